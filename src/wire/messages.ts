@@ -1,0 +1,207 @@
+/**
+ * Every message on every edge between our processes. Requests are even, answers and reports odd.
+ *
+ * data edge     gateway -> engine: request.*, response.credit; engine -> gateway: response.*
+ * control edge  supervisor -> child: orders; child -> supervisor: reports (JSON payloads, checked by `schema.ts`)
+ *
+ * Trust: request bodies travel as opaque bytes; no control message may carry text of a conversation.
+ * @module
+ */
+import { KwyreError } from '../base/errors.ts';
+import type { Infer } from './schema.ts';
+import { array, literals, number, object, optional, string } from './schema.ts';
+
+/** Descriptors that the jail stage keeps open across `execve`, the same in every run. */
+export const descriptors = {
+  control: 3,
+  data: 4,
+  /** Gateway: the listening socket. */
+  listener: 5,
+  /** Engine: the model file, read-only. */
+  model: 5,
+  /** Gateway: the optional Unix listener. */
+  unixListener: 6,
+} as const;
+
+export const dataMessages = {
+  requestOpen: 2,
+  requestBody: 4,
+  requestEnd: 6,
+  requestAbort: 8,
+  responseCredit: 10,
+  responseHead: 1,
+  responseBody: 3,
+  responseEnd: 5,
+  /** The engine cannot finish what it began; the gateway closes the connection. */
+  responseAbort: 7,
+} as const;
+
+export const controlMessages = {
+  configure: 0x40,
+  ping: 0x42,
+  stop: 0x44,
+  tokensSet: 0x46,
+  statusAnswer: 0x48,
+  enforced: 0x41,
+  pong: 0x43,
+  ready: 0x45,
+  failed: 0x47,
+  statusRequest: 0x49,
+  event: 0x4b,
+  /** Gateway: every request in flight has been answered after the data edge closed. */
+  drained: 0x4d,
+} as const;
+
+/** Routes that the gateway forwards to the engine, by the number on the wire. */
+export const engineRoutes = { chatCompletions: 1, modelsList: 2, modelGet: 3 } as const;
+export type EngineRoute = (typeof engineRoutes)[keyof typeof engineRoutes];
+
+export const principalBytes = 16;
+const openHeadBytes = 4 + principalBytes + 4;
+const maxParameterBytes = 256;
+
+/** The head of a request, as the gateway authenticated it. */
+export type RequestOpen = {
+  readonly route: EngineRoute;
+  /** The token that made the request, as an opaque id of 16 bytes. */
+  readonly principal: Buffer;
+  /** Declared body length in bytes; the gateway enforces it. */
+  readonly bodyLength: number;
+  /** The variable path part (`/v1/models/{parameter}`), ASCII, empty when the route has none. */
+  readonly parameter: string;
+};
+
+export function encodeRequestOpen(open: RequestOpen): Buffer {
+  const parameter = Buffer.from(open.parameter, 'latin1');
+  const bytes = Buffer.allocUnsafeSlow(openHeadBytes + parameter.length).fill(0);
+  bytes[0] = open.route;
+  bytes.set(open.principal.subarray(0, principalBytes), 4);
+  bytes.writeUInt32LE(open.bodyLength, 4 + principalBytes);
+  bytes.set(parameter, openHeadBytes);
+  return bytes;
+}
+
+/** @throws `WIRE_MESSAGE_SHAPE` on anything that {@link encodeRequestOpen} would not write. */
+export function parseRequestOpen(payload: Buffer): RequestOpen {
+  const route = payload[0] as EngineRoute | undefined;
+  if (payload.length < openHeadBytes || payload.length > openHeadBytes + maxParameterBytes || route === undefined || !Object.values(engineRoutes).includes(route)) {
+    throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed request.open');
+  }
+  return {
+    route,
+    principal: Buffer.from(payload.subarray(4, 4 + principalBytes)),
+    bodyLength: payload.readUInt32LE(4 + principalBytes),
+    parameter: payload.toString('latin1', openHeadBytes),
+  };
+}
+
+/** Media types of a response, by the number on the wire. */
+export const mediaTypes = { json: 1, eventStream: 2 } as const;
+export type MediaType = (typeof mediaTypes)[keyof typeof mediaTypes];
+
+/** Status and headers of a response, as the engine decided them; the gateway checks and relays. */
+export type ResponseHead = { readonly status: number; readonly media: MediaType; readonly retryAfterSeconds: number };
+
+export function encodeResponseHead(head: ResponseHead): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(8).fill(0);
+  bytes.writeUInt16LE(head.status, 0);
+  bytes[2] = head.media;
+  bytes.writeUInt32LE(head.retryAfterSeconds, 4);
+  return bytes;
+}
+
+/** @throws `WIRE_MESSAGE_SHAPE` when status or media type is not one of ours. */
+export function parseResponseHead(payload: Buffer): ResponseHead {
+  const status = payload.length === 8 ? payload.readUInt16LE(0) : 0;
+  const media = payload[2];
+  if (status < 200 || status > 599 || (media !== mediaTypes.json && media !== mediaTypes.eventStream)) {
+    throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed response.head');
+  }
+  return { status, media, retryAfterSeconds: payload.readUInt32LE(4) };
+}
+
+/** The response bytes that the engine may have unacknowledged for one request before it stops decoding for it. */
+export const initialCreditBytes = 256 * 1024;
+
+export function encodeCredit(bytes: number): Buffer {
+  const payload = Buffer.allocUnsafeSlow(4);
+  payload.writeUInt32LE(bytes, 0);
+  return payload;
+}
+
+/** @throws `WIRE_MESSAGE_SHAPE` when the payload is not one u32. */
+export function parseCredit(payload: Buffer): number {
+  if (payload.length !== 4) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed response.credit');
+  return payload.readUInt32LE(0);
+}
+
+const enforcement = object({
+  feature: string(64),
+  need: literals('required', 'preferred'),
+  asked: string(256),
+  got: string(256),
+  status: literals('full', 'partial', 'none'),
+  reason: string(512),
+});
+
+/** Control payloads (JSON); each schema refuses extra keys. */
+export const controlSchemas = {
+  /** A token's digest (SHA-256, hex) and the opaque id of its holder (16 bytes, hex). */
+  tokens: object({ tokens: array(object({ digest: string(64), principal: string(32) }), 1024) }),
+  configureGateway: object({
+    port: number(0, 65535),
+    uptimeBase: number(0),
+    tokens: array(object({ digest: string(64), principal: string(32) }), 1024),
+    bodyBytes: number(1024, 1 << 30),
+    pageDirectory: string(4096),
+  }),
+  configureEngine: object({
+    modelName: string(128),
+    modelBytes: number(0),
+    createdSeconds: number(0),
+    libraryDirectory: string(4096),
+    contextTokens: number(0, 1 << 24),
+    parallel: number(1, 256),
+    threads: number(1, 256),
+    batchThreads: number(1, 256),
+    /** The most seconds one generation may take. */
+    turnSeconds: number(1, 86_400),
+  }),
+  enforced: object({ enforced: array(enforcement, 64) }),
+  readyGateway: object({ pid: number(1), enforced: array(enforcement, 64) }),
+  readyEngine: object({
+    pid: number(1),
+    enforced: array(enforcement, 64),
+    architecture: string(64),
+    parameters: number(0),
+    contextTokens: number(1),
+    parallel: number(1),
+    threads: number(1),
+    engineVersion: string(64),
+    backend: string(64),
+  }),
+  failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),
+  event: object({ code: string(64), count: optional(number(0)) }),
+};
+
+export type TokenDigest = Infer<typeof controlSchemas.tokens>['tokens'][number];
+export type GatewayConfig = Infer<typeof controlSchemas.configureGateway>;
+export type EngineConfig = Infer<typeof controlSchemas.configureEngine>;
+export type EngineFacts = Infer<typeof controlSchemas.readyEngine>;
+export type Failure = Infer<typeof controlSchemas.failed>;
+
+/** A control payload as bytes. */
+export function encodeJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value), 'utf8');
+}
+
+/** @throws `WIRE_MESSAGE_SHAPE` when the payload is not JSON of the schema. */
+export function parseJson<T>(schema: { check(value: unknown, at: string): T }, payload: Buffer): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(payload.toString('utf8'));
+  } catch (cause) {
+    throw new KwyreError('WIRE_MESSAGE_SHAPE', `control payload is not JSON (${cause instanceof Error ? cause.name : 'error'})`);
+  }
+  return schema.check(value, '$');
+}
