@@ -1,5 +1,62 @@
 /**
- * The command table; `serve` becomes the supervisor, everything else is a client of a running server.
+ * The command table. `serve` becomes the supervisor in this process; every other command is a client or an office.
  * @module
  */
-if (process.argv[2] === '--version') console.log('0.1.0');
+import { extname, join } from 'node:path';
+import { KwyreError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import { chat } from './chat.ts';
+import { status } from './status.ts';
+import { token } from './token.ts';
+
+
+type Command = { readonly usage: string; readonly what: string; readonly run: (args: readonly string[]) => Promise<number> | number };
+
+const commands: Readonly<Record<string, Command>> = {
+  serve: {
+    usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--accept-weaker=F]...',
+    what: 'serves a model on 127.0.0.1',
+    run(args) {
+      const supervisor = join(import.meta.dirname, '..', 'supervisor', `main${extname(import.meta.filename)}`);
+      const environment = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+      process.execve?.(process.execPath, [process.execPath, '--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', supervisor, ...args], environment);
+      return 1;
+    },
+  },
+  chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
+  status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
+  token: { usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]', what: 'prints the API token or the browser link, or keeps a token per application', run: token },
+};
+
+function help(): string {
+  const lines = Object.values(commands).map((command) => `  ./kwyre ${command.usage}\n      ${command.what}`);
+  return `Kwyre ${version}: a local LLM server that proves nothing leaves this machine.\n\n${lines.join('\n')}\n\nExit codes: 0 fine, 2 usage, 10+N refused by layer N, 1 anything else.`;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name = 'help', ...rest] = args;
+  if (name === '--version' || name === 'version') {
+    console.log(version);
+    return 0;
+  }
+  if (name === 'help' || name === '--help' || name === '-h') {
+    console.log(help());
+    return 0;
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) throw new KwyreError('USAGE_COMMAND_UNKNOWN', 'there is no such command', './kwyre help lists them');
+  if (rest.includes('--help')) {
+    console.log(`./kwyre ${command.usage}\n    ${command.what}`);
+    return 0;
+  }
+  return await command.run(rest);
+}
+
+process.exitCode = 1;
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof KwyreError)) throw error;
+  console.error(`kwyre: ${error.message}${error.remedy === '' ? '' : `\n  next: ${error.remedy}`}`);
+  process.exitCode = error.exitCode;
+}

@@ -45,6 +45,7 @@ function readStamp(): string {
 
 const { files, digest } = readSources();
 if (readStamp() === digest) {
+  writeFileSync(join(target, stampName), digest); // newer than every source, so that the launcher need not ask again
   console.log('fresh');
 } else {
   const fresh = `${target}.${String(process.pid)}`;

@@ -162,8 +162,8 @@ export const controlSchemas = {
     libraryDirectory: string(4096),
     contextTokens: number(0, 1 << 24),
     parallel: number(1, 256),
-    threads: number(1, 256),
-    batchThreads: number(1, 256),
+    /** 0: the engine chooses by cores and model size. */
+    threads: number(0, 256),
     /** The most seconds one generation may take. */
     turnSeconds: number(1, 86_400),
   }),

@@ -1,0 +1,75 @@
+/**
+ * The flags of `kwyre serve` as one frozen value. There is no flag, variable or file for another address than 127.0.0.1.
+ * @module
+ */
+import { parseArgs } from 'node:util';
+import { KwyreError } from './errors.ts';
+
+/** What one server was asked to do. */
+export type Config = {
+  /** TCP port on 127.0.0.1; 0 lets the kernel choose one. */
+  readonly port: number;
+  /** Path of an additional Unix socket, or `undefined` for none. */
+  readonly socketPath: string | undefined;
+  /** A model's name or a path of a GGUF file; `undefined` for the embedded guide. */
+  readonly model: string | undefined;
+  /** Folder of the token and the event log; `undefined` for the default. */
+  readonly state: string | undefined;
+  /** Context per conversation in tokens; 0 for the model's own, within reason. */
+  readonly contextTokens: number;
+  /** Conversations decoded together. */
+  readonly parallel: number;
+  /** Threads of the engine; 0 chooses by cores and model size. */
+  readonly threads: number;
+  /** Features of layer 2 that the operator gave up by name. */
+  readonly accepted: readonly string[];
+};
+
+/** Features that no flag can waive: without them the promise itself is gone. */
+const neverWaived = new Set(['bind', 'seccomp', 'model']);
+
+export const defaultPort = 8000;
+
+function integer(flag: string, text: string | undefined, fallback: number, min: number, max: number): number {
+  if (text === undefined) return fallback;
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) {
+    throw new KwyreError('USAGE_FLAG_RANGE', `--${flag} takes a whole number from ${min} to ${max}`, `./kwyre serve --${flag} ${fallback}`);
+  }
+  return value;
+}
+
+/**
+ * Parses the arguments after `serve`.
+ * @throws `USAGE_FLAG_UNKNOWN`, `USAGE_FLAG_RANGE`, `USAGE_WAIVER_REFUSED`.
+ */
+export function parseServe(args: readonly string[]): Config {
+  const text = { type: 'string' } as const;
+  const parse = () =>
+    parseArgs({
+      args: [...args],
+      strict: true,
+      allowPositionals: false,
+      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, 'accept-weaker': { type: 'string', multiple: true } },
+    }).values;
+  let values: ReturnType<typeof parse>;
+  try {
+    values = parse();
+  } catch {
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'serve does not know one of these flags; the address is always 127.0.0.1', './kwyre help serve lists the flags');
+  }
+  const accepted = values['accept-weaker'] ?? [];
+  for (const feature of accepted) {
+    if (neverWaived.has(feature)) throw new KwyreError('USAGE_WAIVER_REFUSED', `--accept-weaker cannot give up ${feature}`, 'leave it out; ./kwyre doctor says what this machine can enforce');
+  }
+  return Object.freeze({
+    port: integer('port', values.port, defaultPort, 0, 65535),
+    socketPath: values.socket,
+    model: values.model,
+    state: values.state,
+    contextTokens: integer('ctx', values.ctx, 0, 0, 1 << 20),
+    parallel: integer('parallel', values.parallel, 4, 1, 64),
+    threads: integer('threads', values.threads, 0, 0, 256),
+    accepted,
+  });
+}

@@ -1,0 +1,99 @@
+/**
+ * `kwyre chat`: a conversation in the terminal. It lives in this process's memory and ends with it: no history file.
+ *
+ * Ctrl-C stops an answer that is being written, and ends the chat when none is.
+ * @module
+ */
+import type { IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { KwyreError } from '../base/errors.ts';
+import type { Server } from './client.ts';
+import { findServer, readJson, send, stateDirectory } from './client.ts';
+import type { StatusAnswer } from './status.ts';
+import { oneLine } from './status.ts';
+import { plainText, PlainTextStream } from './terminal.ts';
+
+type Turn = { readonly role: 'user' | 'assistant'; readonly content: string };
+
+export async function chat(args: readonly string[]): Promise<number> {
+  const { values } = parseFlags(args);
+  const server = findServer(stateDirectory(values.state));
+  const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
+  console.log(`Kwyre ${answer.version}, model ${plainText(answer.model.name)}. ${oneLine(answer.layers)}`);
+  if (answer.model.name === 'guide') console.log('The guide is a small demonstration model: it knows Kwyre only, and where it is wrong it is fluently wrong.');
+  console.log('Ctrl-C stops an answer, and then the chat. Nothing is kept.\n');
+
+  const turns: Turn[] = [];
+  let generation: AbortController | undefined;
+  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: 'you> ', historySize: 0, terminal: process.stdin.isTTY });
+  terminal.on('SIGINT', () => {
+    if (generation === undefined) terminal.close();
+    else generation.abort();
+  });
+  terminal.prompt();
+  for await (const line of terminal) {
+    if (line.trim() !== '') {
+      turns.push({ role: 'user', content: line });
+      generation = new AbortController();
+      const text = await speak(server, turns, generation.signal);
+      generation = undefined;
+      // A turn that failed is taken back, so that the next one starts from what was really said.
+      if (text === undefined) turns.pop();
+      else turns.push({ role: 'assistant', content: text });
+    }
+    terminal.prompt();
+  }
+  console.log();
+  return 0;
+}
+
+/** One answer on the terminal; what was said of it, or `undefined` when the server refused. */
+async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal): Promise<string | undefined> {
+  let said = '';
+  const plain = new PlainTextStream();
+  try {
+    const body = Buffer.from(JSON.stringify({ model: 'default', stream: true, messages: turns }));
+    const response = await send(server, 'POST', '/v1/chat/completions', body, signal);
+    if (response.statusCode !== 200) await readJson(response);
+    for await (const piece of deltas(response)) {
+      said += piece;
+      process.stdout.write(plain.push(piece));
+    }
+    process.stdout.write('\n\n');
+    return said;
+  } catch (error) {
+    if (signal.aborted) {
+      process.stdout.write(' [stopped]\n\n');
+      return said;
+    }
+    const reason = error instanceof KwyreError ? `${error.message}${error.remedy === '' ? '' : `; ${error.remedy}`}` : 'the server went away; see ./kwyre status';
+    console.log(`\n[${plainText(reason)}]\n`);
+    return undefined;
+  }
+}
+
+/** The text pieces of a streamed answer. @throws what the server reported in the stream */
+async function* deltas(response: IncomingMessage): AsyncGenerator<string> {
+  let rest = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of response) {
+    const lines = (rest + decoder.decode(chunk as Buffer, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (!line.startsWith('data: ') || line === 'data: [DONE]') continue;
+      const event = JSON.parse(line.slice(6)) as { error?: { message?: string }; choices?: { delta?: { content?: string | null } }[] };
+      if (event.error !== undefined) throw new KwyreError('SERVER_REFUSED', event.error.message ?? 'the answer broke off', '');
+      const piece = event.choices?.[0]?.delta?.content;
+      if (typeof piece === 'string') yield piece;
+    }
+  }
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], strict: true, options: { state: { type: 'string' } } });
+  } catch {
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'chat does not know one of these flags', './kwyre chat --help');
+  }
+}

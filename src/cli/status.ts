@@ -1,0 +1,48 @@
+/**
+ * `kwyre status`: the six layers of the running server, as it reports them itself.
+ * @module
+ */
+import { parseArgs } from 'node:util';
+import { KwyreError } from '../base/errors.ts';
+import type { LayerReport } from '../base/verdict.ts';
+import { findServer, readJson, send, stateDirectory } from './client.ts';
+import { plainText } from './terminal.ts';
+
+export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[] };
+
+/** The marks of the three states, readable without colour. */
+export const marks: Readonly<Record<LayerReport['status'], string>> = { enforced: '[ok]', degraded: '[--]', off: '[  ]' };
+
+/** All six layers in one line. */
+export function oneLine(layers: readonly LayerReport[]): string {
+  return layers.map((layer) => `${layer.layer} ${layer.name.split(' ').at(-1) ?? ''} ${layer.status}`).join(' | ');
+}
+
+/** The view for people: a line per layer, and below it each check that is not fully enforced. */
+export function render(answer: StatusAnswer, all: boolean): string {
+  const lines: string[] = [];
+  for (const layer of answer.layers) {
+    lines.push(`${marks[layer.status]} layer ${layer.layer}  ${layer.name.padEnd(27)} ${layer.status}`);
+    for (const check of layer.checks) {
+      if (all || check.status !== 'enforced') lines.push(`       ${check.id}: ${check.evidence}${check.status === layer.status ? '' : ` (${check.status})`}`);
+    }
+  }
+  return plainText(lines.join('\n'));
+}
+
+export async function status(args: readonly string[]): Promise<number> {
+  const { values } = parseFlags(args);
+  const server = findServer(stateDirectory(values.state));
+  const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
+  if (values.json === true) console.log(JSON.stringify(answer, undefined, 2));
+  else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}`);
+  return 0;
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], strict: true, options: { json: { type: 'boolean' }, state: { type: 'string' } } });
+  } catch {
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'status does not know one of these flags', './kwyre status --help');
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Text from a model or a server on its way to a terminal: what could steer the terminal is taken out.
+ *
+ * Promise: no escape, control or direction-changing character but newline and tab reaches the terminal, also when a
+ *          sequence is cut between two pieces. A string sequence that never ends swallows at most 4,096 characters.
+ * Source:  ECMA-48; the strings of OSC, DCS, SOS, PM and APC end with BEL or ST
+ * Proof:   test/unit/cli/terminal.test.ts
+ * @module
+ */
+
+type State = 'text' | 'escape' | 'control' | 'string' | 'string-escape';
+
+const longestString = 4096;
+const directional = /[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
+
+/** Whether a character of text may be shown. */
+function shown(character: string, code: number): boolean {
+  if (character === '\n' || character === '\t') return true;
+  return code >= 0x20 && !(code >= 0x7f && code <= 0x9f) && !directional.test(character);
+}
+
+/** Takes control sequences out of text that comes in pieces. */
+export class PlainTextStream {
+  #state: State = 'text';
+  #stringLength = 0;
+
+  push(piece: string): string {
+    let out = '';
+    for (const character of piece) {
+      if (this.#step(character, character.codePointAt(0) ?? 0)) out += character;
+    }
+    return out;
+  }
+
+  /** Moves on by one character; `true` when it is text to show. */
+  #step(character: string, code: number): boolean {
+    switch (this.#state) {
+      case 'text':
+        if (code === 0x1b) this.#state = 'escape';
+        else if (code === 0x9b) this.#state = 'control';
+        else if (code === 0x90 || code === 0x98 || code >= 0x9d && code <= 0x9f) this.#enterString();
+        else return shown(character, code);
+        return false;
+      case 'escape':
+        if (character === '[') this.#state = 'control';
+        else if (']PX^_'.includes(character)) this.#enterString();
+        else if (code >= 0x30 || code < 0x20) this.#state = code === 0x1b ? 'escape' : 'text';
+        return false;
+      case 'control':
+        if (code >= 0x40 || code < 0x20) this.#state = code === 0x1b ? 'escape' : 'text';
+        return false;
+      case 'string':
+        this.#stringLength += 1;
+        if (code === 0x1b) this.#state = 'string-escape';
+        else if (code === 0x07 || code === 0x9c || this.#stringLength > longestString) this.#state = 'text';
+        return false;
+      case 'string-escape':
+        if (character === '\\') this.#state = 'text';
+        else this.#state = code === 0x1b ? 'string-escape' : 'string';
+        return false;
+    }
+  }
+
+  #enterString(): void {
+    this.#state = 'string';
+    this.#stringLength = 0;
+  }
+}
+
+/** Takes control sequences out of whole text. */
+export function plainText(text: string): string {
+  return new PlainTextStream().push(text);
+}

@@ -1,0 +1,114 @@
+/**
+ * The only place that spawns: one role behind its jail stage, with exactly its descriptors.
+ *
+ * Promise: a child starts with an empty environment and no descriptor but those named here; its standard output
+ *          and error are pipes that end here, so no text of a role reaches a file or a terminal once it is ready.
+ * @module
+ */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { closeSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { openStream } from '../linux/stream.ts';
+import type { Stream } from '../linux/stream.ts';
+import type { DispatchTable } from '../wire/channel.ts';
+import { Channel } from '../wire/channel.ts';
+import { controlMessages } from '../wire/messages.ts';
+import type { KwyreError } from '../base/errors.ts';
+
+export type Role = 'gateway' | 'engine';
+
+/** What the jail stage is told besides the role; see `jail/main.ts`. */
+export type JailInput = {
+  readonly readable: readonly string[];
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly accepted: readonly string[];
+};
+
+/** How a child ended. */
+export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+
+/** The flags of every process of ours after the launcher. */
+export const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
+
+const sourceDirectory = join(import.meta.dirname, '..');
+
+/** The path of another entry, beside the running copy (`.ts` in development, `.js` when served). */
+export function entryPath(relative: string): string {
+  return join(sourceDirectory, `${relative}${extname(import.meta.filename)}`);
+}
+
+/** A living role and the supervisor's end of its control edge. */
+export class Child {
+  readonly role: Role;
+  readonly pid: number;
+  readonly control: Channel;
+  /** Settles when the process is gone. */
+  readonly ended: Promise<Ending>;
+  /** The first words that the role printed before it was ready: a failing start explains itself there. */
+  lastWords = '';
+  #process: ChildProcess;
+  #stream: Stream;
+  #quiet = false;
+
+  /**
+   * @param fds - descriptors from 3 on, in order; this process's copies are closed after the spawn.
+   * @param controlFd - our end of the control edge, whose other end is `fds[0]`.
+   */
+  constructor(role: Role, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void) {
+    this.role = role;
+    this.#process = spawn(process.execPath, [...nodeFlags, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify(input)], {
+      env: {},
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'pipe', ...fds],
+      detached: true,
+    });
+    for (const fd of fds) if (!keep.has(fd)) closeSync(fd);
+    this.pid = this.#process.pid ?? 0;
+    this.ended = new Promise((resolve) => {
+      this.#process.once('error', () => {
+        resolve({ code: 1, signal: null });
+      });
+      this.#process.once('exit', (code, signal) => {
+        resolve({ code, signal });
+      });
+    });
+    for (const pipe of [this.#process.stdout, this.#process.stderr]) {
+      pipe?.on('data', (chunk: Buffer) => {
+        if (!this.#quiet && this.lastWords.length < 4096) this.lastWords += chunk.toString('utf8');
+        chunk.fill(0);
+      });
+    }
+    const stream = openStream(
+      controlFd,
+      (chunk) => {
+        this.control.receive(chunk);
+      },
+      () => undefined,
+    );
+    this.#stream = stream;
+    this.control = new Channel(stream, table, onBreach);
+  }
+
+  /** From now on whatever the role prints is dropped: it may hold text of a conversation. */
+  silence(): void {
+    this.#quiet = true;
+    this.lastWords = '';
+  }
+
+  /** Asks the role to end. */
+  stop(): void {
+    this.control.send(controlMessages.stop);
+  }
+
+  /** Ends the process at once. */
+  kill(): void {
+    this.#process.kill('SIGKILL');
+  }
+
+  /** Lets go of the control edge once the process is gone. */
+  release(): void {
+    this.#stream.end();
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * A gateway and an engine that live and die together, joined by their data edge.
+ *
+ * When the engine dies its conversations die with it; the gateway answers what is in flight with an error, says
+ * `drained`, and a fresh pair takes over the listening socket, which stays open in the supervisor.
+ *
+ * Promise: a death by SIGSYS or a breach of the wire is told apart from a crash; it is never answered by a restart.
+ * @module
+ */
+import { KwyreError } from '../base/errors.ts';
+import type { Enforcement } from '../base/verdict.ts';
+import { makeSocketPair } from '../linux/socket.ts';
+import type { DispatchTable } from '../wire/channel.ts';
+import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
+import type { JailInput, Role } from './children.ts';
+import { Child } from './children.ts';
+
+/** Why a pair ended. */
+export type PairEnding =
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'crash'; readonly role: Role; readonly code: number | null; readonly signal: string | null }
+  | { readonly kind: 'breach'; readonly role: Role; readonly pid: number; readonly reason: string };
+
+/** What a pair is made from; the descriptors stay open here for the next pair. */
+export type PairPlan = {
+  readonly listenerFd: number;
+  readonly unixListenerFd: number | undefined;
+  readonly modelFd: number;
+  readonly jail: (role: Role) => JailInput;
+  readonly engine: EngineConfig;
+  readonly gateway: () => GatewayConfig;
+  /** The JSON of `GET /kwyre/status`, asked for by the gateway. */
+  readonly status: () => unknown;
+  readonly onEvent: (code: string, role: Role, pid: number, count: number | undefined) => void;
+};
+
+const drainMs = 1000;
+const readyMs = 120_000;
+
+export class Pair {
+  readonly gateway: Child;
+  readonly engine: Child;
+  /** Settles once both processes are gone. */
+  readonly ended: Promise<PairEnding>;
+  /** Settles when both are sealed and serving; rejects with the failure that a role reported. */
+  readonly ready: Promise<EngineFacts>;
+  /** What each role's jail and seal observed. */
+  readonly enforced: Record<Role, readonly Enforcement[]> = { gateway: [], engine: [] };
+  #breach: PairEnding | undefined;
+  #stopping = false;
+  #drained!: () => void;
+
+  constructor(plan: PairPlan) {
+    const data = makeSocketPair();
+    const gatewayControl = makeSocketPair();
+    const engineControl = makeSocketPair();
+    const keep = new Set([plan.listenerFd, plan.modelFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
+    const drained = new Promise<void>((resolve) => {
+      this.#drained = resolve;
+    });
+    const readiness = { gateway: Promise.withResolvers<void>(), engine: Promise.withResolvers<EngineFacts>() };
+    const gatewayFds = [gatewayControl[1], data[0], plan.listenerFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])];
+    const common = (role: Role): DispatchTable => ({
+      [controlMessages.enforced]: {
+        permit: 'once',
+        answer: (frame) => {
+          this.enforced[role] = parseJson(controlSchemas.enforced, frame.payload).enforced;
+        },
+      },
+      [controlMessages.failed]: {
+        permit: 'once',
+        answer: (frame) => {
+          const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
+          readiness[role].reject(new KwyreError(code, message, remedy));
+        },
+      },
+      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.event]: {
+        permit: 'always',
+        answer: (frame) => {
+          const { code, count } = parseJson(controlSchemas.event, frame.payload);
+          plan.onEvent(code, role, this[role].pid, count);
+        },
+      },
+    });
+
+    this.engine = new Child('engine', plan.jail('engine'), [engineControl[1], data[1], plan.modelFd], engineControl[0], keep, {
+      ...common('engine'),
+      [controlMessages.ready]: {
+        permit: 'once',
+        answer: (frame) => {
+          const facts = parseJson(controlSchemas.readyEngine, frame.payload);
+          this.enforced.engine = [...this.enforced.engine, ...facts.enforced];
+          this.engine.silence();
+          readiness.engine.resolve(facts);
+        },
+      },
+    }, this.#onBreach('engine'));
+    this.gateway = new Child('gateway', plan.jail('gateway'), gatewayFds, gatewayControl[0], keep, {
+      ...common('gateway'),
+      [controlMessages.ready]: {
+        permit: 'once',
+        answer: (frame) => {
+          const facts = parseJson(controlSchemas.readyGateway, frame.payload);
+          this.enforced.gateway = [...this.enforced.gateway, ...facts.enforced];
+          this.gateway.silence();
+          readiness.gateway.resolve();
+        },
+      },
+      [controlMessages.statusRequest]: {
+        permit: 'always',
+        answer: (frame) => {
+          this.gateway.control.send(controlMessages.statusAnswer, encodeJson(plan.status()), frame.stream);
+        },
+      },
+      [controlMessages.drained]: {
+        permit: 'once',
+        answer: () => {
+          this.#drained();
+        },
+      },
+    }, this.#onBreach('gateway'));
+
+    this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
+    this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
+    const timer = setTimeout(() => {
+      readiness.engine.reject(new KwyreError('START_TIMEOUT', 'the engine was not ready in time', 'try a smaller model, or look at ./kwyre doctor'));
+    }, readyMs);
+    for (const role of ['gateway', 'engine'] as const) {
+      void this[role].ended.then((ending) => {
+        const words = this[role].lastWords.trim();
+        readiness[role].reject(new KwyreError('START_FAILED', `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+      });
+    }
+    this.ready = Promise.all([readiness.engine.promise, readiness.gateway.promise])
+      .then(([facts]) => facts)
+      .finally(() => {
+        clearTimeout(timer);
+      });
+    this.ready.catch(() => undefined);
+    this.ended = this.#watch(drained);
+  }
+
+  /** Ends both, by order first and by force after `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    this.gateway.stop();
+    this.engine.stop();
+    const timer = setTimeout(() => {
+      this.kill();
+    }, graceMs);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  /** Ends both at once. */
+  kill(): void {
+    this.gateway.kill();
+    this.engine.kill();
+  }
+
+  #onBreach(role: Role): (error: KwyreError) => void {
+    return (error) => {
+      this.#breach ??= { kind: 'breach', role, pid: this[role].pid, reason: error.code };
+      this.kill();
+    };
+  }
+
+  async #watch(drained: Promise<void>): Promise<PairEnding> {
+    const first = await Promise.race([
+      this.engine.ended.then((ending) => ({ role: 'engine' as const, ending })),
+      this.gateway.ended.then((ending) => ({ role: 'gateway' as const, ending })),
+    ]);
+    if (first.ending.signal === 'SIGSYS') {
+      this.#breach ??= { kind: 'breach', role: first.role, pid: this[first.role].pid, reason: 'SIGSYS' };
+    } else if (first.role === 'engine' && this.#breach === undefined && !this.#stopping) {
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, drainMs);
+      await Promise.race([drained, this.gateway.ended, late.promise]);
+      clearTimeout(timer);
+    }
+    this.kill();
+    const endings = await Promise.all([this.engine.ended, this.gateway.ended]);
+    this.engine.release();
+    this.gateway.release();
+    if (this.#breach === undefined && endings.some((ending) => ending.signal === 'SIGSYS')) {
+      const role = endings[0].signal === 'SIGSYS' ? 'engine' : 'gateway';
+      this.#breach = { kind: 'breach', role, pid: this[role].pid, reason: 'SIGSYS' };
+    }
+    if (this.#breach !== undefined) return this.#breach;
+    return this.#stopping ? { kind: 'stopped' } : { kind: 'crash', role: first.role, code: first.ending.code, signal: first.ending.signal };
+  }
+}

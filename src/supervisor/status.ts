@@ -1,0 +1,93 @@
+/**
+ * The six layers of the running server, from what was observed in this run; nothing is green by assumption.
+ * @module
+ */
+import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
+import { layerNames, worst } from '../base/verdict.ts';
+import type { Layer } from '../base/errors.ts';
+import type { EngineFacts } from '../wire/messages.ts';
+import type { Role } from './children.ts';
+
+/** What the reports are made from. */
+export type Observed = {
+  readonly port: number;
+  /** `/proc/net/tcp` and `tcp6` of the listener's namespace, read now. */
+  readonly tcp: string;
+  readonly tcp6: string;
+  readonly heldIpv6: string;
+  readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
+  readonly accepted: readonly string[];
+  readonly engine: EngineFacts | undefined;
+  readonly now: number;
+};
+
+/** Local addresses (kernel's hex form) of every listening socket on the port. */
+export function listeners(table: string, port: number): string[] {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return table
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[3] === '0A' && fields[1]?.endsWith(suffix) === true)
+    .map((fields) => fields[1]?.split(':')[0] ?? '');
+}
+
+function loopback(seen: Observed): Check[] {
+  const four = listeners(seen.tcp, seen.port);
+  const six = listeners(seen.tcp6, seen.port);
+  const only = four.length === 1 && four[0] === '0100007F' && six.length === 0;
+  return [
+    {
+      id: 'listener',
+      status: only ? 'enforced' : 'degraded',
+      evidence: only ? `the kernel's table shows 127.0.0.1:${seen.port} and no other listener on that port` : `the kernel's table shows ${four.length + six.length} listeners on port ${seen.port}`,
+      at: seen.now,
+    },
+    { id: 'ipv6-held', status: seen.heldIpv6 === '' ? 'enforced' : 'degraded', evidence: seen.heldIpv6 === '' ? `[::1]:${seen.port} is taken by us without listening, so that nobody else can` : seen.heldIpv6, at: seen.now },
+    { id: 'token', status: 'enforced', evidence: 'every route but /health was built with the token check; the gateway holds digests only', at: seen.now },
+  ];
+}
+
+const extents: Readonly<Record<Enforcement['status'], LayerStatus>> = { full: 'enforced', partial: 'degraded', none: 'off' };
+
+/** One check per feature and role; a waived or missing required feature degrades, a missing preferred one is shown. */
+function isolation(seen: Observed): Check[] {
+  return (['gateway', 'engine'] as const).flatMap((role) =>
+    seen.enforced[role].map((entry): Check => ({
+      id: `${role}.${entry.feature}`,
+      status: extents[entry.status],
+      evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`,
+      at: seen.now,
+    })),
+  );
+}
+
+function notYet(id: string, evidence: string, now: number): Check[] {
+  return [{ id, status: 'off', evidence, at: now }];
+}
+
+/** The reports of `GET /kwyre/status`. */
+export function reportLayers(seen: Observed): LayerReport[] {
+  const memory = (['gateway', 'engine'] as const).map((role): Check => {
+    const core = seen.enforced[role].find((entry) => entry.feature === 'core-limit');
+    return { id: `${role}.no-core-dump`, status: core?.status === 'full' ? 'enforced' : 'degraded', evidence: core?.got ?? 'not reported', at: seen.now };
+  });
+  const checks: Readonly<Record<Layer, Check[]>> = {
+    1: loopback(seen),
+    2: isolation(seen),
+    3: notYet('manifest', 'the installed tree is not verified at start yet', seen.now),
+    4: notYet('manifest', 'the model is opened once and handed over as a descriptor, but not verified yet', seen.now),
+    5: [...memory, ...notYet('sealing', 'a request is bytes only and wiped when it ends; sessions are not kept, so nothing is sealed yet', seen.now)],
+    6: notYet('watchdog', 'a forbidden system call ends the server at once; nothing scans yet', seen.now),
+  };
+  return ([1, 2, 3, 4, 5, 6] as const).map((layer) => {
+    const required = layer === 2 ? checks[2].filter((check) => needed(seen, check)) : checks[layer];
+    const status = worst(required);
+    return { layer, name: layerNames[layer], status: layer === 2 && status === 'enforced' && seen.accepted.length > 0 ? 'degraded' : status, checks: checks[layer] };
+  });
+}
+
+function needed(seen: Observed, check: Check): boolean {
+  const [role, feature] = check.id.split('.') as [Role, string];
+  return seen.enforced[role].some((entry) => entry.feature === feature && entry.need === 'required');
+}

@@ -1,0 +1,141 @@
+/**
+ * Import directions, as a table: who may import what. A new folder or a new door to the outside fails here first.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'node:test';
+
+const source = join(import.meta.dirname, '..', 'src');
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).sort();
+
+/** Every specifier of a file: `from '…'`, bare imports and dynamic ones. */
+function specifiers(file: string): { specifier: string; typeOnly: boolean }[] {
+  const text = readFileSync(join(source, file), 'utf8');
+  const found = [...text.matchAll(/^(import|export)\s+(type\s+)?(?:[\w*{][^;'"]*?from\s+)?['"]([^'"]+)['"]/gm)].map((m) => ({ specifier: m[3]!, typeOnly: m[2] !== undefined }));
+  for (const dynamic of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g)) found.push({ specifier: dynamic[1]!, typeOnly: false });
+  return found;
+}
+
+const imports = new Map(files.map((file) => [file, specifiers(file).map(({ specifier, typeOnly }) => ({ typeOnly, target: specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier }))]));
+
+/** The first folder of a path; layers count with their number. */
+function room(path: string): string {
+  const [first = '', second = ''] = path.split('/');
+  return first === 'layers' && second !== 'index.ts' ? `${first}/${second}` : first;
+}
+
+const processes = ['cli', 'supervisor', 'jail', 'gateway', 'engine', 'watchdog'];
+const layers = [...new Set(files.map(room).filter((name) => name.startsWith('layers/')))];
+
+/** What each room may import besides itself and `base`. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  wire: [],
+  policy: [],
+  linux: [],
+  state: ['linux'],
+  setup: [],
+  ...Object.fromEntries(layers.map((layer) => [layer, ['linux', 'policy']])),
+  layers: layers,
+  cli: ['state', 'linux', ...layers, 'layers'],
+  supervisor: ['state', 'linux', 'wire', 'policy', ...layers, 'layers'],
+  jail: ['linux', 'wire', 'policy', 'layers/2-isolation'],
+  gateway: ['linux', 'wire', 'policy', ...layers],
+  engine: ['linux', 'wire', 'policy', ...layers],
+  watchdog: ['linux', 'wire', 'policy', 'layers/6-intrusion', 'layers/2-isolation'],
+};
+
+test('every import goes in an allowed direction', () => {
+  const wrong: string[] = [];
+  for (const [file, list] of imports) {
+    const from = room(file);
+    assert.ok(Object.hasOwn(allowed, from), `src/${from} is not in the table`);
+    for (const { target } of list) {
+      if (!target.endsWith('.ts')) continue;
+      const to = room(target);
+      if (to !== from && to !== 'base' && !allowed[from]!.includes(to)) wrong.push(`${file} -> ${target}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test('processes never import one another, and base has no authority', () => {
+  for (const [file, list] of imports) {
+    for (const { target } of list) {
+      if (processes.includes(room(file)) && processes.includes(room(target))) assert.equal(room(file), room(target), `${file} -> ${target}`);
+      if (room(file) === 'base') assert.ok(!target.startsWith('node:') || target === 'node:util', `${file} -> ${target}`);
+    }
+  }
+});
+
+/** Modules with authority, and the only files that may import them. */
+const doors: Readonly<Record<string, readonly RegExp[]>> = {
+  koffi: [/^linux\/ffi\.ts$/],
+  '@huggingface/jinja': [/^engine\//],
+  'node:child_process': [/^supervisor\/children\.ts$/, /^layers\/2-isolation\/probe\.ts$/],
+  'node:http': [/^gateway\//, /^cli\/client\.ts$/, /^cli\/chat\.ts$/],
+  'node:net': [/^gateway\//, /^linux\/stream\.ts$/],
+  'node:dgram': [],
+  'node:dns': [],
+  'node:https': [],
+  'node:http2': [],
+  'node:tls': [],
+  'node:cluster': [],
+  'node:inspector': [],
+  'node:vm': [],
+  'node:repl': [],
+  'node:worker_threads': [],
+};
+
+test('modules with authority are imported at their one door only', () => {
+  for (const [file, list] of imports) {
+    for (const { target, typeOnly } of list) {
+      const door = doors[target];
+      if (door !== undefined && !typeOnly) assert.ok(door.some((pattern) => pattern.test(file)), `${file} may not import ${target}`);
+      if (!target.startsWith('node:') && !target.endsWith('.ts')) assert.ok(door !== undefined, `${file} imports ${target}, which is not in the table`);
+    }
+  }
+});
+
+test('the supervisor and the gateway import no parser of request bodies', () => {
+  for (const [file, list] of imports) {
+    if (room(file) !== 'supervisor' && room(file) !== 'gateway') continue;
+    for (const { target } of list) assert.notEqual(room(target), 'engine', `${file} -> ${target}`);
+  }
+});
+
+test('there are no cycles', () => {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]) => {
+    assert.ok(!path.includes(file), `cycle: ${[...path, file].join(' -> ')}`);
+    if (done.has(file)) return;
+    for (const { target } of imports.get(file) ?? []) if (target.endsWith('.ts')) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+});
+
+test('no barrels, no default exports, no vague names, no `any`', () => {
+  for (const file of files) {
+    const text = readFileSync(join(source, file), 'utf8');
+    assert.doesNotMatch(text, /^export \* from/m, `${file} is a barrel`);
+    assert.doesNotMatch(text, /^export default/m, file);
+    assert.doesNotMatch(file, /utils?|helpers?|common|manager|service|handler/, file);
+    assert.doesNotMatch(text, /\bas any\b|: any\b|@ts-(ignore|expect-error|nocheck)/, file);
+    assert.ok(text.startsWith('/**'), `${file} has no head that says what it is`);
+  }
+});
+
+test('a file whose head names a proof has that proof', () => {
+  for (const file of files) {
+    const text = readFileSync(join(source, file), 'utf8');
+    for (const [, proofs] of text.matchAll(/^ \* Proof:\s+(.+)$/gm)) {
+      for (const proof of proofs!.split(/,\s*/)) {
+        const path = proof.trim().split(' ')[0]!;
+        assert.doesNotThrow(() => readFileSync(join(source, '..', path)), `${file}: ${path} does not exist`);
+      }
+    }
+  }
+});
