@@ -18,5 +18,5 @@ export default tseslint.config(
       eqeqeq: 'error',
     },
   },
-  { files: ['test/**'], rules: { '@typescript-eslint/no-floating-promises': 'off', 'no-restricted-syntax': 'off', '@typescript-eslint/no-non-null-assertion': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-return': 'off', '@typescript-eslint/no-confusing-void-expression': 'off', '@typescript-eslint/require-await': 'off' } },
+  { files: ['test/**'], rules: { '@typescript-eslint/no-floating-promises': 'off', 'no-restricted-syntax': 'off', '@typescript-eslint/no-non-null-assertion': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-return': 'off', '@typescript-eslint/no-confusing-void-expression': 'off', '@typescript-eslint/require-await': 'off', '@typescript-eslint/no-deprecated': 'off', '@typescript-eslint/no-misused-spread': 'off' } },
 );
