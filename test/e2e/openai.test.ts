@@ -70,7 +70,7 @@ test('stop strings, max_tokens, seed and logit_bias do what they say', async () 
   const full = (await client.chat.completions.create({ model: 'guide', messages, temperature: 0, max_tokens: 200 })).choices[0]!.message.content!;
   const word = full.split(' ')[3]!;
   const stopped = await client.chat.completions.create({ model: 'guide', messages, temperature: 0, max_tokens: 200, stop: [word] });
-  assert.equal(stopped.choices[0]?.message.content, full.slice(0, full.indexOf(word)));
+  assert.equal(stopped.choices[0]!.message.content, full.slice(0, full.indexOf(word)));
   assert.equal(stopped.choices[0]?.finish_reason, 'stop');
   const short = await client.chat.completions.create({ model: 'guide', messages, temperature: 0, max_tokens: 3 });
   assert.equal(short.choices[0]?.finish_reason, 'length');
