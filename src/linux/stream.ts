@@ -10,12 +10,14 @@ import { ownBytes, wipeBytes } from '../base/bytes.ts';
 
 export type Stream = {
   write(bytes: Buffer): void;
+  /** Whether more waits to be written than the kernel takes; `onDrain` tells when that is over. */
+  full(): boolean;
   /** Ends the stream after what was written. */
   end(): void;
 };
 
 /** Opens the descriptor; `onEnd` comes exactly once, whether the peer closed or the stream broke. */
-export function openStream(fd: number, onBytes: (chunk: Buffer) => void, onEnd: () => void): Stream {
+export function openStream(fd: number, onBytes: (chunk: Buffer) => void, onEnd: () => void, onDrain?: () => void): Stream {
   const buffer = ownBytes(128 * 1024);
   const socket = new Socket({
     fd,
@@ -41,6 +43,7 @@ export function openStream(fd: number, onBytes: (chunk: Buffer) => void, onEnd: 
     socket.destroy();
   });
   socket.once('close', onEnd);
+  if (onDrain !== undefined) socket.on('drain', onDrain);
   socket.resume();
   return {
     write(bytes) {
@@ -52,6 +55,7 @@ export function openStream(fd: number, onBytes: (chunk: Buffer) => void, onEnd: 
         wipeBytes(bytes);
       });
     },
+    full: () => socket.writableNeedDrain,
     end() {
       socket.end();
     },
