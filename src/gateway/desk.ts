@@ -1,0 +1,149 @@
+/**
+ * What happens to each request: guard, token, route, answer. Nothing is looked up before the guard and the token.
+ *
+ * Promise: default deny. A path that does not exist is a 401 without a token, like one that does.
+ * Proof:   test/attacks/1-paths.test.ts, test/attacks/1-tokens.test.ts
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { exhaustive } from '../base/errors.ts';
+import { Attempts } from '../layers/1-loopback/attempts.ts';
+import { bodyLengthOf, refusalOf } from '../layers/1-loopback/guard.ts';
+import { TokenRing, credentialOf } from '../layers/1-loopback/token.ts';
+import type { TokenDigest } from '../wire/messages.ts';
+import type { Fault } from './answers.ts';
+import { sendFault, sendWhole } from './answers.ts';
+import type { Page } from './page.ts';
+import { pagePolicy } from './page.ts';
+import type { Relay } from './relay.ts';
+import type { Match, Route } from './routes.ts';
+import { matchRoute } from './routes.ts';
+
+export type DeskPlan = {
+  readonly port: number;
+  readonly tokens: readonly TokenDigest[];
+  readonly bodyBytes: number;
+  readonly page: Page;
+  readonly relay: Relay;
+  /** Asks the supervisor for the JSON of the status and answers with it. */
+  readonly status: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Wrong tokens since the last report; a count, never a token. */
+  readonly onFailures: (count: number) => void;
+  readonly now: () => number;
+};
+
+const unauthorized: Fault = { status: 401, code: 'invalid_api_key', message: 'This needs the API token of this server. ./kwyre token prints it.' };
+const ambiguous: Fault = { status: 401, code: 'invalid_api_key', message: 'Send one token, as Authorization: Bearer or as x-api-key.' };
+const tooManyGuesses: Fault = { status: 429, code: 'too_many_attempts', message: 'Too many wrong tokens. The right one still works.' };
+const notFound: Fault = { status: 404, code: 'not_found', message: 'There is nothing here.' };
+const wrongMethod: Fault = { status: 405, code: 'method_not_allowed', message: 'This path takes another method.' };
+const health = Buffer.from('{"status":"ok"}');
+const reportEveryMs = 10_000;
+
+export class Desk {
+  readonly #plan: DeskPlan;
+  readonly #ring: TokenRing;
+  readonly #attempts: Attempts;
+  #reported = 0;
+  #reportedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(plan: DeskPlan) {
+    this.#plan = plan;
+    this.#ring = new TokenRing(plan.tokens);
+    this.#attempts = new Attempts(plan.now());
+  }
+
+  /** Another list of tokens; the former ones are void at once. */
+  replaceTokens(tokens: readonly TokenDigest[]): void {
+    this.#ring.replace(tokens);
+  }
+
+  /** Answers one request, or passes it on. */
+  ask(request: IncomingMessage, response: ServerResponse, unix: boolean): void {
+    const method = request.method ?? '';
+    const target = request.url ?? '';
+    const refusal = refusalOf({ method, target, rawHeaders: request.rawHeaders, unix }, this.#plan.port);
+    if (refusal !== undefined) {
+      sendFault(request, response, refusal, true);
+      return;
+    }
+    const match = matchRoute(method, target);
+    if (match.kind === 'route' && match.route.public) {
+      this.#answer(request, response, match.route, match.parameter, Buffer.alloc(0));
+      return;
+    }
+    const credential = credentialOf(request.rawHeaders);
+    if (credential.kind !== 'token') {
+      sendFault(request, response, credential.kind === 'absent' ? unauthorized : ambiguous, false);
+      return;
+    }
+    const principal = this.#ring.match(credential.token);
+    if (principal === undefined) {
+      const wait = this.#attempts.fail(this.#plan.now());
+      this.#report();
+      sendFault(request, response, wait === 0 ? unauthorized : { ...tooManyGuesses, retryAfterSeconds: wait }, true);
+      return;
+    }
+    this.#enter(request, response, match, principal);
+  }
+
+  #enter(request: IncomingMessage, response: ServerResponse, match: Match, principal: Buffer): void {
+    switch (match.kind) {
+      case 'none':
+        sendFault(request, response, notFound, false);
+        return;
+      case 'method':
+        sendFault(request, response, wrongMethod, false);
+        return;
+      case 'route':
+        this.#answer(request, response, match.route, match.parameter, principal);
+        return;
+      default:
+        exhaustive(match);
+    }
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse, route: Route, parameter: string, principal: Buffer): void {
+    const { target } = route;
+    switch (target.kind) {
+      case 'health':
+        sendWhole(response, 200, 'application/json', health);
+        return;
+      case 'page': {
+        const file = this.#plan.page.get(target.file);
+        if (file === undefined) sendFault(request, response, notFound, false);
+        else sendWhole(response, 200, file.type, file.body, { 'Content-Security-Policy': pagePolicy });
+        return;
+      }
+      case 'status':
+        this.#plan.status(request, response);
+        return;
+      case 'engine': {
+        const bodyLength = route.method === 'POST' ? bodyLengthOf(request.rawHeaders, this.#plan.bodyBytes) : 0;
+        if (typeof bodyLength !== 'number') {
+          sendFault(request, response, bodyLength, false);
+          return;
+        }
+        if (request.headers.expect !== undefined) {
+          if (request.headers.expect.toLowerCase() !== '100-continue') {
+            sendFault(request, response, { status: 417, code: 'expectation_failed', message: 'Only 100-continue can be expected.' }, true);
+            return;
+          }
+          response.writeContinue();
+        }
+        this.#plan.relay.forward(request, response, { route: target.route, principal, bodyLength, parameter });
+        return;
+      }
+      default:
+        exhaustive(target);
+    }
+  }
+
+  #report(): void {
+    const now = this.#plan.now();
+    if (now - this.#reportedAt < reportEveryMs) return;
+    this.#plan.onFailures(this.#attempts.failures - this.#reported);
+    this.#reported = this.#attempts.failures;
+    this.#reportedAt = now;
+  }
+}

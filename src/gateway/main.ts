@@ -1,0 +1,31 @@
+/**
+ * kwyre: gateway [net]. HTTP on a listening socket that it inherits; authentication and limits; bodies pass through it.
+ *
+ * It makes no socket, opens no file after its seal and parses no conversation. The flow is in serve.ts; here are the
+ * powers that it gets.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
+import { descriptors } from '../wire/messages.ts';
+import { serve } from './serve.ts';
+
+process.title = 'kwyre: gateway [net]';
+process.exitCode = 1;
+serve({
+  pid: process.pid,
+  seal: () => sealSelf('gateway'),
+  exit(code) {
+    process.exit(code);
+  },
+  readFile: (path) => readFileSync(path),
+  hasUnixListener() {
+    try {
+      return socketName(descriptors.unixListener).family === 'unix' && socketOption(descriptors.unixListener, socketOptions.acceptsConnections) === 1;
+    } catch {
+      return false; // nothing there, or a descriptor of Node's own
+    }
+  },
+  now: () => performance.now(),
+});

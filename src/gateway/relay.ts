@@ -1,0 +1,223 @@
+/**
+ * Requests to the engine and its answers back, as frames on the data edge; the bytes mean nothing here.
+ *
+ * Promise: a body is never text, never parsed and never kept: each piece is overwritten once it went on. An engine
+ *          that speaks out of turn is a breach. When the edge closes, every client gets a clear end.
+ * Proof:   test/unit/gateway/relay.test.ts, test/attacks/1-memory.test.ts
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { copyBytes, wipeBytes } from '../base/bytes.ts';
+import { KwyreError, bug } from '../base/errors.ts';
+import type { DispatchTable } from '../wire/channel.ts';
+import type { Frame } from '../wire/frame.ts';
+import { maxPayloadBytes } from '../wire/frame.ts';
+import type { RequestOpen } from '../wire/messages.ts';
+import { dataMessages, encodeCredit, encodeRequestOpen, initialCreditBytes, mediaTypes, parseResponseHead } from '../wire/messages.ts';
+import type { Fault } from './answers.ts';
+import { errorBody, fixedHeaders, sendFault } from './answers.ts';
+
+/** The gateway's end of the data edge. */
+export type DataEdge = { send(type: number, payload: Uint8Array | undefined, stream: number): void; full(): boolean };
+
+/** Requests at the engine at a time, the sum of their declared bodies, and how long a client may take nothing of its answer. */
+export const relayLimits = { requests: 128, bodyBytes: 128 << 20, stallMs: 60_000 } as const;
+
+const contentTypes = { [mediaTypes.json]: 'application/json', [mediaTypes.eventStream]: 'text/event-stream; charset=utf-8' } as const;
+
+/** Why a request ends without the engine's own answer. */
+export const faults = {
+  busy: { status: 503, code: 'server_busy', message: 'Too many requests are open. Try again.', retryAfterSeconds: 1 },
+  engineLost: { status: 503, code: 'engine_restarting', message: 'The engine ended while it worked on this request; it is being started again.', retryAfterSeconds: 2 },
+  engineGaveUp: { status: 500, code: 'engine_error', message: 'The engine could not finish this request.' },
+  stopping: { status: 503, code: 'server_stopping', message: 'The server is stopping.' },
+} as const satisfies Record<string, Fault>;
+
+/** One request from its first frame to the end of its answer. */
+type Exchange = {
+  readonly id: number;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly declared: number;
+  /** Response bytes that are with the kernel or on their way to it. */
+  readonly live: Set<Buffer>;
+  stream: boolean;
+  unacked: number;
+  movedAt: number;
+};
+
+export class Relay {
+  readonly #edge: DataEdge;
+  readonly #now: () => number;
+  readonly #open = new Map<number, Exchange>();
+  readonly #paused = new Set<IncomingMessage>();
+  #lastId = 0;
+  #declared = 0;
+  #fault: Fault | undefined;
+
+  constructor(edge: DataEdge, now: () => number) {
+    this.#edge = edge;
+    this.#now = now;
+  }
+
+  /** What the engine may say. */
+  readonly table: DispatchTable = {
+    [dataMessages.responseHead]: { permit: 'always', answer: (frame) => { this.#head(frame); } },
+    [dataMessages.responseBody]: { permit: 'always', answer: (frame) => { this.#body(frame); } },
+    [dataMessages.responseEnd]: { permit: 'always', answer: (frame) => { this.#end(frame); } },
+    [dataMessages.responseAbort]: { permit: 'always', answer: (frame) => { this.#giveUp(frame); } },
+  };
+
+  /** Opens a request at the engine and passes its body on as it comes. */
+  forward(request: IncomingMessage, response: ServerResponse, open: RequestOpen): void {
+    const full = this.#open.size >= relayLimits.requests || this.#declared + open.bodyLength > relayLimits.bodyBytes;
+    const fault = this.#fault ?? (full ? faults.busy : undefined);
+    if (fault !== undefined) {
+      sendFault(request, response, fault, this.#fault !== undefined);
+      return;
+    }
+    if (this.#lastId === 0xffffffff) bug('four billion requests in one life of a gateway');
+    this.#lastId += 1;
+    const exchange: Exchange = { id: this.#lastId, request, response, declared: open.bodyLength, live: new Set(), stream: false, unacked: 0, movedAt: this.#now() };
+    this.#open.set(exchange.id, exchange);
+    this.#declared += exchange.declared;
+    this.#edge.send(dataMessages.requestOpen, encodeRequestOpen(open), exchange.id);
+    request.on('data', (chunk: Buffer) => {
+      this.#send(exchange, chunk);
+    });
+    request.once('end', () => {
+      if (this.#open.has(exchange.id)) this.#edge.send(dataMessages.requestEnd, undefined, exchange.id);
+    });
+    response.once('close', () => {
+      this.#close(exchange);
+    });
+  }
+
+  #send(exchange: Exchange, chunk: Buffer): void {
+    try {
+      if (!this.#open.has(exchange.id)) return;
+      for (let at = 0; at < chunk.length; at += maxPayloadBytes) {
+        this.#edge.send(dataMessages.requestBody, chunk.subarray(at, at + maxPayloadBytes), exchange.id);
+      }
+      if (!this.#edge.full()) return;
+      exchange.request.pause();
+      this.#paused.add(exchange.request);
+    } finally {
+      wipeBytes(chunk);
+    }
+  }
+
+  /** The edge takes bytes again. */
+  edgeDrained(): void {
+    for (const request of this.#paused) request.resume();
+    this.#paused.clear();
+  }
+
+  /** The exchange of a frame; `undefined` when it is over. @throws `WIRE_STREAM_UNKNOWN` for one that never was */
+  #find(frame: Frame): Exchange | undefined {
+    if (frame.stream === 0 || frame.stream > this.#lastId) throw new KwyreError('WIRE_STREAM_UNKNOWN', 'an answer to no request');
+    return this.#open.get(frame.stream);
+  }
+
+  #head(frame: Frame): void {
+    const head = parseResponseHead(frame.payload);
+    const exchange = this.#find(frame);
+    if (exchange === undefined) return;
+    if (exchange.response.headersSent) throw new KwyreError('WIRE_MESSAGE_REPEATED', 'a second response.head');
+    exchange.stream = head.media === mediaTypes.eventStream;
+    exchange.response.writeHead(head.status, {
+      ...fixedHeaders,
+      'Content-Type': contentTypes[head.media],
+      ...(head.retryAfterSeconds > 0 ? { 'Retry-After': String(head.retryAfterSeconds) } : {}),
+    });
+    exchange.response.flushHeaders();
+  }
+
+  #body(frame: Frame): void {
+    const exchange = this.#find(frame);
+    if (exchange === undefined) return;
+    const { response } = exchange;
+    if (!response.headersSent) throw new KwyreError('WIRE_MESSAGE_ORDER', 'response.body before response.head');
+    if (frame.payload.length === 0) return;
+    if (exchange.unacked === 0) exchange.movedAt = this.#now();
+    exchange.unacked += frame.payload.length;
+    if (exchange.unacked > initialCreditBytes + maxPayloadBytes) throw new KwyreError('WIRE_CREDIT_EXCEEDED', 'more response bytes than there was credit for');
+    const bytes = copyBytes(frame.payload);
+    const length = bytes.length;
+    exchange.live.add(bytes);
+    response.write(bytes, (error) => {
+      wipeBytes(bytes);
+      exchange.live.delete(bytes);
+      exchange.unacked -= length;
+      exchange.movedAt = this.#now();
+      if (!error && this.#open.has(exchange.id)) this.#edge.send(dataMessages.responseCredit, encodeCredit(length), exchange.id);
+    });
+  }
+
+  #end(frame: Frame): void {
+    const exchange = this.#find(frame);
+    if (exchange === undefined) return;
+    if (!exchange.response.headersSent) throw new KwyreError('WIRE_MESSAGE_ORDER', 'response.end before response.head');
+    this.#forget(exchange);
+    exchange.response.end();
+  }
+
+  #giveUp(frame: Frame): void {
+    const exchange = this.#find(frame);
+    if (exchange === undefined) return;
+    this.#forget(exchange);
+    this.#fail(exchange, faults.engineGaveUp);
+  }
+
+  /** Ends a client's answer that the engine will not: as an error if nothing was sent yet, else visibly cut short. */
+  #fail(exchange: Exchange, fault: Fault): void {
+    const { request, response } = exchange;
+    if (!response.headersSent) sendFault(request, response, fault, true);
+    else if (exchange.stream) {
+      response.end(Buffer.concat([Buffer.from('data: '), errorBody(fault), Buffer.from('\n\n')]), () => {
+        request.socket.end();
+      });
+    } else response.destroy();
+  }
+
+  /** The client's connection or the answer is over. */
+  #close(exchange: Exchange): void {
+    if (this.#open.has(exchange.id)) {
+      this.#forget(exchange);
+      if (this.#fault === undefined) this.#edge.send(dataMessages.requestAbort, undefined, exchange.id);
+    }
+    this.#paused.delete(exchange.request);
+    // What is left of a body that nobody waits for is read and overwritten.
+    exchange.request.resume();
+    for (const bytes of exchange.live) wipeBytes(bytes);
+    exchange.live.clear();
+    for (let chunk = exchange.request.read() as Buffer | null; chunk !== null; chunk = exchange.request.read() as Buffer | null) wipeBytes(chunk);
+  }
+
+  #forget(exchange: Exchange): void {
+    if (this.#open.delete(exchange.id)) this.#declared -= exchange.declared;
+  }
+
+  /** Cuts off clients that take nothing of their answers; called now and then. */
+  dropStalled(): void {
+    for (const exchange of this.#open.values()) {
+      if (exchange.unacked > 0 && this.#now() - exchange.movedAt > relayLimits.stallMs) exchange.response.destroy();
+    }
+  }
+
+  /** No engine any more: every client gets a clear end. Settles once all are through. */
+  async shut(fault: Fault): Promise<void> {
+    this.#fault ??= fault;
+    const ends = [...this.#open.values()].map(
+      (exchange) =>
+        new Promise<undefined>((resolve) => {
+          exchange.response.once('close', () => {
+            resolve(undefined);
+          });
+          this.#forget(exchange);
+          this.#fail(exchange, fault);
+        }),
+    );
+    await Promise.all(ends);
+  }
+}

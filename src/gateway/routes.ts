@@ -1,0 +1,73 @@
+/**
+ * Every route of the server, as a table. What is not in it does not exist; what is not marked public needs a token.
+ *
+ * Promise: paths are compared byte by byte: no decoding, no normalising, no prefixes, so there is no second spelling.
+ * Proof:   test/unit/gateway/routes.test.ts, test/attacks/1-paths.test.ts
+ * @module
+ */
+import { engineRoutes } from '../wire/messages.ts';
+import type { EngineRoute } from '../wire/messages.ts';
+
+/** Who answers. */
+export type Target =
+  | { readonly kind: 'health' }
+  | { readonly kind: 'status' }
+  | { readonly kind: 'page'; readonly file: string }
+  | { readonly kind: 'engine'; readonly route: EngineRoute };
+
+export type Route = {
+  readonly method: 'GET' | 'POST';
+  /** The whole path; a last segment `{parameter}` stands for one segment. */
+  readonly path: string;
+  /** Answered without a token: reveals nothing and changes nothing. */
+  readonly public: boolean;
+  readonly target: Target;
+};
+
+/** Files of the status page, all public: the page shows nothing until it has a token. */
+export const pageFiles: Readonly<Record<string, { readonly file: string; readonly type: string }>> = {
+  '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
+  '/app.js': { file: 'app.js', type: 'text/javascript; charset=utf-8' },
+  '/style.css': { file: 'style.css', type: 'text/css; charset=utf-8' },
+  '/icon.svg': { file: 'icon.svg', type: 'image/svg+xml' },
+};
+
+export const routes: readonly Route[] = [
+  { method: 'GET', path: '/health', public: true, target: { kind: 'health' } },
+  ...Object.entries(pageFiles).map(([path, { file }]): Route => ({ method: 'GET', path, public: true, target: { kind: 'page', file } })),
+  { method: 'GET', path: '/kwyre/status', public: false, target: { kind: 'status' } },
+  { method: 'POST', path: '/v1/chat/completions', public: false, target: { kind: 'engine', route: engineRoutes.chatCompletions } },
+  { method: 'GET', path: '/v1/models', public: false, target: { kind: 'engine', route: engineRoutes.modelsList } },
+  { method: 'GET', path: '/v1/models/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.modelGet } },
+];
+
+/** What a request target leads to. */
+export type Match = { readonly kind: 'route'; readonly route: Route; readonly parameter: string } | { readonly kind: 'method' } | { readonly kind: 'none' };
+
+const placeholder = '{parameter}';
+
+/** A path parameter: unreserved characters of RFC 3986 and the few more that model names use. */
+const parameterShape = /^[A-Za-z0-9._~:@+-]{1,128}$/;
+
+function parameterOf(route: Route, path: string): string | undefined {
+  if (!route.path.endsWith(placeholder)) return route.path === path ? '' : undefined;
+  const prefix = route.path.slice(0, -placeholder.length);
+  if (!path.startsWith(prefix)) return undefined;
+  // Clients percent-encode what model names may hold; nothing else is ever decoded.
+  const parameter = path.slice(prefix.length).replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
+  return parameterShape.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
+}
+
+/** Finds the route of a request; a query is cut off and means nothing. */
+export function matchRoute(method: string, target: string): Match {
+  const query = target.indexOf('?');
+  const path = query < 0 ? target : target.slice(0, query);
+  let otherMethod = false;
+  for (const route of routes) {
+    const parameter = parameterOf(route, path);
+    if (parameter === undefined) continue;
+    if (route.method === method) return { kind: 'route', route, parameter };
+    otherMethod = true;
+  }
+  return { kind: otherMethod ? 'method' : 'none' };
+}

@@ -1,0 +1,170 @@
+/**
+ * The life of a gateway: wait for the configuration, listen and seal in one tick, serve, and end in order.
+ *
+ * Promise: no byte of a client is read before the seal. Losing the supervisor, a breach by a sibling or an order to
+ *          stop ends the process; losing the engine ends it too, after every client was told.
+ * Proof:   test/unit/gateway/serve.test.ts
+ * @module
+ */
+import type { Server } from 'node:http';
+import { KwyreError } from '../base/errors.ts';
+import type { Enforcement } from '../base/verdict.ts';
+import { backlog, verifyLoopback } from '../layers/1-loopback/bind.ts';
+import { openStream } from '../linux/stream.ts';
+import type { Stream } from '../linux/stream.ts';
+import { Channel } from '../wire/channel.ts';
+import type { GatewayConfig } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
+import { Desk } from './desk.ts';
+import { loadPage } from './page.ts';
+import { Relay, faults } from './relay.ts';
+import { listenHttp } from './server.ts';
+import { StatusDesk } from './status.ts';
+
+/** What the process may do, handed in by `main.ts`. */
+export type Powers = {
+  readonly pid: number;
+  /** Locks this process down for good and tells what that gave. */
+  readonly seal: () => readonly Enforcement[];
+  readonly exit: (code: number) => void;
+  readonly readFile: (path: string) => Buffer;
+  /** Whether the descriptor of the optional Unix listener was handed over. */
+  readonly hasUnixListener: () => boolean;
+  readonly now: () => number;
+};
+
+export const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
+
+/** What a full drain may take; the supervisor waits a second. */
+const drainMs = 700;
+const sweepMs = 5000;
+const flushMs = 20;
+
+/** Runs the gateway on the descriptors that it was given. */
+export function serve(powers: Powers): void {
+  const onBreach = () => {
+    powers.exit(exitCodes.breach);
+  };
+  let servers: Server[] = [];
+  let desk: Desk | undefined;
+  let ending = false;
+
+  const data: Stream = openStream(
+    descriptors.data,
+    (chunk) => {
+      engine.receive(chunk);
+    },
+    () => {
+      void end(faults.engineLost, true);
+    },
+    () => {
+      relay.edgeDrained();
+    },
+  );
+  const relay = new Relay({ send: (type, payload, stream) => { engine.send(type, payload, stream); }, full: () => data.full() }, powers.now);
+  const engine = new Channel(data, relay.table, onBreach);
+
+  const end = async (fault: typeof faults.engineLost | typeof faults.stopping, tell: boolean): Promise<void> => {
+    if (ending) return;
+    ending = true;
+    // New connections wait in the kernel's queue for the next gateway.
+    for (const server of servers) {
+      server.close();
+      server.closeIdleConnections();
+    }
+    const late = setTimeout(powers.exit, drainMs, exitCodes.stopped);
+    await relay.shut(fault);
+    clearTimeout(late);
+    if (tell) supervisor.send(controlMessages.drained);
+    leave(exitCodes.stopped);
+  };
+  // What was written last is given a moment to go out.
+  const leave = (code: number): void => {
+    setTimeout(powers.exit, flushMs, code);
+  };
+
+  const start = (config: GatewayConfig): void => {
+    const listener = verifyLoopback(descriptors.listener);
+    if (listener.port !== config.port) throw new KwyreError('L1_SOCKET_FOREIGN', 'the listening socket is not the one of the configuration');
+    const unix = powers.hasUnixListener();
+    desk = new Desk({
+      port: config.port,
+      tokens: config.tokens,
+      bodyBytes: config.bodyBytes,
+      page: loadPage((file) => powers.readFile(`${config.pageDirectory}/${file}`)),
+      relay,
+      status: (request, response) => {
+        status.ask(request, response);
+      },
+      onFailures: (count) => {
+        supervisor.send(controlMessages.event, encodeJson({ code: 'L1_TOKEN_WRONG', count }));
+      },
+      now: powers.now,
+    });
+    const ask = desk.ask.bind(desk);
+    servers = [listenHttp({ fd: listener.fd, unix: false, backlog }, ask)];
+    if (unix) servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog }, ask));
+    // Still the same tick: the event loop has accepted nothing yet.
+    const enforced = powers.seal();
+    setInterval(() => {
+      relay.dropStalled();
+    }, sweepMs).unref();
+    supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced }));
+  };
+
+  const control: Stream = openStream(
+    descriptors.control,
+    (chunk) => {
+      supervisor.receive(chunk);
+    },
+    () => {
+      powers.exit(exitCodes.stopped);
+    },
+  );
+  const supervisor = new Channel(
+    control,
+    {
+      [controlMessages.configure]: {
+        permit: 'once',
+        answer: (frame) => {
+          const config = parseJson(controlSchemas.configureGateway, frame.payload);
+          try {
+            start(config);
+          } catch (error) {
+            if (!(error instanceof KwyreError)) throw error;
+            supervisor.send(controlMessages.failed, encodeJson({ code: error.code, message: error.message, remedy: error.remedy }));
+            leave(exitCodes.failed);
+          }
+        },
+      },
+      [controlMessages.tokensSet]: {
+        permit: 'always',
+        answer: (frame) => {
+          desk?.replaceTokens(parseJson(controlSchemas.tokens, frame.payload).tokens);
+        },
+      },
+      [controlMessages.statusAnswer]: {
+        permit: 'always',
+        answer: (frame) => {
+          status.answer(frame);
+        },
+      },
+      [controlMessages.ping]: {
+        permit: 'always',
+        answer: (frame) => {
+          supervisor.send(controlMessages.pong, undefined, frame.stream);
+        },
+      },
+      [controlMessages.stop]: {
+        permit: 'once',
+        answer: () => {
+          void end(faults.stopping, false);
+        },
+      },
+    },
+    onBreach,
+  );
+  const status = new StatusDesk((stream) => {
+    supervisor.send(controlMessages.statusRequest, undefined, stream);
+  });
+}

@@ -1,0 +1,99 @@
+/**
+ * node:http on a listening socket that we were handed, with limits, and with no copy of a body left behind.
+ *
+ * Promise: a connection whose two ends are not 127.0.0.1 is closed without a byte. What was read from a socket is
+ *          overwritten once the HTTP parser has seen it. Whatever the parser refuses gets our own answer.
+ * Limits:  header text (the token among it) becomes JavaScript strings; bodies never do.
+ * Proof:   test/attacks/1-limits.test.ts, test/attacks/1-memory.test.ts
+ * @module
+ */
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { wipeBytes } from '../base/bytes.ts';
+import { isLocalConnection } from '../layers/1-loopback/guard.ts';
+import { errorBody, fixedHeaders } from './answers.ts';
+import type { Fault } from './answers.ts';
+
+/** What a client may take of us; in the order of docs/LIMITS. */
+export const limits = {
+  headerBytes: 16 * 1024,
+  /** From the first moment of a connection, or of the next request on it, to the end of its headers. */
+  headerTimeoutMs: 10_000,
+  /** To the end of the body. */
+  requestTimeoutMs: 60_000,
+  keepAliveMs: 15_000,
+  connections: 256,
+  requestsPerConnection: 1000,
+} as const;
+
+export type Listener = { readonly fd: number; readonly unix: boolean; readonly backlog: number };
+export type Ask = (request: IncomingMessage, response: ServerResponse, unix: boolean) => void;
+
+const faults: Readonly<Record<string, Fault>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, code: 'headers_too_large', message: `The headers may have at most ${limits.headerBytes} bytes.` },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'request_timeout', message: 'The request took too long.' },
+};
+const malformed: Fault = { status: 400, code: 'request_malformed', message: 'This is not a well-formed HTTP request.' };
+const reasons: Readonly<Record<number, string>> = { 400: 'Bad Request', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' };
+
+/** A whole answer for a connection that the HTTP parser has given up. */
+function rawAnswer(fault: Fault): Buffer {
+  const body = errorBody(fault);
+  const headers = { ...fixedHeaders, 'Content-Type': 'application/json', 'Content-Length': String(body.length), Connection: 'close' };
+  const head = [`HTTP/1.1 ${fault.status} ${reasons[fault.status] ?? 'Error'}`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), '', ''].join('\r\n');
+  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+}
+
+/** Starts serving on the socket; `listen` is called before this returns, no connection is accepted before the next tick. */
+export function listenHttp(listener: Listener, ask: Ask): Server {
+  const answering = new WeakMap<object, ServerResponse>();
+  const server = createServer({
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: 500,
+    insecureHTTPParser: false,
+    // The guard answers a missing Host itself, with our headers.
+    requireHostHeader: false,
+    noDelay: true,
+  });
+  // Node would drop what is above this count silently, a second Host among it: the guard counts instead.
+  server.maxHeadersCount = 0;
+  server.maxRequestsPerSocket = limits.requestsPerConnection;
+  server.maxConnections = limits.connections;
+
+  server.prependListener('connection', (socket: Socket) => {
+    if (!listener.unix && !isLocalConnection(socket.localAddress, socket.remoteAddress)) socket.destroy();
+  });
+  server.on('connection', (socket: Socket) => {
+    // A listener for data makes Node read into buffers of this connection instead of one that all share. It runs
+    // after the parser's own, which has copied what it passes on.
+    socket.on('data', wipeBytes);
+  });
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    if (request.socket.destroyed) return;
+    const before = answering.get(request.socket);
+    if (before !== undefined && !before.writableFinished) {
+      // Pipelining: no client of ours does it, and queued answers would hold conversations.
+      request.on('data', wipeBytes);
+      request.socket.destroy();
+      return;
+    }
+    answering.set(request.socket, response);
+    ask(request, response, listener.unix);
+  };
+  server.on('request', onRequest);
+  server.on('checkContinue', onRequest);
+  server.on('checkExpectation', onRequest);
+  server.on('clientError', (error: Error & { code?: string; rawPacket?: Buffer }, socket) => {
+    if (error.rawPacket !== undefined) wipeBytes(error.rawPacket);
+    const current = answering.get(socket);
+    const begun = current !== undefined && current.headersSent && !current.writableFinished;
+    if (!socket.writable || begun || error.code === 'ECONNRESET') socket.destroy();
+    else socket.end(rawAnswer(faults[error.code ?? ''] ?? malformed), () => socket.destroy());
+  });
+  server.listen({ fd: listener.fd, backlog: listener.backlog });
+  return server;
+}

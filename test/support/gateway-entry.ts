@@ -1,0 +1,22 @@
+/**
+ * The gateway without jail and seal, for tests of layer 1 alone: what holds here holds without layer 2.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { serve } from '../../src/gateway/serve.ts';
+import { socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
+
+serve({
+  pid: process.pid,
+  seal: () => [],
+  exit: (code) => process.exit(code),
+  readFile: (path) => readFileSync(path),
+  hasUnixListener() {
+    try {
+      return socketName(6).family === 'unix' && socketOption(6, socketOptions.acceptsConnections) === 1;
+    } catch {
+      return false;
+    }
+  },
+  now: () => performance.now(),
+});

@@ -1,0 +1,280 @@
+/**
+ * A real gateway process for tests, with a scripted engine on its data edge and this test as its supervisor.
+ * @module
+ */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { bindLoopback, bindUnix } from '../../src/layers/1-loopback/bind.ts';
+import { makeSocketPair } from '../../src/linux/socket.ts';
+import { openStream } from '../../src/linux/stream.ts';
+import type { Stream } from '../../src/linux/stream.ts';
+import { Channel } from '../../src/wire/channel.ts';
+import { controlMessages, dataMessages, encodeJson, encodeResponseHead, mediaTypes, parseCredit, parseRequestOpen } from '../../src/wire/messages.ts';
+import type { RequestOpen } from '../../src/wire/messages.ts';
+
+export const root = join(import.meta.dirname, '..', '..');
+
+/** The flags and environment of a role, as layer 2 gives them. */
+export const roleFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'];
+export const roleEnv = { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' };
+
+/** One request as the scripted engine sees it. */
+export type Turn = {
+  readonly id: number;
+  readonly open: RequestOpen;
+  /** The body as it came; wiped by the script if it cares. */
+  readonly body: Buffer;
+  aborted: boolean;
+  credit: number;
+  head(status?: number, media?: number, retryAfterSeconds?: number): void;
+  send(bytes: Uint8Array | string): void;
+  end(): void;
+  abort(): void;
+  /** A whole JSON answer. */
+  json(value: unknown, status?: number): void;
+};
+
+export type Script = (turn: Turn) => void;
+
+/** Answers with facts about what arrived. */
+export const echoFacts: Script = (turn) => {
+  turn.json({ route: turn.open.route, parameter: turn.open.parameter, length: turn.body.length, principal: turn.open.principal.toString('hex') });
+};
+
+export type Options = {
+  readonly script?: Script;
+  /** Called when a request opens, before its body. */
+  readonly onOpen?: (turn: Turn) => void;
+  readonly onEvent?: (value: unknown) => void;
+  readonly unixPath?: string;
+  readonly bodyBytes?: number;
+  readonly entry?: string;
+  readonly listenerFd?: number;
+  readonly port?: number;
+  /** Runs the gateway by another command, e.g. in a network namespace. */
+  readonly prefix?: readonly string[];
+  /** Keeps bodies (default); false overwrites them as they come. */
+  readonly keepBodies?: boolean;
+};
+
+export type Gateway = {
+  readonly url: string;
+  readonly port: number;
+  readonly token: string;
+  readonly pid: number;
+  readonly process: ChildProcess;
+  readonly turns: readonly Turn[];
+  readonly events: readonly unknown[];
+  readonly control: Channel;
+  readonly engine: Channel;
+  /** Closes the engine's end of the data edge, as its death does. */
+  killEngine(): void;
+  /** Closes the supervisor's end of the control edge. */
+  dropControl(): void;
+  setTokens(tokens: readonly string[]): void;
+  readonly drained: Promise<undefined>;
+  readonly ended: Promise<{ code: number | null; signal: string | null }>;
+  readonly stderr: () => string;
+  stop(): Promise<void>;
+};
+
+export const digestOf = (token: string) => createHash('sha256').update(token).digest('hex');
+export const principalOf = (token: string) => createHash('sha256').update(`p${token}`).digest('hex').slice(0, 32);
+const entriesOf = (tokens: readonly string[]) => tokens.map((token) => ({ digest: digestOf(token), principal: principalOf(token) }));
+
+/** Starts a gateway and waits until it is ready. */
+export async function startGateway(options: Options = {}): Promise<Gateway> {
+  const token = `kw-${randomBytes(32).toString('base64url')}`;
+  const listener = options.listenerFd === undefined ? bindLoopback(0) : { fd: options.listenerFd, port: options.port! };
+  const unix = options.unixPath === undefined ? undefined : bindUnix(options.unixPath);
+  const control = makeSocketPair();
+  const data = makeSocketPair();
+  const command = [...(options.prefix ?? []), process.execPath, ...roleFlags, options.entry ?? join(import.meta.dirname, 'gateway-entry.ts')];
+  const child = spawn(command[0]!, command.slice(1), {
+    env: { PATH: process.env['PATH'], ...roleEnv },
+    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], listener.fd, ...(unix === undefined ? [] : [unix.fd])],
+  });
+  for (const fd of [control[1], data[1], listener.fd, ...(unix === undefined ? [] : [unix.fd])]) closeSync(fd);
+  let stderr = '';
+  for (const pipe of [child.stdout, child.stderr]) pipe!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('close', (code, signal) => {
+    unix?.remove();
+    resolve({ code, signal });
+  }));
+
+  const turns: Turn[] = [];
+  const live = new Map<number, { turn: Turn; filled: number }>();
+  const events: unknown[] = [];
+  const ready = Promise.withResolvers<undefined>();
+  const drained = Promise.withResolvers<undefined>();
+  const onBreach = (error: Error) => ready.reject(error);
+  const dataStream: Stream = openStream(data[0], (chunk) => engine.receive(chunk), () => undefined);
+  const engine = new Channel(dataStream, {
+    [dataMessages.requestOpen]: {
+      permit: 'always',
+      answer(frame) {
+        const id = frame.stream;
+        const open = parseRequestOpen(frame.payload);
+        const turn: Turn = {
+          id,
+          open,
+          body: options.keepBodies === false ? Buffer.alloc(0) : Buffer.alloc(open.bodyLength),
+          aborted: false,
+          credit: 0,
+          head: (status = 200, media = mediaTypes.json, retryAfterSeconds = 0) => engine.send(dataMessages.responseHead, encodeResponseHead({ status, media: media as 1, retryAfterSeconds }), id),
+          send(bytes) {
+            const source = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+            for (let at = 0; at < source.length; at += 65536) engine.send(dataMessages.responseBody, source.subarray(at, at + 65536), id);
+          },
+          end: () => engine.send(dataMessages.responseEnd, undefined, id),
+          abort: () => engine.send(dataMessages.responseAbort, undefined, id),
+          json(value, status = 200) {
+            turn.head(status);
+            turn.send(JSON.stringify(value));
+            turn.end();
+          },
+        };
+        turns.push(turn);
+        live.set(id, { turn, filled: 0 });
+        options.onOpen?.(turn);
+      },
+    },
+    [dataMessages.requestBody]: {
+      permit: 'always',
+      answer(frame) {
+        const entry = live.get(frame.stream);
+        if (entry === undefined) return;
+        if (options.keepBodies !== false) entry.turn.body.set(frame.payload, entry.filled);
+        entry.filled += frame.payload.length;
+      },
+    },
+    [dataMessages.requestEnd]: {
+      permit: 'always',
+      answer(frame) {
+        const entry = live.get(frame.stream);
+        if (entry !== undefined) (options.script ?? echoFacts)(entry.turn);
+      },
+    },
+    [dataMessages.requestAbort]: {
+      permit: 'always',
+      answer(frame) {
+        const entry = live.get(frame.stream);
+        if (entry !== undefined) entry.turn.aborted = true;
+      },
+    },
+    [dataMessages.responseCredit]: {
+      permit: 'always',
+      answer(frame) {
+        const entry = live.get(frame.stream);
+        if (entry !== undefined) entry.turn.credit += parseCredit(frame.payload);
+      },
+    },
+  }, onBreach);
+  const controlStream: Stream = openStream(control[0], (chunk) => supervisor.receive(chunk), () => undefined);
+  const supervisor = new Channel(controlStream, {
+    [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
+    [controlMessages.ready]: { permit: 'once', answer: () => ready.resolve(undefined) },
+    [controlMessages.failed]: { permit: 'once', answer: (frame) => ready.reject(new Error(`gateway failed: ${frame.payload.toString()}`)) },
+    [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+    [controlMessages.event]: {
+      permit: 'always',
+      answer(frame) {
+        events.push(JSON.parse(frame.payload.toString()));
+      },
+    },
+    [controlMessages.statusRequest]: { permit: 'always', answer: (frame) => supervisor.send(controlMessages.statusAnswer, encodeJson({ version: 'test', layers: [] }), frame.stream) },
+    [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
+  }, onBreach);
+  supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, uptimeBase: Date.now(), tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page') }));
+  void ended.then(({ code, signal }) => ready.reject(new Error(`the gateway ended while starting (${code}, ${signal}): ${stderr}`)));
+  drained.promise.catch(() => undefined);
+  await ready.promise;
+  return {
+    url: `http://127.0.0.1:${listener.port}`,
+    port: listener.port,
+    token,
+    pid: child.pid!,
+    process: child,
+    turns,
+    events,
+    control: supervisor,
+    engine,
+    killEngine: () => dataStream.end(),
+    dropControl: () => controlStream.end(),
+    setTokens: (tokens) => supervisor.send(controlMessages.tokensSet, encodeJson({ tokens: entriesOf(tokens) })),
+    drained: drained.promise,
+    ended,
+    stderr: () => stderr,
+    async stop() {
+      child.kill('SIGKILL');
+      await ended;
+      dataStream.end();
+      controlStream.end();
+    },
+  };
+}
+
+/** An answer off a raw connection. */
+export type RawAnswer = { readonly text: string; readonly status: number; readonly headers: Record<string, string>; readonly body: string; readonly reset: boolean };
+
+/** Sends bytes as they are and reads until the connection ends or is quiet. */
+export async function rawRequest(to: number | string, bytes: string | Buffer, { quietMs = 300, host = '127.0.0.1' } = {}): Promise<RawAnswer> {
+  const socket = typeof to === 'string' ? connect(to) : connect(to, host);
+  let text = '';
+  let reset = false;
+  let timer: NodeJS.Timeout | undefined;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve();
+    };
+    const wait = () => {
+      clearTimeout(timer);
+      timer = setTimeout(done, quietMs);
+    };
+    socket.on('connect', () => {
+      socket.write(bytes);
+      timer = setTimeout(done, 5000);
+    });
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1');
+      wait();
+    });
+    socket.on('end', done);
+    socket.on('error', () => {
+      reset = true;
+      done();
+    });
+  });
+  const [head = '', ...rest] = text.split('\r\n\r\n');
+  const lines = head.split('\r\n');
+  const headers: Record<string, string> = {};
+  for (const line of lines.slice(1)) headers[line.slice(0, line.indexOf(':')).toLowerCase()] = line.slice(line.indexOf(':') + 1).trim();
+  return { text, status: Number(lines[0]?.split(' ')[1] ?? 0), headers, body: rest.join('\r\n\r\n'), reset };
+}
+
+/** A request as text: `lines` are headers, the body gets its length by itself. */
+export function requestText(gateway: Pick<Gateway, 'port' | 'token'>, { method = 'GET', target = '/v1/models', host = `127.0.0.1:${gateway.port}` as string | null, token = true, headers = [] as readonly string[], body = undefined as string | undefined, version = '1.1' } = {}): string {
+  return [
+    `${method} ${target} HTTP/${version}`,
+    ...(host === null ? [] : [`Host: ${host}`]),
+    ...(token ? [`Authorization: Bearer ${gateway.token}`] : []),
+    ...(body === undefined ? [] : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]),
+    ...headers,
+    '',
+    body ?? '',
+  ].join('\r\n');
+}
+
+/** The code of an error answer. */
+export function errorCode(answer: Pick<RawAnswer, 'body'>): string | undefined {
+  return (JSON.parse(answer.body) as { error?: { code?: string } }).error?.code;
+}
+
+export { sleep };
