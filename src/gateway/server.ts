@@ -9,8 +9,9 @@
  */
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
-import { wipeBytes } from '../base/bytes.ts';
+import { Socket } from 'node:net';
+import type { SocketConstructorOpts } from 'node:net';
+import { ownBytes, wipeBytes } from '../base/bytes.ts';
 import { isLocalConnection } from '../layers/1-loopback/guard.ts';
 import { errorBody, fixedHeaders } from './answers.ts';
 import type { Fault } from './answers.ts';
@@ -34,6 +35,7 @@ const faults: Readonly<Record<string, Fault>> = {
   HPE_HEADER_OVERFLOW: { status: 431, code: 'headers_too_large', message: `The headers may have at most ${limits.headerBytes} bytes.` },
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'request_timeout', message: 'The request took too long.' },
 };
+const readBytes = 64 * 1024;
 const malformed: Fault = { status: 400, code: 'request_malformed', message: 'This is not a well-formed HTTP request.' };
 const reasons: Readonly<Record<number, string>> = { 400: 'Bad Request', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' };
 
@@ -43,6 +45,38 @@ function rawAnswer(fault: Fault): Buffer {
   const headers = { ...fixedHeaders, 'Content-Type': 'application/json', 'Content-Length': String(body.length), Connection: 'close' };
   const head = [`HTTP/1.1 ${fault.status} ${reasons[fault.status] ?? 'Error'}`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), '', ''].join('\r\n');
   return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+}
+
+type Handled = Socket & { _handle: unknown; _server: unknown; server: unknown };
+
+/**
+ * The same connection, read through a buffer of ours that is overwritten after each read. Node's own way keeps what
+ * it read in a slab that all connections share. One buffer serves all: a read and its callback are one step.
+ */
+function takeOver(accepted: Socket, buffer: Buffer): Socket {
+  const from = accepted as Handled;
+  const options = {
+    handle: from._handle,
+    allowHalfOpen: true,
+    onread: {
+      buffer,
+      callback(length: number) {
+        const chunk = buffer.subarray(0, length);
+        try {
+          socket.emit('data', chunk);
+        } finally {
+          wipeBytes(chunk);
+        }
+        return true;
+      },
+    },
+  };
+  const socket = new Socket(options as SocketConstructorOpts) as Handled;
+  // The server counts its open connections by this field.
+  socket._server = from._server;
+  from._server = null;
+  from._handle = null;
+  return socket;
 }
 
 /** Starts serving on the socket; `listen` is called before this returns, no connection is accepted before the next tick. */
@@ -64,13 +98,18 @@ export function listenHttp(listener: Listener, ask: Ask): Server {
   server.maxRequestsPerSocket = limits.requestsPerConnection;
   server.maxConnections = limits.connections;
 
-  server.prependListener('connection', (socket: Socket) => {
-    if (!listener.unix && !isLocalConnection(socket.localAddress, socket.remoteAddress)) socket.destroy();
-  });
-  server.on('connection', (socket: Socket) => {
-    // A listener for data makes Node read into buffers of this connection instead of one that all share. It runs
-    // after the parser's own, which has copied what it passes on.
-    socket.on('data', wipeBytes);
+  const toParser = server.listeners('connection');
+  server.removeAllListeners('connection');
+  const readBuffer = ownBytes(readBytes);
+  server.on('connection', (accepted: Socket) => {
+    if (!listener.unix && !isLocalConnection(accepted.localAddress, accepted.remoteAddress)) {
+      accepted.destroy();
+      return;
+    }
+    const socket = takeOver(accepted, readBuffer);
+    for (const listen of toParser) listen.call(server, socket);
+    // A second listener for data takes the reading back from the parser's native side, which has a buffer of its own.
+    socket.on('data', () => undefined);
   });
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     if (request.socket.destroyed) return;

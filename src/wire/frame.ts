@@ -32,7 +32,7 @@ export type Frame = {
  */
 export function encodeFrame(type: number, stream: number, payload: Uint8Array): Buffer {
   if (payload.length > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the ceiling');
-  const bytes = Buffer.allocUnsafeSlow(headerBytes + payload.length);
+  const bytes = ownBytes(headerBytes + payload.length);
   bytes.writeUInt32LE(payload.length, 0);
   bytes[4] = wireVersion;
   bytes[5] = type;

@@ -1,0 +1,191 @@
+/**
+ * Searches the whole memory of a living process for many needles in one pass.
+ *
+ * The search is Wu and Manber's: a table over pairs of bytes tells how far the window may jump. Memory that is not
+ * there (never touched, swapped out pages excepted) is passed over by the page map.
+ * Source: proc(5), pagemap(5); Wu and Manber, "A fast algorithm for multi-pattern searching" (1994)
+ * @module
+ */
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+
+/** One way in which a text can lie in memory. */
+export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
+
+/** Something to look for: text (in every form) or bytes (as they are, e.g. a run of token ids). */
+export type Needle = string | { readonly name: string; readonly bytes: Buffer };
+
+export type Hit = { readonly needle: number; readonly form: Form; readonly address: bigint; readonly region: string; readonly context: string };
+
+export type Scan = {
+  readonly hits: readonly Hit[];
+  readonly counts: Readonly<Record<Form, number>>;
+  readonly total: number;
+  /** How many of the needles were found at least once. */
+  readonly found: number;
+  readonly bytes: number;
+  /** Regions that the kernel did not let us read (`memfd_secret`, device memory), by name. */
+  readonly unreadable: readonly string[];
+  readonly ms: number;
+};
+
+type Pattern = { readonly needle: number; readonly form: Form; readonly bytes: Buffer };
+
+/** Every form of every needle. */
+export function patternsOf(needles: readonly Needle[]): Pattern[] {
+  const patterns: Pattern[] = [];
+  needles.forEach((needle, index) => {
+    if (typeof needle !== 'string') {
+      patterns.push({ needle: index, form: 'raw', bytes: needle.bytes });
+      return;
+    }
+    const utf8 = Buffer.from(needle);
+    patterns.push({ needle: index, form: 'utf8', bytes: utf8 }, { needle: index, form: 'utf16le', bytes: Buffer.from(needle, 'utf16le') });
+    // At each of the three alignments, without the characters that depend on the neighbours.
+    for (let shift = 0; shift < 3; shift += 1) {
+      const text = Buffer.concat([Buffer.alloc(shift), utf8]).toString('base64');
+      const from = Math.ceil((shift * 8) / 6);
+      const to = Math.floor(((shift + utf8.length) * 8) / 6);
+      patterns.push({ needle: index, form: 'base64', bytes: Buffer.from(text.slice(from, to)) });
+    }
+    const escaped = [...needle].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
+    patterns.push({ needle: index, form: 'json-escaped', bytes: Buffer.from(escaped) });
+    const plain = JSON.stringify(needle).slice(1, -1);
+    if (plain !== needle) patterns.push({ needle: index, form: 'json-escaped', bytes: Buffer.from(plain) });
+  });
+  return patterns;
+}
+
+/** A searcher for a fixed set of patterns. */
+export class Searcher {
+  readonly #patterns: readonly Pattern[];
+  readonly #window: number;
+  readonly #shift: Uint8Array;
+  readonly #candidates = new Map<number, Pattern[]>();
+  /** The longest pattern: how far chunks must overlap. */
+  readonly longest: number;
+
+  constructor(patterns: readonly Pattern[]) {
+    this.#patterns = patterns;
+    this.#window = Math.min(...patterns.map((p) => p.bytes.length), 250);
+    if (this.#window < 6) throw new Error('a needle is too short to mean anything');
+    this.longest = Math.max(...patterns.map((p) => p.bytes.length));
+    this.#shift = new Uint8Array(65536).fill(this.#window - 1);
+    for (const pattern of patterns) {
+      for (let i = 1; i < this.#window; i += 1) {
+        const pair = pattern.bytes[i - 1]! | (pattern.bytes[i]! << 8);
+        this.#shift[pair] = Math.min(this.#shift[pair]!, this.#window - 1 - i);
+      }
+      const last = pattern.bytes[this.#window - 2]! | (pattern.bytes[this.#window - 1]! << 8);
+      this.#candidates.set(last, [...(this.#candidates.get(last) ?? []), pattern]);
+    }
+  }
+
+  /** Calls back for every match that begins before `limit`. */
+  search(bytes: Buffer, length: number, limit: number, onHit: (pattern: Pattern, at: number) => void): void {
+    const shift = this.#shift;
+    const window = this.#window;
+    let i = window - 1;
+    while (i < length) {
+      const pair = bytes[i - 1]! | (bytes[i]! << 8);
+      const jump = shift[pair]!;
+      if (jump > 0) {
+        i += jump;
+        continue;
+      }
+      const start = i - window + 1;
+      if (start < limit) {
+        for (const pattern of this.#candidates.get(pair) ?? []) {
+          const end = start + pattern.bytes.length;
+          if (end <= length && bytes.compare(pattern.bytes, 0, pattern.bytes.length, start, end) === 0) onHit(pattern, start);
+        }
+      }
+      i += 1;
+    }
+  }
+
+  get count(): number {
+    return this.#patterns.length;
+  }
+}
+
+export type Region = { readonly from: bigint; readonly to: bigint; readonly name: string };
+
+/** Readable regions of a process. */
+export function regionsOf(pid: number): Region[] {
+  return readFileSync(`/proc/${pid}/maps`, 'latin1')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => /^([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)$/.exec(line)!)
+    .filter((m) => m[3]!.startsWith('r') && m[4] !== '[vsyscall]' && m[4] !== '[vvar]' && m[4] !== '[vvar_vclock]')
+    .map((m) => ({ from: BigInt(`0x${m[1]!}`), to: BigInt(`0x${m[2]!}`), name: m[4] === '' ? '[anonymous]' : m[4]! }));
+}
+
+const page = 4096;
+const chunkBytes = 4 << 20;
+
+/** Runs of pages of a region that are in memory or swapped out, as offsets. */
+function presentRuns(pagemap: number, region: Region): { at: number; length: number }[] {
+  const pages = Number(region.to - region.from) / page;
+  const runs: { at: number; length: number }[] = [];
+  const block = Buffer.alloc(8 * 32768);
+  for (let first = 0; first < pages; first += 32768) {
+    const many = Math.min(32768, pages - first);
+    const got = readSync(pagemap, block, 0, many * 8, (region.from / BigInt(page) + BigInt(first)) * 8n);
+    for (let i = 0; i < got / 8; i += 1) {
+      if ((block[i * 8 + 7]! & 0xc0) === 0) continue; // bit 63 present, bit 62 swapped
+      const at = (first + i) * page;
+      const last = runs.at(-1);
+      if (last !== undefined && last.at + last.length === at) last.length += page;
+      else runs.push({ at, length: page });
+    }
+  }
+  return runs;
+}
+
+/** Scans a process; needs to be root or the same user with the right to attach. */
+export function scanProcess(pid: number, needles: readonly Needle[], { maxHits = 10_000 } = {}): Scan {
+  const started = performance.now();
+  const searcher = new Searcher(patternsOf(needles));
+  const mem = openSync(`/proc/${pid}/mem`, 'r');
+  const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
+  const overlap = searcher.longest - 1;
+  const buffer = Buffer.allocUnsafeSlow(chunkBytes + overlap);
+  const hits: Hit[] = [];
+  const counts: Record<Form, number> = { utf8: 0, utf16le: 0, base64: 0, 'json-escaped': 0, raw: 0 };
+  const unreadable = new Set<string>();
+  let bytes = 0;
+  try {
+    for (const region of regionsOf(pid)) {
+      for (const run of presentRuns(pagemap, region)) {
+        for (let offset = 0; offset < run.length; offset += chunkBytes) {
+          const want = Math.min(chunkBytes + overlap, run.length - offset);
+          const address = region.from + BigInt(run.at + offset);
+          let got: number;
+          try {
+            got = readSync(mem, buffer, 0, want, address);
+          } catch {
+            unreadable.add(region.name);
+            break;
+          }
+          bytes += Math.min(got, chunkBytes);
+          searcher.search(buffer, got, chunkBytes, (pattern, at) => {
+            counts[pattern.form] += 1;
+            if (hits.length >= maxHits) return;
+            const around = buffer.subarray(Math.max(0, at - 48), Math.min(got, at + pattern.bytes.length + 32));
+            hits.push({ needle: pattern.needle, form: pattern.form, address: address + BigInt(at), region: region.name, context: around.toString('latin1').replace(/[^\x20-\x7e]/g, '.') });
+          });
+        }
+      }
+    }
+  } finally {
+    closeSync(mem);
+    closeSync(pagemap);
+  }
+  const total = Object.values(counts).reduce((a, b) => a + b, 0);
+  return { hits, counts, total, found: new Set(hits.map((hit) => hit.needle)).size, bytes, unreadable: [...unreadable], ms: performance.now() - started };
+}
+
+/** One line for a report. */
+export function describeScan(scan: Scan): string {
+  return `${scan.total} copies of ${scan.found} needles in ${(scan.bytes / 1e6).toFixed(0)} MB (${Object.entries(scan.counts).map(([form, n]) => `${form} ${n}`).join(', ')}; ${scan.ms.toFixed(0)} ms)`;
+}
