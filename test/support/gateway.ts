@@ -6,7 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { connect } from 'node:net';
+import { Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bindLoopback, bindUnix } from '../../src/layers/1-loopback/bind.ts';
@@ -74,6 +74,9 @@ export type Gateway = {
   readonly engine: Channel;
   /** Closes the engine's end of the data edge, as its death does. */
   killEngine(): void;
+  /** The engine reads nothing for a while. */
+  pauseEngine(): void;
+  resumeEngine(): void;
   /** Closes the supervisor's end of the control edge. */
   dropControl(): void;
   setTokens(tokens: readonly string[]): void;
@@ -113,7 +116,10 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
   const ready = Promise.withResolvers<undefined>();
   const drained = Promise.withResolvers<undefined>();
   const onBreach = (error: Error) => ready.reject(error);
-  const dataStream: Stream = openStream(data[0], (chunk) => engine.receive(chunk), () => undefined);
+  const dataSocket = new Socket({ fd: data[0], readable: true, writable: true });
+  dataSocket.on('data', (chunk: Buffer) => engine.receive(chunk));
+  dataSocket.on('error', () => dataSocket.destroy());
+  const dataStream = { write: (bytes: Buffer) => void dataSocket.write(bytes), end: () => dataSocket.destroy() };
   const engine = new Channel(dataStream, {
     [dataMessages.requestOpen]: {
       permit: 'always',
@@ -205,6 +211,8 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
     control: supervisor,
     engine,
     killEngine: () => dataStream.end(),
+    pauseEngine: () => void dataSocket.pause(),
+    resumeEngine: () => void dataSocket.resume(),
     dropControl: () => controlStream.end(),
     setTokens: (tokens) => supervisor.send(controlMessages.tokensSet, encodeJson({ tokens: entriesOf(tokens) })),
     drained: drained.promise,
@@ -222,8 +230,8 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
 /** An answer off a raw connection. */
 export type RawAnswer = { readonly text: string; readonly status: number; readonly headers: Record<string, string>; readonly body: string; readonly reset: boolean };
 
-/** Sends bytes as they are and reads until the connection ends or is quiet. */
-export async function rawRequest(to: number | string, bytes: string | Buffer, { quietMs = 300, host = '127.0.0.1' } = {}): Promise<RawAnswer> {
+/** Sends bytes as they are and reads one answer, or (`more`) until the connection ends or is quiet. */
+export async function rawRequest(to: number | string, bytes: string | Buffer, { quietMs = 300, host = '127.0.0.1', more = false } = {}): Promise<RawAnswer> {
   const socket = typeof to === 'string' ? connect(to) : connect(to, host);
   let text = '';
   let reset = false;
@@ -244,7 +252,10 @@ export async function rawRequest(to: number | string, bytes: string | Buffer, { 
     });
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
-      wait();
+      const end = text.indexOf('\r\n\r\n');
+      const declared = end < 0 ? null : /\r\nContent-Length: (\d+)/i.exec(text.slice(0, end));
+      if (!more && ((declared !== null && text.length >= end + 4 + Number(declared[1])) || text.endsWith('\r\n0\r\n\r\n'))) done();
+      else wait();
     });
     socket.on('end', done);
     socket.on('error', () => {

@@ -170,7 +170,8 @@ export function bindUnix(path: string): UnixListener {
       path: full,
       remove() {
         const now = lstatSync(full, { bigint: true, throwIfNoEntry: false });
-        if (now?.ino === made.ino && now.dev === made.dev) unlinkSync(full);
+        // The inode number alone is used again at once by some file systems.
+        if (now?.ino === made.ino && now.dev === made.dev && now.ctimeNs === made.ctimeNs) unlinkSync(full);
       },
     };
   });
