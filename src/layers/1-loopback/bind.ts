@@ -5,7 +5,7 @@
  *          socket that was inherited is held to the same. [::1] on the same port is taken without listening, so that
  *          nobody else answers clients who say `localhost`.
  * Limits:  the kernel may still deliver a foreign packet to a loopback listener; see guard.ts, `isLocalConnection`.
- * Proof:   test/attacks/1-bind.test.ts, test/unit/layers/bind.test.ts
+ * Proof:   test/attacks/1-bind.test.ts, test/attacks/1-lan.test.ts
  * @module
  */
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
