@@ -16,7 +16,7 @@ import { isLocalConnection } from '../layers/1-loopback/guard.ts';
 import { errorBody, fixedHeaders } from './answers.ts';
 import type { Fault } from './answers.ts';
 
-/** What a client may take of us; in the order of docs/LIMITS. */
+/** What one client may take of us. */
 export const limits = {
   headerBytes: 16 * 1024,
   /** From the first moment of a connection, or of the next request on it, to the end of its headers. */

@@ -50,7 +50,7 @@ async function serve(config: Config): Promise<number> {
   let named = readNamedTokens(state);
   const digests = (): TokenDigest[] => [person, ...named.map((entry) => entry.digest)].map((digest) => ({ digest, principal: principalOf(digest) }));
   const uid = process.getuid?.() === 0 ? transientUid(process.pid) : undefined;
-  const jail: JailInput = { readable: [join(import.meta.dirname, '..'), join(root, 'node_modules'), model.path], accepted: config.accepted, ...(uid === undefined ? {} : { uid, gid: uid }) };
+  const jail: JailInput = { readable: [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), model.path], accepted: config.accepted, ...(uid === undefined ? {} : { uid, gid: uid }) };
 
   let pair: Pair | undefined;
   let facts: EngineFacts | undefined;

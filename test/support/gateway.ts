@@ -58,6 +58,8 @@ export type Options = {
   readonly port?: number;
   /** Runs the gateway by another command, e.g. in a network namespace. */
   readonly prefix?: readonly string[];
+  /** What the supervisor answers for `/kwyre/status`. */
+  readonly status?: unknown;
   /** Keeps bodies (default); false overwrites them as they come. */
   readonly keepBodies?: boolean;
 };
@@ -193,7 +195,7 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
         events.push(JSON.parse(frame.payload.toString()));
       },
     },
-    [controlMessages.statusRequest]: { permit: 'always', answer: (frame) => supervisor.send(controlMessages.statusAnswer, encodeJson({ version: 'test', layers: [] }), frame.stream) },
+    [controlMessages.statusRequest]: { permit: 'always', answer: (frame) => supervisor.send(controlMessages.statusAnswer, encodeJson(options.status ?? { version: 'test', layers: [] }), frame.stream) },
     [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
   }, onBreach);
   supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, uptimeBase: Date.now(), tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page') }));
