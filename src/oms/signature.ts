@@ -1,0 +1,89 @@
+/**
+ * Who signed: ECDSA over the envelope, by a key from outside or by a certificate that leads to a trusted root.
+ *
+ * Promise: the key never comes from the bundle. P-256 goes with SHA-256, P-384 with SHA-384, P-521 with SHA-512, nothing
+ *          else. The answer is evidence (who, by which key), never a boolean.
+ * Source:  OpenSSF Model Signing v1.0
+ * Proof:   test/unit/oms/vectors.test.ts
+ * @module
+ */
+import { createHash, createPublicKey, sign as ecdsaSign, verify as ecdsaVerify } from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
+import type { Bundle } from './bundle.ts';
+import { formatBundle, preAuthEncoding } from './bundle.ts';
+import { verifyChain } from './certificate.ts';
+import type { Fault } from './fault.ts';
+
+/** Whom the caller trusts; an empty list trusts nobody. */
+export type Trust = { readonly keys: readonly KeyObject[]; readonly roots: readonly X509Certificate[] };
+
+/** Evidence of a good signature by somebody trusted. */
+export type Signer =
+  | { readonly method: 'key'; readonly keyId: string; readonly curve: string }
+  | { readonly method: 'certificate'; readonly subject: string; readonly fingerprint: string; readonly root: string; readonly validTo: string };
+
+const hashOfCurve: Readonly<Record<string, string>> = { prime256v1: 'sha256', secp384r1: 'sha384', secp521r1: 'sha512' };
+
+function curveOf(key: KeyObject): string {
+  const curve = key.asymmetricKeyType === 'ec' ? key.asymmetricKeyDetails?.namedCurve : undefined;
+  return curve !== undefined && Object.hasOwn(hashOfCurve, curve) ? curve : '';
+}
+
+/** Name of a key: SHA-256 of its PEM text as exported again (which is what other OMS tools call the hint). */
+export function keyIdOf(key: KeyObject): string {
+  return createHash('sha256').update(key.export({ type: 'spki', format: 'pem' })).digest('hex');
+}
+
+/** Reads a public key on one of the three curves. @throws `*_KEY_INVALID` */
+export function parsePublicKey(pem: string, fault: Fault): KeyObject {
+  let key: KeyObject;
+  try {
+    key = createPublicKey(pem);
+  } catch {
+    throw fault('KEY_INVALID', 'the public key cannot be read: a PEM file with an elliptic-curve key is needed');
+  }
+  if (curveOf(key) === '') throw fault('KEY_INVALID', 'the public key is not on P-256, P-384 or P-521');
+  return key;
+}
+
+function holds(key: KeyObject, bundle: Bundle): boolean {
+  const algorithm = hashOfCurve[curveOf(key)];
+  if (algorithm === undefined) return false;
+  try {
+    return ecdsaVerify(algorithm, preAuthEncoding(bundle.payload), { key, dsaEncoding: 'der' }, bundle.signature);
+  } catch {
+    return false; // not a DER signature at all
+  }
+}
+
+/**
+ * Verifies the envelope.
+ * @throws `*_SIGNATURE_INVALID`, `*_CERTIFICATE_INVALID` (bad evidence), `*_SIGNER_UNTRUSTED` (not whom we trust).
+ */
+export function verifySignature(bundle: Bundle, trust: Trust, now: Date, fault: Fault): Signer {
+  const { material } = bundle;
+  switch (material.method) {
+    case 'key': {
+      const wanted = material.hint === undefined ? trust.keys : trust.keys.filter((key) => keyIdOf(key) === material.hint);
+      if (wanted.length === 0) throw fault('SIGNER_UNTRUSTED', `the signature is by a key that is not trusted here${material.hint === undefined ? '' : ` (${material.hint})`}`);
+      const key = wanted.find((candidate) => holds(candidate, bundle));
+      if (key === undefined) throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
+      return { method: 'key', keyId: keyIdOf(key), curve: curveOf(key) };
+    }
+    case 'certificate': {
+      const { leaf, root } = verifyChain(material.certificates, trust.roots, now, fault);
+      if (!holds(leaf.publicKey, bundle)) throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
+      return { method: 'certificate', subject: leaf.subject, fingerprint: leaf.fingerprint256, root: root.subject, validTo: leaf.validToDate.toISOString() };
+    }
+    case 'sigstore':
+      throw fault('SIGNATURE_METHOD', 'keyless signatures are not accepted at start', 'verify it with ./kwyre model add, which signs the model with a key of yours');
+  }
+}
+
+/** Signs a payload with a P-256 key and gives the bundle's text. @throws `*_KEY_INVALID` */
+export function signPayload(payload: Buffer, key: KeyObject, fault: Fault): string {
+  const publicKey = createPublicKey(key);
+  if (curveOf(publicKey) !== 'prime256v1') throw fault('KEY_INVALID', 'signing needs a P-256 key');
+  const signature = ecdsaSign('sha256', preAuthEncoding(payload), { key, dsaEncoding: 'der' });
+  return formatBundle(payload, signature, keyIdOf(publicKey));
+}

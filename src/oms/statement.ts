@@ -1,0 +1,195 @@
+/**
+ * What is signed: an in-toto statement that lists every file (or every shard of every file) with its digest.
+ *
+ * Promise: names are unique (also after folding case and Unicode form) and in order, digests are SHA-256, shards cover
+ *          their file without a gap, and the root digest is recomputed. Only `ignore_paths` that the caller allows pass:
+ *          a signer cannot exclude the weights.
+ * Source:  OpenSSF Model Signing v1.0; https://in-toto.io/Statement/v1
+ * Proof:   test/unit/oms/statement.test.ts, test/unit/oms/vectors.test.ts
+ * @module
+ */
+import { createHash } from 'node:crypto';
+import type { Fault } from './fault.ts';
+import { printable } from './fault.ts';
+import { compareNames, findTwins, nameFault } from './names.ts';
+import type { Fields } from './shape.ts';
+import { Shape } from './shape.ts';
+
+export const statementType = 'https://in-toto.io/Statement/v1';
+export const predicateType = 'https://model_signing/signature/v1.0';
+
+/** Excluded at the top level of a tree by the specification. */
+export const defaultExclusions = ['.git', '.gitignore', '.gitattributes', '.github'] as const;
+
+/** The shard size of the specification. */
+export const defaultShardBytes = 1_000_000_000;
+const maxResources = 1 << 20;
+
+/** A part of a file with a digest of its own. */
+export type Shard = { readonly start: number; readonly end: number; readonly digest: string };
+
+/** One file as signed: one digest, or one for each of its shards. */
+export type SignedFile = {
+  readonly name: string;
+  /** `undefined` when the file is signed by shards. */
+  readonly digest: string | undefined;
+  readonly shards: readonly Shard[];
+  /** Known for shards, or when the signer added it. */
+  readonly size: number | undefined;
+  /** Whether the signer recorded the file as executable; `undefined` when nothing was recorded. */
+  readonly executable: boolean | undefined;
+  /** Package that the file came with, when recorded. */
+  readonly package: string | undefined;
+};
+
+export type Method = { readonly kind: 'files' } | { readonly kind: 'shards'; readonly shardBytes: number };
+
+/** A statement whose shape and root digest are right. */
+export type Statement = {
+  readonly name: string;
+  readonly root: string;
+  readonly method: Method;
+  readonly ignorePaths: readonly string[];
+  readonly files: readonly SignedFile[];
+};
+
+/** What the statement's reader accepts. */
+export type StatementRules = {
+  /** The only entries that `ignore_paths` may have, besides the default exclusions. */
+  readonly allowedIgnores: readonly string[];
+};
+
+const hexDigest = /^[0-9a-f]{64}$/;
+const anyText = /^[\s\S]{1,4096}$/;
+
+/** SHA-256 over the raw digests in order. */
+export function rootDigest(digests: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const digest of digests) hash.update(Buffer.from(digest, 'hex'));
+  return hash.digest('hex');
+}
+
+type Resource = { readonly name: string; readonly digest: string; readonly extra: Fields };
+
+/** Parses the payload of a verified envelope. @throws `*_STATEMENT_SHAPE`, `*_STATEMENT_KIND`, `*_IGNORE_WIDENED` */
+export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fault): Statement {
+  const shape = new Shape(fault, 'STATEMENT_SHAPE', 'the signed statement');
+  const outer = shape.object(shape.json(payload, 64 << 20), 'statement', ['_type', 'subject', 'predicateType', 'predicate']);
+  shape.same(outer['_type'], '_type', statementType);
+  if (outer['predicateType'] !== predicateType) throw fault('STATEMENT_KIND', 'the signature is over something else than a list of files');
+  const [only] = shape.list(outer['subject'], 'subject', 1, 1);
+  const subject = shape.object(only, 'subject', ['name', 'digest']);
+  const digest = shape.object(subject['digest'], 'subject.digest', ['sha256']);
+  const predicate = shape.object(outer['predicate'], 'predicate', ['resources', 'serialization']);
+  const { method, ignorePaths } = parseSerialization(predicate['serialization'], rules, shape, fault);
+
+  const resources = shape.list(predicate['resources'], 'resources', 1, maxResources).map((entry, index): Resource => {
+    const at = `resources[${index}]`;
+    const extra = shape.object(entry, at, ['name', 'digest', 'algorithm'], [], true);
+    shape.same(extra['algorithm'], `${at}.algorithm`, 'sha256');
+    return { name: shape.text(extra['name'], `${at}.name`, anyText), digest: shape.text(extra['digest'], `${at}.digest`, hexDigest), extra };
+  });
+  for (let index = 1; index < resources.length; index += 1) {
+    if (compareNames(resources[index - 1]?.name ?? '', resources[index]?.name ?? '') >= 0) shardOrder(resources, index, method, shape);
+  }
+  const root = rootDigest(resources.map((entry) => entry.digest));
+  if (root !== shape.text(digest['sha256'], 'subject.digest', hexDigest)) shape.refuse('subject.digest', 'is not the digest over the files');
+  const files = method.kind === 'files' ? resources.map((entry) => wholeFile(entry, shape)) : shardedFiles(resources, method.shardBytes, shape);
+  const [twins] = findTwins(files.map((file) => file.name));
+  if (twins !== undefined) throw fault('NAME_TWINS', `two names differ only in letter case or Unicode form: ${printable(twins[0])} and ${printable(twins[1])}`);
+  return { name: shape.text(subject['name'], 'subject.name', anyText), root, method, ignorePaths, files };
+}
+
+/** Shards may also be in the order of their offsets, which is what the reference writes for files of ten shards and more. */
+function shardOrder(resources: readonly Resource[], index: number, method: Method, shape: Shape): void {
+  const [before, after] = [resources[index - 1], resources[index]].map((entry) => /^([\s\S]*):(\d+):\d+$/.exec(entry?.name ?? ''));
+  const ordered = method.kind === 'shards' && before?.[1] !== undefined && before[1] === after?.[1] && Number(before[2]) < Number(after[2]);
+  if (!ordered) shape.refuse(`resources[${index}]`, 'is not in order, or appears twice');
+}
+
+function parseSerialization(value: unknown, rules: StatementRules, shape: Shape, fault: Fault): { method: Method; ignorePaths: readonly string[] } {
+  const fields = shape.object(value, 'serialization', ['method', 'hash_type', 'allow_symlinks'], ['shard_size', 'ignore_paths']);
+  shape.same(fields['hash_type'], 'hash_type', 'sha256');
+  shape.same(fields['allow_symlinks'], 'allow_symlinks', false);
+  const ignorePaths = (fields['ignore_paths'] === undefined ? [] : shape.list(fields['ignore_paths'], 'ignore_paths', 0, 256)).map((entry) => shape.text(entry, 'ignore_paths', anyText));
+  const allowed: readonly string[] = [...defaultExclusions, ...rules.allowedIgnores];
+  const widened = ignorePaths.find((path) => !allowed.includes(path));
+  if (widened !== undefined) throw fault('IGNORE_WIDENED', `the signature leaves out ${printable(widened)}, which would then never be checked`);
+  const method = shape.text(fields['method'], 'method', /^(files|shards)$/);
+  if (method === 'files') {
+    if (fields['shard_size'] !== undefined) shape.refuse('shard_size', 'belongs to the method shards');
+    return { method: { kind: 'files' }, ignorePaths };
+  }
+  return { method: { kind: 'shards', shardBytes: shape.integer(fields['shard_size'], 'shard_size', 1) }, ignorePaths };
+}
+
+function checkedName(name: string, shape: Shape): string {
+  const problem = nameFault(name);
+  return problem === undefined ? name : shape.refuse('a name', `is not acceptable (${problem})`);
+}
+
+function extras(extra: Fields, shape: Shape): Pick<SignedFile, 'executable' | 'package'> & { size: number | undefined } {
+  const executable = extra['executable'];
+  return {
+    size: extra['size'] === undefined ? undefined : shape.integer(extra['size'], 'size', 0),
+    executable: typeof executable === 'boolean' ? executable : undefined,
+    package: extra['package'] === undefined ? undefined : shape.text(extra['package'], 'package', anyText),
+  };
+}
+
+function wholeFile(entry: Resource, shape: Shape): SignedFile {
+  return { name: checkedName(entry.name, shape), digest: entry.digest, shards: [], ...extras(entry.extra, shape) };
+}
+
+function shardedFiles(resources: readonly Resource[], shardBytes: number, shape: Shape): SignedFile[] {
+  const files = new Map<string, { shards: Shard[]; extra: Fields }>();
+  for (const { name, digest, extra } of resources) {
+    const match = /^([\s\S]*):(0|[1-9]\d{0,15}):(0|[1-9]\d{0,15})$/.exec(name);
+    if (match === null) return shape.refuse('a shard', 'has not the form path:start:end');
+    const file = checkedName(match[1] ?? '', shape);
+    const list = files.get(file) ?? { shards: [], extra };
+    files.set(file, list);
+    list.shards.push({ start: Number(match[2]), end: Number(match[3]), digest });
+  }
+  return [...files].map(([name, { shards, extra }]) => {
+    shards.sort((a, b) => a.start - b.start);
+    const size = shards.at(-1)?.end ?? 0;
+    let at = 0;
+    for (const shard of shards) {
+      const full = Math.min(at + shardBytes, size);
+      // An empty file has the one shard 0:0; without it, adding or removing empty files would go unseen.
+      if (shard.start !== at || shard.end !== full || (full === at && size !== 0)) shape.refuse('a shard', 'leaves a gap or overlaps another');
+      at = full;
+    }
+    if (size === 0 && shards.length !== 1) shape.refuse('a shard', 'appears twice');
+    const known = extras(extra, shape);
+    if (known.size !== undefined && known.size !== size) shape.refuse('a shard', 'does not agree with the size of its file');
+    return { name, digest: undefined, shards, ...known, size };
+  });
+}
+
+/** One file to be signed. */
+export type FileToSign = { readonly name: string; readonly size: number; readonly digest?: string; readonly shards?: readonly Shard[]; readonly executable?: boolean; readonly package?: string };
+
+/** Builds the statement over hashed files; `extra` says whether sizes, rights and packages are recorded too. */
+export function formatStatement(name: string, files: readonly FileToSign[], method: Method, ignorePaths: readonly string[], extra: boolean): Buffer {
+  const resources = files
+    .flatMap((file) => {
+      const more = extra ? { size: file.size, executable: file.executable ?? false, ...(file.package === undefined ? {} : { package: file.package }) } : {};
+      if (method.kind === 'files') return [{ name: file.name, digest: file.digest ?? '', algorithm: 'sha256', ...more }];
+      return (file.shards ?? []).map((shard) => ({ name: `${file.name}:${shard.start}:${shard.end}`, digest: shard.digest, algorithm: 'sha256', ...more }));
+    })
+    .sort((a, b) => compareNames(a.name, b.name));
+  return Buffer.from(
+    JSON.stringify({
+      _type: statementType,
+      subject: [{ name, digest: { sha256: rootDigest(resources.map((entry) => entry.digest)) } }],
+      predicateType,
+      predicate: {
+        serialization: { method: method.kind, hash_type: 'sha256', allow_symlinks: false, ...(method.kind === 'shards' ? { shard_size: method.shardBytes } : {}), ignore_paths: [...ignorePaths] },
+        resources,
+      },
+    }),
+    'utf8',
+  );
+}
