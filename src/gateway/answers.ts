@@ -67,7 +67,13 @@ export function sendFault(request: IncomingMessage, response: ServerResponse, fa
   let dropped = 0;
   const finish = () => {
     clearTimeout(timer);
-    response.end();
+    // Whoever still owes a body by then is not waited for.
+    if (request.complete || response.writableEnded) response.end();
+    else {
+      response.end(() => {
+        request.socket.destroySoon();
+      });
+    }
   };
   const timer = setTimeout(finish, lingerLimits.ms);
   request.on('data', (chunk: Buffer) => {

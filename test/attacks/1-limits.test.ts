@@ -69,6 +69,46 @@ test('L1-25 request smuggling: every ambiguous framing is refused and nothing be
   }
 });
 
+test('L1-25 mutated requests without the token never reach the engine, and the gateway lives', async () => {
+  const before = gateway.turns.length;
+  const text = Buffer.from(requestText(gateway, { method: 'POST', target: '/v1/chat/completions', token: false, headers: [`Authorization: Bearer ${gateway.token.slice(0, -4)}AAAA`], body: '{"messages":[]}' }), 'latin1');
+  // A fixed generator, so that a failure can be repeated.
+  let seed = 0x2545f491;
+  const random = (below: number) => {
+    seed ^= seed << 13;
+    seed ^= seed >>> 17;
+    seed ^= seed << 5;
+    return (seed >>> 0) % below;
+  };
+  const spice = ['\r\n', '\n', '\0', ' ', '\t', ':', 'Transfer-Encoding: chunked\r\n', 'Content-Length: 1\r\n', '\r\n\r\n', 'GET /v1/models HTTP/1.1\r\n', '\xff', 'Expect: 100-continue\r\n', 'Upgrade: h2c\r\n'];
+  const send = (bytes: Buffer) =>
+    new Promise((resolve) => {
+      const socket = connect(gateway.port, '127.0.0.1', () => socket.end(bytes));
+      socket.resume();
+      socket.on('error', () => undefined);
+      socket.on('close', resolve);
+      socket.setTimeout(3000, () => socket.destroy());
+    });
+  for (let round = 0; round < 30; round += 1) {
+    await Promise.all(Array.from({ length: 20 }, () => {
+      let bytes = text;
+      for (let n = 0; n <= random(3); n += 1) {
+        const at = random(bytes.length);
+        const kind = random(3);
+        if (kind === 0) bytes = Buffer.concat([bytes.subarray(0, at), Buffer.from(spice[random(spice.length)]!, 'latin1'), bytes.subarray(at)]);
+        else if (kind === 1) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + random(8))]);
+        else {
+          bytes = Buffer.from(bytes);
+          bytes[at] = random(256);
+        }
+      }
+      return send(bytes);
+    }));
+  }
+  assert.equal(gateway.turns.length, before);
+  await alive();
+});
+
 test('L1-25 requests sent ahead (pipelining) are not queued: the connection ends', async () => {
   const slow = await startGateway({ script: (turn) => void setTimeout(() => turn.json({ ok: true }), 200) });
   try {
@@ -148,6 +188,21 @@ test('L1-27 slow headers (slowloris) and silent connections are cut off in time'
   const held = [closed(''), closed('GET / HTTP/1.1\r\n'), closed(`GET / HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\n`, 500)];
   for (const ms of await Promise.all(held)) assert.ok(ms < limits.headerTimeoutMs + 2500, `cut off after ${ms.toFixed(0)} ms`);
   await alive();
+});
+
+test('L1-27 a stranger who owes a body is answered and not waited for', async () => {
+  const started = performance.now();
+  await new Promise((resolve) => {
+    const socket = connect(gateway.port, '127.0.0.1', () => socket.write(requestText(gateway, { method: 'POST', token: false, target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 100000'] })));
+    const drip = setInterval(() => socket.write('x'), 200);
+    socket.once('data', (bytes: Buffer) => assert.match(bytes.toString('latin1'), /^HTTP\/1\.1 401/));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearInterval(drip);
+      resolve(undefined);
+    });
+  });
+  assert.ok(performance.now() - started < 2500);
 });
 
 test('L1-27 more connections than the limit: the surplus is closed, the owner is served again', async () => {
