@@ -1,0 +1,36 @@
+/**
+ * Code in our processes that does not come from the declared files.
+ *
+ * Limits:  code that V8 makes at run time has no file and is not judged here; as an ordinary user the maps of our
+ *          non-dumpable processes are hidden, and this detector says so. Which files are the right ones is layer 3's.
+ * Source:  proc_pid_maps(5)
+ * Proof:   test/unit/layers/6-detectors.test.ts
+ * @module
+ */
+import type { Detection, Finding } from './finding.ts';
+import { clear, ours, worse } from './finding.ts';
+import type { Snapshot } from './snapshot.ts';
+
+/** Whether a mapped file lies under one of the declared paths; a deleted or unnamed one never does. */
+export function declaredCode(path: string, code: readonly string[]): boolean {
+  return !path.endsWith(' (deleted)') && code.some((root) => path === root || path.startsWith(root.endsWith('/') ? root : `${root}/`));
+}
+
+/** Executable mappings of files that are not declared. */
+export function detectMappings(snapshot: Snapshot): Detection {
+  const { code } = snapshot.watched;
+  if (code.length === 0) return { detector: 'mappings', seen: 'not-available', reason: 'no files were declared as code', findings: [] };
+  const findings: Finding[] = [];
+  let sight = clear;
+  for (const state of snapshot.targets) {
+    if ('value' in state.mappings) {
+      const foreign = state.mappings.value.filter((mapping) => !declaredCode(mapping.path, code)).length;
+      if (foreign > 0) findings.push(ours('mappings', state, `${foreign} undeclared files are mapped as code in the ${state.target.role}`));
+    } else if (state.mappings.missing === 'denied') {
+      sight = worse(sight, { seen: 'not-available', reason: 'the maps of our processes are hidden from this user' });
+    } else if (state.mappings.missing === 'failed') {
+      sight = worse(sight, { seen: 'unreadable', reason: `the maps of the ${state.target.role} cannot be read` });
+    }
+  }
+  return { detector: 'mappings', ...sight, findings };
+}

@@ -1,0 +1,66 @@
+/**
+ * Other processes of the machine: our memory opened by one, named tools, and children that we never started.
+ *
+ * Promise: a process of another unprivileged user that merely bears a name is a `stranger`, never more (L6-10).
+ * Limits:  an open descriptor of our memory is seen while it is open; a process can call itself anything, and what
+ *          names miss the other detectors see by effect.
+ * Proof:   test/unit/layers/6-detectors.test.ts, test/unit/layers/6-tools.test.ts
+ * @module
+ */
+import type { Detection, Finding } from './finding.ts';
+import { cleanName, clear, ours, worse } from './finding.ts';
+import type { ProcessState, Snapshot } from './snapshot.ts';
+import { seen } from './snapshot.ts';
+import { nameTool } from './tools.ts';
+
+function about(detector: Finding['detector'], relation: Finding['relation'], process: ProcessState, what: string): Finding {
+  return { detector, relation, pid: process.pid, uid: process.uid, name: cleanName(process.executable === '' ? process.name : process.executable), what };
+}
+
+function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
+  if (!('value' in snapshot.processes)) return { seen: 'unreadable', reason: 'the list of processes cannot be read' };
+  if (!snapshot.othersListed) return { seen: 'unreadable', reason: '/proc hides the processes of other users (hidepid)' };
+  return clear;
+}
+
+/** Whether the owner of a process could look into ours. */
+function able(process: ProcessState, snapshot: Snapshot): boolean {
+  return process.privileged || process.uid === 0 || process.uid === snapshot.ownUid;
+}
+
+/** Descriptors of `/proc/PID/mem` of ours, held by anybody. */
+export function detectMemory(snapshot: Snapshot): Detection {
+  const roles = new Map<number, string>(snapshot.targets.map((state) => [state.target.pid, state.target.role]));
+  const findings: Finding[] = [];
+  let sight = listSight(snapshot);
+  for (const process of seen(snapshot.processes) ?? []) {
+    const opened = seen(process.opened);
+    for (const pid of opened ?? []) findings.push(about('memory', 'effect', process, `has the memory of the ${roles.get(pid) ?? 'server'} (pid ${pid}) open`));
+    if (opened === undefined && 'missing' in process.opened && process.opened.missing === 'denied' && able(process, snapshot)) {
+      sight = worse(sight, { seen: 'not-available', reason: 'descriptors of root\'s processes are hidden from this user; only root may open the memory of ours' });
+    }
+  }
+  return { detector: 'memory', ...sight, findings };
+}
+
+/** Debuggers, memory inspectors and traffic analyzers by name, with how their owner stands to us. */
+export function detectTools(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  for (const process of seen(snapshot.processes) ?? []) {
+    const tool = nameTool(process);
+    if (tool === undefined) continue;
+    findings.push({ ...about('tools', able(process, snapshot) ? 'able' : 'stranger', process, `is ${tool.title} (${tool.kind})`), tool: tool.id });
+  }
+  return { detector: 'tools', ...listSight(snapshot), findings };
+}
+
+/** Processes below one of ours that nobody declared; the supervisor's own children are its business. */
+export function detectChildren(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  const roles = new Map(snapshot.targets.filter((state) => state.target.role !== 'supervisor').map((state) => [state.target.pid, state]));
+  for (const process of seen(snapshot.processes) ?? []) {
+    const parent = roles.get(process.parent);
+    if (parent !== undefined) findings.push(ours('children', parent, `the ${parent.target.role} has a child (pid ${process.pid})`));
+  }
+  return { detector: 'children', ...listSight(snapshot), findings };
+}

@@ -1,0 +1,76 @@
+/**
+ * Sockets of our processes beyond the declared ones: any family, any state (L6-12).
+ *
+ * Declared are the sockets that a process was started with, and for the gateway the connections that our own
+ * listener accepted. The listener must still listen: an inherited listener can be turned into a connection.
+ *
+ * Limits:  an ordinary user may not see the descriptors of our non-dumpable processes; then it says so, and the
+ *          seccomp filter, which refuses to make sockets, is what stands.
+ * Source:  proc_pid_net(5)
+ * Proof:   test/unit/layers/6-detectors.test.ts, test/attacks/6-sockets.test.ts
+ * @module
+ */
+import { listening, loopbackHex } from '../../linux/nettables.ts';
+import type { SocketRow } from '../../linux/nettables.ts';
+import type { Detection, Finding } from './finding.ts';
+import { clear, ours, worse } from './finding.ts';
+import type { Snapshot, TargetState, Watched } from './snapshot.ts';
+import { seen } from './snapshot.ts';
+
+/** The sockets that a process holds, by its descriptors or by its own word; `undefined` when neither is to be had. */
+export function heldBy(state: TargetState): { readonly inodes: ReadonlySet<number>; readonly selfReported: boolean } | undefined {
+  const inodes = seen(state.sockets);
+  if (inodes !== undefined) return { inodes: new Set(inodes), selfReported: false };
+  if ('missing' in state.sockets && state.sockets.missing === 'gone') return { inodes: new Set(), selfReported: false };
+  return state.target.reported === undefined ? undefined : { inodes: new Set(state.target.reported), selfReported: true };
+}
+
+/** Whether a socket is a connection that our own listener accepted. */
+function served(row: SocketRow, watched: Watched): boolean {
+  if (row.table === 'tcp') return row.local === loopbackHex(watched.port) && row.state !== listening && row.remote.startsWith('0100007F:');
+  return row.table === 'unix' && watched.unixPath !== '' && row.local === watched.unixPath;
+}
+
+/** Whether a declared socket still is what it was declared as. */
+function unchanged(row: SocketRow, watched: Watched): boolean {
+  if (row.table === 'unix') return true;
+  return row.inode === watched.listener && row.table === 'tcp' && row.state === listening && row.local === loopbackHex(watched.port);
+}
+
+/** Sockets of ours that nobody declared. */
+export function detectSockets(snapshot: Snapshot): Detection {
+  const { watched } = snapshot;
+  const findings: Finding[] = [];
+  let sight = clear;
+  const rows = seen(snapshot.rows);
+  if (rows === undefined) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  const byInode = new Map((rows ?? []).map((row) => [row.inode, row]));
+  for (const state of snapshot.targets) {
+    const { role } = state.target;
+    if (state.target.namespace === 'own') {
+      const own = seen(state.namespaceRows);
+      if (own === undefined && !('missing' in state.namespaceRows && state.namespaceRows.missing === 'gone')) {
+        sight = worse(sight, { seen: 'unreadable', reason: `the tables of sockets of the ${role} cannot be read` });
+      }
+      for (const row of own ?? []) findings.push(ours('sockets', state, `the ${role} has a ${row.table} socket in its empty network`));
+    }
+    const held = heldBy(state);
+    if (held === undefined) {
+      if (state.target.namespace === 'shared') sight = worse(sight, { seen: 'not-available', reason: 'descriptors of our processes are hidden from this user; their seccomp filter makes no sockets' });
+      continue;
+    }
+    if (held.selfReported) sight = worse(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+    const declared = new Set(state.target.sockets);
+    for (const inode of held.inodes) {
+      const row = byInode.get(inode);
+      if (declared.has(inode)) {
+        if (row !== undefined && !unchanged(row, watched)) findings.push(ours('sockets', state, `a declared socket of the ${role} has changed (${row.table}, state ${row.state})`));
+      } else if (row === undefined) {
+        if (rows !== undefined) findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
+      } else if (role !== 'gateway' || !served(row, watched)) {
+        findings.push(ours('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`));
+      }
+    }
+  }
+  return { detector: 'sockets', ...sight, findings };
+}

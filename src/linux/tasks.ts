@@ -1,0 +1,114 @@
+/**
+ * Processes and their threads as `/proc` tells them: pure parsers of `stat`, `status`, `maps` and descriptor links.
+ *
+ * Trust:  names are chosen by the processes themselves; nothing here prints them. See `cleanName` of layer 6.
+ * Source: proc_pid_stat(5), proc_pid_status(5), proc_pid_maps(5)
+ * Proof:  test/unit/linux/tasks.test.ts
+ * @module
+ */
+
+/** What we use of `/proc/PID/stat`. */
+export type TaskStat = {
+  readonly pid: number;
+  readonly name: string;
+  /** `R`, `S`, `D`, `T` (stopped), `t` (stopped by a tracer), `Z`, ... */
+  readonly state: string;
+  readonly parent: number;
+  /** A thread of the kernel itself: no memory, no files, no command line. */
+  readonly kernel: boolean;
+  /** Ticks after boot: with the pid it names a process for good. */
+  readonly started: number;
+};
+
+const kernelThreadFlag = 0x200000; // PF_KTHREAD, include/linux/sched.h
+
+/** Parses `stat`; the name may hold anything, blanks and parentheses too. `undefined` when the text is not of that form. */
+export function parseStat(text: string): TaskStat | undefined {
+  const open = text.indexOf('(');
+  const close = text.lastIndexOf(')');
+  if (open < 1 || close < open) return undefined;
+  const fields = text.slice(close + 2).split(' ', 20);
+  const pid = Number(text.slice(0, open - 1));
+  const [state, parent, flags, started] = [fields[0], fields[1], fields[6], fields[19]];
+  if (!Number.isInteger(pid) || state?.length !== 1 || started === undefined) return undefined;
+  return { pid, name: text.slice(open + 1, close), state, parent: Number(parent), kernel: (Number(flags) & kernelThreadFlag) !== 0, started: Number(started) };
+}
+
+/** What we use of `/proc/PID/status` or `/proc/PID/task/TID/status`. */
+export type TaskStatus = {
+  readonly state: string;
+  /** The process that traces this thread, 0 for none. */
+  readonly tracer: number;
+  /** Real, effective, saved and file system user. */
+  readonly uids: readonly number[];
+  readonly effectiveCapabilities: bigint;
+  /** Signals that have a handler of the process's own. */
+  readonly caughtSignals: bigint;
+  readonly noNewPrivs: boolean;
+  /** 0 none, 1 strict, 2 filter. */
+  readonly seccomp: number;
+};
+
+function field(text: string, name: string): string | undefined {
+  const at = text.indexOf(`\n${name}:\t`);
+  if (at < 0) return undefined;
+  const from = at + name.length + 3;
+  const to = text.indexOf('\n', from);
+  return text.slice(from, to < 0 ? text.length : to);
+}
+
+function mask(text: string | undefined): bigint {
+  return text !== undefined && /^[0-9a-f]{1,16}$/.test(text) ? BigInt(`0x${text}`) : 0n;
+}
+
+/** Parses `status`; `undefined` when what we rely on is not there. */
+export function parseStatus(text: string): TaskStatus | undefined {
+  const state = field(text, 'State');
+  const tracer = field(text, 'TracerPid');
+  const uids = field(text, 'Uid');
+  if (state === undefined || tracer === undefined || uids === undefined) return undefined;
+  return {
+    state: state[0] ?? '?',
+    tracer: Number(tracer),
+    uids: uids.split('\t').map(Number),
+    effectiveCapabilities: mask(field(text, 'CapEff')),
+    caughtSignals: mask(field(text, 'SigCgt')),
+    noNewPrivs: field(text, 'NoNewPrivs') === '1',
+    seccomp: Number(field(text, 'Seccomp') ?? 0),
+  };
+}
+
+/** State and tracer of one thread: the two fields that are read for every thread of ours in every scan. */
+export function parseThread(text: string): { readonly state: string; readonly tracer: number } | undefined {
+  const state = field(text, 'State');
+  const tracer = field(text, 'TracerPid');
+  return state === undefined || tracer === undefined ? undefined : { state: state[0] ?? '?', tracer: Number(tracer) };
+}
+
+/** The inode of a descriptor link `socket:[123]`, or `undefined` for anything else. */
+export function socketInode(link: string): number | undefined {
+  return link.startsWith('socket:[') ? Number(link.slice(8, -1)) : undefined;
+}
+
+/** The process whose memory a descriptor link opens (`/proc/PID/mem`, also by way of a thread), or `undefined`. */
+export function memoryOwner(link: string): number | undefined {
+  if (!link.endsWith('/mem')) return undefined;
+  const match = /^\/proc\/(\d+)\/(?:task\/(\d+)\/)?mem$/.exec(link);
+  return match === null ? undefined : Number(match[2] ?? match[1]);
+}
+
+/** An executable mapping of a file, from `/proc/PID/maps`. */
+export type Mapping = { readonly path: string; readonly device: string; readonly inode: number };
+
+/** The files that a process has mapped as code, each once; code made at run time has no file and is not listed. */
+export function parseCodeMappings(text: string): Mapping[] {
+  const found = new Map<string, Mapping>();
+  for (const line of text.split('\n')) {
+    const match = /^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ (\S+) (\d+) *(.*)$/.exec(line);
+    if (match === null) continue;
+    const [, device = '', inode = '0', path = ''] = match;
+    if (inode === '0' && !path.startsWith('/')) continue; // [vdso], [vsyscall], memory of no file
+    found.set(path, { path, device, inode: Number(inode) });
+  }
+  return [...found.values()];
+}
