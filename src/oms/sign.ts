@@ -36,7 +36,7 @@ export function hashFiles(order: SigningOrder, fault: Fault): FileToSign[] {
     if (opened === undefined) throw fault('FILE_KIND', `${printable(name)} is not a regular file (links are not followed)`);
     try {
       const hashed = order.method.kind === 'files' ? hasher.whole(opened.fd) : hasher.shards(opened.fd, order.method.shardBytes);
-      return { name, size: hashed.size, digest: hashed.digest, shards: hashed.shards, executable: (opened.facts.mode & 0o111) !== 0 };
+      return { name, size: hashed.size, digest: hashed.digest, shards: hashed.shards, ...(order.layer === 3 ? { executable: (opened.facts.mode & 0o111) !== 0 } : {}) };
     } finally {
       order.disk.closeSync(opened.fd);
     }
@@ -53,5 +53,5 @@ function listFolder(order: SigningOrder): string[] {
 
 /** Signs hashed files: the text of the bundle. */
 export function signFiles(order: SigningOrder, files: readonly FileToSign[], key: KeyObject, fault: Fault): string {
-  return signPayload(formatStatement(order.name, files, order.method, [], order.layer === 3), key, fault);
+  return signPayload(formatStatement(order.name, files, order.method, []), key, fault);
 }

@@ -40,6 +40,8 @@ export type SignedFile = {
   readonly executable: boolean | undefined;
   /** Package that the file came with, when recorded. */
   readonly package: string | undefined;
+  /** What the file is for, when recorded. */
+  readonly role: string | undefined;
 };
 
 export type Method = { readonly kind: 'files' } | { readonly kind: 'shards'; readonly shardBytes: number };
@@ -128,12 +130,13 @@ function checkedName(name: string, shape: Shape): string {
   return problem === undefined ? name : shape.refuse('a name', `is not acceptable (${problem})`);
 }
 
-function extras(extra: Fields, shape: Shape): Pick<SignedFile, 'executable' | 'package'> & { size: number | undefined } {
+function extras(extra: Fields, shape: Shape): Pick<SignedFile, 'executable' | 'package' | 'role' | 'size'> {
   const executable = extra['executable'];
   return {
     size: extra['size'] === undefined ? undefined : shape.integer(extra['size'], 'size', 0),
     executable: typeof executable === 'boolean' ? executable : undefined,
     package: extra['package'] === undefined ? undefined : shape.text(extra['package'], 'package', anyText),
+    role: extra['role'] === undefined ? undefined : shape.text(extra['role'], 'role', /^[a-z-]{1,32}$/),
   };
 }
 
@@ -169,13 +172,18 @@ function shardedFiles(resources: readonly Resource[], shardBytes: number, shape:
 }
 
 /** One file to be signed. */
-export type FileToSign = { readonly name: string; readonly size: number; readonly digest?: string; readonly shards?: readonly Shard[]; readonly executable?: boolean; readonly package?: string };
+export type FileToSign = { readonly name: string; readonly size: number; readonly digest?: string; readonly shards?: readonly Shard[]; readonly executable?: boolean; readonly package?: string; readonly role?: string };
 
-/** Builds the statement over hashed files; `extra` says whether sizes, rights and packages are recorded too. */
-export function formatStatement(name: string, files: readonly FileToSign[], method: Method, ignorePaths: readonly string[], extra: boolean): Buffer {
+/** Builds the statement over hashed files; what else is known of a file goes into fields that other verifiers ignore. */
+export function formatStatement(name: string, files: readonly FileToSign[], method: Method, ignorePaths: readonly string[]): Buffer {
   const resources = files
     .flatMap((file) => {
-      const more = extra ? { size: file.size, executable: file.executable ?? false, ...(file.package === undefined ? {} : { package: file.package }) } : {};
+      const more = {
+        size: file.size,
+        ...(file.executable === undefined ? {} : { executable: file.executable }),
+        ...(file.package === undefined ? {} : { package: file.package }),
+        ...(file.role === undefined ? {} : { role: file.role }),
+      };
       if (method.kind === 'files') return [{ name: file.name, digest: file.digest ?? '', algorithm: 'sha256', ...more }];
       return (file.shards ?? []).map((shard) => ({ name: `${file.name}:${shard.start}:${shard.end}`, digest: shard.digest, algorithm: 'sha256', ...more }));
     })

@@ -33,7 +33,8 @@ export type Comparison = {
   readonly progress?: (doneBytes: number) => void;
 };
 
-function difference(signed: SignedFile, found: Hashed): Difference | undefined {
+/** How what was hashed differs from what was signed; `undefined` when it does not. */
+export function differenceOf(signed: SignedFile, found: Hashed): Difference | undefined {
   const name = printable(signed.name);
   if (signed.digest !== undefined) return signed.digest === found.digest ? undefined : { kind: 'changed', name, expected: `sha256:${signed.digest}`, found: `sha256:${found.digest}` };
   if (signed.size !== found.size) return { kind: 'changed', name, expected: `${signed.size ?? 0} bytes`, found: `${found.size} bytes` };
@@ -45,7 +46,7 @@ function difference(signed: SignedFile, found: Hashed): Difference | undefined {
 
 /** Compares one open descriptor with what was signed for it. */
 export function compareFile(hasher: Hasher, fd: number, signed: SignedFile, shardBytes: number | undefined): Difference | undefined {
-  return difference(signed, signed.digest === undefined ? hasher.shards(fd, shardBytes ?? Number.MAX_SAFE_INTEGER) : hasher.whole(fd));
+  return differenceOf(signed, signed.digest === undefined ? hasher.shards(fd, shardBytes ?? Number.MAX_SAFE_INTEGER) : hasher.whole(fd));
 }
 
 /** Compares a tree with signed files and gives every difference together with what was seen. */

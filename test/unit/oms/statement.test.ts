@@ -17,7 +17,7 @@ const rules = { allowedIgnores: ['model.sig'] };
 type Json = Record<string, any>;
 
 function statement(change: (value: Json) => void = () => undefined, names = ['a', 'b']): Buffer {
-  const value = JSON.parse(formatStatement('m', names.map((name) => ({ name, size: 1, digest })), { kind: 'files' }, [], false).toString()) as Json;
+  const value = JSON.parse(formatStatement('m', names.map((name) => ({ name, size: 1, digest })), { kind: 'files' }, []).toString()) as Json;
   change(value);
   value['subject'][0].digest.sha256 ??= '';
   return Buffer.from(JSON.stringify(value));
@@ -28,7 +28,7 @@ const reroot = (value: Json) => (value['subject'][0].digest.sha256 = rootDigest(
 test('what is written is read back, with and without shards', () => {
   assert.deepEqual(parseStatement(statement(), rules, fault).files.map((file) => [file.name, file.digest]), [['a', digest], ['b', digest]]);
   const shards = [{ start: 0, end: 10, digest }, { start: 10, end: 12, digest }];
-  const bytes = formatStatement('m', [{ name: 'w:1.gguf', size: 12, shards }, { name: 'empty', size: 0, shards: [{ start: 0, end: 0, digest }] }], { kind: 'shards', shardBytes: 10 }, ['model.sig'], true);
+  const bytes = formatStatement('m', [{ name: 'w:1.gguf', size: 12, shards }, { name: 'empty', size: 0, shards: [{ start: 0, end: 0, digest }] }], { kind: 'shards', shardBytes: 10 }, ['model.sig']);
   const parsed = parseStatement(bytes, rules, fault);
   assert.deepEqual(parsed.files.map((file) => [file.name, file.size, file.shards.length]), [['empty', 0, 1], ['w:1.gguf', 12, 2]]);
 });
@@ -64,7 +64,7 @@ test('unsafe names and twins are refused', () => {
 
 test('shards with gaps, overlaps or other sizes are refused', () => {
   const shards = (list: [number, number][]) =>
-    codeOf(() => parseStatement(formatStatement('m', [{ name: 'w', size: 1, shards: list.map(([start, end]) => ({ start, end, digest })) }], { kind: 'shards', shardBytes: 10 }, [], false), rules, fault));
+    codeOf(() => parseStatement(formatStatement('m', [{ name: 'w', size: Math.max(...list.map(([, end]) => end)), shards: list.map(([start, end]) => ({ start, end, digest })) }], { kind: 'shards', shardBytes: 10 }, []), rules, fault));
   assert.equal(shards([[0, 10], [10, 15]]), 'nothing was thrown');
   for (const bad of [[[0, 10], [20, 30]], [[0, 9]].concat([[9, 10]]), [[5, 10]], [[0, 10], [5, 15]], [[0, 20]], [[0, 0], [0, 10]], [[0, 10], [10, 10]]] as [number, number][][]) {
     assert.equal(shards(bad), 'L4_STATEMENT_SHAPE', JSON.stringify(bad));
