@@ -142,7 +142,7 @@ const size: Filter = (value, _args, render) => length(value, render);
 const fallback: Filter = (value, args) => (value === undefined || (truth(argument(args, 1, 'boolean')) && !truth(value)) ? (argument(args, 0, 'default_value') ?? '') : value);
 
 const filters = new Map<string, Filter>([
-  ...[...letterCases].map(([name, change]) => [name, (value: Value) => change(requireText(value))] as const),
+  ...[...letterCases].map(([name, change]) => [name, (value: Value, _args: Arguments, render: Render) => change(requireText(value), render)] as const),
   ['safe', (value) => value],
   ['string', asText],
   ['tojson', tojson],
@@ -209,8 +209,8 @@ const tests = new Map<string, Test>([
   ['odd', (value) => typeof value === 'number' && value % 2 !== 0],
   ['even', (value) => typeof value === 'number' && value % 2 === 0],
   ['callable', (value) => value instanceof Callable],
-  ['upper', (value) => isText(value) && letterCases.get('upper')?.(value) === value],
-  ['lower', (value) => isText(value) && letterCases.get('lower')?.(value) === value],
+  ['upper', (value, _against, render) => isText(value) && equal(letterCases.get('upper')?.(value, render), value, render)],
+  ['lower', (value, _against, render) => isText(value) && equal(letterCases.get('lower')?.(value, render), value, render)],
   ['in', (value, against, render) => contains(against, value, render)],
   ...['eq', 'equalto', '=='].map((name): [string, Test] => [name, same]),
   ...['ne', '!='].map((name): [string, Test] => [name, (value, against, render) => !equal(value, against, render)]),

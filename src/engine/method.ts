@@ -6,6 +6,7 @@
  * Proof:  test/unit/engine/jinja.test.ts
  * @module
  */
+import { changeCase } from './letters.ts';
 import type { Str } from './rope.ts';
 import { occurrences, Rope, unsupported } from './rope.ts';
 import { countCharacters, hasEdge, replace, split, strip } from './text.ts';
@@ -43,9 +44,9 @@ function plain(value: Str, what: string): string {
 const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1).toLowerCase();
 
 /** Letters that change their case; also filters. */
-export const letterCases: ReadonlyMap<string, (value: Str) => string> = new Map([
-  ['upper', (value) => plain(value, 'writes in upper case').toUpperCase()],
-  ['lower', (value) => plain(value, 'writes in lower case').toLowerCase()],
+export const letterCases: ReadonlyMap<string, (value: Str, render: Render) => Str> = new Map<string, (value: Str, render: Render) => Str>([
+  ['upper', (value, render) => (typeof value === 'string' ? value.toUpperCase() : changeCase(value, 'upper', render))],
+  ['lower', (value, render) => (typeof value === 'string' ? value.toLowerCase() : changeCase(value, 'lower', render))],
   ['capitalize', (value) => capital(plain(value, 'capitalizes'))],
   ['title', (value) => plain(value, 'capitalizes').replace(/\p{L}+/gu, capital)],
 ]);
@@ -73,7 +74,7 @@ function format(value: Str, args: Arguments, render: Render): Str {
 type Method<T> = (self: T, args: Arguments, render: Render) => Value;
 
 const textMethods = new Map<string, Method<Str>>([
-  ...[...letterCases].map(([name, change]) => [name, (self: Str) => change(self)] as const),
+  ...[...letterCases].map(([name, change]) => [name, (self: Str, _args: Arguments, render: Render) => change(self, render)] as const),
   ['strip', (self, args, render) => strip(self, 'both', optionalText(args, 0, 'chars'), render.budget)],
   ['lstrip', (self, args, render) => strip(self, 'left', optionalText(args, 0, 'chars'), render.budget)],
   ['rstrip', (self, args, render) => strip(self, 'right', optionalText(args, 0, 'chars'), render.budget)],

@@ -161,21 +161,22 @@ export class Template {
     const probeText = Rope.ofText(constantBytes('probe'));
     const systemText = Rope.ofText(constantBytes('system probe'));
     const user: Turn = { role: 'user', text: probeText };
-    const shows = (turns: readonly Turn[], text: Str, habits: Habits): boolean => {
+    const look = (turns: readonly Turn[], text: Str, habits: Habits): 'shown' | 'hidden' | 'unsupported' => {
       const wanted = isText(text) && typeof text !== 'string' ? text.segments[0]?.bytes : undefined;
       const render: Render = { budget: new Budget(templateLimits.maxSteps, templateLimits.extraBytes), own: () => undefined };
       try {
         const output = this.#run(turns, habits, { addGenerationPrompt: true }, render);
-        return typeof output !== 'string' && output.segments.some((segment) => segment.bytes === wanted);
+        return typeof output !== 'string' && output.segments.some((segment) => segment.bytes === wanted) ? 'shown' : 'hidden';
       } catch (error) {
-        if (error instanceof KwyreError && error.code !== 'TEMPLATE_LIMIT') return false;
+        if (error instanceof KwyreError && error.code === 'REQUEST_TEMPLATE_REFUSED') return 'hidden';
+        if (error instanceof KwyreError && error.code === 'TEMPLATE_UNSUPPORTED') return 'unsupported';
         throw error;
       }
     };
-    const habits = [usual, { ...usual, typedContent: true }].find((candidate) => shows([user], probeText, candidate));
-    // Nothing learned: the first request gets the template's own error.
+    // Where nothing is learned, the first request gets the template's own error.
+    const habits = [usual, { ...usual, typedContent: true }].find((candidate) => look([user], probeText, candidate) === 'shown');
     if (habits === undefined) return usual;
-    return { ...habits, systemRole: shows([{ role: 'system', text: systemText }, user], systemText, habits) };
+    return { ...habits, systemRole: look([{ role: 'system', text: systemText }, user], systemText, habits) !== 'hidden' };
   }
 }
 

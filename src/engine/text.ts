@@ -14,7 +14,7 @@ import type { Budget, Str } from './rope.ts';
 import { occurrences, Rope, unsupported } from './rope.ts';
 
 /** The code point that begins at an offset of valid UTF-8, and its length in bytes. */
-function codePoint(bytes: Uint8Array, at: number): { code: number; size: number } {
+export function codePoint(bytes: Uint8Array, at: number): { code: number; size: number } {
   const first = bytes[at] ?? 0;
   const next = (i: number) => (bytes[at + i] ?? 0) & 0x3f;
   if (first < 0x80) return { code: first, size: 1 };

@@ -162,6 +162,7 @@ export function iterate(value: Value, render: Render): readonly Value[] {
     render.budget.spend(value.length);
     return Array.from(value);
   }
-  if (value === undefined) return [];
+  // Python refuses None here; templates for tools go through `tools`, which is None without any.
+  if (value === undefined || value === null) return [];
   throw unsupported(value instanceof Rope ? 'goes through text of a message letter by letter' : 'goes through something that is no list');
 }
