@@ -95,8 +95,7 @@ function weightsOf(statement: Statement, fault: Fault): { weights: string[]; who
  * @throws `L4_SIGNER_UNTRUSTED`, `L4_SIGNATURE_INVALID`, `L4_MANIFEST_ROLLBACK`, `L4_MODEL_UNAPPROVED`, `L4_STATEMENT_*`
  */
 export function approveRecord(record: ModelRecord, trust: ModelTrust, now: Date, sameOwner: boolean): ApprovedModel {
-  const remedy = `if you changed the model yourself: ./kwyre model add ${record.path} --name ${record.name}; if not, get it again from where it came`;
-  const fault = faultsOf(4, remedy);
+  const fault = faultsOf(4, `look at the model and approve it again: ./kwyre model add ${record.path} --name ${record.name}`);
   const labels = new Map<string, string>();
   const keys = trust.keys
     .filter((key) => key.only === undefined || key.only === record.name)
@@ -124,6 +123,6 @@ export function approveRecord(record: ModelRecord, trust: ModelTrust, now: Date,
     excluded: new Set([...defaultExclusions, ...signatureNames]),
     signer: `signed by ${labels.get(keyId) ?? 'a trusted key'} (key ${keyId.slice(0, 16)})`,
     trust: sameOwner ? 'owner' : 'separate',
-    remedy,
+    remedy: `if you changed the model yourself: ./kwyre model add ${wholeFolder ? record.path : `${record.path}/${weights[0] ?? ''}`} --name ${record.name}; if not, get it again from where it came`,
   };
 }

@@ -1,0 +1,152 @@
+/**
+ * Looking at a model before it is approved: its files, what the engine would map, what is unusual, who signed it upstream.
+ *
+ * Promise: nothing of the model is run; the GGUF header goes through the strict parser first.
+ * @module
+ */
+import { createHash, X509Certificate } from 'node:crypto';
+import * as fs from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { KwyreError } from '../base/errors.ts';
+import type { GgufFacts } from '../layers/4-model/gguf.ts';
+import { parseGguf } from '../layers/4-model/gguf.ts';
+import { signatureNames } from '../layers/4-model/manifest.ts';
+import { parseBundle } from '../oms/bundle.ts';
+import { openRegular, walkTree } from '../oms/disk.ts';
+import type { Fault } from '../oms/fault.ts';
+import { DifferenceError } from '../oms/fault.ts';
+import { parsePublicKey, verifySignature } from '../oms/signature.ts';
+import { defaultExclusions, parseStatement } from '../oms/statement.ts';
+import { compareTree } from '../oms/verify.ts';
+
+/** A model as it lies on the disk. */
+export type Survey = {
+  readonly root: string;
+  /** Relative names of everything that would be approved. */
+  readonly files: readonly string[];
+  readonly weights: readonly string[];
+  readonly wholeFolder: boolean;
+  readonly bytes: number;
+  readonly facts: GgufFacts;
+  readonly templateDigest: string | undefined;
+  /** What a careful reader would ask about. */
+  readonly unusual: readonly string[];
+  readonly upstream: string;
+};
+
+const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
+export const excludedFiles: ReadonlySet<string> = new Set([...defaultExclusions, ...signatureNames]);
+const splitPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
+
+/** All parts of a split file, in order; a single file is its own only part. @throws `L4_SPLIT_INCOMPLETE` */
+function partsOf(name: string, present: (name: string) => boolean): string[] {
+  const match = splitPattern.exec(name);
+  if (match === null) return [name];
+  const [, stem = '', , total = '0'] = match;
+  const parts = Array.from({ length: Number(total) }, (_, index) => `${stem}-${String(index + 1).padStart(5, '0')}-of-${total}.gguf`);
+  const missing = parts.find((part) => !present(part));
+  if (missing !== undefined) throw new KwyreError('L4_SPLIT_INCOMPLETE', `the part ${missing} of the model is missing`, 'get all parts, then add the model again');
+  return parts;
+}
+
+/** Finds what belongs to the model at `path`. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER` */
+export function surveyModel(path: string, weightsName: string | undefined, upstreamKey: string | undefined, upstreamRoot: string | undefined, fault: Fault): Survey {
+  const full = resolve(path);
+  const facts = fs.lstatSync(full, { throwIfNoEntry: false });
+  if (facts === undefined) throw new KwyreError('L4_MODEL_ABSENT', `there is no ${full}`, 'give the path of a GGUF file, or of a folder that holds one');
+  if (facts.isFile()) {
+    const root = dirname(full);
+    const files = partsOf(basename(full), (name) => fs.existsSync(join(root, name)));
+    return finish(root, files, files, false, [], upstreamKey, upstreamRoot, fault);
+  }
+  if (!facts.isDirectory()) throw new KwyreError('L4_MODEL_KIND', `${full} is neither a regular file nor a folder (links are not followed)`, 'give the path of the file itself');
+  const walk = walkTree(fs, full, excludedFiles, rights);
+  if (walk.faults.length > 0) throw new DifferenceError(4, full, walk.faults, 'mend or remove these files, then add the model again');
+  const names = [...walk.files.keys()];
+  const candidates = names.filter((name) => name.endsWith('.gguf') && !/(^|[/._-])(mmproj|lora|draft)([._-]|$)/i.test(name) && (splitPattern.exec(name)?.[2] ?? '00001') === '00001');
+  const chosen = weightsName ?? (candidates.length === 1 ? candidates[0] : undefined);
+  if (chosen === undefined || !names.includes(chosen)) {
+    throw new KwyreError('L4_MODEL_AMBIGUOUS', `${full} holds ${candidates.length} models (${candidates.slice(0, 5).join(', ')})`, 'say which one with --weights NAME; only GGUF is served');
+  }
+  return finish(full, names, partsOf(chosen, (name) => names.includes(name)), true, oddFiles(names), upstreamKey, upstreamRoot, fault);
+}
+
+function oddFiles(names: readonly string[]): string[] {
+  return names.filter((name) => /\.(py|pyc|pkl|pickle|pt|pth|bin|ckpt|so|dll|sh|js|exe)$/i.test(name)).map((name) => `${name} is a kind of file that can hold code; Kwyre never loads it`);
+}
+
+function finish(root: string, files: readonly string[], weights: readonly string[], wholeFolder: boolean, odd: readonly string[], upstreamKey: string | undefined, upstreamRoot: string | undefined, fault: Fault): Survey {
+  let bytes = 0;
+  for (const name of files) bytes += fs.lstatSync(join(root, name)).size;
+  const facts = readHeader(join(root, weights[0] ?? ''));
+  const template = facts.template === '' ? undefined : facts.template;
+  return {
+    root,
+    files,
+    weights,
+    wholeFolder,
+    bytes,
+    facts,
+    templateDigest: template === undefined ? undefined : createHash('sha256').update(template).digest('hex'),
+    unusual: [...odd, ...oddTemplate(template), ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : [])],
+    upstream: describeUpstream(root, files, upstreamKey, upstreamRoot, fault),
+  };
+}
+
+function readHeader(path: string): GgufFacts {
+  const opened = openRegular(fs, path);
+  if (opened === undefined) throw new KwyreError('L4_MODEL_KIND', `${path} is not a regular file (links are not followed)`, 'give the path of the file itself');
+  try {
+    const readAt = (offset: number, length: number): Buffer => {
+      const buffer = Buffer.allocUnsafeSlow(length);
+      return buffer.subarray(0, fs.readSync(opened.fd, buffer, 0, length, offset));
+    };
+    return parseGguf(readAt, opened.facts.size);
+  } finally {
+    fs.closeSync(opened.fd);
+  }
+}
+
+/** Things in a chat template that ordinary ones have no use for. */
+export function oddTemplate(template: string | undefined): string[] {
+  if (template === undefined) return ['it has no chat template: messages are joined plainly'];
+  const signs: [RegExp, string][] = [
+    [/__\w+__|constructor|prototype|globals|builtins|subclasses/i, 'reaches for the inside of the interpreter'],
+    [/\b(import|include|extends|from)\b[^%}]*%\}/, 'loads other templates'],
+    [/https?:\/\//i, 'holds a web address'],
+    [/range\(\s*\d{5,}/, 'loops very often'],
+    [/<script|javascript:|data:[a-z]+\//i, 'holds markup that a browser would run'],
+    [/base64|b64decode|\\x[0-9a-f]{2}\\x|eval\(|exec\(|system\(/i, 'holds encoded text or the name of a call that runs code'],
+    [/[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/u, 'holds invisible characters'],
+    [/\b(strftime_now|now)\b[\s\S]*\bif\b/, 'may behave differently by date'],
+  ];
+  const found = signs.filter(([pattern]) => pattern.test(template)).map(([, what]) => `the chat template ${what}`);
+  return template.length > 32 << 10 ? [...found, `the chat template is ${template.length} characters long`] : found;
+}
+
+/** @throws `USAGE_FILE` */
+function readFile(path: string): Buffer {
+  try {
+    return fs.readFileSync(path);
+  } catch {
+    throw new KwyreError('USAGE_FILE', `cannot read ${path}`, 'give the path of a PEM file');
+  }
+}
+
+function describeUpstream(root: string, files: readonly string[], keyPath: string | undefined, rootPath: string | undefined, fault: Fault): string {
+  const name = signatureNames.find((candidate) => fs.existsSync(join(root, candidate)));
+  if (name === undefined) return 'none';
+  const bundle = parseBundle(fs.readFileSync(join(root, name)), fault);
+  if (bundle.material.method === 'sigstore') return `${name}: keyless (Sigstore), not verified by this version`;
+  if (keyPath === undefined && rootPath === undefined) return `${name}: present, not verified; give the maker's key with --upstream-key or root certificate with --upstream-root`;
+  const trust = {
+    keys: keyPath === undefined ? [] : [parsePublicKey(readFile(keyPath).toString('utf8'), fault)],
+    roots: rootPath === undefined ? [] : [new X509Certificate(readFile(rootPath))],
+  };
+  const signer = verifySignature(bundle, trust, new Date(), fault);
+  const statement = parseStatement(bundle.payload, { allowedIgnores: signatureNames }, fault);
+  const shardBytes = statement.method.kind === 'shards' ? statement.method.shardBytes : undefined;
+  const { differences } = compareTree({ disk: fs, root, files: statement.files, excluded: excludedFiles, rights, shardBytes });
+  if (differences.length > 0) throw new DifferenceError(4, `the model in ${root}`, differences, 'it is not what its maker signed: get it again from where it came');
+  return `${name}: verified, ${statement.files.length} of ${files.length} files, signed by ${signer.method === 'key' ? `key ${signer.keyId.slice(0, 16)}` : signer.subject.replaceAll('\n', ', ')}`;
+}
