@@ -13,16 +13,16 @@
  */
 import { constantBytes, wipeBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
-import { formatTime } from './clock.ts';
+import { globals } from './globals.ts';
 import { Evaluator, Scope } from './jinja.ts';
 import type { Statement } from './node.ts';
 import { parseSource } from './node.ts';
 import type { Message, Prompt, PromptPiece } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Str } from './rope.ts';
-import { Budget, Rope, unsupported } from './rope.ts';
-import type { Render, Value } from './value.ts';
-import { Callable, Dict, isText, List, truth } from './value.ts';
+import { Budget, Rope } from './rope.ts';
+import type { Render } from './value.ts';
+import { Dict, isText, List, truth } from './value.ts';
 
 /** The model's special tokens that templates print. */
 export type Specials = { readonly bos: string; readonly eos: string };
@@ -33,7 +33,7 @@ export type RenderOptions = {
   readonly now?: Date;
 };
 
-const templateLimits = { baseSteps: 200_000, stepsPerMessage: 4000, maxSteps: 4_000_000, extraBytes: 1 << 20, range: 10_000 } as const;
+const templateLimits = { baseSteps: 200_000, stepsPerMessage: 4000, maxSteps: 4_000_000, extraBytes: 1 << 20 } as const;
 
 /** A message on its way into a template. */
 type Turn = { readonly role: string; readonly text: Str };
@@ -47,40 +47,6 @@ type Habits = {
 };
 
 const usual: Habits = { typedContent: false, systemRole: true };
-
-function refused(): RequestError {
-  return new RequestError('REQUEST_TEMPLATE_REFUSED', "the model's chat template refuses these messages; check the order of the roles", 'messages');
-}
-
-/** Functions that templates know by name. */
-function globals(render: Render, now: Date): [string, Value][] {
-  return [
-    ['true', true],
-    ['True', true],
-    ['false', false],
-    ['False', false],
-    ['none', null],
-    ['None', null],
-    ['raise_exception', new Callable(() => { throw refused(); })],
-    ['namespace', new Callable(({ positional, named }) => new Dict([...(positional[0] instanceof Dict ? positional[0].entries : []), ...named], true))],
-    ['dict', new Callable(({ named }) => new Dict(named))],
-    ['range', new Callable(({ positional }) => range(positional, render))],
-    ['strftime_now', new Callable(({ positional: [format] }) => {
-      if (typeof format !== 'string') throw unsupported('asks for the time in an unknown way');
-      return formatTime(now, format);
-    })],
-  ];
-}
-
-function range(args: readonly Value[], render: Render): List {
-  const [a, b, c = 1] = args;
-  const [start, stop] = args.length > 1 ? [a, b] : [0, a];
-  if (typeof start !== 'number' || typeof stop !== 'number' || typeof c !== 'number' || c === 0) throw unsupported('counts in something else than whole numbers');
-  const length = Math.max(0, Math.ceil((stop - start) / c));
-  if (length > templateLimits.range) throw new RequestError('TEMPLATE_LIMIT', "the model's chat template counts too far");
-  render.budget.spend(length);
-  return new List(Array.from({ length }, (_, i) => start + i * c));
-}
 
 /** Pieces side by side of one kind become one; the template's bytes become text again. */
 function piecesOf(output: Str): PromptPiece[] {

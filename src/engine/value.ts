@@ -6,6 +6,7 @@
  * Proof:   test/unit/engine/jinja.test.ts
  * @module
  */
+import { RequestError } from './request.ts';
 import type { Budget, Str } from './rope.ts';
 import { equalText, Rope, unsupported } from './rope.ts';
 import { quote } from './text.ts';
@@ -54,6 +55,8 @@ export type Render = { readonly budget: Budget; readonly own: (bytes: Buffer) =>
 
 const maxNesting = 64;
 
+const tooDeep = () => new RequestError('TEMPLATE_LIMIT', "the model's chat template nests values too deep");
+
 export const isText = (value: Value): value is Str => typeof value === 'string' || value instanceof Rope;
 
 /** What Python takes for true. */
@@ -74,7 +77,7 @@ export function numeric(value: Value): number | undefined {
 /** Python's `==`. */
 export function equal(a: Value, b: Value, render: Render, depth = 0): boolean {
   render.budget.spend(1);
-  if (depth > maxNesting) throw unsupported('compares values that are nested too deep');
+  if (depth > maxNesting) throw tooDeep();
   if (isText(a) && isText(b)) return equalText(a, b, render.budget);
   const x = numeric(a);
   const y = numeric(b);
@@ -114,7 +117,7 @@ function printNumber(value: number | Float): string {
 export function toJson(value: Value, style: JsonStyle, render: Render, depth = 0): Str {
   const { budget } = render;
   budget.spend(1);
-  if (depth > maxNesting) throw unsupported('writes JSON that is nested too deep');
+  if (depth > maxNesting) throw tooDeep();
   if (isText(value)) return quote(value, style.ascii, budget, render.own);
   if (value === undefined || value === null) return 'null';
   if (typeof value === 'boolean') return value ? 'true' : 'false';

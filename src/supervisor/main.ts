@@ -7,13 +7,13 @@
  * Proof:   test/e2e/lifecycle.test.ts
  * @module
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
-import { transientUid } from '../layers/2-isolation/identity.ts';
+import { chooseIdentity } from '../layers/2-isolation/identity.ts';
 import { bindLoopback, bindUnix, holdIpv6 } from '../layers/1-loopback/bind.ts';
 import { lockFile } from '../linux/lock.ts';
 import { defaultStateDirectory, openState } from '../state/directory.ts';
@@ -49,8 +49,8 @@ async function serve(config: Config): Promise<number> {
   const person = digestToken(token);
   let named = readNamedTokens(state);
   const digests = (): TokenDigest[] => [person, ...named.map((entry) => entry.digest)].map((digest) => ({ digest, principal: principalOf(digest) }));
-  const uid = process.getuid?.() === 0 ? transientUid(process.pid) : undefined;
-  const jail: JailInput = { readable: [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), model.path], accepted: config.accepted, ...(uid === undefined ? {} : { uid, gid: uid }) };
+  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), model.path];
+  const jail: JailInput = { readable, accepted: config.accepted, ...(process.getuid?.() === 0 ? chooseIdentity(process.pid, readable, statSync) : undefined) };
 
   let pair: Pair | undefined;
   let facts: EngineFacts | undefined;

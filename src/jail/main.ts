@@ -1,0 +1,60 @@
+/**
+ * The jail stage: not a process of its own but what every role goes through. It restricts itself, reports what it got,
+ * and becomes the role with execve in the same process.
+ *
+ * Run: `node jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests give a hostile entry here, so that
+ * no back door stands in the roles themselves.
+ * @module
+ */
+import { fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
+import { KwyreError } from '../base/errors.ts';
+import { confineSelf } from '../layers/2-isolation/confine.ts';
+import { keepAcrossExec } from '../linux/process.ts';
+import type { Role } from '../policy/roles.ts';
+import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
+import { encodeFrame } from '../wire/frame.ts';
+import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
+import { array, number, object, optional, string } from '../wire/schema.ts';
+
+const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64) });
+
+function report(type: number, value: unknown): void {
+  const frame = encodeFrame(type, 0, encodeJson(value));
+  for (let at = 0; at < frame.length; ) at += writeSync(descriptors.control, frame, at);
+}
+
+/** Whether the supervisor handed this one over: a socket or the model, not a descriptor of Node's own. */
+function isHandedOver(fd: number): boolean {
+  try {
+    const facts = fstatSync(fd);
+    return facts.isSocket() || facts.isFile();
+  } catch {
+    return false;
+  }
+}
+
+process.exitCode = 1;
+const [role = '', entry = '', json = ''] = process.argv.slice(2);
+try {
+  if (!Object.hasOwn(roles, role)) throw new KwyreError('USAGE_ROLE', 'the jail stage knows no such role');
+  const input = inputSchema.check(JSON.parse(json), '$');
+  const enforced = confineSelf({
+    role: role as Role,
+    supervisor: process.ppid,
+    uid: process.getuid?.() ?? -1,
+    become: input.uid === undefined || input.gid === undefined ? undefined : { uid: input.uid, gid: input.gid },
+    readable: [...input.readable, entry],
+    executable: realpathSync(process.execPath),
+    pid: process.pid,
+    accepted: input.accepted,
+    readStatus: () => readFileSync('/proc/self/status', 'latin1'),
+  });
+  report(controlMessages.enforced, { enforced });
+  for (const fd of keptDescriptors[role as Role]) if (isHandedOver(fd)) keepAcrossExec(fd);
+  if (process.execve === undefined) throw new KwyreError('L2_FEATURE_MISSING', 'this Node has no execve', 'start with ./kwyre');
+  process.execve(process.execPath, [process.execPath, ...roleFlags, entry, role], { ...roleEnvironment });
+} catch (error) {
+  if (!(error instanceof KwyreError)) throw error;
+  report(controlMessages.failed, { code: error.code, message: error.message, remedy: error.remedy });
+  process.exitCode = error.exitCode;
+}

@@ -1,0 +1,121 @@
+/**
+ * The jail stage's work: every restriction that a role's policy asks for, applied once to this process, reported as seen.
+ *
+ * Promise: what is reported was read back after it was applied; a required feature that is less than full refuses the
+ *          start, unless the operator gave it up by name.
+ * Limits:  must be followed by execve: Landlock and the namespace bind the calling thread only.
+ * Proof:   test/attacks/2-jail.test.ts
+ * @module
+ */
+import { KwyreError } from '../../base/errors.ts';
+import type { Enforcement } from '../../base/verdict.ts';
+import { LinuxError } from '../../linux/ffi.ts';
+import { handledBy, landlockAbi, restrictSelf } from '../../linux/landlock.ts';
+import { becomeUser, dieWithParent, dropBoundingSet, dropCapabilities, enterEmptyNetwork, resources, setLimit, setNoNewPrivs } from '../../linux/process.ts';
+import { errnos, installFilter } from '../../linux/seccomp.ts';
+import type { Filter } from '../../linux/seccomp.ts';
+import type { Role } from '../../policy/roles.ts';
+import { roles } from '../../policy/roles.ts';
+import { absent, forbidden } from '../../policy/shared.ts';
+import type { Identity } from './identity.ts';
+
+/** What the stage is told about this machine and this start. */
+export type Circumstances = {
+  readonly role: Role;
+  readonly supervisor: number;
+  readonly uid: number;
+  /** Whom to become; `undefined` keeps the user. */
+  readonly become: Identity | undefined;
+  /** Read-only paths of this installation: code, libraries, the model. */
+  readonly readable: readonly string[];
+  /** The Node binary. */
+  readonly executable: string;
+  readonly pid: number;
+  /** Features that the operator gave up by name. */
+  readonly accepted: readonly string[];
+  /** This process's own `/proc/self/status`. */
+  readonly readStatus: () => string;
+};
+
+type Feature = keyof (typeof roles)[Role]['features'];
+type Outcome = { readonly got: string; readonly status: Enforcement['status']; readonly reason?: string };
+
+/** The filter of the starting image: nothing forbidden, no ring; the sealed filter narrows it to an allowlist. */
+export const startFilter: Filter = {
+  rules: [
+    ...absent.map(([call]) => ({ call, action: { errno: errnos.ENOSYS } })),
+    ...forbidden.map(([call]) => ({ call, action: 'kill' as const })),
+    { call: 'clone', action: 'allow', when: { argument: 0, mask: 0x00010000, is: 0x00010000 } },
+    { call: 'clone', action: 'kill' },
+    { call: 'sendto', action: 'kill', when: { argument: 3, mask: 0x20000000, is: 0x20000000 } },
+    { call: 'sendmsg', action: 'kill', when: { argument: 2, mask: 0x20000000, is: 0x20000000 } },
+    { call: 'sendmmsg', action: 'kill' },
+  ],
+  otherwise: 'allow',
+};
+
+/** A line of `/proc/self/status`. */
+export function statusLine(text: string, name: string): string {
+  return new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(text)?.[1]?.trim() ?? '';
+}
+
+/**
+ * Applies the plan in the order that the kernel allows.
+ * @throws `L2_FEATURE_MISSING`
+ */
+export function confineSelf(here: Circumstances): Enforcement[] {
+  const policy = roles[here.role];
+  const done: Enforcement[] = [];
+  const apply = (feature: Feature, asked: string, act: () => Outcome) => {
+    let outcome: Outcome;
+    try {
+      outcome = act();
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error;
+      outcome = { got: `refused by the kernel (${error.message})`, status: 'none', reason: 'this kernel, container or user may not do it' };
+    }
+    const entry: Enforcement = { feature, need: policy.features[feature], asked, got: outcome.got, status: outcome.status, reason: outcome.reason ?? '' };
+    if (entry.need === 'required' && entry.status !== 'full' && !here.accepted.includes(feature)) {
+      throw new KwyreError('L2_FEATURE_MISSING', `the ${here.role} cannot be confined: ${feature}: ${entry.got}${entry.reason === '' ? '' : `; ${entry.reason}`}`, `run on Linux 5.13 or later outside restrictive containers, or give this one up by name: --accept-weaker=${feature}`);
+    }
+    done.push(entry);
+  };
+  const observed = (seen: boolean, got: string): Outcome => ({ got: seen ? got : `not ${got}`, status: seen ? 'full' : 'none' });
+
+  apply('core-limit', 'no core dump', () => observed(setLimit(resources.core, 0), 'RLIMIT_CORE 0'));
+  apply('file-size-limit', 'no file grows', () => observed(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
+  apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => observed(setLimit(resources.openFiles, policy.limits.openFiles), `RLIMIT_NOFILE ${policy.limits.openFiles}`));
+  apply('network-namespace', 'an empty network', () => {
+    if (here.uid !== 0) return { got: 'the network of the machine', status: 'none', reason: 'only root can make one without a user namespace, which would let a debugger of the same user in; seccomp is the wall here' };
+    enterEmptyNetwork();
+    return { got: 'a network namespace without any interface up', status: 'full' };
+  });
+  apply('own-user', 'a user of its own', () => {
+    if (here.uid !== 0) return { got: `uid ${here.uid}, the user who started it`, status: 'none', reason: 'only root can change the user; install the service for a user of its own' };
+    dropBoundingSet();
+    if (here.become === undefined) return { got: 'root without capabilities', status: 'none', reason: 'the program lies in a folder that no other user can read' };
+    becomeUser(here.become.uid, here.become.gid);
+    return { got: `uid ${here.become.uid}`, status: 'full' };
+  });
+  apply('capabilities', 'none', () => {
+    dropCapabilities();
+    const text = here.readStatus();
+    const none = ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every((name) => /^0+$/.test(statusLine(text, name)));
+    return observed(none, 'without any capability');
+  });
+  apply('dies-with-supervisor', 'SIGKILL with the supervisor', () => observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'));
+  apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
+  apply('landlock', 'only the plan\'s files, no TCP port, no signal outside', () => {
+    const abi = landlockAbi();
+    const handled = handledBy(abi);
+    if (handled === undefined) return { got: 'no Landlock in this kernel', status: 'none', reason: 'Linux 5.13 or later with the Landlock module has it' };
+    restrictSelf({ read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), here.executable] }, handled);
+    const full = handled.network !== 0n && handled.scopes !== 0n;
+    return { got: `Landlock ABI ${abi}${full ? '' : ', files only in part of the plan'}`, status: full ? 'full' : 'partial', ...(full ? {} : { reason: 'TCP ports need Linux 6.7, signals and abstract sockets 6.12' }) };
+  });
+  apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
+    installFilter(startFilter);
+    return observed(statusLine(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
+  });
+  return done;
+}

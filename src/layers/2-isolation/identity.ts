@@ -1,0 +1,38 @@
+/**
+ * As whom the roles run when root starts an uninstalled server: never as root, where that is possible.
+ * @module
+ */
+
+/** Ids that no distribution gives out; one per supervisor. */
+const firstTransient = 2_000_000_000;
+
+export type Identity = { readonly uid: number; readonly gid: number };
+
+/** What `stat` says of a path. */
+export type Facts = { readonly uid: number; readonly gid: number; readonly mode: number };
+
+/** A path and all folders above it, from the root down. */
+export function ancestors(path: string): string[] {
+  const parts = path.split('/').filter((part) => part !== '');
+  return ['/', ...parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)];
+}
+
+function mayRead(who: Identity, facts: Facts, bit: 1 | 4): boolean {
+  const shift = facts.uid === who.uid ? 6 : facts.gid === who.gid ? 3 : 0;
+  return ((facts.mode >> shift) & bit) === bit;
+}
+
+/** Whether somebody can reach and read a path, by its permission bits. */
+export function canReach(who: Identity, path: string, stat: (path: string) => Facts): boolean {
+  return ancestors(path).every((step) => mayRead(who, stat(step), step === path ? 4 : 1));
+}
+
+/**
+ * A transient id of its own for this start, else the owner of the program's folder when that is not root.
+ * @returns `undefined` when neither can read what the roles need; they then run as root without capabilities, and say so.
+ */
+export function chooseIdentity(pid: number, paths: readonly string[], stat: (path: string) => Facts): Identity | undefined {
+  const transient = { uid: firstTransient + pid, gid: firstTransient + pid };
+  const owners = paths.map((path) => stat(path)).filter((facts) => facts.uid !== 0).map(({ uid, gid }) => ({ uid, gid }));
+  return [transient, ...owners].find((who) => paths.every((path) => canReach(who, path, stat)));
+}

@@ -1,0 +1,77 @@
+/**
+ * Landlock: which paths this process may touch, and no TCP port, no signal and no abstract socket outside its domain.
+ *
+ * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan.
+ * Limits:  binds the calling thread only, so it must be followed by execve; not UDP, not Multipath TCP, not descriptors
+ *          that are open already (seccomp and the network namespace answer those).
+ * Source:  https://docs.kernel.org/userspace-api/landlock.html
+ * Proof:   test/attacks/2-jail.test.ts
+ * @module
+ */
+import { closeSync, constants, openSync, statSync } from 'node:fs';
+import { checked, LinuxError } from './ffi.ts';
+import { addressOf, systemCall } from './process.ts';
+
+const calls = { create: 444, addRule: 445, restrict: 446 } as const;
+
+/** Rights on files, by the bit of the kernel's header. */
+const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
+
+/** What each ABI can handle; pinned: a newer kernel is used as the last one known here. */
+export const abiTable: readonly { readonly abi: number; readonly files: bigint; readonly network: bigint; readonly scopes: bigint }[] = [
+  { abi: 1, files: (1n << 13n) - 1n, network: 0n, scopes: 0n },
+  { abi: 2, files: (1n << 14n) - 1n, network: 0n, scopes: 0n },
+  { abi: 3, files: (1n << 15n) - 1n, network: 0n, scopes: 0n },
+  { abi: 4, files: (1n << 15n) - 1n, network: 3n, scopes: 0n },
+  { abi: 5, files: (1n << 16n) - 1n, network: 3n, scopes: 0n },
+  { abi: 6, files: (1n << 16n) - 1n, network: 3n, scopes: 3n },
+];
+
+/** What a process may still reach. */
+export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
+
+/** The ABI of this kernel, 0 when there is no Landlock. */
+export function landlockAbi(): number {
+  try {
+    return systemCall('landlock_create_ruleset', calls.create, 0, 0, 1);
+  } catch (error) {
+    if (error instanceof LinuxError) return 0;
+    throw error;
+  }
+}
+
+/** The row of the table that a kernel's ABI allows, or `undefined`. */
+export function handledBy(abi: number): (typeof abiTable)[number] | undefined {
+  return abiTable.findLast((row) => row.abi <= abi);
+}
+
+/**
+ * Restricts the calling thread for good; paths that do not exist are left out. Needs no_new_privs.
+ * @throws LinuxError
+ */
+export function restrictSelf(plan: PathPlan, handled: (typeof abiTable)[number]): void {
+  const attributes = new BigUint64Array([handled.files, handled.network, handled.scopes]);
+  const size = handled.scopes !== 0n ? 24 : handled.network !== 0n ? 16 : 8;
+  const ruleset = systemCall('landlock_create_ruleset', calls.create, addressOf(attributes), size, 0);
+  const add = (path: string, execute: boolean) => {
+    let fd: number;
+    try {
+      fd = openSync(path, 0o10000000 /* O_PATH */ | constants.O_RDONLY);
+    } catch {
+      return;
+    }
+    const rights = fileRights.readFile | (execute ? fileRights.execute : 0n) | (statSync(path).isDirectory() ? fileRights.readDirectory : 0n);
+    const rule = Buffer.allocUnsafeSlow(16).fill(0);
+    rule.writeBigUInt64LE(rights, 0);
+    rule.writeInt32LE(fd, 8);
+    try {
+      systemCall('landlock_add_rule', calls.addRule, ruleset, 1, addressOf(rule), 0);
+    } finally {
+      closeSync(fd);
+    }
+  };
+  for (const path of plan.read) add(path, false);
+  for (const path of plan.execute) add(path, true);
+  checked('landlock_restrict_self', systemCall('landlock_restrict_self', calls.restrict, ruleset, 0));
+  closeSync(ruleset);
+}

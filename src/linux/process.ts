@@ -1,0 +1,97 @@
+/**
+ * What a process does to itself before it becomes a role: privileges, limits, identity, namespace. None can be undone.
+ *
+ * Source: prctl(2), prlimit(2), capabilities(7), setresuid(2), unshare(2), fcntl(2)
+ * @module
+ */
+import { arch } from 'node:process';
+import { checked, ffi, lastErrno, libc, LinuxError } from './ffi.ts';
+
+const prctl = libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)') as (option: number, a: number, b: number, c: number, d: number) => number;
+const prlimit = libc.func('int prlimit(int pid, int resource, void *next, void *old)') as (pid: number, resource: number, next: bigint | null, old: bigint | null) => number;
+const fcntl = libc.func('int fcntl(int fd, int command, int argument)') as (fd: number, command: number, argument: number) => number;
+const getppid = libc.func('int getppid()') as () => number;
+const unshareCall = libc.func('int unshare(int flags)') as (flags: number) => number;
+const setgroups = libc.func('int setgroups(size_t size, void *list)') as (size: number, list: null) => number;
+const setresgid = libc.func('int setresgid(unsigned int r, unsigned int e, unsigned int s)') as (r: number, e: number, s: number) => number;
+const setresuid = libc.func('int setresuid(unsigned int r, unsigned int e, unsigned int s)') as (r: number, e: number, s: number) => number;
+const syscallRaw = libc.func('long syscall(long number, long a, long b, long c, long d, long e, long f)') as (number: number, ...args: (number | bigint)[]) => number | bigint;
+
+const options = { setDumpable: 4, getDumpable: 3, setDeathSignal: 1, capabilityBoundDrop: 24, setNoNewPrivs: 38, getNoNewPrivs: 39, ambient: 47 } as const;
+
+/** A raw system call with up to six arguments. @throws LinuxError */
+export function systemCall(name: string, number: number, ...args: (number | bigint)[]): number {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args;
+  return checked(name, Number(syscallRaw(number, a, b, c, d, e, f)));
+}
+
+/** The address of a buffer; keep the buffer alive while the kernel uses it. */
+export function addressOf(bytes: ArrayBufferView): bigint {
+  return ffi.address(bytes) as bigint;
+}
+
+/** No set-user-ID program or file capability gives this process anything any more. */
+export function setNoNewPrivs(): boolean {
+  checked('prctl', prctl(options.setNoNewPrivs, 1, 0, 0, 0));
+  return prctl(options.getNoNewPrivs, 0, 0, 0, 0) === 1;
+}
+
+/** No core dump, and no other process of the same user may attach or read the memory. Reset by execve. */
+export function setUndumpable(): boolean {
+  checked('prctl', prctl(options.setDumpable, 0, 0, 0, 0));
+  return prctl(options.getDumpable, 0, 0, 0, 0) === 0;
+}
+
+/** Dies with its parent; `false` when the parent is gone already. Cleared by a change of user: call it afterwards. */
+export function dieWithParent(parent: number): boolean {
+  checked('prctl', prctl(options.setDeathSignal, 9, 0, 0, 0));
+  return getppid() === parent;
+}
+
+export const resources = { fileSize: 1, core: 4, openFiles: 7 } as const;
+
+/** Sets soft and hard limit and reads both back. */
+export function setLimit(resource: number, value: number): boolean {
+  const next = new BigUint64Array([BigInt(value), BigInt(value)]);
+  const seen = new BigUint64Array(2);
+  checked('prlimit', prlimit(0, resource, addressOf(next), null));
+  checked('prlimit', prlimit(0, resource, null, addressOf(seen)));
+  return seen[0] === next[0] && seen[1] === next[1];
+}
+
+/** Lets a descriptor survive execve. */
+export function keepAcrossExec(fd: number): void {
+  checked('fcntl', fcntl(fd, 2, 0));
+}
+
+/** Enters a network namespace of its own, with no interface up. Needs CAP_SYS_ADMIN. */
+export function enterEmptyNetwork(): void {
+  checked('unshare', unshareCall(0x40000000));
+}
+
+/** Becomes another user and group, with no supplementary group. */
+export function becomeUser(uid: number, gid: number): void {
+  checked('setgroups', setgroups(0, null));
+  checked('setresgid', setresgid(gid, gid, gid));
+  checked('setresuid', setresuid(uid, uid, uid));
+}
+
+/** Empties the bounding set; as a privileged process only. */
+export function dropBoundingSet(): void {
+  for (let capability = 0; capability < 64; capability += 1) {
+    if (prctl(options.capabilityBoundDrop, capability, 0, 0, 0) < 0) {
+      if (new LinuxError('prctl', lastErrno()).code === 'EINVAL') return; // past the last one that this kernel knows
+      throw new LinuxError('prctl', lastErrno());
+    }
+  }
+}
+
+const capset = arch === 'arm64' ? 91 : 126;
+
+/** Gives up every capability that the process holds. */
+export function dropCapabilities(): void {
+  checked('prctl', prctl(options.ambient, 4, 0, 0, 0));
+  const header = new Uint32Array([0x20080522, 0]);
+  const none = new Uint32Array(6);
+  systemCall('capset', capset, addressOf(header), addressOf(none));
+}

@@ -1,0 +1,102 @@
+/**
+ * seccomp: which system calls this process may make. Rules as data become a BPF program that the kernel runs.
+ *
+ * Promise: another architecture and x32 calls kill; `kill` rows end the process with SIGSYS; what no row names gets
+ *          the default. Rows with a condition look at one argument's low 32 bits (all flags and families fit there).
+ * Limits:  it cannot look behind pointers.
+ * Source:  seccomp(2), https://docs.kernel.org/userspace-api/seccomp_filter.html
+ * Proof:   test/unit/linux/seccomp.test.ts, test/attacks/2-jail.test.ts
+ * @module
+ */
+import { arch } from 'node:process';
+import { addressOf, systemCall } from './process.ts';
+import { systemCalls } from './syscalls.ts';
+
+/** What happens to a call. */
+export type Action = 'allow' | 'kill' | { readonly errno: number };
+
+/** A condition on one argument: the row applies when the masked value is (or is not) the given one. */
+export type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
+
+/** One row; rows are tried in order, the first that applies decides. */
+export type Rule = { readonly call: string; readonly action: Action; readonly when?: Condition };
+
+export type Filter = { readonly rules: readonly Rule[]; readonly otherwise: Action };
+
+export const errnos = { EPERM: 1, EAFNOSUPPORT: 97, ENOSYS: 38 } as const;
+
+type Instruction = readonly [code: number, jumpTrue: number, jumpFalse: number, k: number];
+
+const load = 0x20;
+const jumpEqual = 0x15;
+const jumpGreaterEqual = 0x35;
+const and = 0x54;
+const ret = 0x06;
+const allow = 0x7fff0000;
+const killProcess = 0x80000000;
+const errnoBase = 0x00050000;
+const x32Bit = 0x40000000;
+const audit = { x64: 0xc000003e, arm64: 0xc00000b7 } as const;
+
+function verdict(action: Action): number {
+  if (action === 'allow') return allow;
+  return action === 'kill' ? killProcess : errnoBase | action.errno;
+}
+
+/**
+ * Assembles a filter; pure.
+ * @param numbers - system call numbers of the architecture; a rule whose call has none there is left out.
+ */
+export function assemble(filter: Filter, numbers: Readonly<Record<string, number>>, architecture: keyof typeof audit): Instruction[] {
+  const program: Instruction[] = [
+    [load, 0, 0, 4],
+    [jumpEqual, 1, 0, audit[architecture]],
+    [ret, 0, 0, killProcess],
+    [load, 0, 0, 0],
+  ];
+  if (architecture === 'x64') program.push([jumpGreaterEqual, 0, 1, x32Bit], [ret, 0, 0, killProcess]);
+  for (const rule of filter.rules) {
+    const number = numbers[rule.call];
+    if (number === undefined) continue;
+    if (rule.when === undefined) {
+      program.push([jumpEqual, 0, 1, number], [ret, 0, 0, verdict(rule.action)]);
+      continue;
+    }
+    const { argument, mask = 0xffffffff, is, not } = rule.when;
+    const body: Instruction[] = [
+      [load, 0, 0, 16 + 8 * argument],
+      [and, 0, 0, mask >>> 0],
+      is !== undefined ? [jumpEqual, 0, 1, is >>> 0] : [jumpEqual, 1, 0, (not ?? 0) >>> 0],
+      [ret, 0, 0, verdict(rule.action)],
+      [load, 0, 0, 0],
+    ];
+    program.push([jumpEqual, 0, body.length, number], ...body);
+  }
+  program.push([ret, 0, 0, verdict(filter.otherwise)]);
+  return program;
+}
+
+const seccompCall = { x64: 317, arm64: 277 } as const;
+
+/**
+ * Installs a filter on every thread of this process, for good. Needs no_new_privs.
+ * @throws LinuxError
+ */
+export function installFilter(filter: Filter): void {
+  const architecture = arch === 'arm64' ? 'arm64' : 'x64';
+  const program = assemble(filter, systemCalls[architecture], architecture);
+  const bytes = Buffer.allocUnsafeSlow(8 * program.length);
+  program.forEach(([code, jumpTrue, jumpFalse, k], index) => {
+    bytes.writeUInt16LE(code, 8 * index);
+    bytes[8 * index + 2] = jumpTrue;
+    bytes[8 * index + 3] = jumpFalse;
+    bytes.writeUInt32LE(k >>> 0, 8 * index + 4);
+  });
+  const header = Buffer.allocUnsafeSlow(16).fill(0);
+  header.writeUInt16LE(program.length, 0);
+  header.writeBigUInt64LE(addressOf(bytes), 8);
+  const setModeFilter = 1;
+  const everyThread = 1;
+  const failed = systemCall('seccomp', seccompCall[architecture], setModeFilter, everyThread, addressOf(header));
+  if (failed !== 0) throw new Error(`BUG(kwyre): a thread (${failed}) could not take the filter`);
+}

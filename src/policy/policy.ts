@@ -1,0 +1,29 @@
+/**
+ * The form of a role's rights; the rights themselves are in one file per role. Data only.
+ * @module
+ */
+
+/** What happens to a system call. */
+export type Action = 'allow' | 'kill' | { readonly errno: number };
+
+/** One system call and the reason why it stands here. */
+export type Row = readonly [call: string, reason: string];
+
+/** A call that is decided by one argument. */
+export type ConditionalRow = { readonly call: string; readonly action: Action; readonly when: { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number }; readonly reason: string };
+
+/** `required`: less than full refuses the start; `preferred`: less than full is reported. */
+export type Need = 'required' | 'preferred';
+
+/** All rights of a role. */
+export type Policy = {
+  readonly features: Readonly<Record<'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'capabilities' | 'own-user' | 'network-namespace' | 'landlock' | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor', Need>>;
+  readonly limits: { readonly openFiles: number };
+  /** Paths of the system that the role's image reads when it starts. */
+  readonly read: readonly Row[];
+  readonly execute: readonly Row[];
+  /** Tried first in the sealed filter. */
+  readonly conditions: readonly ConditionalRow[];
+  /** What the sealed role may call; anything that neither stands here nor is forbidden gets EPERM. */
+  readonly calls: readonly Row[];
+};

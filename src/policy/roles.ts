@@ -1,0 +1,19 @@
+/**
+ * The roles and their rights, in one table. Read this folder first.
+ * @module
+ */
+import { engine } from './engine.ts';
+import { gateway } from './gateway.ts';
+import type { Policy } from './policy.ts';
+
+export const roles = { gateway, engine } as const satisfies Readonly<Record<string, Policy>>;
+export type Role = keyof typeof roles;
+
+/** Descriptors that survive into a role: control, data, listener or model, and the gateway's optional Unix listener. */
+export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6], engine: [3, 4, 5] };
+
+/** V8 and Node flags of a role's image. */
+export const roleFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'] as const;
+
+/** The whole environment of a role: freed native memory is overwritten, small blocks too. */
+export const roleEnvironment = { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' } as const;
