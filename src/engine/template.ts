@@ -128,11 +128,14 @@ export class Template {
     const systemText = Rope.ofText(constantBytes('system probe'));
     const user: Turn = { role: 'user', text: probeText };
     const look = (turns: readonly Turn[], text: Str, habits: Habits): 'shown' | 'hidden' | 'unsupported' => {
-      const wanted = isText(text) && typeof text !== 'string' ? text.segments[0]?.bytes : undefined;
+      const wanted = isText(text) && typeof text !== 'string' ? text.segments[0]?.bytes.buffer : undefined;
       const render: Render = { budget: new Budget(templateLimits.maxSteps, templateLimits.extraBytes), own: () => undefined };
       try {
         const output = this.#run(turns, habits, { addGenerationPrompt: true }, render);
-        return typeof output !== 'string' && output.segments.some((segment) => segment.bytes === wanted) ? 'shown' : 'hidden';
+        const pieces = piecesOf(output);
+        // A list of parts that is printed as JSON was not understood.
+        if (habits.typedContent && pieces.some((piece) => piece.kind === 'template' && piece.text.includes('"type": "text"'))) return 'hidden';
+        return pieces.some((piece) => piece.kind === 'text' && piece.bytes.buffer === wanted) ? 'shown' : 'hidden';
       } catch (error) {
         if (error instanceof KwyreError && error.code === 'REQUEST_TEMPLATE_REFUSED') return 'hidden';
         if (error instanceof KwyreError && error.code === 'TEMPLATE_UNSUPPORTED') return 'unsupported';
