@@ -137,6 +137,12 @@ function indented(value: Value, args: Arguments, render: Render): Str {
   return indent(requireText(value), margin, truth(argument(args, 1, 'first')), truth(argument(args, 2, 'blank')), render.budget);
 }
 
+/** The least or the greatest item; none of an empty list. */
+function extreme(value: Value, direction: -1 | 1, render: Render): Value {
+  const [first, ...rest] = iterate(value, render);
+  return rest.reduce((best, item) => (compare(item, best) * direction > 0 ? item : best), first);
+}
+
 const asText: Filter = (value, _args, render) => print(value, render);
 const size: Filter = (value, _args, render) => length(value, render);
 const fallback: Filter = (value, args) => (value === undefined || (truth(argument(args, 1, 'boolean')) && !truth(value)) ? (argument(args, 0, 'default_value') ?? '') : value);
@@ -180,8 +186,8 @@ const filters = new Map<string, Filter>([
   ['int', (value, args) => toNumber(value, args, true)],
   ['float', (value, args) => toNumber(value, args, false)],
   ['abs', (value) => (value instanceof Float ? new Float(Math.abs(value.value)) : Math.abs(numeric(value) ?? 0))],
-  ['min', (value, _args, render) => iterate(value, render).reduce((a, b) => (compare(b, a) < 0 ? b : a))],
-  ['max', (value, _args, render) => iterate(value, render).reduce((a, b) => (compare(b, a) > 0 ? b : a))],
+  ['min', (value, _args, render) => extreme(value, -1, render)],
+  ['max', (value, _args, render) => extreme(value, 1, render)],
   ...['items', 'keys', 'values'].map((name): [string, Filter] => [name, (value, args, render) => {
     if (value === undefined) return new List([]);
     const method = methodOf(value, name, render);

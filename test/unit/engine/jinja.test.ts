@@ -46,6 +46,7 @@ const vectors: readonly (readonly [string, string])[] = [
   ['{{ "a" in {"a": 1} }} {{ 1 in [1] }} {{ "b" not in "abc" }} {{ not true and false or true }}', 'True True False True'],
   ['{{ "a,b".split(",") | last }} {{ " x ".strip() }} {{ "aXb".lower() }} {{ "hello world" | title }}', 'b x axb Hello World'],
   ['{{ "%" ~ 1 ~ "a" * 3 }} {{ "-" | length }} {{ "12" | int + 1 }} {{ "x" | int(5) }}', '%1aaa 1 13 5'],
+  ['{{ [] | max }}|{{ [2, 3, 1] | max }}{{ [2, 1] | min }}{{ [] | first }}{{ [] | last }}', '|31'],
   ['{{ {1: "one"}[1] }} {{ {"a": {"b": [10]}}.a.b[0] }} {{ x.y.z }}', 'one 10 '],
   ['a\n{%- if true -%}\n b\n{%- endif %}\n{# comment #}\nc', 'abc'],
   ['  {% if true %}\n  x\n  {% endif %}\n', '  x\n'],
