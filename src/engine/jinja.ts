@@ -9,15 +9,16 @@
  * Proof:   test/unit/engine/jinja.test.ts, test/unit/engine/template.test.ts
  * @module
  */
-import { applyFilter, applyTest, contains, order } from './filter.ts';
+import { applyFilter, applyTest } from './filter.ts';
 import { methodOf } from './method.ts';
 import type { Node, Statement } from './node.ts';
+import { combine, cut, negate } from './operator.ts';
 import { RequestError } from './request.ts';
 import type { Str } from './rope.ts';
 import { Rope, unsupported } from './rope.ts';
-import { characterAt, characters } from './text.ts';
+import { characterAt } from './text.ts';
 import type { Arguments, Render, Value } from './value.ts';
-import { Callable, Dict, equal, Float, isText, iterate, keyOf, List, lookUp, numeric, print, truth } from './value.ts';
+import { Callable, Dict, Float, isText, iterate, keyOf, List, lookUp, print, truth } from './value.ts';
 
 const maxDepth = 400;
 
@@ -234,7 +235,7 @@ export class Evaluator {
       case 'TestExpression':
         return applyTest(nameOf(node.test), this.evaluate(node.operand, scope), this.#render) !== node.negate;
       case 'UnaryExpression':
-        return this.#unary(node.operator.value, this.evaluate(node.argument, scope));
+        return negate(node.operator.value, this.evaluate(node.argument, scope));
       case 'BinaryExpression':
         return this.#binary(node, scope);
       case 'Ternary':
@@ -267,24 +268,7 @@ export class Evaluator {
       if (value !== undefined && value !== null && typeof value !== 'number') throw unsupported('cuts at something that is no whole number');
       return value ?? undefined;
     });
-    if (isText(object)) {
-      if (step !== undefined && step !== 1) throw unsupported('cuts a text with a step');
-      return characters(object, start, stop, this.#render.budget);
-    }
-    if (!(object instanceof List)) throw unsupported('cuts something that is no list');
-    this.#render.budget.spend(object.items.length);
-    if (step === undefined || step === 1) return new List(object.items.slice(start ?? 0, stop));
-    if (step === 0) throw unsupported('cuts with a step of 0');
-    const all = step > 0 ? object.items.slice(start ?? 0, stop) : backwards(object.items, start, stop);
-    return new List(all.filter((_, i) => i % Math.abs(step) === 0));
-  }
-
-  #unary(operator: string, value: Value): Value {
-    if (operator === 'not') return !truth(value);
-    const number = numeric(value);
-    if (number === undefined) throw unsupported('negates something that is no number');
-    const result = operator === '-' ? -number : number;
-    return value instanceof Float ? new Float(result) : result;
+    return cut(object, start, stop, step, this.#render.budget);
   }
 
   #binary(node: Extract<Node, { type: 'BinaryExpression' }>, scope: Scope): Value {
@@ -292,39 +276,7 @@ export class Evaluator {
     const left = this.evaluate(node.left, scope);
     if (operator === 'and') return truth(left) ? this.evaluate(node.right, scope) : left;
     if (operator === 'or') return truth(left) ? left : this.evaluate(node.right, scope);
-    const right = this.evaluate(node.right, scope);
-    const { budget } = this.#render;
-    switch (operator) {
-      case '==':
-        return equal(left, right, this.#render);
-      case '!=':
-        return !equal(left, right, this.#render);
-      case 'in':
-        return contains(right, left, this.#render);
-      case 'not in':
-        return !contains(right, left, this.#render);
-      case '~':
-        return Rope.concat([print(left, this.#render), print(right, this.#render)], budget);
-      case '<':
-        return order(left, right) < 0;
-      case '>':
-        return order(left, right) > 0;
-      case '<=':
-        return order(left, right) <= 0;
-      case '>=':
-        return order(left, right) >= 0;
-      default:
-    }
-    if (operator === '+' && (isText(left) || isText(right))) return Rope.concat([print(left, this.#render), print(right, this.#render)], budget);
-    if (operator === '+' && left instanceof List && right instanceof List) {
-      budget.spend(left.items.length + right.items.length);
-      return new List([...left.items, ...right.items]);
-    }
-    if (operator === '*' && typeof left === 'string' && typeof right === 'number') {
-      budget.bytes(left.length * Math.max(0, right));
-      return left.repeat(Math.max(0, right));
-    }
-    return arithmetic(operator, left, right);
+    return combine(operator, left, this.evaluate(node.right, scope), this.#render);
   }
 }
 
@@ -332,33 +284,4 @@ export class Evaluator {
 function nameOf(node: Node): string {
   if (node.type !== 'Identifier') throw unsupported('uses an expression in place of a name');
   return node.value;
-}
-
-/** The items of a slice with a negative step, from its first to its last. */
-function backwards(items: readonly Value[], start: number | undefined, stop: number | undefined): Value[] {
-  const place = (index: number) => (index < 0 ? items.length + index : index);
-  const from = start === undefined ? items.length - 1 : Math.min(place(start), items.length - 1);
-  const to = stop === undefined ? -1 : Math.max(-1, place(stop));
-  return items.slice(to + 1, from + 1).reverse();
-}
-
-/** Python's arithmetic. */
-function arithmetic(operator: string, left: Value, right: Value): Value {
-  const a = numeric(left);
-  const b = numeric(right);
-  if (a === undefined || b === undefined) throw unsupported('calculates with something that is no number');
-  if (b === 0 && '//%'.includes(operator)) throw unsupported('divides by zero');
-  const exact = !(left instanceof Float || right instanceof Float);
-  const results: Readonly<Record<string, () => number>> = {
-    '+': () => a + b,
-    '-': () => a - b,
-    '*': () => a * b,
-    '/': () => a / b,
-    '//': () => Math.floor(a / b),
-    '%': () => a - b * Math.floor(a / b),
-    '**': () => a ** b,
-  };
-  const result = Object.hasOwn(results, operator) ? results[operator]?.() : undefined;
-  if (result === undefined || !Number.isFinite(result)) throw unsupported('calculates what has no result');
-  return exact && operator !== '/' && Number.isInteger(result) ? result : new Float(result);
 }
