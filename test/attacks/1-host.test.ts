@@ -127,3 +127,15 @@ test('L1-32 forwarding headers are never believed', async () => {
   assert.equal(closed.status, 401);
   assert.equal(errorCode(closed), 'invalid_api_key');
 });
+
+test('layer 1 stands alone: without jail and seal the same is refused', async () => {
+  const bare = await startGateway({ bare: true });
+  try {
+    assert.equal((await rawRequest(bare.port, requestText(bare))).status, 200);
+    for (const [status, change] of [[403, { host: `evil.example:${bare.port}` }], [400, { host: null }], [403, { headers: ['Origin: null'] }], [403, { headers: ['Sec-Fetch-Site: cross-site'] }], [401, { token: false }], [405, { method: 'OPTIONS' }], [400, { target: 'http://evil.example/' }]] as const) {
+      assert.equal((await rawRequest(bare.port, requestText(bare, change))).status, status, JSON.stringify(change));
+    }
+  } finally {
+    await bare.stop();
+  }
+});

@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import { Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -53,11 +53,10 @@ export type Options = {
   readonly onEvent?: (value: unknown) => void;
   readonly unixPath?: string;
   readonly bodyBytes?: number;
-  readonly entry?: string;
+  /** Without jail and seal: what holds then holds without layer 2. */
+  readonly bare?: boolean;
   readonly listenerFd?: number;
   readonly port?: number;
-  /** Runs the gateway by another command, e.g. in a network namespace. */
-  readonly prefix?: readonly string[];
   /** What the supervisor answers for `/kwyre/status`. */
   readonly status?: unknown;
   /** Keeps bodies (default); false overwrites them as they come. */
@@ -88,6 +87,20 @@ export type Gateway = {
   stop(): Promise<void>;
 };
 
+const bareGateway = [...roleFlags, join(import.meta.dirname, 'gateway-entry.ts')];
+
+/** The real thing, as the supervisor starts it: jail stage, role, seal. */
+function jailedGateway(): string[] {
+  const jail = join(root, 'src', 'jail', 'main.ts');
+  if (!existsSync(jail)) return bareGateway;
+  const identity = process.getuid?.() === 0 ? { uid: testUid, gid: testUid } : {};
+  const input = { readable: [join(root, 'src'), join(root, 'node_modules'), join(root, 'page')], accepted: [], ...identity };
+  return [...roleFlags.slice(0, 3), jail, 'gateway', join(root, 'src', 'gateway', 'main.ts'), JSON.stringify(input)];
+}
+
+/** No account has it. */
+const testUid = 61_234;
+
 export const digestOf = (token: string) => createHash('sha256').update(token).digest('hex');
 export const principalOf = (token: string) => createHash('sha256').update(`p${token}`).digest('hex').slice(0, 32);
 const entriesOf = (tokens: readonly string[]) => tokens.map((token) => ({ digest: digestOf(token), principal: principalOf(token) }));
@@ -99,8 +112,8 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
   const unix = options.unixPath === undefined ? undefined : bindUnix(options.unixPath);
   const control = makeSocketPair();
   const data = makeSocketPair();
-  const command = [...(options.prefix ?? []), process.execPath, ...roleFlags, options.entry ?? join(import.meta.dirname, 'gateway-entry.ts')];
-  const child = spawn(command[0]!, command.slice(1), {
+  const command = options.bare === true ? bareGateway : jailedGateway();
+  const child = spawn(process.execPath, command, {
     env: { PATH: process.env['PATH'], ...roleEnv },
     stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], listener.fd, ...(unix === undefined ? [] : [unix.fd])],
   });
