@@ -87,7 +87,7 @@ const doors: Readonly<Record<string, readonly RegExp[]>> = {
   'node:inspector': [],
   'node:vm': [],
   'node:repl': [],
-  'node:worker_threads': [],
+  'node:worker_threads': [/^oms\/threads?\.ts$/],
 };
 
 test('modules with authority are imported at their one door only', () => {

@@ -13,7 +13,7 @@ import type * as fs from 'node:fs';
 import { constants } from 'node:fs';
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
-import { findTwins, partFault } from './names.ts';
+import { partFault, twinKey } from './names.ts';
 import type { Shard } from './statement.ts';
 
 /** The calls that verification needs, from `node:fs`. */
@@ -53,10 +53,11 @@ function rightsFault(facts: Facts, rights: Rights, folder: boolean): string | un
 export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>, rights: Rights): Walk {
   const files = new Map<string, FoundFile>();
   const faults: Difference[] = [];
-  const names: string[] = [];
   let folders = 0;
+  let entries = 0;
   const visit = (path: string, prefix: string, depth: number): void => {
     folders += 1;
+    const twins = new Map<string, string>();
     for (const entry of disk.readdirSync(path, { encoding: 'buffer' })) {
       const fault = partFault(entry);
       if (fault !== undefined) {
@@ -66,8 +67,11 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
       const part = entry.toString('utf8');
       const name = `${prefix}${part}`;
       if (excluded.has(name)) continue;
-      names.push(name);
-      if (names.length > maxEntries) {
+      const twin = twins.get(twinKey(part));
+      if (twin !== undefined) faults.push({ kind: 'name', name: printable(name), found: `the same as ${printable(twin)} but for letter case or Unicode form` });
+      twins.set(twinKey(part), part);
+      entries += 1;
+      if (entries > maxEntries) {
         faults.push({ kind: 'extra', name: printable(name), found: `more than ${maxEntries} entries` });
         return;
       }
@@ -86,7 +90,6 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
   const unsafe = rightsFault(top, rights, true);
   if (unsafe !== undefined) faults.push({ kind: 'mode', name: printable(root), found: unsafe });
   visit(root, '', 0);
-  for (const [one, other] of findTwins(names)) faults.push({ kind: 'name', name: printable(other), found: `the same as ${printable(one)} but for letter case or Unicode form` });
   return { files, folders, faults };
 }
 
@@ -148,6 +151,19 @@ export class Hasher {
       at += length;
     }
     return { size: at, digest: hash.digest('hex'), shards: [] };
+  }
+
+  /** The digest of a range of a descriptor; its size is less when the file ends before. */
+  range(fd: number, start: number, end: number): Hashed {
+    const hash = createHash('sha256');
+    let at = start;
+    while (at < end) {
+      const length = this.#fill(fd, at, Math.min(chunkBytes, end - at));
+      if (length === 0) break;
+      hash.update(this.#buffer.subarray(0, length));
+      at += length;
+    }
+    return { size: at - start, digest: hash.digest('hex'), shards: [] };
   }
 
   /** One digest for every `shardBytes` of a descriptor; an empty file has the one shard 0:0. */

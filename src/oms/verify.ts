@@ -7,9 +7,10 @@
  */
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
-import type { Disk, Hashed, Rights } from './disk.ts';
+import type { Disk, Hashed, Rights, Walk } from './disk.ts';
 import { Hasher, openRegular, walkTree } from './disk.ts';
 import type { SignedFile } from './statement.ts';
+import { hashJobs } from './threads.ts';
 
 /** What was seen while verifying. */
 export type TreeEvidence = {
@@ -30,6 +31,8 @@ export type Comparison = {
   readonly excluded: ReadonlySet<string>;
   readonly rights: Rights;
   readonly shardBytes: number | undefined;
+  /** Threads that hash whole files; 1 hashes them here, one after another. */
+  readonly threads?: number;
   readonly progress?: (doneBytes: number) => void;
 };
 
@@ -57,25 +60,52 @@ export function compareTree(comparison: Comparison): { readonly differences: rea
   const known = new Set(comparison.files.map((file) => file.name));
   const faulty = new Set(walk.faults.map((entry) => entry.name));
   for (const name of walk.files.keys()) if (!known.has(name)) differences.push({ kind: 'extra', name: printable(name) });
-  const hasher = new Hasher(disk, comparison.progress);
+  const present: SignedFile[] = [];
   let hardLinks = 0;
   let groupWritable = 0;
   for (const signed of comparison.files) {
     const found = walk.files.get(signed.name);
-    const opened = found === undefined ? undefined : openRegular(disk, `${root}/${signed.name}`);
-    if (found === undefined || opened === undefined) {
+    if (found === undefined) {
       if (!faulty.has(printable(signed.name))) differences.push({ kind: 'missing', name: printable(signed.name) });
       continue;
     }
+    present.push(signed);
     if (found.links > 1) hardLinks += 1;
     if (found.groupWritable) groupWritable += 1;
+    if (signed.executable === false && found.executable) differences.push({ kind: 'mode', name: printable(signed.name), found: 'executable, which it was not' });
+  }
+  const { bytes, changed } = comparison.shardBytes === undefined && (comparison.threads ?? 1) > 1 ? compareTogether(comparison, present, walk) : compareInTurn(comparison, present);
+  return { differences: [...differences, ...changed], evidence: { files: comparison.files.length, folders: walk.folders, bytes, hardLinks, groupWritable } };
+}
+
+type Compared = { readonly bytes: number; readonly changed: readonly Difference[] };
+
+const vanished = (file: SignedFile): Difference => ({ kind: 'missing', name: printable(file.name), found: 'gone, changed its kind, or cannot be read' });
+
+function compareInTurn(comparison: Comparison, present: readonly SignedFile[]): Compared {
+  const { disk, root } = comparison;
+  const hasher = new Hasher(disk, comparison.progress);
+  const changed = present.map((signed) => {
+    const opened = openRegular(disk, `${root}/${signed.name}`);
+    if (opened === undefined) return vanished(signed);
     try {
-      const changed = compareFile(hasher, opened.fd, signed, comparison.shardBytes);
-      if (changed !== undefined) differences.push(changed);
+      return compareFile(hasher, opened.fd, signed, comparison.shardBytes);
     } finally {
       disk.closeSync(opened.fd);
     }
-    if (signed.executable === false && found.executable) differences.push({ kind: 'mode', name: printable(signed.name), found: 'executable, which it was not' });
-  }
-  return { differences, evidence: { files: comparison.files.length, folders: walk.folders, bytes: hasher.bytes, hardLinks, groupWritable } };
+  });
+  return { bytes: hasher.bytes, changed: changed.filter((entry) => entry !== undefined) };
+}
+
+function compareTogether(comparison: Comparison, present: readonly SignedFile[], walk: Walk): Compared {
+  const sizeOf = (file: SignedFile) => walk.files.get(file.name)?.size ?? 0;
+  const ordered = [...present].sort((a, b) => sizeOf(b) - sizeOf(a));
+  const total = ordered.reduce((sum, file) => sum + sizeOf(file), 0);
+  const jobs = ordered.map((file) => ({ path: `${comparison.root}/${file.name}` }));
+  const results = hashJobs(comparison.disk, jobs, total, comparison.threads ?? 1);
+  const changed = ordered.map((signed, index) => {
+    const result = results[index];
+    return result === undefined ? vanished(signed) : differenceOf(signed, { ...result, shards: [] });
+  });
+  return { bytes: results.reduce((sum, result) => sum + (result?.size ?? 0), 0), changed: changed.filter((entry) => entry !== undefined) };
 }

