@@ -17,7 +17,9 @@ const setresgid = libc.func('int setresgid(unsigned int r, unsigned int e, unsig
 const setresuid = libc.func('int setresuid(unsigned int r, unsigned int e, unsigned int s)') as (r: number, e: number, s: number) => number;
 const syscallRaw = libc.func('long syscall(long number, long a, long b, long c, long d, long e, long f)') as (number: number, ...args: (number | bigint)[]) => number | bigint;
 
-const options = { setDumpable: 4, getDumpable: 3, setDeathSignal: 1, capabilityBoundDrop: 24, setNoNewPrivs: 38, getNoNewPrivs: 39, ambient: 47 } as const;
+const options = { setDumpable: 4, getDumpable: 3, setDeathSignal: 1, capabilityBoundDrop: 24, setNoNewPrivs: 38, getNoNewPrivs: 39, setKeepCapabilities: 8, ambient: 47 } as const;
+const ambientRaise = 2;
+const ambientClearAll = 4;
 
 /** A raw system call with up to six arguments. @throws LinuxError */
 export function systemCall(name: string, number: number, ...args: (number | bigint)[]): number {
@@ -76,9 +78,10 @@ export function becomeUser(uid: number, gid: number): void {
   checked('setresuid', setresuid(uid, uid, uid));
 }
 
-/** Empties the bounding set; as a privileged process only. */
-export function dropBoundingSet(): void {
+/** Empties the bounding set but for `keep`; as a privileged process only. */
+export function dropBoundingSet(keep: readonly number[] = []): void {
   for (let capability = 0; capability < 64; capability += 1) {
+    if (keep.includes(capability)) continue;
     if (prctl(options.capabilityBoundDrop, capability, 0, 0, 0) < 0) {
       if (new LinuxError('prctl', lastErrno()).code === 'EINVAL') return; // past the last one that this kernel knows
       throw new LinuxError('prctl', lastErrno());
@@ -88,10 +91,17 @@ export function dropBoundingSet(): void {
 
 const capset = arch === 'arm64' ? 91 : 126;
 
-/** Gives up every capability that the process holds. */
-export function dropCapabilities(): void {
-  checked('prctl', prctl(options.ambient, 4, 0, 0, 0));
+/** Lets the permitted capabilities outlive the next change of user; cleared by execve. */
+export function keepCapabilitiesOnce(): void {
+  checked('prctl', prctl(options.setKeepCapabilities, 1, 0, 0, 0));
+}
+
+/** Gives up every capability that the process holds but for `keep`, which also outlive execve. */
+export function dropCapabilities(keep: readonly number[] = []): void {
+  checked('prctl', prctl(options.ambient, ambientClearAll, 0, 0, 0));
   const header = new Uint32Array([0x20080522, 0]);
-  const none = new Uint32Array(6);
-  systemCall('capset', capset, addressOf(header), addressOf(none));
+  const sets = new Uint32Array(6); // effective, permitted, inheritable of capabilities 0 to 31, then of 32 to 63
+  for (const capability of keep) for (const set of [0, 1, 2]) sets[set] = (sets[set] ?? 0) | (1 << capability);
+  systemCall('capset', capset, addressOf(header), addressOf(sets));
+  for (const capability of keep) checked('prctl', prctl(options.ambient, ambientRaise, capability, 0, 0));
 }

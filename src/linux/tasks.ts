@@ -90,11 +90,11 @@ export function socketInode(link: string): number | undefined {
   return link.startsWith('socket:[') ? Number(link.slice(8, -1)) : undefined;
 }
 
-/** The process whose memory a descriptor link opens (`/proc/PID/mem`, also by way of a thread), or `undefined`. */
+/** The process or thread whose memory a descriptor link opens (`/proc/ID/mem`, wherever proc is mounted), or `undefined`. */
 export function memoryOwner(link: string): number | undefined {
   if (!link.endsWith('/mem')) return undefined;
-  const match = /^\/proc\/(\d+)\/(?:task\/(\d+)\/)?mem$/.exec(link);
-  return match === null ? undefined : Number(match[2] ?? match[1]);
+  const match = /\/(\d+)\/(?:task\/\d+\/)?mem$/.exec(link);
+  return match === null ? undefined : Number(match[1]);
 }
 
 /** An executable mapping of a file, from `/proc/PID/maps`. */

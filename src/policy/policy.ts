@@ -19,6 +19,10 @@ export type Need = 'required' | 'preferred';
 export type Policy = {
   readonly features: Readonly<Record<'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'capabilities' | 'own-user' | 'network-namespace' | 'landlock' | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor', Need>>;
   readonly limits: { readonly openFiles: number };
+  /** Features that this role does without, each with the reason. */
+  readonly without?: readonly (readonly [feature: 'landlock', reason: string])[];
+  /** Capabilities that it keeps where root starts it, by the kernel's number; everything else is dropped. */
+  readonly capabilities?: readonly (readonly [number: number, reason: string])[];
   /** Paths of the system that the role's image reads when it starts. */
   readonly read: readonly Row[];
   readonly execute: readonly Row[];

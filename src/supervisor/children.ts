@@ -7,8 +7,9 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync } from 'node:fs';
+import { closeSync, readdirSync, readlinkSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { socketInode } from '../linux/tasks.ts';
 import { openStream } from '../linux/stream.ts';
 import type { Stream } from '../linux/stream.ts';
 import type { DispatchTable } from '../wire/channel.ts';
@@ -17,6 +18,8 @@ import { controlMessages } from '../wire/messages.ts';
 import type { KwyreError } from '../base/errors.ts';
 
 export type Role = 'gateway' | 'engine';
+/** Every role behind the jail stage; a pair is made of the two above. */
+export type ChildRole = Role | 'watchdog';
 
 /** What the jail stage is told besides the role; see `jail/main.ts`. */
 export type JailInput = {
@@ -39,10 +42,26 @@ export function entryPath(relative: string): string {
   return join(sourceDirectory, `${relative}${extname(import.meta.filename)}`);
 }
 
+/** Inodes of the sockets that a process holds; empty when it is gone already. */
+export function socketInodes(pid: number): number[] {
+  const found: number[] = [];
+  try {
+    for (const name of readdirSync(`/proc/${pid}/fd`)) {
+      const inode = socketInode(readlinkSync(`/proc/${pid}/fd/${name}`));
+      if (inode !== undefined) found.push(inode);
+    }
+  } catch {
+    return found; // it ended, or a descriptor closed meanwhile
+  }
+  return found;
+}
+
 /** A living role and the supervisor's end of its control edge. */
 export class Child {
-  readonly role: Role;
+  readonly role: ChildRole;
   readonly pid: number;
+  /** Inodes of the sockets that it was started with: the only ones that it may have besides accepted connections. */
+  readonly sockets: readonly number[];
   readonly control: Channel;
   /** Settles when the process is gone. */
   readonly ended: Promise<Ending>;
@@ -56,7 +75,7 @@ export class Child {
    * @param fds - descriptors from 3 on, in order; this process's copies are closed after the spawn.
    * @param controlFd - our end of the control edge, whose other end is `fds[0]`.
    */
-  constructor(role: Role, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void) {
+  constructor(role: ChildRole, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void) {
     this.role = role;
     this.#process = spawn(process.execPath, [...nodeFlags, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify(input)], {
       env: {},
@@ -66,6 +85,8 @@ export class Child {
     });
     for (const fd of fds) if (!keep.has(fd)) closeSync(fd);
     this.pid = this.#process.pid ?? 0;
+    // Now, while it has run no code of its own: its image is loaded, and everybody may still look at it.
+    this.sockets = socketInodes(this.pid);
     this.ended = new Promise((resolve) => {
       this.#process.once('error', () => {
         resolve({ code: 1, signal: null });

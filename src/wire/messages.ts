@@ -9,7 +9,7 @@
  */
 import { KwyreError } from '../base/errors.ts';
 import type { Infer } from './schema.ts';
-import { array, literals, number, object, optional, string } from './schema.ts';
+import { array, boolean, literals, number, object, optional, string } from './schema.ts';
 
 /** Descriptors that the jail stage keeps open across `execve`, the same in every run. */
 export const descriptors = {
@@ -42,6 +42,8 @@ export const controlMessages = {
   stop: 0x44,
   tokensSet: 0x46,
   statusAnswer: 0x48,
+  /** Watchdog: which processes are ours from now on. */
+  watch: 0x50,
   enforced: 0x41,
   pong: 0x43,
   ready: 0x45,
@@ -50,6 +52,10 @@ export const controlMessages = {
   event: 0x4b,
   /** Gateway: every request in flight has been answered after the data edge closed. */
   drained: 0x4d,
+  /** Watchdog: what one scan saw. */
+  scanned: 0x51,
+  /** Watchdog: still there. */
+  beat: 0x53,
 } as const;
 
 /** Routes that the gateway forwards to the engine, by the number on the wire. */
@@ -135,6 +141,9 @@ export function parseCredit(payload: Buffer): number {
   return payload.readUInt32LE(0);
 }
 
+/** The findings of one detector in one message; the first ones are enough to act on. */
+export const maxFindings = 12;
+
 const enforcement = object({
   feature: string(64),
   need: literals('required', 'preferred'),
@@ -142,6 +151,33 @@ const enforcement = object({
   got: string(256),
   status: literals('full', 'partial', 'none'),
   reason: string(512),
+});
+
+const watchTarget = object({
+  role: literals('supervisor', 'gateway', 'engine', 'watchdog'),
+  pid: number(1),
+  sealed: boolean(),
+  namespace: literals('own', 'shared'),
+  sockets: array(number(0), 4096),
+  reported: optional(array(number(0), 4096)),
+});
+
+const detection = object({
+  detector: literals('tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat'),
+  seen: literals('full', 'self-reported', 'not-available', 'unreadable'),
+  reason: string(160),
+  findings: array(
+    object({
+      detector: literals('tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat'),
+      relation: literals('effect', 'able', 'stranger'),
+      pid: number(0),
+      uid: number(-1),
+      name: string(64),
+      what: string(160),
+      tool: optional(string(32)),
+    }),
+    maxFindings,
+  ),
 });
 
 /** Control payloads (JSON); each schema refuses extra keys. */
@@ -180,6 +216,10 @@ export const controlSchemas = {
     engineVersion: string(64),
     backend: string(64),
   }),
+  configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
+  /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
+  watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), unixPath: string(4096), code: array(string(4096), 64) }),
+  scanned: object({ epoch: number(0), sequence: number(0), scanMs: number(0), detections: array(detection, 16) }),
   failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),
   event: object({ code: string(64), count: optional(number(0)) }),
 };
@@ -188,6 +228,9 @@ export type TokenDigest = Infer<typeof controlSchemas.tokens>['tokens'][number];
 export type GatewayConfig = Infer<typeof controlSchemas.configureGateway>;
 export type EngineConfig = Infer<typeof controlSchemas.configureEngine>;
 export type EngineFacts = Infer<typeof controlSchemas.readyEngine>;
+export type WatchdogConfig = Infer<typeof controlSchemas.configureWatchdog>;
+export type WatchOrder = Infer<typeof controlSchemas.watch>;
+export type Scanned = Infer<typeof controlSchemas.scanned>;
 export type Failure = Infer<typeof controlSchemas.failed>;
 
 /** A control payload as bytes. */

@@ -11,9 +11,10 @@ import { KwyreError } from '../../base/errors.ts';
 import type { Enforcement } from '../../base/verdict.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { handledBy, landlockAbi, restrictSelf } from '../../linux/landlock.ts';
-import { becomeUser, dieWithParent, dropBoundingSet, dropCapabilities, enterEmptyNetwork, resources, setLimit, setNoNewPrivs } from '../../linux/process.ts';
+import { becomeUser, dieWithParent, dropBoundingSet, dropCapabilities, enterEmptyNetwork, keepCapabilitiesOnce, resources, setLimit, setNoNewPrivs } from '../../linux/process.ts';
 import { errnos, installFilter } from '../../linux/seccomp.ts';
 import type { Filter } from '../../linux/seccomp.ts';
+import type { Policy } from '../../policy/policy.ts';
 import type { Role } from '../../policy/roles.ts';
 import { roles } from '../../policy/roles.ts';
 import { absent, forbidden } from '../../policy/shared.ts';
@@ -64,9 +65,11 @@ export function statusLine(text: string, name: string): string {
  * @throws `L2_FEATURE_MISSING`
  */
 export function confineSelf(here: Circumstances): Enforcement[] {
-  const policy = roles[here.role];
+  const policy: Policy = roles[here.role];
+  const kept = here.uid === 0 ? (policy.capabilities ?? []).map(([number]) => number) : [];
   const done: Enforcement[] = [];
   const apply = (feature: Feature, asked: string, act: () => Outcome) => {
+    if (policy.without?.some(([name]) => name === feature) === true) return;
     let outcome: Outcome;
     try {
       outcome = act();
@@ -92,16 +95,18 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   });
   apply('own-user', 'a user of its own', () => {
     if (here.uid !== 0) return { got: `uid ${here.uid}, the user who started it`, status: 'none', reason: 'only root can change the user; install the service for a user of its own' };
-    dropBoundingSet();
+    dropBoundingSet(kept);
     if (here.become === undefined) return { got: 'root without capabilities', status: 'none', reason: 'the program lies in a folder that no other user can read' };
+    if (kept.length > 0) keepCapabilitiesOnce();
     becomeUser(here.become.uid, here.become.gid);
     return { got: `uid ${here.become.uid}`, status: 'full' };
   });
-  apply('capabilities', 'none', () => {
-    dropCapabilities();
+  apply('capabilities', kept.length === 0 ? 'none' : `${kept.length}, by name`, () => {
+    dropCapabilities(kept);
     const text = here.readStatus();
-    const none = ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every((name) => /^0+$/.test(statusLine(text, name)));
-    return observed(none, 'without any capability');
+    const mask = kept.reduce((sum, capability) => sum | (1n << BigInt(capability)), 0n);
+    const exact = ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every((name) => BigInt(`0x${statusLine(text, name)}`) === mask);
+    return observed(exact, kept.length === 0 ? 'without any capability' : `with capabilities ${kept.join(' and ')} only`);
   });
   apply('dies-with-supervisor', 'SIGKILL with the supervisor', () => observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'));
   apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));

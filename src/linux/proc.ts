@@ -1,0 +1,70 @@
+/**
+ * Looking into `/proc` without ever writing: one read buffer, and failures as values.
+ *
+ * Promise: opens for reading only; what could not be read says why and is never an empty answer.
+ * Source:  proc(5)
+ * Proof:   test/unit/linux/tasks.test.ts
+ * @module
+ */
+import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+
+/** A value, or why there is none. */
+export type Look<T> = { readonly value: T } | { readonly missing: 'denied' | 'gone' | 'failed' };
+
+/** The ways of looking that the watchdog is given. */
+export type Eyes = {
+  /** A whole file as Latin-1 text. */
+  readonly read: (path: string) => Look<string>;
+  readonly list: (path: string) => Look<string[]>;
+  readonly link: (path: string) => Look<string>;
+};
+
+function missing(error: unknown): { readonly missing: 'denied' | 'gone' | 'failed' } {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EACCES' || code === 'EPERM') return { missing: 'denied' };
+  return { missing: code === 'ENOENT' || code === 'ESRCH' || code === 'ENOTDIR' ? 'gone' : 'failed' };
+}
+
+const mostBytes = 16 << 20;
+
+/** Eyes on this machine. */
+export function openEyes(): Eyes {
+  let buffer = Buffer.alloc(64 * 1024);
+  const read = (path: string): Look<string> => {
+    let fd: number | undefined;
+    try {
+      fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      let length = 0;
+      for (;;) {
+        const taken = readSync(fd, buffer, length, buffer.length - length, null);
+        if (taken === 0) break;
+        length += taken;
+        if (length < buffer.length) continue;
+        if (buffer.length >= mostBytes) return { missing: 'failed' };
+        buffer = Buffer.concat([buffer, Buffer.alloc(buffer.length)]);
+      }
+      return { value: buffer.toString('latin1', 0, length) };
+    } catch (error) {
+      return missing(error);
+    } finally {
+      if (fd !== undefined) closeSync(fd);
+    }
+  };
+  return {
+    read,
+    list(path) {
+      try {
+        return { value: readdirSync(path) };
+      } catch (error) {
+        return missing(error);
+      }
+    },
+    link(path) {
+      try {
+        return { value: readlinkSync(path) };
+      } catch (error) {
+        return missing(error);
+      }
+    },
+  };
+}

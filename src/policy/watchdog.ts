@@ -1,0 +1,41 @@
+/**
+ * Rights of the watchdog: it looks at the whole machine's `/proc`, writes nothing and talks to the supervisor alone.
+ *
+ * It is not landlocked: Landlock would hide other processes' descriptors and executables, even from root. What is left
+ * to a watchdog under an attacker's code is reading: its filter opens nothing for writing, makes no socket, signals,
+ * traces and starts nobody, and its only way out is the channel to the supervisor.
+ * @module
+ */
+import type { ConditionalRow, Policy } from './policy.ts';
+import { conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } from './shared.ts';
+
+/** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, O_TMPFILE (its own bit). */
+const writing = 0x00400000 | 0x3 | 0x40 | 0x200 | 0x400;
+
+const readOnly = [
+  { call: 'openat', action: 'allow', when: { argument: 2, mask: writing, is: 0 }, reason: '/proc, for reading' },
+  { call: 'openat', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
+  { call: 'open', action: 'allow', when: { argument: 1, mask: writing, is: 0 }, reason: '/proc, for reading' },
+  { call: 'open', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
+] as const satisfies readonly ConditionalRow[];
+
+export const watchdog = {
+  features: strictFeatures,
+  without: [['landlock', 'it would hide the descriptors and executables of other processes from the one whose work is to see them']],
+  capabilities: [
+    [2, 'CAP_DAC_READ_SEARCH: the descriptor lists of other users\' processes'],
+    [19, 'CAP_SYS_PTRACE: executables, maps and descriptors of other users\' and of non-dumpable processes; the filter refuses ptrace itself'],
+  ],
+  limits: { openFiles: 64 },
+  read: systemRead,
+  execute: systemExecute,
+  conditions: [...readOnly, ...conditions],
+  calls: [
+    ...runtimeCalls,
+    ['readlink', 'descriptors and executables'],
+    ['readlinkat', 'descriptors and executables'],
+    ['getdents64', 'lists of processes, threads and descriptors'],
+    ['newfstatat', 'kinds of directory entries'],
+    ['statx', 'kinds of directory entries'],
+  ],
+} as const satisfies Policy;

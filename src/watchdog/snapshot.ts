@@ -1,0 +1,104 @@
+/**
+ * One scan of the machine as plain data, from the powers that it is given.
+ *
+ * Promise: opens nothing for writing, sends nothing, signals nobody.
+ * Proof:   test/unit/watchdog/snapshot.test.ts, test/attacks/6-watchdog.test.ts
+ * @module
+ */
+import { captures } from '../layers/6-intrusion/capture.ts';
+import { heldBy } from '../layers/6-intrusion/sockets.ts';
+import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/snapshot.ts';
+import { seen } from '../layers/6-intrusion/snapshot.ts';
+import type { Eyes } from '../linux/proc.ts';
+import type { SocketRow, SocketTable } from '../linux/nettables.ts';
+import { Census, turnMs } from './processes.ts';
+import { lookAt, socketsOf, tablesOf } from './targets.ts';
+
+/** What a scan may use. */
+export type Powers = {
+  readonly eyes: Eyes;
+  readonly clocks: () => Clocks;
+  readonly pause: (ms: number) => Promise<void>;
+};
+
+/** Read in every scan: captures by anybody. */
+const everyScan: readonly SocketTable[] = ['packet', 'raw', 'raw6'];
+/** Read when a descriptor of ours has to be explained, or our listener looked at. */
+const onDemand: readonly SocketTable[] = ['tcp', 'tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink', 'unix'];
+/** How long a socket that is in no table may be on its way out. */
+const transientMs = 30;
+
+export class Sampler {
+  readonly #powers: Powers;
+  readonly #census: Census;
+  readonly #ownUid: number;
+  #before: Clocks | undefined;
+  #mappingsAt = -Infinity;
+  #explained = new Set<number>();
+
+  constructor(powers: Powers, ownUid: number) {
+    this.#powers = powers;
+    this.#ownUid = ownUid;
+    this.#census = new Census(powers.eyes);
+  }
+
+  /** Makes one scan. */
+  async take(watched: Watched, intervalMs: number): Promise<Snapshot> {
+    const { eyes } = this.#powers;
+    const clocks = this.#powers.clocks();
+    const before = this.#before;
+    this.#before = clocks;
+    const withMappings = clocks.monotonic - this.#mappingsAt >= turnMs - 1;
+    if (withMappings) this.#mappingsAt = clocks.monotonic;
+    let targets = watched.targets.map((target) => lookAt(eyes, target, withMappings));
+    const { rows, unexplained } = this.#rows(watched, targets);
+    if (unexplained.size > 0) {
+      // A connection that was closed since is in no table; a socket of another family stays.
+      await this.#powers.pause(transientMs);
+      targets = targets.map((state) => {
+        const inodes = seen(state.sockets);
+        if (inodes?.some((inode) => unexplained.has(inode)) !== true) return state;
+        const again = seen(socketsOf(eyes, state.target.pid));
+        return again === undefined ? state : { ...state, sockets: { value: inodes.filter((inode) => !unexplained.has(inode) || again.includes(inode)) } };
+      });
+    }
+    const capturing = (seen(rows) ?? []).filter(captures).map((row) => row.inode);
+    const everything = capturing.some((inode) => !this.#explained.has(inode));
+    this.#explained = new Set(capturing);
+    const ours = new Set(targets.flatMap((state) => [state.target.pid, ...(seen(state.threads) ?? []).map((thread) => thread.tid)]));
+    const processes = this.#census.take(clocks.monotonic, intervalMs, ours, everything);
+    return { clocks, before, intervalMs, watched, targets, processes, othersListed: this.#census.othersListed, ownUid: this.#ownUid, rows };
+  }
+
+  /** Processes that were found are read in every scan until they are gone. */
+  watchClosely(pids: ReadonlySet<number>): void {
+    this.#census.watchClosely(pids);
+  }
+
+  /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
+  #rows(watched: Watched, targets: readonly TargetState[]): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number> } {
+    const { eyes } = this.#powers;
+    // Its own /proc/net would show its own, empty network: the supervisor lives in the machine's.
+    const home = watched.targets.find((target) => target.role === 'supervisor')?.pid;
+    if (home === undefined) return { rows: { missing: 'failed' }, unexplained: new Set() };
+    const always = tablesOf(eyes, home, everyScan);
+    if (!('value' in always)) return { rows: always, unexplained: new Set() };
+    const held = new Set<number>();
+    const undeclared = new Set<number>();
+    for (const state of targets) {
+      const declared = new Set(state.target.sockets);
+      for (const inode of heldBy(state)?.inodes ?? []) {
+        held.add(inode);
+        if (!declared.has(inode)) undeclared.add(inode);
+      }
+    }
+    if (held.size === 0) return { rows: always, unexplained: new Set() };
+    // The listener is in `tcp`; the other tables are read only when somebody holds what nobody declared.
+    const more = tablesOf(eyes, home, undeclared.size > 0 ? onDemand : ['tcp']);
+    if (!('value' in more)) return { rows: more, unexplained: new Set() };
+    const rows = [...always.value, ...more.value.filter((row) => held.has(row.inode))];
+    const known = new Set(rows.map((row) => row.inode));
+    for (const inode of undeclared) if (known.has(inode)) undeclared.delete(inode);
+    return { rows: { value: rows }, unexplained: undeclared };
+  }
+}

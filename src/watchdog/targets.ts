@@ -1,0 +1,102 @@
+/**
+ * Our own processes in one scan: threads, descriptors, network namespace, code, control group.
+ * @module
+ */
+import type { Seen, Target, TargetState, ThreadState } from '../layers/6-intrusion/snapshot.ts';
+import type { Eyes, Look } from '../linux/proc.ts';
+import type { SocketRow, SocketTable } from '../linux/nettables.ts';
+import { parseSockets, socketTables } from '../linux/nettables.ts';
+import type { Mapping, TaskStatus } from '../linux/tasks.ts';
+import { parseCodeMappings, parseStatus, parseThread, socketInode } from '../linux/tasks.ts';
+
+function mapped<A, B>(look: Look<A>, parse: (value: A) => B | undefined): Seen<B> {
+  if (!('value' in look)) return look;
+  const value = parse(look.value);
+  return value === undefined ? { missing: 'failed' } : { value };
+}
+
+/** The state of every thread; a thread that ends meanwhile is left out. */
+function threadsOf(eyes: Eyes, pid: number): Seen<ThreadState[]> {
+  const names = eyes.list(`/proc/${pid}/task`);
+  if (!('value' in names)) return names;
+  const threads: ThreadState[] = [];
+  for (const name of names.value) {
+    const text = eyes.read(`/proc/${pid}/task/${name}/status`);
+    if (!('value' in text)) {
+      if (text.missing === 'gone') continue;
+      return text;
+    }
+    const thread = parseThread(text.value);
+    if (thread !== undefined) threads.push({ tid: Number(name), ...thread });
+  }
+  return { value: threads };
+}
+
+/** Inodes of the sockets that a process holds; a descriptor that closes meanwhile is left out. */
+export function socketsOf(eyes: Eyes, pid: number): Seen<number[]> {
+  const names = eyes.list(`/proc/${pid}/fd`);
+  if (!('value' in names)) return names;
+  const inodes: number[] = [];
+  for (const name of names.value) {
+    const link = eyes.link(`/proc/${pid}/fd/${name}`);
+    if (!('value' in link)) {
+      if (link.missing === 'gone') continue;
+      return link;
+    }
+    const inode = socketInode(link.value);
+    if (inode !== undefined) inodes.push(inode);
+  }
+  return { value: inodes };
+}
+
+/** The tables of a process's network namespace; a table that the kernel does not have is left out. */
+export function tablesOf(eyes: Eyes, pid: number, tables: readonly SocketTable[] = socketTables): Seen<SocketRow[]> {
+  const rows: SocketRow[] = [];
+  let any = false;
+  for (const table of tables) {
+    const text = eyes.read(`/proc/${pid}/net/${table}`);
+    if (!('value' in text)) {
+      if (text.missing === 'gone') continue;
+      return text;
+    }
+    any = true;
+    rows.push(...parseSockets(table, text.value));
+  }
+  return any ? { value: rows } : { missing: 'gone' };
+}
+
+/** Whether the control group of a process is frozen; cgroup v2, and v1 where that is still in use. */
+function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
+  const groups = eyes.read(`/proc/${pid}/cgroup`);
+  if (!('value' in groups)) return groups;
+  for (const line of groups.value.split('\n')) {
+    const match = /^(\d+):([^:]*):(\/.*)$/.exec(line);
+    if (match === null) continue;
+    const [, id, controllers = '', path = ''] = match;
+    if (path === '/') continue; // the root cannot be frozen
+    if (id === '0') {
+      for (const mount of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
+        const events = eyes.read(`${mount}${path}/cgroup.events`);
+        if ('value' in events) return { value: /^frozen 1$/m.test(events.value) };
+      }
+    } else if (controllers.split(',').includes('freezer')) {
+      const state = eyes.read(`/sys/fs/cgroup/freezer${path}/freezer.state`);
+      if ('value' in state && state.value.trim() !== 'THAWED') return { value: true };
+    }
+  }
+  return { value: false };
+}
+
+/** One of our processes as far as it can be seen. */
+export function lookAt(eyes: Eyes, target: Target, withMappings: boolean): TargetState {
+  const { pid } = target;
+  return {
+    target,
+    status: mapped<string, TaskStatus>(eyes.read(`/proc/${pid}/status`), parseStatus),
+    threads: threadsOf(eyes, pid),
+    sockets: socketsOf(eyes, pid),
+    namespaceRows: target.namespace === 'own' ? tablesOf(eyes, pid) : { missing: 'not-due' },
+    mappings: withMappings ? mapped<string, Mapping[]>(eyes.read(`/proc/${pid}/maps`), parseCodeMappings) : { missing: 'not-due' },
+    frozen: frozenOf(eyes, pid),
+  };
+}
