@@ -1,0 +1,248 @@
+/**
+ * The supervisor's side of layer 6: starts the watchdog, tells it what is ours, judges what it reports.
+ *
+ * Promise: the watchdog's death, its silence and a breach of its wire are violations like a confirmed detection. What
+ *          follows from a violation is the caller's one function, called once.
+ * Limits:  a supervisor that is itself stopped acts when it goes on; its own gap then counts.
+ * Proof:   test/attacks/6-debugger.test.ts, test/attacks/6-watchdog.test.ts
+ * @module
+ */
+import { KwyreError } from '../base/errors.ts';
+import type { Check, Enforcement } from '../base/verdict.ts';
+import { detectGap, judgeGap } from '../layers/6-intrusion/clock.ts';
+import type { Detection, Finding } from '../layers/6-intrusion/finding.ts';
+import { immediate, initialStanding, judgeScan, violationOf, weigh } from '../layers/6-intrusion/response.ts';
+import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
+import type { Clocks, Target, Watched } from '../layers/6-intrusion/snapshot.ts';
+import type { DispatchTable } from '../wire/channel.ts';
+import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
+import type { Child } from './children.ts';
+
+/** What the supervisor gives. */
+export type WatchPowers = {
+  /** Starts the watchdog behind its jail stage. */
+  readonly start: (table: DispatchTable, onBreach: (error: KwyreError) => void) => Child;
+  readonly clocks: () => Clocks;
+  readonly now: () => number;
+  /** The supervisor itself, as a target. */
+  readonly self: () => Target;
+  readonly uid: number;
+  readonly intervalMs: number;
+  readonly profile: Profile;
+  /** Ids of tools that the operator accepted for this run. */
+  readonly acknowledged: readonly string[];
+  /** The state of the model's file, judged by the caller's own descriptor. */
+  readonly weights: () => Detection | undefined;
+  /** A finding seen for the first time, for the log. */
+  readonly onFinding: (finding: Finding, standing: Standing) => void;
+  /** The level changed: print it, refuse or take new conversations. */
+  readonly onLevel: (standing: Standing) => void;
+  /** Ends everything; called once. */
+  readonly onViolation: (violation: Violation) => void;
+};
+
+const tickMs = 1000;
+/** The most time without a word of the watchdog: two scans of the longest interval. */
+export const silenceMs = 10_000;
+const readyMs = 30_000;
+
+/** One finding in words, for a terminal or a refusal. */
+export function describe(finding: Finding): string {
+  return `${finding.name}${finding.pid === 0 ? '' : ` (pid ${finding.pid}, uid ${finding.uid})`} ${finding.what}`;
+}
+
+export class Watch {
+  /** Settles with the first scan, before anything is served. */
+  readonly first: Promise<Standing>;
+  readonly #powers: WatchPowers;
+  readonly #child: Child;
+  #order: Omit<Watched, 'targets'> = { port: 0, listener: 0, unixPath: '', code: [] };
+  #epoch = -1;
+  #standing = initialStanding;
+  #detections: readonly Detection[] = [];
+  #enforced: readonly Enforcement[] = [];
+  #lastWord: Clocks;
+  #lastTick: Clocks;
+  #timer: NodeJS.Timeout;
+  #over = false;
+  #scanMs = 0;
+  #scans = 0;
+  readonly #known = new Set<string>();
+  readonly #ready = Promise.withResolvers<undefined>();
+  readonly #first = Promise.withResolvers<Standing>();
+
+  constructor(powers: WatchPowers) {
+    this.#powers = powers;
+    this.#lastWord = this.#lastTick = powers.clocks();
+    this.#child = powers.start(this.#table(), (error) => {
+      this.#violate({ code: immediate.wireBreach, detector: 'heartbeat', pid: this.#child.pid, uid: powers.uid, name: error.code });
+    });
+    this.#child.control.send(controlMessages.configure, encodeJson({ intervalMs: powers.intervalMs, ownUid: powers.uid }));
+    this.first = this.#first.promise;
+    this.first.catch(() => undefined);
+    void this.#child.ended.then((ending) => {
+      const words = this.#child.lastWords.trim();
+      this.#first.reject(new KwyreError('L6_WATCHDOG_FAILED', `the watchdog ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+      this.#ready.resolve(undefined);
+      this.#child.release();
+      this.#violate({ code: ending.signal === 'SIGSYS' ? immediate.kernelKill : immediate.watchdogDead, detector: 'heartbeat', pid: this.#child.pid, uid: powers.uid, name: 'kwyre watchdog' });
+    });
+    this.#timer = setInterval(() => {
+      this.#tick();
+    }, tickMs);
+  }
+
+  /** The watchdog's own process, which it watches too. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  get standing(): Standing {
+    return this.#standing;
+  }
+
+  /** What the watchdog's own jail and seal observed. */
+  get enforced(): readonly Enforcement[] {
+    return this.#enforced;
+  }
+
+  /** Says which processes are ours from now on; call it once before a pair and again whenever a pair is ready. */
+  async observe(children: readonly Target[], facts: Omit<Watched, 'targets'> = this.#order): Promise<void> {
+    await this.#ready.promise;
+    if (this.#over) return;
+    this.#order = facts;
+    this.#epoch += 1;
+    const own = this.#enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full');
+    const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: own ? 'own' : 'shared', sockets: this.#child.sockets };
+    this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets: [this.#powers.self(), watchdog, ...children], ...facts }));
+  }
+
+  /** Lets the watchdog end without that being a violation. */
+  async stop(): Promise<void> {
+    this.#finish();
+    this.#child.kill();
+    await this.#child.ended;
+  }
+
+  /** For the exit path, where nothing can be awaited. */
+  kill(): void {
+    this.#finish();
+    this.#child.kill();
+  }
+
+  /** Layer 6 for `/kwyre/status`: one check per detector, and what was found. */
+  checks(): Check[] {
+    const at = this.#powers.now();
+    const { level, counted, yellow, notes } = this.#standing;
+    const worst = [...counted, ...yellow, ...notes].map(describe);
+    return [
+      {
+        id: 'scan',
+        status: this.#scans === 0 ? 'off' : level === 'clean' ? 'enforced' : 'degraded',
+        evidence: this.#scans === 0 ? 'no scan yet' : `scan ${this.#scans}, every ${this.#powers.intervalMs} ms, profile ${this.#powers.profile}, level ${level}, the last one took ${this.#scanMs.toFixed(1)} ms${worst.length === 0 ? '' : `: ${worst.slice(0, 3).join('; ')}`}`,
+        at,
+      },
+      ...this.#detections.map((detection): Check => ({
+        id: detection.detector,
+        // What only root could see is said, and by itself no fault; what should be readable and is not, is one.
+        status: detection.seen === 'unreadable' || detection.findings.some((finding) => weigh(finding, this.#powers.profile, this.#powers.acknowledged) !== 'note') ? 'degraded' : 'enforced',
+        evidence: `${detection.seen}${detection.reason === '' ? '' : ` (${detection.reason})`}, ${detection.findings.length} findings`,
+        at,
+      })),
+    ];
+  }
+
+  #finish(): void {
+    this.#over = true;
+    clearInterval(this.#timer);
+  }
+
+  #violate(violation: Violation): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#powers.onViolation(violation);
+  }
+
+  #table(): DispatchTable {
+    return {
+      [controlMessages.enforced]: {
+        permit: 'once',
+        answer: (frame) => {
+          this.#enforced = parseJson(controlSchemas.enforced, frame.payload).enforced;
+        },
+      },
+      [controlMessages.failed]: {
+        permit: 'once',
+        answer: (frame) => {
+          const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
+          this.#first.reject(new KwyreError(code, message, remedy));
+        },
+      },
+      [controlMessages.ready]: {
+        permit: 'once',
+        answer: (frame) => {
+          this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyGateway, frame.payload).enforced];
+          this.#child.silence();
+          this.#lastWord = this.#powers.clocks();
+          this.#ready.resolve(undefined);
+        },
+      },
+      [controlMessages.beat]: {
+        permit: 'always',
+        answer: () => {
+          this.#lastWord = this.#powers.clocks();
+        },
+      },
+      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.scanned]: {
+        permit: 'always',
+        answer: (frame) => {
+          this.#lastWord = this.#powers.clocks();
+          const { epoch, scanMs, detections } = parseJson(controlSchemas.scanned, frame.payload);
+          if (epoch !== this.#epoch || this.#over) return; // of processes that were replaced since
+          this.#scans += 1;
+          this.#scanMs = scanMs;
+          const weights = this.#powers.weights();
+          this.#judge(weights === undefined ? detections : [...detections, weights]);
+        },
+      },
+    };
+  }
+
+  #judge(detections: readonly Detection[]): void {
+    const before = this.#standing;
+    this.#detections = detections;
+    this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
+    const now = this.#standing;
+    const seen = new Set<string>();
+    for (const finding of [...now.counted, ...now.yellow, ...now.notes]) {
+      const key = `${finding.detector} ${finding.pid} ${finding.name} ${finding.relation}`;
+      seen.add(key);
+      if (!this.#known.has(key)) this.#powers.onFinding(finding, now);
+      this.#known.add(key);
+    }
+    // What went away may come back and is then worth a line again; the log cannot be flooded by one pid.
+    for (const key of this.#known) if (!seen.has(key) && this.#known.size > 256) this.#known.delete(key);
+    if (now.level !== before.level) this.#powers.onLevel(now);
+    this.#first.resolve(now);
+    if (now.level === 'confirmed') this.#violate(violationOf(now));
+  }
+
+  /** Once a second: our own gap, and the watchdog's silence. */
+  #tick(): void {
+    const now = this.#powers.clocks();
+    const own = detectGap(this.#lastTick, now, tickMs, { role: 'supervisor', pid: this.#powers.self().pid, uid: this.#powers.uid });
+    const gap = judgeGap(this.#lastTick, now, tickMs);
+    this.#lastTick = now;
+    if (gap.stopped || gap.suspended) {
+      // The words of that time wait in the channel; they are read first.
+      this.#lastWord = now;
+      if (own.findings.length > 0) this.#judge([...this.#detections.filter((detection) => detection.detector !== 'clock').map((detection) => ({ ...detection, findings: [] })), own]);
+      return;
+    }
+    const limit = this.#scans === 0 ? readyMs : silenceMs;
+    if (now.monotonic - this.#lastWord.monotonic > limit) {
+      this.#violate({ code: immediate.watchdogSilent, detector: 'heartbeat', pid: this.#child.pid, uid: this.#powers.uid, name: 'kwyre watchdog' });
+    }
+  }
+}
