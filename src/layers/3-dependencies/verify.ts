@@ -50,6 +50,8 @@ export type TreeOrder = {
 
 /** A tree that was verified in this run. */
 export type VerifiedTree = {
+  /** Whether our own files are among `files`, under a signature. */
+  readonly sealed: boolean;
   /** Digests by path relative to the root: what the load hook compares with. */
   readonly files: ReadonlyMap<string, string>;
   readonly root: string;
@@ -65,12 +67,12 @@ export const hiddenLockfile = '.package-lock.json';
 const codeFolders = ['dist', 'src'] as const;
 
 /** The file of a platform's Node, relative to the root. */
-function nodePath(platform: string): string {
+export function nodePath(platform: string): string {
   return `node_modules/node-${platform}/bin/node`;
 }
 
 /** Rights in the tree: owned by root, by the user who runs it, or by the owner of the installation. */
-function rightsFor(order: TreeOrder): Rights {
+export function rightsFor(order: TreeOrder): Rights {
   const owner = order.disk.lstatSync(order.root).uid;
   return { owners: new Set([0, owner, order.running.uid]), refuseGroupWritable: false, refuseLinks: true };
 }
@@ -90,7 +92,7 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
   const { differences, evidence } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set([hiddenLockfile]), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
   const all: Difference[] = differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }));
-  all.push(...strayFaults(order), ...nodeFaults(order), ...environmentFaults(running.environment, running.flags, running.compileCache));
+  all.push(...strayFaults(order), ...processFaults(order));
   const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]));
   all.push(...mapped.faults);
   if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
@@ -99,6 +101,7 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   return {
     files: new Map(files.map((file) => [file.name, file.digest ?? ''])),
     root,
+    sealed: false,
     evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
     checks: reportTree(order, evidence, digest, seconds, mapped.evidence.libraries.length),
   };
@@ -112,6 +115,12 @@ export function identitiesOf(order: Pick<TreeOrder, 'disk' | 'root'>, names: Ite
     if (facts !== undefined) found.add(`${facts.dev}:${facts.ino}`).add(`${order.root}/${name}`);
   }
   return found;
+}
+
+/** Another Node than the listed one, and variables or flags that are not ours. */
+export function processFaults(order: TreeOrder): Difference[] {
+  const { environment, flags, compileCache } = order.running;
+  return [...nodeFaults(order), ...environmentFaults(environment, flags, compileCache)];
 }
 
 /** Modules or package files that would be found before the verified tree, and a hidden lockfile that is no file. */

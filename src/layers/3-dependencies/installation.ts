@@ -1,0 +1,58 @@
+/**
+ * The installation that a process runs from: what to verify, from the process's own view, and how (sealed or published).
+ *
+ * Uses node: built-ins only; must run before the first import of a third-party module (koffi comes with `linux/ffi.ts`).
+ * Proof: test/unit/layers/3-verify.test.ts
+ * @module
+ */
+import type * as fs from 'node:fs';
+import { getCompileCacheDir } from 'node:module';
+import { KwyreError } from '../../base/errors.ts';
+import type { Disk } from '../../oms/disk.ts';
+import { digestsFile } from './digests.ts';
+import type { SealFiles } from './seal.ts';
+import { verifySeal } from './seal.ts';
+import type { TreeOrder, VerifiedTree } from './verify.ts';
+import { verifyTree } from './verify.ts';
+
+/** The calls that are needed, from `node:fs`. */
+export type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync'>;
+
+/** The process that verifies: `process` itself. */
+export type Self = Pick<NodeJS.Process, 'platform' | 'arch' | 'execArgv' | 'env'> & { getuid?: () => number };
+
+function readText(disk: InstallationDisk, path: string): string {
+  try {
+    return disk.readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new KwyreError('L3_MANIFEST_ABSENT', `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), so that nothing can be verified`, 'get the file back with git checkout, or install again');
+  }
+}
+
+/** What to verify. @throws `L3_PLATFORM`, `L3_MANIFEST_ABSENT` */
+export function describeInstallation(disk: InstallationDisk, self: Self, root: string): TreeOrder {
+  const platform = `${self.platform}-${self.arch}`;
+  if (platform !== 'linux-x64' && platform !== 'linux-arm64') throw new KwyreError('L3_PLATFORM', `there are no digests for ${platform}`, 'run Kwyre on 64-bit Linux (or inside WSL2)');
+  return {
+    disk,
+    root,
+    digests: readText(disk, `${root}/src/layers/3-dependencies/${digestsFile(platform)}`),
+    lockfile: readText(disk, `${root}/package-lock.json`),
+    threads: 1,
+    now: () => performance.now() + performance.timeOrigin,
+    running: {
+      executable: '/proc/self/exe',
+      flags: self.execArgv,
+      environment: self.env,
+      compileCache: getCompileCacheDir(),
+      maps: disk.readFileSync('/proc/self/maps', 'latin1'),
+      uid: self.getuid?.() ?? 0,
+      platform,
+    },
+  };
+}
+
+/** Verifies by the seal where there is one, else by the committed digests. @throws `L3_*` (exit 13) */
+export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date): VerifiedTree {
+  return seal === undefined ? verifyTree(order) : verifySeal(order, seal, wallClock);
+}

@@ -1,0 +1,74 @@
+/**
+ * Where the seal of an installation lies: its two manifests in `seal/`, the trust file beside them or in `/etc/kwyre`.
+ *
+ * When `/etc/kwyre/seal.json` names this installation it alone counts: removing `seal/` then refuses the start. Imports
+ * node: built-ins only, since it runs before anything is verified.
+ * @module
+ */
+import { appendFileSync, closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { KwyreError } from '../base/errors.ts';
+
+const systemTrust = '/etc/kwyre/seal.json';
+
+/** Names below `seal/`. */
+const names = { tree: 'tree.sig', runtime: 'runtime.sig', trust: 'trust.json', log: 'log.jsonl' } as const;
+
+/** The seal of an installation, as far as it is there. */
+export type StoredSeal = { readonly trust: string; readonly tree: Buffer | undefined; readonly runtime: Buffer | undefined; readonly installed: boolean };
+
+function readPlain(path: string): Buffer | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new KwyreError('L3_MANIFEST_UNREADABLE', `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'it must be a plain file; seal again with ./kwyre deps seal');
+  }
+  try {
+    if (!fstatSync(fd).isFile()) throw new KwyreError('L3_MANIFEST_UNREADABLE', `${path} is not a plain file`, 'seal again with ./kwyre deps seal');
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Text of root's trust file when it is about this installation. @throws `L3_TRUST_UNSAFE` */
+function readSystemTrust(root: string): string | undefined {
+  if (!existsSync(systemTrust)) return undefined;
+  const fd = openSync(systemTrust, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const facts = fstatSync(fd);
+    if (!facts.isFile() || facts.uid !== 0 || (facts.mode & 0o022) !== 0) throw new KwyreError('L3_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write`, `chown root:root ${systemTrust}; chmod 644 ${systemTrust}`);
+    const text = readFileSync(fd, 'utf8');
+    return text.includes(`"installation": ${JSON.stringify(root)}`) ? text : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The seal of an installation, or `undefined` when it was never sealed. @throws `L3_MANIFEST_*`, `L3_TRUST_*` */
+export function readSeal(root: string): StoredSeal | undefined {
+  const folder = join(root, 'seal');
+  const system = readSystemTrust(root);
+  if (system === undefined && !existsSync(folder)) return undefined;
+  const trust = system ?? readPlain(join(folder, names.trust))?.toString('utf8');
+  if (trust === undefined) throw new KwyreError('L3_TRUST_ABSENT', `${join(folder, names.trust)} is missing, so that nobody can say who may seal`, 'seal again with ./kwyre deps seal; or remove the folder seal/ to run unsealed');
+  return { trust, tree: readPlain(join(folder, names.tree)), runtime: readPlain(join(folder, names.runtime)), installed: system !== undefined };
+}
+
+function replace(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o644 });
+  renameSync(`${path}.new`, path);
+}
+
+/** Writes a seal: the manifests first, the trust file last, then a line in the log. */
+export function writeSeal(root: string, seal: { readonly tree: string; readonly runtime: string; readonly trust: string; readonly line: string; readonly installed: boolean }): void {
+  const folder = join(root, 'seal');
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  replace(join(folder, names.tree), seal.tree);
+  replace(join(folder, names.runtime), seal.runtime);
+  if (seal.installed) mkdirSync('/etc/kwyre', { recursive: true, mode: 0o755 });
+  replace(seal.installed ? systemTrust : join(folder, names.trust), seal.trust);
+  appendFileSync(join(folder, names.log), `${seal.line}\n`);
+}

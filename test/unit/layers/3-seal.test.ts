@@ -1,0 +1,79 @@
+/**
+ * A sealed installation: own code too is under the signature; no seal that is missing, old, mixed or foreign passes.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { formatSealTrust, outsideSeal, sealFault, signRuntime, verifySeal } from '../../../src/layers/3-dependencies/seal.ts';
+import type { SealFiles } from '../../../src/layers/3-dependencies/seal.ts';
+import { rightsFor } from '../../../src/layers/3-dependencies/verify.ts';
+import { parseBundle } from '../../../src/oms/bundle.ts';
+import { makeSigningKey, publicPem } from '../../../src/oms/operator.ts';
+import { hashFiles, signFiles } from '../../../src/oms/sign.ts';
+import type { SigningOrder } from '../../../src/oms/sign.ts';
+import { parseStatement } from '../../../src/oms/statement.ts';
+import { install, order } from '../../support/installation.ts';
+import { codeOf } from '../../support/trees.ts';
+
+const now = new Date();
+
+function seal(root: string, key: KeyObject, sequence = 1): SealFiles {
+  const tree = order(root);
+  const signing: SigningOrder = { disk: fs, layer: 3, root, only: undefined, excluded: outsideSeal(tree), rights: rightsFor(tree), name: 'kwyre', method: { kind: 'files' } };
+  const text = signFiles(signing, hashFiles(signing, sealFault), key, sealFault);
+  const digest = parseStatement(parseBundle(Buffer.from(text), sealFault).payload, { allowedIgnores: [] }, sealFault).root;
+  const runtime = signRuntime({ sequence, sealedAt: now.toISOString(), reason: 'test', root: digest, previous: null, lockfile: createHash('sha512').update(tree.lockfile).digest('hex'), libraries: [] }, key);
+  return { trust: formatSealTrust({ key: publicPem(key), sequence, root: digest }, root), tree: Buffer.from(text), runtime: Buffer.from(runtime), installed: false };
+}
+const { privateKey } = makeSigningKey();
+
+test('a sealed installation is verified; what is outside the sealed entries does not matter', () => {
+  using tree = install();
+  const sealed = seal(tree.path, privateKey);
+  fs.mkdirSync(join(tree.path, 'seal'));
+  fs.mkdirSync(join(tree.path, '.git'));
+  const verified = verifySeal(order(tree.path), sealed, now);
+  assert.equal(verified.sealed, true);
+  assert.deepEqual(verified.checks.map((check) => [check.id, check.status]), [['sealed-tree', 'degraded'], ['runtime', 'enforced']]);
+  assert.equal(verifySeal(order(tree.path, { uid: 4242 }), { ...sealed, installed: true }, now).checks[0]!.status, 'enforced');
+});
+
+test('L3-07: own code is sealed too', () => {
+  using tree = install();
+  const sealed = seal(tree.path, privateKey);
+  const code = (change: () => void, undo: () => void) => {
+    change();
+    const found = codeOf(() => verifySeal(order(tree.path), sealed, now));
+    undo();
+    return found;
+  };
+  const main = join(tree.path, 'dist/cli/main.js');
+  assert.equal(code(() => fs.writeFileSync(main, 'evil'), () => fs.writeFileSync(main, '')), 'L3_FILES_DIFFER');
+  assert.equal(code(() => fs.writeFileSync(join(tree.path, 'dist/new.js'), ''), () => fs.rmSync(join(tree.path, 'dist/new.js'))), 'L3_FILES_DIFFER');
+  assert.equal(code(() => fs.writeFileSync(join(tree.path, 'package.json'), '{}'), () => fs.rmSync(join(tree.path, 'package.json'))), 'L3_FILES_DIFFER', 'a sealed entry that was not there');
+  assert.equal(code(() => undefined, () => undefined), 'nothing was thrown');
+});
+
+test('L3-06, L3-14: manifests that are missing, damaged, older, mixed or by another key', () => {
+  using tree = install();
+  const first = seal(tree.path, privateKey, 1);
+  fs.writeFileSync(join(tree.path, 'dist/cli/main.js'), '// two');
+  const second = seal(tree.path, privateKey, 2);
+  const refuse = (files: SealFiles) => codeOf(() => verifySeal(order(tree.path), files, now));
+  assert.equal(refuse(second), 'nothing was thrown');
+  assert.equal(refuse({ ...second, tree: undefined }), 'L3_MANIFEST_ABSENT');
+  assert.equal(refuse({ ...second, runtime: undefined }), 'L3_MANIFEST_ABSENT');
+  assert.equal(refuse({ ...second, tree: Buffer.from('') }), 'L3_BUNDLE_SHAPE');
+  assert.equal(refuse({ ...second, trust: '{}' }), 'L3_TRUST_SHAPE');
+  assert.equal(refuse({ ...first, trust: second.trust }), 'L3_MANIFEST_ROLLBACK');
+  assert.equal(refuse({ ...second, tree: first.tree }), 'L3_MANIFEST_MIXED');
+  assert.equal(refuse({ ...second, runtime: first.runtime, trust: first.trust }), 'L3_MANIFEST_MIXED');
+  const forged = seal(tree.path, makeSigningKey().privateKey, 2);
+  assert.equal(refuse({ ...forged, trust: second.trust }), 'L3_SIGNER_UNTRUSTED');
+  assert.equal(refuse({ ...second, runtime: second.tree }), 'L3_RUNTIME_SHAPE', 'a list of files is no runtime statement');
+  assert.equal(refuse({ ...second, tree: second.runtime }), 'L3_STATEMENT_KIND');
+});
