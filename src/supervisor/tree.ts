@@ -2,7 +2,7 @@
  * Layer 3 at the start of the supervisor: what is installed, verified before the first third-party module is imported.
  *
  * Promise: neither this file nor anything it imports reads a third-party module.
- * Proof:   test/unit/layers/3-verify.test.ts
+ * Proof:   test/unit/layers/3-verify.test.ts, test/attacks/3-tree.test.ts
  * @module
  */
 import * as fs from 'node:fs';

@@ -6,7 +6,7 @@
  *          the start by name (exit 13). There is no variable, flag or file that skips it. Uses node: built-ins only.
  * Trust:   without a seal the list of digests belongs to whoever owns the checkout: detect-only, and the status says so.
  * Limits:  a process of the owner can change a file after it was verified; the load hook looks again at what is loaded.
- * Proof:   test/unit/layers/3-verify.test.ts
+ * Proof:   test/unit/layers/3-verify.test.ts, test/attacks/3-tree.test.ts
  * @module
  */
 import type * as fs from 'node:fs';

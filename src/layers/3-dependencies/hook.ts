@@ -1,0 +1,89 @@
+/**
+ * The bytes that were hashed are the bytes that run: every module is read once, compared, and handed on from memory.
+ *
+ * Promise: ES modules, CommonJS and JSON of the verified tree are evaluated from the bytes whose digest was compared,
+ *          however the file changes between verification and load; a module that is not in the manifest is refused
+ *          before it is read as code, and so are data:, http: and other addresses.
+ * Limits:  hooks of one thread do not see another's modules (no role starts threads with modules of the tree); native
+ *          libraries are mapped by the kernel: `mappedFaults` looks at them after the load.
+ * Proof:   test/attacks/3-tree.test.ts
+ * @module
+ */
+import { hash } from 'node:crypto';
+import type * as fs from 'node:fs';
+import { registerHooks } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import type { Difference } from '../../oms/fault.ts';
+import { DifferenceError, printable } from '../../oms/fault.ts';
+import { digestsRemedy } from './digests.ts';
+import { executableMappings } from './runtime.ts';
+import type { VerifiedTree } from './verify.ts';
+
+// Taken before any other code of the process could replace them.
+const digestOf = hash;
+const pathOf = fileURLToPath;
+
+/** The part of a verified tree that loading needs. */
+export type LoadList = Pick<VerifiedTree, 'files' | 'root' | 'sealed'>;
+
+/** Our own files in an installation that is not sealed: they are under no digest. */
+const ownFolders = ['dist/', 'src/'] as const;
+
+function refuse(difference: Difference): never {
+  throw new DifferenceError(3, 'a module that is about to run', [difference], digestsRemedy);
+}
+
+/** The name of a file relative to the root, and whether its digest is known; refuses everything outside. */
+function nameOf(list: LoadList, path: string): { name: string; expected: string | undefined } {
+  const name = path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : undefined;
+  if (name === undefined) return refuse({ kind: 'extra', name: printable(path), found: 'outside the installation' });
+  const expected = list.files.get(name);
+  if (expected === undefined && (list.sealed || !ownFolders.some((folder) => name.startsWith(folder)) || name.includes('/node_modules/'))) refuse({ kind: 'extra', name: printable(name) });
+  return { name, expected };
+}
+
+function formatOf(path: string, known: string | null | undefined): string {
+  if (typeof known === 'string') return known;
+  if (path.endsWith('.ts')) return 'module-typescript';
+  return path.endsWith('.json') ? 'json' : path.endsWith('.mjs') ? 'module' : 'commonjs';
+}
+
+/** Checks every module of this thread from now on. @returns a function that stops it, for tests */
+export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>): () => void {
+  const hooks = registerHooks({
+    resolve(specifier, context, next) {
+      const found = next(specifier, context);
+      if (found.url.startsWith('node:') || found.format === 'builtin') return found;
+      if (!found.url.startsWith('file:')) refuse({ kind: 'extra', name: printable(found.url.slice(0, 64)), found: 'not a file of the installation' });
+      nameOf(list, pathOf(found.url));
+      return found;
+    },
+    load(url, context, next) {
+      if (!url.startsWith('file:')) return next(url, context);
+      const path = pathOf(url);
+      const { name, expected } = nameOf(list, path);
+      if (expected === undefined) return next(url, context);
+      const source = disk.readFileSync(path);
+      const found = digestOf('sha256', source, 'hex');
+      if (found !== expected) refuse({ kind: 'changed', name: printable(name), expected: `sha256:${expected}`, found: `sha256:${found}` });
+      return { format: formatOf(path, context.format), source, shortCircuit: true };
+    },
+  });
+  return () => {
+    hooks.deregister();
+  };
+}
+
+/** Mapped native code below the root that is not, or no longer, what was verified. */
+export function mappedFaults(list: LoadList, disk: Pick<typeof fs, 'readFileSync' | 'statSync'>, maps: string): Difference[] {
+  const faults: Difference[] = [];
+  for (const { path, inode } of executableMappings(maps)) {
+    if (!path.startsWith(`${list.root}/`)) continue;
+    const name = path.slice(list.root.length + 1);
+    const expected = list.files.get(name);
+    if (expected === undefined) faults.push({ kind: 'extra', name: printable(name), found: 'mapped as code' });
+    else if (disk.statSync(path).ino !== inode) faults.push({ kind: 'changed', name: printable(name), found: 'another file than the mapped one has this name now' });
+    else if (!name.endsWith('/bin/node') && digestOf('sha256', disk.readFileSync(path), 'hex') !== expected) faults.push({ kind: 'changed', name: printable(name), expected: `sha256:${expected}` });
+  }
+  return faults;
+}

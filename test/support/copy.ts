@@ -1,0 +1,58 @@
+/**
+ * A copy of everything that runs, to be attacked: its own Node starts, verifies itself and only then loads third-party code.
+ * @module
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { root } from './server.ts';
+
+export type Copy = {
+  readonly path: string;
+  /** Starts the copy; `between` is code that runs after the verification and before the first third-party module. */
+  start(options?: { between?: string; env?: Readonly<Record<string, string>>; flags?: readonly string[]; uid?: number }): { code: number | null; output: string };
+  [Symbol.dispose](): void;
+};
+
+export function copyInstallation(): Copy {
+  const path = mkdtempSync(join(tmpdir(), 'kwyre-copy-'));
+  chmodSync(path, 0o755);
+  for (const name of ['kwyre', 'package.json', 'package-lock.json', '.npmrc', 'node_modules', 'src', 'page']) {
+    if (existsSync(join(root, name))) spawnSync('cp', ['-a', '--reflink=auto', join(root, name), join(path, name)]);
+  }
+  const node = join(path, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
+  return {
+    path,
+    start({ between = '', env = {}, flags = [], uid } = {}) {
+      const entry = join(mkdtempSync(join(path, 'start-')), 'start.ts');
+      writeFileSync(
+        entry,
+        `import * as fs from 'node:fs';
+const { verifyOwnTree } = await import('${path}/src/supervisor/tree.ts');
+const { hookLoads, mappedFaults } = await import('${path}/src/layers/3-dependencies/hook.ts');
+try {
+  const tree = verifyOwnTree('${path}');
+  hookLoads(tree, fs);
+  ${between}
+  await import('${path}/src/linux/ffi.ts');
+  const faults = mappedFaults(tree, fs, fs.readFileSync('/proc/self/maps', 'latin1'));
+  console.log('loaded', JSON.stringify(faults), JSON.stringify(tree.checks));
+  if (faults.length > 0) process.exitCode = 13;
+} catch (error) {
+  console.log(error.code, error.message);
+  process.exitCode = error.exitCode ?? 1;
+}
+`,
+      );
+      const command = [node, '--disable-warning=ExperimentalWarning', ...flags, entry];
+      const [file = '', ...args] = uid === undefined ? command : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...command];
+      chmodSync(join(entry, '..'), 0o755);
+      const { status, stdout, stderr } = spawnSync(file, args, { cwd: '/', env: { PATH: '/usr/bin:/bin', HOME: '/', ...env }, encoding: 'utf8', timeout: 60_000 });
+      rmSync(join(entry, '..'), { recursive: true, force: true });
+      return { code: status, output: `${stdout}${stderr}` };
+    },
+    [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
+  };
+}
+
