@@ -45,13 +45,19 @@ export function entryPath(relative: string): string {
 /** Inodes of the sockets that a process holds; empty when it is gone already. */
 export function socketInodes(pid: number): number[] {
   const found: number[] = [];
+  let names: string[] = [];
   try {
-    for (const name of readdirSync(`/proc/${pid}/fd`)) {
+    names = readdirSync(`/proc/${pid}/fd`);
+  } catch {
+    return found;
+  }
+  for (const name of names) {
+    try {
       const inode = socketInode(readlinkSync(`/proc/${pid}/fd/${name}`));
       if (inode !== undefined) found.push(inode);
+    } catch {
+      continue; // closed meanwhile, as the descriptor of this very listing is
     }
-  } catch {
-    return found; // it ended, or a descriptor closed meanwhile
   }
   return found;
 }

@@ -8,7 +8,8 @@
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
-import type { Check, Enforcement } from '../base/verdict.ts';
+import type { Check, Enforcement, LayerStatus } from '../base/verdict.ts';
+import { worst } from '../base/verdict.ts';
 import { detectGap, judgeGap } from '../layers/6-intrusion/clock.ts';
 import type { Detection, Finding } from '../layers/6-intrusion/finding.ts';
 import { immediate, initialStanding, judgeScan, violationOf, weigh } from '../layers/6-intrusion/response.ts';
@@ -131,25 +132,27 @@ export class Watch {
   }
 
   /** Layer 6 for `/kwyre/status`: one check per detector, and what was found. */
-  checks(): Check[] {
+  report(): { readonly status: LayerStatus; readonly checks: readonly Check[] } {
     const at = this.#powers.now();
     const { level, counted, yellow, notes } = this.#standing;
-    const worst = [...counted, ...yellow, ...notes].map(describe);
-    return [
-      {
-        id: 'scan',
-        status: this.#scans === 0 ? 'off' : level === 'clean' ? 'enforced' : 'degraded',
-        evidence: this.#scans === 0 ? 'no scan yet' : `scan ${this.#scans}, every ${this.#powers.intervalMs} ms, profile ${this.#powers.profile}, level ${level}, the last one took ${this.#scanMs.toFixed(1)} ms${worst.length === 0 ? '' : `: ${worst.slice(0, 3).join('; ')}`}`,
-        at,
-      },
-      ...this.#detections.map((detection): Check => ({
+    const found = [...counted, ...yellow, ...notes].map(describe);
+    const scan: Check = {
+      id: 'scan',
+      status: this.#scans === 0 ? 'off' : level === 'clean' ? 'enforced' : 'degraded',
+      evidence: this.#scans === 0 ? 'no scan yet' : `scan ${this.#scans}, every ${this.#powers.intervalMs} ms, profile ${this.#powers.profile}, level ${level}, the last one took ${this.#scanMs.toFixed(1)} ms${found.length === 0 ? '' : `: ${found.slice(0, 3).join('; ')}`}`,
+      at,
+    };
+    const checks = this.#detections.map((detection): Check => {
+      const alarming = detection.findings.some((finding) => weigh(finding, this.#powers.profile, this.#powers.acknowledged) !== 'note');
+      return {
         id: detection.detector,
-        // What only root could see is said, and by itself no fault; what should be readable and is not, is one.
-        status: detection.seen === 'unreadable' || detection.findings.some((finding) => weigh(finding, this.#powers.profile, this.#powers.acknowledged) !== 'note') ? 'degraded' : 'enforced',
+        status: detection.seen === 'unreadable' || alarming ? 'degraded' : detection.seen === 'not-available' ? 'off' : 'enforced',
         evidence: `${detection.seen}${detection.reason === '' ? '' : ` (${detection.reason})`}, ${detection.findings.length} findings`,
         at,
-      })),
-    ];
+      };
+    });
+    // What only root could see is shown as off, and by itself is no fault of the layer.
+    return { status: worst([scan, ...checks.filter((check) => check.status !== 'off')]), checks: [scan, ...checks] };
   }
 
   #finish(): void {

@@ -7,7 +7,7 @@
  * Limits:  an ordinary user may not see the descriptors of our non-dumpable processes; then it says so, and the
  *          seccomp filter, which refuses to make sockets, is what stands.
  * Source:  proc_pid_net(5)
- * Proof:   test/unit/layers/6-detectors.test.ts, test/attacks/6-sockets.test.ts
+ * Proof:   test/unit/layers/6-detectors.test.ts, test/attacks/6-watchdog.test.ts
  * @module
  */
 import { listening, loopbackHex } from '../../linux/nettables.ts';

@@ -1,0 +1,121 @@
+/**
+ * Real debuggers on a watched process: seen by what they do, whatever they are called.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { copyFileSync, chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TestContext } from 'node:test';
+import { alive, until } from '../support/server.ts';
+import type { Running, Watched } from '../support/watchdog.ts';
+import { asUser, ordinaryUid, start, startWatched } from '../support/watchdog.ts';
+
+function use<T extends Running | Watched>(t: TestContext, running: T): T {
+  t.after(async () => {
+    await running.stop();
+  });
+  return running;
+}
+
+/** The violation comes, by this detector; two detections and never more were needed. */
+async function confirmed(watched: Watched, detector: string): Promise<void> {
+  const violation = await watched.next('violation');
+  assert.equal(violation.detector, detector);
+  assert.equal(await watched.ended, 16);
+  const levels = watched.said.filter((one) => one.type === 'level').map((one) => `${one.level} ${one.count}`);
+  assert.deepEqual(levels.slice(-2), ['detected 2', 'confirmed 4']);
+}
+
+for (const [who, uid] of [['root', undefined], ['an ordinary user', ordinaryUid]] as const) {
+  test(`L6-01 gdb under another name, attached as root to a server of ${who}`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'kwyre-renamed-'));
+    t.after(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const renamed = join(folder, 'notepad');
+    copyFileSync(realpathSync('/usr/bin/gdb'), renamed);
+    chmodSync(renamed, 0o755);
+    const watched = use(t, await startWatched(uid === undefined ? {} : { uid }));
+    const gdb = use(t, start([renamed, '-q', '-nx', '-p', String(watched.target)]));
+    await confirmed(watched, 'tracer');
+    const finding = await watched.next('finding', (one) => one.detector === 'tracer');
+    assert.equal(finding.pid, gdb.pid);
+    assert.equal(finding.uid, 0);
+    assert.equal(finding.name, 'notepad');
+  });
+}
+
+test('L6-05 a tracer on one thread of the engine that is not its first', async (t) => {
+  const watched = use(t, await startWatched());
+  const other = readdirSync(`/proc/${watched.target}/task`).find((tid) => Number(tid) !== watched.target) ?? '';
+  const strace = use(t, start(['strace', '-o', '/dev/null', '-p', other]));
+  await confirmed(watched, 'tracer');
+  const finding = await watched.next('finding', (one) => one.detector === 'tracer');
+  assert.equal(finding.pid, strace.pid);
+});
+
+test('strace on every thread', async (t) => {
+  const watched = use(t, await startWatched());
+  use(t, start(['strace', '-f', '-o', '/dev/null', '-p', String(watched.target)]));
+  await confirmed(watched, 'tracer');
+});
+
+test('L6-03 an attach that ends before the second scan is one detection, and no violation', async (t) => {
+  const watched = use(t, await startWatched({ intervalMs: 2000 }));
+  const strace = start(['strace', '-o', '/dev/null', '-p', String(watched.target)]);
+  await watched.next('finding', (one) => one.detector === 'tracer');
+  await strace.stop();
+  await watched.next('level', (one) => one.level === 'clean');
+  await sleep(2500);
+  assert.ok(!watched.said.some((one) => one.type === 'violation'));
+});
+
+test('L6-07 SIGSTOP of the engine', async (t) => {
+  const watched = use(t, await startWatched());
+  process.kill(watched.target, 'SIGSTOP');
+  await confirmed(watched, 'stopped');
+});
+
+test('L6-02 an ordinary user\'s own debugger and reader of memory get nothing from a role that is not dumpable', async (t) => {
+  const watched = use(t, await startWatched({ uid: ordinaryUid }));
+  const read = start(asUser(ordinaryUid, ['dd', `if=/proc/${watched.target}/mem`, 'of=/dev/null', 'bs=1', 'count=1']));
+  const gdb = use(t, start(asUser(ordinaryUid, ['gdb', '-q', '-nx', '-batch', '-p', String(watched.target)])));
+  await new Promise((resolve) => read.process.once('close', resolve));
+  await new Promise((resolve) => gdb.process.once('close', resolve));
+  assert.match(read.output(), /Permission denied/);
+  assert.match(gdb.output(), /not permitted|Permission denied|Could not attach/);
+  await sleep(1000);
+  assert.ok(!watched.said.some((one) => one.type === 'violation'), 'an attempt that got nothing ends nothing');
+});
+
+test('L6-02 root holds /proc/PID/mem open: TracerPid stays 0, the descriptor is seen', async (t) => {
+  const watched = use(t, await startWatched());
+  const holder = use(t, start(['sh', '-c', `exec 7</proc/${watched.target}/mem; exec sleep 20`]));
+  await confirmed(watched, 'memory');
+  assert.equal((await watched.next('finding', (one) => one.detector === 'memory')).pid, holder.pid);
+});
+
+test('L6-02 root holds the memory of one of our threads open', async (t) => {
+  const watched = use(t, await startWatched());
+  use(t, start(['sh', '-c', `exec 7</proc/${watched.target}/task/${watched.target}/mem; exec sleep 20`]));
+  await confirmed(watched, 'memory');
+});
+
+test('L6-06 the inspector opened from inside', async (t) => {
+  const watched = use(t, await startWatched());
+  await watched.tell('inspector');
+  await confirmed(watched, 'inspector');
+});
+
+test('L6-06 SIGUSR1 opens no inspector: no process of ours has a handler for it', async (t) => {
+  const watched = use(t, await startWatched());
+  const { checks } = await watched.checks();
+  assert.match(checks.find((check) => check.id === 'inspector')?.evidence ?? '', /^full, 0 findings/);
+  process.kill(watched.target, 'SIGUSR1');
+  await until('the process to end', () => !alive(watched.target));
+  await sleep(600);
+  assert.ok(!watched.said.some((one) => one.type === 'finding' && one.detector === 'inspector'));
+});
