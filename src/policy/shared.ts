@@ -85,6 +85,7 @@ export const runtimeCalls = [
   ['rt_sigaction', 'signals'], ['rt_sigprocmask', 'signals'], ['rt_sigreturn', 'signals'], ['sigaltstack', 'new threads'],
   ['sched_yield', 'threads'], ['sched_getaffinity', 'threads'], ['sched_setaffinity', 'ggml places its threads'], ['sched_getparam', 'threads'], ['sched_getscheduler', 'threads'], ['sched_setscheduler', 'ggml may lower its threads'],
   ['futex', 'locks'], ['set_robust_list', 'new threads'], ['get_robust_list', 'threads'], ['rseq', 'new threads'], ['gettid', 'threads'], ['getpid', 'process.pid'], ['getppid', 'process.ppid'], ['membarrier', 'V8'],
+  ['fsync', 'koffi flushes the standard streams when the process exits; refused, it waits for its own lock for ever'],
   ['exit', 'threads end'], ['exit_group', 'the process ends'], ['restart_syscall', 'after a stop'], ['prctl', 'thread names'],
   ['epoll_wait', 'event loop'], ['epoll_pwait', 'event loop'], ['epoll_pwait2', 'event loop'], ['epoll_ctl', 'event loop'], ['epoll_create1', 'event loop'], ['eventfd2', 'event loop'], ['poll', 'event loop'], ['ppoll', 'event loop'],
   ['clock_gettime', 'time'], ['clock_getres', 'time'], ['clock_nanosleep', 'time'], ['nanosleep', 'time'], ['gettimeofday', 'time'],

@@ -94,7 +94,7 @@ function jailedGateway(): string[] {
   const jail = join(root, 'src', 'jail', 'main.ts');
   if (!existsSync(jail)) return bareGateway;
   const identity = process.getuid?.() === 0 ? { uid: testUid, gid: testUid } : {};
-  const input = { readable: [join(root, 'src'), join(root, 'node_modules'), join(root, 'page')], accepted: [], ...identity };
+  const input = { readable: [join(root, 'package.json'), join(root, 'src'), join(root, 'node_modules'), join(root, 'page')], accepted: [], ...identity };
   return [...roleFlags.slice(0, 3), jail, 'gateway', join(root, 'src', 'gateway', 'main.ts'), JSON.stringify(input)];
 }
 
