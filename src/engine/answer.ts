@@ -1,11 +1,14 @@
 /**
  * One answer on its way to the gateway: tokens' text becomes JSON bytes, bytes become frames, within the credit.
  *
- * Promise: nothing of an answer outlives it here; every buffer is overwritten after the kernel took its bytes.
+ * Promise: nothing of an answer outlives it here; every buffer is overwritten after the kernel took its bytes. No byte
+ *          goes out beyond the credit that the gateway gave.
+ * Proof:   test/unit/engine/answer.test.ts
  * @module
  */
 import type { Channel } from '../wire/channel.ts';
 import { maxPayloadBytes } from '../wire/frame.ts';
+import type { MediaType } from '../wire/messages.ts';
 import { dataMessages, encodeResponseHead, initialCreditBytes, mediaTypes } from '../wire/messages.ts';
 import { ByteWriter } from './bytewriter.ts';
 import type { Reader } from './generation.ts';
@@ -17,59 +20,83 @@ import { writeCompletion, writeContentChunk, writeDone, writeError, writeErrorEv
 export class Response {
   readonly #channel: Channel;
   readonly #stream: number;
+  readonly #onOver: () => void;
+  /** What was written; the first `#sent` bytes of it are gone already. */
   readonly out = new ByteWriter(512);
+  #sent = 0;
   #credit = initialCreditBytes;
   #begun = false;
-  over = false;
+  #ending = false;
+  #over = false;
 
-  constructor(channel: Channel, stream: number) {
+  /** `onOver` comes once, after the last frame or when the client is gone. */
+  constructor(channel: Channel, stream: number, onOver: () => void) {
     this.#channel = channel;
     this.#stream = stream;
+    this.#onOver = onOver;
   }
 
   get begun(): boolean {
     return this.#begun;
   }
 
+  /** Whether nothing more can be said. */
+  get closed(): boolean {
+    return this.#ending || this.#over;
+  }
+
   /** Whether the client has more unread bytes than the window allows. */
   get behind(): boolean {
-    return this.#credit <= 0;
+    return this.#credit <= 0 || this.out.length > 0;
   }
 
+  /** The client has taken some bytes. */
   grant(bytes: number): void {
     this.#credit += bytes;
-  }
-
-  begin(status: number, media: number): void {
-    this.#begun = true;
-    this.#channel.send(dataMessages.responseHead, encodeResponseHead({ status, media: media as 1 | 2, retryAfterSeconds: status === 429 || status === 503 ? 1 : 0 }), this.#stream);
-  }
-
-  /** Sends what was written and overwrites it. */
-  flush(): void {
-    const bytes = this.out.view();
-    for (let at = 0; at < bytes.length; at += maxPayloadBytes) this.#channel.send(dataMessages.responseBody, bytes.subarray(at, at + maxPayloadBytes), this.#stream);
-    this.#credit -= bytes.length;
-    this.out.clear();
-  }
-
-  end(): void {
-    if (this.over) return;
-    this.over = true;
     this.flush();
-    this.#channel.send(dataMessages.responseEnd, undefined, this.#stream);
-    this.out[Symbol.dispose]();
   }
 
-  /** The client is gone: nothing more is sent. */
+  begin(status: number, media: MediaType): void {
+    this.#begun = true;
+    this.#channel.send(dataMessages.responseHead, encodeResponseHead({ status, media, retryAfterSeconds: status === 429 || status === 503 ? 1 : 0 }), this.#stream);
+  }
+
+  /** Sends what was written as far as the credit goes, and overwrites it once all of it is sent. */
+  flush(): void {
+    if (this.#over) return;
+    const bytes = this.out.view();
+    while (this.#sent < bytes.length && this.#credit > 0) {
+      const part = bytes.subarray(this.#sent, Math.min(this.#sent + Math.min(this.#credit, maxPayloadBytes), bytes.length));
+      this.#channel.send(dataMessages.responseBody, part, this.#stream);
+      this.#sent += part.length;
+      this.#credit -= part.length;
+    }
+    if (this.#sent < bytes.length) return;
+    this.out.clear();
+    this.#sent = 0;
+    if (!this.#ending) return;
+    this.#channel.send(dataMessages.responseEnd, undefined, this.#stream);
+    this.drop();
+  }
+
+  /** Says that nothing more will be written. */
+  end(): void {
+    if (this.closed) return;
+    this.#ending = true;
+    this.flush();
+  }
+
+  /** The client is gone, or has everything: nothing more is sent. */
   drop(): void {
-    this.over = true;
+    if (this.#over) return;
+    this.#over = true;
     this.out[Symbol.dispose]();
+    this.#onOver();
   }
 
   /** Answers with an error, in whichever form the answer has begun. */
   fail(error: RequestError): void {
-    if (this.over) return;
+    if (this.closed) return;
     if (this.#begun) writeErrorEvent(this.out, error);
     else {
       this.begin(error.status, mediaTypes.json);
@@ -79,8 +106,11 @@ export class Response {
   }
 }
 
+/** A reader that can be let go before the answer has ended. */
+export type AnswerReader = Reader & Disposable;
+
 /** A streamed answer: a chunk for each piece of text. */
-export class StreamReader implements Reader {
+export class StreamReader implements AnswerReader {
   readonly #response: Response;
   readonly #head: AnswerHead;
   readonly #includeUsage: boolean;
@@ -98,14 +128,14 @@ export class StreamReader implements Reader {
   }
 
   content(bytes: Uint8Array): void {
-    if (this.#response.over) return;
+    if (this.#response.closed) return;
     this.#open();
     writeContentChunk(this.#response.out, this.#head, bytes, this.#includeUsage);
     this.#response.flush();
   }
 
   finish(reason: FinishReason, usage: Usage): void {
-    if (this.#response.over) return;
+    if (this.#response.closed) return;
     this.#open();
     writeFinishChunk(this.#response.out, this.#head, reason, this.#includeUsage);
     if (this.#includeUsage) writeUsageChunk(this.#response.out, this.#head, usage);
@@ -120,10 +150,15 @@ export class StreamReader implements Reader {
   behind(): boolean {
     return this.#response.behind;
   }
+
+  /** It keeps nothing of its own. */
+  [Symbol.dispose](): void {
+    return;
+  }
 }
 
 /** A whole answer: collected, then sent at once. */
-export class WholeReader implements Reader {
+export class WholeReader implements AnswerReader {
   readonly #response: Response;
   readonly #head: AnswerHead;
   readonly #content = new ByteWriter(1024);
@@ -134,11 +169,11 @@ export class WholeReader implements Reader {
   }
 
   content(bytes: Uint8Array): void {
-    if (!this.#response.over) this.#content.bytes(bytes);
+    if (!this.#response.closed) this.#content.bytes(bytes);
   }
 
   finish(reason: FinishReason, usage: Usage): void {
-    if (!this.#response.over) {
+    if (!this.#response.closed) {
       this.#response.begin(200, mediaTypes.json);
       writeCompletion(this.#response.out, this.#head, this.#content.view(), reason, usage);
       this.#response.end();

@@ -10,8 +10,9 @@ import { ownBytes, wipeBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import type { Channel, DispatchTable } from '../wire/channel.ts';
 import type { Frame } from '../wire/frame.ts';
-import { dataMessages, engineRoutes, mediaTypes, parseCredit, parseRequestOpen } from '../wire/messages.ts';
 import type { RequestOpen } from '../wire/messages.ts';
+import { dataMessages, engineRoutes, mediaTypes, parseCredit, parseRequestOpen } from '../wire/messages.ts';
+import type { AnswerReader } from './answer.ts';
 import { Response, StreamReader, WholeReader } from './answer.ts';
 import { Generation } from './generation.ts';
 import type { Llama } from './llama.ts';
@@ -20,12 +21,13 @@ import type { ChatRequest } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Template } from './template.ts';
-import { encodePrompt } from './vocabulary.ts';
+import type { TokenRun, Vocabulary } from './vocabulary.ts';
 import { writeModel, writeModels } from './writer.ts';
 
 /** What the answers are made with. */
 export type Powers = {
   readonly llama: Llama;
+  readonly vocabulary: Vocabulary;
   readonly scheduler: Scheduler;
   readonly template: Template;
   readonly model: { readonly name: string; readonly createdSeconds: number };
@@ -42,29 +44,47 @@ export type Powers = {
 /** The name under which every client may ask for the served model. */
 export const defaultName = 'default';
 
-type Exchange = { readonly open: RequestOpen; readonly body: Buffer; filled: number; readonly response: Response; generation: Generation | undefined; reader: WholeReader | undefined };
+/** Requests that the gateway may have open here, and the bodies that they may announce together: twice its own limits. */
+const deskLimits = { exchanges: 256, bodyBytes: 256 << 20 } as const;
+
+/** One request from its first frame to the last of its answer. */
+type Exchange = {
+  readonly stream: number;
+  readonly open: RequestOpen;
+  readonly body: Buffer;
+  filled: number;
+  /** The whole body has come. */
+  asked: boolean;
+  readonly response: Response;
+  /** What of an answer may still be let go. */
+  reader: AnswerReader | undefined;
+  generation: Generation | undefined;
+};
+
+const shapeFault = (what: string) => new KwyreError('WIRE_MESSAGE_SHAPE', what);
 
 export class Desk {
   readonly #powers: Powers;
   readonly #channel: () => Channel;
   readonly #exchanges = new Map<number, Exchange>();
+  #bodyBytes = 0;
 
   constructor(powers: Powers, channel: () => Channel) {
     this.#powers = powers;
     this.#channel = channel;
   }
 
-  /** What the data edge may bring. */
+  /** What the data edge may bring. Frames of a request that is over cross its end on the way and mean nothing. */
   readonly table: DispatchTable = {
-    [dataMessages.requestOpen]: { permit: 'always', answer: (frame) => this.#open(frame) },
-    [dataMessages.requestBody]: { permit: 'always', answer: (frame) => this.#body(frame) },
-    [dataMessages.requestEnd]: { permit: 'always', answer: (frame) => this.#end(frame) },
-    [dataMessages.requestAbort]: { permit: 'always', answer: (frame) => this.#abort(frame) },
+    [dataMessages.requestOpen]: { permit: 'always', answer: (frame) => { this.#open(frame); } },
+    [dataMessages.requestBody]: { permit: 'always', answer: (frame) => { this.#body(frame); } },
+    [dataMessages.requestEnd]: { permit: 'always', answer: (frame) => { this.#end(frame); } },
+    [dataMessages.requestAbort]: { permit: 'always', answer: (frame) => { this.#exchanges.get(frame.stream)?.response.drop(); } },
     [dataMessages.responseCredit]: {
       permit: 'always',
       answer: (frame) => {
-        // Credit for an answer that has just ended crosses its end on the way.
-        this.#exchanges.get(frame.stream)?.response.grant(parseCredit(frame.payload));
+        const bytes = parseCredit(frame.payload);
+        this.#exchanges.get(frame.stream)?.response.grant(bytes);
         this.#powers.scheduler.nudge();
       },
     },
@@ -72,14 +92,21 @@ export class Desk {
 
   #open(frame: Frame): void {
     const open = parseRequestOpen(frame.payload);
-    if (this.#exchanges.has(frame.stream) || open.bodyLength > this.#powers.bodyBytes) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'request.open for a stream that is open, or beyond the limit');
-    this.#exchanges.set(frame.stream, { open, body: ownBytes(open.bodyLength), filled: 0, response: new Response(this.#channel(), frame.stream), generation: undefined, reader: undefined });
+    const { stream } = frame;
+    if (this.#exchanges.has(stream) || open.bodyLength > this.#powers.bodyBytes) throw shapeFault('request.open for a stream that is open, or beyond the limit');
+    if (this.#exchanges.size >= deskLimits.exchanges || this.#bodyBytes + open.bodyLength > deskLimits.bodyBytes) throw shapeFault('more requests than the gateway may have open');
+    this.#bodyBytes += open.bodyLength;
+    const response = new Response(this.#channel(), stream, () => {
+      this.#forget(exchange);
+    });
+    const exchange: Exchange = { stream, open, body: ownBytes(open.bodyLength), filled: 0, asked: false, response, reader: undefined, generation: undefined };
+    this.#exchanges.set(stream, exchange);
   }
 
   #body(frame: Frame): void {
     const exchange = this.#exchanges.get(frame.stream);
-    if (exchange === undefined) return; // answered already, as with an early error
-    if (exchange.filled + frame.payload.length > exchange.body.length) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'more body than was declared');
+    if (exchange === undefined) return;
+    if (exchange.asked || exchange.filled + frame.payload.length > exchange.body.length) throw shapeFault('more body than was declared');
     exchange.body.set(frame.payload, exchange.filled);
     exchange.filled += frame.payload.length;
   }
@@ -87,95 +114,82 @@ export class Desk {
   #end(frame: Frame): void {
     const exchange = this.#exchanges.get(frame.stream);
     if (exchange === undefined) return;
-    if (exchange.filled !== exchange.body.length) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'less body than was declared');
-    try {
-      this.#answer(exchange, frame.stream);
-    } catch (error) {
+    if (exchange.asked || exchange.filled !== exchange.body.length) throw shapeFault('less body than was declared');
+    exchange.asked = true;
+    // What is no answer to the request is a bug and ends the process.
+    void this.#answer(exchange).catch((error: unknown) => {
       if (!(error instanceof RequestError)) throw error;
       exchange.response.fail(error);
-      this.#exchanges.delete(frame.stream);
-    } finally {
-      wipeBytes(exchange.body);
+    });
+  }
+
+  /** The answer was sent, or nobody waits for it any more. */
+  #forget(exchange: Exchange): void {
+    this.#exchanges.delete(exchange.stream);
+    this.#bodyBytes -= exchange.open.bodyLength;
+    wipeBytes(exchange.body);
+    exchange.reader?.[Symbol.dispose]();
+    if (exchange.generation !== undefined && !exchange.generation.over) {
+      exchange.generation.cancelled = true;
+      this.#powers.scheduler.nudge();
     }
   }
 
-  #abort(frame: Frame): void {
-    const exchange = this.#exchanges.get(frame.stream);
-    if (exchange === undefined) return;
-    this.#exchanges.delete(frame.stream);
-    wipeBytes(exchange.body);
-    exchange.response.drop();
-    exchange.reader?.[Symbol.dispose]();
-    if (exchange.generation !== undefined) exchange.generation.cancelled = true;
-    this.#powers.scheduler.nudge();
-  }
-
-  #answer(exchange: Exchange, stream: number): void {
+  async #answer(exchange: Exchange): Promise<void> {
     const { open, response } = exchange;
     const { model } = this.#powers;
     const entry = { id: model.name, created: model.createdSeconds };
     switch (open.route) {
-      case engineRoutes.chatCompletions: {
-        this.#chat(exchange, stream);
+      case engineRoutes.chatCompletions:
+        await this.#chat(exchange);
         return;
-      }
-      case engineRoutes.modelsList: {
+      case engineRoutes.modelsList:
         response.begin(200, mediaTypes.json);
         writeModels(response.out, [entry]);
         break;
-      }
-      case engineRoutes.modelGet: {
-        if (open.parameter !== model.name) throw unknownModel();
+      case engineRoutes.modelGet:
+        if (!this.#serves(open.parameter)) throw unknownModel();
         response.begin(200, mediaTypes.json);
         writeModel(response.out, entry);
         break;
-      }
     }
     response.end();
-    this.#exchanges.delete(stream);
   }
 
-  #chat(exchange: Exchange, stream: number): void {
-    const { llama, scheduler, model } = this.#powers;
-    const request: ChatRequest = parseChatRequest(exchange.body);
+  #serves(name: string): boolean {
+    return name === this.#powers.model.name || name === defaultName;
+  }
+
+  #read(body: Buffer): ChatRequest {
     try {
-      if (request.model !== model.name && request.model !== defaultName) throw unknownModel();
-      if (scheduler.full) throw new RequestError('ENGINE_BUSY', 'every conversation is taken and the queue is full', null, 503);
+      return parseChatRequest(body);
+    } finally {
+      wipeBytes(body);
+    }
+  }
+
+  async #chat(exchange: Exchange): Promise<void> {
+    const { llama, scheduler, vocabulary, model } = this.#powers;
+    const request = this.#read(exchange.body);
+    try {
+      if (!this.#serves(request.model)) throw unknownModel();
       const prompt = this.#powers.template.render(request.messages, { addGenerationPrompt: true });
+      let run: TokenRun;
       try {
-        const run = encodePrompt(llama, prompt.pieces);
-        const room = llama.contextTokens - run.length;
-        const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: model.name };
-        const whole = request.stream ? undefined : new WholeReader(exchange.response, head);
-        const inner = whole ?? new StreamReader(exchange.response, head, request.includeUsage);
-        const done = () => this.#exchanges.delete(stream);
-        exchange.reader = whole;
-        exchange.generation = new Generation(
-          llama,
-          run,
-          llama.makeSampler(request.sampling, request.sampling.seed ?? this.#powers.randomSeed()),
-          Math.min(request.maxTokens ?? room, room),
-          request.stop,
-          this.#powers.now() + this.#powers.turnMs,
-          {
-            content: (bytes) => {
-              inner.content(bytes);
-            },
-            finish: (reason, usage) => {
-              inner.finish(reason, usage);
-              done();
-            },
-            fail: (error) => {
-              inner.fail(error);
-              done();
-            },
-            behind: () => inner.behind(),
-          },
-        );
-        scheduler.submit(exchange.generation);
+        run = await vocabulary.encode(prompt.pieces);
       } finally {
         prompt[Symbol.dispose]();
       }
+      if (exchange.response.closed) {
+        run.tokens.fill(0);
+        return;
+      }
+      const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: model.name };
+      const reader = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
+      const { sampling, maxTokens, stop } = request;
+      exchange.reader = reader;
+      exchange.generation = new Generation(llama, { prompt: run, sampling, seed: sampling.seed ?? this.#powers.randomSeed(), maxTokens, stop, deadline: this.#powers.now() + this.#powers.turnMs }, reader);
+      scheduler.submit(exchange.generation);
     } finally {
       request[Symbol.dispose]();
     }

@@ -2,14 +2,16 @@
  * One answer in the making: the prompt's tokens, where it stands, and how its tokens become bytes for its reader.
  *
  * Promise: token ids live in memory of its own that is overwritten as they are decoded and when it ends.
- * Proof:   test/e2e/engine.test.ts
+ * Proof:   test/unit/engine/scheduler.test.ts, test/e2e/engine.test.ts
  * @module
  */
 import { wipeBytes } from '../base/bytes.ts';
-import type { Llama, Sampler } from './llama.ts';
-import type { FinishReason, RequestError, Usage } from './request.ts';
+import type { Llama } from './llama.ts';
+import type { FinishReason, RequestError, Sampling, Usage } from './request.ts';
+import type { Sampler } from './sampler.ts';
 import { StopMatcher } from './stop.ts';
 import { Utf8Holdback } from './utf8.ts';
+import type { TokenRun } from './vocabulary.ts';
 
 /** Who reads the answer. */
 export type Reader = {
@@ -21,63 +23,85 @@ export type Reader = {
   behind(): boolean;
 };
 
-/** The prompt of an answer, in memory of its own. */
-export type TokenRun = { readonly tokens: Int32Array; readonly length: number };
+/** What an answer is asked to be. */
+export type Task = {
+  readonly prompt: TokenRun;
+  readonly sampling: Sampling;
+  readonly seed: number;
+  /** `null`: as far as the context reaches. */
+  readonly maxTokens: number | null;
+  readonly stop: readonly Uint8Array[];
+  /** When the answer is broken off, on the scheduler's clock. */
+  readonly deadline: number;
+};
 
 export class Generation {
   readonly reader: Reader;
   readonly promptTokens: number;
+  readonly deadline: number;
   /** The sequence that it holds, or -1 while it waits. */
   sequence = -1;
   /** Tokens decoded so far: the position of the next one. */
   position = 0;
   completionTokens = 0;
-  /** The token that was sampled and not decoded yet, or -1. */
-  pending = -1;
-  /** The batch index of its logits in this step, or -1. */
-  logitsAt = -1;
+  /** Its reader is gone: it ends without another word. */
   cancelled = false;
   over = false;
-  readonly deadline: number;
-  readonly #prompt: TokenRun;
+  /** The token that was sampled and not decoded yet, or -1. */
+  #pending = -1;
+  /** The batch index of its logits in this step, or -1. */
+  #logitsAt = -1;
+  readonly #tokens: Int32Array;
   readonly #sampler: Sampler;
   readonly #llama: Llama;
   readonly #maxTokens: number;
   readonly #characters = new Utf8Holdback();
   readonly #stops: StopMatcher;
 
-  constructor(llama: Llama, prompt: TokenRun, sampler: Sampler, maxTokens: number, stops: readonly Uint8Array[], deadline: number, reader: Reader) {
+  /** Takes over the prompt's tokens. */
+  constructor(llama: Llama, task: Task, reader: Reader) {
+    const { tokens, length } = task.prompt;
     this.#llama = llama;
-    this.#prompt = prompt;
-    this.promptTokens = prompt.length;
-    this.#sampler = sampler;
-    this.#maxTokens = maxTokens;
-    this.#stops = new StopMatcher(stops);
-    this.deadline = deadline;
+    this.#tokens = tokens;
+    this.promptTokens = length;
+    this.#maxTokens = Math.min(task.maxTokens ?? Number.POSITIVE_INFINITY, llama.contextTokens - length);
+    this.#sampler = llama.makeSampler(task.sampling, task.seed, tokens.subarray(0, length));
+    this.#stops = new StopMatcher(task.stop);
+    this.deadline = task.deadline;
     this.reader = reader;
   }
 
   /** Prompt tokens that are not decoded yet. */
   get promptLeft(): number {
-    return Math.max(0, this.#prompt.length - this.position);
+    return Math.max(0, this.promptTokens - this.position);
+  }
+
+  /** Whether a step with the tokens that it put in may be lost. */
+  get finished(): boolean {
+    return this.over || this.cancelled;
+  }
+
+  /** Begins another step, for which nothing was put in yet. */
+  rest(): void {
+    this.#logitsAt = -1;
   }
 
   /** Puts up to `limit` tokens into the batch; gives how many. */
   fill(limit: number): number {
-    this.logitsAt = -1;
+    const { batch } = this.#llama;
     if (this.promptLeft === 0) {
-      if (this.pending < 0 || limit < 1) return 0;
-      this.logitsAt = this.#llama.add(this.pending, this.position, this.sequence, true);
-      this.pending = -1;
+      if (this.#pending < 0 || limit < 1) return 0;
+      this.#logitsAt = batch.add(this.#pending, this.position, this.sequence, true);
+      this.#pending = -1;
       this.position += 1;
       return 1;
     }
     const count = Math.min(limit, this.promptLeft);
     for (let i = 0; i < count; i += 1) {
       const last = this.promptLeft === 1;
-      const at = this.#llama.add(this.#prompt.tokens[this.position] ?? 0, this.position, this.sequence, last);
-      if (last) this.logitsAt = at;
-      this.#prompt.tokens[this.position] = 0;
+      const at = batch.add(this.#tokens[this.position] ?? 0, this.position, this.sequence, last);
+      if (last) this.#logitsAt = at;
+      this.#tokens[this.position] = 0;
       this.position += 1;
     }
     return count;
@@ -85,8 +109,8 @@ export class Generation {
 
   /** Takes the next token from the logits of this step. */
   advance(): void {
-    if (this.logitsAt < 0) return;
-    const token = this.#llama.sample(this.#sampler, this.logitsAt);
+    if (this.#logitsAt < 0) return;
+    const token = this.#sampler.sample(this.#logitsAt);
     this.completionTokens += 1;
     if (this.#llama.ends(token)) {
       this.#end('stop');
@@ -103,8 +127,8 @@ export class Generation {
     } finally {
       wipeBytes(piece);
     }
-    this.pending = token;
     if (this.completionTokens >= this.#maxTokens) this.#end('length');
+    else this.#pending = token;
   }
 
   #end(reason: FinishReason): void {
@@ -123,12 +147,19 @@ export class Generation {
     this.reader.finish(reason, { promptTokens: this.promptTokens, completionTokens: this.completionTokens });
   }
 
+  /** Tells the reader that there will be no (further) answer. */
+  fail(error: RequestError): void {
+    if (this.finished) return;
+    this.over = true;
+    this.reader.fail(error);
+  }
+
   /** Overwrites what it holds and gives its sampler back. */
   [Symbol.dispose](): void {
     this.over = true;
-    this.pending = -1;
-    this.#prompt.tokens.fill(0);
-    this.#llama.freeSampler(this.#sampler);
+    this.#pending = -1;
+    this.#tokens.fill(0);
+    this.#sampler[Symbol.dispose]();
     this.#stops[Symbol.dispose]();
     this.#characters[Symbol.dispose]();
   }

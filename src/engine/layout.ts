@@ -1,7 +1,7 @@
 /**
  * Layouts of the structs that llama.cpp takes and returns by value, for one version of it.
  *
- * Limits: valid for the version named here only; `llama.ts` compares version and defaults before it uses them.
+ * Limits: valid for the version named here only; `library.ts` compares version, sizes and defaults before it uses them.
  * Source: `include/llama.h` of llama.cpp v0.5.0
  * @module
  */
@@ -82,11 +82,32 @@ export const batch = ffi.struct('llama_batch', {
 
 export const samplerChainParams = ffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
 
-/** Sizes in bytes and some defaults that a library of another layout would not show. */
+/** Sizes in bytes as the C compiler lays the structs out: a slip in the tables above shows here. */
+export const layouts = {
+  modelParams: { type: modelParams, size: 80 },
+  contextParams: { type: contextParams, size: 160 },
+  batch: { type: batch, size: 56 },
+  samplerChainParams: { type: samplerChainParams, size: 1 },
+} as const;
+
+/** Default values that a library of another layout would not show: the whole of them, but machine-dependent ones. */
 export const fingerprint = {
-  modelParams: { size: 80, n_gpu_layers: -1, split_mode: 1, load_mode: -1, use_extra_bufts: true, check_tensors: false, load_mtp: false },
-  contextParams: { size: 160, n_ctx: 512, n_batch: 2048, n_ubatch: 512, n_seq_max: 1, n_outputs_max_per_seq: 1, flash_attn_type: -1, type_k: 1, type_v: 1, no_perf: true, kv_unified: false, swa_full: true },
+  modelParams: {
+    devices: null, tensor_buft_overrides: null, n_gpu_layers: -1, split_mode: 1, load_mode: -1, lazy_mode: 1, main_gpu: 0, tensor_split: null,
+    progress_callback: null, progress_callback_user_data: null, kv_overrides: null,
+    vocab_only: false, check_tensors: false, use_extra_bufts: true, no_host: false, no_alloc: false, load_mtp: false,
+  },
+  contextParams: {
+    n_ctx: 512, n_batch: 2048, n_ubatch: 512, n_seq_max: 1, n_rs_seq: 0, n_outputs_max: 0, n_outputs_max_per_seq: 1, ctx_type: 0,
+    rope_scaling_type: -1, pooling_type: -1, attention_type: -1, flash_attn_type: -1, rope_freq_base: 0, rope_freq_scale: 0,
+    yarn_ext_factor: -1, yarn_attn_factor: -1, yarn_beta_fast: -1, yarn_beta_slow: -1, yarn_orig_ctx: 0, defrag_thold: -1,
+    cb_eval: null, cb_eval_user_data: null, type_k: 1, type_v: 1, abort_callback: null, abort_callback_data: null,
+    embeddings: false, offload_kqv: true, no_perf: true, op_offload: true, swa_full: true, kv_unified: false, samplers: null, ctx_other: null,
+  },
 } as const;
 
 /** `enum llama_load_mode`: read the weights, or map them. */
 export const loadModes = { read: 0, map: 1 } as const;
+
+/** Bits of `enum llama_token_attr`. */
+export const tokenAttributes = { unknown: 1, control: 8, userDefined: 16, stripsLeft: 128, stripsRight: 256 } as const;

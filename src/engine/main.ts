@@ -7,7 +7,7 @@
  * @module
  */
 import { getRandomValues, randomBytes } from 'node:crypto';
-import { fstatSync, readSync } from 'node:fs';
+import { fstatSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { KwyreError } from '../base/errors.ts';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
@@ -18,16 +18,20 @@ import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
 import { Desk } from './desk.ts';
-import { Llama, openLibrary } from './llama.ts';
-import { RequestError } from './request.ts';
+import { openLibrary } from './library.ts';
+import type { ContextShape } from './llama.ts';
+import { Llama } from './llama.ts';
 import { Scheduler } from './scheduler.ts';
 import { compileTemplate } from './template.ts';
 import type { Template } from './template.ts';
-import { planThreads } from './threads.ts';
+import { physicalCores, threadPlan } from './threads.ts';
+import { Vocabulary } from './vocabulary.ts';
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 const bodyBytes = 32 << 20;
 const batchTokens = 512;
+/** Tokens of a conversation when nobody asks for another number; longer ones cost memory from the start. */
+const usualContext = 4096;
 
 process.title = 'kwyre: engine [jailed]';
 process.exitCode = exitCodes.failed;
@@ -74,8 +78,9 @@ const orders = new Channel(
 );
 
 /** Checks the header of the model file before native code sees it. */
-function checkModel(): GgufFacts {
-  const size = fstatSync(descriptors.model).size;
+function checkModel(config: EngineConfig): GgufFacts {
+  const { size } = fstatSync(descriptors.model);
+  if (size !== config.modelBytes) throw new KwyreError('L4_MODEL_CHANGED', `the file of the model ${config.modelName} is not as long as the one that was checked`, 'start again; if it stays so, verify the model');
   return parseGguf((offset, length) => {
     const bytes = Buffer.allocUnsafeSlow(length);
     let filled = 0;
@@ -88,43 +93,67 @@ function checkModel(): GgufFacts {
   }, size);
 }
 
-/** The model's own template; without one, ChatML where the vocabulary knows it. @throws `ENGINE_TEMPLATE` */
+/** The model's own template. @throws `ENGINE_TEMPLATE` */
 function chatTemplate(facts: GgufFacts): Template {
   if (facts.template === '') throw new KwyreError('ENGINE_TEMPLATE', 'the model file has no chat template', 'use an instruction-tuned model whose GGUF file carries one');
   try {
     return compileTemplate(facts.template, { bos: facts.bos, eos: facts.eos });
   } catch (error) {
-    if (!(error instanceof RequestError)) throw error;
+    if (!(error instanceof KwyreError)) throw error;
     throw new KwyreError('ENGINE_TEMPLATE', `the chat template of the model cannot be used: ${error.message}`, 'use another build of the model');
   }
 }
 
+/** How the context is laid out. @throws `ENGINE_MEMORY` before the kernel has to kill someone */
+function contextShape(config: EngineConfig, facts: GgufFacts): ContextShape {
+  const contextTokens = Math.min(config.contextTokens === 0 ? usualContext : config.contextTokens, facts.contextTokens);
+  const cacheBytes = facts.cacheBytesPerToken * contextTokens * config.parallel;
+  const available = process.availableMemory();
+  if (cacheBytes > available) {
+    const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20);
+    throw new KwyreError('ENGINE_MEMORY', `${config.parallel} conversations of ${contextTokens} tokens need ${mib(cacheBytes)} MiB, and ${mib(available)} MiB are free`, 'start with a smaller --ctx or --parallel');
+  }
+  return { contextTokens, parallel: config.parallel, threads: config.threads === 0 ? threadPlan(cores(), facts.parameters) : config.threads, batchTokens: Math.max(config.parallel, Math.min(batchTokens, contextTokens)) };
+}
+
+function cores(): number {
+  const folder = '/sys/devices/system/cpu';
+  let siblings: string[] = [];
+  try {
+    siblings = readdirSync(folder).filter((name) => /^cpu\d+$/.test(name)).map((name) => readFileSync(`${folder}/${name}/topology/thread_siblings_list`, 'latin1'));
+  } catch {
+    // Not told here: every logical core counts.
+  }
+  return physicalCores(siblings, availableParallelism());
+}
+
 async function start(config: EngineConfig): Promise<void> {
-  const facts = checkModel();
+  const facts = checkModel(config);
   const template = chatTemplate(facts);
   const library = openLibrary(config.libraryDirectory);
-  const cores = availableParallelism();
-  const llama = new Llama(library, `/proc/self/fd/${descriptors.model}`, config.modelName, {
-    contextTokens: config.contextTokens,
-    parallel: config.parallel,
-    threads: (parameters) => (config.threads === 0 ? planThreads(cores, parameters) : config.threads),
-    batchTokens,
-  });
+  const llama = await Llama.open(library, `/proc/self/fd/${descriptors.model}`, config.modelName, contextShape(config, facts));
   // One step before the seal: threads are made, pages are touched, and a broken model shows itself here.
-  llama.add(0, 0, 0, true);
-  if ((await llama.decode()) !== 0) throw new KwyreError('ENGINE_MODEL_REFUSED', `the model ${config.modelName} cannot be decoded`, 'try another GGUF file');
-  llama.forget(0);
+  llama.batch.add(0, 0, 0, true);
+  if ((await llama.decode()) !== 'done') throw new KwyreError('ENGINE_MODEL_REFUSED', `the model ${config.modelName} cannot be decoded`, 'try another GGUF file');
+  llama.erase();
 
-  const scheduler = new Scheduler(llama, config.parallel, () => performance.now());
+  const after = (ms: number, wake: () => void) => {
+    const timer = setTimeout(wake, ms);
+    return () => {
+      clearTimeout(timer);
+    };
+  };
+  const now = () => performance.now();
   const desk = new Desk(
     {
       llama,
-      scheduler,
+      vocabulary: new Vocabulary(llama),
+      scheduler: new Scheduler(llama, { now, after }),
       template,
       model: { name: config.modelName, createdSeconds: config.createdSeconds },
       turnMs: config.turnSeconds * 1000,
       bodyBytes,
-      now: () => performance.now(),
+      now,
       unixSeconds: () => Math.floor(Date.now() / 1000),
       randomHex: (count) => randomBytes(count / 2).toString('hex'),
       randomSeed: () => getRandomValues(new Uint32Array(1))[0] ?? 0,
@@ -150,7 +179,7 @@ async function start(config: EngineConfig): Promise<void> {
     pid: process.pid,
     enforced: [...enforced],
     architecture: facts.architecture,
-    parameters: llama.parameters,
+    parameters: facts.parameters,
     contextTokens: llama.contextTokens,
     parallel: config.parallel,
     threads: llama.threads,

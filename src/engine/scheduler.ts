@@ -1,35 +1,46 @@
 /**
- * Continuous batching: one loop that decodes a token of every active answer and pieces of waiting prompts in each step.
+ * Continuous batching: one loop that decodes a token of every running answer and pieces of waiting prompts in each step.
  *
- * Promise: a cancelled answer costs at most the step that is under way; a long prompt is cut so that it does not stall
- *          the tokens of others; a reader that lags behind holds up nobody else.
- * Proof:   test/e2e/engine.test.ts
+ * Promise: a cancelled answer costs at most the step that is under way, and not even that when it is the only one in it;
+ *          prompts are cut so that a step beside running answers stays short; a reader that lags behind holds up nobody
+ *          else; when nobody asks any more, what llama.cpp's buffers remember of the answers is overwritten.
+ * Proof:   test/unit/engine/scheduler.test.ts, test/e2e/engine.test.ts
  * @module
  */
+import { bug } from '../base/errors.ts';
 import type { Generation } from './generation.ts';
 import type { Llama } from './llama.ts';
+import { Pace } from './pace.ts';
 import { RequestError } from './request.ts';
 
-/** Prompt tokens that go into a step beside the tokens of running answers. */
-const sharedChunk = 128;
 /** Answers that wait for a sequence; beyond that a request is refused. */
 export const queueLimit = 64;
 
+/** What the scheduler needs of the world. */
+export type Clock = {
+  /** Milliseconds, never backwards. */
+  readonly now: () => number;
+  /** Calls back once after some milliseconds, unless the function that it gives is called before. */
+  readonly after: (ms: number, wake: () => void) => () => void;
+};
+
 export class Scheduler {
   readonly #llama: Llama;
-  readonly #now: () => number;
+  readonly #clock: Clock;
+  readonly #pace = new Pace();
   readonly #waiting: Generation[] = [];
   readonly #active: Generation[] = [];
   readonly #free: number[];
   #running = false;
-  /** The longest run of tokens that llama.cpp's buffers may still hold of an answer that has ended. */
+  /** The longest step since the buffers were overwritten: so many token ids may stand there. */
   #stale = 0;
-  #wake: (() => void) | undefined;
+  /** Called when something has changed while the loop waits or overwrites. */
+  #onChange: (() => void) | undefined;
 
-  constructor(llama: Llama, parallel: number, now: () => number) {
+  constructor(llama: Llama, clock: Clock) {
     this.#llama = llama;
-    this.#now = now;
-    this.#free = Array.from({ length: parallel }, (_, index) => parallel - 1 - index);
+    this.#clock = clock;
+    this.#free = Array.from({ length: llama.parallel }, (_, index) => llama.parallel - 1 - index);
   }
 
   /** Answers that are being made or wait. */
@@ -37,24 +48,29 @@ export class Scheduler {
     return this.#active.length + this.#waiting.length;
   }
 
-  /** Whether one more answer is taken. */
-  get full(): boolean {
-    return this.#waiting.length >= queueLimit;
+  /** Whether nothing of a former answer is left in llama.cpp's buffers. */
+  get clean(): boolean {
+    return !this.#running && this.#stale === 0;
   }
 
+  /** Takes an answer over: it is disposed here when it ends. @throws RequestError `ENGINE_BUSY` when too many wait */
   submit(generation: Generation): void {
-    this.#waiting.push(generation);
-    if (this.#running) {
-      this.#wake?.();
-      return;
+    if (this.#waiting.length >= queueLimit) {
+      generation[Symbol.dispose]();
+      throw new RequestError('ENGINE_BUSY', 'every conversation is taken and too many requests wait; try again in a moment', null, 503);
     }
+    this.#waiting.push(generation);
+    this.nudge();
+    if (this.#running) return;
     this.#running = true;
     void this.#run();
   }
 
-  /** Says that a generation was cancelled or that its reader has caught up. */
+  /** Says that a generation was cancelled, that its reader has caught up, or that there is a new one. */
   nudge(): void {
-    this.#wake?.();
+    // A step that no living answer is part of need not be finished.
+    if (this.#active.length > 0 && this.#active.every((generation) => generation.finished)) this.#llama.breakOff();
+    this.#onChange?.();
   }
 
   async #run(): Promise<void> {
@@ -63,42 +79,35 @@ export class Scheduler {
       this.#admit();
       if (this.#active.length === 0) {
         if (this.#stale > 0) {
-          await this.#scrub();
+          await this.#overwrite();
           continue;
         }
         this.#running = false;
         return;
       }
       this.#fill();
-      if (this.#llama.batched === 0) {
-        // Every reader lags: wait until one has caught up, has gone, or a new answer is asked for.
-        await this.#pause();
-        continue;
-      }
-      await this.#step();
+      // Every reader lags: wait until one has caught up, has gone or is out of time, or a new answer is asked for.
+      if (this.#llama.batch.count === 0) await this.#pause();
+      else await this.#step();
     }
   }
 
   #retire(): void {
-    for (let i = this.#waiting.length - 1; i >= 0; i -= 1) {
-      const generation = this.#waiting[i];
-      if (generation?.cancelled === true) {
-        this.#waiting.splice(i, 1);
+    const now = this.#clock.now();
+    for (const generation of [...this.#active, ...this.#waiting]) {
+      if (now > generation.deadline) generation.fail(new RequestError('ENGINE_TURN_TIMEOUT', 'the answer took longer than one turn may take', null, 504));
+    }
+    for (const list of [this.#waiting, this.#active]) {
+      for (let i = list.length - 1; i >= 0; i -= 1) {
+        const generation = list[i];
+        if (generation?.finished !== true) continue;
+        list.splice(i, 1);
+        if (generation.sequence >= 0) {
+          this.#llama.forget(generation.sequence);
+          this.#free.push(generation.sequence);
+        }
         generation[Symbol.dispose]();
       }
-    }
-    for (let i = this.#active.length - 1; i >= 0; i -= 1) {
-      const generation = this.#active[i];
-      if (generation === undefined) continue;
-      if (!generation.over && !generation.cancelled && this.#now() > generation.deadline) {
-        generation.reader.fail(new RequestError('ENGINE_TURN_TIMEOUT', 'the answer took longer than one turn may take', null, 504));
-        generation.cancelled = true;
-      }
-      if (!generation.over && !generation.cancelled) continue;
-      this.#active.splice(i, 1);
-      this.#llama.forget(generation.sequence);
-      this.#free.push(generation.sequence);
-      generation[Symbol.dispose]();
     }
   }
 
@@ -113,12 +122,13 @@ export class Scheduler {
 
   /** Tokens of running answers first, then pieces of prompts in turn. */
   #fill(): void {
-    let running = 0;
+    const { batch } = this.#llama;
+    let answers = 0;
     for (const generation of this.#active) {
-      generation.logitsAt = -1;
-      if (generation.promptLeft === 0 && !generation.reader.behind()) running += generation.fill(1);
+      generation.rest();
+      if (generation.promptLeft === 0 && !generation.reader.behind()) answers += generation.fill(1);
     }
-    let budget = running > 0 ? Math.min(sharedChunk, this.#llama.room) : this.#llama.room;
+    let budget = Math.min(batch.room, this.#pace.promptTokens(answers));
     for (const generation of this.#active) {
       if (budget === 0) break;
       if (generation.promptLeft > 0) budget -= generation.fill(budget);
@@ -129,36 +139,48 @@ export class Scheduler {
   }
 
   async #step(): Promise<void> {
-    this.#stale = Math.max(this.#stale, this.#llama.batched);
+    const tokens = this.#llama.batch.count;
+    this.#stale = Math.max(this.#stale, tokens);
+    const began = this.#clock.now();
     const result = await this.#llama.decode();
-    if (result !== 0) {
-      for (const generation of this.#active) {
-        if (generation.over || generation.cancelled) continue;
-        generation.reader.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
-        generation.cancelled = true;
-      }
+    if (result === 'done') {
+      this.#pace.observe(tokens, this.#clock.now() - began);
+      for (const generation of this.#active) if (!generation.finished) generation.advance();
       return;
     }
-    for (const generation of this.#active) {
-      if (!generation.cancelled && !generation.over) generation.advance();
-    }
+    // Broken off: everyone in it was finished, or joined it after that and loses a step that cannot be repeated.
+    for (const generation of this.#active) generation.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
   }
 
-  /** Overwrites the token ids of the last answers in llama.cpp's own buffers, now that nobody waits. */
-  async #scrub(): Promise<void> {
+  /**
+   * Overwrites what llama.cpp holds of the answers that have ended: keys and values, and by a step of the same size the
+   * token ids and everything computed from them. A new answer does not wait for it.
+   */
+  async #overwrite(): Promise<void> {
+    const { batch } = this.#llama;
     const count = this.#stale;
-    this.#stale = 0;
-    for (let i = 0; i < count; i += 1) this.#llama.add(0, i, 0, i === count - 1);
-    await this.#llama.decode();
+    this.#llama.erase();
+    for (let i = 0; i < count; i += 1) batch.add(0, i, 0, i >= count - this.#llama.parallel);
+    this.#onChange = () => {
+      this.#llama.breakOff();
+    };
+    const result = await this.#llama.decode();
+    this.#onChange = undefined;
     this.#llama.forget(0);
+    if (result === 'failed') bug('a step over nothing failed'); // what is left is gone with this process
+    if (result === 'done') this.#stale = 0;
   }
 
   async #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>();
-    this.#wake = () => {
+    const wake = () => {
       resolve(undefined);
     };
+    const deadline = Math.min(...this.#active.map((generation) => generation.deadline));
+    const cancel = this.#clock.after(Math.max(1, deadline - this.#clock.now() + 1), wake);
+    this.#onChange = wake;
     await promise;
-    this.#wake = undefined;
+    this.#onChange = undefined;
+    cancel();
   }
 }

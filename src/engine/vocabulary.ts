@@ -1,56 +1,181 @@
 /**
  * From the pieces of a prompt to tokens, in memory of their own that its generation overwrites.
  *
- * Promise: text of the conversation is tokenised with control tokens off: it can never open a turn of its own.
- * Proof:   test/e2e/engine.test.ts
+ * Promise: text of the conversation can never open a turn of its own: control tokens come from template pieces only, and
+ *          where a template uses tokens that the vocabulary calls user-defined, their names in a message stay text too.
+ *          Everything between two such tokens is tokenised as one text, so that a harmless conversation gets the same
+ *          tokens as its rendered whole.
+ * Limits:  a template whose markers are no tokens (`[INST]` of some models) cannot be told from text that imitates it.
+ *          Runs of more than 4 KiB without a change between space and other bytes are cut, since some tokenisers of
+ *          llama.cpp recurse over them.
+ * Proof:   test/unit/engine/vocabulary.test.ts
  * @module
  */
-import { constantBytes } from '../base/bytes.ts';
-import type { TokenRun } from './generation.ts';
+import { constantBytes, ownBytes, wipeBytes } from '../base/bytes.ts';
+import { tokenAttributes } from './layout.ts';
 import type { Llama } from './llama.ts';
 import type { PromptPiece } from './request.ts';
 import { RequestError } from './request.ts';
 
-/** No token of any vocabulary stands for more bytes on average; longer prompts are refused without tokenising them. */
-const bytesPerToken = 256;
+/** The prompt of an answer, in memory of its own. */
+export type TokenRun = { readonly tokens: Int32Array; readonly length: number };
 
-/**
- * Tokenises a prompt.
- * @throws `REQUEST_CONTEXT_LENGTH_EXCEEDED` when it leaves no room for an answer.
- */
-export function encodePrompt(llama: Llama, pieces: readonly PromptPiece[]): TokenRun {
-  const limit = llama.contextTokens;
-  const size = pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? piece.bytes.length : piece.text.length), 0);
-  if (size > limit * bytesPerToken) throw tooLong(undefined, limit);
-  const tokens = new Int32Array(new ArrayBuffer(4 * (size + pieces.length + 8)));
-  let length = 0;
-  const begin = llama.beginning;
-  const append = (bytes: Uint8Array, special: boolean) => {
-    const count = llama.tokenize(bytes, tokens.subarray(length), special);
-    if (count < 0) throw tooLong(undefined, limit);
-    length += count;
-  };
-  try {
-    for (const piece of pieces) {
-      if (piece.kind === 'text') append(piece.bytes, false);
-      else append(constantBytes(piece.text), true);
+/** No token of a real text stands for more bytes on average; longer prompts are refused without tokenising them. */
+const bytesPerToken = 128;
+/** Texts from this size on are tokenised off the main thread, which has others' tokens to send. */
+const asideBytes = 16 * 1024;
+const longestRun = 4096;
+/** Template pieces whose parts are remembered; they repeat from turn to turn. */
+const rememberedPieces = 128;
+
+/** A part of a prompt: text, or a token that the vocabulary sets apart (from a template piece only). */
+type Part = { readonly kind: 'text'; readonly bytes: Buffer } | { readonly kind: 'token'; readonly token: number; readonly marker: Buffer | undefined };
+
+/** Where a prompt stands while it is put together: text up to an offset of the bytes, then a token. */
+type Section = { end: number; token: number | undefined };
+
+const isSpace = (byte: number) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+const isInside = (byte: number) => (byte & 0xc0) === 0x80;
+
+function tooLong(length: number | undefined, limit: number): RequestError {
+  const seen = length === undefined ? 'more than that' : `${length} tokens`;
+  return new RequestError('REQUEST_CONTEXT_LENGTH_EXCEEDED', `this server's context is ${limit} tokens for a conversation and its answer, and the messages are ${seen}`, 'messages');
+}
+
+export class Vocabulary {
+  readonly #llama: Llama;
+  readonly #begin: number | undefined;
+  readonly #remembered = new Map<string, readonly Part[]>();
+
+  constructor(llama: Llama) {
+    this.#llama = llama;
+    this.#begin = llama.beginning;
+  }
+
+  /** Cuts a template piece at the tokens that it names. */
+  #partsOf(text: string): readonly Part[] {
+    const known = this.#remembered.get(text);
+    if (known !== undefined) return known;
+    const llama = this.#llama;
+    const bytes = constantBytes(text);
+    const tokens = new Int32Array(new ArrayBuffer(4 * (bytes.length + 16)));
+    const count = Math.max(0, llama.tokenize(bytes, tokens, true));
+    const parts: Part[] = [];
+    let at = 0;
+    let stripped = false;
+    const addText = (from: number, to: number, strip: boolean) => {
+      let piece = text.slice(from, to);
+      if (stripped) piece = piece.trimStart();
+      if (strip) piece = piece.trimEnd();
+      if (piece !== '') parts.push({ kind: 'text', bytes: constantBytes(piece) });
+    };
+    for (const token of tokens.subarray(0, count)) {
+      const attributes = llama.attributes(token);
+      if ((attributes & (tokenAttributes.control | tokenAttributes.userDefined | tokenAttributes.unknown)) === 0) continue;
+      const name = llama.textOf(token);
+      if (name.trim() === '') continue; // runs of white space are tokens of their own in some vocabularies, and mark nothing
+      const found = text.indexOf(name, at);
+      if (found < 0) continue; // the stand-in for an unknown character, not the token's own name
+      addText(at, found, (attributes & tokenAttributes.stripsLeft) !== 0);
+      parts.push({ kind: 'token', token, marker: (attributes & tokenAttributes.userDefined) !== 0 ? constantBytes(name) : undefined });
+      stripped = (attributes & tokenAttributes.stripsRight) !== 0;
+      at = found + name.length;
     }
-    // Many templates write the first token themselves; it must stand there once.
-    if (begin !== undefined && tokens[0] !== begin) {
-      tokens.copyWithin(1, 0, length);
-      tokens[0] = begin;
+    addText(at, text.length, false);
+    if (this.#remembered.size >= rememberedPieces) this.#remembered.clear();
+    this.#remembered.set(text, parts);
+    return parts;
+  }
+
+  /**
+   * Tokenises a prompt. The promise is settled at once for short prompts.
+   * @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED` when it leaves no room for an answer.
+   */
+  async encode(pieces: readonly PromptPiece[]): Promise<TokenRun> {
+    const limit = this.#llama.contextTokens;
+    const parts = pieces.flatMap((piece) => (piece.kind === 'text' ? [piece] : this.#partsOf(piece.text)));
+    const size = parts.reduce((sum, part) => sum + (part.kind === 'token' ? 1 : part.bytes.length), 0);
+    if (size > limit * bytesPerToken) throw tooLong(undefined, limit);
+
+    const text = ownBytes(size);
+    const tokens = new Int32Array(new ArrayBuffer(4 * Math.min(size + parts.length + 16, limit + 1)));
+    try {
+      const length = await this.#tokenize(text, layOut(text, parts), tokens);
+      if (length >= limit) throw tooLong(length, limit);
+      if (length === 0) throw new RequestError('REQUEST_MESSAGES_EMPTY', 'messages render to an empty prompt', 'messages');
+      return { tokens, length };
+    } catch (error) {
+      tokens.fill(0);
+      throw error;
+    } finally {
+      wipeBytes(text);
+    }
+  }
+
+  async #tokenize(text: Buffer, sections: readonly Section[], tokens: Int32Array): Promise<number> {
+    let length = 0;
+    let from = 0;
+    const put = (token: number) => {
+      if (length < tokens.length) tokens[length] = token;
       length += 1;
+    };
+    // Many templates write the first token themselves; it must stand there once.
+    const first = sections[0];
+    if (this.#begin !== undefined && !(first?.end === 0 && first.token === this.#begin)) put(this.#begin);
+    for (const { end, token } of sections) {
+      if (end > from) {
+        const bytes = text.subarray(from, end);
+        const room = tokens.subarray(Math.min(length, tokens.length));
+        const count = bytes.length < asideBytes ? this.#llama.tokenize(bytes, room, false) : await this.#llama.tokenizeAside(bytes, room, false);
+        length += Math.abs(count);
+        from = end;
+      }
+      if (token !== undefined) put(token);
     }
-    if (length >= limit) throw tooLong(length, limit);
-    if (length === 0) throw new RequestError('REQUEST_MESSAGES_EMPTY', 'messages render to an empty prompt', 'messages');
-    return { tokens, length };
-  } catch (error) {
-    tokens.fill(0);
-    throw error;
+    return length;
   }
 }
 
-function tooLong(length: number | undefined, limit: number): RequestError {
-  const seen = length === undefined ? 'more tokens than that' : `${length} tokens`;
-  return new RequestError('REQUEST_CONTEXT_LENGTH_EXCEEDED', `this model's context is ${limit} tokens, and the messages are ${seen}`, 'messages');
+/** Writes the text of all parts one after another and says where tokens stand between them. */
+function layOut(text: Buffer, parts: readonly Part[]): Section[] {
+  const sections: Section[] = [];
+  const markers = parts.flatMap((part) => (part.kind === 'token' && part.marker !== undefined ? [part.marker] : []));
+  let end = 0;
+  let from = 0;
+  const close = (token: number | undefined) => {
+    for (const cut of cuts(text.subarray(from, end), markers)) sections.push({ end: from + cut, token: undefined });
+    sections.push({ end, token });
+    from = end;
+  };
+  for (const part of parts) {
+    if (part.kind === 'token') close(part.token);
+    else {
+      text.set(part.bytes, end);
+      end += part.bytes.length;
+    }
+  }
+  if (end > from) close(undefined);
+  return sections;
+}
+
+/** Where a text has to be cut: inside the name of a marker, and inside overlong runs. */
+function cuts(text: Buffer, markers: readonly Buffer[]): number[] {
+  const found = new Set<number>();
+  for (const marker of markers) {
+    for (let at = text.indexOf(marker); at >= 0; at = text.indexOf(marker, at + 1)) {
+      let cut = at + 1;
+      while (isInside(text[cut] ?? 0)) cut += 1;
+      found.add(cut);
+    }
+  }
+  let start = 0;
+  for (let i = 1; i < text.length; i += 1) {
+    const byte = text[i] ?? 0;
+    if (isSpace(byte) !== isSpace(text[i - 1] ?? 0)) start = i;
+    else if (i - start >= longestRun && !isInside(byte)) {
+      found.add(i);
+      start = i;
+    }
+  }
+  return [...found].sort((a, b) => a - b);
 }

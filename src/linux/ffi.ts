@@ -7,6 +7,10 @@
 import koffi from 'koffi';
 import { constants } from 'node:os';
 
+// Native functions run on stacks of the binding, not on the thread's own. Its 128 KiB for calls off the main thread are
+// too small for what llama.cpp does there (its tokenisers recurse over long words). Untouched pages cost nothing.
+koffi.config({ sync_stack_size: 16 << 20, async_stack_size: 16 << 20, resident_async_pools: 4, max_async_calls: 256 });
+
 /** The interface itself, for the two callers that need structs and pointers: `linux/` and `engine/llama.ts`. */
 export const ffi = koffi;
 
