@@ -215,8 +215,9 @@ test('L1-27 more connections than the limit: the surplus is closed, the owner is
       sockets.push(socket);
     }
     await sleep(800);
-    const open = readFileSync(`/proc/${crowded.pid}/net/tcp`, 'latin1').split('\n').map((line) => line.trim().split(/\s+/)).filter((f) => f[1]?.endsWith(`:${crowded.port.toString(16).toUpperCase().padStart(4, '0')}`) && f[3] === '01').length;
-    assert.ok(open <= limits.connections, `${open} connections are open`);
+    const open = readFileSync('/proc/self/net/tcp', 'latin1').split('\n').map((line) => line.trim().split(/\s+/)).filter((f) => f[1]?.endsWith(`:${crowded.port.toString(16).toUpperCase().padStart(4, '0')}`) && f[3] === '01').length;
+    // Closed ones of the surplus may still be in the table for a moment, but not as established ones of the server.
+    assert.ok(open > 0 && open <= limits.connections, `${open} connections are open`);
     for (const socket of sockets.splice(0)) socket.destroy();
     await sleep(200);
     await alive(crowded);
