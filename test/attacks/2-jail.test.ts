@@ -1,0 +1,73 @@
+/**
+ * Layer 2: attacker code in the place of each role, in its real jail, as root and as an ordinary user would run it.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { attack } from '../support/jail.ts';
+
+const killed = 'SIGSYS';
+
+/** Attempt, ids of threats.md, and what the kernel must answer: a death by SIGSYS, or this error. */
+const rows: readonly [attempt: string, ids: string, expected: string, when?: 'started' | 'sealed'][] = [
+  ['tcp', 'L2-01 L2-05 L2-11 L2-12 TCP', killed],
+  ['tcp6', 'L2-02 IPv6', killed],
+  ['udp', 'L2-03 L2-04 UDP and DNS', killed],
+  ['raw', 'L2-04 ICMP and raw', killed],
+  ['sctp', 'L2-04 SCTP', killed],
+  ['mptcp', 'L2-04 Multipath TCP', killed],
+  ['packet', 'L2-04 packet socket', killed],
+  ['vsock', 'L2-04 vsock', killed],
+  ['netlink', 'L2-04 netlink', killed],
+  ['unix', 'L2-06 Unix sockets', killed],
+  ['socketpair', 'L2-06 socketpair', killed],
+  ['io_uring', 'L2-04 io_uring has no ring', 'ENOSYS'],
+  ['io_uring_enter', 'L2-04 io_uring enter', killed],
+  ['fastopen-listener', 'L2-21 Fast Open on the inherited listener', killed],
+  ['fastopen-message', 'L2-21 Fast Open by sendmsg', killed],
+  ['shutdown-listener', 'L2-21 shutdown of the reading side', 'EPERM', 'sealed'],
+  ['unspec-listener', 'L2-22 connect(AF_UNSPEC) on the inherited listener', killed],
+  ['connect-listener', 'L2-22 connect on the inherited listener', killed],
+  ['bind-listener', 'L2-22 bind of the inherited listener', killed],
+  ['fork', 'L2-07 fork', killed],
+  ['vfork', 'L2-07 vfork', killed],
+  ['clone-process', 'L2-07 clone of a process', killed],
+  ['execve', 'L2-07 another program', killed, 'sealed'],
+  ['memfd', 'L2-07 a memory file to execute', killed, 'sealed'],
+  ['setuid', 'L2-07 setuid', 'EPERM', 'sealed'],
+  ['ptrace', 'ptrace of the supervisor', killed],
+  ['read-parent', 'process_vm_readv of the supervisor', killed],
+  ['mem-parent', '/proc/PID/mem of the supervisor', 'EACCES'],
+  ['signal-parent', 'a signal to the supervisor', 'EPERM'],
+  ['unshare', 'a user namespace', killed],
+  ['setns', 'another namespace', killed],
+  ['mount', 'mount', killed],
+  ['bpf', 'bpf', killed],
+  ['perf', 'perf_event_open', killed],
+  ['userfaultfd', 'userfaultfd', killed],
+  ['keyctl', 'kernel keys', killed],
+  ['module', 'kernel module', killed],
+  ['read-passwd', 'a file outside the plan', 'EACCES'],
+  ['read-passwd-pool', 'a file outside the plan, on a pool thread', 'EACCES'],
+  ['write-tmp', 'L5-20 a file in /tmp', 'EACCES'],
+  ['write-shm', 'L5-20 a file in /dev/shm', 'EACCES'],
+  ['write-code', 'its own code', 'EACCES'],
+  ['x32', 'a call of the x32 table', killed],
+  ['inspector', 'L6-06 opening the inspector', killed, 'started'],
+];
+
+for (const role of ['gateway', 'engine'] as const) {
+  for (const uid of [undefined, 12345]) {
+    const who = uid === undefined ? 'root without capabilities' : 'a user of its own';
+    for (const [attempt, ids, expected, when] of rows) {
+      test(`${ids}: refused to the ${role} as ${who}`, async () => {
+        const mode = when ?? (uid === undefined ? 'started' : 'sealed');
+        const verdict = await attack(role, mode, attempt, uid);
+        // A sealed role may no longer open any file at all: the filter answers before Landlock does.
+        const sealed = mode === 'sealed' && expected === 'EACCES' ? ['EACCES', 'EPERM'] : [expected];
+        if (expected === killed) assert.equal(verdict.signal, killed, `got ${verdict.answer || String(verdict.code)}`);
+        else assert.ok(sealed.includes(verdict.answer), `got ${verdict.answer || String(verdict.signal)}`);
+      });
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Attacker code in the place of a role: full JavaScript and FFI power, inside the role's real jail.
+ *
+ * Descriptor 4 brings one line `MODE ATTEMPT`; one line goes back: `ok`, or the kernel's word for why not.
+ */
+import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { sealSelf } from '../../../src/layers/2-isolation/seal.ts';
+import { libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
+import { addressOf, systemCall } from '../../../src/linux/process.ts';
+import { systemCalls } from '../../../src/linux/syscalls.ts';
+import type { Role } from '../../../src/policy/roles.ts';
+
+const role = process.argv[2] as Role;
+const line = Buffer.alloc(256);
+const [mode = '', attempt = ''] = line.toString('utf8', 0, readSync(4, line)).trim().split(' ');
+const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls.x64[name]!, ...args);
+
+/** A sockaddr_in of 127.0.0.1:9 or of the given bytes. */
+const inet = (port: number, ...address: number[]) => Buffer.from([2, 0, port >> 8, port & 255, ...address, 0, 0, 0, 0, 0, 0, 0, 0]);
+const sendFlags = { fastOpen: 0x20000000 };
+const listener = 5;
+
+const attempts: Record<string, () => unknown> = {
+  'tcp': () => call('socket', 2, 1, 0),
+  'udp': () => call('socket', 2, 2, 0),
+  'tcp6': () => call('socket', 10, 1, 0),
+  'unix': () => call('socket', 1, 1, 0),
+  'netlink': () => call('socket', 16, 3, 0),
+  'packet': () => call('socket', 17, 3, 0x300),
+  'raw': () => call('socket', 2, 3, 1),
+  'vsock': () => call('socket', 40, 1, 0),
+  'mptcp': () => call('socket', 2, 1, 262),
+  'sctp': () => call('socket', 2, 1, 132),
+  'socketpair': () => call('socketpair', 1, 1, 0, addressOf(new Int32Array(2))),
+  'io_uring': () => call('io_uring_setup', 8, addressOf(Buffer.alloc(256))),
+  'io_uring_enter': () => call('io_uring_enter', 0, 1, 0, 0, 0, 0),
+  'connect-listener': () => call('connect', listener, addressOf(inet(9, 127, 0, 0, 1)), 16),
+  'unspec-listener': () => call('connect', listener, addressOf(Buffer.alloc(16)), 16),
+  'fastopen-listener': () => {
+    try {
+      call('shutdown', listener, 0);
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error;
+    }
+    return call('sendto', listener, addressOf(Buffer.from('x')), 1, sendFlags.fastOpen, addressOf(inet(9, 127, 0, 0, 1)), 16);
+  },
+  'shutdown-listener': () => call('shutdown', listener, 0),
+  'fastopen-message': () => call('sendmsg', listener, addressOf(Buffer.alloc(64)), sendFlags.fastOpen),
+  'bind-listener': () => call('bind', listener, addressOf(inet(0, 0, 0, 0, 0)), 16),
+  'ptrace': () => call('ptrace', 16, process.ppid, 0, 0),
+  'read-parent': () => call('process_vm_readv', process.ppid, 0, 0, 0, 0, 0),
+  'mem-parent': () => openSync(`/proc/${process.ppid}/mem`, 'r'),
+  'signal-parent': () => call('kill', process.ppid, 0),
+  'fork': () => call('fork'),
+  'vfork': () => call('vfork'),
+  'clone-process': () => call('clone', 17, 0, 0, 0, 0),
+  'execve': () => process.execve!('/bin/true', ['true'], {}),
+  'unshare': () => call('unshare', 0x10000000),
+  'setns': () => call('setns', 0, 0),
+  'mount': () => call('mount', 0, 0, 0, 0, 0),
+  'bpf': () => call('bpf', 0, 0, 0),
+  'perf': () => call('perf_event_open', 0, 0, 0, 0, 0),
+  'userfaultfd': () => call('userfaultfd', 0),
+  'keyctl': () => call('keyctl', 0, 0, 0, 0, 0),
+  'module': () => call('init_module', 0, 0, 0),
+  'memfd': () => call('memfd_create', addressOf(Buffer.from('x\0')), 0),
+  'setuid': () => call('setuid', 0),
+  'read-passwd': () => readFileSync('/etc/passwd'),
+  'read-passwd-pool': () => readFile('/etc/passwd'),
+  'read-home': () => readFileSync('/root/.bashrc'),
+  'write-tmp': () => writeFileSync('/tmp/kwyre-escape', 'x'),
+  'write-shm': () => writeFileSync('/dev/shm/kwyre-escape', 'x'),
+  'write-code': () => writeFileSync(import.meta.filename, 'x'),
+  'x32': () => (libc.func('long syscall(long n, long a)') as (n: number, a: number) => number)(0x40000000 + 39, 0),
+  'inspector': async () => (await import('node:inspector')).open(0, '127.0.0.1'),
+};
+
+if (mode === 'sealed') sealSelf(role);
+let answer = 'ok';
+try {
+  const result = await attempts[attempt]!();
+  if (typeof result === 'number' && result > 2 && attempt.startsWith('mem')) closeSync(result);
+} catch (error) {
+  answer = error instanceof LinuxError ? error.code : ((error as NodeJS.ErrnoException).code ?? `threw ${String(lastErrno())}`);
+}
+writeSync(4, `${answer}\n`);

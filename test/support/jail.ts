@@ -1,0 +1,46 @@
+/**
+ * Runs an entry of a test's own in the real jail of a role, with the descriptors that the role would have.
+ * @module
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { bindLoopback } from '../../src/layers/1-loopback/bind.ts';
+import { makeSocketPair } from '../../src/linux/socket.ts';
+import type { Role } from '../../src/policy/roles.ts';
+import { root } from './server.ts';
+
+export type Verdict = { readonly answer: string; readonly signal: string | null; readonly code: number | null };
+
+/** What an attempt got: its answer, or the signal that ended it. */
+export async function attack(role: Role, mode: 'started' | 'sealed', attempt: string, uid?: number): Promise<Verdict> {
+  const control = makeSocketPair();
+  const data = makeSocketPair();
+  const held = role === 'gateway' ? bindLoopback(0).fd : openSync('/dev/null', 'r');
+  const source = join(root, 'src');
+  const entry = join(root, 'test', 'attacks', 'entries', 'hostile.ts');
+  const input = { readable: [source, join(root, 'test'), join(root, 'node_modules'), join(root, 'package.json')], accepted: [], ...(uid === undefined ? {} : { uid, gid: uid }) };
+  const command = [process.execPath, '--disable-warning=ExperimentalWarning', join(source, 'jail', 'main.ts'), role, entry, JSON.stringify(input)];
+  const child = spawn(command[0]!, command.slice(1), { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1], data[1], held] });
+  let noise = '';
+  child.stderr!.on('data', (chunk: Buffer) => (noise += chunk.toString()));
+  const { writeSync } = await import('node:fs');
+  writeSync(data[0], `${mode} ${attempt}\n`);
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  for (const fd of [control[1], data[1], held]) closeSync(fd);
+  const ending = await Promise.race([ended, sleep(15_000).then(() => undefined)]);
+  if (ending === undefined) {
+    child.kill('SIGKILL');
+    throw new Error(`${role} ${mode} ${attempt} hangs: ${noise}`);
+  }
+  const bytes = Buffer.alloc(256);
+  let answer = '';
+  try {
+    answer = bytes.toString('utf8', 0, readSync(data[0], bytes)).trim();
+  } catch {
+    answer = '';
+  }
+  for (const fd of [control[0], data[0]]) closeSync(fd);
+  return { answer: answer === '' && ending.signal === null ? `no answer: ${noise.slice(0, 300)}` : answer, ...ending };
+}
