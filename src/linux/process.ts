@@ -29,7 +29,7 @@ export function systemCall(name: string, number: number, ...args: (number | bigi
 
 /** The address of a buffer; keep the buffer alive while the kernel uses it. */
 export function addressOf(bytes: ArrayBufferView): bigint {
-  return ffi.address(bytes) as bigint;
+  return ffi.address(bytes);
 }
 
 /** No set-user-ID program or file capability gives this process anything any more. */

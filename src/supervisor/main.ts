@@ -105,11 +105,9 @@ async function serve(config: Config): Promise<number> {
     return pair;
   };
 
-  let stopping = false;
   const stop = Promise.withResolvers<undefined>();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      stopping = true;
       stop.resolve(undefined);
     });
   }
@@ -153,7 +151,7 @@ async function serve(config: Config): Promise<number> {
     );
     for (;;) {
       const ending = await Promise.race([current.ended, stop.promise]);
-      if (ending === undefined || stopping) {
+      if (ending === undefined) {
         await current.stop(graceMs);
         logEvent(state, { code: 'SERVER_STOPPED' });
         return 0;

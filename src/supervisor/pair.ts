@@ -49,17 +49,17 @@ export class Pair {
   readonly enforced: Record<Role, readonly Enforcement[]> = { gateway: [], engine: [] };
   #breach: PairEnding | undefined;
   #stopping = false;
-  #drained!: () => void;
+  #drained!: (value: undefined) => void;
 
   constructor(plan: PairPlan) {
     const data = makeSocketPair();
     const gatewayControl = makeSocketPair();
     const engineControl = makeSocketPair();
     const keep = new Set([plan.listenerFd, plan.modelFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
-    const drained = new Promise<void>((resolve) => {
+    const drained = new Promise<undefined>((resolve) => {
       this.#drained = resolve;
     });
-    const readiness = { gateway: Promise.withResolvers<void>(), engine: Promise.withResolvers<EngineFacts>() };
+    const readiness = { gateway: Promise.withResolvers<undefined>(), engine: Promise.withResolvers<EngineFacts>() };
     const gatewayFds = [gatewayControl[1], data[0], plan.listenerFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])];
     const common = (role: Role): DispatchTable => ({
       [controlMessages.enforced]: {
@@ -105,7 +105,7 @@ export class Pair {
           const facts = parseJson(controlSchemas.readyGateway, frame.payload);
           this.enforced.gateway = [...this.enforced.gateway, ...facts.enforced];
           this.gateway.silence();
-          readiness.gateway.resolve();
+          readiness.gateway.resolve(undefined);
         },
       },
       [controlMessages.statusRequest]: {
@@ -117,7 +117,7 @@ export class Pair {
       [controlMessages.drained]: {
         permit: 'once',
         answer: () => {
-          this.#drained();
+          this.#drained(undefined);
         },
       },
     }, this.#onBreach('gateway'));
@@ -167,7 +167,7 @@ export class Pair {
     };
   }
 
-  async #watch(drained: Promise<void>): Promise<PairEnding> {
+  async #watch(drained: Promise<undefined>): Promise<PairEnding> {
     const first = await Promise.race([
       this.engine.ended.then((ending) => ({ role: 'engine' as const, ending })),
       this.gateway.ended.then((ending) => ({ role: 'gateway' as const, ending })),
@@ -175,8 +175,10 @@ export class Pair {
     if (first.ending.signal === 'SIGSYS') {
       this.#breach ??= { kind: 'breach', role: first.role, pid: this[first.role].pid, reason: 'SIGSYS' };
     } else if (first.role === 'engine' && this.#breach === undefined && !this.#stopping) {
-      const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, drainMs);
+      const late = Promise.withResolvers<undefined>();
+      const timer = setTimeout(() => {
+        late.resolve(undefined);
+      }, drainMs);
       await Promise.race([drained, this.gateway.ended, late.promise]);
       clearTimeout(timer);
     }

@@ -34,16 +34,16 @@ test('stat and status: anything else than their form is refused, not guessed', (
 });
 
 test('status: a process under gdb, as recorded', () => {
-  const status = parseStatus(read('status-traced.txt'));
-  assert.equal(status?.state, 't');
-  assert.ok((status?.tracer ?? 0) > 0);
-  assert.deepEqual(parseThread(read('status-traced.txt')), { state: 't', tracer: status?.tracer });
+  const status = parseStatus(read('status-traced.txt'))!;
+  assert.equal(status.state, 't');
+  assert.ok((status.tracer) > 0);
+  assert.deepEqual(parseThread(read('status-traced.txt')), { state: 't', tracer: status.tracer });
 });
 
 test('status: an ordinary process, as recorded', () => {
-  const status = parseStatus(read('status-plain.txt'));
-  assert.equal(status?.tracer, 0);
-  assert.equal(status?.uids.length, 4);
+  const status = parseStatus(read('status-plain.txt'))!;
+  assert.equal(status.tracer, 0);
+  assert.equal(status.uids.length, 4);
 });
 
 test('links: sockets and memory, and nothing that only looks like them', () => {
