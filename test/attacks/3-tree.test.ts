@@ -82,7 +82,7 @@ test('L3-03, L3-04: a file, a package, a deletion', () => {
 
 test('L3-05: a link, a hard link, a folder behind a link', () => {
   const outside = at('outside.js');
-  fs.copyFileSync(at(koffi), outside);
+  fs.writeFileSync(outside, esmPayload);
   refuses(koffi, () => { fs.renameSync(at(koffi), at('kept.js')); fs.symlinkSync(outside, at(koffi)); return () => { fs.rmSync(at(koffi)); fs.renameSync(at('kept.js'), at(koffi)); }; });
   refuses(koffi, () => { fs.renameSync(at(koffi), at('kept.js')); fs.linkSync(outside, at(koffi)); return () => { fs.rmSync(at(koffi)); fs.renameSync(at('kept.js'), at(koffi)); }; });
   refuses('node_modules/koffi', () => { fs.renameSync(at('node_modules/koffi'), at('moved')); fs.symlinkSync(at('moved'), at('node_modules/koffi')); return () => { fs.rmSync(at('node_modules/koffi')); fs.renameSync(at('moved'), at('node_modules/koffi')); }; });

@@ -21,7 +21,7 @@ import { parseStatement, statementType } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/verify.ts';
 import { mappingFaults } from './runtime.ts';
 import type { TreeOrder, VerifiedTree } from './verify.ts';
-import { identitiesOf, nodePath, processFaults, rightsFor } from './verify.ts';
+import { identitiesOf, nodePath, processFaults, rightsChecks, rightsFor } from './verify.ts';
 
 /** What is sealed, at the root of the installation. Models have manifests of their own (layer 4). */
 export const sealedEntries = ['.npmrc', 'dist', 'kwyre', 'node_modules', 'package-lock.json', 'package.json', 'page', 'src'] as const;
@@ -134,7 +134,7 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date): 
   const lockfile = createHash('sha512').update(order.lockfile).digest('hex');
   if (lockfile !== runtime.lockfile) throw sealFault('LOCKFILE_DIFFERS', 'package-lock.json is not the sealed one');
 
-  const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed };
+  const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
   const { differences, evidence } = compareTree({ disk: order.disk, root: order.root, files: statement.files, excluded: outsideSeal(order), rights, shardBytes: undefined, threads: order.threads });
   const mapped = mappingFaults(order.disk, order.running.maps, identitiesOf(order, [nodePath(order.running.platform)]));
   const all = [...differences, ...processFaults(order), ...mapped.faults];
@@ -154,6 +154,7 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date): 
     },
     { id: 'runtime', status: 'enforced', evidence: `runs the sealed Node with our flags only; ${mapped.evidence.libraries.length} libraries of the system are mapped, each writable by root alone`, at },
     ...(changed.length === 0 ? [] : [{ id: 'system-libraries', status: 'degraded' as const, evidence: `changed since sealing: ${changed.map((library) => library.path).join(', ')}`, at }]),
+    ...rightsChecks(evidence, at),
   ];
   return {
     files: new Map(statement.files.map((file) => [file.name, file.digest ?? ''])),

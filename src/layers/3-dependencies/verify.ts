@@ -71,10 +71,14 @@ export function nodePath(platform: string): string {
   return `node_modules/node-${platform}/bin/node`;
 }
 
-/** Rights in the tree: owned by root, by the user who runs it, or by the owner of the installation. */
+/**
+ * Rights in the tree. A second name of a file gives nobody rights that its owner and mode do not give, and profilers make
+ * some (`perf` keeps one of Node): shown here, refused in an installed seal. Owned by root, by the user who runs it, or by the owner
+ * of the installation.
+ */
 export function rightsFor(order: TreeOrder): Rights {
   const owner = order.disk.lstatSync(order.root).uid;
-  return { owners: new Set([0, owner, order.running.uid]), refuseGroupWritable: false, refuseLinks: true };
+  return { owners: new Set([0, owner, order.running.uid]), refuseGroupWritable: false, refuseLinks: false };
 }
 
 /**
@@ -164,6 +168,14 @@ function reportTree(order: TreeOrder, evidence: TreeEvidence, digest: string, se
     },
     { id: 'runtime', status: 'enforced', evidence: `runs the verified Node with our flags only; ${libraries} libraries of the system are mapped, each writable by root alone`, at },
     { id: 'own-code', status: 'degraded', evidence: "not sealed: Kwyre's own files are under no signature; ./kwyre deps seal covers them", at },
+    ...rightsChecks(evidence, at),
+  ];
+}
+
+/** What is shown of rights that are wider than they need be. */
+export function rightsChecks(evidence: TreeEvidence, at: number): Check[] {
+  return [
     ...(evidence.groupWritable > 0 ? [{ id: 'group-writable', status: 'degraded' as const, evidence: `${evidence.groupWritable} files can be written by their group`, at }] : []),
+    ...(evidence.hardLinks > 0 ? [{ id: 'hard-links', status: 'degraded' as const, evidence: `${evidence.hardLinks} files have a second name elsewhere, through which their owner could write them`, at }] : []),
   ];
 }

@@ -42,6 +42,13 @@ test('a sealed installation is verified; what is outside the sealed entries does
   assert.equal(verifySeal(order(tree.path, { uid: 4242 }), { ...sealed, installed: true }, now).checks[0]!.status, 'enforced');
 });
 
+test('L3-05: a second name of a file refuses where root sealed', () => {
+  using tree = install();
+  const sealed = seal(tree.path, privateKey);
+  fs.linkSync(join(tree.path, 'dist/cli/main.js'), join(tree.path, 'second'));
+  assert.equal(codeOf(() => verifySeal(order(tree.path), { ...sealed, installed: true }, now)), 'L3_FILES_DIFFER');
+});
+
 test('L3-07: own code is sealed too', () => {
   using tree = install();
   const sealed = seal(tree.path, privateKey);
