@@ -72,9 +72,9 @@ export function nodePath(platform: string): string {
 }
 
 /**
- * Rights in the tree. A second name of a file gives nobody rights that its owner and mode do not give, and profilers make
- * some (`perf` keeps one of Node): shown here, refused in an installed seal. Owned by root, by the user who runs it, or by the owner
- * of the installation.
+ * Rights in the tree: files belong to root, to the user who runs it, or to the owner of the installation. A second name
+ * of a file gives nobody rights that its owner and mode do not give, and profilers make some (`perf` keeps one of Node):
+ * it is shown here, and refused where root sealed the installation.
  */
 export function rightsFor(order: TreeOrder): Rights {
   const owner = order.disk.lstatSync(order.root).uid;
