@@ -234,7 +234,7 @@ async function verify(only: string | undefined, values: Flags, state: string): P
   return refused.length === 0 ? 0 : 14;
 }
 
-/** Signs a folder or file for others: writes `model.sig` as any OpenSSF verifier reads it. */
+/** Signs a folder or file for others: writes `model.sig` in the form that every OpenSSF verifier reads. */
 async function sign(path: string, values: Flags, state: string): Promise<number> {
   const full = resolve(path);
   const folder = fs.lstatSync(full).isDirectory();
