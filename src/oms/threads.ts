@@ -14,8 +14,11 @@ import { makeQueue, waitResult, workQueue } from './queue.ts';
 const worthBytes = 64 << 20;
 const patienceMs = 120_000;
 
-/** Digests of all jobs, in their order; largest first is fastest. */
-export function hashJobs(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Result[] {
+/** Hashing that has begun; `finish` joins in, waits, and gives the digests in the order of the jobs. */
+export type Hashing = { readonly finish: () => Result[] };
+
+/** Begins hashing on other threads; largest jobs first is fastest. */
+export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Hashing {
   const queue = makeQueue(jobs);
   const count = totalBytes < worthBytes ? 0 : Math.min(threads - 1, jobs.length - 1, 7);
   const entry = new URL(`./thread${extname(import.meta.filename)}`, import.meta.url);
@@ -25,8 +28,17 @@ export function hashJobs(disk: Disk, jobs: readonly Job[], totalBytes: number, t
     worker.unref();
     return worker;
   });
-  workQueue(queue, disk);
-  const results = jobs.map((_, index) => waitResult(queue, index, workers.length === 0 ? 0 : patienceMs));
-  for (const worker of workers) void worker.terminate();
-  return results;
+  return {
+    finish() {
+      workQueue(queue, disk);
+      const results = jobs.map((_, index) => waitResult(queue, index, workers.length === 0 ? 0 : patienceMs));
+      for (const worker of workers) void worker.terminate();
+      return results;
+    },
+  };
+}
+
+/** Digests of all jobs, in their order. */
+export function hashJobs(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Result[] {
+  return startHashing(disk, jobs, totalBytes, threads).finish();
 }

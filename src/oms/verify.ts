@@ -7,10 +7,10 @@
  */
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
-import type { Disk, Hashed, Rights, Walk } from './disk.ts';
+import type { Disk, Hashed, Rights } from './disk.ts';
 import { Hasher, openRegular, walkTree } from './disk.ts';
 import type { SignedFile } from './statement.ts';
-import { hashJobs } from './threads.ts';
+import { startHashing } from './threads.ts';
 
 /** What was seen while verifying. */
 export type TreeEvidence = {
@@ -55,6 +55,7 @@ export function compareFile(hasher: Hasher, fd: number, signed: SignedFile, shar
 /** Compares a tree with signed files and gives every difference together with what was seen. */
 export function compareTree(comparison: Comparison): { readonly differences: readonly Difference[]; readonly evidence: TreeEvidence } {
   const { disk, root, rights } = comparison;
+  const together = comparison.shardBytes === undefined && (comparison.threads ?? 1) > 1 ? startTogether(comparison) : undefined;
   const walk = walkTree(disk, root, comparison.excluded, rights);
   const differences: Difference[] = [...walk.faults];
   const known = new Set(comparison.files.map((file) => file.name));
@@ -74,7 +75,7 @@ export function compareTree(comparison: Comparison): { readonly differences: rea
     if (found.groupWritable) groupWritable += 1;
     if (signed.executable === false && found.executable) differences.push({ kind: 'mode', name: printable(signed.name), found: 'executable, which it was not' });
   }
-  const { bytes, changed } = comparison.shardBytes === undefined && (comparison.threads ?? 1) > 1 ? compareTogether(comparison, present, walk) : compareInTurn(comparison, present);
+  const { bytes, changed } = together === undefined ? compareInTurn(comparison, present) : together(new Set(present));
   return { differences: [...differences, ...changed], evidence: { files: comparison.files.length, folders: walk.folders, bytes, hardLinks, groupWritable } };
 }
 
@@ -97,15 +98,19 @@ function compareInTurn(comparison: Comparison, present: readonly SignedFile[]): 
   return { bytes: hasher.bytes, changed: changed.filter((entry) => entry !== undefined) };
 }
 
-function compareTogether(comparison: Comparison, present: readonly SignedFile[], walk: Walk): Compared {
-  const sizeOf = (file: SignedFile) => walk.files.get(file.name)?.size ?? 0;
-  const ordered = [...present].sort((a, b) => sizeOf(b) - sizeOf(a));
-  const total = ordered.reduce((sum, file) => sum + sizeOf(file), 0);
+/** Other threads begin with the largest files while this one looks at the tree. */
+function startTogether(comparison: Comparison): (present: ReadonlySet<SignedFile>) => Compared {
+  const ordered = [...comparison.files].sort((a, b) => (b.size ?? 0) - (a.size ?? 0));
+  const total = ordered.reduce((sum, file) => sum + (file.size ?? 0), 0);
   const jobs = ordered.map((file) => ({ path: `${comparison.root}/${file.name}` }));
-  const results = hashJobs(comparison.disk, jobs, total, comparison.threads ?? 1);
-  const changed = ordered.map((signed, index) => {
-    const result = results[index];
-    return result === undefined ? vanished(signed) : differenceOf(signed, { ...result, shards: [] });
-  });
-  return { bytes: results.reduce((sum, result) => sum + (result?.size ?? 0), 0), changed: changed.filter((entry) => entry !== undefined) };
+  const hashing = startHashing(comparison.disk, jobs, total, comparison.threads ?? 1);
+  return (present) => {
+    const results = hashing.finish();
+    const changed = ordered.map((signed, index) => {
+      if (!present.has(signed)) return undefined; // named already, with its reason
+      const result = results[index];
+      return result === undefined ? vanished(signed) : differenceOf(signed, { ...result, shards: [] });
+    });
+    return { bytes: results.reduce((sum, result) => sum + (result?.size ?? 0), 0), changed: changed.filter((entry) => entry !== undefined) };
+  };
 }
