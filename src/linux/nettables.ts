@@ -2,7 +2,7 @@
  * The kernel's tables of sockets in one network namespace (`/proc/PID/net/*`): pure parsers.
  *
  * Limits: a socket that was made but neither bound nor connected is in no table; nor are vsock, XDP and the outer
- *         socket of Multipath TCP. Who holds a descriptor of such a socket is told by the descriptor itself.
+ *         socket of Multipath TCP. `parseSocketCount` counts them; a descriptor tells who holds one.
  * Source: proc_net(5), net/packet/af_packet.c, net/netlink/af_netlink.c
  * Proof:  test/unit/linux/tasks.test.ts
  * @module
@@ -70,6 +70,15 @@ export function parseSockets(table: SocketTable, text: string): SocketRow[] {
     if (parsed !== undefined) rows.push(parsed);
   }
   return rows;
+}
+
+/**
+ * How many sockets of any family a network namespace has, from its `sockstat`; the kernel's own are not counted.
+ * Also counts what is in no table. `undefined` when the text is not of that form.
+ */
+export function parseSocketCount(text: string): number | undefined {
+  const match = /^sockets: used (\d+)$/m.exec(text);
+  return match === null ? undefined : Number(match[1]);
 }
 
 /** `127.0.0.1:port` as the IPv4 tables write it on the little-endian machines that Kwyre runs on. */

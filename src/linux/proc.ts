@@ -6,17 +6,21 @@
  * Proof:   test/unit/linux/tasks.test.ts
  * @module
  */
-import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 
 /** A value, or why there is none. */
 export type Look<T> = { readonly value: T } | { readonly missing: 'denied' | 'gone' | 'failed' };
 
 /** The ways of looking that the watchdog is given. */
 export type Eyes = {
-  /** A whole file as Latin-1 text. */
+  /** A whole file as Latin-1 text, for files whose lines are short: a first read far below a page is all there is. */
   readonly read: (path: string) => Look<string>;
+  /** The same for files with lines of any length. */
+  readonly readLong: (path: string) => Look<string>;
   readonly list: (path: string) => Look<string[]>;
   readonly link: (path: string) => Look<string>;
+  /** How many descriptors a process has, from the size of `/proc/PID/fd`; 0 also where the kernel does not count (before 6.2). */
+  readonly count: (path: string) => Look<number>;
 };
 
 function missing(error: unknown): { readonly missing: 'denied' | 'gone' | 'failed' } {
@@ -26,11 +30,16 @@ function missing(error: unknown): { readonly missing: 'denied' | 'gone' | 'faile
 }
 
 const mostBytes = 16 << 20;
+/**
+ * The kernel fills a page with whole lines, so less than half of one means that nothing follows. The second read that
+ * would say so is dear: for `net/tcp` the kernel walks its whole table again, 262144 buckets on a large machine.
+ */
+const surelyAll = 2048;
 
 /** Eyes on this machine. */
 export function openEyes(): Eyes {
   let buffer = Buffer.alloc(64 * 1024);
-  const read = (path: string): Look<string> => {
+  const readWith = (path: string, enough: number): Look<string> => {
     let fd: number | undefined;
     try {
       fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -38,7 +47,9 @@ export function openEyes(): Eyes {
       for (;;) {
         const taken = readSync(fd, buffer, length, buffer.length - length, null);
         if (taken === 0) break;
+        const first = length === 0;
         length += taken;
+        if (first && taken < enough) break;
         if (length < buffer.length) continue;
         if (buffer.length >= mostBytes) return { missing: 'failed' };
         buffer = Buffer.concat([buffer, Buffer.alloc(buffer.length)]);
@@ -51,7 +62,8 @@ export function openEyes(): Eyes {
     }
   };
   return {
-    read,
+    read: (path) => readWith(path, surelyAll),
+    readLong: (path) => readWith(path, 0),
     list(path) {
       try {
         return { value: readdirSync(path) };
@@ -62,6 +74,13 @@ export function openEyes(): Eyes {
     link(path) {
       try {
         return { value: readlinkSync(path) };
+      } catch (error) {
+        return missing(error);
+      }
+    },
+    count(path) {
+      try {
+        return { value: statSync(path).size };
       } catch (error) {
         return missing(error);
       }

@@ -2,10 +2,10 @@
  * The processes of the machine between scans: what seldom changes is read seldom, what is new or odd in every scan.
  *
  * A process younger than a few seconds is read whole each time, since it may be about to become another program. Older
- * ones are looked at in turn, each at least once in five seconds, and read whole when their name changed or twice a
- * minute. Descriptors are listed in that turn and followed when the list changed.
+ * ones are looked at in turn, each at least once in five seconds (in ten once it has run for a minute), and read whole
+ * when their name changed or once in two minutes. What was found is looked at in every scan. Descriptors are counted in that turn and followed when their number changed.
  *
- * Limits:  a descriptor that takes the number of another between two looks is seen within half a minute.
+ * Limits:  a descriptor that takes the place of another between two looks is seen within two minutes.
  * Proof:   test/unit/watchdog/processes.test.ts, test/bench/watchdog.ts
  * @module
  */
@@ -15,7 +15,10 @@ import { memoryOwner, parseStat, parseStatus, socketInode } from '../linux/tasks
 
 export const turnMs = 5000;
 const youngMs = 3000;
-const wholeMs = 30_000;
+/** What has run unchanged for this long is looked at half as often. */
+const settledMs = 60_000;
+const settledTurnMs = 10_000;
+const wholeMs = 120_000;
 const capSysPtrace = 1n << 19n;
 const noDescriptors: Seen<readonly number[]> = { value: [] };
 
@@ -30,8 +33,8 @@ type Entry = {
   privileged: boolean;
   argv: readonly string[];
   executable: string;
-  /** The descriptor numbers as listed last, and what they opened. */
-  listed: string;
+  /** How many descriptors it had when they were followed last, and what they opened. */
+  count: number;
   memories: Seen<readonly number[]>;
   sockets: readonly number[];
   nextLook: number;
@@ -117,7 +120,7 @@ export class Census {
       privileged: false,
       argv: [],
       executable: '',
-      listed: '',
+      count: 0,
       memories: noDescriptors,
       sockets: [],
       nextLook: 0,
@@ -130,8 +133,9 @@ export class Census {
   }
 
   #look(entry: Entry, nowMs: number, intervalMs: number, ours: ReadonlySet<number>, everything: boolean): void {
-    // Spread over the turn by pid, so that no scan has to look at all of them.
-    entry.nextLook = intervalMs >= turnMs ? 0 : nowMs + turnMs - intervalMs + (entry.nextLook === 0 ? -((entry.pid * 37) % turnMs) : 0);
+    // Each pid has its own moment in the turn, so that no scan has to look at all of them.
+    const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
+    entry.nextLook = intervalMs >= turn ? 0 : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
     if (entry.kernel) return; // a thread of the kernel never becomes a program
     const text = this.#eyes.read(`/proc/${entry.pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
@@ -147,7 +151,7 @@ export class Census {
     entry.name = stat.name;
     const whole = renamed || entry.hot || nowMs >= entry.nextWhole || nowMs - entry.firstSeen < youngMs;
     if (whole) {
-      entry.nextWhole = nowMs + wholeMs + ((entry.pid * 37) % turnMs);
+      entry.nextWhole = nowMs + wholeMs - ((entry.pid * 37) % (wholeMs / 2));
       this.#readWhole(entry);
     }
     this.#readDescriptors(entry, whole || everything, ours);
@@ -175,16 +179,19 @@ export class Census {
   }
 
   #readDescriptors(entry: Entry, whole: boolean, ours: ReadonlySet<number>): void {
+    if (!whole) {
+      if (!('value' in entry.memories)) return; // hidden from us the last time; asked again when it is read whole
+      const count = this.#eyes.count(`/proc/${entry.pid}/fd`);
+      if ('value' in count && count.value > 0 && count.value === entry.count) return;
+    }
     const names = this.#eyes.list(`/proc/${entry.pid}/fd`);
     if (!('value' in names)) {
       entry.memories = names.missing === 'gone' ? noDescriptors : { missing: names.missing };
       entry.sockets = [];
-      entry.listed = '';
+      entry.count = 0;
       return;
     }
-    const listed = names.value.join(' ');
-    if (!whole && listed === entry.listed) return;
-    entry.listed = listed;
+    entry.count = names.value.length;
     const memories: number[] = [];
     const sockets: number[] = [];
     for (const name of names.value) {

@@ -6,6 +6,7 @@
  * @module
  */
 import { captures } from '../layers/6-intrusion/capture.ts';
+import { declaredCode } from '../layers/6-intrusion/mappings.ts';
 import { heldBy } from '../layers/6-intrusion/sockets.ts';
 import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/snapshot.ts';
 import { seen } from '../layers/6-intrusion/snapshot.ts';
@@ -23,8 +24,9 @@ export type Powers = {
 
 /** Read in every scan: captures by anybody. */
 const everyScan: readonly SocketTable[] = ['packet', 'raw', 'raw6'];
-/** Read when a descriptor of ours has to be explained, or our listener looked at. */
-const onDemand: readonly SocketTable[] = ['tcp', 'tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink', 'unix'];
+/** Read when a descriptor of ours has to be explained. */
+const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink', 'unix'];
+const mappingsMs = 20_000;
 /** How long a socket that is in no table may be on its way out. */
 const transientMs = 30;
 
@@ -33,8 +35,11 @@ export class Sampler {
   readonly #census: Census;
   readonly #ownUid: number;
   #before: Clocks | undefined;
-  #mappingsAt = -Infinity;
+  #mappingsDue = -Infinity;
   #explained = new Set<number>();
+  /** What the tables said of sockets of ours; read anew for a socket that is not in it, and once in a turn. */
+  readonly #lastRows = new Map<number, SocketRow>();
+  #rowsDue = -Infinity;
 
   constructor(powers: Powers, ownUid: number) {
     this.#powers = powers;
@@ -48,10 +53,14 @@ export class Sampler {
     const clocks = this.#powers.clocks();
     const before = this.#before;
     this.#before = clocks;
-    const withMappings = clocks.monotonic - this.#mappingsAt >= turnMs - 1;
-    if (withMappings) this.#mappingsAt = clocks.monotonic;
+    // The maps of a process are long and seldom change; once something foreign was seen they are read every time.
+    const withMappings = watched.code.length > 0 && clocks.monotonic >= this.#mappingsDue;
     let targets = watched.targets.map((target) => lookAt(eyes, target, withMappings));
-    const { rows, unexplained } = this.#rows(watched, targets);
+    if (withMappings) {
+      const foreign = targets.some((state) => seen(state.mappings)?.some((mapping) => !declaredCode(mapping.path, watched.code)) === true);
+      this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
+    }
+    const { rows, unexplained } = this.#rows(watched, targets, clocks.monotonic);
     if (unexplained.size > 0) {
       // A connection that was closed since is in no table; a socket of another family stays.
       await this.#powers.pause(transientMs);
@@ -76,7 +85,7 @@ export class Sampler {
   }
 
   /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
-  #rows(watched: Watched, targets: readonly TargetState[]): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number> } {
+  #rows(watched: Watched, targets: readonly TargetState[], nowMs: number): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number> } {
     const { eyes } = this.#powers;
     // Its own /proc/net would show its own, empty network: the supervisor lives in the machine's.
     const home = watched.targets.find((target) => target.role === 'supervisor')?.pid;
@@ -92,13 +101,23 @@ export class Sampler {
         if (!declared.has(inode)) undeclared.add(inode);
       }
     }
-    if (held.size === 0) return { rows: always, unexplained: new Set() };
-    // The listener is in `tcp`; the other tables are read only when somebody holds what nobody declared.
-    const more = tablesOf(eyes, home, undeclared.size > 0 ? onDemand : ['tcp']);
-    if (!('value' in more)) return { rows: more, unexplained: new Set() };
-    const rows = [...always.value, ...more.value.filter((row) => held.has(row.inode))];
-    const known = new Set(rows.map((row) => row.inode));
-    for (const inode of undeclared) if (known.has(inode)) undeclared.delete(inode);
-    return { rows: { value: rows }, unexplained: undeclared };
+    for (const inode of this.#lastRows.keys()) if (!held.has(inode)) this.#lastRows.delete(inode);
+    const due = nowMs >= this.#rowsDue;
+    const isNew = () => [...undeclared].some((inode) => !this.#lastRows.has(inode));
+    if (held.size > 0 && (due || isNew())) {
+      if (due) {
+        this.#rowsDue = nowMs + turnMs - 1;
+        this.#lastRows.clear();
+      }
+      // Nearly everything is in `tcp`: the listener and what it accepted. The rest is read for what is left.
+      for (const tables of [['tcp'], onDemand] as const) {
+        if (tables === onDemand && !isNew()) break;
+        const more = tablesOf(eyes, home, tables);
+        if (!('value' in more)) return { rows: more, unexplained: new Set() };
+        for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
+      }
+    }
+    for (const inode of undeclared) if (this.#lastRows.has(inode)) undeclared.delete(inode);
+    return { rows: { value: [...always.value, ...this.#lastRows.values()] }, unexplained: undeclared };
   }
 }

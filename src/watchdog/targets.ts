@@ -3,9 +3,10 @@
  * @module
  */
 import type { Seen, Target, TargetState, ThreadState } from '../layers/6-intrusion/snapshot.ts';
+import { seen } from '../layers/6-intrusion/snapshot.ts';
 import type { Eyes, Look } from '../linux/proc.ts';
 import type { SocketRow, SocketTable } from '../linux/nettables.ts';
-import { parseSockets, socketTables } from '../linux/nettables.ts';
+import { parseSocketCount, parseSockets, socketTables } from '../linux/nettables.ts';
 import type { Mapping, TaskStatus } from '../linux/tasks.ts';
 import { parseCodeMappings, parseStatus, parseThread, socketInode } from '../linux/tasks.ts';
 
@@ -90,13 +91,17 @@ function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
 /** One of our processes as far as it can be seen. */
 export function lookAt(eyes: Eyes, target: Target, withMappings: boolean): TargetState {
   const { pid } = target;
+  // The count is kept per namespace and costs nothing; reading even an empty `tcp` walks the machine's whole table.
+  const own: Seen<number> = target.namespace === 'own' ? mapped(eyes.read(`/proc/${pid}/net/sockstat`), parseSocketCount) : { missing: 'not-due' };
+  const rows = (seen(own) ?? 0) > 0 ? seen(tablesOf(eyes, pid)) : undefined;
   return {
     target,
     status: mapped<string, TaskStatus>(eyes.read(`/proc/${pid}/status`), parseStatus),
     threads: threadsOf(eyes, pid),
     sockets: socketsOf(eyes, pid),
-    namespaceRows: target.namespace === 'own' ? tablesOf(eyes, pid) : { missing: 'not-due' },
-    mappings: withMappings ? mapped<string, Mapping[]>(eyes.read(`/proc/${pid}/maps`), parseCodeMappings) : { missing: 'not-due' },
+    namespaceSockets: own,
+    namespaceRows: rows ?? [],
+    mappings: withMappings ? mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), parseCodeMappings) : { missing: 'not-due' },
     frozen: frozenOf(eyes, pid),
   };
 }

@@ -23,7 +23,7 @@ export type ProcessPowers = Powers & {
 };
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
-const beatMs = 1000;
+const beatMs = 2500;
 
 /** Cuts what could grow without bound: the first findings are enough to act on. */
 function bounded(detections: readonly Detection[]): Detection[] {

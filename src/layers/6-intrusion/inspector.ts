@@ -31,7 +31,7 @@ export function detectInspector(snapshot: Snapshot): Detection {
       continue;
     }
     if (held.selfReported) sight = worse(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
-    for (const row of [...rows, ...(seen(state.namespaceRows) ?? [])]) {
+    for (const row of [...rows, ...state.namespaceRows]) {
       if (row.state !== listening || row.table === 'unix' || row.inode === snapshot.watched.listener || !held.inodes.has(row.inode)) continue;
       findings.push(ours('inspector', state, `the ${state.target.role} listens on another socket (${row.table}), as an inspector does`));
     }

@@ -50,8 +50,10 @@ export type TargetState = {
   readonly threads: Seen<readonly ThreadState[]>;
   /** Inodes of the sockets that it holds descriptors of. */
   readonly sockets: Seen<readonly number[]>;
-  /** Every socket of its own network namespace; `not-due` when it shares the machine's. */
-  readonly namespaceRows: Seen<readonly SocketRow[]>;
+  /** How many sockets its own network namespace has; `not-due` when it shares the machine's. */
+  readonly namespaceSockets: Seen<number>;
+  /** Those of them that are in a table; read only when there are any. */
+  readonly namespaceRows: readonly SocketRow[];
   readonly mappings: Seen<readonly Mapping[]>;
   /** Whether its control group is frozen. */
   readonly frozen: Seen<boolean>;

@@ -48,11 +48,13 @@ export function detectSockets(snapshot: Snapshot): Detection {
   for (const state of snapshot.targets) {
     const { role } = state.target;
     if (state.target.namespace === 'own') {
-      const own = seen(state.namespaceRows);
-      if (own === undefined && !('missing' in state.namespaceRows && state.namespaceRows.missing === 'gone')) {
-        sight = worse(sight, { seen: 'unreadable', reason: `the tables of sockets of the ${role} cannot be read` });
+      const own = seen(state.namespaceSockets);
+      if (own === undefined) {
+        if ('missing' in state.namespaceSockets && state.namespaceSockets.missing !== 'gone') sight = worse(sight, { seen: 'unreadable', reason: `the count of sockets of the ${role} cannot be read` });
+      } else if (own > 0) {
+        const tables = [...new Set(state.namespaceRows.map((row) => row.table))].join(', ');
+        findings.push(ours('sockets', state, `the ${role} has ${own} sockets in its empty network (${tables === '' ? 'of no table' : tables})`));
       }
-      for (const row of own ?? []) findings.push(ours('sockets', state, `the ${role} has a ${row.table} socket in its empty network`));
     }
     const held = heldBy(state);
     if (held === undefined) {
