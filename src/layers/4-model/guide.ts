@@ -9,7 +9,7 @@ import type { ApprovedModel } from './verify.ts';
 export const guideName = 'guide';
 
 /** The file of the embedded model, as trained. */
-export const guideFile = { name: 'guide.gguf', bytes: 2878208, sha256: '2572855cb7946fa56943ceeae87e4e5cdf06fddc4352a8e0155ff4ef58f4fc08' } as const;
+export const guideFile = { name: 'guide.gguf', bytes: 2878208, sha256: 'd0025f97f38c0bd54adbe698c8d85ba39eaceb248bed58fe00f0b2a65f054ae5' } as const;
 
 /** The embedded model below the root of this installation. */
 export function guideModel(root: string): ApprovedModel {
