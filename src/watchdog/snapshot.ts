@@ -2,7 +2,7 @@
  * One scan of the machine as plain data, from the powers that it is given.
  *
  * Promise: opens nothing for writing, sends nothing, signals nobody.
- * Proof:   test/unit/watchdog/snapshot.test.ts, test/attacks/6-watchdog.test.ts
+ * Proof:   test/unit/watchdog/processes.test.ts, test/attacks/6-watchdog.test.ts
  * @module
  */
 import { captures } from '../layers/6-intrusion/capture.ts';

@@ -1,0 +1,96 @@
+/**
+ * Attacker code in the watchdog's place, in its real jail and seal, as root starts it and as an ordinary user does.
+ *
+ * It is the one role without Landlock: what its filter alone refuses is tried here.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { chmodSync, chownSync, closeSync, existsSync, mkdtempSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { makeSocketPair } from '../../src/linux/socket.ts';
+import { testUid, transientIdentity } from '../support/identity.ts';
+import { alive, root } from '../support/server.ts';
+import { asUser, ordinaryUid } from '../support/watchdog.ts';
+
+function answerOf(heard: string, noise: string): string {
+  return /ANSWER (.*)\n/.exec(heard)?.[1] ?? `no answer: ${noise.slice(0, 500)}`;
+}
+
+/** The attempt's answer, or the signal that ended it. */
+async function attempt(name: string, path: string, victim: number, uid: number | undefined): Promise<string> {
+  const control = makeSocketPair();
+  const input = { readable: [], accepted: [], ...(uid === undefined ? transientIdentity(0) : {}) };
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src', 'jail', 'main.ts'), 'watchdog', join(import.meta.dirname, 'entries', 'hostile-watchdog.ts'), JSON.stringify(input)];
+  const [file = '', ...args] = uid === undefined ? node : asUser(uid, node);
+  writeSync(control[0], `${name}|${path}|${victim}\n`);
+  const child = spawn(file, args, { env: { PATH: process.env['PATH'] }, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1]] });
+  let noise = '';
+  child.stderr?.on('data', (chunk: Buffer) => (noise += chunk.toString()));
+  closeSync(control[1]);
+  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  const signal = await new Promise<string | null>((resolve) => child.once('close', (_code, by) => { resolve(by); }));
+  clearTimeout(timer);
+  let heard = '';
+  const bytes = Buffer.alloc(64 * 1024);
+  try {
+    for (let taken = readSync(control[0], bytes); taken > 0; taken = readSync(control[0], bytes)) heard += bytes.toString('latin1', 0, taken);
+  } catch {
+    closeSync(control[0]); // the other end is gone
+    return signal ?? answerOf(heard, noise);
+  }
+  closeSync(control[0]);
+  return signal ?? answerOf(heard, noise);
+}
+
+const killed = 'SIGSYS';
+const rows: readonly (readonly [string, string])[] = [
+  ['read /proc', 'done'],
+  ['write', killed],
+  ['append', killed],
+  ['open for both', killed],
+  ['write to a process', killed],
+  ['truncate', killed],
+  ['unlink', 'refused EPERM'],
+  ['rename', 'refused EPERM'],
+  ['link', 'refused EPERM'],
+  ['folder', 'refused EPERM'],
+  ['mode', 'refused EPERM'],
+  ['signal', 'refused EPERM'],
+  ['program', 'refused'],
+  ['other program', killed],
+  ['connect', killed],
+  ['ptrace', killed],
+  ['packet socket', killed],
+  ['netlink', killed],
+  ['fork', killed],
+  ['namespace', killed],
+];
+
+for (const uid of [undefined, ordinaryUid]) {
+  for (const [name, expected] of rows) {
+    test(`watchdog under an attacker, ${uid === undefined ? 'started by root' : 'of an ordinary user'}: ${name} -> ${expected}`, async (t) => {
+      const folder = mkdtempSync(join(tmpdir(), 'kwyre-hostile-'));
+      t.after(() => {
+        rmSync(folder, { recursive: true });
+      });
+      const owner = uid ?? testUid;
+      const path = join(folder, 'file');
+      writeFileSync(path, 'before');
+      // Its own files, so that nothing but the filter stands between.
+      for (const one of [folder, path]) {
+        chmodSync(one, 0o700);
+        chownSync(one, owner, owner);
+      }
+      const command = asUser(owner, ['sleep', '30']);
+      const victim = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
+      t.after(() => victim.kill('SIGKILL'));
+      assert.equal(await attempt(name, path, victim.pid ?? 0, uid), expected);
+      assert.deepEqual(readdirSync(folder), ['file']);
+      assert.equal(readFileSync(path, 'utf8'), 'before');
+      assert.ok(existsSync(path) && alive(victim.pid ?? 0));
+    });
+  }
+}

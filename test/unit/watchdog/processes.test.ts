@@ -1,0 +1,201 @@
+/**
+ * What a scan reads, and when, over a made-up /proc that counts every look.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seen } from '../../../src/layers/6-intrusion/snapshot.ts';
+import type { Watched } from '../../../src/layers/6-intrusion/snapshot.ts';
+import type { Eyes, Look } from '../../../src/linux/proc.ts';
+import { Census } from '../../../src/watchdog/processes.ts';
+import { Sampler } from '../../../src/watchdog/snapshot.ts';
+
+type Entry = string | readonly string[] | { readonly link: string } | { readonly denied: true };
+
+/** A /proc made of a table; denied entries refuse, absent ones are gone. */
+class FakeProc {
+  readonly entries = new Map<string, Entry>();
+  looks = 0;
+  readonly eyes: Eyes = {
+    read: (path) => this.#look(path, (entry) => (typeof entry === 'string' ? entry : undefined)),
+    readLong: (path) => this.#look(path, (entry) => (typeof entry === 'string' ? entry : undefined)),
+    list: (path) => this.#look(path, (entry) => (Array.isArray(entry) ? [...(entry as readonly string[])] : undefined)),
+    link: (path) => this.#look(path, (entry) => (typeof entry === 'object' && 'link' in entry ? entry.link : undefined)),
+    count: (path) => this.#look(path, (entry) => (Array.isArray(entry) ? entry.length : undefined)),
+  };
+
+  #look<T>(path: string, take: (entry: Entry) => T | undefined): Look<T> {
+    this.looks += 1;
+    const entry = this.entries.get(path);
+    if (typeof entry === 'object' && 'denied' in entry) return { missing: 'denied' };
+    const value = entry === undefined ? undefined : take(entry);
+    return value === undefined ? { missing: 'gone' } : { value };
+  }
+
+  process(pid: number, name: string, more: { uid?: number; capabilities?: string; map?: string; fds?: Readonly<Record<string, string>>; started?: number; argv?: readonly string[]; uids?: string } = {}): void {
+    const uids = more.uids ?? Array.from({ length: 4 }, () => String(more.uid ?? 77)).join('\t');
+    this.entries.set(`/proc/${pid}/stat`, `${pid} (${name}) S 1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 ${more.started ?? 100} 0 0`);
+    this.entries.set(`/proc/${pid}/status`, `Name:\t${name}\nState:\tS (sleeping)\nTracerPid:\t0\nUid:\t${uids}\nCapEff:\t${more.capabilities ?? '0000000000000000'}\nSigCgt:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n`);
+    this.entries.set(`/proc/${pid}/cmdline`, `${(more.argv ?? [name]).join('\0')}\0`);
+    this.entries.set(`/proc/${pid}/exe`, { link: `/usr/bin/${name}` });
+    this.entries.set(`/proc/${pid}/uid_map`, more.map ?? '         0          0 4294967295\n');
+    this.descriptors(pid, more.fds ?? {});
+    this.list();
+  }
+
+  descriptors(pid: number, fds: Readonly<Record<string, string>>): void {
+    this.entries.set(`/proc/${pid}/fd`, Object.keys(fds));
+    for (const [fd, link] of Object.entries(fds)) this.entries.set(`/proc/${pid}/fd/${fd}`, { link });
+  }
+
+  list(): void {
+    this.entries.set('/proc/self/uid_map', '         0          0 4294967295\n');
+    const pids = [...this.entries.keys()].map((path) => /^\/proc\/(\d+)\/stat$/.exec(path)?.[1]).filter((pid) => pid !== undefined);
+    this.entries.set('/proc', ['self', 'meminfo', ...pids]);
+  }
+}
+
+const none: ReadonlySet<number> = new Set();
+
+test('a settled process costs one look in its turn; a renamed one is read whole', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  const census = new Census(proc.eyes);
+  for (let at = 0; at <= 200_000; at += 5000) census.take(at, 5000, none, false);
+  proc.looks = 0;
+  for (let at = 205_000; at < 225_000; at += 5000) census.take(at, 5000, none, false);
+  assert.ok(proc.looks <= 4 + 4 * 2 + 5, `${proc.looks} looks in four scans`);
+  proc.process(1, 'gdb', { uid: 0 });
+  for (let at = 225_000; at <= 235_000; at += 5000) census.take(at, 5000, none, false);
+  assert.deepEqual(seen(census.take(240_000, 5000, none, false))?.[0]?.argv, ['gdb']);
+});
+
+test('at 250 ms every process is still looked at within five seconds, and no scan looks at all', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  for (let pid = 100; pid < 300; pid += 1) proc.process(pid, 'x');
+  const census = new Census(proc.eyes);
+  let at = 0;
+  for (; at <= 20_000; at += 250) census.take(at, 250, none, false);
+  let most = 0;
+  for (; at <= 30_000; at += 250) {
+    proc.looks = 0;
+    census.take(at, 250, none, false);
+    most = Math.max(most, proc.looks);
+  }
+  assert.ok(most < 120, `${most} looks in one scan`);
+  for (let pid = 100; pid < 300; pid += 1) proc.process(pid, 'gdb');
+  const end = at + 5250;
+  for (; at <= end; at += 250) census.take(at, 250, none, false);
+  assert.equal(seen(census.take(at, 250, none, false))?.filter((process) => process.name === 'gdb').length, 200);
+});
+
+test('a pid that was given to another process is another process', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  proc.process(50, 'gdb', { started: 100 });
+  const census = new Census(proc.eyes);
+  for (let at = 0; at <= 60_000; at += 5000) census.take(at, 5000, none, false);
+  proc.process(50, 'cat', { started: 999, argv: ['cat'] });
+  let now: ReturnType<Census['take']> = { missing: 'gone' };
+  for (let at = 65_000; at <= 75_000; at += 5000) now = census.take(at, 5000, none, false);
+  assert.deepEqual(seen(now)?.find((process) => process.pid === 50)?.argv, ['cat']);
+});
+
+test('L6-10 whose a process is: real user, CAP_SYS_PTRACE here or in a namespace of its own', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  proc.process(2, 'setuid', { uids: '77\t0\t0\t0', capabilities: '000001ffffffffff' });
+  proc.process(3, 'contained', { capabilities: '000001ffffffffff', map: '         0         77          1\n' });
+  proc.process(4, 'able', { capabilities: '0000000000080000' });
+  const facts = seen(new Census(proc.eyes).take(0, 5000, none, false))?.map(({ pid, uid, privileged }) => [pid, uid, privileged]);
+  assert.deepEqual(facts, [[1, 0, true], [2, 77, false], [3, 77, false], [4, 77, true]]);
+});
+
+test('hidepid is told by process 1, and a hidden descriptor list is not an empty one', () => {
+  const proc = new FakeProc();
+  proc.process(50, 'x');
+  proc.entries.set('/proc/50/fd', { denied: true });
+  const census = new Census(proc.eyes);
+  assert.deepEqual(seen(census.take(0, 5000, none, false))?.[0]?.opened, { missing: 'denied' });
+  assert.equal(census.othersListed, false);
+  proc.entries.set('/proc', { denied: true });
+  assert.deepEqual(census.take(5000, 5000, none, false), { missing: 'denied' });
+});
+
+test('our memory in a neighbour\'s descriptors, by pid and by thread', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  proc.process(60, 'reader', { uid: 0, fds: { 3: '/proc/20/mem', 4: '/proc/21/mem', 5: '/proc/999/mem', 6: 'socket:[7]' } });
+  const found = seen(new Census(proc.eyes).take(0, 5000, new Set([20, 21]), false))?.find((process) => process.pid === 60);
+  assert.ok(found !== undefined);
+  assert.deepEqual(found.opened, { value: [20, 21] });
+  assert.deepEqual(found.captures, [7]);
+});
+
+function serving(proc: FakeProc): Watched {
+  proc.process(1, 'init', { uid: 0 });
+  for (const pid of [10, 20]) {
+    proc.process(pid, 'node', { fds: { 3: `socket:[${pid}]` } });
+    proc.entries.set(`/proc/${pid}/task`, [String(pid)]);
+    proc.entries.set(`/proc/${pid}/task/${pid}/status`, 'Name:\tx\nState:\tS (sleeping)\nTracerPid:\t0\n');
+    proc.entries.set(`/proc/${pid}/cgroup`, '0::/\n');
+  }
+  for (const table of ['tcp', 'packet', 'raw', 'raw6', 'unix', 'udp']) proc.entries.set(`/proc/10/net/${table}`, 'head\n');
+  return {
+    targets: [
+      { role: 'supervisor', pid: 10, sealed: false, namespace: 'shared', sockets: [10] },
+      { role: 'gateway', pid: 20, sealed: true, namespace: 'shared', sockets: [20] },
+    ],
+    port: 8000,
+    listener: 20,
+    unixPath: '',
+    code: [],
+  };
+}
+
+const line = (inode: number): string => `head\n   0: 0100007F:1F40 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 ${inode} 1 0\n`;
+
+test('L6-11 a connection that closes between the two reads is no finding; a socket of no table stays one', async () => {
+  for (const stays of [false, true]) {
+    const proc = new FakeProc();
+    const watched = serving(proc);
+    proc.descriptors(20, { 3: 'socket:[20]', 9: 'socket:[900]' });
+    let paused = 0;
+    const sampler = new Sampler(
+      {
+        eyes: proc.eyes,
+        clocks: () => ({ monotonic: 0, boot: 0 }),
+        pause(ms) {
+          paused += ms;
+          if (!stays) proc.descriptors(20, { 3: 'socket:[20]' });
+          return Promise.resolve();
+        },
+      },
+      0,
+    );
+    const snapshot = await sampler.take(watched, 5000);
+    assert.ok(paused > 0 && paused < 100);
+    assert.deepEqual(seen(snapshot.targets[1]!.sockets), stays ? [20, 900] : [20]);
+  }
+});
+
+test('an accepted connection is looked up once in a turn, not in every scan', async () => {
+  const proc = new FakeProc();
+  const watched = serving(proc);
+  proc.descriptors(20, { 3: 'socket:[20]', 9: 'socket:[900]' });
+  proc.entries.set('/proc/10/net/tcp', line(900));
+  let now = 0;
+  let reads = 0;
+  const eyes: Eyes = { ...proc.eyes, read: (path) => { reads += Number(path === '/proc/10/net/tcp'); return proc.eyes.read(path); } };
+  const sampler = new Sampler({ eyes, clocks: () => ({ monotonic: now, boot: now }), pause: () => Promise.resolve() }, 0);
+  for (; now < 5000; now += 250) assert.equal(seen((await sampler.take(watched, 250)).rows)?.some((row) => row.inode === 900), true);
+  assert.equal(reads, 1);
+});
+
+test('without the supervisor among the targets the machine\'s tables are not guessed', async () => {
+  const proc = new FakeProc();
+  const watched = serving(proc);
+  const sampler = new Sampler({ eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0 }), pause: () => Promise.resolve() }, 0);
+  assert.deepEqual((await sampler.take({ ...watched, targets: watched.targets.slice(1) }, 5000)).rows, { missing: 'failed' });
+});
