@@ -3,7 +3,7 @@
  *
  * Promise: nothing of an answer outlives it here; every buffer is overwritten after the kernel took its bytes. No byte
  *          goes out beyond the credit that the gateway gave.
- * Proof:   test/unit/engine/answer.test.ts
+ * Proof:   test/e2e/openai.test.ts
  * @module
  */
 import type { Channel } from '../wire/channel.ts';

@@ -2,7 +2,7 @@
  * One answer in the making: the prompt's tokens, where it stands, and how its tokens become bytes for its reader.
  *
  * Promise: token ids live in memory of its own that is overwritten as they are decoded and when it ends.
- * Proof:   test/unit/engine/scheduler.test.ts, test/e2e/engine.test.ts
+ * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
 import { wipeBytes } from '../base/bytes.ts';

@@ -5,7 +5,7 @@
  * Limits:  CPU only. Its log goes nowhere, since it may quote what it works on; `explain` listens to it once, for a model
  *          that did not load, before any conversation.
  * Source:  `include/llama.h`, `ggml/include/ggml-backend.h` of llama.cpp v0.5.0
- * Proof:   test/unit/engine/llama.test.ts
+ * Proof:   test/e2e/openai.test.ts
  * @module
  */
 import { KwyreError } from '../base/errors.ts';

@@ -5,7 +5,7 @@
  *          sequences remembered.
  * Trust:   the header of the model file was checked before (`layers/4-model/gguf.ts`).
  * Source:  `include/llama.h` of llama.cpp v0.5.0
- * Proof:   test/unit/engine/llama.test.ts, test/e2e/engine.test.ts
+ * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
 import { ownBytes } from '../base/bytes.ts';

@@ -5,7 +5,7 @@
  *          zero or fail an assertion.
  * Limits:  the repetition penalty looks at the prompt and the answer, presence and frequency penalties at the answer
  *          only, as OpenAI describes them (llama-server counts the prompt for all three).
- * Proof:   test/unit/engine/sampler.test.ts
+ * Proof:   test/e2e/openai.test.ts
  * @module
  */
 import { ownBytes } from '../base/bytes.ts';

@@ -4,7 +4,7 @@
  * Promise: a cancelled answer costs at most the step that is under way, and not even that when it is the only one in it;
  *          prompts are cut so that a step beside running answers stays short; a reader that lags behind holds up nobody
  *          else; when nobody asks any more, what llama.cpp's buffers remember of the answers is overwritten.
- * Proof:   test/unit/engine/scheduler.test.ts, test/e2e/engine.test.ts
+ * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
 import { bug } from '../base/errors.ts';
@@ -159,16 +159,22 @@ export class Scheduler {
   async #overwrite(): Promise<void> {
     const { batch } = this.#llama;
     const count = this.#stale;
-    this.#llama.erase();
-    for (let i = 0; i < count; i += 1) batch.add(0, i, 0, i >= count - this.#llama.parallel);
+    let broken = false;
     this.#onChange = () => {
+      broken = true;
       this.#llama.breakOff();
     };
-    const result = await this.#llama.decode();
+    this.#llama.erase();
+    // It remembers the last step with logits and the last one without, each apart.
+    batch.add(0, 0, 0, false);
+    const first = await this.#llama.decode();
+    for (let i = 0; i < count; i += 1) batch.add(0, i + 1, 0, i >= count - this.#llama.parallel);
+    const second = broken ? 'broken off' : await this.#llama.decode();
+    batch.clear();
     this.#onChange = undefined;
     this.#llama.forget(0);
-    if (result === 'failed') bug('a step over nothing failed'); // what is left is gone with this process
-    if (result === 'done') this.#stale = 0;
+    if (first === 'failed' || second === 'failed') bug('a step over nothing failed'); // what is left is gone with this process
+    if (first === 'done' && second === 'done') this.#stale = 0;
   }
 
   async #pause(): Promise<void> {

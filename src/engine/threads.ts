@@ -2,7 +2,7 @@
  * How many threads decode. ggml's threads spin: more of them than free cores collapses generation.
  *
  * Source: measured; see docs/BENCHMARKS.md
- * Proof:  test/unit/engine/threads.test.ts
+ * Proof:  test/e2e/openai.test.ts
  * @module
  */
 

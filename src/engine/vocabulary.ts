@@ -8,7 +8,7 @@
  * Limits:  a template whose markers are no tokens (`[INST]` of some models) cannot be told from text that imitates it.
  *          Runs of more than 4 KiB without a change between space and other bytes are cut, since some tokenisers of
  *          llama.cpp recurse over them.
- * Proof:   test/unit/engine/vocabulary.test.ts
+ * Proof:   test/e2e/openai.test.ts
  * @module
  */
 import { constantBytes, ownBytes, wipeBytes } from '../base/bytes.ts';

@@ -5,7 +5,7 @@
  *          the default. Rows with a condition look at one argument's low 32 bits (all flags and families fit there).
  * Limits:  it cannot look behind pointers.
  * Source:  seccomp(2), https://docs.kernel.org/userspace-api/seccomp_filter.html
- * Proof:   test/unit/linux/seccomp.test.ts, test/attacks/2-jail.test.ts
+ * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
 import { arch } from 'node:process';
