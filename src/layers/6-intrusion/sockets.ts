@@ -1,5 +1,5 @@
 /**
- * Sockets of our processes beyond the declared ones: any family, any state (L6-12).
+ * Sockets of our processes beyond the declared ones, of every family and in every state (L6-12).
  *
  * Declared are the sockets that a process was started with, and for the gateway the connections that our own
  * listener accepted. The listener must still listen: an inherited listener can be turned into a connection.
