@@ -39,7 +39,8 @@ const statusAborted = 2;
 function refusal(name: string, log: string): KwyreError {
   if (/unknown model architecture/.test(log)) return new KwyreError('ENGINE_ARCHITECTURE_UNKNOWN', `llama.cpp does not know the architecture of the model ${name}`, 'use a model of an architecture that llama.cpp v0.5.0 supports, or a later Kwyre');
   if (/failed to allocate|unable to allocate|bad_alloc|failed to fit/.test(log)) return new KwyreError('ENGINE_MEMORY', `there is not enough memory for the weights of the model ${name}`, 'use a smaller model or a smaller quantisation of it');
-  if (/missing tensor|wrong shape|wrong number of tensors|not found in model|vocab/.test(log)) return new KwyreError('ENGINE_MODEL_INCOMPLETE', `llama.cpp misses tensors or entries of the vocabulary in the model ${name}, or they have other shapes than its header says`, 'fetch the file again from its source and compare its digest');
+  if (/unknown (pre-)?tokenizer/.test(log)) return new KwyreError('ENGINE_TOKENIZER_UNKNOWN', `llama.cpp does not know the tokenizer of the model ${name}`, 'use another conversion of the model, or a later Kwyre');
+  if (/tensor .* not found|missing tensor|wrong shape|wrong number of tensors|key not found in model|error loading model vocabulary/.test(log)) return new KwyreError('ENGINE_MODEL_INCOMPLETE', `tensors or entries of the vocabulary are missing in the model ${name}, or are not what its header says`, 'fetch the file again from its source and compare its digest');
   return new KwyreError('ENGINE_MODEL_REFUSED', `llama.cpp cannot load the model ${name}`, 'try another GGUF file, or another conversion of it');
 }
 
@@ -76,7 +77,7 @@ export class Llama {
 
   /**
    * Loads the model behind a path of ours (`/proc/self/fd/N`) and makes one context for all sequences.
-   * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`, `ENGINE_MEMORY`
+   * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`, `ENGINE_TOKENIZER_UNKNOWN`, `ENGINE_MEMORY`
    */
   static async open(library: Library, path: string, name: string, shape: ContextShape): Promise<Llama> {
     const { calls } = library;

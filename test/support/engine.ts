@@ -19,6 +19,9 @@ export const libraryDirectory = join(root, 'node_modules', '@node-llama-cpp', `l
 /** Nobody's number in the range that ordinary systems leave unused. */
 const testUid = 64_123;
 
+/** Answers must be UTF-8; anything else fails the test. */
+const strict = new TextDecoder('utf-8', { fatal: true });
+
 /** An answer as it came. */
 export type Answer = { readonly status: number; readonly stream: boolean; readonly text: string; readonly aborted: boolean };
 
@@ -105,7 +108,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const finish = (id: number, aborted: boolean) => {
     const entry = live.get(id);
     live.delete(id);
-    entry?.done.resolve({ status: entry.status, stream: entry.stream, text: Buffer.concat(entry.body).toString('utf8'), aborted });
+    entry?.done.resolve({ status: entry.status, stream: entry.stream, text: strict.decode(Buffer.concat(entry.body)), aborted });
   };
   const dataStream: Stream = openStream(data[0], (chunk) => { edge.receive(chunk); }, () => { for (const id of [...live.keys()]) finish(id, true); });
   const edge = new Channel(dataStream, {

@@ -144,17 +144,59 @@ export const tinyShape: Shape = { dim: 64, layers: 2, heads: 4, kvHeads: 2, feed
 /** About 507 million parameters, for speed. */
 export const benchShape: Shape = { dim: 1280, layers: 24, heads: 20, kvHeads: 4, feedForward: 3584, context: 4096, vocabulary: 32000, type: 2 };
 
-/** Writes a model file tensor by tensor. */
-export function writeModel(path: string, shape: Shape, seed = 1): void {
-  const { metadata, tensors } = llamaModel(shape);
+export type Model = { metadata: [string, Value][]; tensors: Tensor[] };
+
+/** Writes a model file tensor by tensor; `data` gives the bytes of each. */
+export function writeFile(path: string, { metadata, tensors }: Model, data: (tensor: Tensor) => Buffer): void {
   const fd = openSync(path, 'w');
-  const next = random(seed);
   writeSync(fd, header(metadata, tensors));
   for (const tensor of tensors) {
-    const data = tensorData(tensor, next);
-    writeSync(fd, data);
-    const padding = (32 - (data.length % 32)) % 32;
+    const bytes = data(tensor);
+    writeSync(fd, bytes);
+    const padding = (32 - (bytes.length % 32)) % 32;
     if (padding > 0) writeSync(fd, Buffer.alloc(padding));
   }
   closeSync(fd);
+}
+
+/** Writes a model of random weights. */
+export function writeModel(path: string, shape: Shape, seed = 1): void {
+  const next = random(seed);
+  writeFile(path, llamaModel(shape), (tensor) => tensorData(tensor, next));
+}
+
+/** Token ids of the test vocabulary: a byte stands for itself, in the order of `byteTokens`. */
+export const tokens = { beginning: 256, turn: 257, turnEnd: 258 } as const;
+
+/** The metadata of a model with some values replaced (or added; `undefined` takes one away). */
+export function withMetadata(model: Model, changes: Readonly<Record<string, Value | undefined>>): Model {
+  const kept = model.metadata.filter(([key]) => !Object.hasOwn(changes, key));
+  return { tensors: model.tensors, metadata: [...kept, ...Object.entries(changes).flatMap(([key, value]): [string, Value][] => (value === undefined ? [] : [[key, value]]))] };
+}
+
+/**
+ * Writes a model that always goes on from one token to the same next one: after the bytes of `text` in turn, and from
+ * the last of them to the token that ends an answer when `ends`, else to the first again. A prompt that ends with a
+ * newline begins the text. Each byte of `text` may come once only.
+ */
+export function writeChain(path: string, text: string, ends: boolean, changes: Readonly<Record<string, Value | undefined>> = {}): void {
+  const { dim, vocabulary } = tinyShape;
+  const bytes = [...Buffer.from(text)];
+  const following = new Map<number, number>([['\n'.charCodeAt(0), bytes[0] ?? 0]]);
+  bytes.forEach((byte, i) => following.set(byte, bytes[i + 1] ?? (ends ? tokens.turnEnd : (bytes[0] ?? 0))));
+  const next = random(7);
+  const directions = Array.from({ length: vocabulary }, () => Float32Array.from({ length: dim }, () => (next() >>> 31 === 0 ? 1 : -1)));
+  const rows = (row: (token: number) => Float32Array) => Buffer.concat(Array.from({ length: vocabulary }, (_, token) => Buffer.from(row(token).slice().buffer)));
+  writeFile(path, withMetadata(llamaModel(tinyShape), changes), (tensor) => {
+    if (tensor.name === 'token_embd.weight') return rows((token) => directions[token] ?? new Float32Array(dim));
+    if (tensor.name === 'output.weight') {
+      return rows((token) => {
+        const sum = new Float32Array(dim);
+        for (const [from, to] of following) if (to === token) directions[from]?.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + value));
+        return sum;
+      });
+    }
+    if (tensor.shape.length === 1) return tensorData(tensor, next);
+    return Buffer.alloc(tensorBytes(tensor)); // attention and feed-forward add nothing
+  });
 }
