@@ -66,6 +66,7 @@ export class Watch {
   #lastTick: Clocks;
   #timer: NodeJS.Timeout;
   #over = false;
+  #isReady = false;
   #scanMs = 0;
   #scans = 0;
   readonly #known = new Set<string>();
@@ -84,6 +85,8 @@ export class Watch {
     void this.#child.ended.then((ending) => {
       const words = this.#child.lastWords.trim();
       this.#first.reject(new KwyreError('L6_WATCHDOG_FAILED', `the watchdog ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+      // A start that failed is refused by `first`; only what was ready can be lost, or what the kernel killed.
+      if (!this.#isReady && ending.signal !== 'SIGSYS') this.#finish();
       this.#ready.resolve(undefined);
       this.#child.release();
       this.#violate({ code: ending.signal === 'SIGSYS' ? immediate.kernelKill : immediate.watchdogDead, detector: 'heartbeat', pid: this.#child.pid, uid: powers.uid, name: 'kwyre watchdog' });
@@ -179,12 +182,14 @@ export class Watch {
         answer: (frame) => {
           const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
           this.#first.reject(new KwyreError(code, message, remedy));
+          this.kill();
         },
       },
       [controlMessages.ready]: {
         permit: 'once',
         answer: (frame) => {
           this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyGateway, frame.payload).enforced];
+          this.#isReady = true;
           this.#child.silence();
           this.#lastWord = this.#powers.clocks();
           this.#ready.resolve(undefined);
