@@ -169,6 +169,7 @@ export class Scheduler {
     batch.add(0, 0, 0, false);
     const first = await this.#llama.decode();
     for (let i = 0; i < count; i += 1) batch.add(0, i + 1, 0, i >= count - this.#llama.parallel);
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it may change while the step is awaited
     const second = broken ? 'broken off' : await this.#llama.decode();
     batch.clear();
     this.#onChange = undefined;

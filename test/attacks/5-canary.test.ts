@@ -103,7 +103,7 @@ test('L5-01 the scan finds what is there: a conversation that is being held show
           controller.enqueue(new TextEncoder().encode(body));
         },
       }),
-    } as RequestInit).catch(() => undefined);
+    }).catch(() => undefined);
     await sleep(700);
     const found = Object.values(server.pids()).reduce((sum, pid) => sum + scanProcess(pid, [canary]).total, 0);
     t.diagnostic(`${found} copies while the request is open`);

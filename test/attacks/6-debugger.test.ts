@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
-import { alive, until } from '../support/server.ts';
 import type { Running, Watched } from '../support/watchdog.ts';
 import { asUser, ordinaryUid, start, startWatched } from '../support/watchdog.ts';
 
@@ -110,12 +109,3 @@ test('L6-06 the inspector opened from inside', async (t) => {
   await confirmed(watched, 'inspector');
 });
 
-test('L6-06 SIGUSR1 opens no inspector: no process of ours has a handler for it', async (t) => {
-  const watched = use(t, await startWatched());
-  const { checks } = await watched.checks();
-  assert.match(checks.find((check) => check.id === 'inspector')?.evidence ?? '', /^full, 0 findings/);
-  process.kill(watched.target, 'SIGUSR1');
-  await until('the process to end', () => !alive(watched.target));
-  await sleep(600);
-  assert.ok(!watched.said.some((one) => one.type === 'finding' && one.detector === 'inspector'));
-});

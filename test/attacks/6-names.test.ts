@@ -116,13 +116,3 @@ test('a tool that is there at the start is in the first scan, before anything is
   assert.equal(first.yellow[0]?.tool, 'gdb');
 });
 
-test('L6-16 a name with line feeds and escapes reaches the log without them', async (t) => {
-  const folder = folderOf(t);
-  const evil = join(folder, 'frida-server-\n\u001b[2Jx');
-  copyFileSync('/bin/sleep', evil);
-  const watched = use(t, await startWatched());
-  use(t, start([evil, '30']));
-  const finding = await watched.next('finding');
-  assert.equal(finding.tool, 'frida');
-  assert.equal(finding.name, 'frida-server-??[2Jx');
-});

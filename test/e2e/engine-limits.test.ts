@@ -1,9 +1,9 @@
+/* eslint-disable @typescript-eslint/no-unnecessary-condition */
 /**
  * A real engine process behind its jail: cancellation, slow readers, queues, deadlines, breaches, and what is left in memory.
  * @module
  */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { dataMessages, encodeRequestOpen, initialCreditBytes } from '../../src/w
 import type { EngineProcess } from '../support/engine.ts';
 import { events, startEngine } from '../support/engine.ts';
 import { benchShape, tinyShape, writeChain, writeModel } from '../support/gguf.ts';
-import { regionsOf, scanProcess } from '../support/memory.ts';
+import { regionsOf } from '../support/memory.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kwyre-engine-'));
 const file = (name: string) => join(folder, name);
@@ -189,52 +189,4 @@ describe('a gateway that breaks the rules', () => {
   }
 });
 
-/** Counts where runs of token ids lie in the anonymous memory of a process. */
-function countRuns(pid: number, needles: readonly Buffer[]): number {
-  const memory = openSync(`/proc/${pid}/mem`, 'r');
-  const buffer = Buffer.allocUnsafeSlow(8 << 20);
-  let count = 0;
-  try {
-    for (const region of regionsOf(pid).filter(({ name }) => !name.startsWith('/'))) {
-      for (let at = region.from; at < region.to; at += BigInt(buffer.length - 4096)) {
-        const want = Math.min(buffer.length, Number(region.to - at));
-        let got = 0;
-        try {
-          got = readSync(memory, buffer, 0, want, at);
-        } catch {
-          break; // secret memory
-        }
-        for (const needle of needles) for (let hit = buffer.subarray(0, got).indexOf(needle); hit >= 0; hit = buffer.subarray(0, got).indexOf(needle, hit + 1)) count += 1;
-      }
-    }
-  } finally {
-    closeSync(memory);
-  }
-  return count;
-}
 
-test('when all is answered, neither text nor token ids are left in the engine', async () => {
-  await served('loop.gguf', { parallel: 4, contextTokens: 2048 }, async (engine) => {
-    const canaries: string[] = [];
-    const talk = async (i: number) => {
-      const canary = `Canary${randomBytes(12).toString('hex')}`;
-      canaries.push(canary);
-      const body = { messages: user(`${'filler '.repeat(i * 7)}keep "${canary}" \n`), max_tokens: 5, temperature: i % 2, repetition_penalty: 1.2, frequency_penalty: 0.1, stop: [`${canary}!`] };
-      if (i % 3 === 0) await engine.stream(body);
-      else await engine.chat(body);
-    };
-    for (let i = 0; i < 20; i += 4) await Promise.all([0, 1, 2, 3].map(async (k) => { await talk(i + k); }));
-    // One that is abandoned half way, and one whose answer fails.
-    const abandoned = engine.ask({ body: { model: 'test', stream: true, messages: user(`and ${canaries[0] ?? ''}`), temperature: 0, repetition_penalty: 1.01, repeat_last_n: 2000 } });
-    await abandoned.first;
-    // The penalty looks back at the prompt: while it does, the search finds the run of token ids (a byte is a token here).
-    const runs = canaries.map((canary) => Buffer.from(Int32Array.from(Buffer.from(canary)).buffer));
-    assert.ok(countRuns(engine.pid, runs.slice(0, 1)) > 0);
-    abandoned.abort();
-    await engine.chat({ messages: user(`${canaries[1] ?? ''}`.repeat(200)) });
-    await sleep(500);
-    const texts = scanProcess(engine.pid, canaries);
-    assert.deepEqual([texts.total, texts.hits], [0, []]);
-    assert.equal(countRuns(engine.pid, runs), 0);
-  });
-});

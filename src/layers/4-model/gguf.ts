@@ -53,6 +53,7 @@ function checkArchitecture(metadata: Metadata, architecture: string): { layers: 
   if (metadata.perLayer(key('feed_forward_length'), layers, 0, 1 << 22) === undefined && !recurrent) refuse('KEY', `${key('feed_forward_length')} is missing`);
   const cacheHeads = metadata.perLayer(key('attention.head_count_kv'), layers, 0, 1 << 16) ?? heads ?? [];
   checkExperts(metadata, key, layers);
+  for (const name of ['attention.layer_norm_rms_epsilon', 'attention.layer_norm_epsilon', 'attention.group_norm_epsilon']) metadata.bounded(key(name), 0, 1);
   if (!ropeScalings.includes(metadata.text(key('rope.scaling.type')))) refuse('KEY', `${key('rope.scaling.type')} is not known`);
 
   const perHead = Math.floor(width / Math.max(1, heads?.find((count) => count > 0) ?? 1));

@@ -170,6 +170,13 @@ export class Metadata {
     return value;
   }
 
+  /** Refuses a number that is there and not within bounds (or no number). */
+  bounded(key: string, min: number, max: number): void {
+    const value = this.#values.get(key);
+    if (value === undefined) return;
+    if (typeof value !== 'number' || !(value >= min && value <= max)) refuse('KEY', `${key} is out of range`);
+  }
+
   /** A text, empty when it is not there. */
   text(key: string): string {
     const value = this.#values.get(key);

@@ -127,6 +127,7 @@ describe('L4-18, L4-20: metadata', () => {
     for (const [key, value] of Object.entries({ 'llama.context_length': 0, 'llama.block_count': 0, 'llama.attention.head_count': 0, 'llama.embedding_length': 0, 'split.count': 2, 'llama.expert_used_count': 1, 'tokenizer.ggml.bos_token_id': 259 })) {
       assert.match(changed({ [key]: u32(value) }), /^L4_GGUF_(KEY|SPLIT)$/, key);
     }
+    for (const value of [-1e-5, Number.NaN, Number.POSITIVE_INFINITY]) assert.equal(changed({ 'llama.attention.layer_norm_rms_epsilon': { f32: value } }), 'L4_GGUF_KEY');
     assert.equal(changed({ 'llama.rope.scaling.type': { text: 'spiral' } }), 'L4_GGUF_KEY');
     assert.equal(changed({ 'llama.attention.head_count': { i32s: [4] } }), 'L4_GGUF_KEY', 'fewer heads than layers');
     assert.equal(changed({ 'llama.attention.head_count': { i32s: [4, 4] } }), 'accepted');
