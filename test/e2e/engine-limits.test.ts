@@ -4,7 +4,7 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -13,7 +13,6 @@ import { dataMessages, encodeRequestOpen, initialCreditBytes } from '../../src/w
 import type { EngineProcess } from '../support/engine.ts';
 import { events, startEngine } from '../support/engine.ts';
 import { benchShape, tinyShape, writeChain, writeModel } from '../support/gguf.ts';
-import { regionsOf } from '../support/memory.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kwyre-engine-'));
 const file = (name: string) => join(folder, name);

@@ -1,0 +1,39 @@
+/**
+ * llama.cpp in the test's own process, with models of a few hundred kilobytes.
+ * @module
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import type { Library } from '../../src/engine/library.ts';
+import { openLibrary } from '../../src/engine/library.ts';
+import type { ContextShape } from '../../src/engine/llama.ts';
+import { Llama } from '../../src/engine/llama.ts';
+import type { Sampling } from '../../src/engine/request.ts';
+import { libraryDirectory } from './engine.ts';
+
+let library: Library | undefined;
+
+/** The library, opened once. */
+export function sharedLibrary(): Library {
+  library ??= openLibrary(libraryDirectory);
+  return library;
+}
+
+/** A folder that is gone when the file's tests are over. */
+export function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'kwyre-native-'));
+  after(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
+}
+
+/** Loads a model for four sequences of 512 tokens, or as told. */
+export async function load(path: string, shape: Partial<ContextShape> = {}): Promise<Llama> {
+  return await Llama.open(sharedLibrary(), path, 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, ...shape });
+}
+
+/** Greedy, nothing else. */
+export const plainSampling: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: null, repeatPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, repeatLastN: 64, logitBias: [] };
