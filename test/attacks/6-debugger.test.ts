@@ -109,3 +109,11 @@ test('L6-06 the inspector opened from inside', async (t) => {
   await confirmed(watched, 'inspector');
 });
 
+test('L6-06 SIGUSR1 opens no inspector: no process of ours has a handler for it', async (t) => {
+  const watched = use(t, await startWatched());
+  process.kill(watched.target, 'SIGUSR1');
+  process.kill(watched.supervisor, 'SIGUSR1');
+  await sleep(1200);
+  const { checks } = await watched.checks();
+  assert.match(checks.find((check) => check.id === 'inspector')?.evidence ?? '', /^full, 0 findings/);
+});

@@ -37,9 +37,8 @@ for (const profile of ['person', 'installed'] as const) {
     copyFileSync('/bin/sleep', join(folder, 'wireshark'));
     const watched = use(t, await startWatched({ profile }));
     use(t, start(asUser(stranger, [join(folder, 'wireshark'), '30'])));
-    const finding = await watched.next('finding');
+    const finding = await watched.next('finding', (one) => one.name === 'wireshark');
     assert.equal(finding.relation, 'stranger');
-    assert.equal(finding.name, 'wireshark');
     await sleep(1500);
     assert.ok(!watched.said.some((one) => one.type === 'violation' || one.type === 'level'));
   });
@@ -116,3 +115,12 @@ test('a tool that is there at the start is in the first scan, before anything is
   assert.equal(first.yellow[0]?.tool, 'gdb');
 });
 
+test('L6-16 a name with line feeds and escapes reaches the log without them', async (t) => {
+  const folder = folderOf(t);
+  const evil = join(folder, 'frida-server-\n\u001b[2Jx');
+  copyFileSync('/bin/sleep', evil);
+  const watched = use(t, await startWatched());
+  use(t, start([evil, '30']));
+  const finding = await watched.next('finding', (one) => one.tool === 'frida');
+  assert.equal(finding.name, 'frida-server-??[2Jx');
+});
