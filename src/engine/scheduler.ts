@@ -15,6 +15,7 @@ import { RequestError } from './request.ts';
 
 /** Answers that wait for a sequence; beyond that a request is refused. */
 export const queueLimit = 64;
+const longestPauseMs = 60_000;
 
 /** What the scheduler needs of the world. */
 export type Clock = {
@@ -183,8 +184,8 @@ export class Scheduler {
     const wake = () => {
       resolve(undefined);
     };
-    const deadline = Math.min(...this.#active.map((generation) => generation.deadline));
-    const cancel = this.#clock.after(Math.max(1, deadline - this.#clock.now() + 1), wake);
+    const deadline = Math.min(...[...this.#active, ...this.#waiting].map((generation) => generation.deadline));
+    const cancel = this.#clock.after(Math.min(longestPauseMs, Math.max(1, deadline - this.#clock.now() + 1)), wake);
     this.#onChange = wake;
     await promise;
     this.#onChange = undefined;

@@ -1,0 +1,198 @@
+/** Continuous batching over a real model: order, fairness, cancellation, deadlines, and what is left when all is over. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Task } from '../../../src/engine/generation.ts';
+import { Generation } from '../../../src/engine/generation.ts';
+import type { Llama } from '../../../src/engine/llama.ts';
+import { Pace } from '../../../src/engine/pace.ts';
+import type { RequestError } from '../../../src/engine/request.ts';
+import { queueLimit, Scheduler } from '../../../src/engine/scheduler.ts';
+import { Vocabulary } from '../../../src/engine/vocabulary.ts';
+import { writeChain } from '../../support/gguf.ts';
+import { load, plainSampling, scratch } from '../../support/native.ts';
+
+const folder = scratch();
+const clock = {
+  now: () => performance.now(),
+  after: (ms: number, wake: () => void) => {
+    const timer = setTimeout(wake, ms);
+    return () => { clearTimeout(timer); };
+  },
+};
+
+/** A reader that keeps what it hears. */
+class Listener {
+  text = '';
+  ending = '';
+  behindNow = false;
+  onContent: () => void = () => undefined;
+  readonly done = Promise.withResolvers<undefined>();
+  content(bytes: Uint8Array): void {
+    this.text += Buffer.from(bytes).toString('utf8');
+    this.onContent();
+  }
+  finish(reason: string): void {
+    this.ending = reason;
+    this.done.resolve(undefined);
+  }
+  fail(error: RequestError): void {
+    this.ending = error.code;
+    this.done.resolve(undefined);
+  }
+  behind(): boolean {
+    return this.behindNow;
+  }
+}
+
+let llama: Llama;
+let scheduler: Scheduler;
+before(async () => {
+  writeChain(join(folder, 'loop.gguf'), 'abcdefghij', false);
+  llama = await load(join(folder, 'loop.gguf'), { parallel: 2, contextTokens: 512, batchTokens: 64 });
+});
+beforeEach(() => {
+  scheduler = new Scheduler(llama, clock);
+});
+
+async function submit(prompt: string, more: Partial<Task> = {}, listener = new Listener()): Promise<{ listener: Listener; generation: Generation }> {
+  const run = await new Vocabulary(llama).encode([{ kind: 'text', bytes: Buffer.from(prompt) }]);
+  const generation = new Generation(llama, { prompt: run, sampling: plainSampling, seed: 1, maxTokens: 10, stop: [], deadline: Number.POSITIVE_INFINITY, ...more }, listener);
+  scheduler.submit(generation);
+  return { listener, generation };
+}
+
+/** Waits until the scheduler has overwritten what is left. */
+async function rest(): Promise<void> {
+  for (let i = 0; i < 200 && !scheduler.clean; i += 1) await sleep(10);
+  assert.ok(scheduler.clean && scheduler.load === 0);
+}
+
+describe('answers', () => {
+  test('more than there are sequences, with prompts longer than a step', async () => {
+    const all = await Promise.all(Array.from({ length: 7 }, async (_, i) => await submit(`${'x'.repeat(i * 60)}\n`, { maxTokens: 3 + i })));
+    for (const [i, { listener }] of all.entries()) {
+      await listener.done.promise;
+      assert.deepEqual([listener.text, listener.ending], ['abcdefghij'.slice(0, 3 + i), 'length']);
+    }
+    await rest();
+  });
+
+  test('the prompt is overwritten as it is decoded, and all of it at the end', async () => {
+    const run = await new Vocabulary(llama).encode([{ kind: 'text', bytes: Buffer.from('secret words\n') }]);
+    const listener = new Listener();
+    let during: number[] = [];
+    listener.onContent = () => { during = [...run.tokens]; };
+    scheduler.submit(new Generation(llama, { prompt: run, sampling: plainSampling, seed: 1, maxTokens: 3, stop: [], deadline: Number.POSITIVE_INFINITY }, listener));
+    await listener.done.promise;
+    assert.ok(during.every((token) => token === 0));
+    await rest();
+  });
+});
+
+describe('cancellation', () => {
+  test('not one token more is told after it', async () => {
+    const { listener, generation } = await submit('go\n', { maxTokens: null });
+    let after = 0;
+    listener.onContent = () => {
+      if (generation.cancelled) after += 1;
+      if (generation.completionTokens === 20) {
+        generation.cancelled = true;
+        scheduler.nudge();
+      }
+    };
+    await rest();
+    assert.deepEqual([after, generation.completionTokens, listener.ending], [0, 20, '']);
+  });
+
+  test('of a waiting answer: it never begins', async () => {
+    const running = [await submit('a\n', { maxTokens: 200 }), await submit('b\n', { maxTokens: 200 })];
+    const { listener, generation } = await submit('c\n');
+    generation.cancelled = true;
+    scheduler.nudge();
+    await Promise.all(running.map(async (one) => { await one.listener.done.promise; }));
+    await rest();
+    assert.deepEqual([listener.text, generation.sequence], ['', -1]);
+  });
+
+  test('of one does not disturb the other', async () => {
+    const { listener: kept } = await submit('a\n', { maxTokens: 100 });
+    const { listener, generation } = await submit('b\n', { maxTokens: 100 });
+    listener.onContent = () => {
+      generation.cancelled = true;
+      scheduler.nudge();
+    };
+    await kept.done.promise;
+    assert.equal(kept.text, 'abcdefghij'.repeat(10));
+    await rest();
+  });
+});
+
+describe('readers and time', () => {
+  test('an answer waits for its reader and goes on where it stopped', async () => {
+    const { listener } = await submit('a\n', { maxTokens: 30 });
+    listener.onContent = () => { listener.behindNow = listener.text.length === 7; };
+    await sleep(200);
+    assert.equal(listener.text, 'abcdefg');
+    const other = await submit('b\n', { maxTokens: 5 });
+    await other.listener.done.promise;
+    assert.equal(other.listener.text, 'abcde');
+    listener.behindNow = false;
+    listener.onContent = () => undefined;
+    scheduler.nudge();
+    await listener.done.promise;
+    assert.equal(listener.text, 'abcdefghij'.repeat(3));
+    await rest();
+  });
+
+  test('a deadline ends an answer, whether it runs, waits for its reader, or waits for a sequence', async () => {
+    const stuck = new Listener();
+    stuck.behindNow = true;
+    const started = performance.now();
+    const soon = started + 150;
+    const held = [await submit('a\n', { maxTokens: null, deadline: soon }, stuck), await submit('b\n', { maxTokens: null, deadline: started + 300 }, Object.assign(new Listener(), { behindNow: true })), await submit('c\n', { deadline: soon })];
+    for (const { listener } of held) await listener.done.promise;
+    assert.deepEqual(held.map(({ listener }) => listener.ending), Array(3).fill('ENGINE_TURN_TIMEOUT'));
+    assert.ok(performance.now() - started < 2000);
+    await rest();
+  });
+
+  test('beyond the queue a request is refused', async () => {
+    const held = Array.from({ length: queueLimit + 2 }, () => Object.assign(new Listener(), { behindNow: true }));
+    const generations: Generation[] = [];
+    for (const listener of held) {
+      generations.push((await submit('x\n', {}, listener)).generation);
+      await sleep(1); // let the first two take their sequences
+    }
+    await assert.rejects(submit('one more\n'), { code: 'ENGINE_BUSY', status: 503 });
+    for (const generation of generations) generation.cancelled = true;
+    scheduler.nudge();
+    await rest();
+  });
+});
+
+test('a new answer does not wait until the old ones are overwritten', async () => {
+  const first = await submit(`${'x'.repeat(400)}\n`, { maxTokens: 1 });
+  await first.listener.done.promise;
+  const second = await submit('y\n', { maxTokens: 4 });
+  await second.listener.done.promise;
+  assert.equal(second.listener.text, 'abcd');
+  await rest();
+});
+
+describe('pace', () => {
+  test('steps beside answers stay short, alone they are long; it learns from steps that tell', () => {
+    const pace = new Pace();
+    assert.ok(pace.promptTokens(1) <= 64);
+    for (let i = 0; i < 20; i += 1) pace.observe(128, 512); // 4 ms a token
+    assert.equal(pace.promptTokens(2), 16);
+    assert.equal(pace.promptTokens(0), 240);
+    for (let i = 0; i < 50; i += 1) pace.observe(128, 12.8);
+    assert.equal(pace.promptTokens(1), 992);
+    for (let i = 0; i < 50; i += 1) pace.observe(2, 900);
+    assert.equal(pace.promptTokens(1), 992, 'a step of few tokens tells nothing about prompts');
+    for (let i = 0; i < 50; i += 1) pace.observe(64, 64_000);
+    assert.equal(pace.promptTokens(1), 16, 'it never stands still');
+  });
+});
