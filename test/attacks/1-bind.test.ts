@@ -1,5 +1,6 @@
 /**
  * Layer 1: the socket itself, against the kernel.
+ * Needs root: other users and namespaces hold the port.
  * @module
  */
 import assert from 'node:assert/strict';

@@ -4,6 +4,7 @@
  * Both sides live in namespaces of this test, so the machine's own settings are not touched. In the server's one the
  * kernel is then set against us: `route_localnet` and DNAT deliver foreign packets to a listener on 127.0.0.1.
  * Needs root, iproute2 and nftables.
+ * Needs root: network namespaces and nftables.
  * @module
  */
 import assert from 'node:assert/strict';

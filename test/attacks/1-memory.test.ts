@@ -1,6 +1,7 @@
 /**
  * Layer 1: what a conversation leaves in the memory of the gateway that carried it, on every way a request can go.
  * The whole memory of the living process is searched for each text as UTF-8, UTF-16, base64 and JSON escapes.
+ * Needs root: reads the memory of a process that is not dumpable.
  * @module
  */
 import assert from 'node:assert/strict';

@@ -1,5 +1,6 @@
 /**
  * Layer 1 on the whole server: what `./kwyre serve` opens, who gets in, and where the token can be seen.
+ * Needs root: strangers are other users.
  * @module
  */
 import assert from 'node:assert/strict';

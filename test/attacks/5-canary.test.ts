@@ -1,5 +1,6 @@
 /**
  * Layer 5, as far as it stands: after conversations ended, no process of a real server holds their text or tokens.
+ * Needs root: reads the memory of processes that are not dumpable.
  * @module
  */
 import assert from 'node:assert/strict';

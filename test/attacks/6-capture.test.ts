@@ -1,5 +1,6 @@
 /**
  * Captures of loopback traffic by real tools, and the ordinary users of packet sockets that are none.
+ * Needs root: captures and watches processes of other users.
  * @module
  */
 import assert from 'node:assert/strict';

@@ -1,5 +1,6 @@
 /**
  * Real debuggers on a watched process: seen by what they do, whatever they are called.
+ * Needs root: debuggers and watched processes of other users.
  * @module
  */
 import assert from 'node:assert/strict';

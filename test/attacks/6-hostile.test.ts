@@ -2,6 +2,7 @@
  * Attacker code in the watchdog's place, in its real jail and seal, as root starts it and as an ordinary user does.
  *
  * It is the one role without Landlock: what its filter alone refuses is tried here.
+ * Needs root: the watchdog attacked under both kinds of user.
  * @module
  */
 import assert from 'node:assert/strict';

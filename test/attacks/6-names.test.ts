@@ -1,5 +1,6 @@
 /**
  * Named tools: what a name alone may and may not do, with real processes.
+ * Needs root: tools run as other users.
  * @module
  */
 import assert from 'node:assert/strict';

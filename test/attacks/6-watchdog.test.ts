@@ -1,5 +1,6 @@
 /**
  * Attacks on the watchdog itself, and sockets in the processes that it watches.
+ * Needs root: watches processes of other users.
  * @module
  */
 import assert from 'node:assert/strict';

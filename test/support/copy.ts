@@ -46,7 +46,7 @@ try {
 `,
       );
       const command = [node, '--disable-warning=ExperimentalWarning', ...flags, entry];
-      const [file = '', ...args] = uid === undefined ? command : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...command];
+      const [file = '', ...args] = uid === undefined || process.getuid?.() !== 0 ? command : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...command];
       chmodSync(join(entry, '..'), 0o755);
       const { status, stdout, stderr } = spawnSync(file, args, { cwd: '/', env: { PATH: '/usr/bin:/bin', HOME: '/', ...env }, encoding: 'utf8', timeout: 60_000 });
       rmSync(join(entry, '..'), { recursive: true, force: true });
