@@ -1,6 +1,7 @@
 /**
  * Layer 1: tokens, guessed, carried and leaked, against a real gateway process.
  * The rows that concern the whole server (L1-18, L1-22, L1-23, L1-35) are in 1-server.test.ts.
+ * Needs root: reads the environment of a process that is not dumpable.
  * @module
  */
 import assert from 'node:assert/strict';
