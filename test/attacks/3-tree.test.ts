@@ -1,6 +1,7 @@
 /**
  * Layer 3, attacked on a copy of the real installation: its own Node starts, must refuse by name with exit 13, and no
  * payload may have run.
+ * Needs root: a tree of root is run by another user.
  * @module
  */
 import assert from 'node:assert/strict';
