@@ -15,15 +15,9 @@ import { test } from 'node:test';
 import { bindLoopback, bindUnix, holdIpv6, verifyLoopback } from '../../src/layers/1-loopback/bind.ts';
 import { bindSocket, closeDescriptor, families, inet6Loopback, inetAddress, listenSocket, makeSocket, makeSocketPair, setSocketOption, socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
 import { rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
+import { runAs } from '../support/identity.ts';
 
 const refusal = (code: string) => (error: Error & { code?: string }) => error.code === code;
-
-/** Runs a program of Node's as a user; what it prints. */
-function runAs(uid: number, program: string, ...args: string[]): string {
-  const ran = spawnSync('setpriv', [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', process.execPath, '-e', program, ...args], { encoding: 'utf8', env: {} });
-  assert.equal(ran.stderr, '');
-  return ran.stdout.trim();
-}
 
 /** Lets a user try to take a port, with every option that shares (SO_REUSEADDR is libuv's own default). */
 function squat(address: string, port: number, uid: number): string {

@@ -14,6 +14,7 @@ import { openState } from '../../src/state/directory.ts';
 import { writePresence } from '../../src/state/presence.ts';
 import { makeToken, writeToken } from '../../src/state/tokens.ts';
 import { rawRequest, requestText, sleep } from '../support/gateway.ts';
+import { asUser, runAs } from '../support/identity.ts';
 import type { Server } from '../support/server.ts';
 import { alive, call, launch, root, startServer, tree, until } from '../support/server.ts';
 
@@ -122,7 +123,8 @@ test('L1-17 a taken port ends the start with the holder\'s pid and name, and the
 /** A program of another user that listens and keeps what it is sent. */
 async function harvester(address: string): Promise<{ port: number; got: () => string; stop: () => void }> {
   const program = "let got = ''; const s = require('node:net').createServer((c) => c.on('data', (d) => process.stdout.write(d))).listen(0, process.argv[1], () => console.log(s.address().port));";
-  const child = spawn('setpriv', ['--reuid=12345', '--regid=12345', '--clear-groups', process.execPath, '-e', program, address], { stdio: ['ignore', 'pipe', 'inherit'], env: {} });
+  const [file = '', ...args] = asUser(12345, [process.execPath, '-e', program, address]);
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env: {} });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   let got = '';
   child.stdout.on('data', (chunk: Buffer) => (got += chunk.toString()));
@@ -153,8 +155,7 @@ test('L1-17 L1-35 after the server ended, a stranger on its port gets no token f
 
 test('L1-34 [::1] on the server\'s port cannot be taken by another user', () => {
   const program = "require('node:net').createServer().on('error', (e) => console.log(e.code)).listen({ host: '::1', port: Number(process.argv[1]) }, () => { console.log('bound'); process.exit(); })";
-  const ran = spawnSync('setpriv', ['--reuid=12345', '--regid=12345', '--clear-groups', process.execPath, '-e', program, String(server.port)], { encoding: 'utf8', env: {} });
-  assert.equal(ran.stdout.trim(), 'EADDRINUSE');
+  assert.equal(runAs(12345, program, String(server.port)), 'EADDRINUSE');
 });
 
 for (const [who, uid, stranger] of [['root', undefined, 12345], ['an ordinary user', 12345, 12346]] as const) {
@@ -166,8 +167,7 @@ for (const [who, uid, stranger] of [['root', undefined, 12345], ['an ordinary us
         for (const file of ['token', 'authorization', 'tokens.json', 'server.json']) try { fs.readFileSync(state + '/' + file); out[file] = 'read'; } catch (e) { out[file] = e.code; }
         try { fs.readdirSync(state); out.folder = 'read'; } catch (e) { out.folder = e.code; }
         (async () => { for (const path of ['/v1/models', '/kwyre/status', '/v1/chat/completions', '/nothing', '/health']) out[path] = (await fetch('http://127.0.0.1:' + port + path)).status; console.log(JSON.stringify(out)); })();`;
-      const ran = spawnSync('setpriv', [`--reuid=${stranger}`, `--regid=${stranger}`, '--clear-groups', process.execPath, '-e', program, String(own.port), own.state], { encoding: 'utf8', env: {} });
-      const out = JSON.parse(ran.stdout) as Record<string, unknown>;
+      const out = JSON.parse(runAs(stranger, program, String(own.port), own.state)) as Record<string, unknown>;
       for (const file of ['token', 'authorization', 'tokens.json', 'server.json', 'folder']) assert.equal(out[file], 'EACCES', file);
       for (const path of ['/v1/models', '/kwyre/status', '/v1/chat/completions', '/nothing']) assert.equal(out[path], 401, path);
       assert.equal(out['/health'], 200);

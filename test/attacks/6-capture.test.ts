@@ -12,15 +12,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Running, Watched } from '../support/watchdog.ts';
-import { ordinaryUid, start, startWatched } from '../support/watchdog.ts';
-
-function use<T extends Running | Watched>(t: TestContext, running: T): T {
-  t.after(async () => {
-    await running.stop();
-  });
-  return running;
-}
+import { ordinaryUid, start, startWatched, use } from '../support/watchdog.ts';
 
 /** tcpdump under a name that no list has. */
 function renamedTcpdump(t: TestContext): string {

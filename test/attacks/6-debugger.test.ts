@@ -9,16 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TestContext } from 'node:test';
-import type { Running, Watched } from '../support/watchdog.ts';
-import { asUser, ordinaryUid, start, startWatched } from '../support/watchdog.ts';
-
-function use<T extends Running | Watched>(t: TestContext, running: T): T {
-  t.after(async () => {
-    await running.stop();
-  });
-  return running;
-}
+import { asUser } from '../support/identity.ts';
+import type { Watched } from '../support/watchdog.ts';
+import { ordinaryUid, start, startWatched, use } from '../support/watchdog.ts';
 
 /** The violation comes, by this detector; two detections and never more were needed. */
 async function confirmed(watched: Watched, detector: string): Promise<void> {

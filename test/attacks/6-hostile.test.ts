@@ -14,7 +14,8 @@ import { test } from 'node:test';
 import { makeSocketPair } from '../../src/linux/socket.ts';
 import { testUid, transientIdentity } from '../support/identity.ts';
 import { alive, root } from '../support/server.ts';
-import { asUser, ordinaryUid } from '../support/watchdog.ts';
+import { asOrdinary, asUser } from '../support/identity.ts';
+import { ordinaryUid } from '../support/watchdog.ts';
 
 function answerOf(heard: string, noise: string): string {
   return /ANSWER (.*)\n/.exec(heard)?.[1] ?? `no answer: ${noise.slice(0, 500)}`;
@@ -25,7 +26,7 @@ async function attempt(name: string, path: string, victim: number, uid: number |
   const control = makeSocketPair();
   const input = { readable: [], accepted: [], ...(uid === undefined ? transientIdentity(0) : {}) };
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src', 'jail', 'main.ts'), 'watchdog', join(import.meta.dirname, 'entries', 'hostile-watchdog.ts'), JSON.stringify(input)];
-  const [file = '', ...args] = uid === undefined ? node : asUser(uid, node);
+  const [file = '', ...args] = asOrdinary(uid, node);
   writeSync(control[0], `${name}|${path}|${victim}\n`);
   const child = spawn(file, args, { env: { PATH: process.env['PATH'] }, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1]] });
   let noise = '';

@@ -10,17 +10,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Running, Watched } from '../support/watchdog.ts';
-import { asUser, ordinaryUid, start, startWatched } from '../support/watchdog.ts';
+import { asUser } from '../support/identity.ts';
+import { ordinaryUid, start, startWatched, use } from '../support/watchdog.ts';
 
 const stranger = 12_399;
-
-function use<T extends Running | Watched>(t: TestContext, running: T): T {
-  t.after(async () => {
-    await running.stop();
-  });
-  return running;
-}
 
 /** A folder that everybody may use. */
 function folderOf(t: TestContext): string {

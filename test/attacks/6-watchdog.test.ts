@@ -8,18 +8,10 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alive, until } from '../support/server.ts';
-import type { Running, Watched } from '../support/watchdog.ts';
-import { ordinaryUid, startWatched } from '../support/watchdog.ts';
-
-function use<T extends Running | Watched>(t: TestContext, running: T): T {
-  t.after(async () => {
-    await running.stop();
-  });
-  return running;
-}
+import type { Watched } from '../support/watchdog.ts';
+import { ordinaryUid, startWatched, use } from '../support/watchdog.ts';
 
 for (const signal of ['SIGKILL', 'SIGQUIT', 'SIGABRT'] as const) {
   test(`L6-09 the watchdog is ended by ${signal}: a violation at once`, async (t) => {

@@ -11,7 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dataMessages, encodeRequestOpen, initialCreditBytes } from '../../src/wire/messages.ts';
 import type { EngineProcess } from '../support/engine.ts';
-import { events, startEngine } from '../support/engine.ts';
+import { events, startEngine, served } from '../support/engine.ts';
 import { benchShape, tinyShape, writeChain, writeModel } from '../support/gguf.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kwyre-engine-'));
@@ -30,15 +30,6 @@ after(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function served<T>(model: string, config: Parameters<typeof startEngine>[0]['config'], use: (engine: EngineProcess) => Promise<T>): Promise<T> {
-  const engine = await startEngine({ model: file(model), ...(config === undefined ? {} : { config }) });
-  try {
-    return await use(engine);
-  } finally {
-    assert.deepEqual(await engine.stop(), { code: 0, signal: null });
-  }
-}
-
 /** Processor time that a process has used, in milliseconds. */
 function cpuMs(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -50,7 +41,7 @@ const textOf = (body: string) => events(body).map((chunk) => chunk.choices[0]?.d
 
 describe('X-11: a client that is gone costs nothing', () => {
   test('an aborted answer gives its sequence free at once, and the engine rests', async () => {
-    await served('loop.gguf', { parallel: 1, contextTokens: 16_384 }, async (engine) => {
+    await served({ model: file('loop.gguf'), config: { parallel: 1, contextTokens: 16_384 } }, async (engine) => {
       for (let round = 0; round < 3; round += 1) {
         const endless = engine.ask({ body: { model: 'test', stream: true, messages: user('on and on'), temperature: 0 } });
         await endless.first;
@@ -67,7 +58,7 @@ describe('X-11: a client that is gone costs nothing', () => {
   });
 
   test('a long step is broken off when nobody waits for it any more', async () => {
-    await served('slow.gguf', { parallel: 1, contextTokens: 4096 }, async (engine) => {
+    await served({ model: file('slow.gguf'), config: { parallel: 1, contextTokens: 4096 } }, async (engine) => {
       const prompt = engine.ask({ body: { model: 'test', messages: user('long '.repeat(780)), max_tokens: 1 } });
       await sleep(400); // it is in the middle of its prompt
       prompt.abort();
@@ -78,7 +69,7 @@ describe('X-11: a client that is gone costs nothing', () => {
   });
 
   test('requests that wait in the queue leave it without a trace', async () => {
-    await served('loop.gguf', { parallel: 1, contextTokens: 16_384 }, async (engine) => {
+    await served({ model: file('loop.gguf'), config: { parallel: 1, contextTokens: 16_384 } }, async (engine) => {
       const first = engine.ask({ body: { model: 'test', stream: true, messages: user('hold'), temperature: 0 } });
       await first.first;
       const waiting = Array.from({ length: 20 }, () => engine.ask({ body: { model: 'test', messages: user('wait'), temperature: 0, max_tokens: 2 } }));
@@ -92,7 +83,7 @@ describe('X-11: a client that is gone costs nothing', () => {
 
 describe('readers', () => {
   test('a slow reader gets no more than its credit, holds up nobody, and loses nothing', async () => {
-    await served('loop.gguf', { parallel: 2, contextTokens: 8192 }, async (engine) => {
+    await served({ model: file('loop.gguf'), config: { parallel: 2, contextTokens: 8192 } }, async (engine) => {
       const slow = engine.ask({ body: { model: 'test', stream: true, messages: user('slow'), temperature: 0, max_tokens: 3000 }, manualCredit: true });
       await slow.first;
       while (slow.received() < initialCreditBytes) await sleep(20);
@@ -111,7 +102,7 @@ describe('readers', () => {
   });
 
   test('the tokens of one answer come on time beside the long prompt of another', async () => {
-    await served('slow.gguf', { parallel: 2, contextTokens: 4096 }, async (engine) => {
+    await served({ model: file('slow.gguf'), config: { parallel: 2, contextTokens: 4096 } }, async (engine) => {
       await engine.chat({ messages: user('learn the pace '.repeat(20)), max_tokens: 4 });
       const talk = engine.ask({ body: { model: 'test', stream: true, messages: user('talk'), temperature: 0, max_tokens: 400, logit_bias: { 258: -100 } } });
       await talk.first;
@@ -136,7 +127,7 @@ describe('readers', () => {
 
 describe('bounds', () => {
   test('too many waiting requests are refused with a 503, and the others answered', async () => {
-    await served('loop.gguf', { parallel: 1, contextTokens: 2048 }, async (engine) => {
+    await served({ model: file('loop.gguf'), config: { parallel: 1, contextTokens: 2048 } }, async (engine) => {
       const asked = Array.from({ length: 90 }, () => engine.ask({ body: { model: 'test', messages: user('x'), temperature: 0, max_tokens: 2 } }));
       const answers = await Promise.all(asked.map((one) => one.answer));
       const refused = answers.filter((answer) => answer.status === 503);
@@ -147,7 +138,7 @@ describe('bounds', () => {
   });
 
   test('a turn has an end, also for a reader that has stopped reading', async () => {
-    await served('loop.gguf', { parallel: 2, contextTokens: 16_384, turnSeconds: 1 }, async (engine) => {
+    await served({ model: file('loop.gguf'), config: { parallel: 2, contextTokens: 16_384, turnSeconds: 1 } }, async (engine) => {
       const idle = engine.ask({ body: { model: 'test', stream: true, messages: user('idle'), temperature: 0 }, manualCredit: true });
       await idle.first;
       await sleep(2500);

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { asOrdinary } from './identity.ts';
 import { root } from './server.ts';
 
 export type Copy = {
@@ -46,7 +47,7 @@ try {
 `,
       );
       const command = [node, '--disable-warning=ExperimentalWarning', ...flags, entry];
-      const [file = '', ...args] = uid === undefined || process.getuid?.() !== 0 ? command : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...command];
+      const [file = '', ...args] = asOrdinary(uid, command);
       chmodSync(join(entry, '..'), 0o755);
       const { status, stdout, stderr } = spawnSync(file, args, { cwd: '/', env: { PATH: '/usr/bin:/bin', HOME: '/', ...env }, encoding: 'utf8', timeout: 60_000 });
       rmSync(join(entry, '..'), { recursive: true, force: true });

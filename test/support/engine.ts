@@ -2,6 +2,7 @@
  * A real engine process for tests: behind the jail stage, on socketpairs of ours instead of a supervisor's and a gateway's.
  * @module
  */
+import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, statSync } from 'node:fs';
@@ -187,4 +188,14 @@ export async function startEngine(start: Start): Promise<EngineProcess> {
   const engine = await tryEngine(start);
   if (!('pid' in engine)) throw new Error(`${engine.code}: ${engine.message}`);
   return engine;
+}
+
+/** Serves a model while `use` runs; the engine must end in order then. */
+export async function served<T>(start: Start, use: (engine: EngineProcess) => Promise<T>): Promise<T> {
+  const engine = await startEngine(start);
+  try {
+    return await use(engine);
+  } finally {
+    assert.deepEqual(await engine.stop(), { code: 0, signal: null });
+  }
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bindLoopback } from '../../src/layers/1-loopback/bind.ts';
@@ -25,7 +25,6 @@ export async function attack(role: Role, mode: 'started' | 'sealed', attempt: st
   const child = spawn(command[0]!, command.slice(1), { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1], data[1], held] });
   let noise = '';
   child.stderr!.on('data', (chunk: Buffer) => (noise += chunk.toString()));
-  const { writeSync } = await import('node:fs');
   writeSync(data[0], `${mode} ${attempt}\n`);
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
   for (const fd of [control[1], data[1], held]) closeSync(fd);

@@ -8,6 +8,7 @@ import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asOrdinary } from './identity.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
 
@@ -84,7 +85,7 @@ export function launch(start: Start = {}): { process: ChildProcess; state: strin
   if (start.uid !== undefined) chownSync(home, start.uid, start.uid);
   const state = join(home, '.local', 'state', 'kwyre');
   const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', ...(start.args ?? [])];
-  const [file = '', ...args] = start.uid === undefined || process.getuid?.() !== 0 ? command : ['setpriv', `--reuid=${start.uid}`, `--regid=${start.uid}`, '--clear-groups', ...command];
+  const [file = '', ...args] = asOrdinary(start.uid, command);
   const child = spawn(file, args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: home, ...start.env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => (output += chunk.toString()));

@@ -6,10 +6,12 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Check } from '../../src/base/verdict.ts';
 import type { Finding } from '../../src/layers/6-intrusion/finding.ts';
 import type { Profile, Standing, Violation } from '../../src/layers/6-intrusion/response.ts';
+import { asOrdinary } from './identity.ts';
 
 /** An ordinary user that no account has. */
 export const ordinaryUid = 12_345;
@@ -41,16 +43,11 @@ export type Watched = {
 
 export type Start = { readonly uid?: number; readonly intervalMs?: number; readonly profile?: Profile; readonly acknowledged?: readonly string[] };
 
-/** The arguments that run a command as another user. */
-export function asUser(uid: number, command: readonly string[]): string[] {
-  return ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...command];
-}
-
 /** Starts both and waits for the first scan. */
 export async function startWatched(start: Start = {}): Promise<Watched> {
   const input = { intervalMs: start.intervalMs ?? 250, profile: start.profile ?? 'person', acknowledged: start.acknowledged ?? [] };
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', '--disable-sigusr1', join(import.meta.dirname, 'watchdog-host.ts'), JSON.stringify(input)];
-  const [file = '', ...args] = start.uid === undefined ? node : asUser(start.uid, node);
+  const [file = '', ...args] = asOrdinary(start.uid, node);
   const host = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] } });
   const said: Said[] = [];
   createInterface({ input: host.stdout }).on('line', (line) => said.push(JSON.parse(line) as Said));
@@ -123,4 +120,12 @@ export function start(command: readonly string[], stdin: 'ignore' | 'pipe' = 'pi
       await ended;
     },
   };
+}
+
+/** Ends it when the test ends. */
+export function use<T extends Running | Watched>(t: TestContext, running: T): T {
+  t.after(async () => {
+    await running.stop();
+  });
+  return running;
 }

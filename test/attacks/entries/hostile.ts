@@ -68,7 +68,6 @@ const attempts: Record<string, () => unknown> = {
   'setuid': () => call('setuid', 0),
   'read-passwd': () => readFileSync('/etc/passwd'),
   'read-passwd-pool': () => readFile('/etc/passwd'),
-  'read-home': () => readFileSync('/root/.bashrc'),
   'write-tmp': () => writeFileSync('/tmp/kwyre-escape', 'x'),
   'write-shm': () => writeFileSync('/dev/shm/kwyre-escape', 'x'),
   'write-code': () => writeFileSync(import.meta.filename, 'x'),
