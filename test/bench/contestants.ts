@@ -9,6 +9,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endWithUs } from '../support/children.ts';
 import { startServer } from '../support/server.ts';
 import type { Contestant, Order, Timing } from './run.ts';
 import { chatBody, streamHttp } from './run.ts';
@@ -73,6 +74,7 @@ async function spawnLlamaServer(path: string, setting: Setting): Promise<{ child
   const port = await freePort();
   const flags = ['-m', setting.model, '-t', String(setting.threads), '-tb', String(setting.threads), '-c', String(setting.contextTokens * setting.parallel), '-np', String(setting.parallel), '--cache-ram', '0', '-ctk', 'f16', '-ctv', 'f16', '--host', '127.0.0.1', '--port', String(port)];
   const child = spawn(path, flags, { stdio: 'ignore' });
+  endWithUs(child);
   const url = `http://127.0.0.1:${port}`;
   for (let i = 0; i < 6000; i += 1) {
     if (child.exitCode !== null) throw new Error(`llama-server ended with ${child.exitCode}: ${flags.join(' ')}`);

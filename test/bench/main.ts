@@ -152,19 +152,16 @@ async function measure(name: string, model: string): Promise<object> {
 }
 
 const results: object[] = [];
-try {
-  for (const name of flags.models.split(',')) {
-    let model = join(root, 'models', 'guide', 'guide.gguf');
-    if (name === 'large') {
-      model = join(scratch, 'large.gguf');
-      console.error('writing 507M random parameters');
-      writeModel(model, benchShape);
-    } else if (name !== 'guide') model = name;
-    if (existsSync(model)) results.push(await measure(name, model));
-    else console.error(`${name}: there is no ${model}`);
-  }
-} finally {
-  rmSync(scratch, { recursive: true, force: true });
+process.once('exit', () => { rmSync(scratch, { recursive: true, force: true }); });
+for (const name of flags.models.split(',')) {
+  let model = join(root, 'models', 'guide', 'guide.gguf');
+  if (name === 'large') {
+    model = join(scratch, 'large.gguf');
+    console.error('writing 507M random parameters');
+    writeModel(model, benchShape);
+  } else if (name !== 'guide') model = name;
+  if (existsSync(model)) results.push(await measure(name, model));
+  else console.error(`${name}: there is no ${model}`);
 }
 const folder = join(root, 'bench-results');
 mkdirSync(folder, { recursive: true });

@@ -187,5 +187,5 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
 
 /** One line for a report. */
 export function describeScan(scan: Scan): string {
-  return `${scan.total} copies of ${scan.found} needles in ${(scan.bytes / 1e6).toFixed(0)} MB (${Object.entries(scan.counts).map(([form, n]) => `${form} ${n}`).join(', ')}; ${scan.ms.toFixed(0)} ms)`;
+  return `${scan.total} copies (needles seen at least once: ${scan.found}) in ${(scan.bytes / 1e6).toFixed(0)} MB (${Object.entries(scan.counts).map(([form, n]) => `${form} ${n}`).join(', ')}; ${scan.ms.toFixed(0)} ms)`;
 }

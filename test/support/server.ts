@@ -8,6 +8,7 @@ import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endWithUs } from './children.ts';
 import { asOrdinary } from './identity.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
@@ -87,6 +88,7 @@ export function launch(start: Start = {}): { process: ChildProcess; state: strin
   const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', ...(start.args ?? [])];
   const [file = '', ...args] = asOrdinary(start.uid, command);
   const child = spawn(file, args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: home, ...start.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  endWithUs(child);
   let output = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const ended = new Promise<Ending>((resolve) =>
