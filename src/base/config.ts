@@ -21,6 +21,8 @@ export type Config = {
   readonly parallel: number;
   /** Threads of the engine; 0 chooses by cores and model size. */
   readonly threads: number;
+  /** Where the weights are kept while they are served: sealed memory, the held file, or what fits. */
+  readonly weights: 'memfd' | 'file' | 'auto';
   /** Features of layer 2 that the operator gave up by name. */
   readonly accepted: readonly string[];
 };
@@ -50,7 +52,7 @@ export function parseServe(args: readonly string[]): Config {
       args: [...args],
       strict: true,
       allowPositionals: false,
-      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, 'accept-weaker': { type: 'string', multiple: true } },
+      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, weights: text, 'accept-weaker': { type: 'string', multiple: true } },
     }).values;
   let values: ReturnType<typeof parse>;
   try {
@@ -58,6 +60,8 @@ export function parseServe(args: readonly string[]): Config {
   } catch {
     throw new KwyreError('USAGE_FLAG_UNKNOWN', 'serve does not know one of these flags; the address is always 127.0.0.1', './kwyre help serve lists the flags');
   }
+  const weights = values.weights ?? 'auto';
+  if (weights !== 'memfd' && weights !== 'file' && weights !== 'auto') throw new KwyreError('USAGE_FLAG_RANGE', '--weights takes memfd, file or auto', './kwyre serve --weights auto');
   const accepted = values['accept-weaker'] ?? [];
   for (const feature of accepted) {
     if (neverWaived.has(feature)) throw new KwyreError('USAGE_WAIVER_REFUSED', `--accept-weaker cannot give up ${feature}`, 'leave it out; ./kwyre doctor says what this machine can enforce');
@@ -70,6 +74,7 @@ export function parseServe(args: readonly string[]): Config {
     contextTokens: integer('ctx', values.ctx, 0, 0, 1 << 20),
     parallel: integer('parallel', values.parallel, 4, 1, 64),
     threads: integer('threads', values.threads, 0, 0, 256),
+    weights,
     accepted,
   });
 }

@@ -17,7 +17,7 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--accept-weaker=F]...',
     what: 'serves a model on 127.0.0.1',
     run(args) {
-      const supervisor = join(import.meta.dirname, '..', 'supervisor', `main${extname(import.meta.filename)}`);
+      const supervisor = join(import.meta.dirname, '..', 'supervisor', `start${extname(import.meta.filename)}`);
       const environment = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
       process.execve?.(process.execPath, [process.execPath, '--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', supervisor, ...args], environment);
       return 1;
@@ -25,6 +25,8 @@ const commands: Readonly<Record<string, Command>> = {
   },
   chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
   status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
+  model: { usage: 'model add PATH | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
+  deps: { usage: 'deps plan | seal --reason TEXT | verify  [--json] [--yes] [--state DIR]', what: 'shows, seals and verifies everything that runs', run: async (args) => (await import('./deps.ts')).deps(args) },
   token: { usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]', what: 'prints the API token or the browser link, or keeps a token per application', run: token },
 };
 

@@ -24,7 +24,11 @@ import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts, TokenDigest } from '../wire/messages.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
-import { openModel } from './model.ts';
+import * as fs from 'node:fs';
+import { openApprovedModel } from './approval.ts';
+import { mappedFaults } from '../layers/3-dependencies/hook.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { DifferenceError } from '../oms/fault.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair } from './pair.ts';
 import { RestartBudget, restartLimit } from './restarts.ts';
@@ -35,12 +39,12 @@ const graceMs = 800;
 const tokenPollMs = 500;
 
 /** What a server owns from its start to its end. */
-async function serve(config: Config): Promise<number> {
+async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const startedAt = Date.now();
   const startedNs = process.hrtime.bigint();
   const state = openState(config.state ?? defaultStateDirectory(process.env));
   if (!lockFile(join(state, 'lock'))) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
-  const model = openModel(config.model, root);
+  const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
   const listener = bindLoopback(config.port);
   const heldIpv6 = holdIpv6(listener.port);
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
@@ -49,7 +53,7 @@ async function serve(config: Config): Promise<number> {
   const person = digestToken(token);
   let named = readNamedTokens(state);
   const digests = (): TokenDigest[] => [person, ...named.map((entry) => entry.digest)].map((digest) => ({ digest, principal: principalOf(digest) }));
-  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), model.path];
+  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const jail: JailInput = { readable, accepted: config.accepted, ...(process.getuid?.() === 0 ? chooseIdentity(process.pid, readable, statSync) : undefined) };
 
   let pair: Pair | undefined;
@@ -71,6 +75,8 @@ async function serve(config: Config): Promise<number> {
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       accepted: config.accepted,
       engine: facts,
+      tree: tree.checks,
+      model: model.verified.checks,
       now: Date.now(),
     });
   const budget = new RestartBudget();
@@ -204,13 +210,9 @@ function libraryDirectory(): string {
   return join(root, 'node_modules', '@node-llama-cpp', platform, 'bins', platform);
 }
 
-process.title = 'kwyre: supervisor [monitor]';
-process.exitCode = 1;
-try {
-  process.exitCode = await serve(parseServe(process.argv.slice(2)));
-} catch (error) {
-  if (!(error instanceof KwyreError)) throw error;
-  console.error(`kwyre: ${error.message}${error.remedy === '' ? '' : `\n  next: ${error.remedy}`}`);
-  process.exitCode = error.exitCode;
+/** Serves until the end; the tree was verified by `start.ts`. @throws KwyreError */
+export async function supervise(args: readonly string[], tree: VerifiedTree): Promise<number> {
+  const faults = mappedFaults(tree, fs, fs.readFileSync('/proc/self/maps', 'latin1'));
+  if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links');
+  return await serve(parseServe(args), tree);
 }
-process.exit();

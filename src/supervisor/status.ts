@@ -18,6 +18,9 @@ export type Observed = {
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
   readonly accepted: readonly string[];
   readonly engine: EngineFacts | undefined;
+  /** Layer 3 and 4, as verified at the start of this run. */
+  readonly tree: readonly Check[];
+  readonly model: readonly Check[];
   readonly now: number;
 };
 
@@ -72,11 +75,11 @@ export function reportLayers(seen: Observed): LayerReport[] {
     const core = seen.enforced[role].find((entry) => entry.feature === 'core-limit');
     return { id: `${role}.no-core-dump`, status: core?.status === 'full' ? 'enforced' : 'degraded', evidence: core?.got ?? 'not reported', at: seen.now };
   });
-  const checks: Readonly<Record<Layer, Check[]>> = {
+  const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
     2: [...isolation(seen), { id: unconfined, status: 'off', evidence: 'the supervisor itself is not confined yet, and no self-probe has run', at: seen.now }],
-    3: notYet('manifest', 'the installed tree is not verified at start yet', seen.now),
-    4: notYet('manifest', 'the model is opened once and handed over as a descriptor, but not verified yet', seen.now),
+    3: seen.tree,
+    4: seen.model,
     5: [...memory, ...notYet('sealing', 'a request is bytes only and wiped when it ends; sessions are not kept, so nothing is sealed yet', seen.now)],
     6: notYet('watchdog', 'a forbidden system call ends the server at once; nothing scans yet', seen.now),
   };

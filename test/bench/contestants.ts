@@ -9,6 +9,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { approve, makeState } from '../support/approved.ts';
 import { endWithUs } from '../support/children.ts';
 import { startServer } from '../support/server.ts';
 import type { Contestant, Order, Timing } from './run.ts';
@@ -47,16 +48,25 @@ async function runHttp(url: string, token: string, order: Order): Promise<Timing
 }
 
 /** Flags of `kwyre serve` for a setting. */
-const kwyreArgs = ({ model, contextTokens, parallel, threads }: Setting) => ['--model', model, '--ctx', String(contextTokens), '--parallel', String(parallel), '--threads', String(threads)];
+const kwyreArgs = ({ contextTokens, parallel, threads }: Setting) => ['--model', 'measured', '--ctx', String(contextTokens), '--parallel', String(parallel), '--threads', String(threads)];
 
-export async function startKwyre(setting: Setting): Promise<Contestant> {
-  const server = await startServer({ args: kwyreArgs(setting) });
+/** A server, and when its start began. */
+type Started = Contestant & { readonly began: number };
+
+/** Approves the model first, as its user did once, outside of what is timed. */
+export async function startKwyre(setting: Setting): Promise<Started> {
+  const state = makeState();
+  approve(state.path, setting.model, 'measured');
+  const began = performance.now();
+  const server = await startServer({ state: state.path, args: kwyreArgs(setting) });
   return {
     name: 'kwyre',
+    began,
     pids: server.pids(),
     run: async (order) => await runHttp(server.url, server.token, order),
     async stop() {
       await server.stop();
+      state[Symbol.dispose]();
     },
   };
 }
@@ -93,19 +103,19 @@ async function end(child: ChildProcess): Promise<void> {
   await new Promise((resolve) => child.once('exit', resolve));
 }
 
-export async function startLlamaServer(path: string, setting: Setting): Promise<Contestant> {
+export async function startLlamaServer(path: string, setting: Setting): Promise<Started> {
+  const began = performance.now();
   const { child, url } = await spawnLlamaServer(path, setting);
-  return { name: 'llama-server', pids: { 'llama-server': child.pid ?? 0 }, run: async (order) => await runHttp(url, 'none', order), stop: async () => { await end(child); } };
+  return { name: 'llama-server', began, pids: { 'llama-server': child.pid ?? 0 }, run: async (order) => await runHttp(url, 'none', order), stop: async () => { await end(child); } };
 }
 
 /** Milliseconds from the start of a server to its readiness and to the first token of its first answer. */
 export async function timeStart(which: 'kwyre' | 'llama-server', path: string, setting: Setting, order: Order): Promise<{ readyMs: number; firstTokenMs: number }> {
-  const began = performance.now();
   const contestant = which === 'kwyre' ? await startKwyre(setting) : await startLlamaServer(path, setting);
-  const readyMs = performance.now() - began;
+  const readyMs = performance.now() - contestant.began;
   const [timing] = await contestant.run(order);
   await contestant.stop();
-  return { readyMs, firstTokenMs: (timing?.first ?? 0) - began };
+  return { readyMs, firstTokenMs: (timing?.first ?? 0) - contestant.began };
 }
 
 /** Processor time of processes in milliseconds. */

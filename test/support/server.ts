@@ -38,6 +38,8 @@ export type Start = {
   readonly env?: Readonly<Record<string, string>>;
   /** A copy of the repository to run from; the default is this one. */
   readonly repository?: string;
+  /** A state folder to use and to leave in place; the default is a fresh one. */
+  readonly state?: string;
 };
 
 /** Processes below `pid`, itself included. */
@@ -84,8 +86,8 @@ export function launch(start: Start = {}): { process: ChildProcess; state: strin
   const home = mkdtempSync(join(tmpdir(), 'kwyre-home-'));
   chmodSync(home, 0o700);
   if (start.uid !== undefined) chownSync(home, start.uid, start.uid);
-  const state = join(home, '.local', 'state', 'kwyre');
-  const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', ...(start.args ?? [])];
+  const state = start.state ?? join(home, '.local', 'state', 'kwyre');
+  const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', '--state', state, ...(start.args ?? [])];
   const [file = '', ...args] = asOrdinary(start.uid, command);
   const child = spawn(file, args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: home, ...start.env }, stdio: ['ignore', 'pipe', 'pipe'] });
   endWithUs(child);

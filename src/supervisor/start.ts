@@ -1,0 +1,27 @@
+/**
+ * Entry of the supervisor: layer 3 first, with node: built-ins only; whatever comes from elsewhere is imported after it.
+ *
+ * Promise: no third-party byte is read as code before the installed tree is verified; from then on every module is
+ *          evaluated from the bytes whose digest was compared.
+ * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts
+ * @module
+ */
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { KwyreError } from '../base/errors.ts';
+import { hookLoads } from '../layers/3-dependencies/hook.ts';
+import { verifyOwnTree } from './tree.ts';
+
+process.title = 'kwyre: supervisor [monitor]';
+process.exitCode = 1;
+try {
+  const tree = verifyOwnTree(join(import.meta.dirname, '..', '..'));
+  hookLoads(tree, fs);
+  const { supervise } = await import('./main.ts');
+  process.exitCode = await supervise(process.argv.slice(2), tree);
+} catch (error) {
+  if (!(error instanceof KwyreError)) throw error;
+  console.error(`kwyre: ${error.message}${error.remedy === '' ? '' : `\n  next: ${error.remedy}`}`);
+  process.exitCode = error.exitCode;
+}
+process.exit();
