@@ -23,6 +23,12 @@ export type Config = {
   readonly threads: number;
   /** Where the weights are kept while they are served: sealed memory, the held file, or what fits. */
   readonly weights: 'memfd' | 'file' | 'auto';
+  /** Milliseconds between two scans of the watchdog; can only be shortened. */
+  readonly scanMs: number;
+  /** Whether the violation that ended the server in this boot was looked into. */
+  readonly acknowledgeViolation: boolean;
+  /** Ids of tools that may run beside the server. */
+  readonly acknowledgedTools: readonly string[];
   /** Features of layer 2 that the operator gave up by name. */
   readonly accepted: readonly string[];
 };
@@ -31,6 +37,7 @@ export type Config = {
 const neverWaived = new Set(['bind', 'seccomp', 'model']);
 
 export const defaultPort = 8000;
+const longestScanMs = 5000;
 
 function integer(flag: string, text: string | undefined, fallback: number, min: number, max: number): number {
   if (text === undefined) return fallback;
@@ -47,12 +54,13 @@ function integer(flag: string, text: string | undefined, fallback: number, min: 
  */
 export function parseServe(args: readonly string[]): Config {
   const text = { type: 'string' } as const;
+  const many = { type: 'string', multiple: true } as const;
   const parse = () =>
     parseArgs({
       args: [...args],
       strict: true,
       allowPositionals: false,
-      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, weights: text, 'accept-weaker': { type: 'string', multiple: true } },
+      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, weights: text, 'scan-interval': text, 'acknowledge-violation': { type: 'boolean' }, 'acknowledge-tool': many, 'accept-weaker': many },
     }).values;
   let values: ReturnType<typeof parse>;
   try {
@@ -75,6 +83,9 @@ export function parseServe(args: readonly string[]): Config {
     parallel: integer('parallel', values.parallel, 4, 1, 64),
     threads: integer('threads', values.threads, 0, 0, 256),
     weights,
+    scanMs: integer('scan-interval', values['scan-interval'], longestScanMs, 250, longestScanMs),
+    acknowledgeViolation: values['acknowledge-violation'] ?? false,
+    acknowledgedTools: values['acknowledge-tool'] ?? [],
     accepted,
   });
 }

@@ -17,7 +17,7 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--accept-weaker=F]...',
     what: 'serves a model on 127.0.0.1',
     run(args) {
-      const supervisor = join(import.meta.dirname, '..', 'supervisor', `start${extname(import.meta.filename)}`);
+      const supervisor = join(import.meta.dirname, '..', 'supervisor', `main${extname(import.meta.filename)}`);
       const environment = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
       process.execve?.(process.execPath, [process.execPath, '--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', supervisor, ...args], environment);
       return 1;

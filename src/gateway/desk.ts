@@ -35,6 +35,7 @@ export type DeskPlan = {
 const unauthorized: Fault = { status: 401, code: 'invalid_api_key', message: 'This needs the API token of this server. ./kwyre token prints it.' };
 const ambiguous: Fault = { status: 401, code: 'invalid_api_key', message: 'Send one token, as Authorization: Bearer or as x-api-key.' };
 const tooManyGuesses: Fault = { status: 429, code: 'too_many_attempts', message: 'Too many wrong tokens. The right one still works.' };
+const closed: Fault = { status: 503, code: 'intake_closed', message: 'No new conversation is taken: a tool that could look into this server runs beside it, or it is still starting. ./kwyre status names what was seen.', retryAfterSeconds: 5 };
 const notFound: Fault = { status: 404, code: 'not_found', message: 'There is nothing here.' };
 const wrongMethod: Fault = { status: 405, code: 'method_not_allowed', message: 'This path takes another method.' };
 const health = Buffer.from('{"status":"ok"}');
@@ -44,6 +45,7 @@ export class Desk {
   readonly #plan: DeskPlan;
   readonly #ring: TokenRing;
   readonly #attempts: Attempts;
+  #open = false;
   #reported = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
@@ -56,6 +58,11 @@ export class Desk {
   /** Another list of tokens; the former ones are void at once. */
   replaceTokens(tokens: readonly TokenDigest[]): void {
     this.#ring.replace(tokens);
+  }
+
+  /** Takes new conversations, or refuses them; refused until this is called. */
+  setIntake(open: boolean): void {
+    this.#open = open;
   }
 
   /** Answers one request, or passes it on. */
@@ -119,6 +126,10 @@ export class Desk {
         this.#plan.status(request, response);
         return;
       case 'engine': {
+        if (route.method === 'POST' && !this.#open) {
+          sendFault(request, response, closed, false);
+          return;
+        }
         const bodyLength = route.method === 'POST' ? bodyLengthOf(request.rawHeaders, this.#plan.bodyBytes) : 0;
         if (typeof bodyLength !== 'number') {
           sendFault(request, response, bodyLength, false);

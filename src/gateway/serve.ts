@@ -143,6 +143,12 @@ export function serve(powers: Powers): void {
           desk?.replaceTokens(parseJson(controlSchemas.tokens, frame.payload).tokens);
         },
       },
+      [controlMessages.intake]: {
+        permit: 'always',
+        answer: (frame) => {
+          desk?.setIntake(parseJson(controlSchemas.intake, frame.payload).open);
+        },
+      },
       [controlMessages.statusAnswer]: {
         permit: 'always',
         answer: (frame) => {

@@ -5,8 +5,8 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** One event, metadata only. */
-export type Event = { readonly code: string; readonly role?: string; readonly pid?: number; readonly count?: number; readonly signal?: string };
+/** One event, metadata only; `name` is an executable's, cleaned of control characters. */
+export type Event = { readonly code: string; readonly role?: string; readonly pid?: number; readonly count?: number; readonly signal?: string; readonly detector?: string; readonly uid?: number; readonly name?: string };
 
 /** Appends one event. */
 export function logEvent(directory: string, event: Event): void {

@@ -5,7 +5,7 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
-import type { EngineFacts } from '../wire/messages.ts';
+import type { Ipv6Hold } from '../layers/1-loopback/bind.ts';
 import type { Role } from './children.ts';
 
 /** What the reports are made from. */
@@ -14,13 +14,14 @@ export type Observed = {
   /** `/proc/net/tcp` and `tcp6` of the listener's namespace, read now. */
   readonly tcp: string;
   readonly tcp6: string;
-  readonly heldIpv6: string;
+  readonly heldIpv6: Ipv6Hold;
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
   readonly accepted: readonly string[];
-  readonly engine: EngineFacts | undefined;
   /** Layer 3 and 4, as verified at the start of this run. */
   readonly tree: readonly Check[];
   readonly model: readonly Check[];
+  /** Layer 6, from the last scan. */
+  readonly watchdog: readonly Check[];
   readonly now: number;
 };
 
@@ -46,7 +47,7 @@ function loopback(seen: Observed): Check[] {
       evidence: only ? `the kernel's table shows 127.0.0.1:${seen.port} and no other listener on that port` : `the kernel's table shows ${four.length + six.length} listeners on port ${seen.port}`,
       at: seen.now,
     },
-    { id: 'ipv6-held', status: seen.heldIpv6 === '' ? 'enforced' : 'degraded', evidence: seen.heldIpv6 === '' ? `[::1]:${seen.port} is taken by us without listening, so that nobody else can` : seen.heldIpv6, at: seen.now },
+    { id: 'ipv6-held', status: 'enforced', evidence: seen.heldIpv6.fd === undefined ? seen.heldIpv6.reason : `[::1]:${seen.port} is taken by us without listening, so that nobody else can`, at: seen.now },
     { id: 'token', status: 'enforced', evidence: 'every route but /health was built with the token check; the gateway holds digests only', at: seen.now },
   ];
 }
@@ -81,10 +82,10 @@ export function reportLayers(seen: Observed): LayerReport[] {
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...notYet('sealing', 'a request is bytes only and wiped when it ends; sessions are not kept, so nothing is sealed yet', seen.now)],
-    6: notYet('watchdog', 'a forbidden system call ends the server at once; nothing scans yet', seen.now),
+    6: seen.watchdog,
   };
   return ([1, 2, 3, 4, 5, 6] as const).map((layer) => {
-    const required = layer === 2 ? checks[2].filter((check) => needed(seen, check)) : checks[layer];
+    const required = checks[layer].filter((check) => counts(seen, layer, check));
     const status = worst(required);
     return { layer, name: layerNames[layer], status: layer === 2 && status === 'enforced' && seen.accepted.length > 0 ? 'degraded' : status, checks: checks[layer] };
   });
@@ -93,8 +94,11 @@ export function reportLayers(seen: Observed): LayerReport[] {
 /** The check that keeps layer 2 from being called enforced. */
 const unconfined = 'supervisor.confined';
 
-function needed(seen: Observed, check: Check): boolean {
-  if (check.id === unconfined) return true;
+/** Whether a check decides what its layer is called; the others are shown beside it. */
+function counts(seen: Observed, layer: Layer, check: Check): boolean {
+  // What only root could see is off, and by itself no fault of the watchdog.
+  if (layer === 6) return check.id === 'scan' || check.status !== 'off';
+  if (layer !== 2 || check.id === unconfined) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
   return seen.enforced[role].some((entry) => entry.feature === feature && entry.need === 'required');
 }

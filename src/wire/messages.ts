@@ -42,6 +42,8 @@ export const controlMessages = {
   stop: 0x44,
   tokensSet: 0x46,
   statusAnswer: 0x48,
+  /** Gateway: whether new conversations are taken; none are until it is said. */
+  intake: 0x4a,
   /** Watchdog: which processes are ours from now on. */
   watch: 0x50,
   enforced: 0x41,
@@ -186,7 +188,6 @@ export const controlSchemas = {
   tokens: object({ tokens: array(object({ digest: string(64), principal: string(32) }), 1024) }),
   configureGateway: object({
     port: number(0, 65535),
-    uptimeBase: number(0),
     tokens: array(object({ digest: string(64), principal: string(32) }), 1024),
     bodyBytes: number(1024, 1 << 30),
     pageDirectory: string(4096),
@@ -220,6 +221,7 @@ export const controlSchemas = {
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
   watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), unixPath: string(4096), code: array(string(4096), 64) }),
   scanned: object({ epoch: number(0), sequence: number(0), scanMs: number(0), detections: array(detection, 16) }),
+  intake: object({ open: boolean() }),
   failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),
   event: object({ code: string(64), count: optional(number(0)) }),
 };

@@ -3,8 +3,11 @@
  * @module
  */
 
-/** Ids that no distribution gives out; one per supervisor. */
+/** Ids that no distribution gives out; one per supervisor for its roles, and another for its watchdog. */
 const firstTransient = 2_000_000_000;
+
+/** Added to the supervisor's pid (below 2^22) for the watchdog, so that a role cannot touch it. */
+export const watchdogIds = 1 << 23;
 
 export type Identity = { readonly uid: number; readonly gid: number };
 

@@ -1,0 +1,179 @@
+/**
+ * Layer 6 in a running server: what its watchdog is told, and what follows from what it sees.
+ *
+ * Promise: nothing is served before the first scan; a tool that is there already refuses the start with the list. A
+ *          confirmed violation ends every process of ours in the same tick in which it is known, then it is logged
+ *          (metadata only), and the marker keeps the server from coming back in this boot.
+ * Proof:   test/attacks/6-serve.test.ts
+ * @module
+ */
+import { fstatSync } from 'node:fs';
+import { uptime } from 'node:os';
+import { dirname } from 'node:path';
+import { KwyreError } from '../base/errors.ts';
+import type { Check } from '../base/verdict.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import type { Finding } from '../layers/6-intrusion/finding.ts';
+import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
+import type { Target } from '../layers/6-intrusion/snapshot.ts';
+import type { FileStamp } from '../layers/6-intrusion/weights.ts';
+import { detectWeights } from '../layers/6-intrusion/weights.ts';
+import { makeSocketPair } from '../linux/socket.ts';
+import { logEvent } from '../state/events.ts';
+import { markViolation } from '../state/violation.ts';
+import type { JailInput } from './children.ts';
+import { Child, socketInodes } from './children.ts';
+import type { Pair } from './pair.ts';
+import { Watch, describe } from './watch.ts';
+
+/** What the alarm needs of the server. */
+export type AlarmPlan = {
+  readonly state: string;
+  readonly bootId: string;
+  readonly uid: number;
+  readonly jail: JailInput;
+  readonly intervalMs: number;
+  readonly profile: Profile;
+  readonly acknowledged: readonly string[];
+  readonly listener: { readonly fd: number; readonly port: number };
+  readonly unixPath: string | undefined;
+  readonly modelFd: number;
+  readonly tree: VerifiedTree;
+  /** Takes new conversations or refuses them. */
+  readonly setIntake: (open: boolean) => void;
+  /** Ends every process that holds a conversation, now. */
+  readonly endAll: () => void;
+};
+
+/** Native code of the verified tree, and the folders of the system's libraries that this process has mapped. */
+function declaredCode(tree: VerifiedTree): string[] {
+  const native = [...tree.files.keys()].filter((name) => /(?:\.node|\.so(?:\.\d+)*|\/bin\/node)$/.test(name)).map((name) => `${tree.root}/${name}`);
+  return [...native, ...new Set(tree.evidence.libraries.map((path) => dirname(path)))];
+}
+
+function stampOf(fd: number): FileStamp | undefined {
+  try {
+    const { size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
+    return { size, modifiedNs: mtimeNs, changedNs: ctimeNs };
+  } catch {
+    return undefined;
+  }
+}
+
+export class Alarm {
+  /** Settles when a violation is confirmed; everything has been ended by then. */
+  readonly raised: Promise<Violation>;
+  readonly #plan: AlarmPlan;
+  readonly #watch: Watch;
+  #admitted = false;
+
+  constructor(plan: AlarmPlan) {
+    this.#plan = plan;
+    const raised = Promise.withResolvers<Violation>();
+    this.raised = raised.promise;
+    const loaded = stampOf(plan.modelFd);
+    this.#watch = new Watch({
+      start(table, onBreach) {
+        const control = makeSocketPair();
+        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach);
+      },
+      clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
+      now: () => Date.now(),
+      self: () => ({ role: 'supervisor', pid: process.pid, sealed: false, namespace: 'shared', sockets: socketInodes(process.pid) }),
+      uid: plan.uid,
+      intervalMs: plan.intervalMs,
+      profile: plan.profile,
+      acknowledged: plan.acknowledged,
+      weights: () => (loaded === undefined ? undefined : detectWeights(loaded, stampOf(plan.modelFd), { pid: process.pid, uid: plan.uid })),
+      onFinding: (finding, standing) => {
+        this.#tell(finding, standing);
+      },
+      onLevel: (standing) => {
+        this.#turn(standing);
+      },
+      onViolation: (violation) => {
+        plan.endAll();
+        this.#watch.kill();
+        confirm(plan, violation);
+        raised.resolve(violation);
+      },
+    });
+  }
+
+  /** Whether new conversations are taken. */
+  get open(): boolean {
+    const { level } = this.#watch.standing;
+    return this.#admitted && (level === 'clean' || level === 'detected');
+  }
+
+  get pid(): number {
+    return this.#watch.pid;
+  }
+
+  /** Says which processes are ours from now on; in the tick in which a pair was made, when it is ready, when it is gone. */
+  follow(pair: Pair | undefined, sealed: boolean): void {
+    const { listener, unixPath, tree } = this.#plan;
+    const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => {
+      const own = pair.enforced[role].some((entry) => entry.feature === 'network-namespace' && entry.status === 'full');
+      return { role, pid: pair[role].pid, sealed, namespace: own ? 'own' : 'shared', sockets: pair[role].sockets };
+    });
+    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, unixPath: unixPath ?? '', code: declaredCode(tree) });
+  }
+
+  /** Waits for the first scan, and refuses the start when it is not clean. @throws `L6_TOOLS_PRESENT`, `L6_WATCHDOG_FAILED` */
+  async admit(): Promise<void> {
+    const { counted, yellow } = await this.#watch.first;
+    const seen = [...counted, ...yellow];
+    if (seen.length > 0) {
+      const tools = [...new Set(seen.flatMap((finding) => (finding.tool === undefined ? [] : [finding.tool])))];
+      const accept = counted.length === 0 && tools.length > 0 ? `, or accept it for this run: ./kwyre serve ${tools.map((tool) => `--acknowledge-tool ${tool}`).join(' ')}` : '';
+      throw new KwyreError('L6_TOOLS_PRESENT', `somebody could look into the server:\n${seen.map((finding) => `    ${describe(finding)}`).join('\n')}`, `end it${accept}`);
+    }
+    this.#admitted = true;
+  }
+
+  /** The checks of layer 6 for `/kwyre/status`. */
+  get checks(): readonly Check[] {
+    const jail = this.#watch.enforced.filter((entry) => entry.need === 'required' && entry.status !== 'full');
+    return [
+      ...this.#watch.report().checks,
+      { id: 'watchdog.jail', status: jail.length === 0 ? 'enforced' : 'degraded', evidence: jail.length === 0 ? `its own process, jailed: ${this.#watch.enforced.length} features` : jail.map((entry) => `${entry.feature}: ${entry.reason}`).join('; '), at: Date.now() },
+    ];
+  }
+
+  /** Lets the watchdog go without that being a violation. */
+  async stop(): Promise<void> {
+    await this.#watch.stop();
+  }
+
+  /** For the exit path, where nothing can be awaited. */
+  kill(): void {
+    this.#watch.kill();
+  }
+
+  #tell(finding: Finding, standing: Standing): void {
+    const { detector, pid, uid, name } = finding;
+    logEvent(this.#plan.state, { code: 'L6_SEEN', detector, pid, uid, name });
+    if (!this.#admitted || finding.relation === 'stranger') return;
+    const words = `kwyre: watchdog: ${describe(finding)}`;
+    if (standing.counted.includes(finding)) console.error(`${words}\n  ${standing.level === 'confirmed' ? 'that is confirmed' : `one more scan like this, in ${this.#plan.intervalMs / 1000} s, ends the server`}`);
+    else if (standing.yellow.includes(finding)) console.error(`${words}\n  new conversations are refused until it is gone\n  next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`);
+  }
+
+  #turn(standing: Standing): void {
+    if (!this.#admitted) return;
+    logEvent(this.#plan.state, { code: `L6_LEVEL_${standing.level.toUpperCase()}` });
+    if (standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
+    this.#plan.setIntake(this.open);
+  }
+}
+
+/** Logs a violation, leaves the marker and says how to go on; everything has been ended already. */
+export function confirm(plan: Pick<AlarmPlan, 'state' | 'bootId'>, violation: Violation): void {
+  const { code, detector, pid, uid, name } = violation;
+  logEvent(plan.state, { code, detector, pid, uid, name });
+  markViolation(plan.state, violation, plan.bootId);
+  console.error(
+    `kwyre: ${code}: ${detector}, ${name} (pid ${pid}, uid ${uid}); every conversation was ended, and the server does not come back by itself\n  next: find out what that was; then start again: ./kwyre serve --acknowledge-violation`,
+  );
+}

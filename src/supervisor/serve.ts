@@ -1,0 +1,234 @@
+/**
+ * A server from its start to its end: order of start, the children's lives; it parses no byte from the network.
+ *
+ * Promise: every way out (SIGTERM, SIGINT, SIGHUP, an uncaught error, its own death) ends every child. A death by
+ *          SIGSYS or a breach of the wire ends everything with exit code 16; a crash of the engine is answered by a
+ *          fresh pair, at most three times an hour.
+ * Proof:   test/e2e/lifecycle.test.ts
+ * @module
+ */
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { parseServe } from '../base/config.ts';
+import type { Config } from '../base/config.ts';
+import { KwyreError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import { bindLoopback, bindUnix, holdIpv6 } from '../layers/1-loopback/bind.ts';
+import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { mappedFaults } from '../layers/3-dependencies/hook.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { immediate } from '../layers/6-intrusion/response.ts';
+import { lockFile } from '../linux/lock.ts';
+import { DifferenceError } from '../oms/fault.ts';
+import { defaultStateDirectory, openState } from '../state/directory.ts';
+import { logEvent } from '../state/events.ts';
+import { removePresence, writePresence } from '../state/presence.ts';
+import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
+import { assertNoViolation, readBootId } from '../state/violation.ts';
+import { controlMessages, encodeJson } from '../wire/messages.ts';
+import type { EngineFacts } from '../wire/messages.ts';
+import { Alarm, confirm } from './alarm.ts';
+import { openApprovedModel } from './approval.ts';
+import { welcome } from './banner.ts';
+import type { JailInput } from './children.ts';
+import type { PairEnding } from './pair.ts';
+import { Pair } from './pair.ts';
+import { RestartBudget, restartLimit } from './restarts.ts';
+import { reportLayers } from './status.ts';
+import { Tokens } from './tokens.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const graceMs = 800;
+
+/** What a server owns from its start to its end. */
+async function serve(config: Config, tree: VerifiedTree): Promise<number> {
+  const startedAt = Date.now();
+  const state = openState(config.state ?? defaultStateDirectory(process.env));
+  if (!lockFile(join(state, 'lock'))) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
+  const bootId = readBootId();
+  assertNoViolation(state, bootId, config.acknowledgeViolation);
+  const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
+  const listener = bindLoopback(config.port);
+  const heldIpv6 = holdIpv6(listener.port);
+  const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
+  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
+  const uid = process.getuid?.() ?? -1;
+  const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
+
+  let pair: Pair | undefined;
+  let facts: EngineFacts | undefined;
+  const setIntake = (open: boolean): void => {
+    pair?.gateway.control.send(controlMessages.intake, encodeJson({ open }));
+  };
+  const tokens = new Tokens(state, () => {
+    pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
+  });
+  const alarm = new Alarm({
+    state,
+    bootId,
+    uid,
+    jail: jailFor('watchdog'),
+    intervalMs: config.scanMs,
+    profile: 'person',
+    acknowledged: config.acknowledgedTools,
+    listener,
+    unixPath: unix?.path,
+    modelFd: model.fd,
+    tree,
+    setIntake,
+    endAll: () => pair?.kill(),
+  });
+  const budget = new RestartBudget();
+  const layers = () =>
+    reportLayers({
+      port: listener.port,
+      tcp: fs.readFileSync('/proc/self/net/tcp', 'latin1'),
+      tcp6: readTable('/proc/self/net/tcp6'),
+      heldIpv6,
+      enforced: pair?.enforced ?? { gateway: [], engine: [] },
+      accepted: config.accepted,
+      tree: tree.checks,
+      model: model.verified.checks,
+      watchdog: alarm.checks,
+      now: Date.now(),
+    });
+  const status = () => ({
+    version,
+    pid: process.pid,
+    uptime_s: Math.floor((Date.now() - startedAt) / 1000),
+    model: { name: model.name, bytes: model.bytes, architecture: facts?.architecture ?? 'loading', context: facts?.contextTokens ?? 0 },
+    engine: { version: facts?.engineVersion ?? 'loading', backend: facts?.backend ?? 'loading', threads: facts?.threads ?? 0, parallel: config.parallel, restarts: budget.taken },
+    layers: layers(),
+  });
+  const startPair = async (): Promise<Pair> => {
+    pair = new Pair({
+      listenerFd: listener.fd,
+      unixListenerFd: unix?.fd,
+      modelFd: model.fd,
+      jail: () => jailFor('roles'),
+      engine: {
+        modelName: model.name,
+        modelBytes: model.bytes,
+        createdSeconds: model.createdSeconds,
+        libraryDirectory: libraryDirectory(),
+        contextTokens: config.contextTokens,
+        parallel: config.parallel,
+        threads: config.threads,
+        turnSeconds: 3600,
+      },
+      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page') }),
+      status,
+      onEvent: (code, role, pid, count) => {
+        logEvent(state, { code, role, pid, ...(count === undefined ? {} : { count }) });
+      },
+    });
+    alarm.follow(pair, false);
+    facts = await pair.ready;
+    alarm.follow(pair, true);
+    setIntake(alarm.open);
+    return pair;
+  };
+
+  const stop = Promise.withResolvers<'stop'>();
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      stop.resolve('stop');
+    });
+  }
+  // A server that stands still cannot act on what its watchdog sees: it is not put in the background by Ctrl-Z.
+  process.on('SIGTSTP', () => {
+    console.error('kwyre: it cannot be suspended, a stopped server would be a violation\n  next: end it with Ctrl-C');
+  });
+  process.on('exit', () => {
+    pair?.kill();
+    alarm.kill();
+  });
+  const violated = alarm.raised.then((): 'violated' => 'violated');
+
+  try {
+    const first = await Promise.race([Promise.all([startPair(), alarm.admit()]), stop.promise, violated]);
+    if (first === 'stop') return 0;
+    if (first === 'violated') return 16;
+    let [current] = first;
+    writeToken(state, tokens.personal);
+    setIntake(true);
+    writePresence(state, { pid: process.pid, port: listener.port, socket: unix?.path ?? null, model: model.name, startedAt: new Date(startedAt).toISOString() });
+    logEvent(state, { code: 'SERVER_READY', pid: process.pid });
+    console.log(
+      welcome({
+        version,
+        model: model.name,
+        port: listener.port,
+        seconds: performance.now() / 1000,
+        layers: layers(),
+        headerPath: join(state, tokenFiles.header),
+        tokenPath: join(state, tokenFiles.token),
+        socketPath: unix?.path,
+        token: process.stdout.isTTY ? tokens.personal : undefined,
+      }),
+    );
+    for (;;) {
+      const ending = await Promise.race([current.ended, stop.promise, violated]);
+      if (ending === 'violated') return 16;
+      if (ending === 'stop') {
+        await current.stop(graceMs);
+        logEvent(state, { code: 'SERVER_STOPPED' });
+        return 0;
+      }
+      alarm.follow(undefined, false);
+      const exit = judge(ending, state, bootId, budget);
+      if (exit !== undefined) return exit;
+      const next = await Promise.race([startPair(), stop.promise, violated]);
+      if (next === 'violated') return 16;
+      if (next === 'stop') return 0;
+      current = next;
+    }
+  } finally {
+    tokens.stop();
+    pair?.kill();
+    if (pair !== undefined) await pair.ended;
+    await alarm.stop();
+    removePresence(state);
+    removeToken(state);
+    unix?.remove();
+  }
+}
+
+/** What the end of a pair means: an exit code, or `undefined` for another start. */
+function judge(ending: PairEnding, state: string, bootId: string, budget: RestartBudget): number | undefined {
+  if (ending.kind === 'stopped') return 0;
+  if (ending.kind === 'breach') {
+    const code = ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach;
+    confirm({ state, bootId }, { code, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` });
+    return 16;
+  }
+  logEvent(state, { code: 'PAIR_CRASHED', role: ending.role, ...(ending.signal === null ? {} : { signal: ending.signal }) });
+  if (!budget.take(performance.now())) {
+    console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, 'events.jsonl')}`);
+    return 1;
+  }
+  console.error(`kwyre: the ${ending.role} ended (${ending.signal ?? `exit ${ending.code ?? 0}`}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
+  return undefined;
+}
+
+function readTable(path: string): string {
+  try {
+    return fs.readFileSync(path, 'latin1');
+  } catch {
+    return ''; // a kernel without IPv6 has no such table
+  }
+}
+
+/** Where llama.cpp's libraries for this machine are. @throws `ENGINE_PLATFORM` */
+function libraryDirectory(): string {
+  const platform = `${process.platform}-${process.arch}`;
+  if (platform !== 'linux-x64' && platform !== 'linux-arm64') throw new KwyreError('ENGINE_PLATFORM', `there is no engine for ${platform}`, 'run Kwyre on 64-bit Linux (or inside WSL2)');
+  return join(root, 'node_modules', '@node-llama-cpp', platform, 'bins', platform);
+}
+
+/** Serves until the end; the tree was verified by `main.ts`. @throws KwyreError */
+export async function supervise(args: readonly string[], tree: VerifiedTree): Promise<number> {
+  const faults = mappedFaults(tree, fs, fs.readFileSync('/proc/self/maps', 'latin1'));
+  if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links');
+  return await serve(parseServe(args), tree);
+}

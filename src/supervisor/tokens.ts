@@ -1,0 +1,57 @@
+/**
+ * The tokens of a running server: the person's, fresh for this start, and the named ones, read again when they change.
+ *
+ * Promise: a token that was revoked opens nothing half a second later; a damaged file of named tokens opens nothing.
+ * Proof:   test/attacks/1-tokens.test.ts
+ * @module
+ */
+import { KwyreError } from '../base/errors.ts';
+import { logEvent } from '../state/events.ts';
+import type { NamedToken } from '../state/tokens.ts';
+import { digestToken, makeToken, namedTokensStamp, principalOf, readNamedTokens } from '../state/tokens.ts';
+import type { TokenDigest } from '../wire/messages.ts';
+
+const pollMs = 500;
+
+export class Tokens {
+  /** The person's token. */
+  readonly personal = makeToken();
+  readonly #state: string;
+  readonly #timer: NodeJS.Timeout;
+  #named: readonly NamedToken[];
+  #stamp: string;
+
+  /** @throws `STATE_*` when the file of named tokens cannot be read at the start */
+  constructor(state: string, onChange: () => void) {
+    this.#state = state;
+    this.#stamp = namedTokensStamp(state);
+    this.#named = readNamedTokens(state);
+    this.#timer = setInterval(() => {
+      if (this.#reread()) onChange();
+    }, pollMs);
+  }
+
+  /** What the gateway is told: digests only. */
+  get digests(): TokenDigest[] {
+    return [digestToken(this.personal), ...this.#named.map((entry) => entry.digest)].map((digest) => ({ digest, principal: principalOf(digest) }));
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #reread(): boolean {
+    const now = namedTokensStamp(this.#state);
+    if (now === this.#stamp) return false;
+    this.#stamp = now;
+    try {
+      this.#named = readNamedTokens(this.#state);
+    } catch (error) {
+      // A damaged file opens nothing: until it is mended only the person's own token is good.
+      if (!(error instanceof KwyreError)) throw error;
+      this.#named = [];
+      logEvent(this.#state, { code: error.code });
+    }
+    return true;
+  }
+}
