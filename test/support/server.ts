@@ -22,7 +22,7 @@ export type Server = {
   readonly state: string;
   /** What was printed so far. */
   readonly output: () => string;
-  /** Living processes of the server by their title: `supervisor`, `gateway`, `engine`. */
+  /** Living processes of the server by their title: `supervisor`, `gateway`, `engine`, `watchdog`. */
   readonly pids: () => Record<string, number>;
   /** Sends SIGTERM and waits for the end. */
   readonly stop: () => Promise<Ending>;
@@ -125,7 +125,7 @@ export async function startServer(start: Start = {}): Promise<Server> {
       const found: Record<string, number> = { supervisor: child.pid! };
       for (const pid of tree(child.pid!)) {
         const title = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-        for (const role of ['gateway', 'engine']) if (pid !== child.pid && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
+        for (const role of ['gateway', 'engine', 'watchdog']) if (pid !== child.pid && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
       }
       return found;
     },
