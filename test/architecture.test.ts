@@ -75,7 +75,7 @@ test('processes never import one another, and base has no authority', () => {
 const doors: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^linux\/ffi\.ts$/],
   '@huggingface/jinja': [/^engine\//],
-  'node:child_process': [/^supervisor\/children\.ts$/, /^layers\/2-isolation\/probe\.ts$/, /^setup\/digests\.ts$/],
+  'node:child_process': [/^linux\/command\.ts$/, /^supervisor\/children\.ts$/, /^layers\/2-isolation\/probe\.ts$/, /^setup\/digests\.ts$/],
   'node:http': [/^gateway\//, /^cli\/client\.ts$/, /^cli\/chat\.ts$/],
   'node:net': [/^gateway\//, /^linux\/stream\.ts$/],
   'node:dgram': [],

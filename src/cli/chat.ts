@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import type { Server } from './client.ts';
-import { findServer, readJson, send, stateDirectory } from './client.ts';
+import { findServer, readJson, send, serverDirectory } from './client.ts';
 import type { StatusAnswer } from './status.ts';
 import { oneLine } from './status.ts';
 import { plainText, PlainTextStream } from './terminal.ts';
@@ -18,7 +18,7 @@ type Turn = { readonly role: 'user' | 'assistant'; readonly content: string };
 
 export async function chat(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
-  const server = findServer(stateDirectory(values.state));
+  const server = findServer(serverDirectory(values.state));
   const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
   console.log(`Kwyre ${answer.version}, model ${plainText(answer.model.name)}. ${oneLine(answer.layers)}`);
   if (answer.model.name === 'guide') console.log('The guide is a small demonstration model: it knows Kwyre only, and where it is wrong it is fluently wrong.');

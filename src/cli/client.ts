@@ -5,13 +5,14 @@
  *          the port after the server ended gets nothing (L1-17, L1-35).
  * @module
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
 import { KwyreError } from '../base/errors.ts';
+import { accessFolder } from '../layers/2-isolation/record.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
 import type { Presence } from '../state/presence.ts';
-import { readPresence } from '../state/presence.ts';
+import { presencePath, readPresence } from '../state/presence.ts';
 import { readToken } from '../state/tokens.ts';
 
 /** A running server and what opens it. */
@@ -22,6 +23,13 @@ const notRunning = (directory: string) => new KwyreError('SERVER_ABSENT', `no se
 /** The state folder that a command means. */
 export function stateDirectory(flag: string | undefined): string {
   return flag ?? defaultStateDirectory(process.env);
+}
+
+/** The folder that tells where a running server is: the person's own, else their access to the installed one. */
+export function serverDirectory(flag: string | undefined): string {
+  const own = stateDirectory(flag);
+  const access = accessFolder(process.getuid?.() ?? 0);
+  return flag === undefined && !existsSync(presencePath(own)) && existsSync(access) ? access : own;
 }
 
 /**

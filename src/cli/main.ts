@@ -6,6 +6,7 @@ import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { chat } from './chat.ts';
+import { isolate } from './isolate.ts';
 import { status } from './status.ts';
 import { token } from './token.ts';
 
@@ -27,6 +28,7 @@ const commands: Readonly<Record<string, Command>> = {
   status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
   model: { usage: 'model add PATH | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
   deps: { usage: 'deps plan | seal --reason TEXT | verify  [--json] [--yes] [--state DIR]', what: 'shows, seals and verifies everything that runs', run: async (args) => (await import('./deps.ts')).deps(args) },
+  isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },
   token: { usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]', what: 'prints the API token or the browser link, or keeps a token per application', run: token },
 };
 

@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import type { LayerReport } from '../base/verdict.ts';
-import { findServer, readJson, send, stateDirectory } from './client.ts';
+import { findServer, readJson, send, serverDirectory } from './client.ts';
 import { plainText } from './terminal.ts';
 
 export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[] };
@@ -32,7 +32,7 @@ export function render(answer: StatusAnswer, all: boolean): string {
 
 export async function status(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
-  const server = findServer(stateDirectory(values.state));
+  const server = findServer(serverDirectory(values.state));
   const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
   if (values.json === true) console.log(JSON.stringify(answer, undefined, 2));
   else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}`);

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import { openState } from '../state/directory.ts';
 import { digestToken, makeToken, readNamedTokens, writeNamedTokens } from '../state/tokens.ts';
-import { findServer, stateDirectory } from './client.ts';
+import { findServer, serverDirectory, stateDirectory } from './client.ts';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const maxNamedTokens = 256;
@@ -24,12 +24,12 @@ export function token(args: readonly string[]): number {
   };
   switch (action) {
     case 'show': {
-      const server = findServer(directory);
+      const server = findServer(serverDirectory(values.state));
       print({ token: server.token }, server.token);
       return 0;
     }
     case 'link': {
-      const server = findServer(directory);
+      const server = findServer(serverDirectory(values.state));
       const link = `http://127.0.0.1:${server.presence.port}/#${server.token}`;
       print({ link }, link);
       return 0;

@@ -48,6 +48,13 @@ try {
     pid: process.pid,
     accepted: input.accepted,
     readStatus: () => readFileSync('/proc/self/status', 'latin1'),
+    readDevices(of) {
+      try {
+        return readFileSync(`/proc/${of}/net/dev`, 'latin1');
+      } catch {
+        return '';
+      }
+    },
   });
   report(controlMessages.enforced, { enforced });
   for (const fd of keptDescriptors[role as Role]) if (isHandedOver(fd)) keepAcrossExec(fd);

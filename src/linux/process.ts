@@ -66,6 +66,11 @@ export function keepAcrossExec(fd: number): void {
   checked('fcntl', fcntl(fd, 2, 0));
 }
 
+/** Ends a descriptor's life at the next execve. */
+export function closeOnExec(fd: number): void {
+  checked('fcntl', fcntl(fd, 2, 1));
+}
+
 /** Enters a network namespace of its own, with no interface up. Needs CAP_SYS_ADMIN. */
 export function enterEmptyNetwork(): void {
   checked('unshare', unshareCall(0x40000000));

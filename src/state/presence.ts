@@ -9,18 +9,22 @@ import { readPrivate, writePrivate } from './directory.ts';
 /** How a client finds a running server. */
 export type Presence = { readonly pid: number; readonly port: number; readonly socket: string | null; readonly model: string; readonly startedAt: string };
 
+export function presencePath(directory: string): string {
+  return join(directory, 'server.json');
+}
+
 export function writePresence(directory: string, presence: Presence): void {
-  writePrivate(join(directory, 'server.json'), `${JSON.stringify(presence)}\n`);
+  writePrivate(presencePath(directory), `${JSON.stringify(presence)}\n`);
 }
 
 /** Where the server of this folder runs, or `undefined`. */
 export function readPresence(directory: string): Presence | undefined {
-  const text = readPrivate(join(directory, 'server.json'));
+  const text = readPrivate(presencePath(directory));
   if (text === undefined) return undefined;
   const value = JSON.parse(text) as Partial<Presence>;
   return typeof value.pid === 'number' && typeof value.port === 'number' ? (value as Presence) : undefined;
 }
 
 export function removePresence(directory: string): void {
-  rmSync(join(directory, 'server.json'), { force: true });
+  rmSync(presencePath(directory), { force: true });
 }

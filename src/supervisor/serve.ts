@@ -13,7 +13,7 @@ import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
-import { bindLoopback, bindUnix, holdIpv6 } from '../layers/1-loopback/bind.ts';
+import { bindUnix, openLoopback } from '../layers/1-loopback/bind.ts';
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
@@ -48,8 +48,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const bootId = readBootId();
   assertNoViolation(state, bootId, config.acknowledgeViolation);
   const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
-  const listener = bindLoopback(config.port);
-  const heldIpv6 = holdIpv6(listener.port);
+  const { listener, heldIpv6, tables } = openLoopback({ fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] }, process.pid, config.port);
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const uid = process.getuid?.() ?? -1;
@@ -82,8 +81,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const layers = () =>
     reportLayers({
       port: listener.port,
-      tcp: fs.readFileSync('/proc/self/net/tcp', 'latin1'),
-      tcp6: readTable('/proc/self/net/tcp6'),
+      tcp: readTable(`${tables}/tcp`),
+      tcp6: readTable(`${tables}/tcp6`),
       heldIpv6,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       accepted: config.accepted,

@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { bindLoopback, bindUnix, holdIpv6, verifyLoopback } from '../../src/layers/1-loopback/bind.ts';
+import { adoptLoopback, bindLoopback, bindUnix, holdIpv6, verifyLoopback } from '../../src/layers/1-loopback/bind.ts';
 import { bindSocket, closeDescriptor, families, inet6Loopback, inetAddress, listenSocket, makeSocket, makeSocketPair, setSocketOption, socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
 import { rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
 import { runAs } from '../support/identity.ts';
@@ -73,6 +73,26 @@ test('L1-14 a socket that is not a TCP listener on 127.0.0.1 alone is refused, h
   } finally {
     for (const fd of made) closeDescriptor(fd);
   }
+});
+
+test('L1-14 a socket is adopted only when exactly one was handed over, to this process, and it is ours in form', () => {
+  const self = String(process.pid);
+  assert.equal(adoptLoopback({ fds: undefined, pid: undefined }, process.pid), undefined);
+  for (const wrong of [{ fds: '1', pid: undefined }, { fds: undefined, pid: self }, { fds: '1', pid: '1' }, { fds: '2', pid: self }, { fds: '0', pid: self }, { fds: '01', pid: self }, { fds: '1', pid: ` ${self}` }]) {
+    assert.throws(() => adoptLoopback(wrong, process.pid), refusal('L1_SOCKET_FOREIGN'), JSON.stringify(wrong));
+  }
+  // Descriptor 3 of this process is no listener on 127.0.0.1.
+  assert.throws(() => adoptLoopback({ fds: '1', pid: self }, process.pid), refusal('L1_SOCKET_FOREIGN'));
+});
+
+test('L1-33 a server that systemd hands a socket on 0.0.0.0 refuses to start', () => {
+  const program = "const { spawnSync } = require('node:child_process'); const s = require('node:net').createServer().listen(0, '0.0.0.0', () => { const r = spawnSync('/bin/sh', ['-c', 'LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve --state \"$1\"', ...process.argv.slice(1)], { stdio: ['ignore', 'pipe', 'pipe', s._handle.fd], encoding: 'utf8', timeout: 20000 }); console.log(JSON.stringify({ status: r.status, words: r.stderr })); process.exit(); });";
+  const state = mkdtempSync(join(tmpdir(), 'kwyre-state-'));
+  const ran = spawnSync(process.execPath, ['-e', program, join(import.meta.dirname, '..', '..', 'kwyre'), state], { encoding: 'utf8', timeout: 30_000 });
+  rmSync(state, { recursive: true, force: true });
+  const { status, words } = JSON.parse(ran.stdout) as { status: number; words: string };
+  assert.equal(status, 11, words);
+  assert.match(words, /bound to 0\.0\.0\.0/);
 });
 
 test('L1-33 a gateway that is handed a socket on 0.0.0.0 (a wrong socket unit) refuses to serve', async () => {

@@ -8,11 +8,13 @@
  * Proof:   test/attacks/1-bind.test.ts, test/attacks/1-lan.test.ts
  * @module
  */
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { portHolder } from '../../linux/holder.ts';
+import { loopbackHex } from '../../linux/nettables.ts';
+import { closeOnExec } from '../../linux/process.ts';
 import {
   bindSocket,
   closeDescriptor,
@@ -138,6 +140,43 @@ export function holdIpv6(port: number): Ipv6Hold {
     }
     return { fd, reason: '' };
   });
+}
+
+/** What a service manager says about descriptors that it hands over: `LISTEN_FDS`, `LISTEN_PID`. */
+export type Handover = { readonly fds: string | undefined; readonly pid: string | undefined };
+
+/** The first descriptor that a service manager hands over; see sd_listen_fds(3). */
+const firstHandedOver = 3;
+
+/**
+ * Takes the listening socket that a service manager made, held to the same as our own; `undefined` when none is said to
+ * be there. Exactly one descriptor, meant for this process.
+ * @throws `L1_SOCKET_FOREIGN`
+ */
+export function adoptLoopback(handover: Handover, pid: number): LoopbackListener | undefined {
+  if (handover.fds === undefined && handover.pid === undefined) return undefined;
+  const foreign = (what: string) => new KwyreError('L1_SOCKET_FOREIGN', `a socket is said to be handed over, but ${what}`, 'a socket unit needs ListenStream=127.0.0.1:PORT and nothing else; without one, start with LISTEN_FDS and LISTEN_PID unset');
+  if (handover.pid !== String(pid)) throw foreign('to another process (LISTEN_PID)');
+  if (handover.fds !== '1') throw foreign('not exactly one (LISTEN_FDS)');
+  const listener = verifyLoopback(firstHandedOver);
+  closeOnExec(listener.fd);
+  return listener;
+}
+
+/** The listener of one start, what is known of [::1], and where the kernel's tables of the listener's network are. */
+export type Listeners = { readonly listener: LoopbackListener; readonly heldIpv6: Ipv6Hold; readonly tables: string };
+
+const ownTables = '/proc/self/net';
+
+/**
+ * The listener that was handed over, else one of our own; and [::1] on its port, as far as this network reaches.
+ * @throws `L1_PORT_TAKEN`, `L1_PORT_FORBIDDEN`, `L1_SOCKET_FOREIGN`
+ */
+export function openLoopback(handover: Handover, pid: number, port: number): Listeners {
+  const listener = adoptLoopback(handover, pid) ?? bindLoopback(port);
+  if (readFileSync(`${ownTables}/tcp`, 'latin1').includes(` ${loopbackHex(listener.port)} `)) return { listener, heldIpv6: holdIpv6(listener.port), tables: ownTables };
+  // The installed service may make no socket, and its network is not the machine's.
+  return { listener, heldIpv6: { fd: undefined, reason: 'this service is in a network of its own; a firewall rule of kwyre isolate refuses connections to [::1] on the port, which ./kwyre isolate status shows' }, tables: '/proc/1/net' };
 }
 
 /**

@@ -36,6 +36,8 @@ export type Circumstances = {
   readonly accepted: readonly string[];
   /** This process's own `/proc/self/status`. */
   readonly readStatus: () => string;
+  /** `net/dev` of this process or of the machine's first: the interfaces of the network that it is in; empty when hidden. */
+  readonly readDevices: (of: 'self' | '1') => string;
 };
 
 type Feature = keyof (typeof roles)[Role]['features'];
@@ -54,6 +56,12 @@ export const startFilter: Filter = {
   ],
   otherwise: 'allow',
 };
+
+/** Whether a table of interfaces has no other than loopback. */
+function onlyLoopback(devices: string): boolean {
+  const names = [...devices.matchAll(/^ *([^ :]+):/gm)].map(([, name]) => name);
+  return names.length === 1 && names[0] === 'lo';
+}
 
 /** A line of `/proc/self/status`. */
 export function statusLine(text: string, name: string): string {
@@ -89,6 +97,7 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   apply('file-size-limit', 'no file grows', () => observed(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
   apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => observed(setLimit(resources.openFiles, policy.limits.openFiles), `RLIMIT_NOFILE ${policy.limits.openFiles}`));
   apply('network-namespace', 'an empty network', () => {
+    if (here.uid !== 0 && onlyLoopback(here.readDevices('self')) && here.readDevices('1') !== '' && !onlyLoopback(here.readDevices('1'))) return { got: 'a network with nothing but a loopback of its own, made by the service manager', status: 'full' };
     if (here.uid !== 0) return { got: 'the network of the machine', status: 'none', reason: 'only root can make one without a user namespace, which would let a debugger of the same user in; seccomp is the wall here' };
     enterEmptyNetwork();
     return { got: 'a network namespace without any interface up', status: 'full' };
@@ -102,11 +111,11 @@ export function confineSelf(here: Circumstances): Enforcement[] {
     return { got: `uid ${here.become.uid}`, status: 'full' };
   });
   apply('capabilities', kept.length === 0 ? 'none' : `${kept.length}, by name`, () => {
-    dropCapabilities(kept);
-    const text = here.readStatus();
     const mask = kept.reduce((sum, capability) => sum | (1n << BigInt(capability)), 0n);
-    const exact = ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every((name) => BigInt(`0x${statusLine(text, name)}`) === mask);
-    return observed(exact, kept.length === 0 ? 'without any capability' : `with capabilities ${kept.join(' and ')} only`);
+    const exact = () => ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every((name) => BigInt(`0x${statusLine(here.readStatus(), name)}`) === mask);
+    // The installed service has none from the start, and its unit refuses the call itself.
+    if (!exact()) dropCapabilities(kept);
+    return observed(exact(), kept.length === 0 ? 'without any capability' : `with capabilities ${kept.join(' and ')} only`);
   });
   apply('dies-with-supervisor', 'SIGKILL with the supervisor', () => observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'));
   apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
