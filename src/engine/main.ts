@@ -16,6 +16,7 @@ import type { GgufFacts } from '../layers/4-model/gguf.ts';
 import { openStream } from '../linux/stream.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
+import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
 import { Desk } from './desk.ts';
 import { openLibrary } from './library.ts';
@@ -62,6 +63,7 @@ const orders = new Channel(
     [controlMessages.ping]: {
       permit: 'always',
       answer: (frame) => {
+        lifeline.hear();
         orders.send(controlMessages.pong, frame.payload);
       },
     },
@@ -76,6 +78,13 @@ const orders = new Channel(
     process.exit(exitCodes.breach);
   },
 );
+
+const lifeline = new Lifeline({
+  now: () => performance.now(),
+  onLost: () => {
+    process.exit(lifelineExit);
+  },
+});
 
 /** Checks the header of the model file before native code sees it. */
 function checkModel(config: EngineConfig): GgufFacts {

@@ -14,6 +14,7 @@ import { openStream } from '../linux/stream.ts';
 import type { Stream } from '../linux/stream.ts';
 import { Channel } from '../wire/channel.ts';
 import type { GatewayConfig } from '../wire/messages.ts';
+import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
 import { Desk } from './desk.ts';
 import { loadPage } from './page.ts';
@@ -158,6 +159,7 @@ export function serve(powers: Powers): void {
       [controlMessages.ping]: {
         permit: 'always',
         answer: (frame) => {
+          lifeline.hear();
           supervisor.send(controlMessages.pong, undefined, frame.stream);
         },
       },
@@ -170,6 +172,12 @@ export function serve(powers: Powers): void {
     },
     onBreach,
   );
+  const lifeline = new Lifeline({
+    now: powers.now,
+    onLost: () => {
+      powers.exit(lifelineExit);
+    },
+  });
   const status = new StatusDesk((stream) => {
     supervisor.send(controlMessages.statusRequest, undefined, stream);
   });

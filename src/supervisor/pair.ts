@@ -11,6 +11,7 @@ import { KwyreError } from '../base/errors.ts';
 import type { Enforcement } from '../base/verdict.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import type { DispatchTable } from '../wire/channel.ts';
+import { lifelineExit, wordMs } from '../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
 import type { JailInput, Role } from './children.ts';
@@ -34,6 +35,9 @@ export type PairPlan = {
   readonly status: () => unknown;
   readonly onEvent: (code: string, role: Role, pid: number, count: number | undefined) => void;
 };
+
+/** The reason of a breach when the roles ended because this process stood still. */
+export const supervisorStopped = 'SUPERVISOR_STOPPED';
 
 const drainMs = 1000;
 const readyMs = 120_000;
@@ -124,6 +128,11 @@ export class Pair {
 
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
+    const speak = () => {
+      for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping);
+    };
+    speak();
+    const words = setInterval(speak, wordMs);
     const timer = setTimeout(() => {
       readiness.engine.reject(new KwyreError('START_TIMEOUT', 'the engine was not ready in time', 'try a smaller model, or look at ./kwyre doctor'));
     }, readyMs);
@@ -139,7 +148,9 @@ export class Pair {
         clearTimeout(timer);
       });
     this.ready.catch(() => undefined);
-    this.ended = this.#watch(drained);
+    this.ended = this.#watch(drained).finally(() => {
+      clearInterval(words);
+    });
   }
 
   /** Ends both, by order first and by force after `graceMs`. */
@@ -174,6 +185,8 @@ export class Pair {
     ]);
     if (first.ending.signal === 'SIGSYS') {
       this.#breach ??= { kind: 'breach', role: first.role, pid: this[first.role].pid, reason: 'SIGSYS' };
+    } else if (first.ending.code === lifelineExit) {
+      this.#breach ??= { kind: 'breach', role: first.role, pid: this[first.role].pid, reason: supervisorStopped };
     } else if (first.role === 'engine' && this.#breach === undefined && !this.#stopping) {
       const late = Promise.withResolvers<undefined>();
       const timer = setTimeout(() => {

@@ -32,7 +32,7 @@ import { openApprovedModel } from './approval.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
 import type { PairEnding } from './pair.ts';
-import { Pair } from './pair.ts';
+import { Pair, supervisorStopped } from './pair.ts';
 import { RestartBudget, restartLimit } from './restarts.ts';
 import { reportLayers } from './status.ts';
 import { Tokens } from './tokens.ts';
@@ -197,8 +197,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
 function judge(ending: PairEnding, state: string, bootId: string, budget: RestartBudget): number | undefined {
   if (ending.kind === 'stopped') return 0;
   if (ending.kind === 'breach') {
-    const code = ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach;
-    confirm({ state, bootId }, { code, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` });
+    if (ending.reason === supervisorStopped) confirm({ state, bootId }, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
+    else confirm({ state, bootId }, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` });
     return 16;
   }
   logEvent(state, { code: 'PAIR_CRASHED', role: ending.role, ...(ending.signal === null ? {} : { signal: ending.signal }) });

@@ -24,6 +24,8 @@ export type Server = {
   readonly output: () => string;
   /** Living processes of the server by their title: `supervisor`, `gateway`, `engine`, `watchdog`. */
   readonly pids: () => Record<string, number>;
+  /** Ends it at once, whatever state it is in. */
+  readonly kill: () => void;
   /** Sends SIGTERM and waits for the end. */
   readonly stop: () => Promise<Ending>;
   readonly ended: Promise<Ending>;
@@ -128,6 +130,9 @@ export async function startServer(start: Start = {}): Promise<Server> {
         for (const role of ['gateway', 'engine', 'watchdog']) if (pid !== child.pid && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
       }
       return found;
+    },
+    kill() {
+      child.kill('SIGKILL');
     },
     async stop() {
       if (!over) child.kill('SIGTERM');

@@ -69,7 +69,7 @@ export function judgeScan(before: Standing, detections: readonly Detection[], pr
 export type Violation = { readonly code: string; readonly detector: string; readonly pid: number; readonly uid: number; readonly name: string };
 
 /** Causes that confirm without a second look. */
-export const immediate = { kernelKill: 'L6_KERNEL_KILL', selfProbe: 'L6_PROBE_ESCAPED', watchdogDead: 'L6_WATCHDOG_DEAD', watchdogSilent: 'L6_WATCHDOG_SILENT', wireBreach: 'L6_WIRE_BREACH' } as const;
+export const immediate = { kernelKill: 'L6_KERNEL_KILL', selfProbe: 'L6_PROBE_ESCAPED', watchdogDead: 'L6_WATCHDOG_DEAD', watchdogSilent: 'L6_WATCHDOG_SILENT', supervisorStopped: 'L6_SUPERVISOR_STOPPED', wireBreach: 'L6_WIRE_BREACH' } as const;
 
 /** The violation of a confirmed standing: its first counted finding. */
 export function violationOf(standing: Standing): Violation {
