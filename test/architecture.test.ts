@@ -42,7 +42,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   layers: layers,
   cli: ['state', 'linux', 'oms', ...layers, 'layers'],
   supervisor: ['state', 'linux', 'oms', 'wire', 'policy', ...layers, 'layers'],
-  jail: ['linux', 'wire', 'policy', 'layers/2-isolation'],
+  jail: ['linux', 'wire', 'policy', 'layers/2-isolation', 'layers/3-dependencies'],
   gateway: ['linux', 'wire', 'policy', ...layers],
   engine: ['linux', 'wire', 'policy', ...layers],
   watchdog: ['linux', 'wire', 'policy', 'layers/6-intrusion', 'layers/2-isolation'],

@@ -2,13 +2,15 @@
  * The jail stage: not a process of its own but what every role goes through. It restricts itself, reports what it got,
  * and becomes the role with execve in the same process.
  *
- * Run: `node jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests give a hostile entry here, so that
+ * Run: `node [jail/entry.js] jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests give a hostile entry here, so that
  * no back door stands in the roles themselves.
  * @module
  */
 import { fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/confine.ts';
+import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import { keepAcrossExec } from '../linux/process.ts';
 import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
@@ -58,8 +60,10 @@ try {
   });
   report(controlMessages.enforced, { enforced });
   for (const fd of keptDescriptors[role as Role]) if (isHandedOver(fd)) keepAcrossExec(fd);
+  // Whoever came here through the entry becomes the role through it.
+  const through = isHandedOver(loadsDescriptor) ? [join(import.meta.dirname, `entry${extname(import.meta.filename)}`)] : [];
   if (process.execve === undefined) throw new KwyreError('L2_FEATURE_MISSING', 'this Node has no execve', 'start with ./kwyre');
-  process.execve(process.execPath, [process.execPath, ...roleFlags, entry, role], { ...roleEnvironment });
+  process.execve(process.execPath, [process.execPath, ...roleFlags, ...through, entry, role], { ...roleEnvironment });
 } catch (error) {
   if (!(error instanceof KwyreError)) throw error;
   report(controlMessages.failed, { code: error.code, message: error.message, remedy: error.remedy });

@@ -6,6 +6,7 @@
  * Proof:  test/unit/linux/memfd.test.ts
  * @module
  */
+import { writeSync } from 'node:fs';
 import { checked, lastErrno, libc, LinuxError } from './ffi.ts';
 
 const cMemfdCreate = libc.func('int memfd_create(const char *name, unsigned int flags)') as (name: string, flags: number) => number;
@@ -38,6 +39,14 @@ export function makeMemfd(name: string): number {
 export function sealMemfd(fd: number): void {
   checked('fcntl(F_ADD_SEALS)', cFcntl(fd, addSeals, allSeals));
   if ((sealsOf(fd) & allSeals) !== allSeals) throw new LinuxError('fcntl(F_GET_SEALS)', invalidArgument);
+}
+
+/** Bytes in sealed memory, behind a close-on-exec descriptor. @throws LinuxError */
+export function sealedBytes(name: string, bytes: Uint8Array): number {
+  const fd = makeMemfd(name);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+  sealMemfd(fd);
+  return fd;
 }
 
 /** The seals of a descriptor. @throws LinuxError when it has none to speak of (not a memfd) */

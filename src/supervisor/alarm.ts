@@ -38,6 +38,7 @@ export type AlarmPlan = {
   readonly listener: { readonly fd: number; readonly port: number };
   readonly unixPath: string | undefined;
   readonly modelFd: number;
+  readonly loadsFd: number;
   readonly tree: VerifiedTree;
   /** Takes new conversations or refuses them. */
   readonly setIntake: (open: boolean) => void;
@@ -75,7 +76,7 @@ export class Alarm {
     this.#watch = new Watch({
       start(table, onBreach) {
         const control = makeSocketPair();
-        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach);
+        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach, plan.loadsFd);
       },
       clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
       now: () => Date.now(),

@@ -9,6 +9,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, readdirSync, readlinkSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import { socketInode } from '../linux/tasks.ts';
 import { openStream } from '../linux/stream.ts';
 import type { Stream } from '../linux/stream.ts';
@@ -79,14 +80,17 @@ export class Child {
 
   /**
    * @param fds - descriptors from 3 on, in order; this process's copies are closed after the spawn.
+   * @param loads - the sealed digests of what it may load; without them (in tests) it loads by itself.
    * @param controlFd - our end of the control edge, whose other end is `fds[0]`.
    */
-  constructor(role: ChildRole, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void) {
+  constructor(role: ChildRole, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void, loads?: number) {
     this.role = role;
-    this.#process = spawn(process.execPath, [...nodeFlags, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify(input)], {
+    const through = loads === undefined ? [] : [entryPath('jail/entry')];
+    const gap = Array.from({ length: loadsDescriptor - 3 - fds.length }, () => 'ignore' as const);
+    this.#process = spawn(process.execPath, [...nodeFlags, ...through, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify(input)], {
       env: {},
       cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe', ...fds],
+      stdio: ['ignore', 'pipe', 'pipe', ...fds, ...(loads === undefined ? [] : [...gap, loads])],
       detached: true,
     });
     for (const fd of fds) if (!keep.has(fd)) closeSync(fd);

@@ -28,6 +28,8 @@ export type PairPlan = {
   readonly listenerFd: number;
   readonly unixListenerFd: number | undefined;
   readonly modelFd: number;
+  /** The sealed digests of what the roles may load. */
+  readonly loadsFd: number;
   readonly jail: (role: Role) => JailInput;
   readonly engine: EngineConfig;
   readonly gateway: () => GatewayConfig;
@@ -38,6 +40,9 @@ export type PairPlan = {
 
 /** The reason of a breach when the roles ended because this process stood still. */
 export const supervisorStopped = 'SUPERVISOR_STOPPED';
+
+/** What a child ends with when a module is not the verified one. */
+const loadRefused = 13;
 
 const drainMs = 1000;
 const readyMs = 120_000;
@@ -100,7 +105,7 @@ export class Pair {
           readiness.engine.resolve(facts);
         },
       },
-    }, this.#onBreach('engine'));
+    }, this.#onBreach('engine'), plan.loadsFd);
     this.gateway = new Child('gateway', plan.jail('gateway'), gatewayFds, gatewayControl[0], keep, {
       ...common('gateway'),
       [controlMessages.ready]: {
@@ -124,7 +129,7 @@ export class Pair {
           this.#drained(undefined);
         },
       },
-    }, this.#onBreach('gateway'));
+    }, this.#onBreach('gateway'), plan.loadsFd);
 
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
@@ -139,7 +144,8 @@ export class Pair {
     for (const role of ['gateway', 'engine'] as const) {
       void this[role].ended.then((ending) => {
         const words = this[role].lastWords.trim();
-        readiness[role].reject(new KwyreError('START_FAILED', `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+        const code = ending.code === loadRefused ? 'L3_LOAD_REFUSED' : 'START_FAILED';
+        readiness[role].reject(new KwyreError(code, `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
       });
     }
     this.ready = Promise.all([readiness.engine.promise, readiness.gateway.promise])

@@ -16,9 +16,11 @@ import { version } from '../base/version.ts';
 import { bindUnix, openLoopback } from '../layers/1-loopback/bind.ts';
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
+import { encodeLoads } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
 import { lockFile } from '../linux/lock.ts';
+import { sealedBytes } from '../linux/memfd.ts';
 import { DifferenceError } from '../oms/fault.ts';
 import { defaultStateDirectory, openState } from '../state/directory.ts';
 import { logEvent } from '../state/events.ts';
@@ -54,6 +56,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const uid = process.getuid?.() ?? -1;
   const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
 
+  const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree));
+
   let pair: Pair | undefined;
   let facts: EngineFacts | undefined;
   const setIntake = (open: boolean): void => {
@@ -73,6 +77,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     listener,
     unixPath: unix?.path,
     modelFd: model.fd,
+    loadsFd,
     tree,
     setIntake,
     endAll: () => pair?.kill(),
@@ -104,6 +109,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
       modelFd: model.fd,
+      loadsFd,
       jail: () => jailFor('roles'),
       engine: {
         modelName: model.name,

@@ -16,10 +16,11 @@ export type Copy = {
   [Symbol.dispose](): void;
 };
 
-export function copyInstallation(): Copy {
+/** Without a model nothing is served: what gets past layer 3 is refused by layer 4. */
+export function copyInstallation(withModel = false): Copy {
   const path = mkdtempSync(join(tmpdir(), 'kwyre-copy-'));
   chmodSync(path, 0o755);
-  for (const name of ['kwyre', 'package.json', 'package-lock.json', '.npmrc', 'node_modules', 'src', 'page']) {
+  for (const name of ['kwyre', 'package.json', 'package-lock.json', '.npmrc', 'node_modules', 'src', 'page', ...(withModel ? ['models'] : [])]) {
     if (existsSync(join(root, name))) spawnSync('cp', ['-a', '--reflink=auto', join(root, name), join(path, name)]);
   }
   const node = join(path, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');

@@ -6,7 +6,7 @@
  *          before it is read as code, and so are data:, http: and other addresses.
  * Limits:  hooks of one thread do not see another's modules (no role starts threads with modules of the tree); native
  *          libraries are mapped by the kernel: `mappedFaults` looks at them after the load.
- * Proof:   test/attacks/3-tree.test.ts
+ * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-loads.test.ts
  * @module
  */
 import { hash } from 'node:crypto';

@@ -1,0 +1,71 @@
+/**
+ * Layer 3 while it serves: a file that is changed after the start is not evaluated by the processes that start later.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { sealedBytes } from '../../src/linux/memfd.ts';
+import { loadsDescriptor } from '../../src/layers/3-dependencies/loads.ts';
+import { copyInstallation } from '../support/copy.ts';
+import { call, root, startServer } from '../support/server.ts';
+
+const copy = copyInstallation(true);
+after(() => copy[Symbol.dispose]());
+const at = (name: string) => join(copy.path, name);
+const marker = at('MARKER');
+// Everybody may leave the mark, whoever the payload runs as.
+fs.chmodSync(copy.path, 0o777);
+const payload = `import { createRequire } from 'node:module'; createRequire('/')('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n`;
+
+for (const name of ['node_modules/koffi/index.js', 'node_modules/@huggingface/jinja/dist/index.js']) {
+  test(`L3-12: ${name} is changed after the verification: the next engine refuses it by name, and nothing of it ran`, async () => {
+    const server = await startServer({ repository: copy.path });
+    assert.equal((await call(server, '/v1/models')).status, 200);
+    const good = fs.readFileSync(at(name));
+    fs.writeFileSync(at(name), Buffer.concat([Buffer.from(payload), good]));
+    try {
+      process.kill(server.pids()['engine']!, 'SIGKILL');
+      const { code } = await server.ended;
+      assert.equal(code, 13, server.output());
+      assert.ok(server.output().includes(`changed: ${name}`), server.output());
+      assert.ok(!fs.existsSync(marker), 'the payload ran');
+    } finally {
+      fs.writeFileSync(at(name), good);
+      server.kill();
+    }
+  });
+}
+
+test('the payload does run where nothing verifies: the attack is real', () => {
+  const file = at('payload.mjs');
+  fs.writeFileSync(file, payload);
+  assert.equal(spawnSync(process.execPath, [file], { env: {} }).status, 0);
+  assert.ok(fs.existsSync(marker));
+  fs.rmSync(marker);
+});
+
+test('L3-12: without the list, or with another module than the listed ones, a child loads nothing', () => {
+  const entry = join(root, 'src/jail/entry.ts');
+  const target = at('target.mjs');
+  fs.writeFileSync(target, payload);
+  const run = (list: number | 'ignore') => spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', entry, target], { env: {}, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list] });
+  const without = run('ignore');
+  assert.equal(without.status, 13);
+  assert.match(without.stderr, /list of what this process may load/);
+  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: copy.path, sealed: false, files: [] })));
+  const foreign = run(list);
+  assert.equal(foreign.status, 13);
+  assert.match(foreign.stderr, /target\.mjs/);
+  assert.throws(() => fs.writeSync(list, Buffer.from('x'), 0, 1, 0), { code: 'EPERM' }, 'sealed');
+  fs.closeSync(list);
+  assert.ok(!fs.existsSync(marker));
+});
+
+test('and it serves again once everything is back', async () => {
+  const server = await startServer({ repository: copy.path });
+  assert.equal((await call(server, '/v1/models')).status, 200);
+  assert.equal((await server.stop()).code, 0);
+});
