@@ -7,10 +7,12 @@
  * @module
  */
 import { getRandomValues, randomBytes } from 'node:crypto';
-import { fstatSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { KwyreError } from '../base/errors.ts';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
+import { holdNative } from '../layers/3-dependencies/native.ts';
 import { parseGguf } from '../layers/4-model/gguf.ts';
 import type { GgufFacts } from '../layers/4-model/gguf.ts';
 import { openStream } from '../linux/stream.ts';
@@ -88,13 +90,13 @@ const lifeline = new Lifeline({
 
 /** Checks the header of the model file before native code sees it. */
 function checkModel(config: EngineConfig): GgufFacts {
-  const { size } = fstatSync(descriptors.model);
+  const { size } = fs.fstatSync(descriptors.model);
   if (size !== config.modelBytes) throw new KwyreError('L4_MODEL_CHANGED', `the file of the model ${config.modelName} is not as long as the one that was checked`, 'start again; if it stays so, verify the model');
   return parseGguf((offset, length) => {
     const bytes = Buffer.allocUnsafeSlow(length);
     let filled = 0;
     while (filled < length) {
-      const count = readSync(descriptors.model, bytes, filled, length - filled, offset + filled);
+      const count = fs.readSync(descriptors.model, bytes, filled, length - filled, offset + filled);
       if (count === 0) break;
       filled += count;
     }
@@ -129,7 +131,7 @@ function cores(): number {
   const folder = '/sys/devices/system/cpu';
   let siblings: string[] = [];
   try {
-    siblings = readdirSync(folder).filter((name) => /^cpu\d+$/.test(name)).map((name) => readFileSync(`${folder}/${name}/topology/thread_siblings_list`, 'latin1'));
+    siblings = fs.readdirSync(folder).filter((name) => /^cpu\d+$/.test(name)).map((name) => fs.readFileSync(`${folder}/${name}/topology/thread_siblings_list`, 'latin1'));
   } catch {
     // Not told here: every logical core counts.
   }
@@ -139,7 +141,9 @@ function cores(): number {
 async function start(config: EngineConfig): Promise<void> {
   const facts = checkModel(config);
   const template = chatTemplate(facts);
+  const assertNative = holdNative(readLoads(loadsDescriptor), config.libraryDirectory, fs);
   const library = openLibrary(config.libraryDirectory);
+  assertNative();
   const llama = await Llama.open(library, `/proc/self/fd/${descriptors.model}`, config.modelName, contextShape(config, facts));
   // One step before the seal: threads are made, pages are touched, and a broken model shows itself here.
   llama.batch.add(0, 0, 0, true);

@@ -39,6 +39,23 @@ for (const name of ['node_modules/koffi/index.js', 'node_modules/@huggingface/ji
   });
 }
 
+for (const name of [`node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`, `node_modules/@node-llama-cpp/linux-${process.arch}/bins/linux-${process.arch}/libggml-base.so`]) {
+  test(`L3-12: ${name} grows by a byte after the verification: the next engine refuses it by name`, async () => {
+    const server = await startServer({ repository: copy.path });
+    const { size } = fs.statSync(at(name));
+    fs.appendFileSync(at(name), 'x');
+    try {
+      process.kill(server.pids()['engine']!, 'SIGKILL');
+      const { code } = await server.ended;
+      assert.equal(code, 13, server.output());
+      assert.ok(server.output().includes(`changed: ${name}`), server.output());
+    } finally {
+      fs.truncateSync(at(name), size);
+      server.kill();
+    }
+  });
+}
+
 test('the payload does run where nothing verifies: the attack is real', () => {
   const file = at('payload.mjs');
   fs.writeFileSync(file, payload);

@@ -5,8 +5,12 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/digests.ts';
+import type { LoadList } from '../../src/layers/3-dependencies/hook.ts';
+import { encodeLoads } from '../../src/layers/3-dependencies/loads.ts';
+import { sealedBytes } from '../../src/linux/memfd.ts';
 import { closeDescriptor, makeSocketPair } from '../../src/linux/socket.ts';
 import type { Stream } from '../../src/linux/stream.ts';
 import { openStream } from '../../src/linux/stream.ts';
@@ -66,6 +70,12 @@ export function events(text: string): ChatChunk[] {
 
 export type Start = { readonly model: string; readonly config?: Partial<EngineConfig> };
 
+/** The committed digests of this platform: what an engine may load. */
+function listedFiles(): LoadList {
+  const text = readFileSync(join(root, 'src/layers/3-dependencies', digestsFile(`${process.platform}-${process.arch}`)), 'utf8');
+  return { root, sealed: false, files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))) };
+}
+
 /** What a start came to: a serving engine, or the failure that it reported. */
 export async function tryEngine(start: Start): Promise<EngineProcess | Failure> {
   const control = makeSocketPair();
@@ -74,14 +84,16 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const asRoot = process.getuid?.() === 0;
   const input = { readable: [join(root, 'src'), join(root, 'package.json'), join(root, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
-  const child: ChildProcess = spawn(process.execPath, [...flags, join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
+  const list = sealedBytes('kwyre-loads', encodeLoads(listedFiles()));
+  const child: ChildProcess = spawn(process.execPath, [...flags, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
     env: {},
     cwd: '/',
-    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model],
+    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, 'ignore', list],
   });
   for (const fd of [control[1], data[1]]) closeDescriptor(fd);
   const { size } = statSync(start.model);
   closeSync(model);
+  closeSync(list);
   let words = '';
   for (const pipe of [child.stdout, child.stderr]) pipe?.on('data', (chunk: Buffer) => (words += chunk.toString()));
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('exit', (code, signal) => { resolve({ code, signal }); }));

@@ -42,6 +42,11 @@ function nameOf(list: LoadList, path: string): { name: string; expected: string 
   return { name, expected };
 }
 
+function compare(name: string, expected: string, bytes: Buffer): void {
+  const found = digestOf('sha256', bytes, 'hex');
+  if (found !== expected) refuse({ kind: 'changed', name: printable(name), expected: `sha256:${expected}`, found: `sha256:${found}` });
+}
+
 function formatOf(path: string, known: string | null | undefined): string {
   if (typeof known === 'string') return known;
   if (path.endsWith('.ts')) return 'module-typescript';
@@ -55,7 +60,10 @@ export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
       const found = next(specifier, context);
       if (found.url.startsWith('node:') || found.format === 'builtin') return found;
       if (!found.url.startsWith('file:')) refuse({ kind: 'extra', name: printable(found.url.slice(0, 64)), found: 'not a file of the installation' });
-      nameOf(list, pathOf(found.url));
+      const path = pathOf(found.url);
+      const { name, expected } = nameOf(list, path);
+      // An addon is mapped by the kernel, never handed on from memory: it is compared right before that.
+      if (path.endsWith('.node') && expected !== undefined) compare(name, expected, disk.readFileSync(path));
       return found;
     },
     load(url, context, next) {
@@ -64,8 +72,7 @@ export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
       const { name, expected } = nameOf(list, path);
       if (expected === undefined) return next(url, context);
       const source = disk.readFileSync(path);
-      const found = digestOf('sha256', source, 'hex');
-      if (found !== expected) refuse({ kind: 'changed', name: printable(name), expected: `sha256:${expected}`, found: `sha256:${found}` });
+      compare(name, expected, source);
       return { format: formatOf(path, context.format), source, shortCircuit: true };
     },
   });

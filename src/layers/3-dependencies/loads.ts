@@ -13,8 +13,8 @@ import type { LoadList } from './hook.ts';
 /** Where a child finds the list, in every role. */
 export const loadsDescriptor = 7;
 
-/** Modules, native code and Node: what can be loaded or mapped. */
-const loadable = /\.(?:js|cjs|mjs|json|ts|node)$|\.so(?:\.\d+)*$|\/bin\/node$/;
+/** Modules and native code: what can be loaded. */
+const loadable = /\.(?:js|cjs|mjs|json|ts|node)$|\/bins\//;
 
 /** The part of a verified tree that a child needs, as bytes. */
 export function encodeLoads({ root, sealed, files }: LoadList): Buffer {
