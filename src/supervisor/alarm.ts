@@ -18,6 +18,7 @@ import type { Profile, Standing, Violation } from '../layers/6-intrusion/respons
 import type { Target } from '../layers/6-intrusion/snapshot.ts';
 import type { FileStamp } from '../layers/6-intrusion/weights.ts';
 import { detectWeights } from '../layers/6-intrusion/weights.ts';
+import { leaseHolds } from '../linux/memfd.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { logEvent } from '../state/events.ts';
 import { markViolation } from '../state/violation.ts';
@@ -55,7 +56,7 @@ function declaredCode(tree: VerifiedTree): string[] {
 function stampOf(fd: number): FileStamp | undefined {
   try {
     const { size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
-    return { size, modifiedNs: mtimeNs, changedNs: ctimeNs };
+    return { size, modifiedNs: mtimeNs, changedNs: ctimeNs, leased: leaseHolds(fd) };
   } catch {
     return undefined;
   }

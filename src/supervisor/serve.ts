@@ -49,10 +49,13 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   if (!lockFile(join(state, 'lock'))) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
   const bootId = readBootId();
   assertNoViolation(state, bootId, config.acknowledgeViolation);
+  // The kernel's word that somebody wants to write the model's file, which is held under a lease; the watchdog's next
+  // scans judge it (`alarm.ts`). Without a listener the signal would end this process.
+  process.on('SIGIO', () => undefined);
   const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
   const { listener, heldIpv6, tables } = openLoopback({ fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] }, process.pid, config.port);
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
-  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
+  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? [model.path] : [])];
   const uid = process.getuid?.() ?? -1;
   const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
 

@@ -159,3 +159,38 @@ test('L4-08, L4-09, L4-26: while it serves, the file may be edited, cut, swapped
     await server.stop();
   }
 });
+
+test('L4-09: held as a file: whoever opens it for writing, or writes it by another name, ends the server', async (t) => {
+  for (const [what, touch] of [
+    ['opened for writing', (path: string) => {
+      try {
+        fs.closeSync(fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK));
+      } catch (error) {
+        assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN', 'the lease holds the writer up');
+      }
+    }],
+    ['truncated', (path: string) => {
+      try {
+        fs.truncateSync(path, 100);
+      } catch {
+        // held up until the server is gone
+      }
+    }],
+  ] as const) {
+    using state = makeState();
+    using folder = makeTree({});
+    const path = join(folder.path, 'tiny.gguf');
+    writeModel(path, tinyShape);
+    approve(state.path, path, 'tiny');
+    const server = await startServer({ state: state.path, args: ['--model', 'tiny', '--weights', 'file', '--scan-interval', '250'] });
+    t.after(() => {
+      server.kill();
+    });
+    await answer(server);
+    const from = performance.now();
+    touch(path);
+    assert.equal((await server.ended).code, 16, `${what}\n${server.output()}`);
+    t.diagnostic(`${what}: ended after ${Math.round(performance.now() - from)} ms`);
+    assert.match(server.output(), /the file of the model/);
+  }
+});

@@ -10,14 +10,15 @@
 import type { Detection, Finding } from './finding.ts';
 import { clear } from './finding.ts';
 
-/** The marks of a file that change when it is written to. */
-export type FileStamp = { readonly size: bigint; readonly modifiedNs: bigint; readonly changedNs: bigint };
+/** The marks of a file that change when it is written to; `leased`: nobody has it open for writing. */
+export type FileStamp = { readonly size: bigint; readonly modifiedNs: bigint; readonly changedNs: bigint; readonly leased: boolean };
 
 /** A difference between the file as loaded and the file now. */
 export function detectWeights(loaded: FileStamp, now: FileStamp | undefined, owner: { readonly pid: number; readonly uid: number }): Detection {
   if (now === undefined) return { detector: 'weights', seen: 'unreadable', reason: 'the model cannot be looked at', findings: [] };
   const finding = (relation: Finding['relation'], what: string): Finding => ({ detector: 'weights', relation, pid: owner.pid, uid: owner.uid, name: 'kwyre supervisor', what });
   if (loaded.size !== now.size || loaded.modifiedNs !== now.modifiedNs) return { detector: 'weights', ...clear, findings: [finding('effect', 'the file of the model was written to while it is served')] };
+  if (loaded.leased && !now.leased) return { detector: 'weights', ...clear, findings: [finding('effect', 'another process opened the file of the model for writing')] };
   if (loaded.changedNs !== now.changedNs) return { detector: 'weights', ...clear, findings: [finding('stranger', 'mode, owner, links or times of the model file were changed')] };
   return { detector: 'weights', ...clear, findings: [] };
 }

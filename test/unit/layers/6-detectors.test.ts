@@ -208,11 +208,12 @@ for (const [what, monotonic, boot, stopped] of gaps) {
 }
 
 test('the model\'s file: written to, put back, linked, gone', () => {
-  const loaded = { size: 10n, modifiedNs: 5n, changedNs: 5n };
+  const loaded = { size: 10n, modifiedNs: 5n, changedNs: 5n, leased: true };
   const judge = (now: typeof loaded | undefined) => detectWeights(loaded, now, { pid: 1, uid: 0 });
   assert.deepEqual(judge(loaded).findings, []);
   assert.equal(judge({ ...loaded, modifiedNs: 6n }).findings[0]?.relation, 'effect');
   assert.equal(judge({ ...loaded, size: 11n }).findings[0]?.relation, 'effect');
   assert.equal(judge({ ...loaded, changedNs: 6n }).findings[0]?.relation, 'stranger');
+  assert.equal(judge({ ...loaded, leased: false }).findings[0]?.relation, 'effect');
   assert.equal(judge(undefined).seen, 'unreadable');
 });
