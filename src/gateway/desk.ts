@@ -23,6 +23,8 @@ export type DeskPlan = {
   readonly port: number;
   readonly tokens: readonly TokenDigest[];
   readonly bodyBytes: number;
+  /** Whether new conversations are taken. */
+  readonly open: boolean;
   readonly page: Page;
   readonly relay: Relay;
   /** Asks the supervisor for the JSON of the status and answers with it. */
@@ -45,12 +47,13 @@ export class Desk {
   readonly #plan: DeskPlan;
   readonly #ring: TokenRing;
   readonly #attempts: Attempts;
-  #open = false;
+  #open: boolean;
   #reported = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
   constructor(plan: DeskPlan) {
     this.#plan = plan;
+    this.#open = plan.open;
     this.#ring = new TokenRing(plan.tokens);
     this.#attempts = new Attempts(plan.now());
   }
@@ -60,7 +63,7 @@ export class Desk {
     this.#ring.replace(tokens);
   }
 
-  /** Takes new conversations, or refuses them; refused until this is called. */
+  /** Takes new conversations from now on, or refuses them. */
   setIntake(open: boolean): void {
     this.#open = open;
   }

@@ -92,6 +92,7 @@ export function serve(powers: Powers): void {
       port: config.port,
       tokens: config.tokens,
       bodyBytes: config.bodyBytes,
+      open: config.open,
       page: loadPage((file) => powers.readFile(`${config.pageDirectory}/${file}`)),
       relay,
       status: (request, response) => {

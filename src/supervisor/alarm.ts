@@ -171,11 +171,11 @@ export class Alarm {
 }
 
 /** Logs a violation, leaves the marker and says how to go on; everything has been ended already. */
-export function confirm(plan: Pick<AlarmPlan, 'state' | 'bootId'>, violation: Violation): void {
+export function confirm(plan: Pick<AlarmPlan, 'state' | 'bootId'>, violation: Violation, words?: string): void {
   const { code, detector, pid, uid, name } = violation;
   logEvent(plan.state, { code, detector, pid, uid, name });
   markViolation(plan.state, violation, plan.bootId);
   console.error(
-    `kwyre: ${code}: ${detector}, ${name} (pid ${pid}, uid ${uid}); every conversation was ended, and the server does not come back by itself\n  next: find out what that was; then start again: ./kwyre serve --acknowledge-violation`,
+    `kwyre: ${code}: ${words ?? `${detector}, ${name} (pid ${pid}, uid ${uid})`}; every conversation was ended, and the server does not come back by itself\n  next: find out what that was; then start again: ./kwyre serve --acknowledge-violation`,
   );
 }

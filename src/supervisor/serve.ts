@@ -124,7 +124,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         threads: config.threads,
         turnSeconds: 3600,
       },
-      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page') }),
+      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), open: alarm.open }),
       status,
       onEvent: (code, role, pid, count) => {
         logEvent(state, { code, role, pid, ...(count === undefined ? {} : { count }) });
@@ -207,7 +207,7 @@ function judge(ending: PairEnding, state: string, bootId: string, budget: Restar
   if (ending.kind === 'stopped') return 0;
   if (ending.kind === 'breach') {
     if (ending.reason === supervisorStopped) confirm({ state, bootId }, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
-    else confirm({ state, bootId }, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` });
+    else confirm({ state, bootId }, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` }, `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`);
     return 16;
   }
   logEvent(state, { code: 'PAIR_CRASHED', role: ending.role, ...(ending.signal === null ? {} : { signal: ending.signal }) });

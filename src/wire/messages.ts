@@ -42,7 +42,7 @@ export const controlMessages = {
   stop: 0x44,
   tokensSet: 0x46,
   statusAnswer: 0x48,
-  /** Gateway: whether new conversations are taken; none are until it is said. */
+  /** Gateway: whether new conversations are taken; after what the configuration said. */
   intake: 0x4a,
   /** Watchdog: which processes are ours from now on. */
   watch: 0x50,
@@ -191,6 +191,8 @@ export const controlSchemas = {
     tokens: array(object({ digest: string(64), principal: string(32) }), 1024),
     bodyBytes: number(1024, 1 << 30),
     pageDirectory: string(4096),
+    /** Whether new conversations are taken from the start on. */
+    open: boolean(),
   }),
   configureEngine: object({
     modelName: string(128),

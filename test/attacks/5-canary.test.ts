@@ -5,13 +5,13 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { openLibrary } from '../../src/engine/library.ts';
 import { Llama } from '../../src/engine/llama.ts';
-import { describeScan, regionsOf, scanProcess } from '../support/memory.ts';
+import { describeScan, readMemory, regionsOf, scanProcess } from '../support/memory.ts';
 import { call, root, startServer } from '../support/server.ts';
 
 const conversations = 100;
@@ -31,7 +31,6 @@ async function tokenRuns(texts: readonly string[]): Promise<Buffer[]> {
 
 /** Copies of token runs in a process; runs of small integers are mostly zeros, which a plain search is quicker at. */
 function countRuns(pid: number, runs: readonly Buffer[]): number {
-  const memory = openSync(`/proc/${pid}/mem`, 'r');
   let count = 0;
   for (const region of regionsOf(pid)) {
     // Read-only views of files hold no conversation, and reserved address space has no pages to read.
@@ -39,13 +38,12 @@ function countRuns(pid: number, runs: readonly Buffer[]): number {
     const bytes = Buffer.allocUnsafeSlow(Number(region.to - region.from));
     let length = 0;
     try {
-      length = readSync(memory, bytes, 0, bytes.length, region.from);
+      length = readMemory(pid, bytes, bytes.length, region.from);
     } catch {
       continue;
     }
     for (const run of runs) if (bytes.subarray(0, length).includes(run)) count += 1;
   }
-  closeSync(memory);
   return count;
 }
 

@@ -211,11 +211,10 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
     [controlMessages.statusRequest]: { permit: 'always', answer: (frame) => supervisor.send(controlMessages.statusAnswer, encodeJson(options.status ?? { version: 'test', layers: [] }), frame.stream) },
     [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
   }, onBreach);
-  supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page') }));
+  supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page'), open: true }));
   void ended.then(({ code, signal }) => ready.reject(new Error(`the gateway ended while starting (${code}, ${signal}): ${stderr}`)));
   drained.promise.catch(() => undefined);
   await ready.promise;
-  supervisor.send(controlMessages.intake, encodeJson({ open: true }));
   return {
     url: `http://127.0.0.1:${listener.port}`,
     port: listener.port,

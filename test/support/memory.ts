@@ -120,6 +120,16 @@ export function regionsOf(pid: number): Region[] {
     .map((m) => ({ from: BigInt(`0x${m[1]!}`), to: BigInt(`0x${m[2]!}`), name: m[4] === '' ? '[anonymous]' : m[4]! }));
 }
 
+/** Opened for each read alone: the watchdog takes a descriptor that stays open for what it is. */
+export function readMemory(pid: number, into: Buffer, length: number, address: bigint): number {
+  const mem = openSync(`/proc/${pid}/mem`, 'r');
+  try {
+    return readSync(mem, into, 0, length, address);
+  } finally {
+    closeSync(mem);
+  }
+}
+
 const page = 4096;
 const chunkBytes = 4 << 20;
 
@@ -146,7 +156,6 @@ function presentRuns(pagemap: number, region: Region): { at: number; length: num
 export function scanProcess(pid: number, needles: readonly Needle[], { maxHits = 10_000 } = {}): Scan {
   const started = performance.now();
   const searcher = new Searcher(patternsOf(needles));
-  const mem = openSync(`/proc/${pid}/mem`, 'r');
   const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
   const overlap = searcher.longest - 1;
   const buffer = Buffer.allocUnsafeSlow(chunkBytes + overlap);
@@ -162,7 +171,7 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
           const address = region.from + BigInt(run.at + offset);
           let got: number;
           try {
-            got = readSync(mem, buffer, 0, want, address);
+            got = readMemory(pid, buffer, want, address);
           } catch {
             unreadable.add(region.name);
             break;
@@ -178,7 +187,6 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
       }
     }
   } finally {
-    closeSync(mem);
     closeSync(pagemap);
   }
   const total = Object.values(counts).reduce((a, b) => a + b, 0);
