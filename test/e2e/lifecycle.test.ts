@@ -91,7 +91,7 @@ test('two servers cannot share a state folder, and the second one says what to d
   await server.stop();
 });
 
-test('the event log holds codes, counts and times only', async () => {
+test('L6-17 the event log holds codes, counts and times only', async () => {
   const server = await startServer();
   await call(server, '/v1/chat/completions', { model: 'guide', messages: [{ role: 'user', content: 'canary-in-the-log-4711' }], max_tokens: 4 });
   const log = readFileSync(join(server.state, 'events.jsonl'), 'utf8');

@@ -1,0 +1,159 @@
+/**
+ * A sealed installation at its real start: own code, page, manifest, trust and sequence, attacked; exit 13 each time.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { makeState } from '../support/approved.ts';
+import { copyInstallation } from '../support/copy.ts';
+import { call, launch, startServer } from '../support/server.ts';
+import { makeTree } from '../support/trees.ts';
+
+const copy = copyInstallation(true);
+const operator = makeState();
+const stranger = makeState();
+after(() => {
+  for (const made of [copy, operator, stranger]) made[Symbol.dispose]();
+});
+const at = (name: string) => join(copy.path, name);
+fs.writeFileSync(join(operator.path, 'passphrase'), 'correct horse battery staple\n', { mode: 0o600 });
+fs.writeFileSync(join(stranger.path, 'passphrase'), 'another one altogether here\n', { mode: 0o600 });
+
+function deps(args: readonly string[], state = operator.path): { code: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(at('kwyre'), ['deps', ...args, '--state', state], { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 120_000 });
+  return { code: status, output: `${stdout}${stderr}` };
+}
+
+function seal(reason: string, state = operator.path): void {
+  const { code, output } = deps(['seal', '--reason', reason, '--yes', '--passphrase-file', join(state, 'passphrase')], state);
+  assert.equal(code, 0, output);
+}
+
+/** Changes something, starts, takes it back: refused with 13 and these words. */
+async function refuses(words: RegExp, change: () => () => void): Promise<void> {
+  const undo = change();
+  try {
+    const started = launch({ repository: copy.path });
+    const timer = setTimeout(() => started.process.kill('SIGTERM'), 20_000);
+    const { code } = await started.ended;
+    clearTimeout(timer);
+    assert.equal(code, 13, started.output());
+    assert.match(started.output(), words);
+    assert.match(started.output(), /next: /);
+  } finally {
+    undo();
+  }
+}
+
+function rewrite(name: string, edit: (text: string) => string): () => () => void {
+  return () => {
+    const before = fs.readFileSync(at(name));
+    const { atime, mtime } = fs.statSync(at(name));
+    fs.writeFileSync(at(name), edit(before.toString('latin1')), 'latin1');
+    // The launcher strips anew what is newer than its copy: an attacker would not tell it.
+    fs.utimesSync(at(name), atime, mtime);
+    return () => {
+      fs.writeFileSync(at(name), before);
+      fs.utimesSync(at(name), atime, mtime);
+    };
+  };
+}
+
+function remove(name: string): () => () => void {
+  return () => {
+    fs.renameSync(at(name), join(operator.path, 'kept'));
+    return () => {
+      fs.renameSync(join(operator.path, 'kept'), at(name));
+    };
+  };
+}
+
+test('L3-15: sealing starts from what was published: an infected tree is not sealed', () => {
+  const undo = rewrite('node_modules/koffi/index.js', (text) => `${text}\n// evil`)();
+  const { code, output } = deps(['seal', '--reason', 'infected', '--yes', '--passphrase-file', join(operator.path, 'passphrase')]);
+  undo();
+  assert.equal(code, 13, output);
+  assert.match(output, /changed: node_modules\/koffi\/index\.js/);
+  assert.ok(!fs.existsSync(at('seal')));
+  fs.mkdirSync(at('node_modules/left-pad'));
+  fs.writeFileSync(at('node_modules/left-pad/index.js'), '');
+  const added = deps(['seal', '--reason', 'added', '--yes', '--passphrase-file', join(operator.path, 'passphrase')]);
+  fs.rmSync(at('node_modules/left-pad'), { recursive: true });
+  assert.equal(added.code, 13, added.output);
+});
+
+test('a sealed copy serves, and says who sealed it', async () => {
+  seal('first');
+  const server = await startServer({ repository: copy.path });
+  const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string; evidence: string }[] }[] };
+  const checks = status.layers.find((layer) => layer.layer === 3)!.checks;
+  assert.match(checks.find((check) => check.id === 'sealed-tree')!.evidence, /[0-9a-f]{16}/);
+  assert.ok(!checks.some((check) => check.id === 'own-code'));
+  assert.equal((await server.stop()).code, 0);
+});
+
+test('L3-07, L3-04: our own code, the page, the policy and the launcher are sealed', async () => {
+  for (const name of ['dist/engine/main.js', 'dist/policy/shared.js', 'dist/layers/3-dependencies/verify.js', 'page/app.js', 'kwyre', 'package.json']) {
+    await refuses(new RegExp(`changed: ${name.replace(/[.]/g, '\\.')}`), rewrite(name, (text) => `${text}\n`));
+  }
+  await refuses(/missing: page\/style\.css/, remove('page/style.css'));
+  await refuses(/not in the manifest: dist\/engine\/extra\.js/, () => {
+    fs.writeFileSync(at('dist/engine/extra.js'), '');
+    return () => {
+      fs.rmSync(at('dist/engine/extra.js'));
+    };
+  });
+});
+
+test('L3-14: a seal that is missing, empty or cut off refuses', async () => {
+  for (const name of ['seal/tree.sig', 'seal/runtime.sig', 'seal/trust.json']) {
+    await refuses(/./, remove(name));
+    await refuses(/./, rewrite(name, () => ''));
+    await refuses(/./, rewrite(name, (text) => text.slice(0, -20)));
+  }
+});
+
+test('L3-06: files and manifest changed together: another key, or the old manifest, is not the operator\'s word', async () => {
+  const files = ['tree.sig', 'runtime.sig', 'trust.json'];
+  const good = new Map(files.map((name) => [name, fs.readFileSync(at(`seal/${name}`))]));
+  const undo = rewrite('page/app.js', (text) => `${text}\n// evil`)();
+  seal('a stranger', stranger.path);
+  const foreign = new Map(files.map((name) => [name, fs.readFileSync(at(`seal/${name}`))]));
+  for (const name of ['tree.sig', 'runtime.sig']) fs.writeFileSync(at(`seal/${name}`), foreign.get(name)!);
+  fs.writeFileSync(at('seal/trust.json'), good.get('trust.json')!);
+  await refuses(/./, () => () => undefined);
+  undo();
+  for (const name of files) fs.writeFileSync(at(`seal/${name}`), good.get(name)!);
+
+  // An old seal, put back after a newer one.
+  seal('second');
+  const newer = fs.readFileSync(at('seal/trust.json'));
+  for (const name of ['tree.sig', 'runtime.sig']) fs.writeFileSync(at(`seal/${name}`), good.get(name)!);
+  await refuses(/./, () => () => undefined);
+  for (const name of files) fs.writeFileSync(at(`seal/${name}`), good.get(name)!);
+  fs.writeFileSync(at('seal/trust.json'), newer);
+  await refuses(/./, () => () => undefined);
+});
+
+test('L3-13: no script of a package runs when it is installed', () => {
+  using project = makeTree({
+    'package.json': JSON.stringify({ name: 'project', version: '1.0.0' }),
+    'evil/package.json': JSON.stringify({ name: 'evil', version: '1.0.0', scripts: { preinstall: 'touch ../MARKER', install: 'touch ../MARKER', postinstall: 'touch ../MARKER', prepare: 'touch ../MARKER' } }),
+  });
+  fs.copyFileSync(at('.npmrc'), join(project.path, '.npmrc'));
+  const install = spawnSync('npm', ['install', '--offline', '--install-links', './evil'], { cwd: project.path, encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: project.path }, timeout: 60_000 });
+  assert.equal(install.status, 0, install.stderr);
+  assert.ok(fs.existsSync(join(project.path, 'node_modules/evil/package.json')));
+  for (const folder of ['', 'node_modules', 'node_modules/evil']) assert.ok(!fs.existsSync(join(project.path, folder, 'MARKER')), folder);
+  assert.match(fs.readFileSync(at('kwyre'), 'utf8'), /npm ci --omit=dev --ignore-scripts/);
+});
+
+test('L3-17: nothing that a server can be told starts a command', async () => {
+  for (const flag of ['--mcp-servers-config', '--plugin', '--exec', '--hook', '--tool', '--config']) {
+    const started = launch({ args: [flag, '/tmp/x'] });
+    assert.equal((await started.ended).code, 2, flag);
+  }
+});
