@@ -12,7 +12,7 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeState } from '../support/approved.ts';
 import type { Server } from '../support/server.ts';
-import { alive, call, launch, startServer, tree, until } from '../support/server.ts';
+import { alive, call, launch, root, startServer, tree, until } from '../support/server.ts';
 import { start, use } from '../support/watchdog.ts';
 
 const interval = ['--scan-interval', '250'];
@@ -29,7 +29,7 @@ const ask = { model: 'guide', max_tokens: 8, messages: [{ role: 'user', content:
 
 /** A server with its state kept, so that what it leaves can be looked at. */
 async function serve(t: TestContext, state: string): Promise<Server> {
-  const server = await startServer({ state, args: interval });
+  const server = await startServer({ state, strict: true, args: interval });
   t.after(() => {
     server.kill();
   });
@@ -89,12 +89,12 @@ test('a violation stands for this boot: the next start is refused until somebody
   const server = await serve(t, state.path);
   process.kill(server.pids()['engine']!, 'SIGSYS');
   await violated(t, server, 'jail');
-  const again = launch({ state: state.path, args: interval });
+  const again = launch({ state: state.path, strict: true, args: interval });
   assert.equal((await again.ended).code, 16);
   assert.match(again.output(), /L6_KERNEL_KILL.*kwyre engine/);
-  const third = await startServer({ state: state.path, args: [...interval, '--acknowledge-violation'] });
+  const third = await startServer({ state: state.path, strict: true, args: [...interval, '--acknowledge-violation'] });
   assert.equal((await third.stop()).code, 0);
-  const fourth = await startServer({ state: state.path, args: interval });
+  const fourth = await startServer({ state: state.path, strict: true, args: interval });
   assert.equal((await fourth.stop()).code, 0);
 });
 
@@ -102,13 +102,21 @@ test('a debugger that is there already refuses the start with the list, unless i
   using state = makeState();
   const gdb = use(t, start(['gdb', '-q', '-nx']));
   await until('gdb', () => readFileSync(`/proc/${gdb.pid}/comm`, 'latin1').startsWith('gdb'));
-  const refused = launch({ state: state.path, args: interval });
+  const refused = launch({ state: state.path, strict: true, args: interval });
   assert.equal((await refused.ended).code, 16);
   assert.match(refused.output(), new RegExp(`gdb \\(pid ${gdb.pid}, uid 0\\)`));
   assert.match(refused.output(), /--acknowledge-tool gdb/);
-  const server = await startServer({ state: state.path, args: [...interval, '--acknowledge-tool', 'gdb'] });
+  const server = await startServer({ state: state.path, strict: true, args: [...interval, '--acknowledge-tool', 'gdb'] });
   assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
   assert.equal((await server.stop()).code, 0);
+});
+
+test('L6-04: a server that is traced from its start on is refused, whatever is acknowledged', async (t) => {
+  using state = makeState();
+  const traced = use(t, start(['strace', '-o', '/dev/null', join(root, 'kwyre'), 'serve', '--port', '0', '--state', state.path, '--acknowledge-tool', 'strace', ...interval]));
+  const code = await new Promise((resolve) => traced.process.once('close', resolve));
+  assert.equal(code, 16, traced.output());
+  assert.match(traced.output(), /traces the supervisor/);
 });
 
 test('a debugger without relation to us: new conversations are refused until it is gone', async (t) => {

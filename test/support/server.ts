@@ -42,6 +42,8 @@ export type Start = {
   readonly repository?: string;
   /** A state folder to use and to leave in place; the default is a fresh one. */
   readonly state?: string;
+  /** Accept no debugger or capture beside it; otherwise those of whoever else works on this machine are accepted by name. */
+  readonly strict?: boolean;
 };
 
 /** Processes below `pid`, itself included. */
@@ -83,13 +85,16 @@ export async function until<T>(what: string, probe: () => T | undefined | false,
   }
 }
 
+/** Tools that may run beside a server under test; what they do to it counts all the same. */
+const neighbours = ['gdb', 'strace', 'tcpdump'].flatMap((tool) => ['--acknowledge-tool', tool]);
+
 /** Starts `./kwyre serve` without waiting for it to be ready. */
 export function launch(start: Start = {}): { process: ChildProcess; state: string; output: () => string; ended: Promise<Ending> } {
   const home = mkdtempSync(join(tmpdir(), 'kwyre-home-'));
   chmodSync(home, 0o700);
   if (start.uid !== undefined) chownSync(home, start.uid, start.uid);
   const state = start.state ?? join(home, '.local', 'state', 'kwyre');
-  const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', '--state', state, ...(start.args ?? [])];
+  const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', '--state', state, ...(start.strict === true ? [] : neighbours), ...(start.args ?? [])];
   const [file = '', ...args] = asOrdinary(start.uid, command);
   const child = spawn(file, args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: home, ...start.env }, stdio: ['ignore', 'pipe', 'pipe'] });
   endWithUs(child);

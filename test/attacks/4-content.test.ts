@@ -1,0 +1,159 @@
+/**
+ * Layer 4: hostile content of a model that somebody might approve: header, template, vocabulary; and what a request or an
+ * archive might smuggle in.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { approve, kwyre, makeState } from '../support/approved.ts';
+import type { Model, Value } from '../support/gguf.ts';
+import { llamaModel, random, tensorData, tinyShape, withMetadata, writeFile, writeModel } from '../support/gguf.ts';
+import type { Server } from '../support/server.ts';
+import { call, launch, startServer } from '../support/server.ts';
+import { makeTree } from '../support/trees.ts';
+
+const folder = makeTree({});
+const state = makeState();
+after(() => {
+  folder[Symbol.dispose]();
+  state[Symbol.dispose]();
+});
+const at = (name: string) => join(folder.path, name);
+
+function write(name: string, model: Model): string {
+  const next = random(1);
+  writeFile(at(name), model, (tensor) => tensorData(tensor, next));
+  return at(name);
+}
+const changed = (changes: Readonly<Record<string, Value | undefined>>) => withMetadata(llamaModel(tinyShape), changes);
+const add = (path: string, ...args: string[]) => kwyre(['model', 'add', path, '--yes', '--state', state.path, ...args]);
+
+async function ask(server: Server, more: object = {}): Promise<{ status: number; code: string | undefined; text: string }> {
+  const response = await call(server, '/v1/chat/completions', { model: 'default', messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, ...more });
+  const text = await response.text();
+  return { status: response.status, code: (JSON.parse(text) as { error?: { code: string } }).error?.code, text };
+}
+
+test('L4-15, L4-16, L4-17, L4-19, L4-20: a header that lies is refused before native code sees it', () => {
+  const sound = fs.readFileSync(write('sound.gguf', llamaModel(tinyShape)));
+  const patched = (name: string, offset: number, value: bigint) => {
+    const copy = Buffer.from(sound);
+    copy.writeBigUInt64LE(value, offset);
+    fs.writeFileSync(at(name), copy);
+    return at(name);
+  };
+  const hostile = [
+    ...[2n ** 63n, 2n ** 32n, 60_000n].flatMap((value) => [8, 16].map((offset) => patched(`count-${value}-${offset}.gguf`, offset, value))),
+    write('alignment.gguf', changed({ 'general.alignment': { u32: 3 } })),
+    write('alignment-zero.gguf', changed({ 'general.alignment': { u32: 0 } })),
+    write('heads.gguf', changed({ 'llama.attention.head_count': { u32: 0 } })),
+    write('layers.gguf', changed({ 'llama.block_count': { u32: 2 ** 32 - 1 } })),
+    write('architecture.gguf', changed({ 'general.architecture': undefined })),
+    write('tokens.gguf', changed({ 'tokenizer.ggml.tokens': { texts: [] } })),
+  ];
+  fs.writeFileSync(at('short.gguf'), sound.subarray(0, sound.length - 4096));
+  hostile.push(at('short.gguf'));
+  for (const path of hostile) {
+    const { code, output } = add(path, '--name', 'hostile');
+    assert.equal(code, 14, `${path}\n${output}`);
+    assert.match(output, /next: /);
+  }
+});
+
+test('L4-18: tokens of a vocabulary that name impossible bytes do no harm', async () => {
+  const model = llamaModel(tinyShape);
+  const vocabulary = model.metadata.find(([key]) => key === 'tokenizer.ggml.tokens')![1] as { texts: readonly string[] };
+  const path = write('vocabulary.gguf', withMetadata(model, { 'tokenizer.ggml.tokens': { texts: vocabulary.texts.map((text, i) => (i === 40 ? '<0x-1>' : i === 41 ? '<0xFFFFFFFF>' : text)) } }));
+  if (add(path, '--name', 'vocabulary').code === 14) return; // refused outright is as good
+  const server = await startServer({ state: state.path, args: ['--model', 'vocabulary'] });
+  try {
+    for (let i = 0; i < 8; i += 1) assert.equal((await ask(server, { seed: i, temperature: 2 })).status, 200);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('L4-11: the template\'s digest is shown, what is odd in it too; another template is another model', async () => {
+  const path = write('template.gguf', changed({ 'tokenizer.chat_template': { text: "{% if 'bomb' in messages[0].content %}https://evil.example/?q={% endif %}{% for m in messages %}{{ m.content }}{% endfor %}" } }));
+  const { code, output } = add(path, '--name', 'template');
+  assert.equal(code, 0, output);
+  const shown = kwyre(['model', 'add', path, '--name', 'template', '--yes', '--json', '--state', state.path]);
+  const facts = JSON.parse(shown.output) as { template: string; unusual: string[] };
+  assert.match(facts.template, /^[0-9a-f]{64}$/);
+  assert.ok(facts.unusual.some((line) => /web address/.test(line)), shown.output);
+  write('template.gguf', changed({ 'tokenizer.chat_template': { text: '{% for m in messages %}{{ m.content }} {% endfor %}' } }));
+  const refused = launch({ state: state.path, args: ['--model', 'template'] });
+  assert.equal((await refused.ended).code, 14, refused.output());
+});
+
+test('L4-12, L4-13: a template that reaches for the host or never ends costs one coded error, not the server', async (t) => {
+  for (const [name, source] of [
+    ['host', "{{ ''.constructor.constructor('return process')().exit(1) }}"],
+    ['names', '{{ messages.__proto__.polluted }}{{ process.env }}{{ globalThis }}{{ self._TemplateReference__context }}'],
+    ['loop', '{% for a in range(99999999) %}{% for b in range(99999999) %}{{ a }}{% endfor %}{% endfor %}'],
+    ['grow', '{% set ns = namespace(x="aaaaaaaaaaaaaaaa") %}{% for a in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}'],
+    ['recursion', '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}'],
+  ] as const) {
+    approve(state.path, write(`${name}.gguf`, changed({ 'tokenizer.chat_template': { text: source } })), name);
+    const started = launch({ state: state.path, args: ['--model', name] });
+    t.after(() => {
+      started.process.kill('SIGKILL');
+    });
+    const ended = await Promise.race([started.ended, new Promise<undefined>((resolve) => setTimeout(resolve, 4000, undefined))]);
+    if (ended !== undefined) {
+      assert.match(started.output(), /template/, `${name}: refused at the start, saying why\n${started.output()}`);
+      assert.notEqual(ended.code, 0);
+      continue;
+    }
+    const port = /127\.0\.0\.1:(\d+) \(ready/.exec(started.output())![1]!;
+    const server = { url: `http://127.0.0.1:${port}`, token: fs.readFileSync(join(state.path, 'token'), 'utf8').trim() } as Server;
+    const from = performance.now();
+    const { status, code, text } = await ask(server);
+    assert.ok(status >= 400, `${name}: ${status} ${text}`);
+    // Names of the host are undefined here: nothing is rendered at all.
+    assert.match(code!, name === 'names' ? /^messages_empty$/ : /template/i, text);
+    assert.ok(!text.includes('hello'), 'nothing is echoed');
+    assert.ok(performance.now() - from < 10_000, `${name} was not bounded`);
+    assert.equal((await call(server, '/v1/models')).status, 200, `${name}: the server lives`);
+    started.process.kill('SIGTERM');
+    assert.equal((await started.ended).code, 0);
+  }
+});
+
+test('L4-14, L4-21: a request brings no template, no arguments for one, and no image', async () => {
+  const server = await startServer();
+  try {
+    for (const more of [{ chat_template: '{{ 1 }}' }, { chat_template_kwargs: { a: 1 } }, { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: `data:image/png;base64,${'A'.repeat(4000)}` } }] }] }]) {
+      const { status, text } = await ask(server, more);
+      assert.equal(status, 400, text);
+    }
+    const status = (await (await call(server, '/kwyre/status')).json()) as { engine: { version: string } };
+    assert.match(status.engine.version, /\d/, 'L4-27: the version of the engine is there to be compared with advisories');
+  } finally {
+    await server.stop();
+  }
+});
+
+test('L4-22, L4-23: no archive is opened, and no digest is a path', () => {
+  for (const [name, bytes] of [['model.zip', 'PK\u0003\u0004'], ['model.tar', `../../etc/passwd${'\0'.repeat(500)}`], ['model.tar.gz', '\u001f\u008b\u0008'], ['model.gguf.zst', '(\u00b5/\u00fd']] as const) {
+    fs.writeFileSync(at(name), bytes, 'latin1');
+    assert.equal(add(at(name)).code, 14, name);
+  }
+  writeModel(at('digest.gguf'), tinyShape);
+  approve(state.path, at('digest.gguf'), 'digest');
+  const record = join(state.path, 'models', 'digest.json');
+  const text = fs.readFileSync(record, 'utf8');
+  const decode = (base64: string) => JSON.parse(Buffer.from(base64, 'base64').toString()) as Record<string, never>;
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64');
+  for (const [from, to] of [[/[0-9a-f]{64}/g, '../../../../etc/passwd'], [/digest\.gguf/g, '../../../../etc/passwd']] as const) {
+    const outer = JSON.parse(text) as { bundle: string };
+    const bundle = decode(outer.bundle) as unknown as { dsseEnvelope: { payload: string } };
+    const payload = JSON.stringify(decode(bundle.dsseEnvelope.payload));
+    assert.notEqual(payload.replace(from, to), payload);
+    bundle.dsseEnvelope.payload = Buffer.from(payload.replace(from, to)).toString('base64');
+    fs.writeFileSync(record, JSON.stringify({ ...outer, bundle: encode(bundle) }));
+    assert.equal(kwyre(['model', 'verify', 'digest', '--state', state.path]).code, 14);
+  }
+});
