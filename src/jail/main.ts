@@ -16,9 +16,9 @@ import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
 import { encodeFrame } from '../wire/frame.ts';
 import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
-import { array, number, object, optional, string } from '../wire/schema.ts';
+import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
-const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64) });
+const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()) });
 
 function report(type: number, value: unknown): void {
   const frame = encodeFrame(type, 0, encodeJson(value));
@@ -49,6 +49,7 @@ try {
     executable: realpathSync(process.execPath),
     pid: process.pid,
     accepted: input.accepted,
+    installed: input.installed === true,
     readStatus: () => readFileSync('/proc/self/status', 'latin1'),
     readDevices(of) {
       try {
