@@ -1,0 +1,56 @@
+/**
+ * Runs of token ids, as the engine's own vocabulary makes them, and what the model remembers of them: needles for memory.
+ * @module
+ */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { openLibrary } from '../../src/engine/library.ts';
+import { Llama } from '../../src/engine/llama.ts';
+import { presentRuns, regionsOf } from './memory.ts';
+import { root } from './server.ts';
+
+/** Token runs of texts, as the engine's own vocabulary makes them. */
+export async function tokenRuns(texts: readonly string[]): Promise<Buffer[]> {
+  const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
+  const path = join(root, 'models', 'guide', 'guide.gguf');
+  const llama = await Llama.open(library, `/proc/self/fd/${openSync(path, 'r')}`, 'guide', { contextTokens: 64, parallel: 1, threads: 1, batchTokens: 16 });
+  return texts.map((text) => {
+    const tokens = new Int32Array(256);
+    const count = llama.tokenize(Buffer.from(text), tokens, false);
+    // The border tokens depend on what stands beside the text.
+    return Buffer.from(tokens.buffer.slice(4, 4 * (count - 1)));
+  });
+}
+
+/** Everything that is in the memory of a process and no file, piece by piece; memory is not held open for longer than it takes. */
+export function* memoryOf(pid: number): Generator<{ bytes: Buffer; address: bigint; region: string }> {
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
+  try {
+    for (const region of regionsOf(pid)) {
+      // Read-only views of files hold no conversation.
+      if (region.name.startsWith('/')) continue;
+      for (const run of presentRuns(pagemap, region)) {
+        const bytes = Buffer.allocUnsafeSlow(run.length);
+        const address = region.from + BigInt(run.at);
+        let length = 0;
+        try {
+          length = readSync(memory, bytes, 0, run.length, address);
+        } catch {
+          continue;
+        }
+        yield { bytes: bytes.subarray(0, length), address, region: region.name };
+      }
+    }
+  } finally {
+    closeSync(memory);
+    closeSync(pagemap);
+  }
+}
+
+/** How many needles of bytes stand in a process, each found at least once. */
+export function countRuns(pid: number, runs: readonly Buffer[]): number {
+  const left = new Set(runs);
+  for (const { bytes } of memoryOf(pid)) for (const run of left) if (bytes.includes(run)) left.delete(run);
+  return runs.length - left.size;
+}
