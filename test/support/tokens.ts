@@ -2,10 +2,14 @@
  * Runs of token ids, as the engine's own vocabulary makes them, and what the model remembers of them: needles for memory.
  * @module
  */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { openLibrary } from '../../src/engine/library.ts';
 import { Llama } from '../../src/engine/llama.ts';
+import { compileTemplate } from '../../src/engine/template.ts';
+import { Vocabulary } from '../../src/engine/vocabulary.ts';
+import { parseGguf } from '../../src/layers/4-model/gguf.ts';
+import { addressOf } from '../../src/linux/process.ts';
 import { presentRuns, regionsOf } from './memory.ts';
 import { root } from './server.ts';
 
@@ -53,4 +57,28 @@ export function countRuns(pid: number, runs: readonly Buffer[]): number {
   const left = new Set(runs);
   for (const { bytes } of memoryOf(pid)) for (const run of left) if (bytes.includes(run)) left.delete(run);
   return runs.length - left.size;
+}
+
+/** Pieces of 64 bytes of what the guide model remembers of a prompt, at even distances, without the plain ones. */
+export async function stateWindows(messages: readonly { readonly role: string; readonly content: string }[], many: number): Promise<Buffer[]> {
+  const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
+  const fd = openSync(join(root, 'models', 'guide', 'guide.gguf'), 'r');
+  const llama = await Llama.open(library, `/proc/self/fd/${fd}`, 'guide', { contextTokens: 512, parallel: 1, threads: 1, batchTokens: 512 });
+  const { size } = fstatSync(fd);
+  const facts = parseGguf((offset, length) => {
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, readSync(fd, bytes, 0, length, offset));
+  }, size);
+  const prompt = compileTemplate(facts.template, facts).render(messages.map(({ role, content }) => ({ role: role as 'user', parts: [Buffer.from(content)] })), { addGenerationPrompt: true });
+  const run = await new Vocabulary(llama).encode(prompt.pieces);
+  for (let i = 0; i < run.length; i += 1) llama.batch.add(run.tokens[i]!, i, 0, i === run.length - 1);
+  if ((await llama.decode()) !== 'done') throw new Error('the prompt could not be decoded');
+  const state = Buffer.from(new ArrayBuffer(llama.stateBytes(0)));
+  const length = llama.readState(0, addressOf(state), state.length);
+  const windows: Buffer[] = [];
+  for (let at = 4096; at + 64 < length && windows.length < many; at += Math.max(64, Math.floor(length / many / 64) * 64)) {
+    const window = state.subarray(at, at + 64);
+    if (new Set(window).size > 30) windows.push(window);
+  }
+  return windows;
 }

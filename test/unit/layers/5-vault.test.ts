@@ -160,6 +160,32 @@ describe('quotas', () => {
   });
 });
 
+describe('size', () => {
+  test('10,000 idle conversations cost their sealed bytes and at most 4 KiB each; wiping 1,000 of 100 KB takes less than 100 ms', (t) => {
+    const arena = Arena.open(undefined);
+    const vault = new Vault(arena, usualQuotas, () => randomBytes(16));
+    for (let i = 0; i < 10_000; i += 1) {
+      const session = vault.create(alice, 'kept', i);
+      assert.ok(vault.put(session, 'history', work, 5000, i));
+      vault.end(session, i);
+    }
+    assert.equal(vault.size, 10_000);
+    assert.ok(vault.sealedBytes <= 10_000 * (5000 + 4096));
+    assert.equal(vault.wipeAll(10_000), 10_000);
+    for (let i = 0; i < 1000; i += 1) {
+      const session = vault.create(alice, 'kept', i);
+      assert.ok(vault.put(session, 'state', work, 100_000, i));
+      vault.end(session, i);
+    }
+    const began = performance.now();
+    assert.equal(vault.wipeAll(2000), 1000);
+    const ms = performance.now() - began;
+    t.diagnostic(`${ms.toFixed(0)} ms to the last overwritten byte`);
+    assert.ok(ms < 100);
+    assert.deepEqual([vault.size, vault.sealedBytes, arena.live], [0, 0, 0]);
+  });
+});
+
 describe('traces', () => {
   test('equal messages of one holder meet, of two holders never; roles and borders count', () => {
     const arena = Arena.open(undefined, 64);
