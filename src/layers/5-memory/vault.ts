@@ -27,6 +27,8 @@ import { TraceIndex } from './trace.ts';
 /** What a look for an id finds. `gone`: it was let go, and its owner may know. */
 export type Found = { readonly kind: 'found'; readonly session: Session } | { readonly kind: 'gone'; readonly why: Why } | { readonly kind: 'unknown' };
 
+const holding = (kind: SessionKind, principal: Buffer) => `${kind} ${principal.toString('hex')}`;
+
 type Tombstone = { readonly principal: Buffer; readonly why: Why; readonly at: number };
 
 export class Vault {
@@ -39,6 +41,8 @@ export class Vault {
   readonly #sessions = new Map<string, Session>();
   readonly #traces = new TraceIndex<Session>();
   readonly #tombstones = new Map<string, Tombstone>();
+  /** How many of a kind each holder has. */
+  readonly #counts = new Map<string, number>();
   #sealedBytes = 0;
 
   /** @param look - shown each piece of memory between overwriting and giving back. */
@@ -67,10 +71,10 @@ export class Vault {
    * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_MEMORY_FULL` when nothing can be let go
    */
   create(principal: Buffer, kind: SessionKind, now: number): Session {
-    const own = [...this.#sessions.values()].filter((session) => session.kind === kind && session.principal.equals(principal));
-    if (kind === 'kept' && own.length >= this.quotas.sessionsPerToken) throw new KwyreError('L5_SESSIONS_FULL', `this token holds ${own.length} conversations, which is all it may`, 'delete one');
-    if (kind === 'continued' && own.length >= this.quotas.continuedPerToken) {
-      const oldest = own.find((session) => session.state === 'idle');
+    const own = this.#counts.get(holding(kind, principal)) ?? 0;
+    if (kind === 'kept' && own >= this.quotas.sessionsPerToken) throw new KwyreError('L5_SESSIONS_FULL', `this token holds ${own} conversations, which is all it may`, 'delete one');
+    if (kind === 'continued' && own >= this.quotas.continuedPerToken) {
+      const oldest = this.#sessions.values().find((session) => session.kind === kind && session.state === 'idle' && session.principal.equals(principal));
       if (oldest !== undefined) this.wipe(oldest, 'pressure', now);
     }
     while (this.#sessions.size >= this.quotas.sessions) if (!this.#letOldestGo(now)) break;
@@ -81,6 +85,7 @@ export class Vault {
     const id = idBytes.toString('hex');
     const session: Session = { id, idBytes, principal: copyBytes(principal), kind, createdAt: now, key, sealed: new Map(), traces: [], state: 'active', usedAt: now, seals: 0, turns: 0, tokens: 0, abort: undefined };
     this.#sessions.set(id, session);
+    this.#count(session, 1);
     return session;
   }
 
@@ -182,6 +187,7 @@ export class Vault {
     for (const part of [...session.sealed.keys()]) this.drop(session, part);
     this.#forgetTraces(session);
     this.#sessions.delete(session.id);
+    this.#count(session, -1);
     if (why !== 'ended' && session.kind === 'kept') this.#bury(session, why, now);
     session.idBytes.fill(0);
     session.tokens = 0;
@@ -260,6 +266,13 @@ export class Vault {
       return true;
     }
     return false;
+  }
+
+  #count({ kind, principal }: Session, change: 1 | -1): void {
+    const key = holding(kind, principal);
+    const next = (this.#counts.get(key) ?? 0) + change;
+    if (next === 0) this.#counts.delete(key);
+    else this.#counts.set(key, next);
   }
 
   #forgetTraces(session: Session): void {
