@@ -14,13 +14,17 @@ import type { RequestOpen } from '../wire/messages.ts';
 import { dataMessages, engineRoutes, mediaTypes, parseCredit, parseRequestOpen } from '../wire/messages.ts';
 import type { AnswerReader } from './answer.ts';
 import { Response, StreamReader, WholeReader } from './answer.ts';
+import { answerConversations } from './conversations.ts';
 import { Generation } from './generation.ts';
+import type { Keeper } from './keeper.ts';
+import { goneError } from './keeper.ts';
 import type { Llama } from './llama.ts';
 import { parseChatRequest } from './openai.ts';
 import type { ChatRequest } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Template } from './template.ts';
+import { Visit } from './visit.ts';
 import type { TokenRun, Vocabulary } from './vocabulary.ts';
 import { writeModel, writeModels } from './writer.ts';
 
@@ -30,6 +34,7 @@ export type Powers = {
   readonly vocabulary: Vocabulary;
   readonly scheduler: Scheduler;
   readonly template: Template;
+  readonly keeper: Keeper;
   readonly model: { readonly name: string; readonly createdSeconds: number };
   readonly turnMs: number;
   /** The largest body in bytes that is taken. */
@@ -43,6 +48,9 @@ export type Powers = {
 
 /** The name under which every client may ask for the served model. */
 export const defaultName = 'default';
+
+/** The room for an answer that a conversation must have left in its quota. */
+const answerBytesPerToken = 8;
 
 /** Requests that the gateway may have open here, and the bodies that they may announce together: twice its own limits. */
 const deskLimits = { exchanges: 256, bodyBytes: 256 << 20 } as const;
@@ -152,6 +160,12 @@ export class Desk {
         response.begin(200, mediaTypes.json);
         writeModel(response.out, entry);
         break;
+      default:
+        try {
+          answerConversations(this.#powers.keeper, this.#powers.unixSeconds, open, exchange.body, response);
+        } finally {
+          wipeBytes(exchange.body);
+        }
     }
     response.end();
   }
@@ -171,28 +185,54 @@ export class Desk {
   async #chat(exchange: Exchange): Promise<void> {
     const { llama, scheduler, vocabulary, model } = this.#powers;
     const request = this.#read(exchange.body);
+    let visit: Visit | undefined;
     try {
       if (!this.#serves(request.model)) throw unknownModel();
-      const prompt = this.#powers.template.render(request.messages, { addGenerationPrompt: true });
+      visit = this.#visit(exchange, request);
+      const prompt = this.#powers.template.render(visit?.messages ?? request.messages, { addGenerationPrompt: true });
       let run: TokenRun;
       try {
         run = await vocabulary.encode(prompt.pieces);
       } finally {
         prompt[Symbol.dispose]();
       }
-      if (exchange.response.closed) {
+      if (exchange.response.closed || visit?.gone === true) {
         run.tokens.fill(0);
+        if (visit?.gone === true) throw goneError('ended');
         return;
       }
       const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: model.name };
-      const reader = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
+      const teller = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
       const { sampling, maxTokens, stop } = request;
-      exchange.reader = reader;
-      exchange.generation = new Generation(llama, { prompt: run, sampling, seed: sampling.seed ?? this.#powers.randomSeed(), maxTokens, stop, deadline: this.#powers.now() + this.#powers.turnMs }, reader);
-      scheduler.submit(exchange.generation);
+      exchange.reader = teller;
+      const generation = new Generation(
+        llama,
+        { prompt: run, sampling, seed: sampling.seed ?? this.#powers.randomSeed(), maxTokens, stop, deadline: this.#powers.now() + this.#powers.turnMs, ...(visit === undefined ? {} : { stay: visit }) },
+        visit?.listen(teller) ?? teller,
+      );
+      exchange.generation = generation;
+      if (visit !== undefined) {
+        visit.session.abort = () => {
+          generation.fail(goneError('ended'));
+          scheduler.nudge();
+        };
+      }
+      visit = undefined; // the generation ends it
+      scheduler.submit(generation);
     } finally {
+      visit?.close();
       request[Symbol.dispose]();
     }
+  }
+
+  /** The conversation that a request is a turn of: one with an id, or one that is recognised. */
+  #visit(exchange: Exchange, request: ChatRequest): Visit | undefined {
+    const { keeper, unixSeconds, llama } = this.#powers;
+    const { principal, session } = exchange.open;
+    if (session === '') return Visit.recognise(keeper, principal, request.messages);
+    const visit = Visit.converse(keeper, principal, session, request.messages, unixSeconds, llama.contextTokens * answerBytesPerToken);
+    exchange.response.session = visit.session.id;
+    return visit;
   }
 }
 

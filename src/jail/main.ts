@@ -6,12 +6,15 @@
  * no back door stands in the roles themselves.
  * @module
  */
-import { fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/confine.ts';
 import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
-import { keepAcrossExec } from '../linux/process.ts';
+import { LinuxError } from '../linux/ffi.ts';
+import { makeSecretMemory } from '../linux/memory.ts';
+import { duplicateTo, keepAcrossExec } from '../linux/process.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
 import { encodeFrame } from '../wire/frame.ts';
@@ -35,11 +38,24 @@ function isHandedOver(fd: number): boolean {
   }
 }
 
+/** Makes the role's secret memory; without it the role finds none, says so and is reported as degraded. */
+function offerSecretMemory(policy: Policy): void {
+  if (policy.secretMemory === undefined) return;
+  try {
+    const fd = makeSecretMemory(policy.secretMemory[0]);
+    duplicateTo(fd, descriptors.secret);
+    closeSync(fd);
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+  }
+}
+
 process.exitCode = 1;
 const [role = '', entry = '', json = ''] = process.argv.slice(2);
 try {
   if (!Object.hasOwn(roles, role)) throw new KwyreError('USAGE_ROLE', 'the jail stage knows no such role');
   const input = inputSchema.check(JSON.parse(json), '$');
+  offerSecretMemory(roles[role as Role]);
   const enforced = confineSelf({
     role: role as Role,
     supervisor: process.ppid,

@@ -35,6 +35,7 @@ import { Alarm, confirm } from './alarm.ts';
 import { openApprovedModel } from './approval.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
+import { memoryChecks } from './memory.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped } from './pair.ts';
 import { RestartBudget, restartLimit } from './restarts.ts';
@@ -99,6 +100,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       accepted: config.accepted,
       tree: tree.checks,
       model: model.verified.checks,
+      memory: memoryChecks(facts, readTable('/proc/swaps'), Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
     });
@@ -126,6 +128,10 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         parallel: config.parallel,
         threads: config.threads,
         turnSeconds: 3600,
+        kv: config.kv,
+        idleSeconds: config.idleSeconds,
+        continueSeconds: config.continueSeconds,
+        sealedBytes: 0,
       },
       gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), open: alarm.open }),
       status,
