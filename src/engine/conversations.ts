@@ -9,6 +9,7 @@
  * @module
  */
 import { wipeBytes } from '../base/bytes.ts';
+import { bug } from '../base/errors.ts';
 import type { Session, SessionFacts } from '../layers/5-memory/session.ts';
 import type { RequestOpen } from '../wire/messages.ts';
 import { engineRoutes, mediaTypes } from '../wire/messages.ts';
@@ -21,6 +22,7 @@ import { sessionTooLarge, unknownSession } from './keeper.ts';
 import { itemForm, readMessages } from './messages.ts';
 import type { Message } from './request.ts';
 import { RequestError } from './request.ts';
+import { parseResponseId, writeResponse } from './responses.ts';
 import type { Item, Transcript } from './transcript.ts';
 import { jsonKinds } from './tree.ts';
 import { writeItem } from './writer.ts';
@@ -86,6 +88,9 @@ function append(keeper: Keeper, session: Session, messages: readonly Message[], 
   return { transcript, added };
 }
 
+/** What the answers need to know besides. */
+export type Facts = { readonly unixSeconds: () => number; readonly model: string };
+
 /** Does something with a conversation while nobody else does. */
 function within<T>(keeper: Keeper, session: Session, act: () => T): T {
   keeper.begin(session);
@@ -107,7 +112,7 @@ function anyOf(keeper: Keeper, open: RequestOpen): Session {
  * Answers one request; the caller ends the response.
  * @throws RequestError `SESSION_*`, `REQUEST_*`
  */
-export function answerConversations(keeper: Keeper, unixSeconds: () => number, open: RequestOpen, body: Buffer, response: Response): void {
+export function answerConversations(keeper: Keeper, { unixSeconds, model }: Facts, open: RequestOpen, body: Buffer, response: Response): void {
   const owned: Buffer[] = [];
   const { out } = response;
   const begin = () => {
@@ -194,8 +199,34 @@ export function answerConversations(keeper: Keeper, unixSeconds: () => number, o
         out.ascii(`{"wiped":${count}}`);
         return;
       }
+      case engineRoutes.responseGet: {
+        const { session: id, turn } = parseResponseId(open.parameter);
+        const session = keeper.find(id, open.principal);
+        within(keeper, session, () => {
+          using transcript = keeper.history(session);
+          const output = transcript.items.filter((item) => item.turn === turn && item.role === 'assistant');
+          const [first] = output;
+          if (first === undefined) throw unknownSession();
+          begin();
+          writeResponse(out, { id: open.parameter, created: first.createdSeconds, model, session: id }, output, 'stop', undefined);
+        });
+        return;
+      }
+      case engineRoutes.responseDelete: {
+        const { session: id, turn } = parseResponseId(open.parameter);
+        const session = keeper.find(id, open.principal);
+        within(keeper, session, () => {
+          using transcript = keeper.history(session);
+          if (transcript.remove((item) => item.turn === turn) === 0) throw unknownSession();
+          keeper.dropState(session); // the model remembers those words too
+          if (transcript.items.length === 0 || !keeper.saveHistory(session, transcript)) keeper.wipe(session);
+        });
+        begin();
+        out.ascii(`{"id":"${open.parameter}","object":"response.deleted","deleted":true}`);
+        return;
+      }
       default:
-        throw new RequestError('REQUEST_NOT_SUPPORTED', 'this is not served yet', null, 501);
+        bug('a route that is answered elsewhere');
     }
   } finally {
     for (const text of owned) wipeBytes(text);

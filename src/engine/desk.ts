@@ -20,7 +20,9 @@ import type { Keeper } from './keeper.ts';
 import { goneError } from './keeper.ts';
 import type { Llama } from './llama.ts';
 import { parseChatRequest } from './openai.ts';
-import type { ChatRequest } from './request.ts';
+import type { ResponseHeadFacts, ResponseRequest } from './responses.ts';
+import { ResponseReader, parseResponseRequest, responseId } from './responses.ts';
+import type { ChatRequest, Message } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Template } from './template.ts';
@@ -151,6 +153,9 @@ export class Desk {
       case engineRoutes.chatCompletions:
         await this.#chat(exchange);
         return;
+      case engineRoutes.responseCreate:
+        await this.#respond(exchange);
+        return;
       case engineRoutes.modelsList:
         response.begin(200, mediaTypes.json);
         writeModels(response.out, [entry]);
@@ -162,7 +167,7 @@ export class Desk {
         break;
       default:
         try {
-          answerConversations(this.#powers.keeper, this.#powers.unixSeconds, open, exchange.body, response);
+          answerConversations(this.#powers.keeper, { unixSeconds: this.#powers.unixSeconds, model: model.name }, open, exchange.body, response);
         } finally {
           wipeBytes(exchange.body);
         }
@@ -183,13 +188,52 @@ export class Desk {
   }
 
   async #chat(exchange: Exchange): Promise<void> {
-    const { llama, scheduler, vocabulary, model } = this.#powers;
     const request = this.#read(exchange.body);
-    let visit: Visit | undefined;
     try {
       if (!this.#serves(request.model)) throw unknownModel();
-      visit = this.#visit(exchange, request);
-      const prompt = this.#powers.template.render(visit?.messages ?? request.messages, { addGenerationPrompt: true });
+      const visit = this.#visit(exchange, request);
+      const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: this.#powers.model.name };
+      const teller = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
+      await this.#generate(exchange, visit?.messages ?? request.messages, request, visit, teller);
+    } finally {
+      request[Symbol.dispose]();
+    }
+  }
+
+  /** `POST /v1/responses`. */
+  async #respond(exchange: Exchange): Promise<void> {
+    const { keeper, llama, model, unixSeconds, randomHex } = this.#powers;
+    const { principal } = exchange.open;
+    let request: ResponseRequest;
+    try {
+      request = parseResponseRequest(exchange.body);
+    } finally {
+      wipeBytes(exchange.body);
+    }
+    try {
+      if (!this.#serves(request.model)) throw unknownModel();
+      const { instructions: preface, input: fresh, previous, conversation, store } = request;
+      // What is not stored can still go on from what was: its words are read, and left as they were.
+      const kept = store || previous !== undefined || conversation !== undefined;
+      if (kept && !store) throw new RequestError('REQUEST_FIELD_RANGE', 'store must be true where the response goes on from another one or from a conversation', 'store');
+      const visit = kept
+        ? Visit.converse(keeper, principal, { wish: previous?.session ?? conversation ?? 'new', fresh, preface, until: previous?.turn }, unixSeconds, llama.contextTokens * answerBytesPerToken)
+        : Visit.recognise(keeper, principal, [...preface, ...fresh]);
+      const session = kept ? visit?.session.id : undefined;
+      const head: ResponseHeadFacts = { id: session === undefined || visit === undefined ? `resp_${randomHex(40)}` : responseId(session, visit.turn), created: unixSeconds(), model: model.name, session };
+      const teller = new ResponseReader(exchange.response, head, session === undefined || visit === undefined ? randomHex(24) : visit.answerId);
+      await this.#generate(exchange, visit?.messages ?? [...preface, ...fresh], { ...request, stop: [] }, visit, teller);
+    } finally {
+      request[Symbol.dispose]();
+    }
+  }
+
+  /** Makes the answer to a turn; the visit is over when it is. */
+  async #generate(exchange: Exchange, messages: readonly Message[], { sampling, maxTokens, stop }: Pick<ChatRequest, 'sampling' | 'maxTokens' | 'stop'>, turn: Visit | undefined, teller: AnswerReader): Promise<void> {
+    const { llama, scheduler, vocabulary } = this.#powers;
+    let visit = turn;
+    try {
+      const prompt = this.#powers.template.render(messages, { addGenerationPrompt: true });
       let run: TokenRun;
       try {
         run = await vocabulary.encode(prompt.pieces);
@@ -201,9 +245,6 @@ export class Desk {
         if (visit?.gone === true) throw goneError('ended');
         return;
       }
-      const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: model.name };
-      const teller = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
-      const { sampling, maxTokens, stop } = request;
       exchange.reader = teller;
       const generation = new Generation(
         llama,
@@ -221,7 +262,6 @@ export class Desk {
       scheduler.submit(generation);
     } finally {
       visit?.close();
-      request[Symbol.dispose]();
     }
   }
 
@@ -230,7 +270,7 @@ export class Desk {
     const { keeper, unixSeconds, llama } = this.#powers;
     const { principal, session } = exchange.open;
     if (session === '') return Visit.recognise(keeper, principal, request.messages);
-    const visit = Visit.converse(keeper, principal, session, request.messages, unixSeconds, llama.contextTokens * answerBytesPerToken);
+    const visit = Visit.converse(keeper, principal, { wish: session, fresh: request.messages }, unixSeconds, llama.contextTokens * answerBytesPerToken);
     exchange.response.session = visit.session.id;
     return visit;
   }

@@ -149,6 +149,12 @@ export class Keeper {
     }
   }
 
+  /** Overwrites what the model remembers of a conversation; the next turn computes it again. */
+  dropState(session: Session): void {
+    this.vault.drop(session, 'state');
+    this.#release(session);
+  }
+
   seatOf(session: Session): number | undefined {
     return this.#held.get(session)?.sequence;
   }

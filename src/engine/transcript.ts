@@ -42,9 +42,14 @@ export class Transcript {
     }
   }
 
+  /** A fresh id of an item. */
+  makeId(): string {
+    return this.#randomHex(2 * idBytes);
+  }
+
   /** Adds a text, which is copied; gives the item. */
-  add(role: Role, text: Uint8Array, turn: number, createdSeconds: number): Item {
-    const item: Item = { id: this.#randomHex(2 * idBytes), role, turn, createdSeconds, text: copyBytes(text) };
+  add(role: Role, text: Uint8Array, turn: number, createdSeconds: number, id = this.makeId()): Item {
+    const item: Item = { id, role, turn, createdSeconds, text: copyBytes(text) };
     this.items.push(item);
     return item;
   }
@@ -72,6 +77,15 @@ export class Transcript {
   /** The items as messages of a prompt: views, valid until this is disposed. */
   get messages(): Message[] {
     return this.items.map(({ role, text }) => ({ role, parts: [text] }));
+  }
+
+  /** Takes out the items of which `unwanted` is true and overwrites them; gives how many. */
+  remove(unwanted: (item: Item) => boolean): number {
+    const kept = this.items.filter((item) => !unwanted(item));
+    const count = this.items.length - kept.length;
+    for (const item of this.items) if (unwanted(item)) wipeBytes(item.text);
+    this.items.splice(0, this.items.length, ...kept);
+    return count;
   }
 
   /** Overwrites every text; safe to call twice. */

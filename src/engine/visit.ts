@@ -15,7 +15,7 @@ import { ByteWriter } from './bytewriter.ts';
 import type { Stay } from './generation.ts';
 import { traceAfter, tracesOf, wipeTraces } from './history.ts';
 import type { Keeper } from './keeper.ts';
-import { sessionTooLarge } from './keeper.ts';
+import { sessionTooLarge, unknownSession } from './keeper.ts';
 import type { Message } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Transcript } from './transcript.ts';
@@ -28,10 +28,24 @@ type Ending = {
   dispose(): void;
 };
 
+/** Which conversation a turn belongs to, and what is new in it. */
+export type Wish = {
+  /** 32 hexadecimal digits, or `new`. */
+  readonly wish: string;
+  readonly fresh: readonly Message[];
+  /** Said before everything else in this turn, and not kept. */
+  readonly preface?: readonly Message[];
+  /** Go on from after this turn. */
+  readonly until?: number | undefined;
+};
+
 export class Visit implements Stay {
   readonly session: Session;
   /** The whole conversation, this turn's messages included; views, valid until the visit is over. */
   readonly messages: readonly Message[];
+  /** The number of this turn, and the id under which its answer is kept. */
+  readonly turn: number;
+  readonly answerId: string;
   readonly #keeper: Keeper;
   readonly #ending: Ending;
   /** Whether it was made for this turn: without an answer there is nothing to keep. */
@@ -40,7 +54,9 @@ export class Visit implements Stay {
   #finished = false;
   #over = false;
 
-  private constructor(keeper: Keeper, session: Session, messages: readonly Message[], fresh: boolean, ending: Ending) {
+  private constructor(keeper: Keeper, session: Session, messages: readonly Message[], fresh: boolean, ending: Ending, answerId = '') {
+    this.turn = session.turns + 1;
+    this.answerId = answerId;
     this.#keeper = keeper;
     this.session = session;
     this.messages = messages;
@@ -49,31 +65,40 @@ export class Visit implements Stay {
   }
 
   /** A turn of a conversation with an id: the messages are new ones. @throws RequestError `SESSION_*` */
-  static converse(keeper: Keeper, principal: Buffer, wish: string, fresh: readonly Message[], unixSeconds: () => number, transcriptRoom: number): Visit {
-    const session = wish === 'new' ? keeper.create(principal, 'kept') : keeper.find(wish, principal);
-    if (wish !== 'new') keeper.begin(session);
+  static converse(keeper: Keeper, principal: Buffer, { wish, fresh, preface = [], until }: Wish, unixSeconds: () => number, transcriptRoom: number): Visit {
+    const source = wish === 'new' ? undefined : keeper.find(wish, principal);
+    // Whoever goes on from an earlier turn begins another conversation with what was said until then.
+    const branches = source !== undefined && until !== undefined && until < source.turns;
+    const isNew = source === undefined || branches;
+    const session = isNew ? keeper.create(principal, 'kept') : source;
+    if (!isNew) keeper.begin(session);
     let transcript: Transcript | undefined;
     try {
-      transcript = keeper.history(session);
+      transcript = keeper.history(source ?? session);
       const words = transcript;
+      if (until !== undefined && !words.items.some((item) => item.turn === until)) throw unknownSession();
+      if (branches) {
+        words.remove((item) => item.turn > until);
+        session.turns = until;
+      }
+      const answerId = words.makeId();
       const turn = session.turns + 1;
-      const messages = [...words.messages, ...fresh];
-      const bytes = messages.reduce((sum, message) => sum + message.parts.reduce((size, part) => size + part.length + 32, 0), 0);
+      const bytes = [...preface, ...words.messages, ...fresh].reduce((sum, message) => sum + message.parts.reduce((size, part) => size + part.length + 32, 0), 0);
       if (bytes + transcriptRoom > keeper.vault.quotas.bytesPerSession) throw sessionTooLarge();
       for (const { role, parts } of fresh) words.add(role, joined(parts), turn, unixSeconds());
-      return new Visit(keeper, session, words.messages, wish === 'new', {
+      return new Visit(keeper, session, [...preface, ...words.messages], isNew, {
         keep(kept, answer) {
-          words.add('assistant', answer, turn, unixSeconds());
+          words.add('assistant', answer, turn, unixSeconds(), answerId);
           kept.turns = turn;
           return keeper.saveHistory(kept, words);
         },
         dispose() {
           words[Symbol.dispose]();
         },
-      });
+      }, answerId);
     } catch (error) {
       transcript?.[Symbol.dispose]();
-      if (wish === 'new') keeper.wipe(session);
+      if (isNew) keeper.wipe(session);
       else keeper.end(session);
       throw error;
     }
