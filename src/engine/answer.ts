@@ -50,7 +50,7 @@ export class Response {
 
   /** Whether the client has more unread bytes than the window allows. */
   get behind(): boolean {
-    return this.#credit <= 0 || this.out.length > 0;
+    return this.#credit <= this.out.length - this.#sent;
   }
 
   /** The client has taken some bytes. */
@@ -134,7 +134,10 @@ export class StreamReader implements AnswerReader {
     if (this.#response.closed) return;
     this.#open();
     writeContentChunk(this.#response.out, this.#head, bytes, this.#includeUsage);
-    this.#response.flush();
+  }
+
+  deliver(): void {
+    if (this.#response.begun) this.#response.flush();
   }
 
   finish(reason: FinishReason, usage: Usage): void {

@@ -17,6 +17,8 @@ import type { TokenRun } from './vocabulary.ts';
 export type Reader = {
   /** Whole characters of the answer; a view, valid only during the call. */
   content(bytes: Uint8Array): void;
+  /** Sends what was said so far: called while the next step runs, so that sending costs no step. */
+  deliver?(): void;
   finish(reason: FinishReason, usage: Usage): void;
   fail(error: RequestError): void;
   /** Whether the reader is so far behind that decoding for it should wait. */

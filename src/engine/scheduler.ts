@@ -105,7 +105,10 @@ export class Scheduler {
       }
       this.#fill();
       // Every reader lags: wait until one has caught up, has gone or is out of time, or a new answer is asked for.
-      if (this.#llama.batch.count === 0) await this.#pause();
+      if (this.#llama.batch.count === 0) {
+        this.#deliver();
+        await this.#pause();
+      }
       else await this.#step();
     }
   }
@@ -169,11 +172,18 @@ export class Scheduler {
     if (first !== undefined) this.#active.push(first);
   }
 
+  #deliver(): void {
+    for (const { reader } of this.#active) reader.deliver?.();
+  }
+
   async #step(): Promise<void> {
     const tokens = this.#llama.batch.count;
     this.#stale = Math.max(this.#stale, tokens);
     const began = this.#clock.now();
-    const result = await this.#llama.decode();
+    const step = this.#llama.decode();
+    // What the step before said goes out while this one is computed.
+    this.#deliver();
+    const result = await step;
     if (result === 'done') {
       this.#pace.observe(tokens, this.#clock.now() - began);
       for (const generation of this.#active) {

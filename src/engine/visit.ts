@@ -157,6 +157,9 @@ export class Visit implements Stay {
       fail: (error) => {
         reader.fail(error);
       },
+      deliver: () => {
+        reader.deliver?.();
+      },
       behind: () => reader.behind(),
       [Symbol.dispose]: () => {
         reader[Symbol.dispose]();
