@@ -19,9 +19,9 @@ import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
 import { encodeFrame } from '../wire/frame.ts';
 import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
-import { array, number, object, optional, string } from '../wire/schema.ts';
+import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
-const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), probe: optional(string(4096)) });
+const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), probe: optional(string(4096)) });
 const probeEntry = join(import.meta.dirname, '..', 'probe', `main${extname(import.meta.filename)}`);
 
 function report(type: number, value: unknown): void {
@@ -63,6 +63,7 @@ try {
     pid: process.pid,
     accepted: input.accepted,
     probe: order,
+    installed: input.installed === true,
     readStatus: () => readFileSync('/proc/self/status', 'latin1'),
     readDevices(of) {
       try {

@@ -28,6 +28,8 @@ export type JailInput = {
   readonly uid?: number;
   readonly gid?: number;
   readonly accepted: readonly string[];
+  /** Whether the user of this process is the one of an installation, with rules of its own. */
+  readonly installed?: boolean;
 };
 
 /** How a child ended. */

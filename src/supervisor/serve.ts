@@ -16,6 +16,7 @@ import { version } from '../base/version.ts';
 import { bindUnix, openLoopback } from '../layers/1-loopback/bind.ts';
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
+import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
@@ -25,6 +26,7 @@ import { sealedBytes } from '../linux/memfd.ts';
 import { DifferenceError } from '../oms/fault.ts';
 import { defaultStateDirectory, openState } from '../state/directory.ts';
 import { logEvent } from '../state/events.ts';
+import { readRootText } from '../state/installed.ts';
 import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
 import { assertNoViolation, readBootId } from '../state/violation.ts';
@@ -60,7 +62,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? [model.path] : [])];
   const uid = process.getuid?.() ?? -1;
-  const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
+  const installed = isInstalled(uid);
+  const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, installed, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
 
   const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree));
 
@@ -78,7 +81,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     uid,
     jail: jailFor('watchdog'),
     intervalMs: config.scanMs,
-    profile: 'person',
+    profile: installed ? 'installed' : 'person',
     acknowledged: config.acknowledgedTools,
     listener,
     unixPath: unix?.path,
@@ -233,6 +236,12 @@ function judge(ending: PairEnding, state: string, bootId: string, budget: Restar
   }
   console.error(`kwyre: the ${ending.role} ended (${ending.signal ?? `exit ${ending.code ?? 0}`}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
   return undefined;
+}
+
+/** Whether this is the installed server: root's record names our user. @throws `L2_ISOLATE_RECORD` */
+function isInstalled(uid: number): boolean {
+  const record = readRootText(recordPath);
+  return record !== undefined && parseInstalled(record).uid === uid;
 }
 
 function readTable(path: string): string {

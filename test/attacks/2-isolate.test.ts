@@ -236,9 +236,12 @@ for (const kind of kinds) {
       // What it said is read in the next turns only.
       if (first.status !== 0) await until('the reason', () => server.child.exitCode !== null, 5000).catch(() => undefined);
       assert.equal(first.status, 0, `${first.stderr} ${server.output()}`);
-      const status = JSON.parse(first.stdout) as { pid: number; layers: { checks: { id: string; status: string }[] }[] };
+      const status = JSON.parse(first.stdout) as { pid: number; layers: { checks: { id: string; status: string; evidence: string }[] }[] };
       assert.match(readFileSync(`/proc/${status.pid}/status`, 'latin1'), new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s+${uid}\\s+${uid}$`, 'm'));
       assert.equal(status.layers[0]!.checks.find((each) => each.id === 'listener')!.status, 'enforced');
+      const seen = (layer: number, id: string) => status.layers[layer - 1]!.checks.find((each) => each.id === id)!;
+      for (const role of ['gateway', 'engine']) assert.equal(seen(2, `${role}.own-user`).status, 'enforced');
+      assert.match(seen(6, 'scan').evidence, /profile installed/);
       assert.notEqual(ask(stranger + 1).status, 0, 'another user has no token');
       const token = machine.run('cat', `/var/lib/kwyre-access/${stranger}/token`).trim();
       assert.ok(!machine.run('cat', '/var/lib/kwyre/tokens.json').includes(token));

@@ -110,7 +110,7 @@ test('an asked context beyond what the model was trained for is cut to that', as
   await engine.stop();
 });
 
-test('libraries that are not there', async () => {
+test('another folder of libraries than the verified one: refused before one is loaded', async () => {
   const path = write('lib.gguf', llamaModel(tinyShape));
-  assert.equal(await codeOf(path, { libraryDirectory: join(libraryDirectory, '..') }), 'ENGINE_ABI_MISMATCH');
+  assert.equal(await codeOf(path, { libraryDirectory: join(libraryDirectory, '..') }), 'L3_FILES_DIFFER');
 });

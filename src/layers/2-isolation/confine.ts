@@ -35,6 +35,8 @@ export type Circumstances = {
   readonly pid: number;
   /** Features that the operator gave up by name. */
   readonly accepted: readonly string[];
+  /** Whether this user is the one of an installation. */
+  readonly installed: boolean;
   /** This process's own `/proc/self/status`. */
   readonly readStatus: () => string;
   /** `net/dev` of this process or of the machine's first: the interfaces of the network that it is in; empty when hidden. */
@@ -106,6 +108,7 @@ export function confineSelf(here: Circumstances): Enforcement[] {
     return { got: 'a network namespace without any interface up', status: 'full' };
   });
   apply('own-user', 'a user of its own', () => {
+    if (here.installed) return { got: `uid ${here.uid}, the user of the installation`, status: 'full' };
     if (here.uid !== 0) return { got: `uid ${here.uid}, the user who started it`, status: 'none', reason: 'only root can change the user; install the service for a user of its own' };
     dropBoundingSet(kept);
     if (here.become === undefined) return { got: 'root without capabilities', status: 'none', reason: 'the program lies in a folder that no other user can read' };
