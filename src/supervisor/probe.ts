@@ -78,7 +78,7 @@ export class SelfProbe {
   /** Probes every role at once. @throws `L2_PROBE_OUT`, `L2_PROBE_FAILED` */
   async start(): Promise<void> {
     const results = await Promise.all(probeGoals.roles.map((goal) => this.#probe(goal)));
-    if (this.#abort.signal.aborted) return;
+    if (this.#over()) return;
     const out = results.filter((result) => result.status === 'out');
     if (out.length > 0) throw new KwyreError('L2_PROBE_OUT', `a trial process got out: ${out.map(describeOut).join('; ')}`, './kwyre prove shows every attempt; ./kwyre doctor says what this machine can enforce');
     const failed = results.find((result) => result.status !== 'held');
@@ -113,6 +113,10 @@ export class SelfProbe {
     return { id, status: statuses[result.status], evidence, at };
   }
 
+  #over(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
   #aim(): Aim {
     const { readTable, ownPort } = this.#plan;
     return { machine: machineAddress(readTable('fib_trie')), closedPort: closedPort([readTable('tcp'), readTable('tcp6'), readTable('udp')]), servedPort: ownPort() };
@@ -121,20 +125,20 @@ export class SelfProbe {
   async #probe(goal: Goal): Promise<ProbeResult> {
     const { programs, jail, now } = this.#plan;
     const result = await probeRole(programs, goal, jail(goal.role), this.#aim(), this.#abort.signal);
-    if (!this.#abort.signal.aborted) this.#results.set(key(goal), { result, at: now() });
+    if (!this.#over()) this.#results.set(key(goal), { result, at: now() });
     return result;
   }
 
   async #look(goal: Goal): Promise<void> {
-    if (this.#abort.signal.aborted) return;
+    if (this.#over()) return;
     const result = await this.#probe(goal);
-    if (this.#abort.signal.aborted || result.status !== 'out') return;
+    if (this.#over() || result.status !== 'out') return;
     this.stop();
     this.#plan.onOut(result);
   }
 
   #later(ms: number, work: () => Promise<void>): void {
-    if (this.#abort.signal.aborted) return;
+    if (this.#over()) return;
     this.#timer = setTimeout(() => {
       void work().then(() => {
         this.#later(everyMs, () => this.#next());
