@@ -21,6 +21,12 @@ export type Config = {
   readonly parallel: number;
   /** Threads of the engine; 0 chooses by cores and model size. */
   readonly threads: number;
+  /** What becomes of the model's memory of a conversation between its turns. */
+  readonly kv: 'sealed' | 'drop' | 'keep';
+  /** Seconds after which a conversation that nobody uses is wiped; can only be shortened. */
+  readonly idleSeconds: number;
+  /** The same for clients that send their whole history again; 0 wipes a request when it ends. */
+  readonly continueSeconds: number;
   /** Where the weights are kept while they are served: sealed memory, the held file, or what fits. */
   readonly weights: 'memfd' | 'file' | 'auto';
   /** Milliseconds between two scans of the watchdog; can only be shortened. */
@@ -38,6 +44,16 @@ const neverWaived = new Set(['bind', 'seccomp', 'model']);
 
 export const defaultPort = 8000;
 const longestScanMs = 5000;
+const longestIdleSeconds = 3600;
+const longestContinueSeconds = 600;
+
+/** A time like `90s`, `20m` or `1h`, no longer than an hour. */
+function idleTime(text: string | undefined): number {
+  const match = /^(\d{1,4})([smh]?)$/.exec(text ?? `${longestIdleSeconds}s`);
+  const seconds = match === null ? Number.NaN : Number(match[1]) * ({ '': 1, s: 1, m: 60, h: 3600 }[match[2] ?? ''] ?? Number.NaN);
+  if (!(seconds >= 1 && seconds <= longestIdleSeconds)) throw new KwyreError('USAGE_FLAG_RANGE', '--idle takes a time from 1s to 1h', './kwyre serve --idle 20m');
+  return seconds;
+}
 
 function integer(flag: string, text: string | undefined, fallback: number, min: number, max: number): number {
   if (text === undefined) return fallback;
@@ -60,7 +76,7 @@ export function parseServe(args: readonly string[]): Config {
       args: [...args],
       strict: true,
       allowPositionals: false,
-      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, weights: text, 'scan-interval': text, 'acknowledge-violation': { type: 'boolean' }, 'acknowledge-tool': many, 'accept-weaker': many },
+      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, weights: text, kv: text, idle: text, continue: text, 'scan-interval': text, 'acknowledge-violation': { type: 'boolean' }, 'acknowledge-tool': many, 'accept-weaker': many },
     }).values;
   let values: ReturnType<typeof parse>;
   try {
@@ -70,6 +86,11 @@ export function parseServe(args: readonly string[]): Config {
   }
   const weights = values.weights ?? 'auto';
   if (weights !== 'memfd' && weights !== 'file' && weights !== 'auto') throw new KwyreError('USAGE_FLAG_RANGE', '--weights takes memfd, file or auto', './kwyre serve --weights auto');
+  const kv = values.kv ?? 'sealed';
+  if (kv !== 'sealed' && kv !== 'drop' && kv !== 'keep') throw new KwyreError('USAGE_FLAG_RANGE', '--kv takes sealed, drop or keep', './kwyre serve --kv sealed');
+  const continued = values.continue ?? 'sealed';
+  if (continued !== 'sealed' && continued !== 'off') throw new KwyreError('USAGE_FLAG_RANGE', '--continue takes sealed or off', './kwyre serve --continue sealed');
+  const idleSeconds = idleTime(values.idle);
   const accepted = values['accept-weaker'] ?? [];
   for (const feature of accepted) {
     if (neverWaived.has(feature)) throw new KwyreError('USAGE_WAIVER_REFUSED', `--accept-weaker cannot give up ${feature}`, 'leave it out; ./kwyre doctor says what this machine can enforce');
@@ -83,6 +104,9 @@ export function parseServe(args: readonly string[]): Config {
     parallel: integer('parallel', values.parallel, 4, 1, 64),
     threads: integer('threads', values.threads, 0, 0, 256),
     weights,
+    kv,
+    idleSeconds,
+    continueSeconds: continued === 'off' || kv === 'drop' ? 0 : Math.min(idleSeconds, longestContinueSeconds),
     scanMs: integer('scan-interval', values['scan-interval'], longestScanMs, 250, longestScanMs),
     acknowledgeViolation: values['acknowledge-violation'] ?? false,
     acknowledgedTools: values['acknowledge-tool'] ?? [],

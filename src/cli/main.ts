@@ -9,13 +9,14 @@ import { chat } from './chat.ts';
 import { isolate } from './isolate.ts';
 import { status } from './status.ts';
 import { token } from './token.ts';
+import { wipe } from './wipe.ts';
 
 
 type Command = { readonly usage: string; readonly what: string; readonly run: (args: readonly string[]) => Promise<number> | number };
 
 const commands: Readonly<Record<string, Command>> = {
   serve: {
-    usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--accept-weaker=F]...',
+    usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] [--accept-weaker=F]...',
     what: 'serves a model on 127.0.0.1',
     run(args) {
       const supervisor = join(import.meta.dirname, '..', 'supervisor', `main${extname(import.meta.filename)}`);
@@ -26,6 +27,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
   status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
+  wipe: { usage: 'wipe [ID | --all] [--json] [--state DIR]', what: 'wipes conversations of the running server, or lists what is kept', run: wipe },
   model: { usage: 'model add PATH | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
   deps: { usage: 'deps plan | seal --reason TEXT | verify  [--json] [--yes] [--state DIR]', what: 'shows, seals and verifies everything that runs', run: async (args) => (await import('./deps.ts')).deps(args) },
   isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },

@@ -29,6 +29,9 @@ export class Response {
   #ending = false;
   #over = false;
 
+  /** The conversation that the answer belongs to, told in its head. */
+  session: string | undefined;
+
   /** `onOver` comes once, after the last frame or when the client is gone. */
   constructor(channel: Channel, stream: number, onOver: () => void) {
     this.#channel = channel;
@@ -47,7 +50,7 @@ export class Response {
 
   /** Whether the client has more unread bytes than the window allows. */
   get behind(): boolean {
-    return this.#credit <= 0 || this.out.length > 0;
+    return this.#credit <= this.out.length - this.#sent;
   }
 
   /** The client has taken some bytes. */
@@ -58,7 +61,7 @@ export class Response {
 
   begin(status: number, media: MediaType): void {
     this.#begun = true;
-    this.#channel.send(dataMessages.responseHead, encodeResponseHead({ status, media, retryAfterSeconds: status === 429 || status === 503 ? 1 : 0 }), this.#stream);
+    this.#channel.send(dataMessages.responseHead, encodeResponseHead({ status, media, retryAfterSeconds: status === 429 || status === 503 ? 1 : 0, session: this.session }), this.#stream);
   }
 
   /** Sends what was written as far as the credit goes, and overwrites it once all of it is sent. */
@@ -131,7 +134,10 @@ export class StreamReader implements AnswerReader {
     if (this.#response.closed) return;
     this.#open();
     writeContentChunk(this.#response.out, this.#head, bytes, this.#includeUsage);
-    this.#response.flush();
+  }
+
+  deliver(): void {
+    if (this.#response.begun) this.#response.flush();
   }
 
   finish(reason: FinishReason, usage: Usage): void {

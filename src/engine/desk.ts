@@ -14,13 +14,19 @@ import type { RequestOpen } from '../wire/messages.ts';
 import { dataMessages, engineRoutes, mediaTypes, parseCredit, parseRequestOpen } from '../wire/messages.ts';
 import type { AnswerReader } from './answer.ts';
 import { Response, StreamReader, WholeReader } from './answer.ts';
+import { answerConversations } from './conversations.ts';
 import { Generation } from './generation.ts';
+import type { Keeper } from './keeper.ts';
+import { goneError } from './keeper.ts';
 import type { Llama } from './llama.ts';
 import { parseChatRequest } from './openai.ts';
-import type { ChatRequest } from './request.ts';
+import type { ResponseHeadFacts, ResponseRequest } from './responses.ts';
+import { ResponseReader, parseResponseRequest, responseId } from './responses.ts';
+import type { ChatRequest, Message } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Template } from './template.ts';
+import { Visit } from './visit.ts';
 import type { TokenRun, Vocabulary } from './vocabulary.ts';
 import { writeModel, writeModels } from './writer.ts';
 
@@ -30,6 +36,7 @@ export type Powers = {
   readonly vocabulary: Vocabulary;
   readonly scheduler: Scheduler;
   readonly template: Template;
+  readonly keeper: Keeper;
   readonly model: { readonly name: string; readonly createdSeconds: number };
   readonly turnMs: number;
   /** The largest body in bytes that is taken. */
@@ -43,6 +50,9 @@ export type Powers = {
 
 /** The name under which every client may ask for the served model. */
 export const defaultName = 'default';
+
+/** The room for an answer that a conversation must have left in its quota. */
+const answerBytesPerToken = 8;
 
 /** Requests that the gateway may have open here, and the bodies that they may announce together: twice its own limits. */
 const deskLimits = { exchanges: 256, bodyBytes: 256 << 20 } as const;
@@ -143,6 +153,9 @@ export class Desk {
       case engineRoutes.chatCompletions:
         await this.#chat(exchange);
         return;
+      case engineRoutes.responseCreate:
+        await this.#respond(exchange);
+        return;
       case engineRoutes.modelsList:
         response.begin(200, mediaTypes.json);
         writeModels(response.out, [entry]);
@@ -152,6 +165,12 @@ export class Desk {
         response.begin(200, mediaTypes.json);
         writeModel(response.out, entry);
         break;
+      default:
+        try {
+          answerConversations(this.#powers.keeper, { unixSeconds: this.#powers.unixSeconds, model: model.name }, open, exchange.body, response);
+        } finally {
+          wipeBytes(exchange.body);
+        }
     }
     response.end();
   }
@@ -169,30 +188,91 @@ export class Desk {
   }
 
   async #chat(exchange: Exchange): Promise<void> {
-    const { llama, scheduler, vocabulary, model } = this.#powers;
     const request = this.#read(exchange.body);
     try {
       if (!this.#serves(request.model)) throw unknownModel();
-      const prompt = this.#powers.template.render(request.messages, { addGenerationPrompt: true });
+      const visit = this.#visit(exchange, request);
+      const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: this.#powers.model.name };
+      const teller = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
+      await this.#generate(exchange, visit?.messages ?? request.messages, request, visit, teller);
+    } finally {
+      request[Symbol.dispose]();
+    }
+  }
+
+  /** `POST /v1/responses`. */
+  async #respond(exchange: Exchange): Promise<void> {
+    const { keeper, llama, model, unixSeconds, randomHex } = this.#powers;
+    const { principal } = exchange.open;
+    let request: ResponseRequest;
+    try {
+      request = parseResponseRequest(exchange.body);
+    } finally {
+      wipeBytes(exchange.body);
+    }
+    try {
+      if (!this.#serves(request.model)) throw unknownModel();
+      const { instructions: preface, input: fresh, previous, conversation, store } = request;
+      // What is not stored can still go on from what was: its words are read, and left as they were.
+      const kept = store || previous !== undefined || conversation !== undefined;
+      if (kept && !store) throw new RequestError('REQUEST_FIELD_RANGE', 'store must be true where the response goes on from another one or from a conversation', 'store');
+      const visit = kept
+        ? Visit.converse(keeper, principal, { wish: previous?.session ?? conversation ?? 'new', fresh, preface, until: previous?.turn }, unixSeconds, llama.contextTokens * answerBytesPerToken)
+        : Visit.recognise(keeper, principal, [...preface, ...fresh]);
+      const session = kept ? visit?.session.id : undefined;
+      const head: ResponseHeadFacts = { id: session === undefined || visit === undefined ? `resp_${randomHex(40)}` : responseId(session, visit.turn), created: unixSeconds(), model: model.name, session };
+      const teller = new ResponseReader(exchange.response, head, session === undefined || visit === undefined ? randomHex(24) : visit.answerId);
+      await this.#generate(exchange, visit?.messages ?? [...preface, ...fresh], { ...request, stop: [] }, visit, teller);
+    } finally {
+      request[Symbol.dispose]();
+    }
+  }
+
+  /** Makes the answer to a turn; the visit is over when it is. */
+  async #generate(exchange: Exchange, messages: readonly Message[], { sampling, maxTokens, stop }: Pick<ChatRequest, 'sampling' | 'maxTokens' | 'stop'>, turn: Visit | undefined, teller: AnswerReader): Promise<void> {
+    const { llama, scheduler, vocabulary } = this.#powers;
+    let visit = turn;
+    try {
+      const prompt = this.#powers.template.render(messages, { addGenerationPrompt: true });
       let run: TokenRun;
       try {
         run = await vocabulary.encode(prompt.pieces);
       } finally {
         prompt[Symbol.dispose]();
       }
-      if (exchange.response.closed) {
+      if (exchange.response.closed || visit?.gone === true) {
         run.tokens.fill(0);
+        if (visit?.gone === true) throw goneError('ended');
         return;
       }
-      const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: model.name };
-      const reader = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
-      const { sampling, maxTokens, stop } = request;
-      exchange.reader = reader;
-      exchange.generation = new Generation(llama, { prompt: run, sampling, seed: sampling.seed ?? this.#powers.randomSeed(), maxTokens, stop, deadline: this.#powers.now() + this.#powers.turnMs }, reader);
-      scheduler.submit(exchange.generation);
+      exchange.reader = teller;
+      const generation = new Generation(
+        llama,
+        { prompt: run, sampling, seed: sampling.seed ?? this.#powers.randomSeed(), maxTokens, stop, deadline: this.#powers.now() + this.#powers.turnMs, ...(visit === undefined ? {} : { stay: visit }) },
+        visit?.listen(teller) ?? teller,
+      );
+      exchange.generation = generation;
+      if (visit !== undefined) {
+        visit.session.abort = () => {
+          generation.fail(goneError('ended'));
+          scheduler.nudge();
+        };
+      }
+      visit = undefined; // the generation ends it
+      scheduler.submit(generation);
     } finally {
-      request[Symbol.dispose]();
+      visit?.close();
     }
+  }
+
+  /** The conversation that a request is a turn of: one with an id, or one that is recognised. */
+  #visit(exchange: Exchange, request: ChatRequest): Visit | undefined {
+    const { keeper, unixSeconds, llama } = this.#powers;
+    const { principal, session } = exchange.open;
+    if (session === '') return Visit.recognise(keeper, principal, request.messages);
+    const visit = Visit.converse(keeper, principal, { wish: session, fresh: request.messages }, unixSeconds, llama.contextTokens * answerBytesPerToken);
+    exchange.response.session = visit.session.id;
+    return visit;
   }
 }
 

@@ -17,10 +17,25 @@ import type { TokenRun } from './vocabulary.ts';
 export type Reader = {
   /** Whole characters of the answer; a view, valid only during the call. */
   content(bytes: Uint8Array): void;
+  /** Sends what was said so far: called while the next step runs, so that sending costs no step. */
+  deliver?(): void;
   finish(reason: FinishReason, usage: Usage): void;
   fail(error: RequestError): void;
   /** Whether the reader is so far behind that decoding for it should wait. */
   behind(): boolean;
+};
+
+/** What a sequence remembered before, and what becomes of it afterwards; called between steps only. */
+export type Stay = {
+  /** A sequence that holds it already. */
+  seat(): number | undefined;
+  /** Gives a sequence back what it remembered; gives how many of the prompt's tokens need no computing. */
+  enter(sequence: number, prompt: Int32Array): number;
+  /**
+   * The answer is over. Called once, with -1 when it never had a sequence; `tokens` are those that the sequence holds.
+   * @returns whether the sequence is kept as it is.
+   */
+  leave(sequence: number, tokens: Int32Array, intact: boolean): boolean;
 };
 
 /** What an answer is asked to be. */
@@ -33,6 +48,7 @@ export type Task = {
   readonly stop: readonly Uint8Array[];
   /** When the answer is broken off, on the scheduler's clock. */
   readonly deadline: number;
+  readonly stay?: Stay;
 };
 
 export class Generation {
@@ -51,7 +67,14 @@ export class Generation {
   #pending = -1;
   /** The batch index of its logits in this step, or -1. */
   #logitsAt = -1;
+  /** The prompt; with a stay, every token that the sequence holds. */
   readonly #tokens: Int32Array;
+  readonly #stay: Stay | undefined;
+  /** Tokens of the prompt that were there already. */
+  #cached = 0;
+  /** A step with tokens of this answer is under way, or was lost. */
+  #unsure = false;
+  #left = false;
   readonly #sampler: Sampler;
   readonly #llama: Llama;
   readonly #maxTokens: number;
@@ -62,10 +85,16 @@ export class Generation {
   constructor(llama: Llama, task: Task, reader: Reader) {
     const { tokens, length } = task.prompt;
     this.#llama = llama;
-    this.#tokens = tokens;
     this.promptTokens = length;
     this.#maxTokens = Math.min(task.maxTokens ?? Number.POSITIVE_INFINITY, llama.contextTokens - length);
-    this.#sampler = llama.makeSampler(task.sampling, task.seed, tokens.subarray(0, length));
+    this.#stay = task.stay;
+    this.#tokens = tokens;
+    if (task.stay !== undefined) {
+      this.#tokens = new Int32Array(new ArrayBuffer(4 * (length + this.#maxTokens)));
+      this.#tokens.set(tokens.subarray(0, length));
+      tokens.fill(0);
+    }
+    this.#sampler = llama.makeSampler(task.sampling, task.seed, this.#tokens.subarray(0, length));
     this.#stops = new StopMatcher(task.stop);
     this.deadline = task.deadline;
     this.reader = reader;
@@ -81,6 +110,30 @@ export class Generation {
     return this.over || this.cancelled;
   }
 
+  /** Where it would like to sit. */
+  get seat(): number | undefined {
+    return this.#stay?.seat();
+  }
+
+  /** Takes a sequence, with what it remembers of former turns. */
+  enter(sequence: number): void {
+    this.sequence = sequence;
+    this.#cached = this.#stay?.enter(sequence, this.#tokens.subarray(0, this.promptTokens)) ?? 0;
+    this.position = this.#cached;
+  }
+
+  /** Leaves its sequence; gives whether that is kept as it is. */
+  leave(): boolean {
+    if (this.#left) return false;
+    this.#left = true;
+    return this.#stay?.leave(this.sequence, this.#tokens.subarray(0, this.position), !this.#unsure) ?? false;
+  }
+
+  /** The step with its tokens is done. */
+  settle(): void {
+    this.#unsure = false;
+  }
+
   /** Begins another step, for which nothing was put in yet. */
   rest(): void {
     this.#logitsAt = -1;
@@ -91,17 +144,20 @@ export class Generation {
     const { batch } = this.#llama;
     if (this.promptLeft === 0) {
       if (this.#pending < 0 || limit < 1) return 0;
+      this.#unsure = true;
       this.#logitsAt = batch.add(this.#pending, this.position, this.sequence, true);
+      if (this.#stay !== undefined) this.#tokens[this.position] = this.#pending;
       this.#pending = -1;
       this.position += 1;
       return 1;
     }
     const count = Math.min(limit, this.promptLeft);
+    if (count > 0) this.#unsure = true;
     for (let i = 0; i < count; i += 1) {
       const last = this.promptLeft === 1;
       const at = batch.add(this.#tokens[this.position] ?? 0, this.position, this.sequence, last);
       if (last) this.#logitsAt = at;
-      this.#tokens[this.position] = 0;
+      if (this.#stay === undefined) this.#tokens[this.position] = 0;
       this.position += 1;
     }
     return count;
@@ -144,7 +200,7 @@ export class Generation {
 
   #finish(reason: FinishReason): void {
     this.over = true;
-    this.reader.finish(reason, { promptTokens: this.promptTokens, completionTokens: this.completionTokens });
+    this.reader.finish(reason, { promptTokens: this.promptTokens, completionTokens: this.completionTokens, cachedTokens: this.#cached });
   }
 
   /** Tells the reader that there will be no (further) answer. */
@@ -157,6 +213,7 @@ export class Generation {
   /** Overwrites what it holds and gives its sampler back. */
   [Symbol.dispose](): void {
     this.over = true;
+    this.leave();
     this.#pending = -1;
     this.#tokens.fill(0);
     this.#sampler[Symbol.dispose]();

@@ -68,6 +68,10 @@ function bindAll(directory: string) {
     sequenceRemove: llama('bool llama_memory_seq_rm(void *memory, int32_t seq, int32_t p0, int32_t p1)') as (memory: Pointer, sequence: number, from: number, to: number) => boolean,
     memoryClear: llama('void llama_memory_clear(void *memory, bool data)') as (memory: Pointer, data: boolean) => void,
 
+    stateSize: llama('size_t llama_state_seq_get_size(void *context, int32_t seq)') as (context: Pointer, sequence: number) => number,
+    stateGet: llama('size_t llama_state_seq_get_data(void *context, void *target, size_t size, int32_t seq)') as (context: Pointer, target: Pointer, size: number, sequence: number) => number,
+    stateSet: llama('size_t llama_state_seq_set_data(void *context, void *source, size_t size, int32_t seq)') as (context: Pointer, source: Pointer, size: number, sequence: number) => number,
+
     chainInit: llama('void *llama_sampler_chain_init(llama_sampler_chain_params params)') as (params: object) => Pointer,
     chainAdd: llama('void llama_sampler_chain_add(void *chain, void *sampler)') as (chain: Pointer, sampler: Pointer) => void,
     greedy: llama('void *llama_sampler_init_greedy()') as () => Pointer,

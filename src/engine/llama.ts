@@ -131,6 +131,26 @@ export class Llama {
     this.#calls.sequenceRemove(this.#memory, sequence, -1, -1);
   }
 
+  /** Forgets a sequence from a position on; `false` where this model cannot go back. */
+  forgetFrom(sequence: number, position: number): boolean {
+    return this.#calls.sequenceRemove(this.#memory, sequence, position, -1);
+  }
+
+  /** Bytes of what a sequence remembers; between steps only, as the two below. */
+  stateBytes(sequence: number): number {
+    return this.#calls.stateSize(this.#context, sequence);
+  }
+
+  /** Writes what a sequence remembers to an address; gives the bytes, 0 when there was no room. */
+  readState(sequence: number, to: Pointer, room: number): number {
+    return this.#calls.stateGet(this.#context, to, room, sequence);
+  }
+
+  /** Gives a sequence back what it remembered; `false` when the cells do not suffice or the bytes are no state. */
+  writeState(sequence: number, from: Pointer, bytes: number): boolean {
+    return this.#calls.stateSet(this.#context, from, bytes, sequence) > 0;
+  }
+
   /** Forgets all sequences and overwrites their keys and values. */
   erase(): void {
     this.#calls.memoryClear(this.#memory, true);

@@ -15,12 +15,17 @@ import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
 import { holdNative } from '../layers/3-dependencies/native.ts';
 import { parseGguf } from '../layers/4-model/gguf.ts';
 import type { GgufFacts } from '../layers/4-model/gguf.ts';
+import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/arena.ts';
+import { sealedShare, usualQuotas } from '../layers/5-memory/quota.ts';
+import { Tracer } from '../layers/5-memory/trace.ts';
+import { Vault } from '../layers/5-memory/vault.ts';
 import { openStream } from '../linux/stream.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
 import { Desk } from './desk.ts';
+import { Keeper } from './keeper.ts';
 import { openLibrary } from './library.ts';
 import type { ContextShape } from './llama.ts';
 import { Llama } from './llama.ts';
@@ -29,6 +34,7 @@ import { compileTemplate } from './template.ts';
 import type { Template } from './template.ts';
 import { physicalCores, threadPlan } from './threads.ts';
 import { Vocabulary } from './vocabulary.ts';
+import { Work } from './work.ts';
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 const bodyBytes = 32 << 20;
@@ -87,6 +93,57 @@ const lifeline = new Lifeline({
     process.exit(lifelineExit);
   },
 });
+/** How often idle conversations are looked for. */
+const tickMs = 1000;
+/** Work memory that is made at the start; more is made when a state needs it. */
+const firstWorkBytes = 8 << 20;
+
+let keeper: Keeper | undefined;
+// Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
+process.on('exit', () => {
+  keeper?.close();
+});
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    process.exit(exitCodes.stopped);
+  });
+}
+
+/** Takes the secret memory that the jail stage made. */
+function openArena(): Arena {
+  let fd: number | undefined;
+  try {
+    fs.fstatSync(descriptors.secret);
+    fd = descriptors.secret;
+  } catch {
+    fd = undefined; // none was made
+  }
+  const arena = Arena.open(fd);
+  if (fd !== undefined) fs.closeSync(fd);
+  return arena;
+}
+
+/** The vault of this start and what works with it. */
+function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, scheduler: Scheduler): { keeper: Keeper; memory: EngineFacts['memory'] } {
+  const arena = openArena();
+  const sealedBytes = config.sealedBytes === 0 ? sealedShare(process.availableMemory()) : config.sealedBytes;
+  const quotas = { ...usualQuotas, sealedBytes, bytesPerSession: sealedBytes, idleMs: config.idleSeconds * 1000, continueMs: config.continueSeconds * 1000, sessions: Math.min(usualQuotas.sessions, arenaKeys - 1) };
+  const work = new Work(Math.min(firstWorkBytes, facts.cacheBytesPerToken * llama.contextTokens + (64 << 10)));
+  const made = new Keeper({
+    llama,
+    scheduler,
+    arena,
+    vault: new Vault(arena, quotas, () => randomBytes(16)),
+    tracer: new Tracer(arena),
+    work,
+    kv: config.kv,
+    now: () => performance.now(),
+    unixSeconds: () => Math.floor(Date.now() / 1000),
+    randomHex: (count) => randomBytes(count / 2).toString('hex'),
+  });
+  const { kv, idleSeconds, continueSeconds } = config;
+  return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workBytes: work.bytes, workLockedBytes: work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions } };
+}
 
 /** Checks the header of the model file before native code sees it. */
 function checkModel(config: EngineConfig): GgufFacts {
@@ -157,12 +214,16 @@ async function start(config: EngineConfig): Promise<void> {
     };
   };
   const now = () => performance.now();
+  const scheduler = new Scheduler(llama, { now, after });
+  const kept = makeKeeper(config, facts, llama, scheduler);
+  keeper = kept.keeper;
   const desk = new Desk(
     {
       llama,
       vocabulary: new Vocabulary(llama),
-      scheduler: new Scheduler(llama, { now, after }),
+      scheduler,
       template,
+      keeper,
       model: { name: config.modelName, createdSeconds: config.createdSeconds },
       turnMs: config.turnSeconds * 1000,
       bodyBytes,
@@ -174,6 +235,10 @@ async function start(config: EngineConfig): Promise<void> {
     () => data,
   );
   randomBytes(16); // OpenSSL opens what it needs before the seal
+
+  setInterval(() => {
+    kept.keeper.tick();
+  }, tickMs);
 
   const enforced = sealSelf('engine');
   const stream = openStream(
@@ -198,6 +263,7 @@ async function start(config: EngineConfig): Promise<void> {
     threads: llama.threads,
     engineVersion: library.version,
     backend: library.backend,
+    memory: kept.memory,
   };
   orders.send(controlMessages.ready, encodeJson(ready));
 }

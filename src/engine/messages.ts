@@ -17,7 +17,7 @@ export const messageLimits = { messages: 4096, parts: 1024 } as const;
 const roles: readonly Role[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 
 /** The text of an array of parts, joined by line feeds in memory of its own. */
-function joinParts(tree: JsonTree, list: JsonNode, at: string, owned: Buffer[]): Buffer {
+function joinParts(tree: JsonTree, list: JsonNode, at: string, owned: Buffer[], types: readonly string[]): Buffer {
   const texts: JsonNode[] = [];
   for (const part of tree.elements(list)) {
     const place = `${at}[${texts.length}]`;
@@ -26,7 +26,7 @@ function joinParts(tree: JsonTree, list: JsonNode, at: string, owned: Buffer[]):
     const type = given(tree, part, 'type');
     if (type === undefined) throw missing(`${place}.type`);
     if (!tree.isString(type)) throw wrongType(`${place}.type`, 'a string');
-    if (!tree.is(type, 'text')) throw new RequestError('REQUEST_CONTENT_UNSUPPORTED', `${place}.type must be text: this model takes no images, audio or files`, `${place}.type`);
+    if (!types.some((name) => tree.is(type, name))) throw new RequestError('REQUEST_CONTENT_UNSUPPORTED', `${place}.type must be ${types.join(' or ')}: this model takes no images, audio or files`, `${place}.type`);
     const text = given(tree, part, 'text');
     if (text === undefined) throw missing(`${place}.text`);
     if (!tree.isString(text)) throw wrongType(`${place}.text`, 'a string');
@@ -50,7 +50,7 @@ function joinParts(tree: JsonTree, list: JsonNode, at: string, owned: Buffer[]):
   return whole;
 }
 
-function readMessage(tree: JsonTree, node: JsonNode, at: string, owned: Buffer[]): Message {
+function readMessage(tree: JsonTree, node: JsonNode, at: string, owned: Buffer[], types: readonly string[]): Message {
   if (tree.kind(node) !== jsonKinds.object) throw wrongType(at, 'an object');
   const roleNode = given(tree, node, 'role');
   if (roleNode === undefined) throw missing(`${at}.role`);
@@ -64,21 +64,29 @@ function readMessage(tree: JsonTree, node: JsonNode, at: string, owned: Buffer[]
     if (role !== 'assistant') throw missing(`${at}.content`);
     return { role, parts: [] };
   }
-  if (tree.kind(content) === jsonKinds.array) return { role, parts: [joinParts(tree, content, `${at}.content`, owned)] };
+  if (tree.kind(content) === jsonKinds.array) return { role, parts: [joinParts(tree, content, `${at}.content`, owned, types)] };
   if (!tree.isString(content)) throw wrongType(`${at}.content`, 'a string or an array of text parts');
   const text = tree.text(content);
   owned.push(text);
   return { role, parts: [text] };
 }
 
+/** How a list of messages is called, and its parts of text. */
+export type MessageForm = { readonly field: string; readonly textTypes: readonly string[] };
+
+const chatForm: MessageForm = { field: 'messages', textTypes: ['text'] };
+
+/** Items of conversations: messages by another name. */
+export const itemForm = (field: string): MessageForm => ({ field, textTypes: ['input_text', 'output_text', 'text'] });
+
 /** Reads `messages`; every text goes into `owned` before anything can fail. */
-export function readMessages(tree: JsonTree, list: JsonNode, owned: Buffer[]): Message[] {
-  if (tree.kind(list) !== jsonKinds.array) throw wrongType('messages', 'an array');
+export function readMessages(tree: JsonTree, list: JsonNode, owned: Buffer[], { field, textTypes }: MessageForm = chatForm): Message[] {
+  if (tree.kind(list) !== jsonKinds.array) throw wrongType(field, 'an array');
   const messages: Message[] = [];
   for (const node of tree.elements(list)) {
-    if (messages.length >= messageLimits.messages) throw outOfRange('messages', `at most ${messageLimits.messages} messages`);
-    messages.push(readMessage(tree, node, `messages[${messages.length}]`, owned));
+    if (messages.length >= messageLimits.messages) throw outOfRange(field, `at most ${messageLimits.messages} messages`);
+    messages.push(readMessage(tree, node, `${field}[${messages.length}]`, owned, textTypes));
   }
-  if (messages.length === 0) throw outOfRange('messages', 'a list of at least one message');
+  if (messages.length === 0) throw outOfRange(field, 'a list of at least one message');
   return messages;
 }

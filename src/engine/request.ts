@@ -69,7 +69,12 @@ export type ErrorType = 'invalid_request_error' | 'not_found_error' | 'rate_limi
 /** How a request ended. */
 export type FinishReason = 'stop' | 'length';
 
-export type Usage = { readonly promptTokens: number; readonly completionTokens: number };
+export type Usage = {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Tokens of the prompt that were remembered and not computed again. */
+  readonly cachedTokens?: number;
+};
 
 /** An error that answers a request: status, the field it is about, and a stable code. */
 export class RequestError extends KwyreError {
@@ -78,7 +83,7 @@ export class RequestError extends KwyreError {
   /** The path of the field (`messages[2].content`), made of names of ours and numbers; `null` for none. */
   readonly parameter: string | null;
 
-  constructor(code: `REQUEST_${string}` | `ENGINE_${string}` | `TEMPLATE_${string}`, message: string, parameter: string | null = null, status = 400) {
+  constructor(code: `REQUEST_${string}` | `ENGINE_${string}` | `TEMPLATE_${string}` | `SESSION_${string}`, message: string, parameter: string | null = null, status = 400) {
     super(code, message);
     this.status = status;
     this.type = status === 404 ? 'not_found_error' : status === 429 ? 'rate_limit_error' : status >= 500 ? 'server_error' : 'invalid_request_error';

@@ -32,6 +32,12 @@ export class Scheduler {
   readonly #waiting: Generation[] = [];
   readonly #active: Generation[] = [];
   readonly #free: number[];
+  /** Sequences that conversations hold between their turns. */
+  readonly #held = new Set<number>();
+  /** Asked for a held sequence when none is free. */
+  onNeed: () => number | undefined = () => undefined;
+  /** Held sequences that nobody wants any more. */
+  readonly #returned: number[] = [];
   #running = false;
   /** The longest step since the buffers were overwritten: so many token ids may stand there. */
   #stale = 0;
@@ -74,12 +80,23 @@ export class Scheduler {
     this.#onChange?.();
   }
 
+  /** Gives a held sequence back; it is cleared between steps. */
+  giveBack(sequence: number): void {
+    this.#returned.push(sequence);
+    this.nudge();
+    if (this.#running) return;
+    this.#running = true;
+    void this.#run();
+  }
+
   async #run(): Promise<void> {
     for (;;) {
       this.#retire();
+      for (const sequence of this.#returned.splice(0)) this.#clear(sequence);
       this.#admit();
       if (this.#active.length === 0) {
-        if (this.#stale > 0) {
+        // What a conversation holds in the context would be overwritten too.
+        if (this.#stale > 0 && this.#held.size === 0) {
           await this.#overwrite();
           continue;
         }
@@ -88,7 +105,10 @@ export class Scheduler {
       }
       this.#fill();
       // Every reader lags: wait until one has caught up, has gone or is out of time, or a new answer is asked for.
-      if (this.#llama.batch.count === 0) await this.#pause();
+      if (this.#llama.batch.count === 0) {
+        this.#deliver();
+        await this.#pause();
+      }
       else await this.#step();
     }
   }
@@ -103,20 +123,33 @@ export class Scheduler {
         const generation = list[i];
         if (generation?.finished !== true) continue;
         list.splice(i, 1);
-        if (generation.sequence >= 0) {
-          this.#llama.forget(generation.sequence);
-          this.#free.push(generation.sequence);
-        }
+        const kept = generation.leave();
+        if (kept) this.#held.add(generation.sequence);
+        else if (generation.sequence >= 0) this.#clear(generation.sequence);
         generation[Symbol.dispose]();
       }
     }
   }
 
+  #clear(sequence: number): void {
+    this.#held.delete(sequence);
+    this.#llama.forget(sequence);
+    this.#free.push(sequence);
+  }
+
   #admit(): void {
-    while (this.#free.length > 0) {
-      const generation = this.#waiting.shift();
+    for (;;) {
+      const [generation] = this.#waiting;
       if (generation === undefined) return;
-      generation.sequence = this.#free.pop() ?? 0;
+      const seat = generation.seat;
+      if (seat !== undefined) this.#held.delete(seat);
+      else if (this.#free.length === 0) {
+        const returned = this.onNeed();
+        if (returned === undefined) return;
+        this.#clear(returned);
+      }
+      this.#waiting.shift();
+      generation.enter(seat ?? this.#free.pop() ?? 0);
       this.#active.push(generation);
     }
   }
@@ -139,14 +172,24 @@ export class Scheduler {
     if (first !== undefined) this.#active.push(first);
   }
 
+  #deliver(): void {
+    for (const { reader } of this.#active) reader.deliver?.();
+  }
+
   async #step(): Promise<void> {
     const tokens = this.#llama.batch.count;
     this.#stale = Math.max(this.#stale, tokens);
     const began = this.#clock.now();
-    const result = await this.#llama.decode();
+    const step = this.#llama.decode();
+    // What the step before said goes out while this one is computed.
+    this.#deliver();
+    const result = await step;
     if (result === 'done') {
       this.#pace.observe(tokens, this.#clock.now() - began);
-      for (const generation of this.#active) if (!generation.finished) generation.advance();
+      for (const generation of this.#active) {
+        generation.settle();
+        if (!generation.finished) generation.advance();
+      }
       return;
     }
     // Broken off: everyone in it was finished, or joined it after that and loses a step that cannot be repeated.

@@ -11,6 +11,7 @@
  */
 import type { ByteWriter } from './bytewriter.ts';
 import type { FinishReason, RequestError, Usage } from './request.ts';
+import type { Item } from './transcript.ts';
 
 /** What every part of one answer repeats. */
 export type AnswerHead = {
@@ -29,7 +30,9 @@ function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion
 }
 
 function writeUsageFields(out: ByteWriter, usage: Usage): void {
-  out.ascii(`"usage":{"prompt_tokens":${usage.promptTokens},"completion_tokens":${usage.completionTokens},"total_tokens":${usage.promptTokens + usage.completionTokens}}`);
+  out.ascii(`"usage":{"prompt_tokens":${usage.promptTokens},"completion_tokens":${usage.completionTokens},"total_tokens":${usage.promptTokens + usage.completionTokens}`);
+  if (usage.cachedTokens !== undefined) out.ascii(`,"prompt_tokens_details":{"cached_tokens":${usage.cachedTokens}}`);
+  out.ascii('}');
 }
 
 /** Writes a whole `chat.completion`. */
@@ -77,6 +80,13 @@ export function writeUsageChunk(out: ByteWriter, head: AnswerHead, usage: Usage)
 /** Writes the end of a stream. */
 export function writeDone(out: ByteWriter): void {
   out.ascii('data: [DONE]\n\n');
+}
+
+/** Writes an item of a conversation; its text goes from bytes to bytes. */
+export function writeItem(out: ByteWriter, item: Pick<Item, 'id' | 'role' | 'text'>): void {
+  const answer = item.role === 'assistant';
+  out.ascii(`{"id":"msg_${item.id}","type":"message","status":"completed","role":"${item.role}","content":[{"type":"${answer ? 'output_text' : 'input_text'}","text":"`).escaped(item.text);
+  out.ascii(answer ? '","annotations":[],"logprobs":[]}]}' : '"}]}');
 }
 
 /** Writes an error's body. */

@@ -8,7 +8,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exhaustive } from '../base/errors.ts';
 import { Attempts } from '../layers/1-loopback/attempts.ts';
-import { bodyLengthOf, refusalOf } from '../layers/1-loopback/guard.ts';
+import { bodyLengthOf, headerValues, refusalOf } from '../layers/1-loopback/guard.ts';
 import { TokenRing, credentialOf } from '../layers/1-loopback/token.ts';
 import type { TokenDigest } from '../wire/messages.ts';
 import type { Fault } from './answers.ts';
@@ -40,8 +40,21 @@ const tooManyGuesses: Fault = { status: 429, code: 'too_many_attempts', message:
 const closed: Fault = { status: 503, code: 'intake_closed', message: 'No new conversation is taken: a tool that could look into this server runs beside it, or it is still starting. ./kwyre status names what was seen.', retryAfterSeconds: 5 };
 const notFound: Fault = { status: 404, code: 'not_found', message: 'There is nothing here.' };
 const wrongMethod: Fault = { status: 405, code: 'method_not_allowed', message: 'This path takes another method.' };
+const sessionsRepeated: Fault = { status: 400, code: 'header_repeated', message: 'A header that must be single came more than once.' };
+const sessionUnknown: Fault = { status: 404, code: 'session_not_found', message: 'there is no such conversation' };
 const health = Buffer.from('{"status":"ok"}');
 const reportEveryMs = 10_000;
+
+/** The conversation that `Kwyre-Session: new | conv_…` names, empty for none. */
+function sessionOf(rawHeaders: readonly string[]): string | Fault {
+  const values = headerValues(rawHeaders, 'kwyre-session');
+  const [value] = values;
+  if (value === undefined) return '';
+  if (values.length > 1) return sessionsRepeated;
+  if (value === 'new') return value;
+  // What is no id of ours is answered like an id that nobody has.
+  return /^conv_([0-9a-f]{32})$/.exec(value)?.[1] ?? sessionUnknown;
+}
 
 export class Desk {
   readonly #plan: DeskPlan;
@@ -138,6 +151,11 @@ export class Desk {
           sendFault(request, response, bodyLength, false);
           return;
         }
+        const session = sessionOf(request.rawHeaders);
+        if (typeof session !== 'string') {
+          sendFault(request, response, session, false);
+          return;
+        }
         if (request.headers.expect !== undefined) {
           if (request.headers.expect.toLowerCase() !== '100-continue') {
             sendFault(request, response, { status: 417, code: 'expectation_failed', message: 'Only 100-continue can be expected.' }, true);
@@ -145,7 +163,7 @@ export class Desk {
           }
           response.writeContinue();
         }
-        this.#plan.relay.forward(request, response, { route: target.route, principal, bodyLength, parameter });
+        this.#plan.relay.forward(request, response, { route: target.route, principal, bodyLength, parameter, session, operator: this.#ring.isOperator(principal) });
         return;
       }
       default:

@@ -128,6 +128,7 @@ export class Relay {
     exchange.response.writeHead(head.status, {
       ...fixedHeaders,
       'Content-Type': contentTypes[head.media],
+      ...(head.session === undefined ? {} : { 'Kwyre-Session': `conv_${head.session}` }),
       ...(head.retryAfterSeconds > 0 ? { 'Retry-After': String(head.retryAfterSeconds) } : {}),
     });
     exchange.response.flushHeaders();

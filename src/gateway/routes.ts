@@ -16,8 +16,8 @@ export type Target =
   | { readonly kind: 'engine'; readonly route: EngineRoute };
 
 export type Route = {
-  readonly method: 'GET' | 'POST';
-  /** The whole path; a last segment `{parameter}` stands for one segment. */
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** The whole path; `{parameter}` stands for one segment. */
   readonly path: string;
   /** Answered without a token: reveals nothing and changes nothing. */
   readonly public: boolean;
@@ -37,6 +37,18 @@ export const routes: readonly Route[] = [
   ...Object.entries(pageFiles).map(([path, { file }]): Route => ({ method: 'GET', path, public: true, target: { kind: 'page', file } })),
   { method: 'GET', path: '/kwyre/status', public: false, target: { kind: 'status' } },
   { method: 'POST', path: '/v1/chat/completions', public: false, target: { kind: 'engine', route: engineRoutes.chatCompletions } },
+  { method: 'POST', path: '/v1/conversations', public: false, target: { kind: 'engine', route: engineRoutes.conversationCreate } },
+  { method: 'GET', path: '/v1/conversations/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.conversationGet } },
+  { method: 'DELETE', path: '/v1/conversations/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.conversationDelete } },
+  { method: 'GET', path: '/v1/conversations/{parameter}/items', public: false, target: { kind: 'engine', route: engineRoutes.itemsList } },
+  { method: 'POST', path: '/v1/conversations/{parameter}/items', public: false, target: { kind: 'engine', route: engineRoutes.itemsAppend } },
+  { method: 'POST', path: '/v1/responses', public: false, target: { kind: 'engine', route: engineRoutes.responseCreate } },
+  { method: 'GET', path: '/v1/responses/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.responseGet } },
+  { method: 'DELETE', path: '/v1/responses/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.responseDelete } },
+  { method: 'GET', path: '/kwyre/sessions', public: false, target: { kind: 'engine', route: engineRoutes.sessionsList } },
+  { method: 'DELETE', path: '/kwyre/sessions', public: false, target: { kind: 'engine', route: engineRoutes.sessionsDelete } },
+  { method: 'GET', path: '/kwyre/sessions/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.sessionGet } },
+  { method: 'DELETE', path: '/kwyre/sessions/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.sessionDelete } },
   { method: 'GET', path: '/v1/models', public: false, target: { kind: 'engine', route: engineRoutes.modelsList } },
   { method: 'GET', path: '/v1/models/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.modelGet } },
 ];
@@ -50,11 +62,13 @@ const placeholder = '{parameter}';
 const parameterShape = /^[A-Za-z0-9._~:@+-]{1,128}$/;
 
 function parameterOf(route: Route, path: string): string | undefined {
-  if (!route.path.endsWith(placeholder)) return route.path === path ? '' : undefined;
-  const prefix = route.path.slice(0, -placeholder.length);
-  if (!path.startsWith(prefix)) return undefined;
+  const at = route.path.indexOf(placeholder);
+  if (at < 0) return route.path === path ? '' : undefined;
+  const prefix = route.path.slice(0, at);
+  const suffix = route.path.slice(at + placeholder.length);
+  if (!path.startsWith(prefix) || !path.endsWith(suffix) || path.length <= prefix.length + suffix.length) return undefined;
   // Clients percent-encode what model names may hold; nothing else is ever decoded.
-  const parameter = path.slice(prefix.length).replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
+  const parameter = path.slice(prefix.length, path.length - suffix.length).replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
   return parameterShape.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
 }
 

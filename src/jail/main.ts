@@ -7,14 +7,17 @@
  * has no control edge but a pipe, which takes the same reports as lines of JSON.
  * @module
  */
-import { fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/confine.ts';
 import { parseOrder } from '../layers/2-isolation/order.ts';
 import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
-import { keepAcrossExec } from '../linux/process.ts';
+import { LinuxError } from '../linux/ffi.ts';
+import { makeSecretMemory } from '../linux/memory.ts';
+import { duplicateTo, keepAcrossExec } from '../linux/process.ts';
 import { families, makeSocket } from '../linux/socket.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
 import { encodeFrame } from '../wire/frame.ts';
@@ -43,6 +46,18 @@ function isHandedOver(fd: number): boolean {
   }
 }
 
+/** Makes the role's secret memory; without it the role finds none, says so and is reported as degraded. */
+function offerSecretMemory(policy: Policy): void {
+  if (policy.secretMemory === undefined) return;
+  try {
+    const fd = makeSecretMemory(policy.secretMemory[0]);
+    duplicateTo(fd, descriptors.secret);
+    closeSync(fd);
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+  }
+}
+
 process.exitCode = 1;
 const [role = '', entry = '', json = ''] = process.argv.slice(2);
 const probing = entry === probeEntry;
@@ -53,6 +68,7 @@ try {
   const order = input.probe === undefined ? undefined : parseOrder(input.probe);
   // Made outside the jail, as the gateway's listener is: what the probe may not turn into a connection.
   const inherited = order === undefined ? undefined : makeSocket(families.inet);
+  if (!probing) offerSecretMemory(roles[role as Role]);
   const enforced = confineSelf({
     role: role as Role,
     supervisor: process.ppid,

@@ -71,6 +71,12 @@ export function closeOnExec(fd: number): void {
   checked('fcntl', fcntl(fd, 2, 1));
 }
 
+/** Gives a descriptor another number, close-on-exec; the former one is closed by its owner. */
+export function duplicateTo(fd: number, wanted: number): void {
+  const got = checked('fcntl', fcntl(fd, 1030, wanted));
+  if (got !== wanted) throw new LinuxError('fcntl', 16);
+}
+
 /** Enters a network namespace of its own, with no interface up. Needs CAP_SYS_ADMIN. */
 export function enterEmptyNetwork(): void {
   checked('unshare', unshareCall(0x40000000));

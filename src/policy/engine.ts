@@ -8,6 +8,7 @@ import { conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } f
 export const engine = {
   features: strictFeatures,
   limits: { openFiles: 256 },
+  secretMemory: [16_384 * 32, 'the keys of conversations'],
   read: systemRead,
   execute: systemExecute,
   conditions: [...conditions, { call: 'accept4', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the engine has no listener' }],

@@ -19,6 +19,8 @@ export type Need = 'required' | 'preferred';
 export type Policy = {
   readonly features: Readonly<Record<'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'capabilities' | 'own-user' | 'network-namespace' | 'landlock' | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor', Need>>;
   readonly limits: { readonly openFiles: number };
+  /** Memory that no other process can read, made for the role before files may not grow any more. */
+  readonly secretMemory?: readonly [bytes: number, reason: string];
   /** Features that this role does without, each with the reason. */
   readonly without?: readonly (readonly [feature: 'landlock', reason: string])[];
   /** Capabilities that it keeps where root starts it, by the kernel's number; everything else is dropped. */

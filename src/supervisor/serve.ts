@@ -37,6 +37,7 @@ import { openApprovedModel } from './approval.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
 import { nodeFlags } from './children.ts';
+import { memoryChecks } from './memory.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped } from './pair.ts';
 import { describeOut, SelfProbe } from './probe.ts';
@@ -114,6 +115,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       accepted: config.accepted,
       tree: tree.checks,
       model: model.verified.checks,
+      memory: memoryChecks(facts, readTable('/proc/swaps'), Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
     });
@@ -141,6 +143,10 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         parallel: config.parallel,
         threads: config.threads,
         turnSeconds: 3600,
+        kv: config.kv,
+        idleSeconds: config.idleSeconds,
+        continueSeconds: config.continueSeconds,
+        sealedBytes: 0,
       },
       gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), open: alarm.open }),
       status,

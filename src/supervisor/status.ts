@@ -22,6 +22,8 @@ export type Observed = {
   /** Layer 3 and 4, as verified at the start of this run. */
   readonly tree: readonly Check[];
   readonly model: readonly Check[];
+  /** Layer 5, as the engine reported it. */
+  readonly memory: readonly Check[];
   /** Layer 6, from the last scan. */
   readonly watchdog: readonly Check[];
   readonly now: number;
@@ -68,10 +70,6 @@ function isolation(seen: Observed): Check[] {
   );
 }
 
-function notYet(id: string, evidence: string, now: number): Check[] {
-  return [{ id, status: 'off', evidence, at: now }];
-}
-
 /** The reports of `GET /kwyre/status`. */
 export function reportLayers(seen: Observed): LayerReport[] {
   const memory = (['gateway', 'engine'] as const).map((role): Check => {
@@ -83,7 +81,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
     2: [...isolation(seen), ...seen.probes, { id: unconfined, status: 'off', evidence: 'the supervisor itself is not confined yet', at: seen.now }],
     3: seen.tree,
     4: seen.model,
-    5: [...memory, ...notYet('sealing', 'a request is bytes only and wiped when it ends; sessions are not kept, so nothing is sealed yet', seen.now)],
+    5: [...memory, ...seen.memory],
     6: seen.watchdog,
   };
   return ([1, 2, 3, 4, 5, 6] as const).map((layer) => {

@@ -33,7 +33,7 @@ export class Tokens {
 
   /** What the gateway is told: digests only. */
   get digests(): TokenDigest[] {
-    return [digestToken(this.personal), ...this.#named.map((entry) => entry.digest)].map((digest) => ({ digest, principal: principalOf(digest) }));
+    return [digestToken(this.personal), ...this.#named.map((entry) => entry.digest)].map((digest, index) => ({ digest, principal: principalOf(digest), operator: index === 0 }));
   }
 
   stop(): void {

@@ -12,7 +12,7 @@ import { ownBytes, wipeBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 
 /** Raised with every change of a message; processes of two versions never talk. */
-export const wireVersion = 1;
+export const wireVersion = 2;
 export const headerBytes = 12;
 /** The most payload that one frame carries; longer bodies are split by the sender. */
 export const maxPayloadBytes = 64 * 1024;

@@ -21,6 +21,8 @@ export const descriptors = {
   model: 5,
   /** Gateway: the optional Unix listener. */
   unixListener: 6,
+  /** Engine: secret memory, made by its jail stage. */
+  secret: 200,
 } as const;
 
 export const dataMessages = {
@@ -61,11 +63,29 @@ export const controlMessages = {
 } as const;
 
 /** Routes that the gateway forwards to the engine, by the number on the wire. */
-export const engineRoutes = { chatCompletions: 1, modelsList: 2, modelGet: 3 } as const;
+export const engineRoutes = {
+  chatCompletions: 1,
+  modelsList: 2,
+  modelGet: 3,
+  conversationCreate: 4,
+  conversationGet: 5,
+  conversationDelete: 6,
+  itemsList: 7,
+  itemsAppend: 8,
+  sessionsList: 9,
+  sessionGet: 10,
+  sessionDelete: 11,
+  sessionsDelete: 12,
+  responseCreate: 13,
+  responseGet: 14,
+  responseDelete: 15,
+} as const;
 export type EngineRoute = (typeof engineRoutes)[keyof typeof engineRoutes];
 
 export const principalBytes = 16;
-const openHeadBytes = 4 + principalBytes + 4;
+export const sessionBytes = 16;
+const openHeadBytes = 4 + principalBytes + 4 + sessionBytes;
+const sessionWishes = { none: 0, fresh: 1, known: 2 } as const;
 const maxParameterBytes = 256;
 
 /** The head of a request, as the gateway authenticated it. */
@@ -77,14 +97,23 @@ export type RequestOpen = {
   readonly bodyLength: number;
   /** The variable path part (`/v1/models/{parameter}`), ASCII, empty when the route has none. */
   readonly parameter: string;
+  /** The conversation that it belongs to: 32 hexadecimal digits, `new`, or empty for none. */
+  readonly session: string;
+  /** Whether the token is the person's own: it may see that others' conversations exist, and wipe them. */
+  readonly operator: boolean;
 };
+
+const sessionShape = /^[0-9a-f]{32}$/;
 
 export function encodeRequestOpen(open: RequestOpen): Buffer {
   const parameter = Buffer.from(open.parameter, 'latin1');
   const bytes = Buffer.allocUnsafeSlow(openHeadBytes + parameter.length).fill(0);
   bytes[0] = open.route;
+  bytes[1] = open.session === '' ? sessionWishes.none : open.session === 'new' ? sessionWishes.fresh : sessionWishes.known;
+  bytes[2] = open.operator ? 1 : 0;
   bytes.set(open.principal.subarray(0, principalBytes), 4);
   bytes.writeUInt32LE(open.bodyLength, 4 + principalBytes);
+  if (sessionShape.test(open.session)) bytes.write(open.session, openHeadBytes - sessionBytes, 'hex');
   bytes.set(parameter, openHeadBytes);
   return bytes;
 }
@@ -95,11 +124,15 @@ export function parseRequestOpen(payload: Buffer): RequestOpen {
   if (payload.length < openHeadBytes || payload.length > openHeadBytes + maxParameterBytes || route === undefined || !Object.values(engineRoutes).includes(route)) {
     throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed request.open');
   }
+  const wish = payload[1] ?? 0;
+  if (wish > sessionWishes.known || (payload[2] ?? 0) > 1 || payload[3] !== 0) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed request.open');
   return {
     route,
     principal: Buffer.from(payload.subarray(4, 4 + principalBytes)),
     bodyLength: payload.readUInt32LE(4 + principalBytes),
     parameter: payload.toString('latin1', openHeadBytes),
+    session: wish === sessionWishes.none ? '' : wish === sessionWishes.fresh ? 'new' : payload.toString('hex', openHeadBytes - sessionBytes, openHeadBytes),
+    operator: payload[2] === 1,
   };
 }
 
@@ -108,24 +141,35 @@ export const mediaTypes = { json: 1, eventStream: 2 } as const;
 export type MediaType = (typeof mediaTypes)[keyof typeof mediaTypes];
 
 /** Status and headers of a response, as the engine decided them; the gateway checks and relays. */
-export type ResponseHead = { readonly status: number; readonly media: MediaType; readonly retryAfterSeconds: number };
+export type ResponseHead = {
+  readonly status: number;
+  readonly media: MediaType;
+  readonly retryAfterSeconds: number;
+  /** The conversation that the answer belongs to: 32 hexadecimal digits. */
+  readonly session?: string | undefined;
+};
+
+const responseHeadBytes = 8 + sessionBytes;
+const noSession = '0'.repeat(2 * sessionBytes);
 
 export function encodeResponseHead(head: ResponseHead): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(8).fill(0);
+  const bytes = Buffer.allocUnsafeSlow(responseHeadBytes).fill(0);
   bytes.writeUInt16LE(head.status, 0);
   bytes[2] = head.media;
   bytes.writeUInt32LE(head.retryAfterSeconds, 4);
+  if (head.session !== undefined) bytes.write(head.session, 8, 'hex');
   return bytes;
 }
 
 /** @throws `WIRE_MESSAGE_SHAPE` when status or media type is not one of ours. */
 export function parseResponseHead(payload: Buffer): ResponseHead {
-  const status = payload.length === 8 ? payload.readUInt16LE(0) : 0;
+  const status = payload.length === responseHeadBytes ? payload.readUInt16LE(0) : 0;
   const media = payload[2];
   if (status < 200 || status > 599 || (media !== mediaTypes.json && media !== mediaTypes.eventStream)) {
     throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed response.head');
   }
-  return { status, media, retryAfterSeconds: payload.readUInt32LE(4) };
+  const session = payload.toString('hex', 8);
+  return { status, media, retryAfterSeconds: payload.readUInt32LE(4), session: session === noSession ? undefined : session };
 }
 
 /** The response bytes that the engine may have unacknowledged for one request before it stops decoding for it. */
@@ -182,13 +226,19 @@ const detection = object({
   ),
 });
 
+/** `operator`: the person's own token. */
+const tokenDigest = object({ digest: string(64), principal: string(32), operator: optional(boolean()) });
+
+/** What becomes of the model's memory of a conversation between its turns. */
+const kvPostures = literals('sealed', 'drop', 'keep');
+
 /** Control payloads (JSON); each schema refuses extra keys. */
 export const controlSchemas = {
   /** A token's digest (SHA-256, hex) and the opaque id of its holder (16 bytes, hex). */
-  tokens: object({ tokens: array(object({ digest: string(64), principal: string(32) }), 1024) }),
+  tokens: object({ tokens: array(tokenDigest, 1024) }),
   configureGateway: object({
     port: number(0, 65535),
-    tokens: array(object({ digest: string(64), principal: string(32) }), 1024),
+    tokens: array(tokenDigest, 1024),
     bodyBytes: number(1024, 1 << 30),
     pageDirectory: string(4096),
     /** Whether new conversations are taken from the start on. */
@@ -205,6 +255,13 @@ export const controlSchemas = {
     threads: number(0, 256),
     /** The most seconds one generation may take. */
     turnSeconds: number(1, 86_400),
+    kv: kvPostures,
+    /** A conversation that nobody used for so long is wiped. */
+    idleSeconds: number(1, 3600),
+    /** The same for clients that send their history again; 0: a request is wiped when it ends. */
+    continueSeconds: number(0, 3600),
+    /** Sealed bytes of all conversations; 0: a share of the free memory. */
+    sealedBytes: number(0),
   }),
   enforced: object({ enforced: array(enforcement, 64) }),
   readyGateway: object({ pid: number(1), enforced: array(enforcement, 64) }),
@@ -218,6 +275,19 @@ export const controlSchemas = {
     threads: number(1),
     engineVersion: string(64),
     backend: string(64),
+    memory: object({
+      arena: literals('secret', 'locked', 'plain'),
+      reason: string(512),
+      arenaBytes: number(0),
+      workBytes: number(0),
+      workLockedBytes: number(0),
+      kv: kvPostures,
+      idleSeconds: number(1, 3600),
+      continueSeconds: number(0, 3600),
+      sealedBytes: number(0),
+      /** The most conversations that it holds. */
+      sessions: number(0),
+    }),
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
@@ -231,6 +301,7 @@ export const controlSchemas = {
 export type TokenDigest = Infer<typeof controlSchemas.tokens>['tokens'][number];
 export type GatewayConfig = Infer<typeof controlSchemas.configureGateway>;
 export type EngineConfig = Infer<typeof controlSchemas.configureEngine>;
+export type KvPosture = Infer<typeof kvPostures>;
 export type EngineFacts = Infer<typeof controlSchemas.readyEngine>;
 export type WatchdogConfig = Infer<typeof controlSchemas.configureWatchdog>;
 export type WatchOrder = Infer<typeof controlSchemas.watch>;

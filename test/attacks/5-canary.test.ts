@@ -5,47 +5,13 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { openSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
-import { openLibrary } from '../../src/engine/library.ts';
-import { Llama } from '../../src/engine/llama.ts';
-import { describeScan, readMemory, regionsOf, scanProcess } from '../support/memory.ts';
-import { call, root, startServer } from '../support/server.ts';
+import { describeScan, scanProcess } from '../support/memory.ts';
+import { call, startServer } from '../support/server.ts';
+import { countRuns, tokenRuns } from '../support/tokens.ts';
 
 const conversations = 100;
-
-/** Token runs of texts, as the engine's own vocabulary makes them. */
-async function tokenRuns(texts: readonly string[]): Promise<Buffer[]> {
-  const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
-  const path = join(root, 'models', 'guide', 'guide.gguf');
-  const llama = await Llama.open(library, `/proc/self/fd/${openSync(path, 'r')}`, 'guide', { contextTokens: 64, parallel: 1, threads: 1, batchTokens: 16 });
-  return texts.map((text) => {
-    const tokens = new Int32Array(256);
-    const count = llama.tokenize(Buffer.from(text), tokens, false);
-    // The border tokens depend on what stands beside the text.
-    return Buffer.from(tokens.buffer.slice(4, 4 * (count - 1)));
-  });
-}
-
-/** Copies of token runs in a process; runs of small integers are mostly zeros, which a plain search is quicker at. */
-function countRuns(pid: number, runs: readonly Buffer[]): number {
-  let count = 0;
-  for (const region of regionsOf(pid)) {
-    // Read-only views of files hold no conversation, and reserved address space has no pages to read.
-    if (region.name.startsWith('/') || region.to - region.from > 1n << 31n) continue;
-    const bytes = Buffer.allocUnsafeSlow(Number(region.to - region.from));
-    let length = 0;
-    try {
-      length = readMemory(pid, bytes, bytes.length, region.from);
-    } catch {
-      continue;
-    }
-    for (const run of runs) if (bytes.subarray(0, length).includes(run)) count += 1;
-  }
-  return count;
-}
 
 test('L5-01 L5-02 L5-05 100 conversations with canaries: 0 copies of text or token runs in any process afterwards', async (t) => {
   const server = await startServer();

@@ -151,7 +151,7 @@ describe('bounds', () => {
 });
 
 describe('a gateway that breaks the rules', () => {
-  const open = (bodyLength: number) => encodeRequestOpen({ route: 1, principal: Buffer.alloc(16), bodyLength, parameter: '' });
+  const open = (bodyLength: number) => encodeRequestOpen({ route: 1, principal: Buffer.alloc(16), bodyLength, parameter: '', session: '', operator: false });
   const breaches: Record<string, (engine: EngineProcess) => void> = {
     'more body than declared': (engine) => {
       engine.send(dataMessages.requestOpen, open(2), 7);

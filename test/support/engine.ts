@@ -28,7 +28,7 @@ const testUid = 64_123;
 const strict = new TextDecoder('utf-8', { fatal: true });
 
 /** An answer as it came. */
-export type Answer = { readonly status: number; readonly stream: boolean; readonly text: string; readonly aborted: boolean };
+export type Answer = { readonly status: number; readonly stream: boolean; readonly text: string; readonly aborted: boolean; readonly session?: string | undefined };
 
 /** One request under way. */
 export type Exchange = {
@@ -44,7 +44,7 @@ export type Exchange = {
   grant(bytes: number): void;
 };
 
-export type Ask = { readonly route?: EngineRoute; readonly body?: unknown; readonly raw?: Buffer; readonly parameter?: string; readonly manualCredit?: boolean };
+export type Ask = { readonly route?: EngineRoute; readonly body?: unknown; readonly raw?: Buffer; readonly parameter?: string; readonly manualCredit?: boolean; readonly session?: string; readonly principal?: Buffer; readonly operator?: boolean };
 
 export type EngineProcess = {
   readonly pid: number;
@@ -60,7 +60,7 @@ export type EngineProcess = {
   stop(): Promise<{ code: number | null; signal: string | null }>;
 };
 
-export type ChatAnswer = { id: string; choices: { message: { content: string }; finish_reason: string }[]; usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number }; error?: { code: string; message: string; param: string | null; type: string } };
+export type ChatAnswer = { id: string; choices: { message: { content: string }; finish_reason: string }[]; usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number; prompt_tokens_details?: { cached_tokens: number } }; error?: { code: string; message: string; param: string | null; type: string } };
 export type ChatChunk = { choices: { delta: { content?: string }; finish_reason: string | null }[]; usage?: { completion_tokens: number } | null };
 
 /** The payloads of a stream's events, the end mark left out. */
@@ -105,7 +105,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     [controlMessages.ready]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload)); } },
     [controlMessages.failed]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.failed, frame.payload)); } },
   }, (error) => { ready.reject(error); });
-  const config: EngineConfig = { modelName: 'test', modelBytes: size, createdSeconds: 1, libraryDirectory, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, ...start.config };
+  const config: EngineConfig = { modelName: 'test', modelBytes: size, createdSeconds: 1, libraryDirectory, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
   orders.send(controlMessages.configure, encodeJson(config));
   void ended.then(({ code, signal }) => { ready.reject(new Error(`the engine ended while starting (${signal ?? code ?? ''}): ${words}`)); });
   const answer = await ready.promise;
@@ -116,12 +116,12 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     return answer;
   }
 
-  type Live = { status: number; stream: boolean; body: Buffer[]; bytes: number; done: PromiseWithResolvers<Answer>; first: PromiseWithResolvers<void>; manual: boolean };
+  type Live = { status: number; stream: boolean; session?: string | undefined; body: Buffer[]; bytes: number; done: PromiseWithResolvers<Answer>; first: PromiseWithResolvers<void>; manual: boolean };
   const live = new Map<number, Live>();
   const finish = (id: number, aborted: boolean) => {
     const entry = live.get(id);
     live.delete(id);
-    entry?.done.resolve({ status: entry.status, stream: entry.stream, text: strict.decode(Buffer.concat(entry.body)), aborted });
+    entry?.done.resolve({ status: entry.status, stream: entry.stream, text: strict.decode(Buffer.concat(entry.body)), aborted, session: entry.session });
   };
   const dataStream: Stream = openStream(data[0], (chunk) => { edge.receive(chunk); }, () => { for (const id of [...live.keys()]) finish(id, true); });
   const edge = new Channel(dataStream, {
@@ -130,6 +130,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
       const entry = live.get(frame.stream);
       if (entry === undefined) return;
       entry.status = head.status;
+      entry.session = head.session;
       entry.stream = head.media === mediaTypes.eventStream;
     } },
     [dataMessages.responseBody]: { permit: 'always', answer: (frame) => {
@@ -145,12 +146,12 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   }, (error) => { throw error; });
 
   let last = 0;
-  const ask = ({ route = engineRoutes.chatCompletions, body, raw, parameter = '', manualCredit = false }: Ask): Exchange => {
+  const ask = ({ route = engineRoutes.chatCompletions, body, raw, parameter = '', manualCredit = false, session = '', principal = Buffer.alloc(16), operator = false }: Ask): Exchange => {
     const id = (last += 1);
     const bytes = raw ?? (body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body)));
     const entry: Live = { status: 0, stream: false, body: [], bytes: 0, done: Promise.withResolvers(), first: Promise.withResolvers(), manual: manualCredit };
     live.set(id, entry);
-    edge.send(dataMessages.requestOpen, encodeRequestOpen({ route, principal: Buffer.alloc(16), bodyLength: bytes.length, parameter }), id);
+    edge.send(dataMessages.requestOpen, encodeRequestOpen({ route, principal, bodyLength: bytes.length, parameter, session, operator }), id);
     for (let at = 0; at < bytes.length; at += maxPayloadBytes) edge.send(dataMessages.requestBody, bytes.subarray(at, at + maxPayloadBytes), id);
     edge.send(dataMessages.requestEnd, undefined, id);
     return {

@@ -134,7 +134,7 @@ const page = 4096;
 const chunkBytes = 4 << 20;
 
 /** Runs of pages of a region that are in memory or swapped out, as offsets. */
-function presentRuns(pagemap: number, region: Region): { at: number; length: number }[] {
+export function presentRuns(pagemap: number, region: Region): { at: number; length: number }[] {
   const pages = Number(region.to - region.from) / page;
   const runs: { at: number; length: number }[] = [];
   const block = Buffer.alloc(8 * 32768);

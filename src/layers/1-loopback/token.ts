@@ -27,11 +27,11 @@ export function credentialOf(rawHeaders: readonly string[]): Credential {
 }
 
 /** A token's digest and the opaque id of its holder, in hex, as the supervisor hands them over. */
-export type DigestEntry = { readonly digest: string; readonly principal: string };
+export type DigestEntry = { readonly digest: string; readonly principal: string; readonly operator?: boolean | undefined };
 
 /** The tokens that open the server, as digests. */
 export class TokenRing {
-  #entries: readonly { readonly digest: Buffer; readonly principal: Buffer }[] = [];
+  #entries: readonly { readonly digest: Buffer; readonly principal: Buffer; readonly operator: boolean }[] = [];
 
   constructor(entries: readonly DigestEntry[]) {
     this.replace(entries);
@@ -42,7 +42,7 @@ export class TokenRing {
   /** Takes another list of tokens; the former ones are void at once. */
   replace(entries: readonly DigestEntry[]): void {
     this.#entries = entries
-      .map((entry) => ({ digest: Buffer.from(entry.digest, 'hex'), principal: Buffer.from(entry.principal, 'hex') }))
+      .map((entry) => ({ digest: Buffer.from(entry.digest, 'hex'), principal: Buffer.from(entry.principal, 'hex'), operator: entry.operator === true }))
       .filter((entry) => entry.digest.length === 32 && entry.principal.length === 16);
   }
 
@@ -52,5 +52,10 @@ export class TokenRing {
     let found: Buffer | undefined;
     for (const entry of this.#entries) if (timingSafeEqual(entry.digest, digest)) found = entry.principal;
     return found;
+  }
+
+  /** Whether a holder is the person who runs the server. */
+  isOperator(principal: Buffer): boolean {
+    return this.#entries.some((entry) => entry.operator && entry.principal.equals(principal));
   }
 }

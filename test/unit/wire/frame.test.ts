@@ -23,7 +23,7 @@ test('a length above the ceiling, another version and reserved bits are refused 
   const cases: [number, (b: Buffer) => void, string][] = [
     [0, (b) => b.writeUInt32LE(maxPayloadBytes + 1, 0), 'WIRE_FRAME_LENGTH'],
     [0, (b) => b.writeUInt32LE(0xffffffff, 0), 'WIRE_FRAME_LENGTH'],
-    [4, (b) => (b[4] = 2), 'WIRE_FRAME_VERSION'],
+    [4, (b) => (b[4] = 1), 'WIRE_FRAME_VERSION'],
     [6, (b) => b.writeUInt16LE(1, 6), 'WIRE_FRAME_RESERVED'],
   ];
   for (const [, spoil, code] of cases) {

@@ -1,0 +1,290 @@
+/**
+ * All conversations between their turns: sealed, counted, found only by their owner, and gone when they are wiped.
+ *
+ * Promise: an id is 128 random bits and bound to its owner; an id that is unknown and one that is another's are answered
+ *          alike. A wipe destroys the key first, then overwrites what it sealed, then gives the memory back; what was
+ *          wiped cannot be opened, sealed or found any more. An active turn is never idle.
+ * Trust:   the time is an argument, from a clock that never goes back; nothing here waits or schedules.
+ * Proof:   test/unit/layers/5-vault.test.ts, test/attacks/5-sessions.test.ts
+ * @module
+ */
+import { copyBytes } from '../../base/bytes.ts';
+import { KwyreError } from '../../base/errors.ts';
+import { LinuxError } from '../../linux/ffi.ts';
+import type { Address } from '../../linux/memory.ts';
+import { wholePages } from '../../linux/memory.ts';
+import type { Arena } from './arena.ts';
+import type { Part } from './cipher.ts';
+import { Cipher } from './cipher.ts';
+import type { Quotas } from './quota.ts';
+import type { Look } from './sealed.ts';
+import { Sealed } from './sealed.ts';
+import type { Session, SessionFacts, SessionKind, Why } from './session.ts';
+import { sealedBytesOf } from './session.ts';
+import type { Trace } from './trace.ts';
+import { TraceIndex } from './trace.ts';
+
+/** What a look for an id finds. `gone`: it was let go, and its owner may know. */
+export type Found = { readonly kind: 'found'; readonly session: Session } | { readonly kind: 'gone'; readonly why: Why } | { readonly kind: 'unknown' };
+
+const holding = (kind: SessionKind, principal: Buffer) => `${kind} ${principal.toString('hex')}`;
+
+type Tombstone = { readonly principal: Buffer; readonly why: Why; readonly at: number };
+
+export class Vault {
+  readonly quotas: Quotas;
+  readonly #arena: Arena;
+  readonly #cipher = new Cipher();
+  readonly #randomId: () => Buffer;
+  readonly #look: Look | undefined;
+  /** In the order of their last use, the oldest first. */
+  readonly #sessions = new Map<string, Session>();
+  readonly #traces = new TraceIndex<Session>();
+  readonly #tombstones = new Map<string, Tombstone>();
+  /** How many of a kind each holder has. */
+  readonly #counts = new Map<string, number>();
+  #sealedBytes = 0;
+
+  /** @param look - shown each piece of memory between overwriting and giving back. */
+  constructor(arena: Arena, quotas: Quotas, randomId: () => Buffer, look?: Look) {
+    this.#arena = arena;
+    this.quotas = quotas;
+    this.#randomId = randomId;
+    this.#look = look;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get sealedBytes(): number {
+    return this.#sealedBytes;
+  }
+
+  /** Traces under which something can be found. */
+  get traces(): number {
+    return this.#traces.size;
+  }
+
+  /**
+   * Begins a conversation, active at once.
+   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_MEMORY_FULL` when nothing can be let go
+   */
+  create(principal: Buffer, kind: SessionKind, now: number): Session {
+    const own = this.#counts.get(holding(kind, principal)) ?? 0;
+    if (kind === 'kept' && own >= this.quotas.sessionsPerToken) throw new KwyreError('L5_SESSIONS_FULL', `this token holds ${own} conversations, which is all it may`, 'delete one');
+    if (kind === 'continued' && own >= this.quotas.continuedPerToken) {
+      const oldest = this.#sessions.values().find((session) => session.kind === kind && session.state === 'idle' && session.principal.equals(principal));
+      if (oldest !== undefined) this.wipe(oldest, 'pressure', now);
+    }
+    while (this.#sessions.size >= this.quotas.sessions) if (!this.#letOldestGo(now)) break;
+    let key = this.#sessions.size < this.quotas.sessions ? this.#arena.take() : undefined;
+    if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#letOldestGo(now)) key = this.#arena.take();
+    if (key === undefined) throw new KwyreError('L5_MEMORY_FULL', 'there is no room for another conversation, and none is idle', 'try again in a moment');
+    const idBytes = copyBytes(this.#randomId());
+    const id = idBytes.toString('hex');
+    const session: Session = { id, idBytes, principal: copyBytes(principal), kind, createdAt: now, key, sealed: new Map(), traces: [], state: 'active', usedAt: now, seals: 0, turns: 0, tokens: 0, abort: undefined };
+    this.#sessions.set(id, session);
+    this.#count(session, 1);
+    return session;
+  }
+
+  /** Looks for an id that somebody sent. */
+  find(id: string, principal: Buffer, now: number): Found {
+    const session = this.#sessions.get(id);
+    if (session?.kind === 'kept' && session.principal.equals(principal)) return { kind: 'found', session };
+    const tombstone = this.#tombstones.get(id);
+    if (tombstone?.principal.equals(principal) === true && now - tombstone.at <= this.quotas.tombstoneMs) return { kind: 'gone', why: tombstone.why };
+    return { kind: 'unknown' };
+  }
+
+  /** Looks for an idle conversation of this owner under the traces, the first that fits. */
+  match(traces: readonly Trace[], principal: Buffer): Session | undefined {
+    for (const trace of traces) {
+      const session = this.#traces.find(trace).findLast((entry) => entry.state === 'idle' && entry.principal.equals(principal));
+      if (session !== undefined) return session;
+    }
+    return undefined;
+  }
+
+  /** Begins a turn; `false` while another one is under way or when it is gone. */
+  begin(session: Session, now: number): boolean {
+    if (session.state !== 'idle') return false;
+    session.state = 'active';
+    this.#touch(session, now);
+    return true;
+  }
+
+  /** Ends the turn: it is idle from now on. */
+  end(session: Session, now: number): void {
+    session.abort = undefined;
+    if (session.state !== 'active') return;
+    session.state = 'idle';
+    this.#touch(session, now);
+  }
+
+  /** Leaves it findable under these traces only, which are taken over. */
+  leaveTraces(session: Session, traces: readonly Trace[]): void {
+    this.#forgetTraces(session);
+    if (session.state === 'gone') {
+      for (const trace of traces) trace.fill(0);
+      return;
+    }
+    session.traces = [...traces];
+    for (const trace of traces) this.#traces.add(trace, session);
+  }
+
+  /** Seals a part, the former one of its kind included; `false` when it is gone or there is no room. */
+  put(session: Session, part: Part, from: Address, bytes: number, now: number): boolean {
+    if (session.state === 'gone') return false;
+    const present = session.sealed.get(part);
+    const others = sealedBytesOf(session) - (present?.capacity ?? 0);
+    const wanted = wholePages(Math.max(1, bytes));
+    if (others + wanted > this.quotas.bytesPerSession || !this.press(wanted - (present?.capacity ?? 0), now)) return false;
+    this.#sealedBytes -= present?.capacity ?? 0;
+    let sealed = present;
+    try {
+      sealed?.fit(bytes);
+      sealed ??= new Sealed(bytes);
+    } catch (error) {
+      this.#sealedBytes += present?.capacity ?? 0;
+      if (!(error instanceof LinuxError)) throw error;
+      return false;
+    }
+    session.seals += 1;
+    this.#cipher.seal(this.#arena.at(session.key), session, part, session.seals, from, bytes, sealed);
+    session.sealed.set(part, sealed);
+    this.#sealedBytes += sealed.capacity;
+    return true;
+  }
+
+  /** The length of a sealed part, 0 when there is none. */
+  length(session: Session, part: Part): number {
+    return session.sealed.get(part)?.bytes ?? 0;
+  }
+
+  /** Opens a part to an address with room for {@link length} bytes; `false` when there is none or it was tampered with. */
+  open(session: Session, part: Part, to: Address): boolean {
+    const sealed = session.sealed.get(part);
+    if (session.state === 'gone' || sealed === undefined || sealed.bytes === 0) return false;
+    return this.#cipher.open(this.#arena.at(session.key), session, part, sealed, to);
+  }
+
+  /** Overwrites a part and gives its memory back. */
+  drop(session: Session, part: Part): void {
+    const sealed = session.sealed.get(part);
+    if (sealed === undefined) return;
+    this.#sealedBytes -= sealed.capacity;
+    session.sealed.delete(part);
+    sealed.wipe(this.#look);
+  }
+
+  /** Makes an end of a conversation; safe to call twice. */
+  wipe(session: Session, why: Why, now: number): void {
+    if (session.state === 'gone') return;
+    session.state = 'gone';
+    this.#arena.destroy(session.key);
+    for (const part of [...session.sealed.keys()]) this.drop(session, part);
+    this.#forgetTraces(session);
+    this.#sessions.delete(session.id);
+    this.#count(session, -1);
+    if (why !== 'ended' && session.kind === 'kept') this.#bury(session, why, now);
+    session.idBytes.fill(0);
+    session.tokens = 0;
+    const { abort } = session;
+    session.abort = undefined;
+    abort?.();
+  }
+
+  /** Wipes what was idle for too long; gives how many. */
+  reap(now: number): number {
+    let count = 0;
+    for (const session of [...this.#sessions.values()]) {
+      if (session.state !== 'idle' || now - session.usedAt < this.#lifeOf(session)) continue;
+      this.wipe(session, 'idle', now);
+      count += 1;
+    }
+    for (const [id, tombstone] of this.#tombstones) if (now - tombstone.at > this.quotas.tombstoneMs) this.#tombstones.delete(id);
+    return count;
+  }
+
+  /** Makes room for more sealed bytes by letting the oldest idle conversations go; `false` when that is not enough. */
+  press(bytes: number, now: number): boolean {
+    if (bytes > this.quotas.sealedBytes) return false;
+    while (this.#sealedBytes + bytes > this.quotas.sealedBytes) if (!this.#letOldestGo(now)) return false;
+    return true;
+  }
+
+  /** Wipes those of one owner, or all; every key is destroyed before the first content is overwritten. Gives how many. */
+  wipeAll(now: number, principal?: Buffer): number {
+    const all = [...this.#sessions.values()].filter((session) => principal === undefined || session.principal.equals(principal));
+    for (const session of all) this.#arena.destroy(session.key);
+    for (const session of all) this.wipe(session, 'ended', now);
+    return all.length;
+  }
+
+  /** Facts about those of one owner, or of all, the oldest use first. */
+  list(now: number, principal?: Buffer): SessionFacts[] {
+    return [...this.#sessions.values()].filter((session) => principal === undefined || session.principal.equals(principal)).map((session) => this.factsOf(session, now));
+  }
+
+  factsOf(session: Session, now: number): SessionFacts {
+    const active = session.state === 'active';
+    const idleMs = active ? 0 : now - session.usedAt;
+    return {
+      id: session.id,
+      kind: session.kind,
+      state: active ? 'active' : 'idle',
+      ageMs: now - session.createdAt,
+      idleMs,
+      leftMs: Math.max(0, this.#lifeOf(session) - idleMs),
+      bytes: sealedBytesOf(session),
+      tokens: session.tokens,
+      turns: session.turns,
+    };
+  }
+
+  /** The session of an id, whoever owns it: for the operator. */
+  peek(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  #lifeOf(session: Session): number {
+    return session.kind === 'kept' ? this.quotas.idleMs : Math.min(this.quotas.idleMs, this.quotas.continueMs);
+  }
+
+  #touch(session: Session, now: number): void {
+    session.usedAt = now;
+    this.#sessions.delete(session.id);
+    this.#sessions.set(session.id, session);
+  }
+
+  #letOldestGo(now: number): boolean {
+    for (const session of this.#sessions.values()) {
+      if (session.state !== 'idle') continue;
+      this.wipe(session, 'pressure', now);
+      return true;
+    }
+    return false;
+  }
+
+  #count({ kind, principal }: Session, change: 1 | -1): void {
+    const key = holding(kind, principal);
+    const next = (this.#counts.get(key) ?? 0) + change;
+    if (next === 0) this.#counts.delete(key);
+    else this.#counts.set(key, next);
+  }
+
+  #forgetTraces(session: Session): void {
+    for (const trace of session.traces) this.#traces.remove(trace, session);
+    session.traces = [];
+  }
+
+  #bury(session: Session, why: Why, now: number): void {
+    this.#tombstones.set(session.id, { principal: copyBytes(session.principal), why, at: now });
+    for (const id of this.#tombstones.keys()) {
+      if (this.#tombstones.size <= this.quotas.tombstones) break;
+      this.#tombstones.delete(id);
+    }
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The checks of layer 5 for `/kwyre/status`: where the keys lie, what a conversation is between its turns, swap.
+ *
+ * Promise: whatever is weaker than the promise of the layer is called degraded, with the reason.
+ * @module
+ */
+import type { Check } from '../base/verdict.ts';
+import type { EngineFacts } from '../wire/messages.ts';
+
+const postures: Readonly<Record<EngineFacts['memory']['kv'], { readonly status: Check['status']; readonly evidence: string }>> = {
+  sealed: { status: 'enforced', evidence: 'transcript and KV cache are encrypted between turns (AES-256-GCM, a 256-bit key each)' },
+  drop: { status: 'enforced', evidence: 'the transcript is encrypted between turns (AES-256-GCM, a 256-bit key each), the KV cache is dropped' },
+  keep: { status: 'degraded', evidence: '--kv keep: what the model remembers of a conversation stays in plain memory between turns, until idle or pressure' },
+};
+
+const arenas: Readonly<Record<EngineFacts['memory']['arena'], Check['status']>> = { secret: 'enforced', locked: 'degraded', plain: 'degraded' };
+
+const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** Whether the kernel swaps at all; `/proc/swaps` has a line of titles and one per area. */
+export function swapIsOn(swaps: string): boolean {
+  return swaps.trim().split('\n').length > 1;
+}
+
+/** @param swaps - the text of `/proc/swaps`; empty where the kernel has none. */
+export function memoryChecks(engine: EngineFacts | undefined, swaps: string, now: number): Check[] {
+  if (engine === undefined) return [{ id: 'sealing', status: 'off', evidence: 'the engine is still starting', at: now }];
+  const { memory } = engine;
+  const swap = swapIsOn(swaps);
+  const kept = memory.continueSeconds > 0 ? `a client that sends its history again finds its sealed state for ${memory.continueSeconds} s` : 'a request without a conversation is wiped when it ends';
+  return [
+    { id: 'keys', status: arenas[memory.arena], evidence: memory.arena === 'secret' ? `memfd_secret: no other process can read the keys, not even root's (room for ${memory.sessions})` : memory.reason, at: now },
+    { id: 'sealing', ...postures[memory.kv], at: now },
+    { id: 'idle', status: 'enforced', evidence: `wiped after ${memory.idleSeconds} s without use, on DELETE, ./kwyre wipe and at the end of the server; ${kept}`, at: now },
+    {
+      id: 'swap',
+      status: swap ? 'degraded' : 'enforced',
+      evidence: swap
+        ? `this machine swaps, and ${mib(memory.workLockedBytes)} of ${mib(memory.workBytes)} of the working memory are locked; the model's own memory is not`
+        : 'this machine does not swap',
+      at: now,
+    },
+  ];
+}

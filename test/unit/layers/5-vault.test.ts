@@ -1,0 +1,279 @@
+/** The vault: ids and owners, order of a wipe, idleness, pressure, quotas, and all of it in random order. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { Arena } from '../../../src/layers/5-memory/arena.ts';
+import type { Quotas } from '../../../src/layers/5-memory/quota.ts';
+import { usualQuotas } from '../../../src/layers/5-memory/quota.ts';
+import type { Session } from '../../../src/layers/5-memory/session.ts';
+import { Tracer } from '../../../src/layers/5-memory/trace.ts';
+import { Vault } from '../../../src/layers/5-memory/vault.ts';
+import { mapMemory, viewMemory } from '../../../src/linux/memory.ts';
+
+const work = mapMemory(1 << 20);
+const alice = Buffer.alloc(16, 1);
+const bob = Buffer.alloc(16, 2);
+
+function make(quotas: Partial<Quotas> = {}, look?: (bytes: Buffer) => void): { vault: Vault; arena: Arena } {
+  const arena = Arena.open(undefined, 64);
+  return { arena, vault: new Vault(arena, { ...usualQuotas, ...quotas }, () => randomBytes(16), look === undefined ? undefined : (address, bytes) => { look(Buffer.from(viewMemory(address, bytes))); }) };
+}
+
+function fill(vault: Vault, session: Session, text: string, now: number): boolean {
+  viewMemory(work, text.length).set(Buffer.from(text));
+  return vault.put(session, 'history', work, text.length, now);
+}
+
+function read(vault: Vault, session: Session): string | undefined {
+  const bytes = vault.length(session, 'history');
+  if (!vault.open(session, 'history', work)) return undefined;
+  return viewMemory(work, bytes).toString();
+}
+
+/** A kept conversation that said something and is idle. */
+function idle(vault: Vault, text: string, now = 0, principal = alice): Session {
+  const session = vault.create(principal, 'kept', now);
+  assert.ok(fill(vault, session, text, now));
+  vault.end(session, now);
+  return session;
+}
+
+describe('ids and owners', () => {
+  test('L5-08 a foreign id and an unknown one get the same answer; the owner gets the conversation', () => {
+    const { vault } = make();
+    const session = idle(vault, 'hers');
+    assert.match(session.id, /^[0-9a-f]{32}$/);
+    assert.equal(vault.find(session.id, alice, 0).kind, 'found');
+    assert.deepEqual(vault.find(session.id, bob, 0), vault.find('0'.repeat(32), bob, 0));
+    vault.wipe(session, 'idle', 1);
+    assert.deepEqual(vault.find(session.id, alice, 1), { kind: 'gone', why: 'idle' });
+    assert.deepEqual(vault.find(session.id, bob, 1), { kind: 'unknown' });
+    assert.deepEqual(vault.find(session.id, alice, 1 + usualQuotas.tombstoneMs + 1), { kind: 'unknown' });
+  });
+
+  test('what was ended on purpose is unknown afterwards, and wiping twice is once', () => {
+    const { vault, arena } = make();
+    const session = idle(vault, 'words');
+    vault.wipe(session, 'ended', 1);
+    vault.wipe(session, 'pressure', 2);
+    assert.equal(vault.find(session.id, alice, 2).kind, 'unknown');
+    assert.deepEqual([vault.size, vault.sealedBytes, arena.live], [0, 0, 0]);
+  });
+});
+
+describe('the end of a conversation', () => {
+  test('key first, then random bytes, then free: nothing of it can be opened, sealed or begun', () => {
+    const pieces: Buffer[] = [];
+    const { vault, arena } = make({}, (bytes) => {
+      assert.equal(arena.live, 0, 'the key went first');
+      pieces.push(bytes);
+    });
+    const session = idle(vault, 'plain words '.repeat(50));
+    const before = Buffer.from(viewMemory(session.sealed.get('history')!.address, 600));
+    vault.wipe(session, 'ended', 1);
+    assert.equal(pieces.length, 1);
+    assert.ok(!pieces[0]!.includes(before.subarray(0, 32)));
+    assert.ok(new Set(pieces[0]).size > 200, 'no constant');
+    assert.ok(!fill(vault, session, 'again', 2));
+    assert.equal(read(vault, session), undefined);
+    assert.ok(!vault.begin(session, 2));
+    vault.end(session, 3);
+    assert.equal(session.state, 'gone');
+  });
+
+  test('L5-15 a wipe under a turn breaks the turn off, and its end seals nothing', () => {
+    const { vault } = make();
+    const session = idle(vault, 'first');
+    assert.ok(vault.begin(session, 1));
+    let aborted = 0;
+    session.abort = () => { aborted += 1; };
+    vault.wipe(session, 'ended', 2);
+    assert.equal(aborted, 1);
+    assert.ok(!fill(vault, session, 'late', 3));
+    vault.end(session, 3);
+    assert.deepEqual([vault.size, vault.sealedBytes], [0, 0]);
+  });
+
+  test('all at once: every key is gone before the first content is overwritten', () => {
+    const { vault, arena } = make({}, () => { assert.equal(arena.live, 0); });
+    for (let i = 0; i < 20; i += 1) idle(vault, `conversation ${i}`, i, i % 2 === 0 ? alice : bob);
+    assert.equal(vault.wipeAll(100), 20);
+    assert.equal(vault.wipeAll(100), 0);
+    assert.deepEqual([vault.size, vault.sealedBytes, arena.live], [0, 0, 0]);
+  });
+});
+
+describe('time', () => {
+  test('L5-16 idle for too long is gone; an active turn is not idle however long it takes', () => {
+    const { vault } = make({ idleMs: 1000, continueMs: 100 });
+    const kept = idle(vault, 'kept');
+    const active = idle(vault, 'active');
+    vault.begin(active, 0);
+    const continued = vault.create(alice, 'continued', 0);
+    vault.end(continued, 0);
+    assert.equal(vault.reap(99), 0);
+    assert.equal(vault.reap(100), 1);
+    assert.equal(vault.reap(999), 0);
+    assert.equal(vault.reap(1000), 1);
+    assert.deepEqual(vault.find(kept.id, alice, 1000), { kind: 'gone', why: 'idle' });
+    assert.equal(vault.reap(1e9), 0);
+    vault.end(active, 1e9);
+    assert.equal(vault.reap(1e9 + 999), 0);
+    assert.equal(vault.reap(1e9 + 1000), 1);
+  });
+});
+
+describe('quotas', () => {
+  test('L5-27 beyond the bytes the oldest idle one goes, never an active one; beyond one conversation\'s bytes nothing is sealed', () => {
+    const { vault } = make({ sealedBytes: 3 * 4096, bytesPerSession: 2 * 4096 });
+    const [a, b, c] = ['a', 'b', 'c'].map((text, i) => idle(vault, text, i)) as [Session, Session, Session];
+    vault.begin(a, 10);
+    const d = vault.create(alice, 'kept', 11);
+    assert.ok(fill(vault, d, 'd', 11));
+    assert.deepEqual([a, b, c, d].map((session) => session.state), ['active', 'gone', 'idle', 'active']);
+    assert.deepEqual(vault.find(b.id, alice, 11), { kind: 'gone', why: 'pressure' });
+    assert.ok(!fill(vault, d, 'x'.repeat(3 * 4096), 12));
+    assert.equal(read(vault, d), 'd', 'what was sealed before is still there');
+    vault.begin(c, 13);
+    const e = vault.create(alice, 'kept', 13);
+    assert.ok(!fill(vault, e, 'e', 13), 'everything is active');
+  });
+
+  test('beyond a token\'s number of conversations a new one is refused; kept traces make room instead', () => {
+    const { vault } = make({ sessionsPerToken: 2, continuedPerToken: 2 });
+    idle(vault, 'one');
+    idle(vault, 'two');
+    assert.throws(() => vault.create(alice, 'kept', 0), { code: 'L5_SESSIONS_FULL' });
+    assert.doesNotThrow(() => vault.create(bob, 'kept', 0));
+    const first = vault.create(alice, 'continued', 0);
+    vault.end(first, 0);
+    vault.end(vault.create(alice, 'continued', 1), 1);
+    vault.create(alice, 'continued', 2);
+    assert.equal(first.state, 'gone');
+  });
+
+  test('without a place for another key and without an idle one there is a clear refusal', () => {
+    const { vault } = make({ sessions: 3 });
+    for (let i = 0; i < 3; i += 1) vault.create(alice, 'kept', i);
+    assert.throws(() => vault.create(alice, 'kept', 3), { code: 'L5_MEMORY_FULL' });
+  });
+});
+
+describe('size', () => {
+  test('10,000 idle conversations cost their sealed bytes and at most 4 KiB each; wiping 1,000 of 100 KB takes less than 100 ms', (t) => {
+    const arena = Arena.open(undefined);
+    const vault = new Vault(arena, usualQuotas, () => randomBytes(16));
+    for (let i = 0; i < 10_000; i += 1) {
+      const session = vault.create(alice, 'kept', i);
+      assert.ok(vault.put(session, 'history', work, 5000, i));
+      vault.end(session, i);
+    }
+    assert.equal(vault.size, 10_000);
+    assert.ok(vault.sealedBytes <= 10_000 * (5000 + 4096));
+    assert.equal(vault.wipeAll(10_000), 10_000);
+    for (let i = 0; i < 1000; i += 1) {
+      const session = vault.create(alice, 'kept', i);
+      assert.ok(vault.put(session, 'state', work, 100_000, i));
+      vault.end(session, i);
+    }
+    const began = performance.now();
+    assert.equal(vault.wipeAll(2000), 1000);
+    const ms = performance.now() - began;
+    t.diagnostic(`${ms.toFixed(0)} ms to the last overwritten byte`);
+    assert.ok(ms < 100);
+    assert.deepEqual([vault.size, vault.sealedBytes, arena.live], [0, 0, 0]);
+  });
+});
+
+describe('traces', () => {
+  test('equal messages of one holder meet, of two holders never; roles and borders count', () => {
+    const arena = Arena.open(undefined, 64);
+    const tracer = new Tracer(arena);
+    const chain = (principal: Buffer, ...messages: readonly (readonly [number, string])[]) => messages.reduce((trace, [role, text]) => tracer.next(trace, role, [Buffer.from(text)]), tracer.begin(principal)).toString('hex');
+    assert.equal(chain(alice, [1, 'a'], [2, 'b']), chain(alice, [1, 'a'], [2, 'b']));
+    const all = [chain(alice, [1, 'a'], [2, 'b']), chain(bob, [1, 'a'], [2, 'b']), chain(alice, [2, 'a'], [2, 'b']), chain(alice, [1, 'ab'], [2, '']), chain(alice, [1, 'a']), chain(alice, [1, 'ab'])];
+    assert.equal(new Set(all).size, all.length);
+    assert.notEqual(new Tracer(arena).begin(alice).toString('hex'), tracer.begin(alice).toString('hex'), 'another key, another trace');
+  });
+
+  test('found by the first trace that fits, while idle, by its owner; the traces of a wiped one are overwritten', () => {
+    const { vault, arena } = make();
+    const tracer = new Tracer(arena);
+    const after = () => tracer.next(tracer.begin(alice), 1, [Buffer.from('hello')]);
+    const session = vault.create(alice, 'continued', 0);
+    const trace = after();
+    vault.leaveTraces(session, [trace]);
+    assert.equal(vault.match([after()], alice), undefined, 'a turn is under way');
+    vault.end(session, 0);
+    assert.equal(vault.match([tracer.begin(alice), after()], alice), session);
+    assert.equal(vault.match([after()], bob), undefined);
+    vault.wipe(session, 'ended', 1);
+    assert.equal(vault.match([after()], alice), undefined);
+    assert.ok(trace.every((byte) => byte === 0));
+    assert.equal(vault.traces, 0);
+  });
+});
+
+test('property: in any order of create, turn, abort, wipe, idleness, pressure and crash nothing comes back, leaks, sticks or shares a key', () => {
+  type Step = readonly [what: 'create' | 'turn' | 'end' | 'abort' | 'wipe' | 'time' | 'crash', number];
+  const step = fc.tuple(fc.constantFrom('create', 'create', 'turn', 'turn', 'end', 'end', 'abort', 'wipe', 'time', 'crash'), fc.nat(1000)) as fc.Arbitrary<Step>;
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const arena = Arena.open(undefined, 12);
+      const vault = new Vault(arena, { ...usualQuotas, sessions: 8, sessionsPerToken: 5, continuedPerToken: 3, sealedBytes: 6 * 4096, bytesPerSession: 2 * 4096, idleMs: 500, continueMs: 200 }, () => randomBytes(16));
+      const model: { session: Session; text: string | undefined; id: string; principal: Buffer }[] = [];
+      const gone = new Set<string>();
+      let now = 0;
+      for (const [what, number] of steps) {
+        now += number % 7;
+        const entry = model[number % Math.max(1, model.length)];
+        if (what === 'create') {
+          const principal = number % 3 === 0 ? bob : alice;
+          try {
+            const session = vault.create(principal, number % 2 === 0 ? 'kept' : 'continued', now);
+            model.push({ session, text: undefined, id: session.id, principal });
+          } catch (error) {
+            assert.match(String((error as { code?: string }).code), /^L5_/);
+          }
+        } else if (what === 'turn' && entry !== undefined) {
+          const wasIdle = entry.session.state === 'idle';
+          assert.equal(vault.begin(entry.session, now), wasIdle);
+        } else if (what === 'end' && entry?.session.state === 'active') {
+          const text = `${entry.id} ${'x'.repeat(number * 7)}`;
+          if (fill(vault, entry.session, text, now)) entry.text = text;
+          vault.end(entry.session, now);
+        } else if (what === 'abort' && entry !== undefined) vault.end(entry.session, now);
+        else if (what === 'wipe' && entry !== undefined) vault.wipe(entry.session, 'ended', now);
+        else if (what === 'time') {
+          now += number;
+          vault.reap(now);
+        } else if (what === 'crash') {
+          arena.destroyAll();
+          vault.wipeAll(now);
+          assert.equal(arena.live, 0);
+        }
+        // What must hold after every step.
+        const live = model.filter(({ session }) => session.state !== 'gone');
+        for (const { session, id } of model) {
+          if (session.state === 'gone') gone.add(id);
+          else assert.ok(!gone.has(id), 'resurrection');
+        }
+        assert.equal(vault.size, live.length);
+        assert.equal(arena.live, live.length, 'a key for each, and no other');
+        assert.equal(new Set(live.map(({ session }) => session.key)).size, live.length);
+        assert.equal(new Set(live.map(({ session }) => Buffer.from(viewMemory(arena.at(session.key), 32)).toString('hex'))).size, live.length, 'shared key');
+        let bytes = 0;
+        for (const { session } of live) for (const sealed of session.sealed.values()) bytes += sealed.capacity;
+        assert.equal(vault.sealedBytes, bytes, 'bytes leaked');
+        assert.ok(vault.sealedBytes <= 6 * 4096 && vault.size <= 8);
+        for (const { session, text } of live) assert.equal(read(vault, session), text, 'only its own words');
+        for (const { session, principal } of live) if (session.kind === 'kept') assert.equal(vault.find(session.id, principal === alice ? bob : alice, now).kind, 'unknown');
+      }
+      for (const { session } of model) vault.end(session, now);
+      vault.reap(now + 1000);
+      assert.deepEqual([vault.size, vault.sealedBytes, arena.live], [0, 0, 0], 'a stuck one');
+    }),
+    { numRuns: 300 },
+  );
+});
