@@ -26,7 +26,7 @@ function room(path: string): string {
   return first === 'layers' && second !== 'index.ts' ? `${first}/${second}` : first;
 }
 
-const processes = ['cli', 'supervisor', 'jail', 'gateway', 'engine', 'watchdog'];
+const processes = ['cli', 'supervisor', 'jail', 'gateway', 'engine', 'watchdog', 'probe'];
 const layers = [...new Set(files.map(room).filter((name) => name.startsWith('layers/')))];
 
 /** What each room may import besides itself and `base`. */
@@ -45,6 +45,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   jail: ['linux', 'wire', 'policy', 'layers/2-isolation', 'layers/3-dependencies'],
   gateway: ['linux', 'wire', 'policy', ...layers],
   engine: ['linux', 'wire', 'policy', ...layers],
+  probe: ['linux', 'policy', 'layers/2-isolation'],
   watchdog: ['linux', 'wire', 'policy', 'layers/6-intrusion', 'layers/2-isolation'],
 };
 

@@ -3,17 +3,20 @@
  * and becomes the role with execve in the same process.
  *
  * Run: `node [jail/entry.js] jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests give a hostile entry here, so that
- * no back door stands in the roles themselves.
+ * no back door stands in the roles themselves. The probe (`probe/main.ts`) and nobody else may leave a feature out; it
+ * has no control edge but a pipe, which takes the same reports as lines of JSON.
  * @module
  */
 import { closeSync, fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/confine.ts';
+import { parseOrder } from '../layers/2-isolation/order.ts';
 import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import { LinuxError } from '../linux/ffi.ts';
 import { makeSecretMemory } from '../linux/memory.ts';
 import { duplicateTo, keepAcrossExec } from '../linux/process.ts';
+import { families, makeSocket } from '../linux/socket.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
@@ -21,9 +24,14 @@ import { encodeFrame } from '../wire/frame.ts';
 import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
 import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
-const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()) });
+const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), probe: optional(string(4096)) });
+const probeEntry = join(import.meta.dirname, '..', 'probe', `main${extname(import.meta.filename)}`);
 
 function report(type: number, value: unknown): void {
+  if (probing) {
+    writeSync(descriptors.control, `${JSON.stringify(value)}\n`);
+    return;
+  }
   const frame = encodeFrame(type, 0, encodeJson(value));
   for (let at = 0; at < frame.length; ) at += writeSync(descriptors.control, frame, at);
 }
@@ -52,10 +60,15 @@ function offerSecretMemory(policy: Policy): void {
 
 process.exitCode = 1;
 const [role = '', entry = '', json = ''] = process.argv.slice(2);
+const probing = entry === probeEntry;
 try {
   if (!Object.hasOwn(roles, role)) throw new KwyreError('USAGE_ROLE', 'the jail stage knows no such role');
   const input = inputSchema.check(JSON.parse(json), '$');
-  offerSecretMemory(roles[role as Role]);
+  if ((input.probe !== undefined) !== probing) throw new KwyreError('L2_PROBE_ONLY', 'only the probe, and nobody but the probe, may run with a part of the jail', 'start with ./kwyre');
+  const order = input.probe === undefined ? undefined : parseOrder(input.probe);
+  // Made outside the jail, as the gateway's listener is: what the probe may not turn into a connection.
+  const inherited = order === undefined ? undefined : makeSocket(families.inet);
+  if (!probing) offerSecretMemory(roles[role as Role]);
   const enforced = confineSelf({
     role: role as Role,
     supervisor: process.ppid,
@@ -65,6 +78,7 @@ try {
     executable: realpathSync(process.execPath),
     pid: process.pid,
     accepted: input.accepted,
+    probe: order,
     installed: input.installed === true,
     readStatus: () => readFileSync('/proc/self/status', 'latin1'),
     readDevices(of) {
@@ -76,13 +90,16 @@ try {
     },
   });
   report(controlMessages.enforced, { enforced });
-  for (const fd of keptDescriptors[role as Role]) if (isHandedOver(fd)) keepAcrossExec(fd);
+  const kept = inherited === undefined ? keptDescriptors[role as Role] : [inherited, loadsDescriptor];
+  for (const fd of kept.filter(isHandedOver)) keepAcrossExec(fd);
+  if (probing) keepAcrossExec(descriptors.control);
   // Whoever came here through the entry becomes the role through it.
   const through = isHandedOver(loadsDescriptor) ? [join(import.meta.dirname, `entry${extname(import.meta.filename)}`)] : [];
   if (process.execve === undefined) throw new KwyreError('L2_FEATURE_MISSING', 'this Node has no execve', 'start with ./kwyre');
-  process.execve(process.execPath, [process.execPath, ...roleFlags, ...through, entry, role], { ...roleEnvironment });
+  process.execve(process.execPath, [process.execPath, ...roleFlags, ...through, entry, role, ...(inherited === undefined ? [] : [input.probe ?? '', String(inherited)])], { ...roleEnvironment });
 } catch (error) {
   if (!(error instanceof KwyreError)) throw error;
-  report(controlMessages.failed, { code: error.code, message: error.message, remedy: error.remedy });
+  const { code, message, remedy } = error;
+  report(controlMessages.failed, probing ? { failed: { code, message, remedy } } : { code, message, remedy });
   process.exitCode = error.exitCode;
 }

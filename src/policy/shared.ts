@@ -92,7 +92,6 @@ export const runtimeCalls = [
   ['getrandom', 'ids, seeds'], ['getrusage', 'process.cpuUsage'], ['sysinfo', 'memory sizes'], ['uname', 'os'], ['getuid', 'process'], ['geteuid', 'process'], ['getgid', 'process'], ['getegid', 'process'],
   ['fcntl', 'descriptors become non-blocking'], ['ioctl', 'FIONBIO on connections'], ['dup', 'streams'], ['dup3', 'streams'], ['prlimit64', 'limits are read'], ['getcpu', 'threads'],
   ['getsockname', 'what is this descriptor'], ['getpeername', 'who is there'], ['getsockopt', 'what is this descriptor'], ['setsockopt', 'TCP_NODELAY'],
-  ['sendto', 'answers'], ['sendmsg', 'answers'], ['recvfrom', 'requests'], ['recvmsg', 'channels'],
   ['mlock', 'secret memory'], ['munlock', 'secret memory'], ['mlock2', 'secret memory'], ['mincore', 'memory'], ['pkey_mprotect', 'V8 guards its code'], ['seccomp', 'never loosens'],
 ] as const satisfies readonly Row[];
 

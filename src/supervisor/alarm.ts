@@ -67,12 +67,12 @@ export class Alarm {
   readonly raised: Promise<Violation>;
   readonly #plan: AlarmPlan;
   readonly #watch: Watch;
+  readonly #raised = Promise.withResolvers<Violation>();
   #admitted = false;
 
   constructor(plan: AlarmPlan) {
     this.#plan = plan;
-    const raised = Promise.withResolvers<Violation>();
-    this.raised = raised.promise;
+    this.raised = this.#raised.promise;
     const loaded = stampOf(plan.modelFd);
     this.#watch = new Watch({
       start(table, onBreach) {
@@ -94,10 +94,7 @@ export class Alarm {
         this.#turn(standing);
       },
       onViolation: (violation) => {
-        plan.endAll();
-        this.#watch.kill();
-        confirm(plan, violation);
-        raised.resolve(violation);
+        this.raise(violation);
       },
     });
   }
@@ -141,6 +138,14 @@ export class Alarm {
       ...this.#watch.report().checks,
       { id: 'watchdog.jail', status: jail.length === 0 ? 'enforced' : 'degraded', evidence: jail.length === 0 ? `its own process, jailed: ${this.#watch.enforced.length} features` : jail.map((entry) => `${entry.feature}: ${entry.reason}`).join('; '), at: Date.now() },
     ];
+  }
+
+  /** A violation is certain, whoever saw it: ends everything, then logs it and leaves the marker. */
+  raise(violation: Violation, words?: string): void {
+    this.#plan.endAll();
+    this.#watch.kill();
+    confirm(this.#plan, violation, words);
+    this.#raised.resolve(violation);
   }
 
   /** Lets the watchdog go without that being a violation. */

@@ -15,9 +15,10 @@ import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, openLoopback } from '../layers/1-loopback/bind.ts';
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
-import { encodeLoads } from '../layers/3-dependencies/loads.ts';
+import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
 import { lockFile } from '../linux/lock.ts';
@@ -35,9 +36,11 @@ import { Alarm, confirm } from './alarm.ts';
 import { openApprovedModel } from './approval.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
+import { nodeFlags } from './children.ts';
 import { memoryChecks } from './memory.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped } from './pair.ts';
+import { describeOut, SelfProbe } from './probe.ts';
 import { RestartBudget, restartLimit } from './restarts.ts';
 import { reportLayers } from './status.ts';
 import { Tokens } from './tokens.ts';
@@ -89,6 +92,17 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     setIntake,
     endAll: () => pair?.kill(),
   });
+  const probe = new SelfProbe({
+    programs: probePrograms(join(import.meta.dirname, '..'), import.meta.filename, process.execPath, nodeFlags, { fd: loadsFd, at: loadsDescriptor }),
+    jail: (role) => jailFor(role === 'watchdog' ? 'watchdog' : 'roles'),
+    ownPort: () => listener.port,
+    readTable: (name) => readTable(`${tables}/${name}`),
+    readStatus: (role) => readTable(`/proc/${role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)}/status`) || undefined,
+    now: () => Date.now(),
+    onOut: (result) => {
+      alarm.raise({ code: immediate.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' }, describeOut(result));
+    },
+  });
   const budget = new RestartBudget();
   const layers = () =>
     reportLayers({
@@ -97,6 +111,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       tcp6: readTable(`${tables}/tcp6`),
       heldIpv6,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
+      probes: probe.checks(),
       accepted: config.accepted,
       tree: tree.checks,
       model: model.verified.checks,
@@ -163,7 +178,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const violated = alarm.raised.then((): 'violated' => 'violated');
 
   try {
-    const first = await Promise.race([Promise.all([startPair(), alarm.admit()]), stop.promise, violated]);
+    const first = await Promise.race([Promise.all([startPair(), alarm.admit(), probe.start()]), stop.promise, violated]);
     if (first === 'stop') return 0;
     if (first === 'violated') return 16;
     let [current] = first;
@@ -201,6 +216,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       current = next;
     }
   } finally {
+    probe.stop();
     tokens.stop();
     pair?.kill();
     if (pair !== undefined) await pair.ended;

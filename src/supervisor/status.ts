@@ -16,6 +16,8 @@ export type Observed = {
   readonly tcp6: string;
   readonly heldIpv6: Ipv6Hold;
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
+  /** Layer 2: what the self-probe saw. */
+  readonly probes: readonly Check[];
   readonly accepted: readonly string[];
   /** Layer 3 and 4, as verified at the start of this run. */
   readonly tree: readonly Check[];
@@ -76,7 +78,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), { id: unconfined, status: 'off', evidence: 'the supervisor itself is not confined yet, and no self-probe has run', at: seen.now }],
+    2: [...isolation(seen), ...seen.probes, { id: unconfined, status: 'off', evidence: 'the supervisor itself is not confined yet', at: seen.now }],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],
@@ -98,5 +100,7 @@ function counts(seen: Observed, layer: Layer, check: Check): boolean {
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
   if (layer !== 2 || check.id === unconfined) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
+  if (feature === 'self-probe' || feature === 'living') return true;
+  if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature
   return seen.enforced[role].some((entry) => entry.feature === feature && entry.need === 'required');
 }

@@ -1,0 +1,161 @@
+/**
+ * The self-probe of layer 2: before the server is ready, and every minute after, a throw-away child in one role's own
+ * jail tries to get out; each lock also by itself, and the living roles by what the kernel says of them.
+ *
+ * Promise: a way out refuses the start, and in a running server it is a violation that ends it. What could not be
+ *          probed degrades the layer and says why; it is never taken for held.
+ * Proof:   test/attacks/2-probe.test.ts, test/e2e/lifecycle.test.ts
+ * @module
+ */
+import { KwyreError } from '../base/errors.ts';
+import type { Check } from '../base/verdict.ts';
+import { answerWords, heldAlone, locks, waysOut } from '../layers/2-isolation/held.ts';
+import type { Lock, WayOut } from '../layers/2-isolation/held.ts';
+import { probeRole } from '../layers/2-isolation/probe.ts';
+import type { Aim, Goal, ProbeJail, ProbePrograms, ProbeResult } from '../layers/2-isolation/probe.ts';
+import { closedPort, machineAddress } from '../linux/addresses.ts';
+import type { ChildRole } from './children.ts';
+
+/** What the probe is given. */
+export type ProbePlan = {
+  readonly programs: ProbePrograms;
+  readonly jail: (role: ChildRole) => ProbeJail;
+  /** The port of our own listener: another service of loopback, from a role's view. */
+  readonly ownPort: () => number;
+  /** A table of the machine's network, by its name. */
+  readonly readTable: (name: string) => string;
+  /** `/proc/PID/status` of the living role. */
+  readonly readStatus: (role: ChildRole) => string | undefined;
+  readonly now: () => number;
+  /** Something got out of a running server. */
+  readonly onOut: (result: ProbeResult) => void;
+};
+
+const everyMs = 60_000;
+const firstAloneMs = 3000;
+/** Every so many turns one lock is probed instead of a role. */
+const aloneTurn = 5;
+
+export const probedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly ChildRole[];
+
+/** Every goal in the order of the turns: the roles, and the locks alone (in the gateway's jail, which has an inherited socket). */
+export const probeGoals: { readonly roles: readonly Goal[]; readonly alone: readonly Goal[] } = {
+  roles: probedRoles.map((role) => ({ role, alone: undefined })),
+  alone: (Object.keys(locks) as Lock[]).map((alone) => ({ role: 'gateway', alone })),
+};
+
+const nameOf = (way: string): string => waysOut[way as WayOut];
+
+/** What got out, in words. */
+export function describeOut({ goal, out, answers }: ProbeResult): string {
+  const who = goal.alone === undefined ? `the jail of the ${goal.role}` : `${goal.alone} alone`;
+  return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${answerWords(answers.get(way) ?? 0)})`).join(', ')}`;
+}
+
+/** What the kernel says of a living role: its filter and no_new_privs. */
+export function livingCheck(role: ChildRole, status: string | undefined, at: number): Check {
+  const id = `${role}.living`;
+  if (status === undefined) return { id, status: 'degraded', evidence: 'the process is not there', at };
+  const line = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '?';
+  const [seccomp, filters, privs] = [line('Seccomp'), line('Seccomp_filters'), line('NoNewPrivs')];
+  const whole = seccomp === '2' && privs === '1' && (filters === '?' || Number(filters) >= 2);
+  return { id, status: whole ? 'enforced' : 'degraded', evidence: `/proc/PID/status now: Seccomp ${seccomp}, ${filters} filters, NoNewPrivs ${privs}`, at };
+}
+
+const statuses = { held: 'enforced', out: 'degraded', failed: 'degraded', absent: 'off' } as const;
+
+export class SelfProbe {
+  readonly #plan: ProbePlan;
+  readonly #results = new Map<string, { readonly result: ProbeResult; readonly at: number }>();
+  readonly #abort = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #turn = 0;
+
+  constructor(plan: ProbePlan) {
+    this.#plan = plan;
+  }
+
+  /** Probes every role at once. @throws `L2_PROBE_OUT`, `L2_PROBE_FAILED` */
+  async start(): Promise<void> {
+    const results = await Promise.all(probeGoals.roles.map((goal) => this.#probe(goal)));
+    if (this.#over()) return;
+    const out = results.filter((result) => result.status === 'out');
+    if (out.length > 0) throw new KwyreError('L2_PROBE_OUT', `a trial process got out: ${out.map(describeOut).join('; ')}`, './kwyre prove shows every attempt; ./kwyre doctor says what this machine can enforce');
+    const failed = results.find((result) => result.status !== 'held');
+    if (failed !== undefined) throw new KwyreError('L2_PROBE_FAILED', `the jail of the ${failed.goal.role} could not be tried: ${failed.reason}`, 'start again; ./kwyre doctor says what this machine can enforce');
+    this.#later(firstAloneMs, async () => {
+      for (const goal of probeGoals.alone) await this.#look(goal);
+    });
+  }
+
+  /** Ends what runs. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+  }
+
+  /** The checks of layer 2 that come from here. */
+  checks(): readonly Check[] {
+    const { now, readStatus } = this.#plan;
+    return [
+      ...probeGoals.roles.map((goal) => this.#check(`${goal.role}.self-probe`, goal)),
+      ...probeGoals.alone.map((goal) => this.#check(`${goal.alone ?? ''}.alone`, goal)),
+      ...probedRoles.map((role) => livingCheck(role, readStatus(role), now())),
+    ];
+  }
+
+  #check(id: string, goal: Goal): Check {
+    const known = this.#results.get(key(goal));
+    if (known === undefined) return { id, status: 'off', evidence: 'not tried yet in this run', at: this.#plan.now() };
+    const { result, at } = known;
+    const count = goal.alone === undefined ? Object.keys(waysOut).length : heldAlone[goal.alone].length;
+    const evidence = result.status === 'held' ? `${count} ways out tried in ${Math.round(result.tookMs)} ms, all held` : result.status === 'out' ? describeOut(result) : result.reason;
+    return { id, status: statuses[result.status], evidence, at };
+  }
+
+  #over(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  #aim(): Aim {
+    const { readTable, ownPort } = this.#plan;
+    return { machine: machineAddress(readTable('fib_trie')), closedPort: closedPort([readTable('tcp'), readTable('tcp6'), readTable('udp')]), servedPort: ownPort() };
+  }
+
+  async #probe(goal: Goal): Promise<ProbeResult> {
+    const { programs, jail, now } = this.#plan;
+    const result = await probeRole(programs, goal, jail(goal.role), this.#aim(), this.#abort.signal);
+    if (!this.#over()) this.#results.set(key(goal), { result, at: now() });
+    return result;
+  }
+
+  async #look(goal: Goal): Promise<void> {
+    if (this.#over()) return;
+    const result = await this.#probe(goal);
+    if (this.#over() || result.status !== 'out') return;
+    this.stop();
+    this.#plan.onOut(result);
+  }
+
+  #later(ms: number, work: () => Promise<void>): void {
+    if (this.#over()) return;
+    this.#timer = setTimeout(() => {
+      void work().then(() => {
+        this.#later(everyMs, () => this.#next());
+      });
+    }, ms);
+    this.#timer.unref();
+  }
+
+  async #next(): Promise<void> {
+    const turn = this.#turn;
+    this.#turn += 1;
+    const list = turn % aloneTurn === aloneTurn - 1 ? probeGoals.alone : probeGoals.roles;
+    const goal = list[(list === probeGoals.alone ? Math.floor(turn / aloneTurn) : turn) % list.length];
+    if (goal !== undefined) await this.#look(goal);
+  }
+}
+
+function key({ role, alone }: Goal): string {
+  return `${role} ${alone ?? 'all'}`;
+}

@@ -1,0 +1,136 @@
+/**
+ * Layer 2: the self-probe tells the truth (L2-09, L2-10, L2-24). In a whole jail everything is held; where a lock is missing it
+ * says so, and the server does not start, or ends.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { isHeld, judge, locks, waysFor, waysOut } from '../../src/layers/2-isolation/held.ts';
+import { probeRole } from '../../src/layers/2-isolation/probe.ts';
+import type { ProbeResult } from '../../src/layers/2-isolation/probe.ts';
+import { SelfProbe } from '../../src/supervisor/probe.ts';
+import { copyInstallation } from '../support/copy.ts';
+import { aimAt, jailFor, probe, programsFor, starters } from '../support/probe.ts';
+import { launch, root } from '../support/server.ts';
+
+const { aim, service, reached } = await aimAt();
+after(() => service.close());
+const ways = Object.keys(waysOut);
+const everyLock = Object.values(locks).flat();
+
+for (const { who, uid } of starters) {
+  for (const role of ['gateway', 'engine', 'watchdog'] as const) {
+    test(`in the jail of the ${role}, started by ${who}, every way out is held`, async () => {
+      const result = await probeRole(programsFor(uid), { role, alone: undefined }, jailFor(uid), aim);
+      assert.equal(result.status, 'held', `${result.reason} ${JSON.stringify([...result.answers])}`);
+      assert.deepEqual([...result.answers.keys()], ways);
+    });
+  }
+
+  test(`without any lock the probe of ${who} says that everything got out`, async () => {
+    const before = reached();
+    const { answers, words } = await probe(uid, 'gateway', aim, ways, everyLock);
+    assert.deepEqual(judge(ways, answers), { out: ways, missing: [] }, `${words} ${JSON.stringify([...answers])}`);
+    assert.ok(reached() > before, 'the positive control: the other service was really reached');
+  });
+
+  test(`the kill is real: without softening the filter ends the process of ${who}`, async () => {
+    const { signal, answers } = await probe(uid, 'engine', aim, ['udp'], [], true);
+    assert.equal(signal, 'SIGSYS');
+    assert.equal(answers.size, 0);
+  });
+}
+
+test('with the filter missing, the namespace and Landlock still hold TCP, and Fast Open is seen to get out (L2-21)', async () => {
+  const uid = starters[0]!.uid;
+  const { answers } = await probe(uid, 'gateway', aim, ways, locks.seccomp);
+  assert.ok(judge(ways, answers).out.includes('listener-fastopen'), JSON.stringify([...answers]));
+  for (const way of waysFor('landlock')) assert.ok(isHeld(answers.get(way) ?? 0), way);
+});
+
+test('nobody but the probe may run with a part of the jail', () => {
+  const order = JSON.stringify({ attempts: [], without: ['landlock'], deadly: false, machine: [127, 0, 0, 1], closedPort: 9, servedPort: 9 });
+  for (const entry of ['src/gateway/main.ts', 'test/attacks/entries/hostile.ts']) {
+    const ran = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', join(root, 'src/jail/main.ts'), 'gateway', join(root, entry), JSON.stringify({ ...jailFor(undefined), probe: order })], { env: {}, cwd: '/', encoding: 'latin1', stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    assert.equal(ran.status, 12, ran.stderr);
+    assert.match(ran.output[3] ?? '', /L2_PROBE_ONLY/);
+  }
+});
+
+test('the probe refuses a start by itself: without what it needs it says why', async () => {
+  const programs = programsFor(undefined);
+  const probes = new SelfProbe({
+    programs: { ...programs, probe: join(root, 'src/probe/nowhere.ts') },
+    jail: () => jailFor(undefined),
+    ownPort: () => aim.servedPort,
+    readTable: () => '',
+    readStatus: () => undefined,
+    now: () => 0,
+    onOut: () => assert.fail('nothing got out'),
+  });
+  await assert.rejects(probes.start(), { code: 'L2_PROBE_FAILED' });
+  probes.stop();
+});
+
+test('three jails are tried at the start, then each lock alone; the checks say so', async () => {
+  const out: ProbeResult[] = [];
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const probes = new SelfProbe({
+    programs: programsFor(undefined),
+    jail: () => jailFor(undefined),
+    ownPort: () => aim.servedPort,
+    readTable: (name) => readFileSync(`/proc/self/net/${name}`, 'latin1'),
+    readStatus: () => status,
+    now: () => 7,
+    onOut: (result) => out.push(result),
+  });
+  await probes.start();
+  const byId = (): Map<string, string> => new Map(probes.checks().map(({ id, status: state }) => [id, state]));
+  for (const role of ['gateway', 'engine', 'watchdog']) {
+    assert.equal(byId().get(`${role}.self-probe`), 'enforced');
+    assert.equal(byId().get(`${role}.living`), 'degraded', 'this very process has no filter');
+  }
+  assert.equal(byId().get('seccomp.alone'), 'off');
+  for (let waited = 0; waited < 100 && [...byId()].some(([id, state]) => id === 'network-namespace.alone' && state === 'off' && probes.checks().some((check) => check.id === id && check.evidence.startsWith('not tried'))); waited += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(byId().get('seccomp.alone'), 'enforced');
+  assert.equal(byId().get('landlock.alone'), 'enforced');
+  assert.equal(byId().get('network-namespace.alone'), process.getuid?.() === 0 ? 'enforced' : 'off');
+  probes.stop();
+  assert.deepEqual(out, []);
+});
+
+/** A copy whose policy lets every role make sockets of IPv4 and send. */
+function weakened(): ReturnType<typeof copyInstallation> {
+  const copy = copyInstallation(true);
+  const path = join(copy.path, 'src/policy/shared.ts');
+  const text = readFileSync(path, 'utf8');
+  const open = text
+    .replace(/^ {2}\['socket', .*\n/m, '')
+    .replace('conditions = [', "conditions = [\n  { call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },")
+    .replace("  ['read', 'channels'],", "  ['sendto', 'x'], ['read', 'channels'],");
+  assert.notEqual(open, text);
+  writeFileSync(path, open);
+  spawnSync(join(copy.path, 'kwyre'), ['--version'], { cwd: '/' }); // prepared by its owner
+  return copy;
+}
+
+const state = mkdtempSync(join(tmpdir(), 'kwyre-weak-'));
+chmodSync(state, 0o700);
+after(() => {
+  rmSync(state, { recursive: true });
+});
+
+for (const { who, uid } of starters) {
+  const asRoot = process.getuid?.() === 0 && uid === undefined;
+  test(`a policy that lets sockets through, started by ${who}: ${asRoot ? 'the other locks hold, and the missing one ends the server' : 'the start is refused'} (L2-09, L2-24)`, async () => {
+    using copy = weakened();
+    const started = launch({ repository: copy.path, ...(uid === undefined ? {} : { uid }), ...(asRoot ? { state } : {}) });
+    const { code } = await started.ended;
+    assert.equal(code, asRoot ? 16 : 12, started.output());
+    assert.match(started.output(), asRoot ? /L6_PROBE_ESCAPED: seccomp alone did not hold/ : /a trial process got out: the jail of the gateway did not hold UDP/);
+  });
+}

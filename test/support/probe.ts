@@ -1,0 +1,54 @@
+/**
+ * Probes for tests: in a role's real jail, started by root or by an ordinary user.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import type { Aim, Goal, Probed, ProbeJail, ProbePrograms } from '../../src/layers/2-isolation/probe.ts';
+import { probePrograms, runProbe } from '../../src/layers/2-isolation/probe.ts';
+import { closedPort, machineAddress } from '../../src/linux/addresses.ts';
+import { transientIdentity } from './identity.ts';
+import { root } from './server.ts';
+
+/** Users that start a server: root where the tests may, and an ordinary one. */
+export const starters: readonly { readonly who: string; readonly uid: number | undefined }[] =
+  process.getuid?.() === 0 ? [{ who: 'root', uid: undefined }, { who: 'an ordinary user', uid: 61_235 }] : [{ who: 'an ordinary user', uid: undefined }];
+
+const table = (name: string): string => {
+  try {
+    return readFileSync(`/proc/self/net/${name}`, 'latin1');
+  } catch {
+    return '';
+  }
+};
+
+/** The programs of this copy of the sources, run by a user. */
+export function programsFor(uid: number | undefined): ProbePrograms {
+  const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
+  const plain = probePrograms(join(root, 'src'), import.meta.filename, process.execPath, flags);
+  return uid === undefined ? plain : { ...plain, node: '/usr/bin/setpriv', flags: [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', process.execPath, ...flags] };
+}
+
+export function jailFor(uid: number | undefined): ProbeJail {
+  return { readable: [join(root, 'src'), join(root, 'node_modules'), join(root, 'package.json')], accepted: [], ...transientIdentity(uid ?? process.getuid?.() ?? -1) };
+}
+
+/** A service of loopback for the probe to reach, and a closed port. */
+export async function aimAt(): Promise<{ readonly aim: Aim; readonly service: Server; readonly reached: () => number }> {
+  let count = 0;
+  const service = createServer((socket) => {
+    count += 1;
+    socket.destroy();
+  }).listen(0, '127.0.0.1');
+  await once(service, 'listening');
+  service.unref();
+  return { aim: { machine: machineAddress(table('fib_trie')), closedPort: closedPort([table('tcp'), table('tcp6'), table('udp')]), servedPort: (service.address() as AddressInfo).port }, service, reached: () => count };
+}
+
+/** One probe with any features left out. */
+export async function probe(uid: number | undefined, role: Goal['role'], aim: Aim, attempts: readonly string[], without: readonly string[] = [], deadly = false): Promise<Probed> {
+  return await runProbe(programsFor(uid), role, jailFor(uid), { attempts, without, deadly, ...aim });
+}
