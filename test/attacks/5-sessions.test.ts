@@ -218,7 +218,7 @@ test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with eviction
   const path = join(folder, 'noise.gguf');
   chmodSync(folder, 0o755);
   writeModel(path, tinyShape);
-  await served({ model: path, config: { parallel: 16, contextTokens: 256, sealedBytes: 4 << 20, continueSeconds: 600 } }, async (engine) => {
+  await served({ model: path, config: { parallel: 16, contextTokens: 256, sealedBytes: 480 << 10, continueSeconds: 600 } }, async (engine) => {
     const principal = Buffer.alloc(16, 1);
     let gone = 0;
     let aborted = 0;
@@ -252,7 +252,7 @@ test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with eviction
     };
     for (let at = 0; at < 2000; at += 40) await Promise.all(Array.from({ length: 40 }, (_, i) => one(at + i)));
     t.diagnostic(`${turns} turns, ${aborted} aborted, ${gone} conversations let go under pressure`);
-    assert.ok(turns > 3000 && aborted > 100);
+    assert.ok(turns > 2000 && aborted > 100 && gone > 20);
   });
 });
 
