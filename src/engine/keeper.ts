@@ -124,15 +124,23 @@ export class Keeper {
     this.#release(session);
   }
 
-  /** The words of a conversation; the caller disposes them. */
+  /** The words of a conversation; the caller disposes them. @throws RequestError `SESSION_GONE`, `SESSION_MEMORY` */
   history(session: Session): Transcript {
     const { work, randomHex } = this.#powers;
     const transcript = new Transcript(randomHex);
     const bytes = this.vault.length(session, 'history');
     if (bytes === 0) return transcript;
-    const address = work.reserve(bytes);
     try {
-      if (this.vault.open(session, 'history', address)) transcript.read(viewMemory(address, bytes));
+      const address = work.reserve(bytes);
+      if (!this.vault.open(session, 'history', address)) {
+        // Somebody changed what was sealed: nothing of it is used.
+        this.wipe(session);
+        throw goneError('ended');
+      }
+      transcript.read(viewMemory(address, bytes));
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error;
+      throw new RequestError('SESSION_MEMORY', 'there is no memory to open this conversation', null, 507);
     } finally {
       work.clear(bytes);
     }

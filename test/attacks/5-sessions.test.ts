@@ -37,6 +37,14 @@ function fresh(pid: number, before: ReadonlySet<bigint>): Buffer[] {
   return pieces;
 }
 
+/** Sealed bytes look like chance, code and tables do not: the sum of squares over 256 values is near 255. */
+function looksRandom(page: Buffer): boolean {
+  const counts = new Float64Array(256);
+  for (const byte of page) counts[byte]! += 1;
+  const expected = page.length / 256;
+  return counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0) < 400;
+}
+
 function pagesOf(pid: number): Set<bigint> {
   const pages = new Set<bigint>();
   for (const { bytes, address } of memoryOf(pid)) for (let at = 0; at < bytes.length; at += 4096) pages.add(address + BigInt(at));
@@ -119,8 +127,7 @@ test('L5-17 L5-19 L5-20 after a wipe no ciphertext is left, nothing stands in th
     const ids: string[] = [];
     for (let i = 0; i < 10; i += 1) ids.push((await ask(server, `${canary} ${i} what is layer 5?`, 'new')).id);
     await sleep(500);
-    // Sealed bytes look like chance: pages with nearly every value in them.
-    const windows = fresh(engine, before).filter((page) => new Set(page).size > 240).map((page) => page.subarray(1024, 1088));
+    const windows = fresh(engine, before).filter(looksRandom).map((page) => page.subarray(1024, 1088));
     assert.ok(windows.length > 10);
     const found = countRuns(engine, windows);
     assert.ok(found > windows.length / 2, 'the pages are there before');
@@ -211,7 +218,7 @@ test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with eviction
   const path = join(folder, 'noise.gguf');
   chmodSync(folder, 0o755);
   writeModel(path, tinyShape);
-  await served({ model: path, config: { parallel: 16, contextTokens: 256, sealedBytes: 4 << 20, continueSeconds: 600 } }, async (engine) => {
+  await served({ model: path, config: { parallel: 16, contextTokens: 256, sealedBytes: 480 << 10, continueSeconds: 600 } }, async (engine) => {
     const principal = Buffer.alloc(16, 1);
     let gone = 0;
     let aborted = 0;
@@ -245,7 +252,7 @@ test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with eviction
     };
     for (let at = 0; at < 2000; at += 40) await Promise.all(Array.from({ length: 40 }, (_, i) => one(at + i)));
     t.diagnostic(`${turns} turns, ${aborted} aborted, ${gone} conversations let go under pressure`);
-    assert.ok(turns > 3000 && aborted > 100);
+    assert.ok(turns > 2000 && aborted > 100 && gone > 20);
   });
 });
 
