@@ -2,7 +2,7 @@
  * What else an attacker in a role's place would try: other families of sockets, other processes, files, the kernel.
  *
  * Promise: where a lock is missing the deed itself still harms nobody: null arguments, signal 0, a file that is removed.
- * Proof:   test/attacks/2-locks.test.ts
+ * Proof:   test/attacks/2-locks.test.ts, test/e2e/prove.test.ts
  * @module
  */
 import { closeSync, openSync, readFileSync, unlinkSync } from 'node:fs';

@@ -50,7 +50,7 @@ const held: ReadonlyMap<number, string> = new Map([
   [38, 'ENOSYS'],
   [101, 'ENETUNREACH'],
   [113, 'EHOSTUNREACH'],
-  [softened, 'refused by the filter, which kills a role for it'],
+  [softened, 'refused, and a role would be ended for it'],
 ]);
 const gotOut: ReadonlyMap<number, string> = new Map([
   [0, 'done'],

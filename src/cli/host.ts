@@ -1,0 +1,95 @@
+/**
+ * The machine's facts for `kwyre doctor`: files of the kernel are read, nothing is changed and no server is needed.
+ *
+ * @module
+ */
+import * as fs from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { KwyreError } from '../base/errors.ts';
+import { recordPath } from '../layers/2-isolation/record.ts';
+import { guideModel } from '../layers/4-model/guide.ts';
+import { verifyModel } from '../layers/4-model/verify.ts';
+import { findProgram } from '../linux/command.ts';
+import { LinuxError } from '../linux/ffi.ts';
+import { landlockAbi } from '../linux/landlock.ts';
+import { makeSecretMemory } from '../linux/memory.ts';
+import { closeDescriptor } from '../linux/socket.ts';
+import type { HostFacts, ModelState } from './checkup.ts';
+
+function readText(path: string): string | undefined {
+  try {
+    return fs.readFileSync(path, 'latin1');
+  } catch {
+    return undefined;
+  }
+}
+
+function list(path: string): string[] {
+  try {
+    return fs.readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function secretMemoryFault(): string | undefined {
+  try {
+    closeDescriptor(makeSecretMemory(4096));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+    return `the kernel refuses it (${error.code})`;
+  }
+}
+
+/** The version that the lock file pins for a package. */
+function pinned(root: string, path: string): string | undefined {
+  const text = readText(join(root, 'package-lock.json'));
+  if (text === undefined) return undefined;
+  return (JSON.parse(text) as { packages?: Record<string, { version?: string } | undefined> }).packages?.[path]?.version;
+}
+
+async function guideState(root: string): Promise<ModelState> {
+  const model = guideModel(root);
+  try {
+    const { weights } = await verifyModel(model, { disk: fs, mode: 'file', availableBytes: 0, now: Date.now });
+    for (const { fd } of weights) fs.closeSync(fd);
+    return { name: model.name, fault: undefined };
+  } catch (error) {
+    if (!(error instanceof KwyreError)) throw error;
+    return { name: model.name, fault: error.message.split('\n')[0] ?? error.code };
+  }
+}
+
+/** Reads everything that `examine` judges; the tree was compared before native code was loaded. */
+export async function readHost(root: string, treeFault: string | undefined): Promise<HostFacts> {
+  const platform = `${process.platform}-${process.arch}`;
+  const nodePackage = `node_modules/node-${platform}`;
+  const enginePackage = `@node-llama-cpp/${platform}`;
+  const linux = process.platform === 'linux';
+  const firewall = findProgram('nft') !== undefined ? 'nftables' : findProgram('iptables') !== undefined && findProgram('ip6tables') !== undefined ? 'iptables' : undefined;
+  return {
+    platform: process.platform,
+    architecture: process.arch,
+    release: release(),
+    uid: process.getuid?.() ?? -1,
+    wsl: /microsoft/i.test(readText('/proc/sys/kernel/osrelease') ?? ''),
+    landlockAbi: linux ? landlockAbi() : 0,
+    seccompActions: readText('/proc/sys/kernel/seccomp/actions_avail'),
+    noNewPrivs: /^NoNewPrivs:/m.test(readText('/proc/self/status') ?? ''),
+    secretMemoryFault: linux ? secretMemoryFault() : 'not on this system',
+    namespaces: list('/proc/self/ns'),
+    firewall,
+    installed: fs.existsSync(recordPath),
+    leases: readText('/proc/sys/fs/leases-enable'),
+    swaps: readText('/proc/swaps'),
+    corePattern: readText('/proc/sys/kernel/core_pattern'),
+    ptraceScope: readText('/proc/sys/kernel/yama/ptrace_scope'),
+    hidesProcesses: linux && !list('/proc').includes('1'),
+    node: { running: process.version, pinned: pinned(root, nodePackage), ownBinary: fs.realpathSync(process.execPath).startsWith(`${join(root, nodePackage)}/`) },
+    engine: { name: enginePackage, present: fs.existsSync(join(root, 'node_modules', enginePackage, 'bins', platform)) },
+    treeFault,
+    models: [await guideState(root)],
+  };
+}
