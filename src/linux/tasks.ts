@@ -112,3 +112,12 @@ export function parseCodeMappings(text: string): Mapping[] {
   }
   return [...found.values()];
 }
+
+/** Ticks a second in `/proc`, the same on every Linux that we run on. */
+const ticks = 100;
+
+/** Seconds since a process was started, all its images together: from `/proc/PID/stat` and `/proc/uptime`. */
+export function processAge(stat: string, uptime: string): number {
+  const started = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / ticks;
+  return Number(uptime.split(' ')[0]) - started;
+}

@@ -10,13 +10,16 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
+import { startConfined, takeTree } from './handover.ts';
 import { verifyOwnTree } from './tree.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
 process.exitCode = 1;
 try {
-  const tree = verifyOwnTree(join(import.meta.dirname, '..', '..'));
+  const handed = takeTree();
+  const tree = handed ?? verifyOwnTree(join(import.meta.dirname, '..', '..'));
   hookLoads(tree, fs);
+  if (handed === undefined) await startConfined(tree);
   const { supervise } = await import('./serve.ts');
   process.exitCode = await supervise(process.argv.slice(2), tree);
 } catch (error) {

@@ -29,12 +29,13 @@ export type ProbePlan = {
   readonly now: () => number;
   /** Something got out of a running server. */
   readonly onOut: (result: ProbeResult) => void;
+  /** Every lock was tried alone: from now on this process may put on one of its own, which children inherit. */
+  readonly onLocksTried: () => void;
 };
 
 const everyMs = 60_000;
-const firstAloneMs = 3000;
-/** Every so many turns one lock is probed instead of a role. */
-const aloneTurn = 5;
+/** The locks of the kernel do not change in one run: each is tried alone once, soon after the start. */
+const aloneMs = 3000;
 
 export const probedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly ChildRole[];
 
@@ -83,8 +84,9 @@ export class SelfProbe {
     if (out.length > 0) throw new KwyreError('L2_PROBE_OUT', `a trial process got out: ${out.map(describeOut).join('; ')}`, './kwyre prove shows every attempt; ./kwyre doctor says what this machine can enforce');
     const failed = results.find((result) => result.status !== 'held');
     if (failed !== undefined) throw new KwyreError('L2_PROBE_FAILED', `the jail of the ${failed.goal.role} could not be tried: ${failed.reason}`, 'start again; ./kwyre doctor says what this machine can enforce');
-    this.#later(firstAloneMs, async () => {
+    this.#later(aloneMs, async () => {
       for (const goal of probeGoals.alone) await this.#look(goal);
+      if (!this.#over()) this.#plan.onLocksTried();
     });
   }
 
@@ -150,8 +152,7 @@ export class SelfProbe {
   async #next(): Promise<void> {
     const turn = this.#turn;
     this.#turn += 1;
-    const list = turn % aloneTurn === aloneTurn - 1 ? probeGoals.alone : probeGoals.roles;
-    const goal = list[(list === probeGoals.alone ? Math.floor(turn / aloneTurn) : turn) % list.length];
+    const goal = probeGoals.roles[turn % probeGoals.roles.length];
     if (goal !== undefined) await this.#look(goal);
   }
 }

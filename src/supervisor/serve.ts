@@ -16,6 +16,7 @@ import { version } from '../base/version.ts';
 import { bindUnix, openLoopback } from '../layers/1-loopback/bind.ts';
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
+import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
 import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
@@ -23,6 +24,7 @@ import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
 import { lockFile } from '../linux/lock.ts';
 import { sealedBytes } from '../linux/memfd.ts';
+import { processAge } from '../linux/tasks.ts';
 import { DifferenceError } from '../oms/fault.ts';
 import { defaultStateDirectory, openState } from '../state/directory.ts';
 import { logEvent } from '../state/events.ts';
@@ -70,6 +72,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
 
   let pair: Pair | undefined;
   let facts: EngineFacts | undefined;
+  /** What holds this process itself, in words; empty until it is confined. */
+  let confined = '';
   const setIntake = (open: boolean): void => {
     pair?.gateway.control.send(controlMessages.intake, encodeJson({ open }));
   };
@@ -102,6 +106,9 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     onOut: (result) => {
       alarm.raise({ code: immediate.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' }, describeOut(result));
     },
+    onLocksTried: () => {
+      confined = confineSupervisor();
+    },
   });
   const budget = new RestartBudget();
   const layers = () =>
@@ -112,6 +119,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       heldIpv6,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       probes: probe.checks(),
+      confined,
       accepted: config.accepted,
       tree: tree.checks,
       model: model.verified.checks,
@@ -191,7 +199,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         version,
         model: model.name,
         port: listener.port,
-        seconds: performance.now() / 1000,
+        seconds: processAge(fs.readFileSync('/proc/self/stat', 'latin1'), fs.readFileSync('/proc/uptime', 'latin1')),
         layers: layers(),
         headerPath: join(state, tokenFiles.header),
         tokenPath: join(state, tokenFiles.token),

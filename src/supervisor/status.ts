@@ -18,6 +18,8 @@ export type Observed = {
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
   /** Layer 2: what the self-probe saw. */
   readonly probes: readonly Check[];
+  /** What holds the supervisor itself; empty until it is confined. */
+  readonly confined: string;
   readonly accepted: readonly string[];
   /** Layer 3 and 4, as verified at the start of this run. */
   readonly tree: readonly Check[];
@@ -78,7 +80,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), ...seen.probes, { id: unconfined, status: 'off', evidence: 'the supervisor itself is not confined yet', at: seen.now }],
+    2: [...isolation(seen), ...seen.probes, { id: unconfined, status: seen.confined === '' ? 'off' : 'degraded', evidence: seen.confined === '' ? 'the supervisor puts its filter on a few seconds after the start' : seen.confined, at: seen.now }],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],

@@ -71,6 +71,7 @@ test('the probe refuses a start by itself: without what it needs it says why', a
     readStatus: () => undefined,
     now: () => 0,
     onOut: () => assert.fail('nothing got out'),
+    onLocksTried: () => undefined,
   });
   await assert.rejects(probes.start(), { code: 'L2_PROBE_FAILED' });
   probes.stop();
@@ -87,6 +88,7 @@ test('three jails are tried at the start, then each lock alone; the checks say s
     readStatus: () => status,
     now: () => 7,
     onOut: (result) => out.push(result),
+    onLocksTried: () => undefined,
   });
   await probes.start();
   const byId = (): Map<string, string> => new Map(probes.checks().map(({ id, status: state }) => [id, state]));
