@@ -120,6 +120,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       probes: probe.checks(),
       confined,
+      installed,
       accepted: config.accepted,
       tree: tree.checks,
       model: model.verified.checks,

@@ -20,6 +20,8 @@ export type Observed = {
   readonly probes: readonly Check[];
   /** What holds the supervisor itself; empty until it is confined. */
   readonly confined: string;
+  /** Whether it runs as a user of its own, who owns no file but its state. */
+  readonly installed: boolean;
   readonly accepted: readonly string[];
   /** Layer 3 and 4, as verified at the start of this run. */
   readonly tree: readonly Check[];
@@ -72,6 +74,20 @@ function isolation(seen: Observed): Check[] {
   );
 }
 
+/** The supervisor's own check. */
+const ownCheck = 'supervisor.confined';
+
+/** The filter holds the network part everywhere; files are held by a user who owns none, which is what installing gives. */
+function supervisor(seen: Observed): Check {
+  const files = seen.installed ? 'it runs as a user of its own, who owns no file but its state' : 'it may write what its user may: ./kwyre isolate install gives it a user of its own';
+  return {
+    id: ownCheck,
+    status: seen.confined !== '' && seen.installed ? 'enforced' : 'degraded',
+    evidence: seen.confined === '' ? 'the supervisor puts its filter on a few seconds after the start' : `${seen.confined}; ${files}`,
+    at: seen.now,
+  };
+}
+
 /** The reports of `GET /kwyre/status`. */
 export function reportLayers(seen: Observed): LayerReport[] {
   const memory = (['gateway', 'engine'] as const).map((role): Check => {
@@ -80,7 +96,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), ...seen.probes, { id: unconfined, status: seen.confined === '' ? 'off' : 'degraded', evidence: seen.confined === '' ? 'the supervisor puts its filter on a few seconds after the start' : seen.confined, at: seen.now }],
+    2: [...isolation(seen), ...seen.probes, supervisor(seen)],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],
@@ -93,14 +109,11 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
 }
 
-/** The check that keeps layer 2 from being called enforced. */
-const unconfined = 'supervisor.confined';
-
 /** Whether a check decides what its layer is called; the others are shown beside it. */
 function counts(seen: Observed, layer: Layer, check: Check): boolean {
   // What only root could see is off, and by itself no fault of the watchdog.
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
-  if (layer !== 2 || check.id === unconfined) return true;
+  if (layer !== 2 || check.id === ownCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
   if (feature === 'self-probe' || feature === 'living') return true;
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature

@@ -55,7 +55,8 @@ for (const [who, uid] of [['who runs the tests', undefined], ['an ordinary user'
 
 test('the attacks are real: without the filter they get out', async () => {
   const answers = await attack(undefined, 'free');
-  for (const name of ['tcp', 'unix', 'udp', 'listen', 'a worker thread', 'another program', 'a shell']) assert.equal(answers[name], 'ok', name);
+  assert.equal(Object.keys(answers).length, 7);
+  for (const [name, answer] of Object.entries(answers)) assert.equal(answer, 'ok', name);
 });
 
 test('the running server puts it on once every lock was tried alone, and starts fresh pairs under it', async () => {

@@ -3,6 +3,8 @@
  * @module
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -35,6 +37,17 @@ test('L3-08, L3-09: the launcher clears what would run first', async () => {
   const { code, output } = await start({ NODE_OPTIONS: `--require ${at('evil.cjs')}`, NODE_PATH: at('path'), LD_LIBRARY_PATH: at('path'), NODE_COMPILE_CACHE: at('cache'), NODE_REPL_EXTERNAL_MODULE: at('evil.cjs') });
   assert.equal(code, 14, output);
   assert.ok(!fs.existsSync(at('cache')));
+});
+
+test('L3-04: nobody hands the supervisor a tree as verified', async () => {
+  const tree = fs.openSync(at('package.json'), 'r');
+  const child = spawn(at('kwyre'), ['serve'], { stdio: [...Array<'ignore'>(2).fill('ignore'), 'pipe', ...Array<'ignore'>(97).fill('ignore'), tree] });
+  fs.closeSync(tree);
+  const chunks: Buffer[] = [];
+  child.stderr!.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const [code] = (await once(child, 'close')) as [number | null];
+  assert.equal(code, 13);
+  assert.match(Buffer.concat(chunks).toString(), /descriptor 100 is open/);
 });
 
 for (const [id, name, content] of [

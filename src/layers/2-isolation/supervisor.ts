@@ -3,7 +3,8 @@
  *
  * Promise: afterwards neither it nor a program that it starts can open a connection, send to an address, look into
  *          another process, load code into the kernel or mount. A filter of its own that a child adds still decides more.
- * Limits:  files are not confined: Landlock binds one thread, and Node has others by then.
+ * Limits:  files are not confined: a Landlock domain would be inherited by the watchdog, which could then not look
+ *          into any process outside of it. A user who owns no file does it (`./kwyre isolate install`).
  * Proof:   test/attacks/2-supervisor.test.ts
  * @module
  */
@@ -26,8 +27,8 @@ function noGain(): KwyreError {
 export function confineSupervisor(): string {
   if (!setNoNewPrivs()) throw noGain();
   installFilter({
-    rules: [...refusedToSupervisor.map(([call]) => ({ call, action: { errno: errnos.EPERM } }))],
+    rules: refusedToSupervisor.map(([call]) => ({ call, action: { errno: errnos.EPERM } })),
     otherwise: 'allow',
   });
-  return `no connection, no message to an address, no look into another process: ${refusedToSupervisor.length} calls are refused to it and to all that it starts; its files are not confined`;
+  return `no connection, no message to an address, no look into another process: ${refusedToSupervisor.length} calls are refused to it and to all that it starts`;
 }
