@@ -141,6 +141,7 @@ export async function startServer(start: Start = {}): Promise<Server> {
     },
     async stop() {
       if (!over) child.kill('SIGTERM');
+      else console.log(`the server had ended by itself; its last words:\n${output().slice(-600)}`);
       return await ended;
     },
   };
