@@ -3,10 +3,12 @@
  *
  * The search is Wu and Manber's: a table over pairs of bytes tells how far the window may jump. Memory that is not
  * there (never touched, swapped out pages excepted) is passed over by the page map.
- * Source: proc(5), pagemap(5); Wu and Manber, "A fast algorithm for multi-pattern searching" (1994)
+ * Source: proc(5), pagemap(5), process_vm_readv(2); Wu and Manber, "A fast algorithm for multi-pattern searching" (1994)
  * @module
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { addressOf, systemCall } from '../../src/linux/process.ts';
+import { systemCalls } from '../../src/linux/syscalls.ts';
 
 /** One way in which a text can lie in memory. */
 export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
@@ -120,14 +122,13 @@ export function regionsOf(pid: number): Region[] {
     .map((m) => ({ from: BigInt(`0x${m[1]!}`), to: BigInt(`0x${m[2]!}`), name: m[4] === '' ? '[anonymous]' : m[4]! }));
 }
 
-/** Opened for each read alone: the watchdog takes a descriptor that stays open for what it is. */
+const readOther = systemCalls[process.arch === 'arm64' ? 'arm64' : 'x64']['process_vm_readv']!;
+
+/** By address, without a descriptor: the watchdog takes an open `/proc/PID/mem` for what it is and would end the server. */
 export function readMemory(pid: number, into: Buffer, length: number, address: bigint): number {
-  const mem = openSync(`/proc/${pid}/mem`, 'r');
-  try {
-    return readSync(mem, into, 0, length, address);
-  } finally {
-    closeSync(mem);
-  }
+  const vector = (at: bigint) => new BigUint64Array([at, BigInt(length)]);
+  const [local, remote] = [vector(addressOf(into)), vector(address)];
+  return systemCall('process_vm_readv', readOther, pid, addressOf(local), 1, addressOf(remote), 1, 0);
 }
 
 const page = 4096;
