@@ -15,6 +15,8 @@ import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 
 /** Far above what Node opens by itself. */
 const handoverDescriptor = 100;
+/** Where a service manager puts the one socket that it hands over; Node marks it as ours alone when it starts. */
+const socketDescriptor = 3;
 const name = 'kwyre-tree';
 
 type Handed = Omit<VerifiedTree, 'files'> & { readonly files: readonly (readonly [string, string])[] };
@@ -42,6 +44,7 @@ export async function startConfined(tree: VerifiedTree): Promise<never> {
   duplicateTo(fd, handoverDescriptor);
   closeOnExec(fd);
   keepAcrossExec(handoverDescriptor);
+  if (process.env['LISTEN_FDS'] !== undefined) keepAcrossExec(socketDescriptor);
   const environment = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
   process.execve?.(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)], environment);
   throw new KwyreError('L2_FEATURE_MISSING', 'this Node has no execve', 'start with ./kwyre');
