@@ -23,6 +23,9 @@ export type DataEdge = { send(type: number, payload: Uint8Array | undefined, str
 /** Requests at the engine at a time, the sum of their declared bodies, and how long a client may take nothing of its answer. */
 export const relayLimits = { requests: 128, bodyBytes: 128 << 20, stallMs: 60_000 } as const;
 
+/** Credit is given back in pieces of this size: one for each token would wake the engine in the middle of its next step. */
+const creditStep = initialCreditBytes / 4;
+
 const contentTypes = { [mediaTypes.json]: 'application/json', [mediaTypes.eventStream]: 'text/event-stream; charset=utf-8' } as const;
 
 /** Why a request ends without the engine's own answer. */
@@ -43,6 +46,8 @@ type Exchange = {
   readonly live: Set<Buffer>;
   stream: boolean;
   unacked: number;
+  /** Bytes that the client has taken and the engine was not told of yet. */
+  owed: number;
   movedAt: number;
 };
 
@@ -78,7 +83,7 @@ export class Relay {
     }
     if (this.#lastId === 0xffffffff) bug('four billion requests in one life of a gateway');
     this.#lastId += 1;
-    const exchange: Exchange = { id: this.#lastId, request, response, declared: open.bodyLength, live: new Set(), stream: false, unacked: 0, movedAt: this.#now() };
+    const exchange: Exchange = { id: this.#lastId, request, response, declared: open.bodyLength, live: new Set(), stream: false, unacked: 0, owed: 0, movedAt: this.#now() };
     this.#open.set(exchange.id, exchange);
     this.#declared += exchange.declared;
     this.#edge.send(dataMessages.requestOpen, encodeRequestOpen(open), exchange.id);
@@ -151,7 +156,10 @@ export class Relay {
       exchange.live.delete(bytes);
       exchange.unacked -= length;
       exchange.movedAt = this.#now();
-      if (!error && this.#open.has(exchange.id)) this.#edge.send(dataMessages.responseCredit, encodeCredit(length), exchange.id);
+      exchange.owed += length;
+      if (error || exchange.owed < creditStep || !this.#open.has(exchange.id)) return;
+      this.#edge.send(dataMessages.responseCredit, encodeCredit(exchange.owed), exchange.id);
+      exchange.owed = 0;
     });
   }
 
