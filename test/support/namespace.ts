@@ -56,6 +56,11 @@ export class Machine {
     address((...words) => this.outside(...words), 'out0', addresses.there);
   }
 
+  /** A process that holds the network. */
+  get holder(): number {
+    return this.#holder?.pid ?? 0;
+  }
+
   /** The words that run a command there. */
   enter(...command: string[]): string[] {
     return ['nsenter', '-t', String(this.#holder?.pid), '-n', '-m', '--', ...command];
