@@ -35,6 +35,8 @@ const polling = 50;
 
 const statusAborted = 2;
 
+const ended = (status: number): StepResult => (status === 0 ? 'done' : status === statusAborted ? 'broken off' : 'failed');
+
 /** Says in our words why a model did not load. */
 function refusal(name: string, log: string): KwyreError {
   if (/unknown model architecture/.test(log)) return new KwyreError('ENGINE_ARCHITECTURE_UNKNOWN', `llama.cpp does not know the architecture of the model ${name}`, 'use a model of an architecture that llama.cpp v0.5.0 supports, or a later Kwyre');
@@ -105,6 +107,16 @@ export class Llama {
     return new Llama(library, model, context, shape);
   }
 
+  /** Decodes the batch on this thread, then overwrites it: for steps so short that handing them over would be felt. */
+  decodeHere(): StepResult {
+    this.#stop[0] = 0x30;
+    try {
+      return ended(this.#calls.decode(this.#context, this.batch.struct));
+    } finally {
+      this.batch.clear();
+    }
+  }
+
   /** Decodes the batch off this thread, then overwrites it. */
   async decode(): Promise<StepResult> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
@@ -114,8 +126,7 @@ export class Llama {
       else reject(error);
     });
     try {
-      const result = await promise;
-      return result === 0 ? 'done' : result === statusAborted ? 'broken off' : 'failed';
+      return ended(await promise);
     } finally {
       this.batch.clear();
     }

@@ -214,7 +214,7 @@ async function start(config: EngineConfig): Promise<void> {
     };
   };
   const now = () => performance.now();
-  const scheduler = new Scheduler(llama, { now, after });
+  const scheduler = new Scheduler(llama, { now, after, next: setImmediate });
   const kept = makeKeeper(config, facts, llama, scheduler);
   keeper = kept.keeper;
   const desk = new Desk(

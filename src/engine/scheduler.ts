@@ -9,7 +9,7 @@
  */
 import { bug } from '../base/errors.ts';
 import type { Generation } from './generation.ts';
-import type { Llama } from './llama.ts';
+import type { Llama, StepResult } from './llama.ts';
 import { Pace } from './pace.ts';
 import { RequestError } from './request.ts';
 
@@ -23,6 +23,8 @@ export type Clock = {
   readonly now: () => number;
   /** Calls back once after some milliseconds, unless the function that it gives is called before. */
   readonly after: (ms: number, wake: () => void) => () => void;
+  /** Calls back once everything that has come in by now was read. */
+  readonly next: (wake: () => void) => void;
 };
 
 export class Scheduler {
@@ -39,6 +41,8 @@ export class Scheduler {
   /** Held sequences that nobody wants any more. */
   readonly #returned: number[] = [];
   #running = false;
+  /** Tokens of running answers in the batch. */
+  #answers = 0;
   /** The longest step since the buffers were overwritten: so many token ids may stand there. */
   #stale = 0;
   /** Called when something has changed while the loop waits or overwrites. */
@@ -157,12 +161,12 @@ export class Scheduler {
   /** Tokens of running answers first, then pieces of prompts in turn. */
   #fill(): void {
     const { batch } = this.#llama;
-    let answers = 0;
+    this.#answers = 0;
     for (const generation of this.#active) {
       generation.rest();
-      if (generation.promptLeft === 0 && !generation.reader.behind()) answers += generation.fill(1);
+      if (generation.promptLeft === 0 && !generation.reader.behind()) this.#answers += generation.fill(1);
     }
-    let budget = Math.min(batch.room, this.#pace.promptTokens(answers));
+    let budget = Math.min(batch.room, this.#pace.promptTokens(this.#answers));
     for (const generation of this.#active) {
       if (budget === 0) break;
       if (generation.promptLeft > 0) budget -= generation.fill(budget);
@@ -180,12 +184,9 @@ export class Scheduler {
     const tokens = this.#llama.batch.count;
     this.#stale = Math.max(this.#stale, tokens);
     const began = this.#clock.now();
-    const step = this.#llama.decode();
-    // What the step before said goes out while this one is computed.
-    this.#deliver();
-    const result = await step;
+    const result = this.#pace.isBrief(tokens, this.#answers) ? await this.#stepHere() : await this.#stepAside();
     if (result === 'done') {
-      this.#pace.observe(tokens, this.#clock.now() - began);
+      this.#pace.observe(tokens, this.#answers, this.#clock.now() - began);
       for (const generation of this.#active) {
         generation.settle();
         if (!generation.finished) generation.advance();
@@ -194,6 +195,22 @@ export class Scheduler {
     }
     // Broken off: everyone in it was finished, or joined it after that and loses a step that cannot be repeated.
     for (const generation of this.#active) generation.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
+  }
+
+  /** A short step: waking another thread, and being woken by it, would take a good part of its time. */
+  async #stepHere(): Promise<StepResult> {
+    this.#deliver();
+    await new Promise<void>((resolve) => {
+      this.#clock.next(resolve);
+    });
+    return this.#llama.decodeHere();
+  }
+
+  /** A long step: what the one before said goes out while it is computed, and it can be broken off. */
+  async #stepAside(): Promise<StepResult> {
+    const step = this.#llama.decode();
+    this.#deliver();
+    return await step;
   }
 
   /**

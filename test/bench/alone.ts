@@ -23,6 +23,7 @@ const llama = await Llama.open(openLibrary(libraryDirectory), model, 'bench', {
 const vocabulary = new Vocabulary(llama);
 const scheduler = new Scheduler(llama, {
   now: () => performance.now(),
+  next: setImmediate,
   after: (ms, wake) => {
     const timer = setTimeout(wake, ms);
     return () => {

@@ -20,6 +20,7 @@ const clock = {
     const timer = setTimeout(wake, ms);
     return () => { clearTimeout(timer); };
   },
+  next: setImmediate,
 };
 
 /** A reader that keeps what it hears. */
@@ -182,17 +183,29 @@ test('a new answer does not wait until the old ones are overwritten', async () =
 });
 
 describe('pace', () => {
+  test('a step of answers alone is short by what the last one took; the first one and every piece of a prompt is not', () => {
+    const pace = new Pace();
+    assert.equal(pace.isBrief(1, 1), false);
+    pace.observe(1, 1, 13);
+    assert.equal(pace.isBrief(1, 1), true);
+    assert.equal(pace.isBrief(4, 4), true);
+    assert.equal(pace.isBrief(5, 5), false);
+    assert.equal(pace.isBrief(5, 4), false);
+    pace.observe(4, 4, 400);
+    assert.equal(pace.isBrief(1, 1), false);
+  });
+
   test('steps beside answers stay short, alone they are long; it learns from steps that tell', () => {
     const pace = new Pace();
     assert.ok(pace.promptTokens(1) <= 64);
-    for (let i = 0; i < 20; i += 1) pace.observe(128, 512); // 4 ms a token
+    for (let i = 0; i < 20; i += 1) pace.observe(128, 0, 512); // 4 ms a token
     assert.equal(pace.promptTokens(2), 16);
     assert.equal(pace.promptTokens(0), 240);
-    for (let i = 0; i < 50; i += 1) pace.observe(128, 12.8);
+    for (let i = 0; i < 50; i += 1) pace.observe(128, 0, 12.8);
     assert.equal(pace.promptTokens(1), 992);
-    for (let i = 0; i < 50; i += 1) pace.observe(2, 900);
+    for (let i = 0; i < 50; i += 1) pace.observe(2, 2, 900);
     assert.equal(pace.promptTokens(1), 992, 'a step of few tokens tells nothing about prompts');
-    for (let i = 0; i < 50; i += 1) pace.observe(64, 64_000);
+    for (let i = 0; i < 50; i += 1) pace.observe(64, 1, 64_000);
     assert.equal(pace.promptTokens(1), 16, 'it never stands still');
   });
 });
