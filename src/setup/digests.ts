@@ -104,7 +104,7 @@ for (const platform of platforms) {
   const target = join(folder, digestsFile(platform.name));
   const committed = checking ? readFileSync(target, 'utf8') : '';
   // What could not be had is compared by its name and the lockfile's sha512 only.
-  const taken = parseDigests(committed || formatDigests([])).filter((entry) => unreachable.get(entry.path)?.integrity === entry.integrity);
+  const taken = checking ? parseDigests(committed).filter((entry) => unreachable.get(entry.path)?.integrity === entry.integrity) : [];
   const packages = [...[...digested].filter(([path]) => installedOn(lock.packages[path] ?? {}, platform)).map(([, entry]) => entry), ...taken];
   const text = formatDigests(packages);
   if (!checking) {
