@@ -76,6 +76,10 @@ test('processes never import one another, and base has no authority', () => {
 const doors: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^linux\/ffi\.ts$/],
   '@huggingface/jinja': [/^engine\//],
+  // Keyless signatures of model makers: one command, never a process that serves.
+  '@sigstore/bundle': [/^cli\/keyless\.ts$/],
+  '@sigstore/protobuf-specs': [/^cli\/keyless\.ts$/],
+  '@sigstore/verify': [/^cli\/keyless\.ts$/],
   'node:child_process': [/^linux\/command\.ts$/, /^supervisor\/children\.ts$/, /^layers\/2-isolation\/probe\.ts$/, /^cli\/instance\.ts$/, /^setup\/digests\.ts$/],
   'node:http': [/^gateway\//, /^cli\/client\.ts$/, /^cli\/chat\.ts$/],
   'node:net': [/^gateway\//, /^cli\/raw\.ts$/, /^linux\/stream\.ts$/],

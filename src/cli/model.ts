@@ -29,7 +29,8 @@ import { listModelRecords, readModelRecord, readModelTrust, readOperatorKey, rem
 import { stateDirectory } from './client.ts';
 import { askPassphrase, confirm } from './secret.ts';
 import type { Survey } from './survey.ts';
-import { excludedFiles, surveyModel } from './survey.ts';
+import { surveyModel } from './survey.ts';
+import { excludedFiles } from './upstream.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const fault = faultsOf(4, './kwyre model --help');
@@ -37,7 +38,7 @@ const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: fal
 
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean' } as const;
-const options = { json: flag, yes: flag, state: text, name: text, weights: text, method: text, key: text, out: text, label: text, 'passphrase-file': text, 'upstream-key': text, 'upstream-root': text } as const;
+const options = { json: flag, yes: flag, state: text, name: text, weights: text, method: text, key: text, out: text, label: text, 'passphrase-file': text, 'upstream-key': text, 'upstream-root': text, 'upstream-identity': text, 'upstream-issuer': text } as const;
 
 function parseFlags(args: readonly string[]) {
   try {
@@ -153,7 +154,8 @@ function describe(survey: Survey, name: string): string {
 }
 
 async function add(path: string, values: Flags, state: string): Promise<number> {
-  const survey = surveyModel(path, values.weights, values['upstream-key'], values['upstream-root'], fault);
+  const maker = { key: values['upstream-key'], root: values['upstream-root'], identity: values['upstream-identity'], issuer: values['upstream-issuer'] };
+  const survey = await surveyModel(path, values.weights, maker, fault);
   const guess = basename(survey.wholeFolder ? survey.root : (survey.weights[0] ?? '')).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
   const name = values.name ?? guess.replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64);
   if (!modelNamePattern.test(name) || name === guideName) throw new KwyreError('USAGE_MODEL_NAME', 'the model needs a name of letters, digits, dots and dashes, other than guide', 'give one with --name');

@@ -4,20 +4,17 @@
  * Promise: nothing of the model is run; the GGUF header goes through the strict parser first.
  * @module
  */
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import type { GgufFacts } from '../layers/4-model/gguf.ts';
 import { parseGguf } from '../layers/4-model/gguf.ts';
-import { signatureNames } from '../layers/4-model/manifest.ts';
-import { parseBundle } from '../oms/bundle.ts';
 import { openRegular, walkTree } from '../oms/disk.ts';
 import type { Fault } from '../oms/fault.ts';
 import { DifferenceError } from '../oms/fault.ts';
-import { parsePublicKey, verifySignature } from '../oms/signature.ts';
-import { defaultExclusions, parseStatement } from '../oms/statement.ts';
-import { compareTree } from '../oms/verify.ts';
+import { describeUpstream, excludedFiles } from './upstream.ts';
+import type { Maker } from './upstream.ts';
 
 /** A model as it lies on the disk. */
 export type Survey = {
@@ -35,7 +32,6 @@ export type Survey = {
 };
 
 const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
-export const excludedFiles: ReadonlySet<string> = new Set([...defaultExclusions, ...signatureNames]);
 const splitPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
 /** All parts of a split file, in order; a single file is its own only part. @throws `L4_SPLIT_INCOMPLETE` */
@@ -50,14 +46,14 @@ function partsOf(name: string, present: (name: string) => boolean): string[] {
 }
 
 /** Finds what belongs to the model at `path`. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER` */
-export function surveyModel(path: string, weightsName: string | undefined, upstreamKey: string | undefined, upstreamRoot: string | undefined, fault: Fault): Survey {
+export async function surveyModel(path: string, weightsName: string | undefined, maker: Maker, fault: Fault): Promise<Survey> {
   const full = resolve(path);
   const facts = fs.lstatSync(full, { throwIfNoEntry: false });
   if (facts === undefined) throw new KwyreError('L4_MODEL_ABSENT', `there is no ${full}`, 'give the path of a GGUF file, or of a folder that holds one');
   if (facts.isFile()) {
     const root = dirname(full);
     const files = partsOf(basename(full), (name) => fs.existsSync(join(root, name)));
-    return finish(root, files, files, false, [], upstreamKey, upstreamRoot, fault);
+    return await finish(root, files, files, false, [], maker, fault);
   }
   if (!facts.isDirectory()) throw new KwyreError('L4_MODEL_KIND', `${full} is neither a regular file nor a folder (links are not followed)`, 'give the path of the file itself');
   const walk = walkTree(fs, full, excludedFiles, rights);
@@ -68,14 +64,14 @@ export function surveyModel(path: string, weightsName: string | undefined, upstr
   if (chosen === undefined || !names.includes(chosen)) {
     throw new KwyreError('L4_MODEL_AMBIGUOUS', `${full} holds ${candidates.length} models (${candidates.slice(0, 5).join(', ')})`, 'say which one with --weights NAME; only GGUF is served');
   }
-  return finish(full, names, partsOf(chosen, (name) => names.includes(name)), true, oddFiles(names), upstreamKey, upstreamRoot, fault);
+  return await finish(full, names, partsOf(chosen, (name) => names.includes(name)), true, oddFiles(names), maker, fault);
 }
 
 function oddFiles(names: readonly string[]): string[] {
   return names.filter((name) => /\.(py|pyc|pkl|pickle|pt|pth|bin|ckpt|so|dll|sh|js|exe)$/i.test(name)).map((name) => `${name} is a kind of file that can hold code; Kwyre never loads it`);
 }
 
-function finish(root: string, files: readonly string[], weights: readonly string[], wholeFolder: boolean, odd: readonly string[], upstreamKey: string | undefined, upstreamRoot: string | undefined, fault: Fault): Survey {
+async function finish(root: string, files: readonly string[], weights: readonly string[], wholeFolder: boolean, odd: readonly string[], maker: Maker, fault: Fault): Promise<Survey> {
   let bytes = 0;
   for (const name of files) bytes += fs.lstatSync(join(root, name)).size;
   const facts = readHeader(join(root, weights[0] ?? ''));
@@ -89,7 +85,7 @@ function finish(root: string, files: readonly string[], weights: readonly string
     facts,
     templateDigest: template === undefined ? undefined : createHash('sha256').update(template).digest('hex'),
     unusual: [...odd, ...oddTemplate(template), ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : [])],
-    upstream: describeUpstream(root, files, upstreamKey, upstreamRoot, fault),
+    upstream: await describeUpstream(root, files.length, maker, fault),
   };
 }
 
@@ -122,31 +118,4 @@ export function oddTemplate(template: string | undefined): string[] {
   ];
   const found = signs.filter(([pattern]) => pattern.test(template)).map(([, what]) => `the chat template ${what}`);
   return template.length > 32 << 10 ? [...found, `the chat template is ${template.length} characters long`] : found;
-}
-
-/** @throws `USAGE_FILE` */
-function readFile(path: string): Buffer {
-  try {
-    return fs.readFileSync(path);
-  } catch {
-    throw new KwyreError('USAGE_FILE', `cannot read ${path}`, 'give the path of a PEM file');
-  }
-}
-
-function describeUpstream(root: string, files: readonly string[], keyPath: string | undefined, rootPath: string | undefined, fault: Fault): string {
-  const name = signatureNames.find((candidate) => fs.existsSync(join(root, candidate)));
-  if (name === undefined) return 'none';
-  const bundle = parseBundle(fs.readFileSync(join(root, name)), fault);
-  if (bundle.material.method === 'sigstore') return `${name}: keyless (Sigstore), not verified by this version`;
-  if (keyPath === undefined && rootPath === undefined) return `${name}: present, not verified; give the maker's key with --upstream-key or root certificate with --upstream-root`;
-  const trust = {
-    keys: keyPath === undefined ? [] : [parsePublicKey(readFile(keyPath).toString('utf8'), fault)],
-    roots: rootPath === undefined ? [] : [new X509Certificate(readFile(rootPath))],
-  };
-  const signer = verifySignature(bundle, trust, new Date(), fault);
-  const statement = parseStatement(bundle.payload, { allowedIgnores: signatureNames }, fault);
-  const shardBytes = statement.method.kind === 'shards' ? statement.method.shardBytes : undefined;
-  const { differences } = compareTree({ disk: fs, root, files: statement.files, excluded: excludedFiles, rights, shardBytes });
-  if (differences.length > 0) throw new DifferenceError(4, `the model in ${root}`, differences, 'it is not what its maker signed: get it again from where it came');
-  return `${name}: verified, ${statement.files.length} of ${files.length} files, signed by ${signer.method === 'key' ? `key ${signer.keyId.slice(0, 16)}` : signer.subject.replaceAll('\n', ', ')}`;
 }

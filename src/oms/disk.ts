@@ -8,13 +8,17 @@
  * Proof:   test/unit/oms/verify.test.ts
  * @module
  */
-import { hash as hashOnce, createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import type * as fs from 'node:fs';
 import { constants } from 'node:fs';
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
 import { partFault, twinKey } from './names.ts';
 import type { Shard } from './statement.ts';
+
+// Taken before any other code of the process could replace them.
+const digestOf = hash;
+const makeHash = createHash;
 
 /** The calls that verification needs, from `node:fs`. */
 export type Disk = Pick<typeof fs, 'openSync' | 'closeSync' | 'fstatSync' | 'lstatSync' | 'readSync' | 'readdirSync'>;
@@ -141,29 +145,29 @@ export class Hasher {
   /** The digest of everything behind a descriptor, from its start. */
   whole(fd: number): Hashed {
     const first = this.#fill(fd, 0, chunkBytes);
-    if (first < chunkBytes) return { size: first, digest: hashOnce('sha256', this.#buffer.subarray(0, first), 'hex'), shards: [] };
-    const hash = createHash('sha256').update(this.#buffer);
+    if (first < chunkBytes) return { size: first, digest: digestOf('sha256', this.#buffer.subarray(0, first), 'hex'), shards: [] };
+    const running = makeHash('sha256').update(this.#buffer);
     let at = first;
     for (;;) {
       const length = this.#fill(fd, at, chunkBytes);
       if (length === 0) break;
-      hash.update(this.#buffer.subarray(0, length));
+      running.update(this.#buffer.subarray(0, length));
       at += length;
     }
-    return { size: at, digest: hash.digest('hex'), shards: [] };
+    return { size: at, digest: running.digest('hex'), shards: [] };
   }
 
   /** The digest of a range of a descriptor; its size is less when the file ends before. */
   range(fd: number, start: number, end: number): Hashed {
-    const hash = createHash('sha256');
+    const running = makeHash('sha256');
     let at = start;
     while (at < end) {
       const length = this.#fill(fd, at, Math.min(chunkBytes, end - at));
       if (length === 0) break;
-      hash.update(this.#buffer.subarray(0, length));
+      running.update(this.#buffer.subarray(0, length));
       at += length;
     }
-    return { size: at - start, digest: hash.digest('hex'), shards: [] };
+    return { size: at - start, digest: running.digest('hex'), shards: [] };
   }
 
   /** One digest for every `shardBytes` of a descriptor; an empty file has the one shard 0:0. */
@@ -172,15 +176,15 @@ export class Hasher {
     let at = 0;
     for (;;) {
       const start = at;
-      const hash = createHash('sha256');
+      const running = makeHash('sha256');
       while (at - start < shardBytes) {
         const length = this.#fill(fd, at, Math.min(chunkBytes, shardBytes - (at - start)));
         if (length === 0) break;
-        hash.update(this.#buffer.subarray(0, length));
+        running.update(this.#buffer.subarray(0, length));
         at += length;
       }
       if (at === start && start > 0) break;
-      shards.push({ start, end: at, digest: hash.digest('hex') });
+      shards.push({ start, end: at, digest: running.digest('hex') });
       if (at - start < shardBytes) break;
     }
     return { size: at, digest: '', shards };

@@ -7,6 +7,7 @@
  */
 import type * as fs from 'node:fs';
 import { getCompileCacheDir } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { KwyreError } from '../../base/errors.ts';
 import type { Disk } from '../../oms/disk.ts';
 import { digestsFile } from './digests.ts';
@@ -38,7 +39,7 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
     root,
     digests: readText(disk, `${root}/src/layers/3-dependencies/${digestsFile(platform)}`),
     lockfile: readText(disk, `${root}/package-lock.json`),
-    threads: 1,
+    threads: Math.min(2, availableParallelism()),
     now: () => performance.now() + performance.timeOrigin,
     running: {
       executable: '/proc/self/exe',
