@@ -7,6 +7,8 @@
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, chmodSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { libc } from '../../../src/linux/ffi.ts';
+import { addressOf, systemCall } from '../../../src/linux/process.ts';
+import { systemCalls } from '../../../src/linux/syscalls.ts';
 import { sealSelf } from '../../../src/layers/2-isolation/seal.ts';
 
 const line = Buffer.alloc(512);
@@ -19,6 +21,7 @@ const native = {
   fork: libc.func('int fork()') as () => number,
   unshare: libc.func('int unshare(int flags)') as (flags: number) => number,
 };
+const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls.x64[name]!, ...args);
 const attempts: Readonly<Record<string, () => unknown>> = {
   'read /proc': () => readdirSync('/proc').length > 0 && readFileSync('/proc/1/stat', 'latin1').length > 0,
   write: () => { writeFileSync(path, 'x'); },
@@ -40,6 +43,24 @@ const attempts: Readonly<Record<string, () => unknown>> = {
   netlink: () => native.socket(16, 3, 0) >= 0,
   fork: () => native.fork() >= 0,
   namespace: () => native.unshare(0x10000000) === 0,
+  'L2-04 udp': () => call('socket', 2, 2, 0),
+  'L2-04 raw': () => call('socket', 2, 3, 1),
+  'L2-04 vsock': () => call('socket', 40, 1, 0),
+  'L2-06 unix': () => call('socket', 1, 1, 0),
+  'L2-07 memory file': () => call('memfd_create', addressOf(Buffer.from('x\0')), 0),
+  'L2-08 pass a descriptor': () => call('sendmsg', 3, addressOf(Buffer.alloc(64)), 0),
+  'L2-08 take a descriptor': () => call('recvmsg', 3, addressOf(Buffer.alloc(64)), 0),
+  'ring': () => call('io_uring_setup', 8, addressOf(Buffer.alloc(256))),
+  'read another\'s memory': () => call('process_vm_readv', Number(pid), 0, 0, 0, 0, 0),
+  'take its descriptors': () => call('pidfd_open', Number(pid), 0),
+  'mount': () => call('mount', 0, 0, 0, 0, 0),
+  'bpf': () => call('bpf', 0, 0, 0),
+  'perf': () => call('perf_event_open', 0, 0, 0, 0, 0),
+  'keys': () => call('keyctl', 0, 0, 0, 0, 0),
+  'become root': () => call('setuid', 0),
+  'become dumpable': () => call('prctl', 4, 1, 0, 0, 0),
+  'limits of others': () => call('prlimit64', Number(pid), 7, addressOf(new BigUint64Array(2)), 0),
+  'signals of a descriptor': () => call('fcntl', 3, 8, Number(pid)),
 };
 try {
   sealSelf('watchdog');
