@@ -2,6 +2,7 @@
  * Throws mutated inputs at the parsers of the engine, for a bounded number of rounds.
  *
  *   test/run fuzz [rounds, 200000] [seed]
+ *   test/run fuzz gguf [rounds, 1000000] [seed]     the reader of model files instead (gguf.ts)
  *
  * A round fails when anything but a coded error comes out, when the JSON reader and JSON.parse disagree, or when one
  * input takes longer than two seconds. The seed is printed; the same seed gives the same inputs.
@@ -12,6 +13,11 @@ import { parseJson } from '../../src/engine/json.ts';
 import { parseChatRequest } from '../../src/engine/openai.ts';
 import type { Message } from '../../src/engine/request.ts';
 import { compileTemplate } from '../../src/engine/template.ts';
+
+if (process.argv[2] === 'gguf') {
+  await import('./gguf.ts');
+  process.exit();
+}
 
 const rounds = Number(process.argv[2] ?? 200_000);
 const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
