@@ -148,23 +148,22 @@ const server = await startServer({ args: ['--scan-interval', flags['scan-interva
 const { watchdog = 0 } = server.pids();
 const began = performance.now();
 const end = began + minutes * 60_000;
-let over = false;
-void server.ended.then(() => (over = true));
+const state = { over: false };
+void server.ended.then(() => (state.over = true));
 const work = [talk(server, end, 0), talk(server, end, 1), bustle(end)];
 let cpu = 0;
 let pss = 0;
-while (performance.now() < end && !over) {
+while (performance.now() < end && !state.over) {
   await sleep(Math.min(58_000, Math.max(0, end - performance.now())));
-  if (over) break;
   await suspend(Number(flags['scan-interval']));
-  [cpu, pss] = asRoot ? [processorSeconds(watchdog), residentMb(watchdog)] : [0, 0];
+  [cpu, pss] = asRoot && readdirSync('/proc').includes(String(watchdog)) ? [processorSeconds(watchdog), residentMb(watchdog)] : [0, 0];
   console.log(`${((performance.now() - began) / 60_000).toFixed(1)} min: ${counts.conversations} conversations, ${counts.turns} turns, ${counts.failed} failed, ${counts.programs} programs came and went, ${heard(server).alarms.length + alarms.length} alarms, ${pauses.length} pauses of the machine, ${tree(server.pid).length} processes of ours`);
 }
-const lived = !over;
+const lived = !state.over;
 const words = heard(server);
 alarms.push(...words.alarms);
 const ran = (performance.now() - began) / 60_000;
-if (over) console.error(server.output().slice(-2000));
+if (state.over) console.error(server.output().slice(-2000));
 else await Promise.all(work);
 const ending = await server.stop();
 for (const child of children) child.kill('SIGKILL');
