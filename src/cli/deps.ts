@@ -156,8 +156,13 @@ function plan(order: TreeOrder, values: Flags): number {
   console.log('packages, each as published (its tarball is the one whose sha512 package-lock.json names):');
   for (const entry of summary) console.log(`  ${entry.package.padEnd(40)} ${String(entry.files).padStart(5)} files, ${entry.native.length} with machine code, ${entry.executable} executable`);
   console.log(`own files: ${own.length} (program, stripped copy, page, lockfile)`);
-  console.log(changes.length === 0 ? 'nothing changed since the last seal, or there is none' : `since the last seal:\n  ${changes.slice(0, 40).join('\n  ')}${changes.length > 40 ? `\n  and ${changes.length - 40} more` : ''}`);
-  if (differences.length === 0) return 0;
+  const before = sealedBefore(readSeal(root));
+  if (before === undefined) console.log('this installation is not sealed yet');
+  else console.log(changes.length === 0 ? 'nothing changed since the last seal' : `since the last seal:\n  ${changes.slice(0, 40).join('\n  ')}${changes.length > 40 ? `\n  and ${changes.length - 40} more` : ''}`);
+  if (differences.length === 0) {
+    if (before === undefined || changes.length > 0) console.log('all packages are as published; to put everything above under your signature: ./kwyre deps seal --reason "why"');
+    return 0;
+  }
   console.log(`from no published package, or unlike it:\n${differences.slice(0, 40).map((entry) => `  ${entry.kind.padEnd(8)} ${entry.name}`).join('\n')}`);
   return 13;
 }

@@ -28,7 +28,7 @@ const commands: Readonly<Record<string, Command>> = {
   chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
   status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
   wipe: { usage: 'wipe [ID | --all] [--json] [--state DIR]', what: 'wipes conversations of the running server, or lists what is kept', run: wipe },
-  model: { usage: 'model add PATH | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
+  model: { usage: 'model add PATH [--upstream-key PEM | --upstream-root PEM | --upstream-identity WHO] | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
   deps: { usage: 'deps plan | seal --reason TEXT | verify  [--json] [--yes] [--state DIR]', what: 'shows, seals and verifies everything that runs', run: async (args) => (await import('./deps.ts')).deps(args) },
   isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },
   prove: { usage: 'prove [--json] [--layer 1|2]', what: 'attacks a second server of this installation and shows what was stopped', run: async (args) => (await import('./prove.ts')).prove(args) },

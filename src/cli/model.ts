@@ -135,6 +135,8 @@ async function signingKey(values: Flags, state: string): Promise<{ key: KeyObjec
   }
 }
 
+const count = (files: number): string => (files === 1 ? '1 file' : `${files} files`);
+
 function describe(survey: Survey, name: string): string {
   const { facts } = survey;
   const size = (bytes: number) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
@@ -184,7 +186,7 @@ async function add(path: string, values: Flags, state: string): Promise<number> 
   print(
     values,
     { name, path: survey.root, files: files.length, bytes: survey.bytes, root: statement.root, key: keyIdOf(createPublicKey(key)), signedBy: kind, template: survey.templateDigest ?? null, unusual: survey.unusual, upstream: survey.upstream },
-    `approved: ${name}, ${files.length} files, root sha256:${statement.root}, signed by ${labels[kind]}\nserve it with ./kwyre serve --model ${name}`,
+    `approved: ${name}, ${count(files.length)}, root sha256:${statement.root}, signed by ${labels[kind]}\nserve it with ./kwyre serve --model ${name}`,
   );
   return 0;
 }
@@ -211,7 +213,7 @@ function list(values: Flags, state: string): number {
       return { name: listModelRecords(state)[index - 1] ?? guideName, path: null, files: 0, signer: null, fault: error.code };
     }
   });
-  print(values, { models: rows }, rows.map((row) => (row.fault === null ? `${row.name}  ${row.files} files in ${row.path}; ${row.signer}` : `${row.name}  refused: ${row.fault}`)).join('\n'));
+  print(values, { models: rows }, rows.map((row) => (row.fault === null ? `${row.name}  ${count(row.files)} in ${row.path}; ${row.signer}` : `${row.name}  refused: ${row.fault}`)).join('\n'));
   return 0;
 }
 
@@ -225,7 +227,7 @@ async function verify(only: string | undefined, values: Flags, state: string): P
       const { name, evidence, weights } = await verifyModel(approved, { disk: fs, mode: 'file', availableBytes: 0, now: Date.now, ...(report === undefined ? {} : { progress: report }) });
       for (const { fd } of weights) fs.closeSync(fd);
       verified.push({ name, ...evidence });
-      if (values.json !== true) console.log(`${name}: every byte is as approved (${evidence.files} files, ${evidence.bytes} bytes, ${evidence.seconds.toFixed(2)} s); ${evidence.signer}`);
+      if (values.json !== true) console.log(`${name}: every byte is as approved (${count(evidence.files)}, ${evidence.bytes} bytes, ${evidence.seconds.toFixed(2)} s); ${evidence.signer}`);
     } catch (error) {
       if (!(error instanceof KwyreError)) throw error;
       refused.push({ code: error.code, message: error.message, differences: error instanceof DifferenceError ? error.differences : [] });
@@ -246,7 +248,7 @@ async function sign(path: string, values: Flags, state: string): Promise<number>
   const out = values.out ?? (folder ? join(full, 'model.sig') : `${full}.sig`);
   const files = hashFiles(order, fault);
   fs.writeFileSync(out, signFiles(order, files, key, fault));
-  print(values, { signature: out, files: files.length, key: keyIdOf(createPublicKey(key)) }, `signed ${files.length} files: ${out}\npublic key for those who verify:\n${publicPem(key)}`);
+  print(values, { signature: out, files: files.length, key: keyIdOf(createPublicKey(key)) }, `signed ${count(files.length)}: ${out}\npublic key for those who verify:\n${publicPem(key)}`);
   return 0;
 }
 

@@ -10,6 +10,7 @@
  * Proof:   test/unit/layers/gguf.test.ts
  * @module
  */
+import { KwyreError } from '../../base/errors.ts';
 import type { ReadAt } from './metadata.ts';
 import { Cursor, limits, Metadata, refuse, valueTypes } from './metadata.ts';
 import { checkTensors } from './tensors.ts';
@@ -113,7 +114,7 @@ export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
 
   const architecture = metadata.text('general.architecture');
   if (!/^[a-z0-9][a-z0-9_.-]{0,63}$/.test(architecture)) refuse('KEY', 'general.architecture is missing');
-  if (metadata.whole('split.count', 0, 65_535, 0) > 1) refuse('SPLIT', 'it is one of several parts; join them with llama-gguf-split --merge');
+  if (metadata.whole('split.count', 0, 65_535, 0) > 1) throw new KwyreError('L4_GGUF_SPLIT', 'the model is split into several files; Kwyre serves a model from one file only', 'join them: llama-gguf-split --merge FIRST-PART JOINED.gguf, then add the joined file');
   const contextTokens = metadata.whole(`${architecture}.context_length`, 1, 1 << 26);
   const { cacheBytesPerToken } = checkArchitecture(metadata, architecture);
   const tokenizer = metadata.text('tokenizer.ggml.model');
