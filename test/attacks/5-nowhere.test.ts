@@ -52,7 +52,7 @@ test('L5-02 L5-11 no core file, heap snapshot or report: not by SIGABRT, not by 
   await withServer(async (server) => {
     const canary = canaryOf();
     const before = new Set([...filesBelow(server.state), ...readdirSync('/').map((name) => `/${name}`)]);
-    // The roles' limit cannot be raised again; the supervisor holds no word and cannot be dumped.
+    // The roles' limit cannot be raised again; the supervisor holds no word of a conversation.
     for (const [role, pid] of Object.entries(server.pids())) if (role !== 'supervisor') assert.match(readFileSync(`/proc/${pid}/limits`, 'latin1'), /^Max core file size\s+0\s+0\s/m, role);
     const engine = server.pids()['engine']!;
     const { ended } = await openStream(server, canary);
