@@ -27,9 +27,9 @@ export async function chat(args: readonly string[]): Promise<number> {
   const turns: Turn[] = [];
   let generation: AbortController | undefined;
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: 'you> ', historySize: 0, terminal: process.stdin.isTTY });
-  let ended = false;
+  const input = { over: false };
   terminal.once('close', () => {
-    ended = true;
+    input.over = true;
   });
   terminal.on('SIGINT', () => {
     if (generation === undefined) terminal.close();
@@ -46,7 +46,7 @@ export async function chat(args: readonly string[]): Promise<number> {
       if (text === undefined) turns.pop();
       else turns.push({ role: 'assistant', content: text });
     }
-    if (!ended) terminal.prompt(); // its input may have ended during the answer
+    if (!input.over) terminal.prompt(); // its input may have ended during the answer
   }
   console.log();
   return 0;

@@ -27,27 +27,25 @@ for (const [how, args] of [['--continue off', ['--continue', 'off', '--idle', '3
   });
 }
 
-test('L5-31 the look finds what is there: in the middle of an answer its frames and its words', async (t) => {
+test('L5-31 the look finds what is there: in the middle of an answer its id (words and token runs: 5-sessions.test.ts)', async (t) => {
   const server = await startServer();
   try {
     const abort = new AbortController();
     const canary = canaryOf();
     const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3500, temperature: 1.7, messages: [{ role: 'user', content: `${canary} what is layer 5?` }] }, { signal: abort.signal });
     const first = await response.body!.getReader().read();
-    const id = /chatcmpl-[0-9a-f]{16,}/.exec(Buffer.from(first.value!).toString())?.[0];
+    const id = /chatcmpl-[0-9a-f]{16,}/.exec(Buffer.from(first.value ?? []).toString())?.[0];
     assert.ok(id !== undefined);
     const engine = server.pids()['engine']!;
     process.kill(engine, 'SIGSTOP');
-    let words = 0;
     let ids = 0;
     try {
-      words = scanProcess(engine, [canary]).total;
       ids = scanProcess(engine, [{ name: id, bytes: Buffer.from(id) }]).total;
     } finally {
       process.kill(engine, 'SIGCONT');
     }
-    t.diagnostic(`${words} copies of the words, ${ids} of the id`);
-    assert.ok(words > 0 && ids > 0);
+    t.diagnostic(`${ids} copies of the id`);
+    assert.ok(ids > 0);
     abort.abort();
   } finally {
     await server.stop();

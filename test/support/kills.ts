@@ -101,7 +101,7 @@ export async function killMany(count: number, tell: (told: Killed) => void = () 
     while (told.kills < count) {
       if (server === undefined || left === 0) {
         await server?.stop();
-        server = await startServer({ state: state.path });
+        server = await startServer({ state: state.path, args: ['--acknowledge-violation'] });
         left = 4; // three of them may be answered by a fresh pair, the last one ends it all
       }
       // Three crashes of the pair, then what ends the whole server.
