@@ -27,6 +27,10 @@ export async function chat(args: readonly string[]): Promise<number> {
   const turns: Turn[] = [];
   let generation: AbortController | undefined;
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: 'you> ', historySize: 0, terminal: process.stdin.isTTY });
+  const input = { over: false };
+  terminal.once('close', () => {
+    input.over = true;
+  });
   terminal.on('SIGINT', () => {
     if (generation === undefined) terminal.close();
     else generation.abort();
@@ -42,7 +46,7 @@ export async function chat(args: readonly string[]): Promise<number> {
       if (text === undefined) turns.pop();
       else turns.push({ role: 'assistant', content: text });
     }
-    terminal.prompt();
+    if (!input.over) terminal.prompt(); // its input may have ended during the answer
   }
   console.log();
   return 0;

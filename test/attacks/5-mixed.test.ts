@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { allEnded, converse, describeLeft, kinds, lookFor, nothingSaid, sumOf } from '../support/mixed.ts';
+import { scanProcess } from '../support/memory.ts';
+import { allEnded, canaryOf, converse, describeLeft, kinds, lookFor, sumOf } from '../support/mixed.ts';
 import { call, startServer } from '../support/server.ts';
 
 for (const [how, args] of [['--continue off', ['--continue', 'off', '--idle', '3s']], ['sealed, after its time', ['--idle', '3s']]] as const) {
@@ -26,21 +27,25 @@ for (const [how, args] of [['--continue off', ['--continue', 'off', '--idle', '3
   });
 }
 
-test('L5-31 the look finds what is there: an answer that is being written shows its id', async () => {
+test('L5-31 the look finds what is there: in the middle of an answer its id (words and token runs: 5-sessions.test.ts)', async (t) => {
   const server = await startServer();
   try {
     const abort = new AbortController();
-    const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3000, messages: [{ role: 'user', content: 'What does layer 5 do?' }] }, { signal: abort.signal });
+    const canary = canaryOf();
+    const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3500, temperature: 1.7, messages: [{ role: 'user', content: `${canary} what is layer 5?` }] }, { signal: abort.signal });
     const first = await response.body!.getReader().read();
-    const id = /chatcmpl-[0-9a-f]{16,}/.exec(Buffer.from(first.value).toString())?.[0];
+    const id = /chatcmpl-[0-9a-f]{16,}/.exec(Buffer.from(first.value ?? []).toString())?.[0];
     assert.ok(id !== undefined);
     const engine = server.pids()['engine']!;
     process.kill(engine, 'SIGSTOP');
+    let ids = 0;
     try {
-      assert.ok(sumOf(await lookFor(server, { ...nothingSaid(), canaries: ['only-a-name-of-no-one'], responses: [id] })) > 0);
+      ids = scanProcess(engine, [{ name: id, bytes: Buffer.from(id) }]).total;
     } finally {
       process.kill(engine, 'SIGCONT');
     }
+    t.diagnostic(`${ids} copies of the id`);
+    assert.ok(ids > 0);
     abort.abort();
   } finally {
     await server.stop();

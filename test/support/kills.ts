@@ -3,6 +3,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
+import { makeState } from './approved.ts';
 import { canaryOf, filesBelow } from './mixed.ts';
 import { scanProcess } from './memory.ts';
 import type { Server } from './server.ts';
@@ -94,12 +95,13 @@ async function strike(server: Server, victim: (typeof victims)[number], told: Ki
 export async function killMany(count: number, tell: (told: Killed) => void = () => undefined): Promise<Killed> {
   const told: Killed = { kills: 0, slowestEndMs: 0, hung: 0, restarted: 0, found: 0, wrong: [] };
   let server: Server | undefined;
+  using state = makeState(); // it outlives each server: what is left there is looked at after a death
   let left = 0;
   try {
     while (told.kills < count) {
       if (server === undefined || left === 0) {
         await server?.stop();
-        server = await startServer();
+        server = await startServer({ state: state.path, args: ['--acknowledge-violation'] });
         left = 4; // three of them may be answered by a fresh pair, the last one ends it all
       }
       // Three crashes of the pair, then what ends the whole server.

@@ -131,7 +131,12 @@ export async function startServer(start: Start = {}): Promise<Server> {
     pids() {
       const found: Record<string, number> = { supervisor: child.pid! };
       for (const pid of tree(child.pid!)) {
-        const title = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        let title = '';
+        try {
+          title = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        } catch {
+          continue; // it ended between the listing and the reading
+        }
         for (const role of ['gateway', 'engine', 'watchdog']) if (pid !== child.pid && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
       }
       return found;
