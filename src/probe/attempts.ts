@@ -27,7 +27,8 @@ export type Targets = {
 const numbers = systemCalls[arch === 'arm64' ? 'arm64' : 'x64'];
 const types = { stream: 1, datagram: 2 } as const;
 const fastOpen = 0x20000000;
-const waitMs = 400;
+const setFlags = 4;
+const nonBlocking = 0x800;
 
 /** A call by its name. @throws LinuxError */
 export function call(name: string, ...args: (number | bigint)[]): number {
@@ -49,10 +50,9 @@ export function answerOf(attempt: () => unknown): number {
   }
 }
 
-/** Bounds the time of a connection that nobody answers. */
+/** Lets nobody wait for a connection that is not answered: one under way is out. What refuses this call refuses no way out. */
 function bound(fd: number): void {
-  const time = new BigInt64Array([0n, BigInt(waitMs * 1000)]);
-  for (const option of [20, 21]) call('setsockopt', fd, 1, option, addressOf(time), 16); // SO_RCVTIMEO, SO_SNDTIMEO
+  answerOf(() => call('fcntl', fd, setFlags, nonBlocking));
 }
 
 /** Does something with a socket of its own. @throws LinuxError */

@@ -57,7 +57,7 @@ const gotOut: ReadonlyMap<number, string> = new Map([
   [11, 'a time-out'],
   [110, 'a time-out'],
   [111, 'a refused connection: it got there'],
-  [115, 'a time-out'],
+  [115, 'a connection under way'],
 ]);
 
 /** Whether an answer (0 or an error number) came from a lock. */
