@@ -14,7 +14,7 @@ import { ByteWriter } from './bytewriter.ts';
 import type { Reader } from './generation.ts';
 import type { FinishReason, RequestError, Usage } from './request.ts';
 import type { AnswerHead } from './writer.ts';
-import { writeCompletion, writeContentChunk, writeDone, writeError, writeErrorEvent, writeFinishChunk, writeRoleChunk, writeUsageChunk } from './writer.ts';
+import { writeContentChunk, writeDone, writeError, writeErrorEvent, writeFinishChunk, writeRoleChunk, writeUsageChunk } from './writer.ts';
 
 /** The response of one request on the data edge. */
 export class Response {
@@ -163,15 +163,18 @@ export class StreamReader implements AnswerReader {
   }
 }
 
+/** Writes a whole answer around its text, in the form that was asked for. */
+export type WriteWhole = (out: ByteWriter, content: Buffer, reason: FinishReason, usage: Usage) => void;
+
 /** A whole answer: collected, then sent at once. */
 export class WholeReader implements AnswerReader {
   readonly #response: Response;
-  readonly #head: AnswerHead;
+  readonly #write: WriteWhole;
   readonly #content = new ByteWriter(1024);
 
-  constructor(response: Response, head: AnswerHead) {
+  constructor(response: Response, write: WriteWhole) {
     this.#response = response;
-    this.#head = head;
+    this.#write = write;
   }
 
   content(bytes: Uint8Array): void {
@@ -181,7 +184,7 @@ export class WholeReader implements AnswerReader {
   finish(reason: FinishReason, usage: Usage): void {
     if (!this.#response.closed) {
       this.#response.begin(200, mediaTypes.json);
-      writeCompletion(this.#response.out, this.#head, this.#content.view(), reason, usage);
+      this.#write(this.#response.out, this.#content.view(), reason, usage);
       this.#response.end();
     }
     this.#content[Symbol.dispose]();

@@ -21,14 +21,14 @@ import { goneError } from './keeper.ts';
 import type { Llama } from './llama.ts';
 import { parseChatRequest } from './openai.ts';
 import type { ResponseHeadFacts, ResponseRequest } from './responses.ts';
-import { ResponseReader, parseResponseRequest, responseId } from './responses.ts';
+import { parseResponseRequest, responseId, writeResponse } from './responses.ts';
 import type { ChatRequest, Message } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Template } from './template.ts';
 import { Visit } from './visit.ts';
 import type { TokenRun, Vocabulary } from './vocabulary.ts';
-import { writeModel, writeModels } from './writer.ts';
+import { writeCompletion, writeModel, writeModels } from './writer.ts';
 
 /** What the answers are made with. */
 export type Powers = {
@@ -193,7 +193,7 @@ export class Desk {
       if (!this.#serves(request.model)) throw unknownModel();
       const visit = this.#visit(exchange, request);
       const head = { id: `chatcmpl-${this.#powers.randomHex(24)}`, created: this.#powers.unixSeconds(), model: this.#powers.model.name };
-      const teller = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, head);
+      const teller = request.stream ? new StreamReader(exchange.response, head, request.includeUsage) : new WholeReader(exchange.response, (out, content, reason, usage) => { writeCompletion(out, head, content, reason, usage); });
       await this.#generate(exchange, visit?.messages ?? request.messages, request, visit, teller);
     } finally {
       request[Symbol.dispose]();
@@ -221,7 +221,8 @@ export class Desk {
         : Visit.recognise(keeper, principal, [...preface, ...fresh]);
       const session = kept ? visit?.session.id : undefined;
       const head: ResponseHeadFacts = { id: session === undefined || visit === undefined ? `resp_${randomHex(40)}` : responseId(session, visit.turn), created: unixSeconds(), model: model.name, session };
-      const teller = new ResponseReader(exchange.response, head, session === undefined || visit === undefined ? randomHex(24) : visit.answerId);
+      const answerId = session === undefined || visit === undefined ? randomHex(24) : visit.answerId;
+      const teller = new WholeReader(exchange.response, (out, content, reason, usage) => { writeResponse(out, head, [{ id: answerId, role: 'assistant', text: content }], reason, usage); });
       await this.#generate(exchange, visit?.messages ?? [...preface, ...fresh], { ...request, stop: [] }, visit, teller);
     } finally {
       request[Symbol.dispose]();

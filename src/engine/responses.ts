@@ -12,16 +12,14 @@
  * @module
  */
 import { wipeBytes } from '../base/bytes.ts';
-import { mediaTypes } from '../wire/messages.ts';
-import type { AnswerReader, Response } from './answer.ts';
-import { ByteWriter } from './bytewriter.ts';
+import type { ByteWriter } from './bytewriter.ts';
 import { flag, given, integer, missing, number, outOfRange, unsupported, wrongType } from './field.ts';
 import { parseJson } from './json.ts';
 import { unknownSession } from './keeper.ts';
 import { itemForm, readMessages } from './messages.ts';
 import { defaultSampling, requestLimits } from './openai.ts';
-import type { FinishReason, Message, RequestError, Sampling, Usage } from './request.ts';
-import { RequestError as Refusal } from './request.ts';
+import type { FinishReason, Message, Sampling, Usage } from './request.ts';
+import { RequestError } from './request.ts';
 import type { JsonNode, JsonTree } from './tree.ts';
 import { jsonKinds } from './tree.ts';
 import type { Item } from './transcript.ts';
@@ -100,7 +98,7 @@ export function parseResponseRequest(body: Buffer): ResponseRequest {
   };
   try {
     const tree = parseJson(body);
-    if (tree.kind(0) !== jsonKinds.object) throw new Refusal('REQUEST_JSON_SHAPE', 'the body must be a JSON object');
+    if (tree.kind(0) !== jsonKinds.object) throw new RequestError('REQUEST_JSON_SHAPE', 'the body must be a JSON object');
     const field = (name: string) => given(tree, 0, name);
     for (const [name, neutral] of refused) {
       const node = field(name);
@@ -174,47 +172,5 @@ export function writeResponse(out: ByteWriter, head: ResponseHeadFacts, output: 
   else {
     const { promptTokens, completionTokens, cachedTokens = 0 } = usage;
     out.ascii(`{"input_tokens":${promptTokens},"input_tokens_details":{"cached_tokens":${cachedTokens}},"output_tokens":${completionTokens},"output_tokens_details":{"reasoning_tokens":0},"total_tokens":${promptTokens + completionTokens}}}`);
-  }
-}
-
-/** A whole answer as a response. */
-export class ResponseReader implements AnswerReader {
-  readonly #response: Response;
-  readonly #head: ResponseHeadFacts;
-  readonly #itemId: string;
-  readonly #content = new ByteWriter(1024);
-
-  /** @param itemId - the id under which the answer's words are kept, 24 hexadecimal digits. */
-  constructor(response: Response, head: ResponseHeadFacts, itemId: string) {
-    this.#response = response;
-    this.#head = head;
-    this.#itemId = itemId;
-  }
-
-  content(bytes: Uint8Array): void {
-    if (!this.#response.closed) this.#content.bytes(bytes);
-  }
-
-  finish(reason: FinishReason, usage: Usage): void {
-    if (!this.#response.closed) {
-      this.#response.begin(200, mediaTypes.json);
-      writeResponse(this.#response.out, this.#head, [{ id: this.#itemId, role: 'assistant', text: this.#content.view() }], reason, usage);
-      this.#response.end();
-    }
-    this.#content[Symbol.dispose]();
-  }
-
-  fail(error: RequestError): void {
-    this.#content[Symbol.dispose]();
-    this.#response.fail(error);
-  }
-
-  behind(): boolean {
-    return false;
-  }
-
-  /** The client is gone. */
-  [Symbol.dispose](): void {
-    this.#content[Symbol.dispose]();
   }
 }

@@ -15,7 +15,7 @@ import { isLocalConnection } from '../layers/1-loopback/guard.ts';
 import { errorBody, fixedHeaders } from './answers.ts';
 import type { Fault } from './answers.ts';
 
-// An import of node:http reads every name of it, and one of them loads a whole HTTP client: 40 ms and 8 MB for nothing.
+// An import of node:http reads every name of it, and one of them loads a whole HTTP client: 40 ms for nothing.
 const { createServer } = process.getBuiltinModule('node:http');
 
 /** What one client may take of us. */

@@ -6,6 +6,7 @@
  */
 import { arch } from 'node:process';
 import { checked, ffi, lastErrno, libc, LinuxError } from './ffi.ts';
+import { systemCalls } from './syscalls.ts';
 
 const prctl = libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)') as (option: number, a: number, b: number, c: number, d: number) => number;
 const prlimit = libc.func('int prlimit(int pid, int resource, void *next, void *old)') as (pid: number, resource: number, next: bigint | null, old: bigint | null) => number;
@@ -25,6 +26,16 @@ const ambientClearAll = 4;
 export function systemCall(name: string, number: number, ...args: (number | bigint)[]): number {
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args;
   return checked(name, Number(syscallRaw(number, a, b, c, d, e, f)));
+}
+
+const numbers = systemCalls[arch === 'arm64' ? 'arm64' : 'x64'];
+const ENOSYS = 38;
+
+/** A raw system call by its name. @throws LinuxError */
+export function callByName(name: string, ...args: (number | bigint)[]): number {
+  const number = numbers[name];
+  if (number === undefined) throw new LinuxError(name, ENOSYS);
+  return systemCall(name, number, ...args);
 }
 
 /** The address of a buffer; keep the buffer alive while the kernel uses it. */

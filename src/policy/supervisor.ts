@@ -4,50 +4,15 @@
  * @module
  */
 import type { Row } from './policy.ts';
+import { forbidden } from './shared.ts';
+
+/** What no role may do, but the supervisor must: it makes pairs, starts children in networks of their own, and ends them. */
+const itsWork: ReadonlySet<string> = new Set(['socket', 'socketpair', 'pidfd_open', 'pidfd_send_signal', 'unshare', 'fork', 'vfork']);
 
 /** Refused with EPERM for good; the roles' own filters kill for the same calls. */
-export const refusedToSupervisor = [
-  ['connect', 'the supervisor speaks to its children alone, over pairs that it made'],
-  ['bind', 'the listeners are bound by then'],
+export const refusedToSupervisor: readonly Row[] = [
   ['sendto', 'a message to an address needs no connection'],
   ['sendmsg', 'a message to an address needs no connection; descriptors travel by inheritance'],
   ['sendmmsg', 'a message to an address needs no connection'],
-  ['ptrace', 'looking into other processes'],
-  ['process_vm_readv', 'reading other processes'],
-  ['process_vm_writev', 'writing other processes'],
-  ['pidfd_getfd', 'taking descriptors of another process'],
-  ['kcmp', 'comparing processes'],
-  ['bpf', 'code in the kernel'],
-  ['perf_event_open', 'watching other processes'],
-  ['userfaultfd', 'a tool of kernel exploits'],
-  ['io_uring_enter', 'walks around this filter'],
-  ['io_uring_register', 'walks around this filter'],
-  ['io_setup', 'the older ring, not needed'],
-  ['io_submit', 'the older ring, not needed'],
-  ['mount', 'file systems'],
-  ['umount2', 'file systems'],
-  ['pivot_root', 'file systems'],
-  ['chroot', 'file systems'],
-  ['open_tree', 'file systems'],
-  ['move_mount', 'file systems'],
-  ['fsopen', 'file systems'],
-  ['fsmount', 'file systems'],
-  ['mount_setattr', 'file systems'],
-  ['name_to_handle_at', 'opening by handle walks around paths'],
-  ['open_by_handle_at', 'opening by handle walks around paths'],
-  ['setns', 'another namespace has a network'],
-  ['init_module', 'kernel modules'],
-  ['finit_module', 'kernel modules'],
-  ['delete_module', 'kernel modules'],
-  ['kexec_load', 'another kernel'],
-  ['kexec_file_load', 'another kernel'],
-  ['keyctl', 'kernel keys outlive the process'],
-  ['add_key', 'kernel keys outlive the process'],
-  ['request_key', 'starts a helper program'],
-  ['fanotify_init', 'watching files'],
-  ['swapon', 'swap'],
-  ['swapoff', 'swap'],
-  ['reboot', 'the machine'],
-  ['iopl', 'hardware'],
-  ['ioperm', 'hardware'],
-] as const satisfies readonly Row[];
+  ...forbidden.filter(([call]) => !itsWork.has(call)),
+];

@@ -6,13 +6,11 @@
  * Proof:   test/attacks/2-probe.test.ts
  * @module
  */
-import { arch } from 'node:process';
 import type { WayOut } from '../layers/2-isolation/held.ts';
 import type { Address } from '../linux/addresses.ts';
 import { LinuxError } from '../linux/ffi.ts';
-import { addressOf, systemCall } from '../linux/process.ts';
+import { addressOf, callByName as call } from '../linux/process.ts';
 import { closeDescriptor, families, inet6Loopback, inetAddress } from '../linux/socket.ts';
-import { systemCalls } from '../linux/syscalls.ts';
 
 /** What is aimed at. */
 export type Targets = {
@@ -24,18 +22,10 @@ export type Targets = {
   readonly inherited: number;
 };
 
-const numbers = systemCalls[arch === 'arm64' ? 'arm64' : 'x64'];
 const types = { stream: 1, datagram: 2 } as const;
 const fastOpen = 0x20000000;
 const setFlags = 4;
 const nonBlocking = 0x800;
-
-/** A call by its name. @throws LinuxError */
-export function call(name: string, ...args: (number | bigint)[]): number {
-  const number = numbers[name];
-  if (number === undefined) throw new LinuxError(name, 38);
-  return systemCall(name, number, ...args);
-}
 
 /** 0, or the kernel's error number. */
 export function answerOf(attempt: () => unknown): number {

@@ -75,13 +75,13 @@ function isolation(seen: Observed): Check[] {
 }
 
 /** The supervisor's own check. */
-const ownCheck = 'supervisor.confined';
+const supervisorCheck = 'supervisor.confined';
 
 /** The filter holds the network part everywhere; files are held by a user who owns none, which is what installing gives. */
 function supervisor(seen: Observed): Check {
   const files = seen.installed ? 'it runs as a user of its own, who owns no file but its state' : 'it may write what its user may: ./kwyre isolate install gives it a user of its own';
   return {
-    id: ownCheck,
+    id: supervisorCheck,
     status: seen.confined !== '' && seen.installed ? 'enforced' : 'degraded',
     evidence: seen.confined === '' ? 'the supervisor puts its filter on a few seconds after the start' : `${seen.confined}; ${files}`,
     at: seen.now,
@@ -113,7 +113,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
 function counts(seen: Observed, layer: Layer, check: Check): boolean {
   // What only root could see is off, and by itself no fault of the watchdog.
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
-  if (layer !== 2 || check.id === ownCheck) return true;
+  if (layer !== 2 || check.id === supervisorCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
   if (feature === 'self-probe' || feature === 'living') return true;
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature

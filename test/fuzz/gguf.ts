@@ -12,21 +12,10 @@ import { KwyreError } from '../../src/base/errors.ts';
 import { parseGguf } from '../../src/layers/4-model/gguf.ts';
 import type { Value } from '../support/gguf.ts';
 import { header, llamaModel, tensorBytes, tinyShape, withMetadata } from '../support/gguf.ts';
+import { Random, readRounds } from './random.ts';
 
-const rounds = Number(process.argv[3] ?? 1_000_000);
-const seed = Number(process.argv[4] ?? Date.now() % 2 ** 31);
-if (!(rounds > 0) || !Number.isInteger(seed)) throw new Error('usage: test/run fuzz gguf [rounds] [seed]');
-
-/** Marsaglia's xorshift: the same numbers for the same seed. */
-let state = (seed | 1) >>> 0;
-function below(limit: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  state >>>= 0;
-  return state % limit;
-}
-const pick = <T>(list: readonly T[]): T => list[below(list.length)]!;
+const { rounds, seed } = readRounds(3, 1_000_000, 'test/run fuzz gguf');
+const { below, pick } = new Random(seed);
 
 const model = llamaModel({ ...tinyShape, vocabulary: 259 });
 const short = { 'tokenizer.ggml.tokens': { texts: ['a', 'b', '<s>', '</s>'] }, 'tokenizer.ggml.token_type': { i32s: [1, 1, 3, 3] }, 'tokenizer.ggml.bos_token_id': { u32: 2 }, 'tokenizer.ggml.eos_token_id': { u32: 3 } } satisfies Record<string, Value>;

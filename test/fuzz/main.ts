@@ -13,26 +13,15 @@ import { parseJson } from '../../src/engine/json.ts';
 import { parseChatRequest } from '../../src/engine/openai.ts';
 import type { Message } from '../../src/engine/request.ts';
 import { compileTemplate } from '../../src/engine/template.ts';
+import { Random, readRounds } from './random.ts';
 
 if (process.argv[2] === 'gguf') {
   await import('./gguf.ts');
   process.exit();
 }
 
-const rounds = Number(process.argv[2] ?? 200_000);
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
-if (!(rounds > 0) || !Number.isInteger(seed)) throw new Error('usage: test/run fuzz [rounds] [seed]');
-
-/** Marsaglia's xorshift: the same numbers for the same seed. */
-let state = (seed | 1) >>> 0;
-function below(limit: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  state >>>= 0;
-  return state % limit;
-}
-const pick = <T>(list: readonly T[]): T => list[below(list.length)]!;
+const { rounds, seed } = readRounds(2, 200_000, 'test/run fuzz');
+const { below, pick } = new Random(seed);
 
 const bodySeeds = [
   '{"model":"guide","messages":[{"role":"system","content":"be brief"},{"role":"user","content":[{"type":"text","text":"caf\\u00e9 \\ud83d\\ude00"}]}],"stream":true,"stream_options":{"include_usage":true}}',

@@ -7,8 +7,7 @@
  * @module
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
-import { addressOf, systemCall } from '../../src/linux/process.ts';
-import { systemCalls } from '../../src/linux/syscalls.ts';
+import { addressOf, callByName } from '../../src/linux/process.ts';
 
 /** One way in which a text can lie in memory. */
 export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
@@ -122,13 +121,11 @@ export function regionsOf(pid: number): Region[] {
     .map((m) => ({ from: BigInt(`0x${m[1]!}`), to: BigInt(`0x${m[2]!}`), name: m[4] === '' ? '[anonymous]' : m[4]! }));
 }
 
-const readOther = systemCalls[process.arch === 'arm64' ? 'arm64' : 'x64']['process_vm_readv']!;
-
 /** By address, without a descriptor: the watchdog takes an open `/proc/PID/mem` for what it is and would end the server. */
 export function readMemory(pid: number, into: Buffer, length: number, address: bigint): number {
   const vector = (at: bigint) => new BigUint64Array([at, BigInt(length)]);
   const [local, remote] = [vector(addressOf(into)), vector(address)];
-  return systemCall('process_vm_readv', readOther, pid, addressOf(local), 1, addressOf(remote), 1, 0);
+  return callByName('process_vm_readv', pid, addressOf(local), 1, addressOf(remote), 1, 0);
 }
 
 const page = 4096;

@@ -9,7 +9,8 @@
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
-import { setNoNewPrivs } from '../../linux/process.ts';
+import { LinuxError } from '../../linux/ffi.ts';
+import { callByName, setNoNewPrivs } from '../../linux/process.ts';
 import { errnos, installFilter } from '../../linux/seccomp.ts';
 import { refusedToSupervisor } from '../../policy/supervisor.ts';
 
@@ -17,6 +18,18 @@ import { refusedToSupervisor } from '../../policy/supervisor.ts';
 export function forgoRings(): void {
   if (!setNoNewPrivs()) throw noGain();
   installFilter({ rules: [{ call: 'io_uring_setup', action: { errno: errnos.ENOSYS } }], otherwise: 'allow' });
+}
+
+/** Tried once the filter is on, without a descriptor: unfiltered they say that it is none. */
+const tried = ['connect', 'bind', 'sendto', 'sendmsg', 'process_vm_readv'] as const;
+
+function answerOf(name: string): number {
+  try {
+    return callByName(name, -1, 0, 0, 0, 0, 0);
+  } catch (error) {
+    if (error instanceof LinuxError) return error.errno;
+    throw error;
+  }
 }
 
 function noGain(): KwyreError {
@@ -30,5 +43,7 @@ export function confineSupervisor(): string {
     rules: refusedToSupervisor.map(([call]) => ({ call, action: { errno: errnos.EPERM } })),
     otherwise: 'allow',
   });
-  return `no connection, no message to an address, no look into another process: ${refusedToSupervisor.length} calls are refused to it and to all that it starts`;
+  const open = tried.filter((name) => answerOf(name) !== errnos.EPERM);
+  if (open.length > 0) throw new KwyreError('L2_FEATURE_MISSING', `the supervisor's filter does not hold ${open.join(', ')}`, './kwyre doctor says what this machine can enforce');
+  return `${tried.join(', ')} were tried and refused; no connection, no message to an address, no look into another process: ${refusedToSupervisor.length} calls are refused to it and to all that it starts`;
 }

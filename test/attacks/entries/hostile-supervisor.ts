@@ -9,9 +9,8 @@ import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { confineSupervisor, forgoRings } from '../../../src/layers/2-isolation/supervisor.ts';
-import { addressOf, systemCall } from '../../../src/linux/process.ts';
+import { addressOf, callByName as call } from '../../../src/linux/process.ts';
 import { makeSocketPair } from '../../../src/linux/socket.ts';
-import { systemCalls } from '../../../src/linux/syscalls.ts';
 
 const port = Number(process.argv[2]);
 const path = process.argv[3] ?? '';
@@ -21,7 +20,6 @@ if (process.argv[4] === undefined) {
   process.execve!(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1), 'second'], {});
 }
 if (process.argv[4] === 'second') confineSupervisor();
-const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls[process.arch === 'arm64' ? 'arm64' : 'x64'][name]!, ...args);
 const inet = (to: number) => Buffer.from([2, 0, to >> 8, to & 255, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
 
 const dial = async (where: { port: number; host: string } | { path: string }) =>

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Response, StreamReader, WholeReader } from '../../../src/engine/answer.ts';
+import { writeCompletion } from '../../../src/engine/writer.ts';
 import { RequestError } from '../../../src/engine/request.ts';
 import type { Frame } from '../../../src/wire/frame.ts';
 import { FrameDecoder, maxPayloadBytes } from '../../../src/wire/frame.ts';
@@ -24,7 +25,7 @@ function record() {
 describe('credit', () => {
   test('a long answer stops at the credit and goes on with it, in frames of the permitted size', () => {
     const { response, body, sizes, types, over, frames } = record();
-    const reader = new WholeReader(response, head);
+    const reader = new WholeReader(response, (out, content, reason, usage) => { writeCompletion(out, head, content, reason, usage); });
     const text = 'x'.repeat(3 * initialCreditBytes);
     reader.content(Buffer.from(text));
     reader.finish('stop', { promptTokens: 1, completionTokens: 2 });
@@ -80,7 +81,7 @@ describe('ends', () => {
 
   test('a client that is gone gets nothing more, and what was written is overwritten', () => {
     const { response, types } = record();
-    const reader = new WholeReader(response, head);
+    const reader = new WholeReader(response, (out, content, reason, usage) => { writeCompletion(out, head, content, reason, usage); });
     reader.content(Buffer.from('half an answer'));
     response.out.ascii('waiting');
     const view = response.out.view();
