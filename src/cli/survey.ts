@@ -91,7 +91,7 @@ async function finish(root: string, files: readonly string[], weights: readonly 
 
 function readHeader(path: string): GgufFacts {
   const opened = openRegular(fs, path);
-  if (opened === undefined) throw new KwyreError('L4_MODEL_KIND', `${path} is not a regular file (links are not followed)`, 'give the path of the file itself');
+  if (opened === undefined) throw new KwyreError('L4_MODEL_KIND', `${path} is not a regular file that you may read (links are not followed)`, 'give the path of the file itself, and the right to read it');
   try {
     const readAt = (offset: number, length: number): Buffer => {
       const buffer = Buffer.allocUnsafeSlow(length);

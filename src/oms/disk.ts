@@ -59,10 +59,19 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
   const faults: Difference[] = [];
   let folders = 0;
   let entries = 0;
+  const list = (path: string, prefix: string): Buffer[] => {
+    try {
+      return disk.readdirSync(path, { encoding: 'buffer' });
+    } catch (error) {
+      // What cannot be looked at is a difference by name, never a tree that is taken for whole.
+      faults.push({ kind: 'mode', name: printable(prefix === '' ? root : prefix), found: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'})` });
+      return [];
+    }
+  };
   const visit = (path: string, prefix: string, depth: number): void => {
     folders += 1;
     const twins = new Map<string, string>();
-    for (const entry of disk.readdirSync(path, { encoding: 'buffer' })) {
+    for (const entry of list(path, prefix)) {
       const fault = partFault(entry);
       if (fault !== undefined) {
         faults.push({ kind: 'name', name: `${printable(prefix)}${printable(entry)}`, found: fault });
@@ -97,6 +106,9 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
   return { files, folders, faults };
 }
 
+/** What opening says of links, devices, absent files and files of somebody else. */
+const notForUs: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
+
 function kindOf(facts: fs.Stats): string {
   if (facts.isSymbolicLink()) return 'a symbolic link';
   if (facts.isFIFO()) return 'a named pipe';
@@ -105,14 +117,14 @@ function kindOf(facts: fs.Stats): string {
   return facts.isFile() ? 'a regular file' : 'a device';
 }
 
-/** Opens a regular file read-only, without following a link; `undefined` when it is something else. */
+/** Opens a regular file read-only, without following a link; `undefined` when it is something else, or may not be read. */
 export function openRegular(disk: Disk, path: string): { fd: number; facts: fs.Stats } | undefined {
   let fd: number;
   try {
     fd = disk.openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ELOOP' || code === 'ENXIO' || code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code !== undefined && notForUs.has(code)) return undefined;
     throw error;
   }
   const facts = disk.fstatSync(fd);

@@ -38,7 +38,7 @@ const words: Readonly<Record<DifferenceKind, string>> = {
   missing: 'missing',
   extra: 'not in the manifest',
   mode: 'unsafe rights',
-  kind: 'not a regular file',
+  kind: 'not a regular file that may be read',
   name: 'unsafe name',
 };
 

@@ -33,7 +33,7 @@ export function hashFiles(order: SigningOrder, fault: Fault): FileToSign[] {
   const hasher = new Hasher(order.disk, order.progress);
   const files = names.map((name): FileToSign => {
     const opened = openRegular(order.disk, `${order.root}/${name}`);
-    if (opened === undefined) throw fault('FILE_KIND', `${printable(name)} is not a regular file (links are not followed)`);
+    if (opened === undefined) throw fault('FILE_KIND', `${printable(name)} is not a regular file that you may read (links are not followed)`);
     try {
       const hashed = order.method.kind === 'files' ? hasher.whole(opened.fd) : hasher.shards(opened.fd, order.method.shardBytes);
       return { name, size: hashed.size, digest: hashed.digest, shards: hashed.shards, ...(order.layer === 3 ? { executable: (opened.facts.mode & 0o111) !== 0 } : {}) };

@@ -93,7 +93,7 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
       const opened = openRegular(disk, `${model.root}/${file.name}`);
       const name = printable(file.name);
       if (opened === undefined) {
-        if (!differences.some((entry) => entry.name === name)) differences.push({ kind: 'missing', name, found: 'absent, or not a regular file' });
+        if (!differences.some((entry) => entry.name === name)) differences.push({ kind: 'missing', name, found: 'absent, or not a regular file that may be read' });
         continue;
       }
       const { fd, facts } = opened;
