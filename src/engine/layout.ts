@@ -109,5 +109,8 @@ export const fingerprint = {
 /** `enum llama_load_mode`: read the weights, or map them. */
 export const loadModes = { read: 0, map: 1 } as const;
 
+/** `enum llama_flash_attn_type`: as llama.cpp thinks best, or never. */
+export const flashAttention = { auto: -1, off: 0 } as const;
+
 /** Bits of `enum llama_token_attr`. */
 export const tokenAttributes = { unknown: 1, control: 8, userDefined: 16, stripsLeft: 128, stripsRight: 256 } as const;

@@ -11,7 +11,7 @@
 import { ownBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import { Batch } from './batch.ts';
-import { loadModes } from './layout.ts';
+import { flashAttention, loadModes } from './layout.ts';
 import type { Calls, Library, Pointer } from './library.ts';
 import { addressOf } from './library.ts';
 import type { Sampling } from './request.ts';
@@ -25,6 +25,8 @@ export type ContextShape = {
   readonly threads: number;
   /** The most tokens of one step. */
   readonly batchTokens: number;
+  /** Whether attention may be computed in one operation; see attention.ts. */
+  readonly flashAttention: boolean;
 };
 
 /** How a step ended. */
@@ -95,6 +97,7 @@ export class Llama {
       n_outputs_max: shape.parallel,
       n_threads: shape.threads,
       n_threads_batch: shape.threads,
+      flash_attn_type: shape.flashAttention ? flashAttention.auto : flashAttention.off,
       // One pool of cells for all sequences: tokens of answers and of prompts then go through the weights together.
       kv_unified: true,
       offload_kqv: false,

@@ -111,7 +111,7 @@ async function endTokens(): Promise<[string, number][]> {
   const { openLibrary } = await import('../../src/engine/library.ts');
   const { Llama } = await import('../../src/engine/llama.ts');
   const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
-  const llama = await Llama.open(library, `/proc/self/fd/${openSync(join(root, 'models', 'guide', 'guide.gguf'), 'r')}`, 'guide', { contextTokens: 64, parallel: 1, threads: 1, batchTokens: 16 });
+  const llama = await Llama.open(library, `/proc/self/fd/${openSync(join(root, 'models', 'guide', 'guide.gguf'), 'r')}`, 'guide', { contextTokens: 64, parallel: 1, threads: 1, batchTokens: 16, flashAttention: false });
   return Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)).map((token) => [String(token), -100]);
 }
 

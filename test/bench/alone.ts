@@ -4,12 +4,14 @@
  * @module
  */
 import { createInterface } from 'node:readline';
+import { suitsFlashAttention } from '../../src/engine/attention.ts';
 import { Generation } from '../../src/engine/generation.ts';
 import { openLibrary } from '../../src/engine/library.ts';
 import { Llama } from '../../src/engine/llama.ts';
 import { Scheduler } from '../../src/engine/scheduler.ts';
 import { Vocabulary } from '../../src/engine/vocabulary.ts';
 import { libraryDirectory } from '../support/engine.ts';
+import { factsOf } from '../support/facts.ts';
 import type { Order, Timing } from './run.ts';
 import { promptText } from './run.ts';
 
@@ -19,6 +21,7 @@ const llama = await Llama.open(openLibrary(libraryDirectory), model, 'bench', {
   parallel: Number(parallel),
   threads: Number(threads),
   batchTokens: Math.min(512, Number(contextTokens)),
+  flashAttention: suitsFlashAttention(factsOf(model).headSizes),
 });
 const vocabulary = new Vocabulary(llama);
 const scheduler = new Scheduler(llama, {

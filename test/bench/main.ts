@@ -9,13 +9,12 @@
  * Everything is written to bench-results/ as JSON.
  * @module
  */
-import { closeSync, existsSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { threadPlan } from '../../src/engine/threads.ts';
-import type { GgufFacts } from '../../src/layers/4-model/gguf.ts';
-import { parseGguf } from '../../src/layers/4-model/gguf.ts';
+import { factsOf } from '../support/facts.ts';
 import { benchShape, writeModel } from '../support/gguf.ts';
 import type { Setting } from './contestants.ts';
 import { memoryOf, runLlamaBench, settle, startAlone, startKwyre, startLlamaServer, timeStart } from './contestants.ts';
@@ -35,19 +34,6 @@ const { values: flags } = parseArgs({
 const runs = flags.quick ? 1 : Math.min(25, Math.max(1, Number(flags.runs)));
 const root = join(import.meta.dirname, '..', '..');
 const scratch = mkdtempSync(join(tmpdir(), 'kwyre-bench-'));
-
-function factsOf(path: string): GgufFacts & { readonly bytes: number } {
-  const fd = openSync(path, 'r');
-  try {
-    const bytes = fstatSync(fd).size;
-    return { ...parseGguf((offset, length) => {
-      const buffer = Buffer.alloc(length);
-      return buffer.subarray(0, readSync(fd, buffer, 0, length, offset));
-    }, bytes), bytes };
-  } finally {
-    closeSync(fd);
-  }
-}
 
 type Scenario = { readonly name: string; readonly figure: keyof Figures; readonly unit: string; readonly order: Omit<Order, 'seed' | 'banned'> };
 

@@ -32,7 +32,7 @@ export function scratch(): string {
 
 /** Loads a model for four sequences of 512 tokens, or as told. */
 export async function load(path: string, shape: Partial<ContextShape> = {}): Promise<Llama> {
-  return await Llama.open(sharedLibrary(), path, 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, ...shape });
+  return await Llama.open(sharedLibrary(), path, 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: true, ...shape });
 }
 
 /** Greedy, nothing else. */

@@ -34,6 +34,8 @@ export type GgufFacts = {
   readonly eos: string;
   /** Bytes that one token of a conversation takes in the cache, with 16-bit values; 0 where it cannot be told from here. */
   readonly cacheBytesPerToken: number;
+  /** Elements of a head's key and of its value. */
+  readonly headSizes: readonly [key: number, value: number];
 };
 
 const layerLimit = 512;
@@ -41,7 +43,7 @@ const expertLimit = 512;
 const ropeScalings = ['', 'none', 'linear', 'yarn', 'longrope'];
 
 /** Keys whose absence or value ends llama.cpp's process instead of failing. */
-function checkArchitecture(metadata: Metadata, architecture: string): { layers: number; cacheBytesPerToken: number } {
+function checkArchitecture(metadata: Metadata, architecture: string): { layers: number; cacheBytesPerToken: number; headSizes: readonly [number, number] } {
   const key = (name: string) => `${architecture}.${name}`;
   const width = metadata.whole(key('embedding_length'), 1, 1 << 20);
   const layers = metadata.whole(key('block_count'), 1, layerLimit);
@@ -62,7 +64,7 @@ function checkArchitecture(metadata: Metadata, architecture: string): { layers: 
   const valueLength = metadata.whole(key('attention.value_length'), 0, 1 << 16, perHead);
   const compressed = ['attention.kv_lora_rank', 'attention.shared_kv_layers'].some((name) => metadata.has(key(name)));
   const cacheBytesPerToken = compressed ? 0 : cacheHeads.reduce((sum, count) => sum + 2 * count * (keyLength + valueLength), 0);
-  return { layers, cacheBytesPerToken };
+  return { layers, cacheBytesPerToken, headSizes: [keyLength, valueLength] };
 }
 
 function checkExperts(metadata: Metadata, key: (name: string) => string, layers: number): void {
@@ -116,7 +118,7 @@ export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
   if (!/^[a-z0-9][a-z0-9_.-]{0,63}$/.test(architecture)) refuse('KEY', 'general.architecture is missing');
   if (metadata.whole('split.count', 0, 65_535, 0) > 1) throw new KwyreError('L4_GGUF_SPLIT', 'the model is split into several files; Kwyre serves a model from one file only', 'join them: llama-gguf-split --merge FIRST-PART JOINED.gguf, then add the joined file');
   const contextTokens = metadata.whole(`${architecture}.context_length`, 1, 1 << 26);
-  const { cacheBytesPerToken } = checkArchitecture(metadata, architecture);
+  const { cacheBytesPerToken, headSizes } = checkArchitecture(metadata, architecture);
   const tokenizer = metadata.text('tokenizer.ggml.model');
   if (tokenizer === '') refuse('KEY', 'tokenizer.ggml.model is missing');
   const { vocabulary, tokenAt } = checkVocabulary(metadata);
@@ -138,5 +140,6 @@ export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
     bos: token('tokenizer.ggml.bos_token_id'),
     eos: token('tokenizer.ggml.eos_token_id'),
     cacheBytesPerToken,
+    headSizes,
   };
 }
