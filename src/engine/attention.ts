@@ -1,20 +1,22 @@
 /**
  * Whether llama.cpp's flash attention suits a model on a processor.
  *
- * Its vectors are as long as 64 elements where the processor has AVX-512. What a head has beyond whole ones is computed
- * one by one, with 16-bit floats made by shifts: for heads of 32 more than half of a step, twice as much as everything
- * else together. Without it attention is a product of matrices, which handles every length well but needs room for all
- * scores, and is slower where the vectors fit.
+ * With AVX-512 it works in vectors of 64 elements; what a head has beyond whole ones is computed one by one, with 16-bit
+ * floats made by shifts. Where heads have less than one vector and little else is to be computed, that is most of a step.
+ * Without it attention is a product of matrices, which needs room for all scores: too much of it for a large model, which
+ * gains nothing.
  *
- * Source: measured; see docs/BENCHMARKS.md
+ * Source: measured; see docs/BENCHMARKS.md and docs/adr/0016-attention-of-small-heads.md
  * Proof:  test/unit/engine/attention.test.ts
  * @module
  */
+import type { GgufFacts } from '../layers/4-model/gguf.ts';
+import { tinyParameters } from './threads.ts';
 
-/** Elements of a vector: AVX-512 with four accumulators; shorter ones divide it. */
+/** Elements of a vector with AVX-512. */
 const vectorElements = 64;
 
-/** Whether keys and values of a head fill whole vectors. */
-export function suitsFlashAttention(headSizes: readonly [key: number, value: number]): boolean {
-  return headSizes.every((size) => size % vectorElements === 0);
+/** False for a tiny model whose heads fill no vector. */
+export function suitsFlashAttention({ headSizes, parameters }: Pick<GgufFacts, 'headSizes' | 'parameters'>): boolean {
+  return parameters >= tinyParameters || headSizes.every((size) => size >= vectorElements);
 }

@@ -182,7 +182,7 @@ function contextShape(config: EngineConfig, facts: GgufFacts): ContextShape {
     const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20);
     throw new KwyreError('ENGINE_MEMORY', `${config.parallel} conversations of ${contextTokens} tokens need ${mib(cacheBytes)} MiB, and ${mib(available)} MiB are free`, 'start with a smaller --ctx or --parallel');
   }
-  return { contextTokens, parallel: config.parallel, threads: config.threads === 0 ? threadPlan(cores(), facts.parameters) : config.threads, batchTokens: Math.max(config.parallel, Math.min(batchTokens, contextTokens)), flashAttention: suitsFlashAttention(facts.headSizes) };
+  return { contextTokens, parallel: config.parallel, threads: config.threads === 0 ? threadPlan(cores(), facts.parameters) : config.threads, batchTokens: Math.max(config.parallel, Math.min(batchTokens, contextTokens)), flashAttention: suitsFlashAttention(facts) };
 }
 
 function cores(): number {

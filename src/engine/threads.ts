@@ -6,8 +6,8 @@
  * @module
  */
 
-/** Below this many parameters one thread is the fastest: handing work over costs more than the work. */
-const tinyParameters = 50_000_000;
+/** Below this many parameters a step is so short that handing work to another thread costs more than the work. */
+export const tinyParameters = 50_000_000;
 
 /**
  * The default for a machine: one for a tiny model, else every physical core; from four on, one is left to the gateway

@@ -13,7 +13,7 @@ import { test } from 'node:test';
 import { engineRoutes } from '../../src/wire/messages.ts';
 import { served } from '../support/engine.ts';
 import { describeScan, presentRuns, regionsOf, scanProcess } from '../support/memory.ts';
-import { scratch } from '../support/native.ts';
+import { load, scratch } from '../support/native.ts';
 import { writeModel, tinyShape } from '../support/gguf.ts';
 import type { Server } from '../support/server.ts';
 import { call, root, startServer } from '../support/server.ts';
@@ -108,10 +108,7 @@ test('L5-01 L5-05 L5-18 L5-30 L5-32 between the turns of 50 open conversations: 
 
 /** Tokens that would end an answer, banned. */
 async function endTokens(): Promise<[string, number][]> {
-  const { openLibrary } = await import('../../src/engine/library.ts');
-  const { Llama } = await import('../../src/engine/llama.ts');
-  const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
-  const llama = await Llama.open(library, `/proc/self/fd/${openSync(join(root, 'models', 'guide', 'guide.gguf'), 'r')}`, 'guide', { contextTokens: 64, parallel: 1, threads: 1, batchTokens: 16, flashAttention: false });
+  const llama = await load(join(root, 'models', 'guide', 'guide.gguf'), { contextTokens: 64, parallel: 1, batchTokens: 16 });
   return Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)).map((token) => [String(token), -100]);
 }
 

@@ -21,7 +21,7 @@ const llama = await Llama.open(openLibrary(libraryDirectory), model, 'bench', {
   parallel: Number(parallel),
   threads: Number(threads),
   batchTokens: Math.min(512, Number(contextTokens)),
-  flashAttention: suitsFlashAttention(factsOf(model).headSizes),
+  flashAttention: suitsFlashAttention(factsOf(model)),
 });
 const vocabulary = new Vocabulary(llama);
 const scheduler = new Scheduler(llama, {

@@ -6,12 +6,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
+import { suitsFlashAttention } from '../../src/engine/attention.ts';
 import type { Library } from '../../src/engine/library.ts';
 import { openLibrary } from '../../src/engine/library.ts';
 import type { ContextShape } from '../../src/engine/llama.ts';
 import { Llama } from '../../src/engine/llama.ts';
 import type { Sampling } from '../../src/engine/request.ts';
 import { libraryDirectory } from './engine.ts';
+import { factsOf } from './facts.ts';
 
 let library: Library | undefined;
 
@@ -30,9 +32,9 @@ export function scratch(): string {
   return folder;
 }
 
-/** Loads a model for four sequences of 512 tokens, or as told. */
+/** Loads a model as the engine does, for four sequences of 512 tokens, or as told. */
 export async function load(path: string, shape: Partial<ContextShape> = {}): Promise<Llama> {
-  return await Llama.open(sharedLibrary(), path, 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: true, ...shape });
+  return await Llama.open(sharedLibrary(), path, 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: suitsFlashAttention(factsOf(path)), ...shape });
 }
 
 /** Greedy, nothing else. */

@@ -4,20 +4,19 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { openLibrary } from '../../src/engine/library.ts';
-import { Llama } from '../../src/engine/llama.ts';
 import { compileTemplate } from '../../src/engine/template.ts';
 import { Vocabulary } from '../../src/engine/vocabulary.ts';
 import { addressOf } from '../../src/linux/process.ts';
 import { factsOf } from './facts.ts';
 import { presentRuns, readMemory, regionsOf } from './memory.ts';
+import { load } from './native.ts';
 import { root } from './server.ts';
+
+const guidePath = join(root, 'models', 'guide', 'guide.gguf');
 
 /** Token runs of texts, as the engine's own vocabulary makes them. */
 export async function tokenRuns(texts: readonly string[]): Promise<Buffer[]> {
-  const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
-  const path = join(root, 'models', 'guide', 'guide.gguf');
-  const llama = await Llama.open(library, `/proc/self/fd/${openSync(path, 'r')}`, 'guide', { contextTokens: 64, parallel: 1, threads: 1, batchTokens: 16, flashAttention: false });
+  const llama = await load(guidePath, { contextTokens: 64, parallel: 1, batchTokens: 16 });
   return texts.map((text) => {
     const tokens = new Int32Array(256);
     const count = llama.tokenize(Buffer.from(text), tokens, false);
@@ -59,10 +58,8 @@ export function countRuns(pid: number, runs: readonly Buffer[]): number {
 
 /** Pieces of 64 bytes of what the guide model remembers of a prompt, at even distances, without the plain ones. */
 export async function stateWindows(messages: readonly { readonly role: string; readonly content: string }[], many: number): Promise<Buffer[]> {
-  const library = openLibrary(join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`));
-  const path = join(root, 'models', 'guide', 'guide.gguf');
-  const llama = await Llama.open(library, path, 'guide', { contextTokens: 512, parallel: 1, threads: 1, batchTokens: 512, flashAttention: false });
-  const facts = factsOf(path);
+  const llama = await load(guidePath, { parallel: 1, batchTokens: 512 });
+  const facts = factsOf(guidePath);
   const prompt = compileTemplate(facts.template, facts).render(messages.map(({ role, content }) => ({ role: role as 'user', parts: [Buffer.from(content)] })), { addGenerationPrompt: true });
   const run = await new Vocabulary(llama).encode(prompt.pieces);
   for (let i = 0; i < run.length; i += 1) llama.batch.add(run.tokens[i]!, i, 0, i === run.length - 1);

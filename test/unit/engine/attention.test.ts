@@ -1,9 +1,18 @@
-/** Which heads flash attention suits. */
+/** Which models flash attention suits. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { suitsFlashAttention } from '../../../src/engine/attention.ts';
+import { factsOf } from '../../support/facts.ts';
+import { root } from '../../support/server.ts';
 
-test('only heads that fill whole vectors get flash attention: keys and values alike', () => {
-  for (const sizes of [[64, 64], [128, 128], [256, 256], [576, 512]] as const) assert.ok(suitsFlashAttention(sizes));
-  for (const sizes of [[32, 32], [80, 80], [96, 96], [64, 32], [100, 128]] as const) assert.ok(!suitsFlashAttention(sizes));
+test('a tiny model whose heads fill no vector goes without it, as the guide does; every other has it', () => {
+  const tiny = 3e6;
+  const large = 5e8;
+  for (const headSizes of [[32, 32], [64, 32], [16, 64]] as const) {
+    assert.ok(!suitsFlashAttention({ headSizes, parameters: tiny }));
+    assert.ok(suitsFlashAttention({ headSizes, parameters: large }));
+  }
+  for (const headSizes of [[64, 64], [80, 80], [96, 96], [128, 128], [576, 512]] as const) assert.ok(suitsFlashAttention({ headSizes, parameters: tiny }));
+  assert.ok(!suitsFlashAttention(factsOf(join(root, 'models', 'guide', 'guide.gguf'))));
 });
