@@ -25,7 +25,7 @@ import { markViolation } from '../state/violation.ts';
 import type { JailInput } from './children.ts';
 import { Child, socketInodes } from './children.ts';
 import type { Pair } from './pair.ts';
-import { Watch, describe } from './watch.ts';
+import { Watch, describe, namespaceOf } from './watch.ts';
 
 /** What the alarm needs of the server. */
 export type AlarmPlan = {
@@ -37,6 +37,8 @@ export type AlarmPlan = {
   readonly profile: Profile;
   readonly acknowledged: readonly string[];
   readonly listener: { readonly fd: number; readonly port: number };
+  /** Processes in whose networks our sockets are: the supervisor, and where the listener lies. */
+  readonly networks: readonly number[];
   readonly unixPath: string | undefined;
   readonly modelFd: number;
   readonly loadsFd: number;
@@ -111,12 +113,11 @@ export class Alarm {
 
   /** Says which processes are ours from now on; in the tick in which a pair was made, when it is ready, when it is gone. */
   follow(pair: Pair | undefined, sealed: boolean): void {
-    const { listener, unixPath, tree } = this.#plan;
+    const { listener, networks, unixPath, tree } = this.#plan;
     const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => {
-      const own = pair.enforced[role].some((entry) => entry.feature === 'network-namespace' && entry.status === 'full');
-      return { role, pid: pair[role].pid, sealed, namespace: own ? 'own' : 'shared', sockets: pair[role].sockets };
+      return { role, pid: pair[role].pid, sealed, namespace: namespaceOf(pair.enforced[role], process.getuid?.()), sockets: pair[role].sockets };
     });
-    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, unixPath: unixPath ?? '', code: declaredCode(tree) });
+    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: unixPath ?? '', code: declaredCode(tree) });
   }
 
   /** Waits for the first scan, and refuses the start when it is not clean. @throws `L6_TOOLS_PRESENT`, `L6_WATCHDOG_FAILED` */

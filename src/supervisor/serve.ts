@@ -61,7 +61,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   // scans judge it (`alarm.ts`). Without a listener the signal would end this process.
   process.on('SIGIO', () => undefined);
   const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
-  const { listener, heldIpv6, tables } = openLoopback({ fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] }, process.pid, config.port);
+  const { listener, heldIpv6, network } = openLoopback({ fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] }, process.pid, config.port);
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? [model.path] : [])];
   const uid = process.getuid?.() ?? -1;
@@ -89,6 +89,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     profile: installed ? 'installed' : 'person',
     acknowledged: config.acknowledgedTools,
     listener,
+    networks: [...new Set([process.pid, network])],
     unixPath: unix?.path,
     modelFd: model.fd,
     loadsFd,
@@ -100,7 +101,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     programs: probePrograms(join(import.meta.dirname, '..'), import.meta.filename, process.execPath, nodeFlags, { fd: loadsFd, at: loadsDescriptor }),
     jail: (role) => jailFor(role === 'watchdog' ? 'watchdog' : 'roles'),
     ownPort: () => listener.port,
-    readTable: (name) => readTable(`${tables}/${name}`),
+    readTable: (name) => readTable(`/proc/${network}/net/${name}`),
     readStatus: (role) => readTable(`/proc/${role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)}/status`) || undefined,
     now: () => Date.now(),
     onOut: (result) => {
@@ -114,8 +115,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const layers = () =>
     reportLayers({
       port: listener.port,
-      tcp: readTable(`${tables}/tcp`),
-      tcp6: readTable(`${tables}/tcp6`),
+      tcp: readTable(`/proc/${network}/net/tcp`),
+      tcp6: readTable(`/proc/${network}/net/tcp6`),
       heldIpv6,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       probes: probe.checks(),

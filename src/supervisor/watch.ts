@@ -52,12 +52,17 @@ export function describe(finding: Finding): string {
   return `${finding.name}${finding.pid === 0 ? '' : ` (pid ${finding.pid}, uid ${finding.uid})`} ${finding.what}`;
 }
 
+/** In whose network a role is: root gives each role one of its own; the one that a service manager made holds all of us. */
+export function namespaceOf(enforced: readonly Enforcement[], uid: number | undefined): Target['namespace'] {
+  return uid === 0 && enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full') ? 'own' : 'shared';
+}
+
 export class Watch {
   /** Settles with the first scan, before anything is served. */
   readonly first: Promise<Standing>;
   readonly #powers: WatchPowers;
   readonly #child: Child;
-  #order: Omit<Watched, 'targets'> = { port: 0, listener: 0, unixPath: '', code: [] };
+  #order: Omit<Watched, 'targets'> = { port: 0, listener: 0, networks: [process.pid], unixPath: '', code: [] };
   #epoch = -1;
   #standing = initialStanding;
   #detections: readonly Detection[] = [];
@@ -116,8 +121,7 @@ export class Watch {
     if (this.#over) return;
     this.#order = facts;
     this.#epoch += 1;
-    const own = this.#enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full');
-    const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: own ? 'own' : 'shared', sockets: this.#child.sockets };
+    const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: namespaceOf(this.#enforced, process.getuid?.()), sockets: this.#child.sockets };
     this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets: [this.#powers.self(), watchdog, ...children], ...facts }));
   }
 

@@ -84,13 +84,20 @@ export class Sampler {
     this.#census.watchClosely(pids);
   }
 
+  /** Rows of the networks that count for us; the watchdog's own /proc/net would show its own, empty one. */
+  #tables({ networks }: Watched, tables: readonly SocketTable[]): Seen<SocketRow[]> {
+    const rows: SocketRow[] = [];
+    for (const pid of networks) {
+      const seenThere = tablesOf(this.#powers.eyes, pid, tables);
+      if (!('value' in seenThere)) return seenThere;
+      rows.push(...seenThere.value);
+    }
+    return networks.length === 0 ? { missing: 'failed' } : { value: rows };
+  }
+
   /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
   #rows(watched: Watched, targets: readonly TargetState[], nowMs: number): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number> } {
-    const { eyes } = this.#powers;
-    // Its own /proc/net would show its own, empty network: the supervisor lives in the machine's.
-    const home = watched.targets.find((target) => target.role === 'supervisor')?.pid;
-    if (home === undefined) return { rows: { missing: 'failed' }, unexplained: new Set() };
-    const always = tablesOf(eyes, home, everyScan);
+    const always = this.#tables(watched, everyScan);
     if (!('value' in always)) return { rows: always, unexplained: new Set() };
     const held = new Set<number>();
     const undeclared = new Set<number>();
@@ -112,7 +119,7 @@ export class Sampler {
       // Nearly everything is in `tcp`: the listener and what it accepted. The rest is read for what is left.
       for (const tables of [['tcp'], onDemand] as const) {
         if (tables === onDemand && !isNew()) break;
-        const more = tablesOf(eyes, home, tables);
+        const more = this.#tables(watched, tables);
         if (!('value' in more)) return { rows: more, unexplained: new Set() };
         for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
       }

@@ -291,7 +291,7 @@ export const controlSchemas = {
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
-  watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), unixPath: string(4096), code: array(string(4096), 64) }),
+  watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64) }),
   scanned: object({ epoch: number(0), sequence: number(0), scanMs: number(0), detections: array(detection, 16) }),
   intake: object({ open: boolean() }),
   failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),

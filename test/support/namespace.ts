@@ -7,10 +7,15 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess, SpawnSyncReturns } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { checked, libc } from '../../src/linux/ffi.ts';
 import { endWithUs } from './children.ts';
+import { until } from './server.ts';
+
+const setns = libc.func('int setns(int fd, int type)') as (fd: number, type: number) => number;
+const networkKind = 0x40000000;
 
 const script = `set -e
 mount --make-rprivate /
@@ -56,9 +61,11 @@ export class Machine {
     address((...words) => this.outside(...words), 'out0', addresses.there);
   }
 
-  /** A process that holds the network. */
-  get holder(): number {
-    return this.#holder?.pid ?? 0;
+  /** Moves this thread, its sockets and its children into that network, for good. */
+  join(): void {
+    const fd = openSync(`/proc/${this.#holder?.pid}/ns/net`, 'r');
+    checked('setns', setns(fd, networkKind));
+    closeSync(fd);
   }
 
   /** The words that run a command there. */
@@ -86,6 +93,16 @@ export class Machine {
   outside(...command: string[]): string {
     const [file = '', ...args] = this.enterOutside(...command);
     return execFileSync(file, args, { encoding: 'utf8', timeout: 60_000 });
+  }
+
+  /** From here on every packet that arrives on the other machine is kept, without IPv6's own chatter; gives the lines. */
+  async capture(): Promise<() => string[]> {
+    this.run('sysctl', '-qw', 'net.ipv6.conf.in0.disable_ipv6=1');
+    this.outside('sysctl', '-qw', 'net.ipv6.conf.out0.disable_ipv6=1');
+    this.run('ip', 'route', 'add', 'default', 'via', addresses.there.four);
+    const tool = this.spawn(this.enterOutside('tcpdump', '-i', 'out0', '-n', '-l', '--immediate-mode'));
+    await until('the capture', () => tool.output().includes('listening on'));
+    return () => tool.output().split('\n').filter((line) => /^\d\d:\d\d:\d\d\./.test(line));
   }
 
   /** Starts a program and goes on; it ends with the machine at the latest. */

@@ -74,6 +74,21 @@ export function alive(pid: number): boolean {
   }
 }
 
+/** The living processes of the server with this supervisor, by their title. */
+export function rolesOf(supervisor: number): Record<string, number> {
+  const found: Record<string, number> = { supervisor };
+  for (const pid of tree(supervisor)) {
+    let title = '';
+    try {
+      title = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+    } catch {
+      continue; // it ended between the listing and the reading
+    }
+    for (const role of ['gateway', 'engine', 'watchdog']) if (pid !== supervisor && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
+  }
+  return found;
+}
+
 /** Waits until `probe` gives something, at most `ms`. */
 export async function until<T>(what: string, probe: () => T | undefined | false, ms = 20_000): Promise<T> {
   const end = Date.now() + ms;
@@ -128,19 +143,7 @@ export async function startServer(start: Start = {}): Promise<Server> {
     state,
     output,
     ended,
-    pids() {
-      const found: Record<string, number> = { supervisor: child.pid! };
-      for (const pid of tree(child.pid!)) {
-        let title = '';
-        try {
-          title = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-        } catch {
-          continue; // it ended between the listing and the reading
-        }
-        for (const role of ['gateway', 'engine', 'watchdog']) if (pid !== child.pid && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
-      }
-      return found;
-    },
+    pids: () => rolesOf(child.pid!),
     kill() {
       child.kill('SIGKILL');
     },

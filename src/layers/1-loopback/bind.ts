@@ -163,10 +163,11 @@ export function adoptLoopback(handover: Handover, pid: number): LoopbackListener
   return listener;
 }
 
-/** The listener of one start, what is known of [::1], and where the kernel's tables of the listener's network are. */
-export type Listeners = { readonly listener: LoopbackListener; readonly heldIpv6: Ipv6Hold; readonly tables: string };
+/** The listener of one start, what is known of [::1], and a process (its pid) in whose network the listener lies. */
+export type Listeners = { readonly listener: LoopbackListener; readonly heldIpv6: Ipv6Hold; readonly network: number };
 
-const ownTables = '/proc/self/net';
+/** The service manager, in whose network the listener of a service lies that has an empty network itself. */
+const serviceManager = 1;
 
 /**
  * The listener that was handed over, else one of our own; and [::1] on its port, as far as this network reaches.
@@ -174,9 +175,9 @@ const ownTables = '/proc/self/net';
  */
 export function openLoopback(handover: Handover, pid: number, port: number): Listeners {
   const listener = adoptLoopback(handover, pid) ?? bindLoopback(port);
-  if (readFileSync(`${ownTables}/tcp`, 'latin1').includes(` ${loopbackHex(listener.port)} `)) return { listener, heldIpv6: holdIpv6(listener.port), tables: ownTables };
+  if (readFileSync(`/proc/${pid}/net/tcp`, 'latin1').includes(` ${loopbackHex(listener.port)} `)) return { listener, heldIpv6: holdIpv6(listener.port), network: pid };
   // The installed service may make no socket, and its network is not the machine's.
-  return { listener, heldIpv6: { fd: undefined, reason: 'this service is in a network of its own; a firewall rule of kwyre isolate refuses connections to [::1] on the port, which ./kwyre isolate status shows' }, tables: '/proc/1/net' };
+  return { listener, heldIpv6: { fd: undefined, reason: 'this service is in a network of its own; a firewall rule of kwyre isolate refuses connections to [::1] on the port, which ./kwyre isolate status shows' }, network: serviceManager };
 }
 
 /**

@@ -16,7 +16,7 @@ export type Target = {
   readonly pid: number;
   /** Whether its seccomp filter must be in force by now. */
   readonly sealed: boolean;
-  /** `own`: it has an empty network namespace; `shared`: the machine's. */
+  /** `own`: it has an empty network namespace of its own; `shared`: the one that the supervisor is in. */
   readonly namespace: 'own' | 'shared';
   /** Inodes of the sockets that it was started with. */
   readonly sockets: readonly number[];
@@ -31,6 +31,11 @@ export type Watched = {
   readonly port: number;
   /** The inode of our listening socket. */
   readonly listener: number;
+  /**
+   * Processes in whose networks our sockets are, and captures of our traffic would be: the supervisor, and process 1
+   * for a service that has an empty network and a listener in the machine's.
+   */
+  readonly networks: readonly number[];
   /** The path of the additional Unix socket; empty for none. */
   readonly unixPath: string;
   /** Folders and files that may be mapped as code; empty when nothing can be said. */
@@ -50,7 +55,7 @@ export type TargetState = {
   readonly threads: Seen<readonly ThreadState[]>;
   /** Inodes of the sockets that it holds descriptors of. */
   readonly sockets: Seen<readonly number[]>;
-  /** How many sockets its own network namespace has; `not-due` when it shares the machine's. */
+  /** How many sockets its own network namespace has; `not-due` when it shares the supervisor's. */
   readonly namespaceSockets: Seen<number>;
   /** Those of them that are in a table; read only when there are any. */
   readonly namespaceRows: readonly SocketRow[];

@@ -39,7 +39,7 @@ function snapshot(more: Partial<Snapshot> = {}, states = [state(target('gateway'
     clocks: { monotonic: 10_000, boot: 10_000 },
     before: { monotonic: 5000, boot: 5000 },
     intervalMs: 5000,
-    watched: { targets: states.map((one) => one.target), port: 8000, listener: 2, unixPath: '/run/k.sock', code: ['/usr/lib', '/opt/kwyre'] },
+    watched: { targets: states.map((one) => one.target), port: 8000, listener: 2, networks: [1], unixPath: '/run/k.sock', code: ['/usr/lib', '/opt/kwyre'] },
     targets: states,
     processes: { value: [neighbour()] },
     othersListed: true,

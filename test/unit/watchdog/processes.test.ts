@@ -149,6 +149,7 @@ function serving(proc: FakeProc): Watched {
     ],
     port: 8000,
     listener: 20,
+    networks: [10],
     unixPath: '',
     code: [],
   };
@@ -193,9 +194,20 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
   assert.equal(reads, 1);
 });
 
-test('without the supervisor among the targets the machine\'s tables are not guessed', async () => {
+test('without a process whose network it is the tables are not guessed, and one that cannot be read spoils the sight', async () => {
   const proc = new FakeProc();
   const watched = serving(proc);
   const sampler = new Sampler({ eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0 }), pause: () => Promise.resolve() }, 0);
-  assert.deepEqual((await sampler.take({ ...watched, targets: watched.targets.slice(1) }, 5000)).rows, { missing: 'failed' });
+  assert.deepEqual((await sampler.take({ ...watched, networks: [] }, 5000)).rows, { missing: 'failed' });
+  assert.ok('missing' in (await sampler.take({ ...watched, networks: [10, 99] }, 5000)).rows);
+});
+
+test('L6-13 a capture is seen in every network that counts', async () => {
+  const proc = new FakeProc();
+  const watched = serving(proc);
+  for (const table of ['tcp', 'raw', 'raw6']) proc.entries.set(`/proc/1/net/${table}`, 'head\n');
+  proc.entries.set('/proc/1/net/packet', 'sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n0000000000000000 3      3    0003   1     1 0      0      777\n');
+  const sampler = new Sampler({ eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0 }), pause: () => Promise.resolve() }, 0);
+  const { rows } = await sampler.take({ ...watched, networks: [10, 1] }, 5000);
+  assert.deepEqual('value' in rows ? rows.value.map((row) => row.inode) : rows, [777]);
 });
