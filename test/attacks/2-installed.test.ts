@@ -60,6 +60,7 @@ test('C6 C7 the unit as it is: an empty network, a user of its own in every proc
     assert.match(facts, new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s+${uid}\\s+${uid}$`, 'm'), role);
     assert.match(facts, new RegExp(`^Gid:\\s+${uid}\\s+${uid}\\s+${uid}\\s+${uid}$`, 'm'), role);
     for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) assert.match(facts, new RegExp(`^${set}:\\s+0+$`, 'm'), role);
+    assert.deepEqual(readFileSync(`/proc/${pid}/uid_map`, 'latin1').trim().split(/\s+/).map(Number), [0, 0, 1, uid, uid, 1], `${role}: PrivateUsers`);
     assert.match(facts, /^NoNewPrivs:\s+1$/m, role);
     assert.match(facts, /^Seccomp:\s+2$/m, role);
     assert.match(readFileSync(`/proc/${pid}/net/dev`, 'latin1'), /^[^\n]*\n[^\n]*\n\s*lo:[^\n]*\n$/, `${role}: nothing but a loopback of its own`);

@@ -4,7 +4,7 @@
  * @module
  */
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,8 +26,8 @@ export function install(machine: Machine): number {
 }
 
 /**
- * `alone`: the user, without privilege, in the machine's network. `unit`: with the empty network of the unit, beside a
- * process 1 that lives in the machine's network as the service manager does.
+ * `alone`: the user, without privilege, in the machine's network. `unit`: with the empty network and the users of the
+ * unit (PrivateNetwork, PrivateUsers), beside a process 1 that lives in the machine's network as the service manager does.
  */
 export type Form = 'alone' | 'unit';
 
@@ -37,7 +37,18 @@ function activation(machine: Machine, uid: number, form: Form, extra: readonly s
   const [setpriv = '', ...identity] = asUser(uid, ['--no-new-privs', '--bounding-set=-all', '--', ...unit!.argv, ...extra]);
   const listen = ['systemd-socket-activate', '--listen', `127.0.0.1:${installedPort}`];
   if (form === 'alone') return machine.enter(...listen, setpriv, ...identity);
-  return machine.enter('unshare', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', '"$@" & wait $!', 'sh', ...listen, 'unshare', '-n', '--', setpriv, ...identity);
+  // PrivateNetwork, then PrivateUsers: it stops until somebody outside has written which ids it has.
+  const inside = ['unshare', '-n', '--', 'unshare', '-U', '--', 'sh', '-c', 'kill -STOP $$; exec "$@"', 'sh', setpriv, ...identity];
+  return machine.enter('unshare', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', '"$@" & wait $!', 'sh', ...listen, ...inside);
+}
+
+/** Gives the process that waits for it the ids of the unit: root and its own user are themselves, nobody else is anybody. */
+async function mapUsers(above: number, uid: number): Promise<void> {
+  const stopped = (pid: number) => / T \d/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  const waiting = await until('the process in its user namespace', () => tree(above).find(stopped));
+  writeFileSync(`/proc/${waiting}/uid_map`, `0 0 1\n${uid} ${uid} 1\n`);
+  writeFileSync(`/proc/${waiting}/gid_map`, `0 0 1\n${uid} ${uid} 1\n`);
+  process.kill(waiting, 'SIGCONT');
 }
 
 /** Starts it without waiting for it to be ready: the connection that does it, what it prints, how it ends. */
@@ -49,6 +60,7 @@ export async function activate(machine: Machine, uid: number, extra: readonly st
   first.on('error', () => undefined);
   await Promise.race([once(first, 'connect'), sleep(5000)]);
   first.destroy();
+  if (form === 'unit') await mapUsers(child.pid!, uid);
   return { pid: child.pid!, output, ended, kill: () => child.kill('SIGKILL') };
 }
 
