@@ -6,7 +6,7 @@
  * when their name changed or once in two minutes. What was found is looked at in every scan. Descriptors are counted in that turn and followed when their number changed.
  *
  * Limits:  a descriptor that takes the place of another between two looks is seen within two minutes.
- * Proof:   test/unit/watchdog/processes.test.ts, test/bench/watchdog.ts
+ * Proof:   test/unit/watchdog/processes.test.ts, test/bench/isolation.ts
  * @module
  */
 import type { ProcessState, Seen } from '../layers/6-intrusion/snapshot.ts';

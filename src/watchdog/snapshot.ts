@@ -13,7 +13,7 @@ import { seen } from '../layers/6-intrusion/snapshot.ts';
 import type { Eyes } from '../linux/proc.ts';
 import type { SocketRow, SocketTable } from '../linux/nettables.ts';
 import { Census, turnMs } from './processes.ts';
-import { lookAt, socketsOf, tablesOf } from './targets.ts';
+import { Descriptors, lookAt, socketsOf, tablesOf } from './targets.ts';
 
 /** What a scan may use. */
 export type Powers = {
@@ -33,6 +33,7 @@ const transientMs = 30;
 export class Sampler {
   readonly #powers: Powers;
   readonly #census: Census;
+  readonly #descriptors: Descriptors;
   readonly #ownUid: number;
   #before: Clocks | undefined;
   #mappingsDue = -Infinity;
@@ -45,6 +46,7 @@ export class Sampler {
     this.#powers = powers;
     this.#ownUid = ownUid;
     this.#census = new Census(powers.eyes);
+    this.#descriptors = new Descriptors(powers.eyes);
   }
 
   /** Makes one scan. */
@@ -55,7 +57,8 @@ export class Sampler {
     this.#before = clocks;
     // The maps of a process are long and seldom change; once something foreign was seen they are read every time.
     const withMappings = watched.code.length > 0 && clocks.monotonic >= this.#mappingsDue;
-    let targets = watched.targets.map((target) => lookAt(eyes, target, withMappings));
+    this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
+    let targets = watched.targets.map((target) => lookAt(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings));
     if (withMappings) {
       const foreign = targets.some((state) => seen(state.mappings)?.some((mapping) => !declaredCode(mapping.path, watched.code)) === true);
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;

@@ -50,6 +50,38 @@ export function socketsOf(eyes: Eyes, pid: number): Seen<number[]> {
   return { value: inodes };
 }
 
+const sameMs = 1000;
+
+/**
+ * The sockets of our processes between scans: every descriptor is read again when their number changed, and once in a
+ * second in any case. One that takes the place of another is seen within that second.
+ */
+export class Descriptors {
+  readonly #eyes: Eyes;
+  readonly #last = new Map<number, { readonly count: number; readonly at: number; readonly sockets: Seen<number[]> }>();
+
+  constructor(eyes: Eyes) {
+    this.#eyes = eyes;
+  }
+
+  /** Inodes of the sockets that a process holds. */
+  of(pid: number, nowMs: number): Seen<number[]> {
+    const counted = this.#eyes.count(`/proc/${pid}/fd`);
+    const count = 'value' in counted ? counted.value : 0;
+    const last = this.#last.get(pid);
+    // A kernel that does not count says 0.
+    if (last !== undefined && count > 0 && count === last.count && nowMs - last.at < sameMs) return last.sockets;
+    const sockets = socketsOf(this.#eyes, pid);
+    this.#last.set(pid, { count, at: nowMs, sockets });
+    return sockets;
+  }
+
+  /** Forgets processes that are not ours any more. */
+  keep(pids: ReadonlySet<number>): void {
+    for (const pid of this.#last.keys()) if (!pids.has(pid)) this.#last.delete(pid);
+  }
+}
+
 /** The tables of a process's network namespace; a table that the kernel does not have is left out. */
 export function tablesOf(eyes: Eyes, pid: number, tables: readonly SocketTable[] = socketTables): Seen<SocketRow[]> {
   const rows: SocketRow[] = [];
@@ -89,7 +121,7 @@ function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
 }
 
 /** One of our processes as far as it can be seen. */
-export function lookAt(eyes: Eyes, target: Target, withMappings: boolean): TargetState {
+export function lookAt(eyes: Eyes, target: Target, sockets: Seen<number[]>, withMappings: boolean): TargetState {
   const { pid } = target;
   // The count is kept per namespace and costs nothing; reading even an empty `tcp` walks the machine's whole table.
   const own: Seen<number> = target.namespace === 'own' ? mapped(eyes.read(`/proc/${pid}/net/sockstat`), parseSocketCount) : { missing: 'not-due' };
@@ -98,7 +130,7 @@ export function lookAt(eyes: Eyes, target: Target, withMappings: boolean): Targe
     target,
     status: mapped<string, TaskStatus>(eyes.read(`/proc/${pid}/status`), parseStatus),
     threads: threadsOf(eyes, pid),
-    sockets: socketsOf(eyes, pid),
+    sockets,
     namespaceSockets: own,
     namespaceRows: rows ?? [],
     mappings: withMappings ? mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), parseCodeMappings) : { missing: 'not-due' },

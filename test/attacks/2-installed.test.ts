@@ -184,7 +184,7 @@ test('L6-02 installed: a program of the same user gets nothing out of any proces
 const intrusions: readonly (readonly [title: string, detector: string, command: (server: Server) => readonly string[], accepted?: readonly string[]])[] = [
   ['L6-01: root attaches gdb to the engine', 'tracer', (server) => ['gdb', '-q', '-nx', '-p', String(server.pids()['engine'])]],
   ['L6-05: root traces every thread of the gateway', 'tracer', (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])]],
-  ['L6-08: root runs a debugger beside it: the strict profile', 'tools', () => ['gdb', '-q', '-nx'], ['--acknowledge-violation']],
+  ['L6-25: root runs a debugger beside it: the strict profile', 'tools', () => ['gdb', '-q', '-nx'], ['--acknowledge-violation']],
 ];
 for (const [title, detector, command, accepted = acknowledged] of intrusions) {
   test(`installed, ${title}: exit 16, nobody left, and it does not come back`, async (t) => {

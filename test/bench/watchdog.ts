@@ -1,14 +1,15 @@
 /**
- * What the watchdog costs: CPU and memory with 300 processes on the machine, at 5 s and at 250 ms.
+ * What the watchdog of a running server costs: CPU and memory with 300 processes on the machine, at 5 s and at 250 ms.
  *
  * Measured is the processor time of the watchdog's own process as the kernel counts it, once its neighbours are known.
  * Part of `node test/bench/isolation.ts`.
  * @module
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startWatched } from '../support/watchdog.ts';
+import { call, startServer } from '../support/server.ts';
 
 const wanted = 300;
 const goals = { 5000: 0.2, 250: 2 } as const;
@@ -35,18 +36,22 @@ export async function measureWatchdog(intervalMs: keyof typeof goals, seconds: n
   try {
     await sleep(1000);
     const processes = readdirSync('/proc').filter((name) => /^\d/.test(name)).length;
-    const watched = await startWatched({ intervalMs, acknowledged: ['gdb'] });
-    await sleep(intervalMs === 5000 ? 66_000 : 8_000); // until its neighbours are old acquaintances
+    const server = await startServer({ args: ['--scan-interval', String(intervalMs)] });
+    const watchdog = server.pids()['watchdog']!;
+    await sleep(66_000); // until its neighbours are old acquaintances
     const from = process.hrtime.bigint();
-    const before = cpuNs(watched.watchdog);
+    const before = cpuNs(watchdog);
     await sleep(seconds * 1000);
     const wallNs = Number(process.hrtime.bigint() - from);
-    const percent = (100 * (cpuNs(watched.watchdog) - before)) / wallNs;
-    const pss = pssMb(watched.watchdog);
-    const scan = /took ([\d.]+) ms/.exec((await watched.checks()).checks[0]?.evidence ?? '')?.[1] ?? '?';
-    await watched.stop();
+    const percent = (100 * (cpuNs(watchdog) - before)) / wallNs;
+    const pss = pssMb(watchdog);
+    const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { checks: { evidence: string }[] }[] };
+    const scan = /took ([\d.]+) ms/.exec(layers[5]?.checks.map(({ evidence }) => evidence).join(' ') ?? '')?.[1] ?? '?';
+    await server.stop();
     return { intervalMs, processes, seconds, cpuPercentOfOneCore: Number(percent.toFixed(3)), goalPercent: goals[intervalMs], pssMb: Number(pss.toFixed(1)), goalPssMb: pssGoalMb, lastScanMs: Number(scan) };
   } finally {
     for (const process of crowd) process.kill('SIGKILL');
+    // Gone before the next crowd is counted.
+    await Promise.all(crowd.map(async (process) => await once(process, 'exit')));
   }
 }

@@ -9,6 +9,7 @@ import type { Watched } from '../../../src/layers/6-intrusion/snapshot.ts';
 import type { Eyes, Look } from '../../../src/linux/proc.ts';
 import { Census } from '../../../src/watchdog/processes.ts';
 import { Sampler } from '../../../src/watchdog/snapshot.ts';
+import { Descriptors } from '../../../src/watchdog/targets.ts';
 
 type Entry = string | readonly string[] | { readonly link: string } | { readonly denied: true };
 
@@ -210,4 +211,21 @@ test('L6-13 a capture is seen in every network that counts', async () => {
   const sampler = new Sampler({ eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0 }), pause: () => Promise.resolve() }, 0);
   const { rows } = await sampler.take({ ...watched, networks: [10, 1] }, 5000);
   assert.deepEqual('value' in rows ? rows.value.map((row) => row.inode) : rows, [777]);
+});
+
+test('L6-12 a new descriptor of ours is followed at once, one in the place of another within a second', () => {
+  const proc = new FakeProc();
+  proc.descriptors(20, { 3: 'socket:[1]', 4: '/dev/null' });
+  const descriptors = new Descriptors(proc.eyes);
+  assert.deepEqual(descriptors.of(20, 0), { value: [1] });
+  proc.looks = 0;
+  assert.deepEqual(descriptors.of(20, 250), { value: [1] });
+  assert.equal(proc.looks, 1, 'only counted');
+  proc.descriptors(20, { 3: 'socket:[1]', 4: 'socket:[9]' });
+  assert.deepEqual(descriptors.of(20, 999), { value: [1] });
+  assert.deepEqual(descriptors.of(20, 1000), { value: [1, 9] });
+  proc.descriptors(20, { 3: 'socket:[1]', 4: 'socket:[9]', 5: 'socket:[10]' });
+  assert.deepEqual(descriptors.of(20, 1001), { value: [1, 9, 10] });
+  proc.entries.set('/proc/20/fd', { denied: true });
+  assert.deepEqual(descriptors.of(20, 1002), { missing: 'denied' });
 });
