@@ -3,11 +3,11 @@
  *
  *   node test/bench/isolation.ts [rounds, 5] [seconds for the watchdog, 30; 0 leaves it out] [--json]
  *
- * "Without" is the same build in a copy whose jail, seal, self-probe and filter of the supervisor were made empty by this
- * file: the product has no switch that does it. Medians (lowest-highest); the first round warms up. Root, on an idle machine.
+ * "Without" is the same build in a copy whose jail, seal, self-probe and filter of the supervisor are empty
+ * (`test/support/weaken.ts`): the product has no switch that does it. Medians (lowest-highest); the first round warms up. Root, on an idle machine.
  * @module
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCalls } from '../../src/linux/syscalls.ts';
@@ -16,6 +16,7 @@ import { injectWhenIdle } from '../support/inject.ts';
 import type { Server } from '../support/server.ts';
 import { alive, call, startServer, tree } from '../support/server.ts';
 import { start } from '../support/watchdog.ts';
+import { weaken } from '../support/weaken.ts';
 import { chatBody, figuresOf, median, streamHttp } from './run.ts';
 import type { Order } from './run.ts';
 import { measureWatchdog } from './watchdog.ts';
@@ -25,16 +26,6 @@ const rounds = Math.min(25, Math.max(1, Number(roundsText)));
 const seconds = Math.min(600, Math.max(0, Number(secondsText)));
 const json = process.argv.includes('--json');
 const sessions = 20;
-
-/** What is taken out of the copy: the text after which a function ends at once. */
-const emptied: readonly (readonly [file: string, head: string, instead: string])[] = [
-  ['layers/2-isolation/confine.ts', 'export function confineSelf(here: Circumstances): Enforcement[] {', ' return [];'],
-  ['layers/2-isolation/seal.ts', 'export function sealSelf(role: Role): Enforcement[] {', ' return [];'],
-  ['layers/2-isolation/supervisor.ts', 'export function forgoRings(): void {', ' return;'],
-  ['supervisor/probe.ts', 'async start(): Promise<void> {', ' return;'],
-  // The watchdog would take a role without its filter for an intrusion.
-  ['layers/6-intrusion/tracer.ts', 'if (status === undefined || ', 'true || '],
-];
 
 type Figure = { readonly name: string; readonly unit: string; readonly values: readonly number[]; readonly goal: string; readonly held: boolean };
 
@@ -53,12 +44,7 @@ async function allDead(pids: readonly number[]): Promise<number> {
 }
 
 using bare = copyInstallation(true);
-for (const [file, head, instead] of emptied) {
-  const path = join(bare.path, 'src', file);
-  const text = readFileSync(path, 'utf8');
-  if (text.split(head).length !== 2) throw new Error(`${file} does not say ${head} once`);
-  writeFileSync(path, text.replace(head, () => `${head}${instead}`));
-}
+weaken(bare.path, 2);
 
 const startWith: number[] = [];
 const startWithout: number[] = [];
