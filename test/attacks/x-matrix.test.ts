@@ -53,9 +53,9 @@ async function startsWith(file: string, place: (size: number) => number): Promis
   closeSync(fd);
   try {
     const { process: child, output, ended } = launch({ repository: copy.path });
-    let over = false;
-    void ended.then(() => (over = true));
-    for (let left = 600; left > 0 && !over && !output().includes('(ready'); left -= 1) await sleep(50);
+    const over = ended.then(() => true);
+    const look = async (): Promise<boolean> => output().includes('(ready') || (await Promise.race([over, sleep(50, false)]));
+    for (let left = 600; left > 0 && !(await look());) left -= 1;
     const served = output().includes('(ready');
     if (served) child.kill('SIGTERM');
     return { served, code: (await ended).code, output: output() };
