@@ -59,7 +59,7 @@ export function listenerOwner(table: string, port: number): number | undefined {
 }
 
 /** Sends one request; the caller reads the answer. */
-export function send(server: Server, method: string, path: string, body?: Buffer, signal?: AbortSignal): Promise<IncomingMessage> {
+export function send(server: { readonly presence: Pick<Presence, 'port'>; readonly token: string }, method: string, path: string, body?: Buffer, signal?: AbortSignal): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const call = request(
       {

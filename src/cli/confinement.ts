@@ -90,7 +90,7 @@ async function proveAlone(programs: ProbePrograms, alone: Lock, jail: ProbeJail,
 }
 
 /** The living roles below a supervisor, by the title that they give themselves. */
-function livingRoles(supervisor: number): Map<Role, number> {
+export function livingRoles(supervisor: number): Map<Role, number> {
   const found = new Map<Role, number>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name) || parseStat(readText(`/proc/${name}/stat`) ?? '')?.parent !== supervisor) continue;

@@ -55,6 +55,16 @@ export class Instance {
     return undefined;
   }
 
+  /** Its state folder. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** Everything that it said, of standard error the first 4096 characters. */
+  get said(): string {
+    return this.#words;
+  }
+
   /** Whether it is gone. */
   get over(): boolean {
     return this.#over;

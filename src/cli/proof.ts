@@ -7,7 +7,7 @@
  */
 
 /** Layers that have attempts today. */
-export const provenLayers = [1, 2] as const;
+export const provenLayers = [1, 2, 5] as const;
 export type ProvenLayer = (typeof provenLayers)[number];
 
 /** `held`: refused as expected; `breached`: it got through; `not-proved`: it could not be tried. */

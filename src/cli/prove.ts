@@ -13,6 +13,7 @@ import { layerNames } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
 import { tools } from '../layers/6-intrusion/tools.ts';
 import { proveConfinement } from './confinement.ts';
+import { proveForgetting } from './forgetting.ts';
 import { Instance } from './instance.ts';
 import type { Running } from './instance.ts';
 import { proveLoopback, unprovenLoopback } from './loopback.ts';
@@ -25,7 +26,7 @@ const root = join(import.meta.dirname, '..', '..');
 const interrupted = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 function parseFlags(args: readonly string[]): { json: boolean; layers: readonly ProvenLayer[] } {
-  const usage = new KwyreError('USAGE_PROVE', `prove takes --json and --layer with ${provenLayers.join(' or ')}; the other layers have no attempts yet`, './kwyre prove --layer 2');
+  const usage = new KwyreError('USAGE_PROVE', `prove takes --json and --layer with ${provenLayers.join(', ')}; the other layers have no attempts yet`, './kwyre prove --layer 2');
   let values: { json?: boolean; layer?: string };
   try {
     ({ values } = parseArgs({ args: [...args], strict: true, options: { json: { type: 'boolean' }, layer: { type: 'string' } } }));
@@ -44,6 +45,7 @@ async function attack(instance: Instance, layers: readonly ProvenLayer[], head: 
   for (const layer of layers) {
     head(layer);
     if (layer === 2) proofs.push(...(await proveConfinement(root, server, tell)));
+    else if (layer === 5) proofs.push(...(await proveForgetting(server, { folder: instance.folder, said: () => instance.said }, instance.words, tell)));
     else if (server !== undefined) proofs.push(...(await proveLoopback(server, tell)));
     else {
       const unproven = unprovenLoopback(instance.words);
@@ -57,7 +59,7 @@ async function attack(instance: Instance, layers: readonly ProvenLayer[], head: 
 /** Runs `kwyre prove`. */
 export async function prove(args: readonly string[]): Promise<number> {
   const { json, layers } = parseFlags(args);
-  // A debugger beside it says nothing about layers 1 and 2; one that touches it ends it all the same.
+  // A debugger beside it says nothing about these layers; one that touches it ends it all the same.
   const instance = new Instance(root, tools.flatMap(({ id }) => ['--acknowledge-tool', id]));
   const stopped = Promise.withResolvers<number>();
   for (const [signal, code] of Object.entries(interrupted)) {

@@ -39,3 +39,18 @@ export function exchange(host: string, port: number, text: string): Promise<Exch
     });
   });
 }
+
+/** Sends the beginning of a request and waits with the rest for ever; gives what breaks it off. */
+export async function beginRequest(host: string, port: number, bytes: Buffer): Promise<() => void> {
+  const socket = connect({ host, port });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.write(bytes, () => {
+      resolve();
+    });
+  });
+  socket.on('error', () => undefined);
+  return () => {
+    socket.destroy();
+  };
+}

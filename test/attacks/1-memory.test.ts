@@ -11,7 +11,7 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { Gateway } from '../support/gateway.ts';
 import { rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
-import { describeScan, patternsOf, scanProcess, Searcher } from '../support/memory.ts';
+import { describeScan, patternsOf, scanProcess, Searcher } from '../../src/cli/scanner.ts';
 
 const canary = () => randomBytes(12).toString('hex');
 

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
-import { describeScan, scanProcess } from '../support/memory.ts';
+import { describeScan, scanProcess } from '../../src/cli/scanner.ts';
 import { call, startServer } from '../support/server.ts';
 import { countRuns, tokenRuns } from '../support/tokens.ts';
 

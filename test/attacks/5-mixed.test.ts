@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { scanProcess } from '../support/memory.ts';
+import { scanProcess } from '../../src/cli/scanner.ts';
 import { allEnded, canaryOf, converse, describeLeft, kinds, lookFor, sumOf } from '../support/mixed.ts';
 import { call, startServer } from '../support/server.ts';
 

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { engineRoutes } from '../../src/wire/messages.ts';
 import { served } from '../support/engine.ts';
-import { describeScan, presentRuns, regionsOf, scanProcess } from '../support/memory.ts';
+import { describeScan, presentRuns, regionsOf, scanProcess } from '../../src/cli/scanner.ts';
 import { load, scratch } from '../support/native.ts';
 import { writeModel, tinyShape } from '../support/gguf.ts';
 import type { Server } from '../support/server.ts';

@@ -15,7 +15,7 @@ import { layerNames } from '../../src/base/verdict.ts';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { injectWhenIdle } from '../support/inject.ts';
-import { scanProcess } from '../support/memory.ts';
+import { scanProcess } from '../../src/cli/scanner.ts';
 import { canaryOf } from '../support/mixed.ts';
 import type { Server } from '../support/server.ts';
 import { alive, call, launch, startServer } from '../support/server.ts';

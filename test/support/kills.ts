@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { makeState } from './approved.ts';
 import { canaryOf, filesBelow } from './mixed.ts';
-import { scanProcess } from './memory.ts';
+import { scanProcess } from '../../src/cli/scanner.ts';
 import type { Server } from './server.ts';
 import { alive, call, startServer, tree } from './server.ts';
 

@@ -8,7 +8,7 @@ import { compileTemplate } from '../../src/engine/template.ts';
 import { Vocabulary } from '../../src/engine/vocabulary.ts';
 import { addressOf } from '../../src/linux/process.ts';
 import { factsOf } from './facts.ts';
-import { presentRuns, readMemory, regionsOf } from './memory.ts';
+import { presentRuns, readMemory, regionsOf } from '../../src/cli/scanner.ts';
 import { load } from './native.ts';
 import { root } from './server.ts';
 

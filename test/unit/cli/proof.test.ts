@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { judgeRole } from '../../../src/cli/confinement.ts';
+import { judgeSearch } from '../../../src/cli/forgetting.ts';
 import { httpAttempts, judgeAnswers, unprovenLoopback } from '../../../src/cli/loopback.ts';
 import type { Proof, Verdict } from '../../../src/cli/proof.ts';
 import { exitCodeOf, groupProofs, proofLines, summaryLine } from '../../../src/cli/proof.ts';
@@ -56,4 +57,11 @@ test('every trial has a deed and every deed a name; only the watchdog may look',
   assert.deepEqual(trialsFor('engine'), Object.keys(deeds));
   assert.deepEqual(trialsFor('gateway'), Object.keys(deeds));
   assert.deepEqual(Object.keys(deeds).filter((deed) => !trialsFor('watchdog').includes(deed)), ['open-memory', 'read-file']);
+});
+
+test('L5-32 a search that read nothing, or could not read much, proves nothing', () => {
+  const found = { copies: 0, bytes: 1e6, unreadable: 4096 };
+  assert.equal(judgeSearch('after', 'engine', found).verdict, 'held');
+  assert.equal(judgeSearch('after', 'engine', { ...found, copies: 1 }).verdict, 'breached');
+  for (const blind of [{ ...found, bytes: 0 }, { ...found, unreadable: 1 << 17 }, 'the process was not found']) assert.equal(judgeSearch('after', 'engine', blind).verdict, 'not-proved');
 });

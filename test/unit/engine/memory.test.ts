@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { describeScan, scanProcess } from '../../support/memory.ts';
+import { describeScan, scanProcess } from '../../../src/cli/scanner.ts';
 
 /** What a canary is: words that occur nowhere else. */
 const canary = (kind: string) => `${kind}-${randomBytes(12).toString('hex')}-Ende`;

@@ -7,7 +7,7 @@
  * @module
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
-import { addressOf, callByName } from '../../src/linux/process.ts';
+import { addressOf, callByName } from '../linux/process.ts';
 
 /** One way in which a text can lie in memory. */
 export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
@@ -48,7 +48,7 @@ export function patternsOf(needles: readonly Needle[]): Pattern[] {
       const to = Math.floor(((shift + utf8.length) * 8) / 6);
       patterns.push({ needle: index, form: 'base64', bytes: Buffer.from(text.slice(from, to)) });
     }
-    const escaped = [...needle].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
+    const escaped = Array.from({ length: needle.length }, (_, i) => `\\u${needle.charCodeAt(i).toString(16).padStart(4, '0')}`).join('');
     patterns.push({ needle: index, form: 'json-escaped', bytes: Buffer.from(escaped) });
     const plain = JSON.stringify(needle).slice(1, -1);
     if (plain !== needle) patterns.push({ needle: index, form: 'json-escaped', bytes: Buffer.from(plain) });
@@ -73,10 +73,10 @@ export class Searcher {
     this.#shift = new Uint8Array(65536).fill(this.#window - 1);
     for (const pattern of patterns) {
       for (let i = 1; i < this.#window; i += 1) {
-        const pair = pattern.bytes[i - 1]! | (pattern.bytes[i]! << 8);
-        this.#shift[pair] = Math.min(this.#shift[pair]!, this.#window - 1 - i);
+        const pair = pattern.bytes.readUInt16LE(i - 1);
+        this.#shift[pair] = Math.min(this.#shift[pair] ?? 0, this.#window - 1 - i);
       }
-      const last = pattern.bytes[this.#window - 2]! | (pattern.bytes[this.#window - 1]! << 8);
+      const last = pattern.bytes.readUInt16LE(this.#window - 2);
       this.#candidates.set(last, [...(this.#candidates.get(last) ?? []), pattern]);
     }
   }
@@ -87,8 +87,8 @@ export class Searcher {
     const window = this.#window;
     let i = window - 1;
     while (i < length) {
-      const pair = bytes[i - 1]! | (bytes[i]! << 8);
-      const jump = shift[pair]!;
+      const pair = (bytes[i - 1] ?? 0) | ((bytes[i] ?? 0) << 8);
+      const jump = shift[pair] ?? 0;
       if (jump > 0) {
         i += jump;
         continue;
@@ -111,14 +111,19 @@ export class Searcher {
 
 export type Region = { readonly from: bigint; readonly to: bigint; readonly name: string };
 
+/** Pages of the kernel's own that every process has. */
+const kernelRegions: ReadonlySet<string> = new Set(['[vsyscall]', '[vvar]', '[vvar_vclock]']);
+
 /** Readable regions of a process. */
 export function regionsOf(pid: number): Region[] {
   return readFileSync(`/proc/${pid}/maps`, 'latin1')
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => /^([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)$/.exec(line)!)
-    .filter((m) => m[3]!.startsWith('r') && m[4] !== '[vsyscall]' && m[4] !== '[vvar]' && m[4] !== '[vvar_vclock]')
-    .map((m) => ({ from: BigInt(`0x${m[1]!}`), to: BigInt(`0x${m[2]!}`), name: m[4] === '' ? '[anonymous]' : m[4]! }));
+    .flatMap((line): Region[] => {
+      const [, from = '', to = '', rights = '', name = ''] = /^([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? [];
+      if (!rights.startsWith('r') || kernelRegions.has(name)) return [];
+      return [{ from: BigInt(`0x${from}`), to: BigInt(`0x${to}`), name: name === '' ? '[anonymous]' : name }];
+    });
 }
 
 /** By address, without a descriptor: the watchdog takes an open `/proc/PID/mem` for what it is and would end the server. */
@@ -140,7 +145,7 @@ export function presentRuns(pagemap: number, region: Region): { at: number; leng
     const many = Math.min(32768, pages - first);
     const got = readSync(pagemap, block, 0, many * 8, (region.from / BigInt(page) + BigInt(first)) * 8n);
     for (let i = 0; i < got / 8; i += 1) {
-      if ((block[i * 8 + 7]! & 0xc0) === 0) continue; // bit 63 present, bit 62 swapped
+      if (((block[i * 8 + 7] ?? 0) & 0xc0) === 0) continue; // bit 63 present, bit 62 swapped
       const at = (first + i) * page;
       const last = runs.at(-1);
       if (last !== undefined && last.at + last.length === at) last.length += page;
