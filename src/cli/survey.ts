@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
-import type { GgufFacts } from '../layers/4-model/gguf.ts';
-import { parseGguf } from '../layers/4-model/gguf.ts';
+import type { GgufFacts, PartReader } from '../layers/4-model/gguf.ts';
+import { parseParts } from '../layers/4-model/gguf.ts';
 import { openRegular, walkTree } from '../oms/disk.ts';
 import type { Fault } from '../oms/fault.ts';
 import { DifferenceError } from '../oms/fault.ts';
@@ -74,7 +74,7 @@ function oddFiles(names: readonly string[]): string[] {
 async function finish(root: string, files: readonly string[], weights: readonly string[], wholeFolder: boolean, odd: readonly string[], maker: Maker, fault: Fault): Promise<Survey> {
   let bytes = 0;
   for (const name of files) bytes += fs.lstatSync(join(root, name)).size;
-  const facts = readHeader(join(root, weights[0] ?? ''));
+  const facts = readHeaders(root, weights);
   const template = facts.template === '' ? undefined : facts.template;
   return {
     root,
@@ -89,17 +89,24 @@ async function finish(root: string, files: readonly string[], weights: readonly 
   };
 }
 
-function readHeader(path: string): GgufFacts {
-  const opened = openRegular(fs, path);
-  if (opened === undefined) throw new KwyreError('L4_MODEL_KIND', `${path} is not a regular file that you may read (links are not followed)`, 'give the path of the file itself, and the right to read it');
+/** Opens every file of the weights and reads their headers as one model's. */
+function readHeaders(root: string, names: readonly string[]): GgufFacts {
+  const open: number[] = [];
   try {
-    const readAt = (offset: number, length: number): Buffer => {
-      const buffer = Buffer.allocUnsafeSlow(length);
-      return buffer.subarray(0, fs.readSync(opened.fd, buffer, 0, length, offset));
-    };
-    return parseGguf(readAt, opened.facts.size);
+    const parts = names.map((name): PartReader => {
+      const path = join(root, name);
+      const opened = openRegular(fs, path);
+      if (opened === undefined) throw new KwyreError('L4_MODEL_KIND', `${path} is not a regular file that you may read (links are not followed)`, 'give the path of the file itself, and the right to read it');
+      open.push(opened.fd);
+      const readAt = (offset: number, length: number): Buffer => {
+        const buffer = Buffer.allocUnsafeSlow(length);
+        return buffer.subarray(0, fs.readSync(opened.fd, buffer, 0, length, offset));
+      };
+      return { readAt, size: opened.facts.size };
+    });
+    return parseParts(parts as [PartReader, ...PartReader[]]);
   } finally {
-    fs.closeSync(opened.fd);
+    for (const fd of open) fs.closeSync(fd);
   }
 }
 

@@ -43,7 +43,7 @@ function bindAll(directory: string) {
     backendInit: llama('void llama_backend_init()') as () => void,
     modelDefaults: llama('llama_model_params llama_model_default_params()') as () => Record<string, unknown>,
     contextDefaults: llama('llama_context_params llama_context_default_params()') as () => Record<string, unknown>,
-    modelLoad: llama('void *llama_model_load_from_file(const char *path, llama_model_params params)') as Async<[path: string, params: object], Pointer | null>,
+    modelLoad: llama('void *llama_model_load_from_splits(const char **paths, size_t count, llama_model_params params)') as Async<[paths: readonly string[], count: number, params: object], Pointer | null>,
     modelFree: llama('void llama_model_free(void *model)') as (model: Pointer) => void,
     contextInit: llama('void *llama_init_from_model(void *model, llama_context_params params)') as (model: Pointer, params: object) => Pointer | null,
     contextFree: llama('void llama_free(void *context)') as (context: Pointer) => void,
@@ -106,7 +106,7 @@ export type Library = {
   /** `int (const char *)`: 0 for the text "0", 1 for "1"; lets native code ask us something without calling back. */
   readonly ask: Pointer;
   /** Loads a model once more off the main thread and gives the lines that llama.cpp logs as errors. */
-  readonly explain: (path: string, params: object) => Promise<string>;
+  readonly explain: (paths: readonly string[], params: object) => Promise<string>;
 };
 
 const mismatch = (directory: string) =>
@@ -160,7 +160,7 @@ export function openLibrary(directory: string): Library {
       params.writeUInt32LE(poll, poolParams.poll);
       return (ffi.call(make, poolNew, addressOf(params)) as Pointer | null) ?? undefined;
     },
-    async explain(path, params) {
+    async explain(paths, params) {
       let text = '';
       const errorLevel = 4;
       const listen = ffi.register((level: number, line: string) => {
@@ -169,7 +169,7 @@ export function openLibrary(directory: string): Library {
       calls.logSet(listen, null);
       try {
         const { promise, resolve } = Promise.withResolvers<undefined>();
-        calls.modelLoad.async(path, params, (_error, model) => {
+        calls.modelLoad.async(paths, paths.length, params, (_error, model) => {
           if (typeof model === 'bigint') calls.modelFree(model);
           resolve(undefined);
         });

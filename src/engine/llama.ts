@@ -80,14 +80,14 @@ export class Llama {
   }
 
   /**
-   * Loads the model behind a path of ours (`/proc/self/fd/N`) and makes one context for all sequences.
+   * Loads the model behind paths of ours (`/proc/self/fd/N`, one for each of its files) and makes one context for all sequences.
    * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`, `ENGINE_TOKENIZER_UNKNOWN`, `ENGINE_MEMORY`
    */
-  static async open(library: Library, path: string, name: string, shape: ContextShape): Promise<Llama> {
+  static async open(library: Library, paths: readonly string[], name: string, shape: ContextShape): Promise<Llama> {
     const { calls } = library;
     const params = { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map };
-    const model = calls.modelLoad(path, params);
-    if (model === null) throw refusal(name, await library.explain(path, params));
+    const model = calls.modelLoad(paths, paths.length, params);
+    if (model === null) throw refusal(name, await library.explain(paths, params));
     const context = calls.contextInit(model, {
       ...calls.contextDefaults(),
       n_ctx: shape.contextTokens * shape.parallel,

@@ -13,8 +13,8 @@ import { KwyreError } from '../base/errors.ts';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
 import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
 import { holdNative } from '../layers/3-dependencies/native.ts';
-import { parseGguf } from '../layers/4-model/gguf.ts';
-import type { GgufFacts } from '../layers/4-model/gguf.ts';
+import { parseParts } from '../layers/4-model/gguf.ts';
+import type { GgufFacts, PartReader } from '../layers/4-model/gguf.ts';
 import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/arena.ts';
 import { sealedShare, usualQuotas } from '../layers/5-memory/quota.ts';
 import { Tracer } from '../layers/5-memory/trace.ts';
@@ -146,20 +146,29 @@ function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, schedu
   return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workBytes: work.bytes, workLockedBytes: work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions } };
 }
 
-/** Checks the header of the model file before native code sees it. */
+/** Descriptors of the model's files, in order. */
+function modelDescriptors(config: EngineConfig): number[] {
+  return Array.from({ length: config.modelFiles }, (_, index) => (index === 0 ? descriptors.model : descriptors.parts + index - 1));
+}
+
+/** Checks the headers of the model's files before native code sees them. */
 function checkModel(config: EngineConfig): GgufFacts {
-  const { size } = fs.fstatSync(descriptors.model);
+  const parts = modelDescriptors(config).map((fd): PartReader => ({
+    size: fs.fstatSync(fd).size,
+    readAt(offset, length) {
+      const bytes = Buffer.allocUnsafeSlow(length);
+      let filled = 0;
+      while (filled < length) {
+        const count = fs.readSync(fd, bytes, filled, length - filled, offset + filled);
+        if (count === 0) break;
+        filled += count;
+      }
+      return bytes.subarray(0, filled);
+    },
+  }));
+  const size = parts.reduce((sum, part) => sum + part.size, 0);
   if (size !== config.modelBytes) throw new KwyreError('L4_MODEL_CHANGED', `the file of the model ${config.modelName} is not as long as the one that was checked`, 'start again; if it stays so, verify the model');
-  return parseGguf((offset, length) => {
-    const bytes = Buffer.allocUnsafeSlow(length);
-    let filled = 0;
-    while (filled < length) {
-      const count = fs.readSync(descriptors.model, bytes, filled, length - filled, offset + filled);
-      if (count === 0) break;
-      filled += count;
-    }
-    return bytes.subarray(0, filled);
-  }, size);
+  return parseParts(parts as [PartReader, ...PartReader[]]);
 }
 
 /** The model's own template. @throws `ENGINE_TEMPLATE` */
@@ -202,7 +211,7 @@ async function start(config: EngineConfig): Promise<void> {
   const assertNative = holdNative(readLoads(loadsDescriptor), config.libraryDirectory, fs);
   const library = openLibrary(config.libraryDirectory);
   assertNative();
-  const llama = await Llama.open(library, `/proc/self/fd/${descriptors.model}`, config.modelName, contextShape(config, facts));
+  const llama = await Llama.open(library, modelDescriptors(config).map((fd) => `/proc/self/fd/${fd}`), config.modelName, contextShape(config, facts));
   // One step before the seal: threads are made, pages are touched, and a broken model shows itself here.
   llama.batch.add(0, 0, 0, true);
   if ((await llama.decode()) !== 'done') throw new KwyreError('ENGINE_MODEL_REFUSED', `the model ${config.modelName} cannot be decoded`, 'try another GGUF file');

@@ -17,7 +17,7 @@ import type { Finding } from '../layers/6-intrusion/finding.ts';
 import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
 import type { Target } from '../layers/6-intrusion/snapshot.ts';
 import type { FileStamp } from '../layers/6-intrusion/weights.ts';
-import { detectWeights } from '../layers/6-intrusion/weights.ts';
+import { detectAllWeights } from '../layers/6-intrusion/weights.ts';
 import { leaseHolds } from '../linux/memfd.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { logEvent } from '../state/events.ts';
@@ -40,7 +40,7 @@ export type AlarmPlan = {
   /** Processes in whose networks our sockets are: the supervisor, and where the listener lies. */
   readonly networks: readonly number[];
   readonly unixPath: string | undefined;
-  readonly modelFd: number;
+  readonly modelFds: readonly number[];
   readonly loadsFd: number;
   readonly tree: VerifiedTree;
   /** Takes new conversations or refuses them. */
@@ -75,7 +75,7 @@ export class Alarm {
   constructor(plan: AlarmPlan) {
     this.#plan = plan;
     this.raised = this.#raised.promise;
-    const loaded = stampOf(plan.modelFd);
+    const loaded = plan.modelFds.map(stampOf);
     this.#watch = new Watch({
       start(table, onBreach) {
         const control = makeSocketPair();
@@ -88,7 +88,7 @@ export class Alarm {
       intervalMs: plan.intervalMs,
       profile: plan.profile,
       acknowledged: plan.acknowledged,
-      weights: () => (loaded === undefined ? undefined : detectWeights(loaded, stampOf(plan.modelFd), { pid: process.pid, uid: plan.uid })),
+      weights: () => detectAllWeights(loaded, plan.modelFds.map(stampOf), { pid: process.pid, uid: plan.uid }),
       onFinding: (finding, standing) => {
         this.#tell(finding, standing);
       },

@@ -17,13 +17,16 @@ import type { WeightsMode } from '../layers/4-model/weights.ts';
 import { hideProcess } from '../linux/memfd.ts';
 import { faultsOf } from '../oms/fault.ts';
 import { listModelRecords, readModelRecord, readModelTrust } from '../state/models.ts';
+import { mostModelFiles } from '../wire/messages.ts';
 
-/** A verified model as the supervisor hands it on; `fd` stays open for as long as it is served. */
+/** A verified model as the supervisor hands it on; its descriptors stay open for as long as it is served. */
 export type OpenModel = {
   readonly name: string;
-  /** Where the file came from, for messages; nobody opens it again. */
-  readonly path: string;
-  readonly fd: number;
+  /** Where the files lie. */
+  readonly paths: readonly string[];
+  /** One for each file of the weights, in order. */
+  readonly fds: readonly [number, ...number[]];
+  /** All of them together. */
   readonly bytes: number;
   readonly createdSeconds: number;
   readonly verified: VerifiedModel;
@@ -79,7 +82,7 @@ export function findApproved(wanted: string | undefined, root: string, state: st
  */
 export async function openApprovedModel(wish: ModelWish): Promise<OpenModel> {
   const approved = findApproved(wish.wanted, wish.root, wish.state);
-  if (approved.weights.length > 1) throw new KwyreError('L4_MODEL_SPLIT', `the model ${approved.name} is split into ${approved.weights.length} files, which cannot be served yet`, 'join it with llama-gguf-split --merge, then add the joined file');
+  if (approved.weights.length > mostModelFiles) throw new KwyreError('L4_GGUF_SPLIT', `the model ${approved.name} is split into ${approved.weights.length} files, more than ${mostModelFiles}`, 'join some of them with llama-gguf-split, then add the model again');
   hideProcess();
   const verified = await verifyModel(approved, {
     disk: fs,
@@ -88,6 +91,7 @@ export async function openApprovedModel(wish: ModelWish): Promise<OpenModel> {
     now: () => performance.now() + performance.timeOrigin,
     ...(wish.progress === undefined ? {} : { progress: wish.progress }),
   });
-  const [weights] = verified.weights;
-  return { name: approved.name, path: join(approved.root, weights.name), fd: weights.fd, bytes: weights.bytes, createdSeconds: weights.createdSeconds, verified };
+  const [first, ...others] = verified.weights;
+  const bytes = verified.weights.reduce((sum, part) => sum + part.bytes, 0);
+  return { name: approved.name, paths: approved.weights.map((name) => join(approved.root, name)), fds: [first.fd, ...others.map(({ fd }) => fd)], bytes, createdSeconds: first.createdSeconds, verified };
 }

@@ -27,7 +27,7 @@ export type PairEnding =
 export type PairPlan = {
   readonly listenerFd: number;
   readonly unixListenerFd: number | undefined;
-  readonly modelFd: number;
+  readonly modelFds: readonly [number, ...number[]];
   /** The sealed digests of what the roles may load. */
   readonly loadsFd: number;
   readonly jail: (role: Role) => JailInput;
@@ -64,7 +64,7 @@ export class Pair {
     const data = makeSocketPair();
     const gatewayControl = makeSocketPair();
     const engineControl = makeSocketPair();
-    const keep = new Set([plan.listenerFd, plan.modelFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
+    const keep = new Set([plan.listenerFd, ...plan.modelFds, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
     const drained = new Promise<undefined>((resolve) => {
       this.#drained = resolve;
     });
@@ -94,7 +94,8 @@ export class Pair {
       },
     });
 
-    this.engine = new Child('engine', plan.jail('engine'), [engineControl[1], data[1], plan.modelFd], engineControl[0], keep, {
+    const [model, ...parts] = plan.modelFds;
+    this.engine = new Child('engine', { ...plan.jail('engine'), parts: parts.length }, [engineControl[1], data[1], model], engineControl[0], keep, {
       ...common('engine'),
       [controlMessages.ready]: {
         permit: 'once',
@@ -105,7 +106,7 @@ export class Pair {
           readiness.engine.resolve(facts);
         },
       },
-    }, this.#onBreach('engine'), plan.loadsFd);
+    }, this.#onBreach('engine'), plan.loadsFd, parts);
     this.gateway = new Child('gateway', plan.jail('gateway'), gatewayFds, gatewayControl[0], keep, {
       ...common('gateway'),
       [controlMessages.ready]: {

@@ -63,7 +63,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
   const { listener, heldIpv6, network } = openLoopback({ fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] }, process.pid, config.port);
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
-  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? [model.path] : [])];
+  const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? model.paths : [])];
   const uid = process.getuid?.() ?? -1;
   const installed = isInstalled(uid);
   const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, installed, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
@@ -91,7 +91,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     listener,
     networks: [...new Set([process.pid, network])],
     unixPath: unix?.path,
-    modelFd: model.fd,
+    modelFds: model.fds,
     loadsFd,
     tree,
     setIntake,
@@ -141,12 +141,13 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     pair = new Pair({
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
-      modelFd: model.fd,
+      modelFds: model.fds,
       loadsFd,
       jail: () => jailFor('roles'),
       engine: {
         modelName: model.name,
         modelBytes: model.bytes,
+        modelFiles: model.fds.length,
         createdSeconds: model.createdSeconds,
         libraryDirectory: libraryDirectory(),
         contextTokens: config.contextTokens,

@@ -11,6 +11,9 @@ import { KwyreError } from '../base/errors.ts';
 import type { Infer } from './schema.ts';
 import { array, boolean, literals, number, object, optional, string } from './schema.ts';
 
+/** The most files that one model may be split into: descriptors of the engine. */
+export const mostModelFiles = 128;
+
 /** Descriptors that the jail stage keeps open across `execve`, the same in every run. */
 export const descriptors = {
   control: 3,
@@ -21,6 +24,8 @@ export const descriptors = {
   model: 5,
   /** Gateway: the optional Unix listener. */
   unixListener: 6,
+  /** Engine: the first of the further files of a model in parts. */
+  parts: 8,
   /** Engine: secret memory, made by its jail stage. */
   secret: 200,
 } as const;
@@ -246,7 +251,9 @@ export const controlSchemas = {
   }),
   configureEngine: object({
     modelName: string(128),
+    /** All files of the weights together. */
     modelBytes: number(0),
+    modelFiles: number(1, mostModelFiles),
     createdSeconds: number(0),
     libraryDirectory: string(4096),
     contextTokens: number(0, 1 << 24),

@@ -29,7 +29,7 @@ const logitsAt = ffi.load(join(libraryDirectory, 'libllama.v0.5.0.so')).func('vo
 /** Logits after a prompt and after each of six further tokens, chosen greedily; `attack` comes between load and context and before each step. */
 function logits(from: string, attack: () => void = () => undefined): Buffer {
   const { calls } = sharedLibrary();
-  const model = calls.modelLoad(from, { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map });
+  const model = calls.modelLoad([from], 1, { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map });
   assert.ok(model !== null, 'the model loads');
   attack();
   const context = calls.contextInit(model, { ...calls.contextDefaults(), n_ctx: 64, n_batch: 16, n_ubatch: 16, n_threads: 1, n_threads_batch: 1, flash_attn_type: flashAttention.off });

@@ -16,7 +16,7 @@ import type { Order, Timing } from './run.ts';
 import { promptText } from './run.ts';
 
 const [model = '', contextTokens = '', parallel = '', threads = ''] = process.argv.slice(2);
-const llama = await Llama.open(openLibrary(libraryDirectory), model, 'bench', {
+const llama = await Llama.open(openLibrary(libraryDirectory), [model], 'bench', {
   contextTokens: Number(contextTokens),
   parallel: Number(parallel),
   threads: Number(threads),

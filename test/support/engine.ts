@@ -105,7 +105,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     [controlMessages.ready]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload)); } },
     [controlMessages.failed]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.failed, frame.payload)); } },
   }, (error) => { ready.reject(error); });
-  const config: EngineConfig = { modelName: 'test', modelBytes: size, createdSeconds: 1, libraryDirectory, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
+  const config: EngineConfig = { modelName: 'test', modelBytes: size, modelFiles: 1, createdSeconds: 1, libraryDirectory, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
   orders.send(controlMessages.configure, encodeJson(config));
   void ended.then(({ code, signal }) => { ready.reject(new Error(`the engine ended while starting (${signal ?? code ?? ''}): ${words}`)); });
   const answer = await ready.promise;

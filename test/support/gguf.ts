@@ -159,6 +159,28 @@ export function writeFile(path: string, { metadata, tensors }: Model, data: (ten
   closeSync(fd);
 }
 
+const u16 = (value: number): Value => ({ raw: Buffer.from([2, 0, 0, 0, value & 255, value >> 8]) });
+
+/** Names of the files of a model in parts, as llama-gguf-split gives them. */
+export function partNames(stem: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `${stem}-${String(index + 1).padStart(5, '0')}-of-${String(count).padStart(5, '0')}.gguf`);
+}
+
+/** Writes a model of random weights in one file, and the same in parts: the first holds the metadata, each some tensors. */
+export function writeSplit(whole: string, parts: readonly string[], shape: Shape): void {
+  const model = llamaModel(shape);
+  const next = random(1);
+  const data = new Map(model.tensors.map((tensor) => [tensor.name, tensorData(tensor, next)]));
+  const bytes = (tensor: Tensor): Buffer => data.get(tensor.name) ?? Buffer.alloc(0);
+  writeFile(whole, model, bytes);
+  const each = Math.ceil(model.tensors.length / parts.length);
+  parts.forEach((path, index) => {
+    const split: Record<string, Value> = { 'split.no': u16(index), 'split.count': u16(parts.length), 'split.tensors.count': { raw: Buffer.concat([u32(5), u32(model.tensors.length)]) } };
+    const own = { metadata: index === 0 ? model.metadata : [], tensors: model.tensors.slice(index * each, (index + 1) * each) };
+    writeFile(path, withMetadata(own, split), bytes);
+  });
+}
+
 /** Writes a model of random weights. */
 export function writeModel(path: string, shape: Shape, seed = 1): void {
   const next = random(seed);

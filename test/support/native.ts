@@ -34,7 +34,7 @@ export function scratch(): string {
 
 /** Loads a model as the engine does, for four sequences of 512 tokens, or as told. */
 export async function load(path: string, shape: Partial<ContextShape> = {}): Promise<Llama> {
-  return await Llama.open(sharedLibrary(), path, 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: suitsFlashAttention(factsOf(path)), ...shape });
+  return await Llama.open(sharedLibrary(), [path], 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: suitsFlashAttention(factsOf(path)), ...shape });
 }
 
 /** Greedy, nothing else. */

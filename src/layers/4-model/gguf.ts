@@ -100,11 +100,13 @@ function checkVocabulary(metadata: Metadata): { vocabulary: number; tokenAt: (in
   return { vocabulary, tokenAt: (index) => metadata.cursorAt(offsets[index] ?? 0).text('the length of a token', limits.tokenBytes) };
 }
 
-/**
- * Parses and checks the header.
- * @throws `L4_GGUF_*` naming what is wrong.
- */
-export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
+/** Reads one file of a model. */
+export type PartReader = { readonly readAt: ReadAt; readonly size: number };
+
+type Opened = { readonly cursor: Cursor; readonly metadata: Metadata; readonly tensors: number };
+
+/** The beginning of every file: what it is, how many tensors it has, its metadata. */
+function openPart({ readAt, size }: PartReader): Opened {
   const cursor = new Cursor(readAt, size);
   if (size < 24 || cursor.take(4).toString('latin1') !== 'GGUF') refuse('MAGIC', 'it does not begin with GGUF');
   const version = cursor.uint32();
@@ -113,20 +115,61 @@ export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
   const pairs = cursor.count('the number of metadata entries', limits.pairs);
   const metadata = new Metadata(readAt, size);
   for (let i = 0; i < pairs; i += 1) metadata.readPair(cursor);
+  return { cursor, metadata, tensors };
+}
 
+/** Below 32 llama.cpp's own reads of mapped weights are not aligned any more. */
+function alignmentOf(metadata: Metadata): number {
+  const alignment = metadata.whole('general.alignment', 32, limits.alignment, 32);
+  if ((alignment & (alignment - 1)) !== 0) refuse('ALIGNMENT', 'its alignment is not a power of two');
+  return alignment;
+}
+
+/** Refuses a file that is not the part of the model that it stands for. @throws `L4_GGUF_SPLIT` */
+function checkSplit(metadata: Metadata, index: number, count: number): void {
+  const split = (message: string, remedy: string) => new KwyreError('L4_GGUF_SPLIT', message, remedy);
+  const named = metadata.whole('split.count', 0, 65_535, 0);
+  if (named > 1 && count === 1) throw split(`the file is one of ${named} parts of a model`, 'add the model by its first part, under the names that its maker gave (NAME-00001-of-0000N.gguf), all in one folder');
+  if (Math.max(named, 1) !== count || metadata.whole('split.no', 0, 65_535, 0) !== index) throw split(`part ${index + 1} of ${count} says that it is another one`, 'get all parts of the model again, from one place');
+}
+
+/**
+ * Parses and checks the headers of a model in several files, the first one first; its metadata speaks for all.
+ * @throws `L4_GGUF_*` naming what is wrong.
+ */
+export function parseParts(parts: readonly [PartReader, ...PartReader[]]): GgufFacts {
+  const [first, ...others] = parts;
+  const opened = openPart(first);
+  checkSplit(opened.metadata, 0, parts.length);
+  const facts = readFacts(first, opened);
+  let { tensors, parameters } = facts;
+  others.forEach((part, index) => {
+    const { cursor, metadata, tensors: own } = openPart(part);
+    checkSplit(metadata, index + 1, parts.length);
+    parameters += checkTensors(cursor, own, alignmentOf(metadata), part.size);
+    tensors += own;
+  });
+  if (others.length > 0 && opened.metadata.whole('split.tensors.count', 0, limits.tensors) !== tensors) refuse('SPLIT', 'its parts together do not have as many tensors as the first one says');
+  return { ...facts, tensors, parameters };
+}
+
+/**
+ * Parses and checks the header of a model in one file.
+ * @throws `L4_GGUF_*` naming what is wrong.
+ */
+export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
+  return parseParts([{ readAt, size }]);
+}
+
+function readFacts({ size }: PartReader, { cursor, metadata, tensors }: Opened): GgufFacts {
   const architecture = metadata.text('general.architecture');
   if (!/^[a-z0-9][a-z0-9_.-]{0,63}$/.test(architecture)) refuse('KEY', 'general.architecture is missing');
-  if (metadata.whole('split.count', 0, 65_535, 0) > 1) throw new KwyreError('L4_GGUF_SPLIT', 'the model is split into several files; Kwyre serves a model from one file only', 'join them: llama-gguf-split --merge FIRST-PART JOINED.gguf, then add the joined file');
   const contextTokens = metadata.whole(`${architecture}.context_length`, 1, 1 << 26);
   const { cacheBytesPerToken, headSizes } = checkArchitecture(metadata, architecture);
   const tokenizer = metadata.text('tokenizer.ggml.model');
   if (tokenizer === '') refuse('KEY', 'tokenizer.ggml.model is missing');
   const { vocabulary, tokenAt } = checkVocabulary(metadata);
-  // Below 32 llama.cpp's own reads of mapped weights are not aligned any more.
-  const alignment = metadata.whole('general.alignment', 32, limits.alignment, 32);
-  if ((alignment & (alignment - 1)) !== 0) refuse('ALIGNMENT', 'its alignment is not a power of two');
-
-  const parameters = checkTensors(cursor, tensors, alignment, size);
+  const parameters = checkTensors(cursor, tensors, alignmentOf(metadata), size);
   const token = (key: string) => (metadata.has(key) ? tokenAt(metadata.whole(key, 0, vocabulary - 1)) : '');
   return {
     architecture,

@@ -154,7 +154,7 @@ function sizeOfWeights(model: ApprovedModel, disk: WeightsDisk): number {
 
 function reportModel(model: ApprovedModel, evidence: ModelEvidence, full: boolean, now: number): Check[] {
   return [
-    { id: 'digests', status: 'enforced', evidence: `every byte hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${evidence.seconds.toFixed(2)} s; root sha256:${evidence.root}`, at: now },
+    { id: 'digests', status: 'enforced', evidence: `every byte hashed: ${evidence.files} ${evidence.files === 1 ? 'file' : 'files'}, ${evidence.bytes} bytes in ${evidence.seconds.toFixed(2)} s; root sha256:${evidence.root}`, at: now },
     {
       id: 'signer',
       status: model.trust === 'owner' ? 'degraded' : 'enforced',

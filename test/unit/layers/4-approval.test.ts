@@ -36,7 +36,7 @@ test('the embedded model: another file in its place is refused by the constant',
   using state = makeState();
   using tree = makeTree({ 'models/guide/guide.gguf': 'GGUF something else' });
   const error = await openApprovedModel({ wanted: undefined, root: tree.path, state: state.path, weights: 'memfd' }).then(
-    (model) => closeSync(model.fd),
+    (model) => { model.fds.forEach(closeSync); },
     (refusal: unknown) => refusal as { code: string; exitCode: number; message: string },
   );
   assert.ok(error);
