@@ -103,7 +103,7 @@ test('L4-27 parts that are exchanged, of another count or missing are not approv
     contents.forEach((bytes, index) => { fs.writeFileSync(parts[index]!, bytes); });
   };
   put(first, third, second);
-  assert.match(add().output, /L4_GGUF_SPLIT|part 2 of 3 says that it is another one/);
+  assert.match(add().output, /part 2 of 3 says that it is another one/);
   put(first, second, second);
   assert.equal(add().code, 14);
   put(second, second, third);
@@ -117,5 +117,5 @@ test('L4-27 parts that are exchanged, of another count or missing are not approv
   assert.equal(add().code, 0);
   const { code, output } = kwyre(['model', 'add', parts[1]!, '--name', 'other', '--yes', '--json', '--state', state.path]);
   assert.equal(code, 0, output);
-  assert.match(output, /"files": 3,/, 'by any of its parts it is the whole model');
+  assert.match(output, /"files":3,/, 'by any of its parts it is the whole model');
 });
