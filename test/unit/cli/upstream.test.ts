@@ -7,7 +7,8 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { verifyKeyless } from '../../../src/cli/keyless.ts';
-import { describeUpstream } from '../../../src/cli/upstream.ts';
+import { kwyre, makeState } from '../../support/approved.ts';
+import { tinyShape, writeModel } from '../../support/gguf.ts';
 import { fault, makeTree } from '../../support/trees.ts';
 
 const vectors = join(import.meta.dirname, '..', '..', 'vectors', 'oms');
@@ -40,7 +41,15 @@ test('another payload, another signature, no log, another time: bad evidence', a
   }
 });
 
-test('a model beside it that is not what was signed is refused', async () => {
-  using folder = makeTree({ 'model.sig': bytes, 'weights.gguf': 'x' });
-  await assert.rejects(describeUpstream(folder.path, 1, {}, fault), (error: { code?: string }) => /^L[34]_/.test(error.code ?? ''));
+test('model add verifies a keyless signature for real; one that leaves a file out is not taken, whoever made it', () => {
+  using state = makeState();
+  using folder = makeTree({ 'model.sig': bytes, 'signme-1': 'signme-1', 'signme-2': 'signme-2' });
+  writeModel(join(folder.path, 'tiny.gguf'), tinyShape);
+  const add = (...more: string[]) => kwyre(['model', 'add', folder.path, '--name', 'tiny', '--yes', '--state', state.path, ...more]);
+  const { code, output } = add();
+  assert.equal(code, 14, output);
+  assert.match(output, /the signature leaves out ignore-me, which would then never be checked/);
+  assert.match(add('--upstream-identity', 'somebody@example.com').output, /not by the one that was asked for/);
+  fs.writeFileSync(join(folder.path, 'model.sig'), edited((bundle) => { bundle.verificationMaterial.tlogEntries[0]!.integratedTime = '1860062340'; }));
+  assert.match(add().output, /the maker's keyless signature does not hold/);
 });
