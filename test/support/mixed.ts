@@ -3,6 +3,7 @@
  * that carries text: what a scan of memory has to look for afterwards.
  * @module
  */
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -177,4 +178,17 @@ export function describeLeft(left: Left): string {
 export function sumOf(left: Left): number {
   const sum = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((a, b) => a + b, 0);
   return sum(left.memory) + sum(left.tokens) + left.disk + left.log;
+}
+
+/** One turn, its canary in every field that carries text. */
+export async function turn(server: Server, canary: string): Promise<void> {
+  const answer = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 16, messages: [{ role: 'system', content: `Remember ${canary}` }, { role: 'user', content: `What does layer 5 do? ${canary}` }], stop: [`${canary}!`], user: canary });
+  assert.equal(answer.status, 200);
+  await answer.text();
+}
+
+/** Another request takes the place of the last one in the buffers that all share. */
+export async function settle(server: Server): Promise<void> {
+  await call(server, '/v1/models').then(async (response) => await response.text());
+  await sleep(500);
 }
