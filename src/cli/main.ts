@@ -31,7 +31,7 @@ const commands: Readonly<Record<string, Command>> = {
   model: { usage: 'model add PATH [--upstream-key PEM | --upstream-root PEM | --upstream-identity WHO] | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
   deps: { usage: 'deps plan | seal --reason TEXT | verify  [--json] [--yes] [--state DIR]', what: 'shows, seals and verifies everything that runs', run: async (args) => (await import('./deps.ts')).deps(args) },
   isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },
-  prove: { usage: 'prove [--json] [--layer 1|2]', what: 'attacks a second server of this installation and shows what was stopped', run: async (args) => (await import('./prove.ts')).prove(args) },
+  prove: { usage: 'prove [--json] [--layer 1|2|5]', what: 'attacks a second server of this installation and shows what was stopped', run: async (args) => (await import('./prove.ts')).prove(args) },
   doctor: { usage: 'doctor [--json]', what: 'says what this machine can enforce, why, and what would make it more', run: async (args) => (await import('./doctor.ts')).doctor(args) },
   token: { usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]', what: 'prints the API token or the browser link, or keeps a token per application', run: token },
 };
