@@ -15,7 +15,7 @@ import { detectChildren, detectMemory, detectTools } from '../../../src/layers/6
 import type { ProcessState, Snapshot, Target, TargetState, WatchedRole } from '../../../src/layers/6-intrusion/snapshot.ts';
 import { detectSockets } from '../../../src/layers/6-intrusion/sockets.ts';
 import { detectJail, detectStopped, detectTracer } from '../../../src/layers/6-intrusion/tracer.ts';
-import { detectWeights } from '../../../src/layers/6-intrusion/weights.ts';
+import { detectAllWeights, detectWeights } from '../../../src/layers/6-intrusion/weights.ts';
 import type { SocketRow } from '../../../src/linux/nettables.ts';
 
 const target = (role: WatchedRole, pid: number, more: Partial<Target> = {}): Target => ({ role, pid, sealed: true, namespace: 'shared', sockets: [1, 2], ...more });
@@ -216,4 +216,13 @@ test('the model\'s file: written to, put back, linked, gone', () => {
   assert.equal(judge({ ...loaded, changedNs: 6n }).findings[0]?.relation, 'stranger');
   assert.equal(judge({ ...loaded, leased: false }).findings[0]?.relation, 'effect');
   assert.equal(judge(undefined).seen, 'unreadable');
+});
+
+test('L4-09 a model in several files: each is looked at, and one that cannot be spoils the sight', () => {
+  const stamp = { size: 1n, modifiedNs: 1n, changedNs: 1n, leased: false };
+  const judge = (...now: (typeof stamp | undefined)[]) => detectAllWeights([stamp, stamp], now, { pid: 1, uid: 0 });
+  assert.deepEqual([judge(stamp, stamp).seen, judge(stamp, stamp).findings.length], ['full', 0]);
+  assert.equal(judge(stamp, { ...stamp, modifiedNs: 2n }).findings.length, 1);
+  assert.equal(judge(stamp, undefined).seen, 'unreadable');
+  assert.equal(detectAllWeights([undefined], [stamp], { pid: 1, uid: 0 }).seen, 'unreadable');
 });
