@@ -114,7 +114,7 @@ const rows: readonly (readonly [id: string, what: string, words: RegExp, change:
   }],
   ['L4-09', 'writable by anybody', /tiny\.gguf \(.*anybody may write/, () => mode(weights, 0o666)],
   ['L4-09', 'a folder that anybody may write', /anybody may write/, () => mode('', 0o777)],
-  ['L4-10', 'the manifest with a byte changed', /the signature does not match what it signs/, () => rewrite(record, flip(-40))],
+  ['L4-10', 'the manifest with a byte changed', /the signature does not match what it signs|the signature file: sig is not base64/, () => rewrite(record, flip(-40))],
   ['L4-06', 'no manifest', /never approved/, () => {
     fs.renameSync(record, `${record}.kept`);
     return () => { fs.renameSync(`${record}.kept`, record); };
