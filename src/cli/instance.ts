@@ -15,6 +15,7 @@ import { readToken } from '../state/tokens.ts';
 const readyMs = 60_000;
 const endMs = 5000;
 const lookMs = 50;
+const mostSaid = 1 << 20;
 
 /** A running second server. */
 export type Running = { readonly port: number; readonly token: string; readonly pid: number };
@@ -25,12 +26,18 @@ export class Instance {
   readonly #ended: Promise<void>;
   #over = false;
   #words = '';
+  #said: Buffer[] = [];
+  #saidBytes = 0;
 
   /** Starts it from an installation's root. */
   constructor(root: string, extra: readonly string[] = []) {
     const { HOME = '/' } = process.env;
-    this.#child = spawn(join(root, 'kwyre'), ['serve', '--port', '0', '--state', this.#folder, ...extra], { cwd: '/', env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME }, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    this.#child = spawn(join(root, 'kwyre'), ['serve', '--port', '0', '--state', this.#folder, ...extra], { cwd: '/', env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    this.#child.stdout?.on('data', (chunk: Buffer) => {
+      this.#keep(chunk);
+    });
     this.#child.stderr?.on('data', (chunk: Buffer) => {
+      this.#keep(chunk);
       if (this.#words.length < 4096) this.#words += chunk.toString('utf8');
     });
     this.#ended = new Promise((resolve) => {
@@ -60,9 +67,14 @@ export class Instance {
     return this.#folder;
   }
 
-  /** Everything that it said, of standard error the first 4096 characters. */
-  get said(): string {
-    return this.#words;
+  /** Everything that it printed; `undefined` when that was more than can be kept. */
+  get said(): Buffer | undefined {
+    return this.#saidBytes > mostSaid ? undefined : Buffer.concat(this.#said);
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#saidBytes += chunk.length;
+    if (this.#saidBytes <= mostSaid) this.#said.push(chunk);
   }
 
   /** Whether it is gone. */

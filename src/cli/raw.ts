@@ -40,12 +40,13 @@ export function exchange(host: string, port: number, text: string): Promise<Exch
   });
 }
 
-/** Sends the beginning of a request and waits with the rest for ever; gives what breaks it off. */
-export async function beginRequest(host: string, port: number, bytes: Buffer): Promise<() => void> {
-  const socket = connect({ host, port });
+/** Begins a chat completion whose rest never comes, so that the server holds `body`; gives what breaks it off. */
+export async function beginRequest({ port, token }: { readonly port: number; readonly token: string }, body: Buffer): Promise<() => void> {
+  const socket = connect({ host: '127.0.0.1', port });
+  const head = ['POST /v1/chat/completions HTTP/1.1', `Host: 127.0.0.1:${port}`, `Authorization: Bearer ${token}`, 'Content-Type: application/json', `Content-Length: ${body.length + 100}`, '', ''].join('\r\n');
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject);
-    socket.write(bytes, () => {
+    socket.write(Buffer.concat([Buffer.from(head), body]), () => {
       resolve();
     });
   });

@@ -7,6 +7,7 @@
  * @module
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { LinuxError } from '../linux/ffi.ts';
 import { addressOf, callByName } from '../linux/process.ts';
 
 /** One way in which a text can lie in memory. */
@@ -26,6 +27,8 @@ export type Scan = {
   readonly bytes: number;
   /** Regions that the kernel did not let us read (`memfd_secret`, device memory), by name. */
   readonly unreadable: readonly string[];
+  /** How much of it. */
+  readonly unreadableBytes: number;
   readonly ms: number;
 };
 
@@ -155,7 +158,30 @@ export function presentRuns(pagemap: number, region: Region): { at: number; leng
   return runs;
 }
 
-/** Scans a process; needs to be root or the same user with the right to attach. */
+/** Copies of the patterns in bytes. */
+export function countCopies(bytes: Buffer, searcher: Searcher): number {
+  let copies = 0;
+  searcher.search(bytes, bytes.length, bytes.length, () => {
+    copies += 1;
+  });
+  return copies;
+}
+
+/** How much the kernel hands over, 0 where it refuses the page. @throws LinuxError when the process is gone or not ours to see */
+function readable(pid: number, into: Buffer, length: number, address: bigint): number {
+  try {
+    return readMemory(pid, into, length, address);
+  } catch (error) {
+    if (error instanceof LinuxError && error.code === 'EFAULT') return 0;
+    throw error;
+  }
+}
+
+/**
+ * Scans a process; needs to be root or the same user with the right to attach. A page that is there and is refused counts
+ * as unreadable; one that was given back since it was listed does not.
+ * @throws LinuxError, and the errors of `/proc`
+ */
 export function scanProcess(pid: number, needles: readonly Needle[], { maxHits = 10_000 } = {}): Scan {
   const started = performance.now();
   const searcher = new Searcher(patternsOf(needles));
@@ -165,35 +191,43 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
   const hits: Hit[] = [];
   const counts: Record<Form, number> = { utf8: 0, utf16le: 0, base64: 0, 'json-escaped': 0, raw: 0 };
   const unreadable = new Set<string>();
+  let unreadableBytes = 0;
   let bytes = 0;
+  const scanRun = ({ from, name }: Region, length: number): void => {
+    for (let at = 0; at < length; ) {
+      const want = Math.min(chunkBytes + overlap, length - at);
+      const address = from + BigInt(at);
+      const got = readable(pid, buffer, want, address);
+      const whole = got === want || got >= chunkBytes;
+      const limit = Math.min(got, chunkBytes);
+      bytes += limit;
+      searcher.search(buffer, got, limit, (pattern, place) => {
+        counts[pattern.form] += 1;
+        if (hits.length >= maxHits) return;
+        const around = buffer.subarray(Math.max(0, place - 48), Math.min(got, place + pattern.bytes.length + 32));
+        hits.push({ needle: pattern.needle, form: pattern.form, address: address + BigInt(place), region: name, context: around.toString('latin1').replace(/[^\x20-\x7e]/g, '.') });
+      });
+      if (whole) {
+        at += chunkBytes;
+        continue;
+      }
+      const hole = at + got - (got % page);
+      if (presentRuns(pagemap, { from: from + BigInt(hole), to: from + BigInt(hole + page), name }).length > 0) {
+        unreadable.add(name);
+        unreadableBytes += page;
+      }
+      at = hole + page;
+    }
+  };
   try {
     for (const region of regionsOf(pid)) {
-      for (const run of presentRuns(pagemap, region)) {
-        for (let offset = 0; offset < run.length; offset += chunkBytes) {
-          const want = Math.min(chunkBytes + overlap, run.length - offset);
-          const address = region.from + BigInt(run.at + offset);
-          let got: number;
-          try {
-            got = readMemory(pid, buffer, want, address);
-          } catch {
-            unreadable.add(region.name);
-            break;
-          }
-          bytes += Math.min(got, chunkBytes);
-          searcher.search(buffer, got, chunkBytes, (pattern, at) => {
-            counts[pattern.form] += 1;
-            if (hits.length >= maxHits) return;
-            const around = buffer.subarray(Math.max(0, at - 48), Math.min(got, at + pattern.bytes.length + 32));
-            hits.push({ needle: pattern.needle, form: pattern.form, address: address + BigInt(at), region: region.name, context: around.toString('latin1').replace(/[^\x20-\x7e]/g, '.') });
-          });
-        }
-      }
+      for (const run of presentRuns(pagemap, region)) scanRun({ ...region, from: region.from + BigInt(run.at) }, run.length);
     }
   } finally {
     closeSync(pagemap);
   }
   const total = Object.values(counts).reduce((a, b) => a + b, 0);
-  return { hits, counts, total, found: new Set(hits.map((hit) => hit.needle)).size, bytes, unreadable: [...unreadable], ms: performance.now() - started };
+  return { hits, counts, total, found: new Set(hits.map((hit) => hit.needle)).size, bytes, unreadable: [...unreadable], unreadableBytes, ms: performance.now() - started };
 }
 
 /** One line for a report. */

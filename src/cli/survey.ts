@@ -104,7 +104,7 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
       };
       return { readAt, size: opened.facts.size };
     });
-    return parseParts(parts as [PartReader, ...PartReader[]]);
+    return parseParts(parts);
   } finally {
     for (const fd of open) fs.closeSync(fd);
   }

@@ -168,7 +168,7 @@ function checkModel(config: EngineConfig): GgufFacts {
   }));
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   if (size !== config.modelBytes) throw new KwyreError('L4_MODEL_CHANGED', `the file of the model ${config.modelName} is not as long as the one that was checked`, 'start again; if it stays so, verify the model');
-  return parseParts(parts as [PartReader, ...PartReader[]]);
+  return parseParts(parts);
 }
 
 /** The model's own template. @throws `ENGINE_TEMPLATE` */

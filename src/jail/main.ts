@@ -21,10 +21,10 @@ import type { Policy } from '../policy/policy.ts';
 import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
 import { encodeFrame } from '../wire/frame.ts';
-import { controlMessages, descriptors, encodeJson, mostModelFiles } from '../wire/messages.ts';
+import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
 import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
-const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), parts: optional(number(0, mostModelFiles)), probe: optional(string(4096)) });
+const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), parts: optional(number(0, 255)), probe: optional(string(4096)) });
 const probeEntry = join(import.meta.dirname, '..', 'probe', `main${extname(import.meta.filename)}`);
 
 function report(type: number, value: unknown): void {

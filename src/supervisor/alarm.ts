@@ -114,9 +114,7 @@ export class Alarm {
   /** Says which processes are ours from now on; in the tick in which a pair was made, when it is ready, when it is gone. */
   follow(pair: Pair | undefined, sealed: boolean): void {
     const { listener, networks, unixPath, tree } = this.#plan;
-    const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => {
-      return { role, pid: pair[role].pid, sealed, namespace: namespaceOf(pair.enforced[role], process.getuid?.()), sockets: pair[role].sockets };
-    });
+    const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => ({ role, pid: pair[role].pid, sealed, namespace: namespaceOf(pair.enforced[role], this.#plan.uid), sockets: pair[role].sockets }));
     void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: unixPath ?? '', code: declaredCode(tree) });
   }
 

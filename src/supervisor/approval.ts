@@ -17,7 +17,6 @@ import type { WeightsMode } from '../layers/4-model/weights.ts';
 import { hideProcess } from '../linux/memfd.ts';
 import { faultsOf } from '../oms/fault.ts';
 import { listModelRecords, readModelRecord, readModelTrust } from '../state/models.ts';
-import { mostModelFiles } from '../wire/messages.ts';
 
 /** A verified model as the supervisor hands it on; its descriptors stay open for as long as it is served. */
 export type OpenModel = {
@@ -82,7 +81,6 @@ export function findApproved(wanted: string | undefined, root: string, state: st
  */
 export async function openApprovedModel(wish: ModelWish): Promise<OpenModel> {
   const approved = findApproved(wish.wanted, wish.root, wish.state);
-  if (approved.weights.length > mostModelFiles) throw new KwyreError('L4_GGUF_SPLIT', `the model ${approved.name} is split into ${approved.weights.length} files, more than ${mostModelFiles}`, 'join some of them with llama-gguf-split, then add the model again');
   hideProcess();
   const verified = await verifyModel(approved, {
     disk: fs,

@@ -30,8 +30,6 @@ export type JailInput = {
   readonly accepted: readonly string[];
   /** Whether the user of this process is the one of an installation, with rules of its own. */
   readonly installed?: boolean;
-  /** Files of the model beside the first one. */
-  readonly parts?: number;
 };
 
 /** How a child ended. */
@@ -85,14 +83,14 @@ export class Child {
   /**
    * @param fds - descriptors from 3 on, in order; this process's copies are closed after the spawn.
    * @param loads - the sealed digests of what it may load; without them (in tests) it loads by itself.
-   * @param parts - files of the model beside the first one; they stand behind the digests.
    * @param controlFd - our end of the control edge, whose other end is `fds[0]`.
+   * @param parts - files of the model beside the first one; they stand behind the digests, and stay open here.
    */
   constructor(role: ChildRole, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void, loads?: number, parts: readonly number[] = []) {
     this.role = role;
     const through = loads === undefined ? [] : [entryPath('jail/entry')];
     const gap = Array.from({ length: loadsDescriptor - 3 - fds.length }, () => 'ignore' as const);
-    this.#process = spawn(process.execPath, [...nodeFlags, ...through, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify(input)], {
+    this.#process = spawn(process.execPath, [...nodeFlags, ...through, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify({ ...input, parts: parts.length })], {
       env: {},
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe', ...fds, ...(loads === undefined ? [] : [...gap, loads, ...parts])],

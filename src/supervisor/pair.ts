@@ -64,7 +64,7 @@ export class Pair {
     const data = makeSocketPair();
     const gatewayControl = makeSocketPair();
     const engineControl = makeSocketPair();
-    const keep = new Set([plan.listenerFd, ...plan.modelFds, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
+    const keep = new Set([plan.listenerFd, plan.modelFds[0], ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
     const drained = new Promise<undefined>((resolve) => {
       this.#drained = resolve;
     });
@@ -95,7 +95,7 @@ export class Pair {
     });
 
     const [model, ...parts] = plan.modelFds;
-    this.engine = new Child('engine', { ...plan.jail('engine'), parts: parts.length }, [engineControl[1], data[1], model], engineControl[0], keep, {
+    this.engine = new Child('engine', plan.jail('engine'), [engineControl[1], data[1], model], engineControl[0], keep, {
       ...common('engine'),
       [controlMessages.ready]: {
         permit: 'once',

@@ -53,7 +53,7 @@ export function describe(finding: Finding): string {
 }
 
 /** In whose network a role is: root gives each role one of its own; the one that a service manager made holds all of us. */
-export function namespaceOf(enforced: readonly Enforcement[], uid: number | undefined): Target['namespace'] {
+export function namespaceOf(enforced: readonly Enforcement[], uid: number): Target['namespace'] {
   return uid === 0 && enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full') ? 'own' : 'shared';
 }
 
@@ -121,7 +121,7 @@ export class Watch {
     if (this.#over) return;
     this.#order = facts;
     this.#epoch += 1;
-    const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: namespaceOf(this.#enforced, process.getuid?.()), sockets: this.#child.sockets };
+    const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: namespaceOf(this.#enforced, this.#powers.uid), sockets: this.#child.sockets };
     this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets: [this.#powers.self(), watchdog, ...children], ...facts }));
   }
 

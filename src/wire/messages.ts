@@ -11,9 +11,6 @@ import { KwyreError } from '../base/errors.ts';
 import type { Infer } from './schema.ts';
 import { array, boolean, literals, number, object, optional, string } from './schema.ts';
 
-/** The most files that one model may be split into: descriptors of the engine. */
-export const mostModelFiles = 128;
-
 /** Descriptors that the jail stage keeps open across `execve`, the same in every run. */
 export const descriptors = {
   control: 3,
@@ -253,7 +250,7 @@ export const controlSchemas = {
     modelName: string(128),
     /** All files of the weights together. */
     modelBytes: number(0),
-    modelFiles: number(1, mostModelFiles),
+    modelFiles: number(1, 255),
     createdSeconds: number(0),
     libraryDirectory: string(4096),
     contextTokens: number(0, 1 << 24),

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asUser } from '../support/identity.ts';
 import { activate, install, person, startInstalled } from '../support/installed.ts';
 import { addresses, Machine } from '../support/namespace.ts';
-import { deadly, lookAround, makes, refused } from '../support/payloads.ts';
+import { attackRoles } from '../support/payloads.ts';
 import type { Server } from '../support/server.ts';
 import { alive, call, tree, until } from '../support/server.ts';
 import { start, use } from '../support/watchdog.ts';
@@ -89,40 +89,7 @@ test('L6-13 the unit as it is: a capture of the machine\'s loopback interface is
   assert.match(server.output(), /capture/);
 });
 
-for (const role of ['gateway', 'engine', 'watchdog'] as const) {
-  test(`L2-08 L2-23 installed: refused inside the living ${role}, which goes on serving`, async (t) => {
-    const server = await startInstalled(machine, uid, acknowledged);
-    t.after(() => {
-      server.kill();
-    });
-    const { here, pid, client } = await lookAround(server, role);
-    for (const payload of refused(role)) assert.deepEqual(await makes(pid, here, payload), { answer: -1 }, payload[0]);
-    client.destroy();
-    assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
-    assert.equal((await server.stop()).code, 0, server.output());
-    assert.deepEqual(packets(), []);
-  });
-
-  for (const payload of deadly[role]) {
-    test(`L2-23 installed, inside the living ${role}: ${payload[0]} ends everything`, async (t) => {
-      const server = await startInstalled(machine, uid, acknowledged);
-      t.after(() => {
-        server.kill();
-      });
-      const { here, pid, client } = await lookAround(server, role);
-      const ours = tree(server.pid).filter((one) => one !== server.pid);
-      const outcome = await makes(pid, here, payload);
-      const from = performance.now();
-      assert.deepEqual(outcome, { signal: 31 });
-      await until('the children to end', () => !ours.some(alive));
-      t.diagnostic(`all children dead ${Math.round(performance.now() - from)} ms after the call`);
-      client.destroy();
-      assert.equal((await server.ended).code, 16, server.output());
-      assert.match(server.output(), /L6_KERNEL_KILL/);
-      assert.deepEqual(packets(), []);
-    });
-  }
-}
+attackRoles('installed, ', async () => await startInstalled(machine, uid, acknowledged), () => packets());
 
 test('C6 the rules hold the user itself, whatever program it runs, and nobody else', async () => {
   const knock = (who: number) => {
@@ -145,18 +112,25 @@ const tools: readonly (readonly [title: string, command: (pid: number) => readon
   ['reads its environment', (pid) => ['cat', `/proc/${pid}/environ`], /Permission denied/],
 ];
 
+/** Each tool is refused at each process. */
+function assertRefused(who: number, server: Server): void {
+  for (const [role, pid] of Object.entries(server.pids())) {
+    for (const [title, command, refusal] of tools) {
+      const [file = '', ...args] = asUser(who, command(pid));
+      const ran = spawnSync(file, args, { encoding: 'utf8', timeout: 20_000, env: { PATH: process.env['PATH'], LC_ALL: 'C' } });
+      assert.match(`${ran.stdout}${ran.stderr}`, refusal, `${who} ${title}: ${role}`);
+    }
+  }
+}
+
 test('L6-02 L6-10 installed: another user, and the person, get nothing out of any process, and end nothing', async (t) => {
   const server = await startInstalled(machine, uid, [...acknowledged, '--scan-interval', '250']);
   t.after(() => {
     server.kill();
   });
   for (const who of [stranger, person]) {
+    assertRefused(who, server);
     for (const [role, pid] of Object.entries(server.pids())) {
-      for (const [title, command, refusal] of tools) {
-        const [file = '', ...args] = asUser(who, command(pid));
-        const ran = spawnSync(file, args, { encoding: 'utf8', timeout: 20_000, env: { PATH: process.env['PATH'], LC_ALL: 'C' } });
-        assert.match(`${ran.stdout}${ran.stderr}`, refusal, `${who} ${title}: ${role}`);
-      }
       const [file = '', ...args] = asUser(who, ['kill', '-9', String(pid)]);
       assert.notEqual(spawnSync(file, args).status, 0, `${who} kills ${role}`);
     }
@@ -170,13 +144,7 @@ test('L6-02 installed: a program of the same user gets nothing out of any proces
   t.after(() => {
     server.kill();
   });
-  for (const [role, pid] of Object.entries(server.pids())) {
-    for (const [title, command, refusal] of tools) {
-      const [file = '', ...args] = asUser(uid, command(pid));
-      const ran = spawnSync(file, args, { encoding: 'utf8', timeout: 20_000, env: { PATH: process.env['PATH'], LC_ALL: 'C' } });
-      assert.match(`${ran.stdout}${ran.stderr}`, refusal, `it ${title}: ${role}`);
-    }
-  }
+  assertRefused(uid, server);
   assert.equal((await server.stop()).code, 0, server.output());
 });
 
@@ -216,8 +184,9 @@ for (const [title, detector, command, accepted = acknowledged] of intrusions) {
 }
 
 test('C7 the server\'s user can change no file of the program, of the units, of the rules or of the models', () => {
-  const writable = machine.try(...asUser(uid, ['find', '/opt/kwyre', '/etc/kwyre', '/etc/systemd/system', '/var/lib/kwyre-access', '-writable', '-not', '-type', 'l']));
-  assert.equal(writable.stdout, '');
+  const writable = (...folders: string[]) => machine.try(...asUser(uid, ['find', ...folders, '-writable', '-not', '-type', 'l'])).stdout;
+  assert.equal(writable('/opt/kwyre', '/etc/kwyre', '/etc/systemd/system', '/var/lib/kwyre-access'), '');
+  assert.match(writable('/var/lib/kwyre'), /^\/var\/lib\/kwyre$/m, 'the look finds what is its own');
   assert.equal(machine.try(...asUser(uid, ['sh', '-c', 'echo x >> /opt/kwyre/dist/engine/main.js'])).status, 2);
 });
 

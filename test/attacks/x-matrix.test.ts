@@ -16,9 +16,9 @@ import { systemCalls } from '../../src/linux/syscalls.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { injectWhenIdle } from '../support/inject.ts';
 import { scanProcess } from '../../src/cli/scanner.ts';
-import { canaryOf } from '../support/mixed.ts';
+import { canaryOf, settle, turn } from '../support/mixed.ts';
 import type { Server } from '../support/server.ts';
-import { alive, call, launch, startServer } from '../support/server.ts';
+import { alive, launch, startServer } from '../support/server.ts';
 import { start } from '../support/watchdog.ts';
 import { weaken } from '../support/weaken.ts';
 
@@ -28,8 +28,6 @@ after(() => {
 });
 
 const layers: readonly Layer[] = [1, 2, 3, 4, 5, 6];
-const ask = (content: string) => ({ model: 'guide', max_tokens: 4, messages: [{ role: 'user', content }] });
-/** Without it the copy's first scan may find the tools of whoever else works on this machine. */
 const serve = async (): Promise<Server> => await startServer({ repository: copy.path, args: ['--scan-interval', '250', '--continue', 'off'] });
 
 /** The status of a request as a page that rebinds a name would send it, without a token. */
@@ -106,11 +104,8 @@ const attacks: Readonly<Record<Layer, (expected: boolean) => Promise<boolean>>> 
   async 5() {
     const server = await serve();
     const canary = canaryOf();
-    const answer = await call(server, '/v1/chat/completions', ask(canary));
-    assert.equal(answer.status, 200);
-    await answer.text();
-    await call(server, '/v1/chat/completions', ask('The end.')).then(async (response) => await response.text());
-    await sleep(500);
+    await turn(server, canary);
+    await settle(server);
     const { engine = 0, gateway = 0, supervisor = 0 } = server.pids();
     const found = [engine, gateway, supervisor].map((pid) => scanProcess(pid, [canary]).total);
     server.kill();

@@ -60,8 +60,7 @@ test('L5-01 core images of every process, with its state sealed for the next tur
   // The control, on a server of its own, since a debugger closes it: a request that waits for its rest is in the image.
   const busy = await serve();
   const waiting = canaryOf();
-  const body = Buffer.from(JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: waiting }] }));
-  const end = await beginRequest('127.0.0.1', busy.port, Buffer.concat([Buffer.from(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${busy.port}\r\nAuthorization: Bearer ${busy.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length + 100}\r\n\r\n`), body]));
+  const end = await beginRequest(busy, Buffer.from(JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: waiting }] })));
   await sleep(500);
   const { gateway = 0, engine = 0 } = busy.pids();
   assert.ok([gateway, engine].some((pid) => searchImage(pid, [waiting]).copies > 0), 'the search sees what is there');

@@ -3,15 +3,17 @@
  * what is refused while the role goes on.
  * @module
  */
+import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { test } from 'node:test';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import type { Argument, Outcome } from './inject.ts';
 import { injectWhenIdle } from './inject.ts';
 import { addresses } from './namespace.ts';
 import type { Server } from './server.ts';
-import { until } from './server.ts';
+import { alive, call, tree, until } from './server.ts';
 
 /** A sockaddr_in. */
 const inet = (port: number, ...address: number[]) => Buffer.from([2, 0, port >> 8, port & 255, ...address, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -21,9 +23,9 @@ const fastOpen = 0x20000000;
 const message = Buffer.alloc(64);
 
 /** What a payload finds: descriptors of the role, and its neighbours. */
-export type Here = { readonly listener: number; readonly accepted: number; readonly control: number; readonly data: number; readonly sibling: number; readonly supervisor: number };
-export type Payload = readonly [title: string, name: string, args: (here: Here) => readonly Argument[]];
-export type Role = 'gateway' | 'engine' | 'watchdog';
+type Here = { readonly listener: number; readonly accepted: number; readonly control: number; readonly data: number; readonly sibling: number; readonly supervisor: number };
+type Payload = readonly [title: string, name: string, args: (here: Here) => readonly Argument[]];
+type Role = 'gateway' | 'engine' | 'watchdog';
 
 const sockets = (role: Role): Payload[] => (
   [
@@ -44,7 +46,7 @@ const never: readonly Payload[] = [
 ];
 
 /** What ends the role. */
-export const deadly: Readonly<Record<Role, readonly Payload[]>> = {
+const deadly: Readonly<Record<Role, readonly Payload[]>> = {
   gateway: [
     ...sockets('gateway'),
     ...never,
@@ -60,7 +62,7 @@ export const deadly: Readonly<Record<Role, readonly Payload[]>> = {
 };
 
 /** What is refused, and life goes on. */
-export const refused = (role: Role): readonly Payload[] => [
+const refused = (role: Role): readonly Payload[] => [
   ['L2-04 sendto with an address', 'sendto', ({ listener }) => [listener, text('x'), 1, 0, there, 16]],
   ['L2-04 sendmsg with an address', 'sendmsg', ({ listener }) => [listener, message, 0]],
   ['L2-08 handing a descriptor on', 'sendmsg', ({ control }) => [control, message, 0]],
@@ -100,7 +102,7 @@ function socketsOf(pid: number): Map<number, string> {
 }
 
 /** The role's descriptors while a client keeps a connection open. */
-export async function lookAround(server: Server, role: Role): Promise<{ here: Here; pid: number; client: Socket }> {
+async function lookAround(server: Server, role: Role): Promise<{ here: Here; pid: number; client: Socket }> {
   const pids = server.pids();
   const pid = pids[role]!;
   const before = socketsOf(pids['gateway']!);
@@ -113,4 +115,44 @@ export async function lookAround(server: Server, role: Role): Promise<{ here: He
 }
 
 /** Lets the process make the payload's call. */
-export const makes = async (pid: number, here: Here, [, name, args]: Payload): Promise<Outcome> => await injectWhenIdle(pid, systemCalls.x64[name]!, args(here));
+const makes = async (pid: number, here: Here, [, name, args]: Payload): Promise<Outcome> => await injectWhenIdle(pid, systemCalls.x64[name]!, args(here));
+
+const ask = { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'What does layer 2 do?' }] };
+
+/** The tests of all payloads in all living roles, for one form of server; `packets` are those that a capture has seen. */
+export function attackRoles(form: string, start: () => Promise<Server>, packets: () => readonly string[]): void {
+  for (const role of ['gateway', 'engine', 'watchdog'] as const) {
+    test(`L2-08 L2-23 ${form}refused inside the living ${role}, which goes on serving`, async (t) => {
+      const server = await start();
+      t.after(() => {
+        server.kill();
+      });
+      const { here, pid, client } = await lookAround(server, role);
+      for (const payload of refused(role)) assert.deepEqual(await makes(pid, here, payload), { answer: -1 }, payload[0]);
+      client.destroy();
+      assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
+      assert.equal((await server.stop()).code, 0, server.output());
+      assert.deepEqual(packets(), []);
+    });
+
+    for (const payload of deadly[role]) {
+      test(`L2-23 ${form}inside the living ${role}: ${payload[0]} ends everything`, async (t) => {
+        const server = await start();
+        t.after(() => {
+          server.kill();
+        });
+        const { here, pid, client } = await lookAround(server, role);
+        const ours = tree(server.pid).filter((one) => one !== server.pid);
+        const outcome = await makes(pid, here, payload);
+        const from = performance.now();
+        assert.deepEqual(outcome, { signal: 31 });
+        await until('the children to end', () => !ours.some(alive));
+        t.diagnostic(`all children dead ${Math.round(performance.now() - from)} ms after the call`);
+        client.destroy();
+        assert.equal((await server.ended).code, 16, server.output());
+        assert.match(server.output(), /L6_KERNEL_KILL/);
+        assert.deepEqual(packets(), []);
+      });
+    }
+  }
+}

@@ -10,38 +10,39 @@ import type { Layer } from '../../src/base/errors.ts';
 /** One place of the source: what stands there once, and what stands there instead. */
 type Change = readonly [file: string, head: string, instead: string];
 
-const first = (file: string, head: string, statement: string): Change => [file, head, `${head} ${statement}`];
+/** A statement at the beginning of a function. */
+const begin = (file: string, head: string, statement: string): Change => [file, head, `${head} ${statement}`];
 
 /** What makes each layer empty, so that the server still starts and answers. */
-export const emptied: Readonly<Record<Layer, readonly Change[]>> = {
+const emptied: Readonly<Record<Layer, readonly Change[]>> = {
   // The address of the listener stays: another one is a violation to layer 6.
   1: [
-    first('layers/1-loopback/guard.ts', 'export function isLocalConnection(localAddress: string | undefined, remoteAddress: string | undefined): boolean {', 'return true;'),
-    first('layers/1-loopback/guard.ts', 'export function refusalOf(received: Received, port: number): Refusal | undefined {', 'return undefined;'),
-    first('layers/1-loopback/token.ts', 'match(token: string): Buffer | undefined {', 'return this.#entries[0]?.principal;'),
-    first('layers/1-loopback/token.ts', 'export function credentialOf(rawHeaders: readonly string[]): Credential {', "return { kind: 'token', token: 'any' };"),
+    begin('layers/1-loopback/guard.ts', 'export function isLocalConnection(localAddress: string | undefined, remoteAddress: string | undefined): boolean {', 'return true;'),
+    begin('layers/1-loopback/guard.ts', 'export function refusalOf(received: Received, port: number): Refusal | undefined {', 'return undefined;'),
+    begin('layers/1-loopback/token.ts', 'match(token: string): Buffer | undefined {', 'return this.#entries[0]?.principal;'),
+    begin('layers/1-loopback/token.ts', 'export function credentialOf(rawHeaders: readonly string[]): Credential {', "return { kind: 'token', token: 'any' };"),
   ],
   2: [
-    first('layers/2-isolation/confine.ts', 'export function confineSelf(here: Circumstances): Enforcement[] {', 'return [];'),
-    first('layers/2-isolation/seal.ts', 'export function sealSelf(role: Role): Enforcement[] {', 'return [];'),
-    first('layers/2-isolation/supervisor.ts', 'export function forgoRings(): void {', 'return;'),
-    first('supervisor/probe.ts', 'async start(): Promise<void> {', 'return;'),
+    begin('layers/2-isolation/confine.ts', 'export function confineSelf(here: Circumstances): Enforcement[] {', 'return [];'),
+    begin('layers/2-isolation/seal.ts', 'export function sealSelf(role: Role): Enforcement[] {', 'return [];'),
+    begin('layers/2-isolation/supervisor.ts', 'export function forgoRings(): void {', 'return;'),
+    begin('supervisor/probe.ts', 'async start(): Promise<void> {', 'return;'),
     // A role without its filter is a violation to layer 6.
     ['layers/6-intrusion/tracer.ts', 'if (status === undefined || ', 'if (true || status === undefined || '],
   ],
   3: [
     ['layers/3-dependencies/verify.ts', "if (all.length > 0) throw new DifferenceError(3, `what is installed", "if (false) throw new DifferenceError(3, `what is installed"],
-    first('layers/3-dependencies/hook.ts', 'function compare(name: string, expected: string, bytes: Buffer): void {', 'return;'),
+    begin('layers/3-dependencies/hook.ts', 'function compare(name: string, expected: string, bytes: Buffer): void {', 'return;'),
   ],
   4: [['layers/4-model/verify.ts', 'if (differences.length > 0) throw', 'if (false) throw']],
   // Every text is kept for ever, and none is overwritten.
   5: [
     ['base/bytes.ts', 'return Buffer.from(new ArrayBuffer(length));', 'const made = Buffer.from(new ArrayBuffer(length)); ((globalThis as { kept?: Buffer[] }).kept ??= []).push(made); return made;'],
-    first('base/bytes.ts', 'export function wipeBytes(bytes: Uint8Array): void {', 'return;'),
+    begin('base/bytes.ts', 'export function wipeBytes(bytes: Uint8Array): void {', 'return;'),
   ],
   6: [
-    first('supervisor/alarm.ts', 'raise(violation: Violation, words?: string): void {', 'return;'),
-    first('supervisor/alarm.ts', 'async admit(): Promise<void> {', 'this.#admitted = true; return;'),
+    begin('supervisor/alarm.ts', 'raise(violation: Violation, words?: string): void {', 'return;'),
+    begin('supervisor/alarm.ts', 'async admit(): Promise<void> {', 'this.#admitted = true; return;'),
   ],
 };
 

@@ -10,7 +10,7 @@
  * Proof:   test/unit/layers/gguf.test.ts
  * @module
  */
-import { KwyreError } from '../../base/errors.ts';
+import { bug, KwyreError } from '../../base/errors.ts';
 import type { ReadAt } from './metadata.ts';
 import { Cursor, limits, Metadata, refuse, valueTypes } from './metadata.ts';
 import { checkTensors } from './tensors.ts';
@@ -39,6 +39,8 @@ export type GgufFacts = {
 };
 
 const layerLimit = 512;
+/** Each is a descriptor of the engine. */
+const mostParts = 128;
 const expertLimit = 512;
 const ropeScalings = ['', 'none', 'linear', 'yarn', 'longrope'];
 
@@ -137,8 +139,10 @@ function checkSplit(metadata: Metadata, index: number, count: number): void {
  * Parses and checks the headers of a model in several files, the first one first; its metadata speaks for all.
  * @throws `L4_GGUF_*` naming what is wrong.
  */
-export function parseParts(parts: readonly [PartReader, ...PartReader[]]): GgufFacts {
+export function parseParts(parts: readonly PartReader[]): GgufFacts {
   const [first, ...others] = parts;
+  if (first === undefined) bug('a model has no file');
+  if (parts.length > mostParts) throw new KwyreError('L4_GGUF_SPLIT', `the model is split into ${parts.length} files, more than ${mostParts}`, 'join some of them with llama-gguf-split, then add the model again');
   const opened = openPart(first);
   checkSplit(opened.metadata, 0, parts.length);
   const facts = readFacts(first, opened);

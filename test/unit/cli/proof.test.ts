@@ -60,8 +60,8 @@ test('every trial has a deed and every deed a name; only the watchdog may look',
 });
 
 test('L5-32 a search that read nothing, or could not read much, proves nothing', () => {
-  const found = { copies: 0, bytes: 1e6, unreadable: 4096 };
+  const found = { total: 0, bytes: 1e6, unreadableBytes: 4096 };
   assert.equal(judgeSearch('after', 'engine', found).verdict, 'held');
-  assert.equal(judgeSearch('after', 'engine', { ...found, copies: 1 }).verdict, 'breached');
-  for (const blind of [{ ...found, bytes: 0 }, { ...found, unreadable: 1 << 17 }, 'the process was not found']) assert.equal(judgeSearch('after', 'engine', blind).verdict, 'not-proved');
+  assert.equal(judgeSearch('after', 'engine', { ...found, total: 1 }).verdict, 'breached');
+  for (const blind of [{ ...found, bytes: 0 }, { ...found, unreadableBytes: 1 << 17 }, 'the process was not found']) assert.equal(judgeSearch('after', 'engine', blind).verdict, 'not-proved');
 });

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { KwyreError } from '../../../src/base/errors.ts';
 import type { GgufFacts } from '../../../src/layers/4-model/gguf.ts';
-import { parseGguf } from '../../../src/layers/4-model/gguf.ts';
+import { parseGguf, parseParts } from '../../../src/layers/4-model/gguf.ts';
 import type { Model, Value } from '../../support/gguf.ts';
 import { header, llamaModel, tensorBytes, tinyShape, withMetadata } from '../../support/gguf.ts';
 
@@ -200,4 +200,9 @@ describe('properties', () => {
   test('any bytes at all are refused with a code', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => { assert.match(codeOf(Buffer.concat([Buffer.from('GGUF\x03\0\0\0'), bytes])), /^L4_GGUF_/); }), { numRuns: 500 });
   });
+});
+
+test('L4-04 a model of more files than the engine has descriptors for is refused before any is read', () => {
+  const part = { readAt: () => assert.fail('nothing is read'), size: 1 };
+  assert.throws(() => parseParts(Array.from({ length: 129 }, () => part)), { code: 'L4_GGUF_SPLIT' });
 });
