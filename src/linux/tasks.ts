@@ -16,6 +16,8 @@ export type TaskStat = {
   readonly parent: number;
   /** A thread of the kernel itself: no memory, no files, no command line. */
   readonly kernel: boolean;
+  /** How many threads there are; an ended one that its parent has not asked about yet counts as one. */
+  readonly threads: number;
   /** Ticks after boot: with the pid it names a process for good. */
   readonly started: number;
 };
@@ -29,9 +31,9 @@ export function parseStat(text: string): TaskStat | undefined {
   if (open < 1 || close < open) return undefined;
   const fields = text.slice(close + 2).split(' ', 20);
   const pid = Number(text.slice(0, open - 1));
-  const [state, parent, flags, started] = [fields[0], fields[1], fields[6], fields[19]];
+  const [state, parent, flags, threads, started] = [fields[0], fields[1], fields[6], fields[17], fields[19]];
   if (!Number.isInteger(pid) || state?.length !== 1 || started === undefined) return undefined;
-  return { pid, name: text.slice(open + 1, close), state, parent: Number(parent), kernel: (Number(flags) & kernelThreadFlag) !== 0, started: Number(started) };
+  return { pid, name: text.slice(open + 1, close), state, parent: Number(parent), kernel: (Number(flags) & kernelThreadFlag) !== 0, threads: Number(threads), started: Number(started) };
 }
 
 /** What we use of `/proc/PID/status` or `/proc/PID/task/TID/status`. */

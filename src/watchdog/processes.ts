@@ -4,6 +4,8 @@
  * A process younger than a few seconds is read whole each time, since it may be about to become another program. Older
  * ones are looked at in turn, each at least once in five seconds (in ten once it has run for a minute), and read whole
  * when their name changed or once in two minutes. What was found is looked at in every scan. Descriptors are counted in that turn and followed when their number changed.
+ * A process that ended and only waits for its parent can do nothing and is left out; one whose first thread ended goes on in the
+ * others, and is read through one of them.
  *
  * Limits:  a descriptor that takes the place of another between two looks is seen within two minutes.
  * Proof:   test/unit/watchdog/processes.test.ts, test/bench/isolation.ts
@@ -26,7 +28,10 @@ type Entry = {
   readonly pid: number;
   readonly started: number;
   readonly firstSeen: number;
-  kernel: boolean;
+  /** A thread of the kernel, or ended and not collected yet: it has no program, no memory and no descriptors. */
+  inert: boolean;
+  /** Its folder in /proc, or that of a living thread of it. */
+  folder: string;
   name: string;
   parent: number;
   uid: number;
@@ -94,7 +99,7 @@ export class Census {
         this.#entries.delete(pid);
         continue;
       }
-      if (entry.kernel) continue;
+      if (entry.inert) continue;
       processes.push({ pid, parent: entry.parent, uid: entry.uid, privileged: entry.privileged, name: entry.name, argv: entry.argv, executable: entry.executable, opened: entry.memories, captures: entry.sockets });
     }
     return { value: processes };
@@ -113,7 +118,8 @@ export class Census {
       pid,
       started: stat.started,
       firstSeen: nowMs,
-      kernel: stat.kernel,
+      inert: false,
+      folder: `/proc/${pid}`,
       name: stat.name,
       parent: stat.parent,
       uid: -1,
@@ -136,7 +142,6 @@ export class Census {
     // Each pid has its own moment in the turn, so that no scan has to look at all of them.
     const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
     entry.nextLook = intervalMs >= turn ? 0 : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
-    if (entry.kernel) return; // a thread of the kernel never becomes a program
     const text = this.#eyes.read(`/proc/${entry.pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return;
@@ -146,6 +151,9 @@ export class Census {
       this.#enter(entry.pid, nowMs, intervalMs, ours, everything);
       return;
     }
+    entry.inert = stat.kernel || (stat.state === 'Z' && stat.threads <= 1) || stat.state === 'X';
+    if (entry.inert) return;
+    if (stat.state === 'Z') entry.folder = this.#livingThread(entry.pid);
     const renamed = stat.name !== entry.name;
     entry.parent = stat.parent;
     entry.name = stat.name;
@@ -157,34 +165,41 @@ export class Census {
     this.#readDescriptors(entry, whole || everything, ours);
   }
 
+  /** The folder of a thread that goes on after the first one of its process ended. */
+  #livingThread(pid: number): string {
+    const tasks = this.#eyes.list(`/proc/${pid}/task`);
+    const thread = 'value' in tasks ? tasks.value.find((tid) => tid !== String(pid)) : undefined;
+    return thread === undefined ? `/proc/${pid}` : `/proc/${pid}/task/${thread}`;
+  }
+
   #readWhole(entry: Entry): void {
-    const status = this.#eyes.read(`/proc/${entry.pid}/status`);
+    const status = this.#eyes.read(`${entry.folder}/status`);
     const parsed = 'value' in status ? parseStatus(status.value) : undefined;
     if (parsed !== undefined) {
       const [real = -1, effective, saved] = parsed.uids;
       entry.uid = real;
       // Anybody can start a set-user-ID program under a name of their choice: it is judged by who started it (L6-10).
-      entry.privileged = real === 0 || (real === effective && real === saved && (parsed.effectiveCapabilities & capSysPtrace) !== 0n && this.#sameUserNamespace(entry.pid));
+      entry.privileged = real === 0 || (real === effective && real === saved && (parsed.effectiveCapabilities & capSysPtrace) !== 0n && this.#sameUserNamespace(entry.folder));
     }
-    const command = this.#eyes.read(`/proc/${entry.pid}/cmdline`);
+    const command = this.#eyes.read(`${entry.folder}/cmdline`);
     if ('value' in command) entry.argv = command.value.slice(0, 4096).split('\0', 64).filter((word, index, all) => word !== '' || index < all.length - 1);
-    const executable = this.#eyes.link(`/proc/${entry.pid}/exe`);
+    const executable = this.#eyes.link(`${entry.folder}/exe`);
     entry.executable = 'value' in executable ? executable.value : '';
   }
 
   /** Full capabilities inside a user namespace of one's own are worth nothing outside it. */
-  #sameUserNamespace(pid: number): boolean {
-    const map = this.#eyes.read(`/proc/${pid}/uid_map`);
+  #sameUserNamespace(folder: string): boolean {
+    const map = this.#eyes.read(`${folder}/uid_map`);
     return 'value' in map && map.value.trim().replace(/ +/g, ' ') === this.#ownUserMap;
   }
 
   #readDescriptors(entry: Entry, whole: boolean, ours: ReadonlySet<number>): void {
     if (!whole) {
       if (!('value' in entry.memories)) return; // hidden from us the last time; asked again when it is read whole
-      const count = this.#eyes.count(`/proc/${entry.pid}/fd`);
+      const count = this.#eyes.count(`${entry.folder}/fd`);
       if ('value' in count && count.value > 0 && count.value === entry.count) return;
     }
-    const names = this.#eyes.list(`/proc/${entry.pid}/fd`);
+    const names = this.#eyes.list(`${entry.folder}/fd`);
     if (!('value' in names)) {
       entry.memories = names.missing === 'gone' ? noDescriptors : { missing: names.missing };
       entry.sockets = [];
@@ -195,7 +210,7 @@ export class Census {
     const memories: number[] = [];
     const sockets: number[] = [];
     for (const name of names.value) {
-      const link = this.#eyes.link(`/proc/${entry.pid}/fd/${name}`);
+      const link = this.#eyes.link(`${entry.folder}/fd/${name}`);
       if (!('value' in link)) continue;
       const owner = memoryOwner(link.value);
       if (owner !== undefined && ours.has(owner)) memories.push(owner);

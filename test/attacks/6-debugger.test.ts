@@ -4,12 +4,13 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { copyFileSync, chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { copyFileSync, chmodSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asUser } from '../support/identity.ts';
+import { tree, until } from '../support/server.ts';
 import type { Watched } from '../support/watchdog.ts';
 import { ordinaryUid, start, startWatched, use } from '../support/watchdog.ts';
 
@@ -95,6 +96,22 @@ test('L6-02 root holds the memory of one of our threads open', async (t) => {
   const watched = use(t, await startWatched());
   use(t, start(['sh', '-c', `exec 7</proc/${watched.target}/task/${watched.target}/mem; exec sleep 20`]));
   await confirmed(watched, 'memory');
+});
+
+test('L6-02 root holds it open in a process whose first thread has ended', async (t) => {
+  const watched = use(t, await startWatched());
+  const holder = use(t, start([process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'entries', 'headless-reader.ts'), `/proc/${watched.target}/mem`]));
+  await confirmed(watched, 'memory');
+  assert.match(readFileSync(`/proc/${holder.pid}/stat`, 'latin1'), /\) Z /);
+});
+
+test('L6-10 a debugger that ended, and that nobody collected, ends nothing', async (t) => {
+  const watched = use(t, await startWatched({ profile: 'installed' }));
+  const parent = use(t, start(['sh', '-c', 'gdb --version >/dev/null & exec sleep 20']));
+  await until('the debugger to end', () => tree(parent.pid).some((pid) => / \(gdb\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))));
+  const from = watched.said.length;
+  await sleep(1500);
+  assert.deepEqual(watched.said.slice(from).filter((one) => one.type === 'finding' || one.type === 'violation'), []);
 });
 
 test('L6-06 the inspector opened from inside', async (t) => {

@@ -15,7 +15,7 @@ const read = (name: string): string => readFileSync(join(vectors, name), 'latin1
 
 test('stat: a name with blanks, parentheses and a line feed is one field', () => {
   const line = '4711 (a) R 1 (\n b) T 77 4711 9508 0 -1 4194304 100 0 0 0 0 0 0 0 20 0 1 0 1234103 3133440 382 18446744073709551615\n';
-  assert.deepEqual(parseStat(line), { pid: 4711, name: 'a) R 1 (\n b', state: 'T', parent: 77, kernel: false, started: 1234103 });
+  assert.deepEqual(parseStat(line), { pid: 4711, name: 'a) R 1 (\n b', state: 'T', parent: 77, kernel: false, threads: 1, started: 1234103 });
 });
 
 test('stat: a kernel thread is told by its flag', () => {

@@ -33,9 +33,9 @@ class FakeProc {
     return value === undefined ? { missing: 'gone' } : { value };
   }
 
-  process(pid: number, name: string, more: { uid?: number; capabilities?: string; map?: string; fds?: Readonly<Record<string, string>>; started?: number; argv?: readonly string[]; uids?: string } = {}): void {
+  process(pid: number, name: string, more: { uid?: number; capabilities?: string; map?: string; fds?: Readonly<Record<string, string>>; started?: number; argv?: readonly string[]; uids?: string; state?: string; threads?: number } = {}): void {
     const uids = more.uids ?? Array.from({ length: 4 }, () => String(more.uid ?? 77)).join('\t');
-    this.entries.set(`/proc/${pid}/stat`, `${pid} (${name}) S 1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 ${more.started ?? 100} 0 0`);
+    this.entries.set(`/proc/${pid}/stat`, `${pid} (${name}) ${more.state ?? 'S'} 1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 ${more.threads ?? 1} 0 ${more.started ?? 100} 0 0`);
     this.entries.set(`/proc/${pid}/status`, `Name:\t${name}\nState:\tS (sleeping)\nTracerPid:\t0\nUid:\t${uids}\nCapEff:\t${more.capabilities ?? '0000000000000000'}\nSigCgt:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n`);
     this.entries.set(`/proc/${pid}/cmdline`, `${(more.argv ?? [name]).join('\0')}\0`);
     this.entries.set(`/proc/${pid}/exe`, { link: `/usr/bin/${name}` });
@@ -101,6 +101,37 @@ test('a pid that was given to another process is another process', () => {
   let now: ReturnType<Census['take']> = { missing: 'gone' };
   for (let at = 65_000; at <= 75_000; at += 5000) now = census.take(at, 5000, none, false);
   assert.deepEqual(seen(now)?.find((process) => process.pid === 50)?.argv, ['cat']);
+});
+
+test('what ended and was not collected is no process; its pid may be given away', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  proc.process(50, 'gdb', { uid: 0 });
+  const census = new Census(proc.eyes);
+  const names = (at: number) => seen(census.take(at, 250, none, false))?.map((process) => process.name);
+  assert.deepEqual(names(0), ['init', 'gdb']);
+  proc.process(50, 'gdb', { uid: 0, state: 'Z' });
+  assert.deepEqual(names(250), ['init']);
+  proc.process(50, 'strace', { uid: 0, started: 999 });
+  for (let at = 500; at <= 10_000; at += 250) names(at);
+  assert.deepEqual(names(10_250), ['init', 'strace']);
+});
+
+test('L6-02 a process whose first thread ended is read through another one', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0 });
+  proc.process(60, 'reader', { uid: 0, state: 'Z', threads: 2 });
+  proc.entries.set('/proc/60/task', ['60', '61']);
+  for (const name of ['status', 'cmdline', 'exe', 'fd', 'uid_map']) {
+    const entry = proc.entries.get(`/proc/60/${name}`);
+    proc.entries.delete(`/proc/60/${name}`);
+    if (entry !== undefined) proc.entries.set(`/proc/60/task/61/${name}`, entry);
+  }
+  proc.entries.set('/proc/60/task/61/fd', ['7']);
+  proc.entries.set('/proc/60/task/61/fd/7', { link: '/proc/20/mem' });
+  const found = seen(new Census(proc.eyes).take(0, 5000, new Set([20]), false))?.find((process) => process.pid === 60);
+  assert.deepEqual(found?.opened, { value: [20] });
+  assert.equal(found.executable, '/usr/bin/reader');
 });
 
 test('L6-10 whose a process is: real user, CAP_SYS_PTRACE here or in a namespace of its own', () => {
