@@ -22,6 +22,30 @@ export function copyBytes(source: Uint8Array): Buffer {
   return bytes;
 }
 
+let takeWordMemory: ((length: number) => ArrayBuffer) | undefined;
+
+/** Words of conversations stand in this memory from now on; the engine says so once, before it reads the first of them. */
+export function useWordMemory(take: (length: number) => ArrayBuffer): void {
+  takeWordMemory = take;
+}
+
+/** Zero-filled memory for words of a conversation or their tokens: in the engine the working set, elsewhere private. */
+export function wordMemory(length: number): ArrayBuffer {
+  return takeWordMemory === undefined || length === 0 ? new ArrayBuffer(length) : takeWordMemory(length);
+}
+
+/** {@link wordMemory} as bytes. */
+export function wordBytes(length: number): Buffer {
+  return Buffer.from(wordMemory(length));
+}
+
+/** A copy of words. */
+export function copyWords(source: Uint8Array): Buffer {
+  const bytes = wordBytes(source.length);
+  bytes.set(source);
+  return bytes;
+}
+
 /** The UTF-8 bytes of a constant (never of conversation text) in memory of its own. */
 export function constantBytes(text: string): Buffer {
   return copyBytes(Buffer.from(text, 'utf8'));

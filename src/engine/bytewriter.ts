@@ -6,7 +6,7 @@
  * Proof:   test/unit/engine/writer.test.ts
  * @module
  */
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordBytes } from '../base/bytes.ts';
 import { escape, escapedLength } from './escape.ts';
 
 /** Collects the bytes of an answer. */
@@ -15,7 +15,7 @@ export class ByteWriter {
   #length = 0;
 
   constructor(capacity = 1024) {
-    this.#bytes = ownBytes(Math.max(128, capacity));
+    this.#bytes = wordBytes(Math.max(128, capacity));
   }
 
   get length(): number {
@@ -25,7 +25,7 @@ export class ByteWriter {
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#bytes.length) return;
-    const grown = ownBytes(Math.max(needed, this.#bytes.length * 2));
+    const grown = wordBytes(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.#length));
     wipeBytes(this.#bytes);
     this.#bytes = grown;

@@ -6,7 +6,7 @@
  * Proof:   test/e2e/engine.test.ts
  * @module
  */
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import type { Channel, DispatchTable } from '../wire/channel.ts';
 import type { Frame } from '../wire/frame.ts';
@@ -109,7 +109,7 @@ export class Desk {
     const response = new Response(this.#channel(), stream, () => {
       this.#forget(exchange);
     });
-    const exchange: Exchange = { stream, open, body: ownBytes(open.bodyLength), filled: 0, asked: false, response, reader: undefined, generation: undefined };
+    const exchange: Exchange = { stream, open, body: wordBytes(open.bodyLength), filled: 0, asked: false, response, reader: undefined, generation: undefined };
     this.#exchanges.set(stream, exchange);
   }
 

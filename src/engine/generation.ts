@@ -5,7 +5,7 @@
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
-import { wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordMemory } from '../base/bytes.ts';
 import type { Llama } from './llama.ts';
 import type { FinishReason, RequestError, Sampling, Usage } from './request.ts';
 import type { Sampler } from './sampler.ts';
@@ -90,7 +90,7 @@ export class Generation {
     this.#stay = task.stay;
     this.#tokens = tokens;
     if (task.stay !== undefined) {
-      this.#tokens = new Int32Array(new ArrayBuffer(4 * (length + this.#maxTokens)));
+      this.#tokens = new Int32Array(wordMemory(4 * (length + this.#maxTokens)));
       this.#tokens.set(tokens.subarray(0, length));
       tokens.fill(0);
     }

@@ -10,7 +10,7 @@
  * @module
  */
 import { isUtf8 } from 'node:buffer';
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordBytes } from '../base/bytes.ts';
 import { hexUnit, isHigh, isLow, shortEscapes, unescape } from './escape.ts';
 import { RequestError } from './request.ts';
 import type { JsonNode } from './tree.ts';
@@ -32,8 +32,8 @@ class Reader {
   #nodes = 0;
   #at = 0;
   // Two decoded keys at a time are compared here.
-  readonly #left = ownBytes(jsonLimits.keyBytes);
-  readonly #right = ownBytes(jsonLimits.keyBytes);
+  readonly #left = wordBytes(jsonLimits.keyBytes);
+  readonly #right = wordBytes(jsonLimits.keyBytes);
 
   constructor(body: Uint8Array) {
     this.#body = body;

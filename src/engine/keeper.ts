@@ -9,7 +9,7 @@
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
-import { wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import type { Arena } from '../layers/5-memory/arena.ts';
 import type { Session, SessionKind, Why } from '../layers/5-memory/session.ts';
@@ -182,7 +182,9 @@ export class Keeper {
     if (session.state === 'gone' || this.kv === 'drop' || tokens.length < fewestTokens) return false;
     session.tokens = tokens.length;
     if (this.kv === 'keep') {
-      this.#held.set(session, { sequence, tokens: new Int32Array(tokens) });
+      const held = new Int32Array(wordMemory(4 * tokens.length));
+      held.set(tokens);
+      this.#held.set(session, { sequence, tokens: held });
       return true;
     }
     this.#seal(session, sequence, tokens);

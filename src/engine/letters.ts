@@ -6,7 +6,7 @@
  * Proof:   test/unit/engine/rope.test.ts
  * @module
  */
-import { ownBytes } from '../base/bytes.ts';
+import { wordBytes } from '../base/bytes.ts';
 import type { Segment } from './rope.ts';
 import { Rope } from './rope.ts';
 import { codePoint } from './text.ts';
@@ -40,7 +40,7 @@ function change(segment: Segment, wanted: Case, render: Render): Segment {
   const table = tableOf(wanted);
   const first = wanted === 'upper' ? 0x61 : 0x41;
   // No letter grows more than threefold.
-  const target = ownBytes(source.length * 3);
+  const target = wordBytes(source.length * 3);
   render.own(target);
   let length = 0;
   for (let at = 0; at < source.length; ) {

@@ -8,7 +8,7 @@
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
-import { ownBytes } from '../base/bytes.ts';
+import { ownBytes, wordBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import { Batch } from './batch.ts';
 import { flashAttention, loadModes } from './layout.ts';
@@ -60,7 +60,7 @@ export class Llama {
   readonly #memory: Pointer;
   /** The text "0" or "1", which native code reads between the operations of a step. */
   readonly #stop = ownBytes(8);
-  #piece = ownBytes(1024);
+  #piece = wordBytes(1024);
 
   private constructor(library: Library, model: Pointer, context: Pointer, shape: ContextShape) {
     const { calls } = library;
@@ -212,7 +212,7 @@ export class Llama {
     const take = () => this.#calls.tokenToPiece(this.#vocab, token, addressOf(this.#piece), this.#piece.length, 0, false);
     let length = take();
     if (length < 0) {
-      this.#piece = ownBytes(-length);
+      this.#piece = wordBytes(-length);
       length = take();
     }
     return this.#piece.subarray(0, Math.max(0, length));

@@ -9,6 +9,7 @@
 import { getRandomValues, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { useWordMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
 import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
@@ -19,6 +20,7 @@ import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/arena.ts';
 import { sealedShare, usualQuotas } from '../layers/5-memory/quota.ts';
 import { Tracer } from '../layers/5-memory/trace.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
+import { WorkingSet } from '../layers/5-memory/working.ts';
 import { openStream } from '../linux/stream.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
@@ -124,12 +126,26 @@ function openArena(): Arena {
   return arena;
 }
 
+/** Takes the memory that the supervisor shares: from here on all words stand in it. @throws `L5_WORKING_SET` */
+function openWorkingSet(): WorkingSet {
+  let bytes = 0;
+  try {
+    bytes = fs.fstatSync(descriptors.working).size;
+  } catch {
+    throw new KwyreError('L5_WORKING_SET', 'the engine was started without memory for conversations', 'start with ./kwyre');
+  }
+  const set = WorkingSet.open(descriptors.working, bytes);
+  fs.closeSync(descriptors.working);
+  useWordMemory((length) => set.memory(length));
+  return set;
+}
+
 /** The vault of this start and what works with it. */
-function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, scheduler: Scheduler): { keeper: Keeper; memory: EngineFacts['memory'] } {
+function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, scheduler: Scheduler, working: WorkingSet): { keeper: Keeper; memory: EngineFacts['memory'] } {
   const arena = openArena();
   const sealedBytes = config.sealedBytes === 0 ? sealedShare(process.availableMemory()) : config.sealedBytes;
   const quotas = { ...usualQuotas, sealedBytes, bytesPerSession: sealedBytes, idleMs: config.idleSeconds * 1000, continueMs: config.continueSeconds * 1000, sessions: Math.min(usualQuotas.sessions, arenaKeys - 1) };
-  const work = new Work(Math.min(firstWorkBytes, facts.cacheBytesPerToken * llama.contextTokens + (64 << 10)));
+  const work = new Work(working, Math.min(firstWorkBytes, facts.cacheBytesPerToken * llama.contextTokens + (64 << 10)));
   const made = new Keeper({
     llama,
     scheduler,
@@ -143,7 +159,7 @@ function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, schedu
     randomHex: (count) => randomBytes(count / 2).toString('hex'),
   });
   const { kv, idleSeconds, continueSeconds } = config;
-  return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workBytes: work.bytes, workLockedBytes: work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions } };
+  return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workingBytes: Math.max(working.usedBytes, working.lockedBytes + work.bytes), workingLockedBytes: working.lockedBytes + work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions } };
 }
 
 /** Descriptors of the model's files, in order. */
@@ -206,6 +222,7 @@ function cores(): number {
 }
 
 async function start(config: EngineConfig): Promise<void> {
+  const working = openWorkingSet();
   const facts = checkModel(config);
   const template = chatTemplate(facts);
   const assertNative = holdNative(readLoads(loadsDescriptor), config.libraryDirectory, fs);
@@ -225,7 +242,7 @@ async function start(config: EngineConfig): Promise<void> {
   };
   const now = () => performance.now();
   const scheduler = new Scheduler(llama, { now, after, next: setImmediate });
-  const kept = makeKeeper(config, facts, llama, scheduler);
+  const kept = makeKeeper(config, facts, llama, scheduler, working);
   keeper = kept.keeper;
   const desk = new Desk(
     {

@@ -7,7 +7,7 @@
  * Proof:   test/unit/engine/rope.test.ts
  * @module
  */
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordBytes } from '../base/bytes.ts';
 import { RequestError } from './request.ts';
 
 /** Some bytes of one origin, never empty. */
@@ -115,7 +115,7 @@ export class Rope {
     budget.bytes(this.length);
     const [only] = this.segments;
     if (only !== undefined && this.segments.length === 1) return read(only.bytes.subarray(only.from, only.to));
-    const whole = ownBytes(this.length);
+    const whole = wordBytes(this.length);
     try {
       let at = 0;
       for (const segment of this.segments) {

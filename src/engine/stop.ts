@@ -9,7 +9,7 @@
  * Proof:   test/unit/engine/stop.test.ts
  * @module
  */
-import { copyBytes, wipeBytes } from '../base/bytes.ts';
+import { copyWords, wipeBytes } from '../base/bytes.ts';
 import { ByteWriter } from './bytewriter.ts';
 
 /** Bytes that may be shown, and whether a stop string ended the answer. */
@@ -23,7 +23,7 @@ class Pattern {
   matched = 0;
 
   constructor(bytes: Uint8Array) {
-    this.bytes = copyBytes(bytes);
+    this.bytes = copyWords(bytes);
     this.#fallback = new Uint16Array(Math.max(64, bytes.length));
     for (let i = 1, k = 0; i < bytes.length; i += 1) {
       while (k > 0 && bytes[i] !== bytes[k]) k = this.#fallback[k - 1] ?? 0;
@@ -93,7 +93,7 @@ export class StopMatcher {
       this.#held.clear();
       return;
     }
-    const rest = copyBytes(this.#held.view().subarray(dropped));
+    const rest = copyWords(this.#held.view().subarray(dropped));
     this.#held.clear();
     this.#held.bytes(rest).bytes(more);
     wipeBytes(rest);

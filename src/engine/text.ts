@@ -8,7 +8,7 @@
  * Proof:   test/unit/engine/rope.test.ts
  * @module
  */
-import { ownBytes } from '../base/bytes.ts';
+import { wordBytes } from '../base/bytes.ts';
 import { escape, escapedLength } from './escape.ts';
 import type { Budget, Str } from './rope.ts';
 import { occurrences, Rope, unsupported } from './rope.ts';
@@ -190,7 +190,7 @@ export function quote(text: Str, ascii: boolean, budget: Budget, own: (bytes: Bu
       parts.push(new Rope([segment]));
       continue;
     }
-    const escaped = ownBytes(size);
+    const escaped = wordBytes(size);
     own(escaped);
     escape(bytes, escaped, 0);
     parts.push(new Rope([{ bytes: escaped, from: 0, to: size, origin: 'text' }]));

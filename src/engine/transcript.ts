@@ -6,7 +6,7 @@
  * Proof:   test/e2e/sessions.test.ts
  * @module
  */
-import { copyBytes, ownBytes, wipeBytes } from '../base/bytes.ts';
+import { copyWords, wipeBytes, wordBytes } from '../base/bytes.ts';
 import { bug } from '../base/errors.ts';
 import type { Message, Role } from './request.ts';
 
@@ -36,7 +36,7 @@ export class Transcript {
         role: roleOrder[bytes[at] ?? 0] ?? bug('a role of no transcript'),
         turn: bytes.readUInt32LE(at + 8),
         createdSeconds: bytes.readUInt32LE(at + 12),
-        text: copyBytes(bytes.subarray(at + headBytes, at + headBytes + length)),
+        text: copyWords(bytes.subarray(at + headBytes, at + headBytes + length)),
       });
       at += headBytes + length;
     }
@@ -49,7 +49,7 @@ export class Transcript {
 
   /** Adds a text, which is copied; gives the item. */
   add(role: Role, text: Uint8Array, turn: number, createdSeconds: number, id = this.makeId()): Item {
-    const item: Item = { id, role, turn, createdSeconds, text: copyBytes(text) };
+    const item: Item = { id, role, turn, createdSeconds, text: copyWords(text) };
     this.items.push(item);
     return item;
   }
@@ -60,7 +60,7 @@ export class Transcript {
 
   /** All items as bytes; the caller overwrites them. */
   write(): Buffer {
-    const bytes = ownBytes(this.bytes);
+    const bytes = wordBytes(this.bytes);
     let at = 0;
     for (const { id, role, turn, createdSeconds, text } of this.items) {
       bytes[at] = roleOrder.indexOf(role);

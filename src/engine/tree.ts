@@ -7,7 +7,7 @@
  * Proof:   test/unit/engine/json.test.ts
  * @module
  */
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordBytes } from '../base/bytes.ts';
 import { unescape } from './escape.ts';
 
 /** What a node is; strings and keys with a backslash in them are marked apart. */
@@ -84,7 +84,7 @@ export class JsonTree {
     if (this.kind(node) === jsonKinds.escaped) {
       // No name of ours is that long; six escaped bytes decode to one at least.
       if (length > name.length * 6) return false;
-      bytes = ownBytes(length);
+      bytes = wordBytes(length);
       length = unescape(this.#body, from, this.end(node), bytes);
       offset = 0;
     }
@@ -98,7 +98,7 @@ export class JsonTree {
   text(node: JsonNode): Buffer {
     const from = this.start(node);
     const to = this.end(node);
-    const scratch = ownBytes(to - from);
+    const scratch = wordBytes(to - from);
     if (this.kind(node) === jsonKinds.string) {
       scratch.set(this.#body.subarray(from, to));
       return scratch;

@@ -6,7 +6,7 @@
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
-import { copyBytes, ownBytes } from '../base/bytes.ts';
+import { copyWords, wordBytes } from '../base/bytes.ts';
 import { bug } from '../base/errors.ts';
 import type { Session } from '../layers/5-memory/session.ts';
 import type { Trace } from '../layers/5-memory/trace.ts';
@@ -125,7 +125,7 @@ export class Visit implements Stay {
       keep(of, answer) {
         const next: Trace[] = kept.splice(0);
         const [asked] = next;
-        const text = copyBytes(answer);
+        const text = copyWords(answer);
         if (asked !== undefined) next.unshift(traceAfter(keeper.tracer, asked, { role: 'assistant', parts: [text] }));
         text.fill(0);
         of.turns += 1;
@@ -202,5 +202,5 @@ export class Visit implements Stay {
 function joined(parts: readonly Buffer[]): Buffer {
   const [only] = parts;
   if (parts.length === 1 && only !== undefined) return only;
-  return only === undefined ? ownBytes(0) : bug('messages are read with one part each');
+  return only === undefined ? wordBytes(0) : bug('messages are read with one part each');
 }

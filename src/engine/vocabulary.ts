@@ -11,7 +11,7 @@
  * Proof:   test/e2e/openai.test.ts
  * @module
  */
-import { constantBytes, ownBytes, wipeBytes } from '../base/bytes.ts';
+import { constantBytes, wipeBytes, wordBytes, wordMemory } from '../base/bytes.ts';
 import { tokenAttributes } from './layout.ts';
 import type { Llama } from './llama.ts';
 import type { PromptPiece } from './request.ts';
@@ -97,8 +97,8 @@ export class Vocabulary {
     const size = parts.reduce((sum, part) => sum + (part.kind === 'token' ? 1 : part.bytes.length), 0);
     if (size > limit * bytesPerToken) throw tooLong(undefined, limit);
 
-    const text = ownBytes(size);
-    const tokens = new Int32Array(new ArrayBuffer(4 * Math.min(size + parts.length + 16, limit + 1)));
+    const text = wordBytes(size);
+    const tokens = new Int32Array(wordMemory(4 * Math.min(size + parts.length + 16, limit + 1)));
     try {
       const length = await this.#tokenize(text, layOut(text, parts), tokens);
       if (length >= limit) throw tooLong(length, limit);

@@ -13,6 +13,9 @@ const cMemfdCreate = libc.func('int memfd_create(const char *name, unsigned int 
 // fcntl is variadic; on Linux's x86-64 and arm64 an int argument travels the same way.
 const cFcntl = libc.func('int fcntl(int fd, int command, int argument)') as (fd: number, command: number, argument: number) => number;
 
+const cFtruncate = libc.func('int ftruncate(int fd, int64_t length)') as (fd: number, length: number) => number;
+const cLseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as (fd: number, offset: number, whence: number) => number | bigint;
+
 const memfdFlags = { closeOnExec: 1, allowSealing: 2, noExecute: 8 } as const;
 const addSeals = 1033;
 const getSeals = 1034;
@@ -47,6 +50,29 @@ export function sealedBytes(name: string, bytes: Uint8Array): number {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
   sealMemfd(fd);
   return fd;
+}
+
+/** Memory of a size that nobody can change, with nothing in it yet: pages come as they are touched. @throws LinuxError */
+export function makeFixedMemory(name: string, bytes: number): number {
+  const fd = makeMemfd(name);
+  checked('ftruncate', cFtruncate(fd, bytes));
+  checked('fcntl(F_ADD_SEALS)', cFcntl(fd, addSeals, seals.seal | seals.shrink | seals.grow));
+  return fd;
+}
+
+const seekData = 3;
+const seekHole = 4;
+const nothingThere = 6; // ENXIO
+
+/** The parts of a file or of memory that have content, in order. @throws LinuxError */
+export function* contentOf(fd: number): Generator<{ readonly at: number; readonly bytes: number }> {
+  for (let from = 0; ; ) {
+    const at = Number(cLseek(fd, from, seekData));
+    if (at < 0 && lastErrno() === nothingThere) return;
+    checked('lseek', at);
+    from = checked('lseek', Number(cLseek(fd, at, seekHole)));
+    yield { at, bytes: from - at };
+  }
 }
 
 /** The seals of a descriptor. @throws LinuxError when it has none to speak of (not a memfd) */

@@ -1,5 +1,5 @@
 /**
- * Memory by address: hidden from every other process (memfd_secret), private, locked, grown in place, given back.
+ * Memory by address: hidden from every other process (memfd_secret), private, shared with one other process, locked, grown in place, given back.
  *
  * Promise: private memory is left out of dumps and is not inherited by a fork. What is unmapped is not overwritten here:
  *          that is for the caller, who knows what it held.
@@ -19,13 +19,14 @@ const cMremap = libc.func('intptr_t mremap(void *address, size_t length, size_t 
 const cMunmap = libc.func('int munmap(void *address, size_t length)') as (address: Address, length: number) => number;
 const cMprotect = libc.func('int mprotect(void *address, size_t length, int protection)') as (address: Address, length: number, protection: number) => number;
 const cMlock = libc.func('int mlock(void *address, size_t length)') as (address: Address, length: number) => number;
+const cMunlock = libc.func('int munlock(void *address, size_t length)') as (address: Address, length: number) => number;
 const cMadvise = libc.func('int madvise(void *address, size_t length, int advice)') as (address: Address, length: number, advice: number) => number;
 const cFtruncate = libc.func('int ftruncate(int fd, int64_t length)') as (fd: number, length: number) => number;
 const cMemset = libc.func('void *memset(void *address, int value, size_t length)') as (address: Address, value: number, length: number) => void;
 
 const protections = { none: 0, readWrite: 3 } as const;
 const mapFlags = { shared: 1, private: 2, anonymous: 0x20 } as const;
-const advices = { dontFork: 10, huge: 14, dontDump: 16 } as const;
+const advices = { remove: 9, dontFork: 10, huge: 14, dontDump: 16 } as const;
 const mayMove = 1;
 const memfdSecret = 447;
 const closeOnExec = 0o2000000;
@@ -72,6 +73,19 @@ export function mapMemory(bytes: number): Address {
   return address;
 }
 
+/** Maps memory that another process holds too, in no dump and in no child; nothing of it is there before it is touched. @throws LinuxError */
+export function mapSharedMemory(fd: number, bytes: number): Address {
+  const address = mapped('mmap', cMmap(null, bytes, protections.readWrite, mapFlags.shared, fd, 0));
+  checked('madvise', cMadvise(address, bytes, advices.dontDump));
+  checked('madvise', cMadvise(address, bytes, advices.dontFork));
+  return address;
+}
+
+/** Gives whole pages of shared memory back to the kernel; they are zero when they are touched again. @throws LinuxError when they are locked */
+export function returnMemory(address: Address, bytes: number): void {
+  checked('madvise', cMadvise(address, bytes, advices.remove));
+}
+
 /** Makes private memory longer; it may lie elsewhere then, without a copy left behind. @throws LinuxError */
 export function growMemory(address: Address, bytes: number, next: number): Address {
   return mapped('mremap', cMremap(address, bytes, next, mayMove));
@@ -84,6 +98,11 @@ export function unmapMemory(address: Address, bytes: number): void {
 /** Keeps memory out of swap; `false` where the limit is too small. */
 export function lockMemory(address: Address, bytes: number): boolean {
   return cMlock(address, bytes) === 0;
+}
+
+/** Lets memory be swapped again. */
+export function unlockMemory(address: Address, bytes: number): void {
+  checked('munlock', cMunlock(address, bytes));
 }
 
 /** Overwrites memory with one value. */

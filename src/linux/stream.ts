@@ -6,7 +6,7 @@
  * @module
  */
 import { Socket } from 'node:net';
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { wipeBytes, wordBytes } from '../base/bytes.ts';
 
 export type Stream = {
   write(bytes: Buffer): void;
@@ -18,7 +18,7 @@ export type Stream = {
 
 /** Opens the descriptor; `onEnd` comes exactly once, whether the peer closed or the stream broke. */
 export function openStream(fd: number, onBytes: (chunk: Buffer) => void, onEnd: () => void, onDrain?: () => void): Stream {
-  const buffer = ownBytes(128 * 1024);
+  const buffer = wordBytes(128 * 1024);
   const socket = new Socket({
     fd,
     readable: true,

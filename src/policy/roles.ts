@@ -10,8 +10,8 @@ import { watchdog } from './watchdog.ts';
 export const roles = { gateway, engine, watchdog } as const satisfies Readonly<Record<string, Policy>>;
 export type Role = keyof typeof roles;
 
-/** Descriptors that survive into a role: control, data, listener or model, the gateway's optional Unix listener, the digests to load by, the engine's secret memory. */
-export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7], engine: [3, 4, 5, 7, 200], watchdog: [3, 7] };
+/** Descriptors that survive into a role: control, data, listener or model, the gateway's optional Unix listener or the engine's working set, the digests to load by, the engine's secret memory. */
+export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7], engine: [3, 4, 5, 6, 7, 200], watchdog: [3, 7] };
 
 /** V8 and Node flags of a role's image. */
 export const roleFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'] as const;

@@ -15,6 +15,9 @@ const postures: Readonly<Record<EngineFacts['memory']['kv'], { readonly status: 
 
 const arenas: Readonly<Record<EngineFacts['memory']['arena'], Check['status']>> = { secret: 'enforced', locked: 'degraded', plain: 'degraded' };
 
+/** What stands in the working set now, as this process reads it; the engines that ended in this run, and what they left. */
+export type Remains = { readonly presentBytes: number; readonly engines: number; readonly overwrittenBytes: number };
+
 const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 /** Whether the kernel swaps at all; `/proc/swaps` has a line of titles and one per area. */
@@ -23,7 +26,7 @@ export function swapIsOn(swaps: string): boolean {
 }
 
 /** @param swaps - the text of `/proc/swaps`; empty where the kernel has none. */
-export function memoryChecks(engine: EngineFacts | undefined, swaps: string, now: number): Check[] {
+export function memoryChecks(engine: EngineFacts | undefined, swaps: string, remains: Remains, now: number): Check[] {
   if (engine === undefined) return [{ id: 'sealing', status: 'off', evidence: 'the engine is still starting', at: now }];
   const { memory } = engine;
   const swap = swapIsOn(swaps);
@@ -33,10 +36,19 @@ export function memoryChecks(engine: EngineFacts | undefined, swaps: string, now
     { id: 'sealing', ...postures[memory.kv], at: now },
     { id: 'idle', status: 'enforced', evidence: `wiped after ${memory.idleSeconds} s without use, on DELETE, ./kwyre wipe and at the end of the server; ${kept}`, at: now },
     {
+      id: 'remains',
+      status: remains.presentBytes > 0 ? 'enforced' : 'degraded',
+      evidence:
+        remains.presentBytes > 0
+          ? `the words of running turns stand in memory that the supervisor holds too (${mib(remains.presentBytes)} now) and overwrites when the engine ends (${remains.engines} ended, ${mib(remains.overwrittenBytes)} overwritten and read again)`
+          : 'the engine has put nothing into the memory that the supervisor would overwrite',
+      at: now,
+    },
+    {
       id: 'swap',
       status: swap ? 'degraded' : 'enforced',
       evidence: swap
-        ? `this machine swaps, and ${mib(memory.workLockedBytes)} of ${mib(memory.workBytes)} of the working memory are locked; the model's own memory is not`
+        ? `this machine swaps, and ${mib(memory.workingLockedBytes)} of ${mib(memory.workingBytes)} of the working memory are locked; the model's own memory is not`
         : 'this machine does not swap',
       at: now,
     },

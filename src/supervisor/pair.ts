@@ -4,11 +4,15 @@
  * When the engine dies its conversations die with it; the gateway answers what is in flight with an error, says
  * `drained`, and a fresh pair takes over the listening socket, which stays open in the supervisor.
  *
+ * What the engine left in its working set is overwritten as soon as it has ended, before anything else starts.
+ *
  * Promise: a death by SIGSYS or a breach of the wire is told apart from a crash; it is never answered by a restart.
  * @module
  */
+import { closeSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
 import type { Enforcement } from '../base/verdict.ts';
+import { contentBytes, makeWorkingMemory, overwriteWorkingMemory } from '../layers/5-memory/remains.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import type { DispatchTable } from '../wire/channel.ts';
 import { lifelineExit, wordMs } from '../wire/lifeline.ts';
@@ -30,11 +34,15 @@ export type PairPlan = {
   readonly modelFds: readonly [number, ...number[]];
   /** The sealed digests of what the roles may load. */
   readonly loadsFd: number;
+  /** How much memory the machine has: its double bounds the working set. */
+  readonly machineBytes: number;
   readonly jail: (role: Role) => JailInput;
   readonly engine: EngineConfig;
   readonly gateway: () => GatewayConfig;
   /** The JSON of `GET /kwyre/status`, asked for by the gateway. */
   readonly status: () => unknown;
+  /** The engine has ended; so much of its working set had content and was overwritten. */
+  readonly onOverwritten: (bytes: number) => void;
   readonly onEvent: (code: string, role: Role, pid: number, count: number | undefined) => void;
 };
 
@@ -56,6 +64,8 @@ export class Pair {
   readonly ready: Promise<EngineFacts>;
   /** What each role's jail and seal observed. */
   readonly enforced: Record<Role, readonly Enforcement[]> = { gateway: [], engine: [] };
+  #workingFd: number | undefined;
+  readonly #onOverwritten: (bytes: number) => void;
   #breach: PairEnding | undefined;
   #stopping = false;
   #drained!: (value: undefined) => void;
@@ -64,7 +74,10 @@ export class Pair {
     const data = makeSocketPair();
     const gatewayControl = makeSocketPair();
     const engineControl = makeSocketPair();
-    const keep = new Set([plan.listenerFd, plan.modelFds[0], ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
+    const workingFd = makeWorkingMemory(plan.machineBytes);
+    this.#workingFd = workingFd;
+    this.#onOverwritten = plan.onOverwritten;
+    const keep = new Set([plan.listenerFd, plan.modelFds[0], workingFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
     const drained = new Promise<undefined>((resolve) => {
       this.#drained = resolve;
     });
@@ -95,7 +108,7 @@ export class Pair {
     });
 
     const [model, ...parts] = plan.modelFds;
-    this.engine = new Child('engine', plan.jail('engine'), [engineControl[1], data[1], model], engineControl[0], keep, {
+    this.engine = new Child('engine', plan.jail('engine'), [engineControl[1], data[1], model, workingFd], engineControl[0], keep, {
       ...common('engine'),
       [controlMessages.ready]: {
         permit: 'once',
@@ -178,6 +191,20 @@ export class Pair {
     this.engine.kill();
   }
 
+  /** How much of the engine's working set has content. */
+  get workingBytes(): number {
+    return this.#workingFd === undefined ? 0 : contentBytes(this.#workingFd);
+  }
+
+  /** Overwrites the engine's working set; it must have ended, or have been killed. Safe to call twice. @throws `L5_NOT_OVERWRITTEN` */
+  overwrite(): void {
+    if (this.#workingFd === undefined) return;
+    const fd = this.#workingFd;
+    this.#workingFd = undefined;
+    this.#onOverwritten(overwriteWorkingMemory(fd));
+    closeSync(fd);
+  }
+
   #onBreach(role: Role): (error: KwyreError) => void {
     return (error) => {
       this.#breach ??= { kind: 'breach', role, pid: this[role].pid, reason: error.code };
@@ -206,6 +233,7 @@ export class Pair {
     const endings = await Promise.all([this.engine.ended, this.gateway.ended]);
     this.engine.release();
     this.gateway.release();
+    this.overwrite();
     if (this.#breach === undefined && endings.some((ending) => ending.signal === 'SIGSYS')) {
       const role = endings[0].signal === 'SIGSYS' ? 'engine' : 'gateway';
       this.#breach = { kind: 'breach', role, pid: this[role].pid, reason: 'SIGSYS' };

@@ -8,6 +8,7 @@
  * @module
  */
 import * as fs from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
@@ -72,6 +73,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
 
   let pair: Pair | undefined;
   let facts: EngineFacts | undefined;
+  /** Engines that ended, and what they left in memory. */
+  const ended = { engines: 0, overwrittenBytes: 0 };
   /** What holds this process itself, in words; empty until it is confined. */
   let confined = '';
   const setIntake = (open: boolean): void => {
@@ -125,7 +128,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       accepted: config.accepted,
       tree: tree.checks,
       model: model.verified.checks,
-      memory: memoryChecks(facts, readTable('/proc/swaps'), Date.now()),
+      memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
     });
@@ -143,6 +146,12 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       unixListenerFd: unix?.fd,
       modelFds: model.fds,
       loadsFd,
+      machineBytes: totalmem(),
+      onOverwritten: (bytes) => {
+        ended.engines += 1;
+        ended.overwrittenBytes += bytes;
+        logEvent(state, { code: 'WORKING_SET_OVERWRITTEN', role: 'engine', count: bytes });
+      },
       jail: () => jailFor('roles'),
       engine: {
         modelName: model.name,
@@ -184,6 +193,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   });
   process.on('exit', () => {
     pair?.kill();
+    pair?.overwrite();
     alarm.kill();
   });
   const violated = alarm.raised.then((): 'violated' => 'violated');

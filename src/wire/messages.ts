@@ -21,6 +21,8 @@ export const descriptors = {
   model: 5,
   /** Gateway: the optional Unix listener. */
   unixListener: 6,
+  /** Engine: the working set, shared with the supervisor. */
+  working: 6,
   /** Engine: the first of the further files of a model in parts. */
   parts: 8,
   /** Engine: secret memory, made by its jail stage. */
@@ -283,8 +285,9 @@ export const controlSchemas = {
       arena: literals('secret', 'locked', 'plain'),
       reason: string(512),
       arenaBytes: number(0),
-      workBytes: number(0),
-      workLockedBytes: number(0),
+      /** Of the working set: used so far, and of it kept out of swap. */
+      workingBytes: number(0),
+      workingLockedBytes: number(0),
       kv: kvPostures,
       idleSeconds: number(1, 3600),
       continueSeconds: number(0, 3600),

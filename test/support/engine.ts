@@ -6,10 +6,12 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/digests.ts';
 import type { LoadList } from '../../src/layers/3-dependencies/hook.ts';
 import { encodeLoads } from '../../src/layers/3-dependencies/loads.ts';
+import { makeWorkingMemory } from '../../src/layers/5-memory/remains.ts';
 import { sealedBytes } from '../../src/linux/memfd.ts';
 import { closeDescriptor, makeSocketPair } from '../../src/linux/socket.ts';
 import type { Stream } from '../../src/linux/stream.ts';
@@ -81,6 +83,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const control = makeSocketPair();
   const data = makeSocketPair();
   const model = openSync(start.model, 'r');
+  const working = makeWorkingMemory(totalmem());
   const asRoot = process.getuid?.() === 0;
   const input = { readable: [join(root, 'src'), join(root, 'package.json'), join(root, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
@@ -88,11 +91,12 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const child: ChildProcess = spawn(process.execPath, [...flags, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
     env: {},
     cwd: '/',
-    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, 'ignore', list],
+    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list],
   });
   for (const fd of [control[1], data[1]]) closeDescriptor(fd);
   const { size } = statSync(start.model);
   closeSync(model);
+  closeSync(working);
   closeSync(list);
   let words = '';
   for (const pipe of [child.stdout, child.stderr]) pipe?.on('data', (chunk: Buffer) => (words += chunk.toString()));

@@ -36,7 +36,7 @@ async function waitFor(condition: () => boolean, ms: number): Promise<number> {
 }
 
 /** An answer that goes on until somebody ends it; settles when its client knows. */
-async function longAnswer(server: Server, canary: string): Promise<{ over: () => boolean }> {
+export async function longAnswer(server: Server, canary: string): Promise<{ over: () => boolean }> {
   let over = false;
   const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3500, temperature: 1.7, messages: [{ role: 'user', content: `${canary} what is layer 5?` }] }, { headers: { 'kwyre-session': 'new' } });
   const reader = response.body!.getReader();
