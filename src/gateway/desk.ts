@@ -6,9 +6,10 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { exhaustive } from '../base/errors.ts';
+import { exhaustive, KwyreError } from '../base/errors.ts';
 import { Attempts } from '../layers/1-loopback/attempts.ts';
 import { bodyLengthOf, headerValues, refusalOf } from '../layers/1-loopback/guard.ts';
+import type { Received } from '../layers/1-loopback/guard.ts';
 import { TokenRing, credentialOf } from '../layers/1-loopback/token.ts';
 import type { TokenDigest } from '../wire/messages.ts';
 import type { Fault } from './answers.ts';
@@ -17,7 +18,7 @@ import type { Page } from './page.ts';
 import { pagePolicy } from './page.ts';
 import type { Relay } from './relay.ts';
 import type { Match, Route } from './routes.ts';
-import { matchRoute } from './routes.ts';
+import { matchRoute, placeholder, routes } from './routes.ts';
 
 export type DeskPlan = {
   readonly port: number;
@@ -33,6 +34,9 @@ export type DeskPlan = {
   readonly onFailures: (count: number) => void;
   readonly now: () => number;
 };
+
+/** What a request comes to: a fault, a token that nobody has, or a route for its holder. */
+type Admission = { readonly kind: 'refused'; readonly fault: Fault; readonly closes: boolean } | { readonly kind: 'stranger' } | { readonly kind: 'admitted'; readonly match: Match; readonly principal: Buffer };
 
 const unauthorized: Fault = { status: 401, code: 'invalid_api_key', message: 'This needs the API token of this server. ./kwyre token prints it.' };
 const ambiguous: Fault = { status: 401, code: 'invalid_api_key', message: 'Send one token, as Authorization: Bearer or as x-api-key.' };
@@ -83,31 +87,51 @@ export class Desk {
 
   /** Answers one request, or passes it on. */
   ask(request: IncomingMessage, response: ServerResponse, unix: boolean): void {
-    const method = request.method ?? '';
-    const target = request.url ?? '';
-    const refusal = refusalOf({ method, target, rawHeaders: request.rawHeaders, unix }, this.#plan.port);
-    if (refusal !== undefined) {
-      sendFault(request, response, refusal, true);
-      return;
+    const admission = this.#admit({ method: request.method ?? '', target: request.url ?? '', rawHeaders: request.rawHeaders, unix });
+    switch (admission.kind) {
+      case 'refused':
+        sendFault(request, response, admission.fault, admission.closes);
+        return;
+      case 'stranger': {
+        const wait = this.#attempts.fail(this.#plan.now());
+        this.#report();
+        sendFault(request, response, wait === 0 ? unauthorized : { ...tooManyGuesses, retryAfterSeconds: wait }, true);
+        return;
+      }
+      case 'admitted':
+        this.#enter(request, response, admission.match, admission.principal);
+        return;
+      default:
+        exhaustive(admission);
     }
-    const match = matchRoute(method, target);
-    if (match.kind === 'route' && match.route.public) {
-      this.#answer(request, response, match.route, match.parameter, Buffer.alloc(0));
-      return;
+  }
+
+  /**
+   * Tries every route without a token and with one that nobody has; gives how many are closed then.
+   * @throws `L1_TOKEN_UNCHECKED` when one that is not public is open
+   */
+  tryClosed(nobodys: string): number {
+    const host = ['Host', `127.0.0.1:${this.#plan.port}`];
+    const closedRoutes = routes.filter((route) => !route.public);
+    for (const { method, path } of closedRoutes) {
+      for (const carried of [[], ['Authorization', `Bearer ${nobodys}`], ['X-Api-Key', nobodys]]) {
+        const { kind } = this.#admit({ method, target: path.replace(placeholder, 'x'), rawHeaders: [...host, ...carried], unix: false });
+        if (kind === 'admitted') throw new KwyreError('L1_TOKEN_UNCHECKED', `${method} ${path} is answered without a token`, 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links');
+      }
     }
-    const credential = credentialOf(request.rawHeaders);
-    if (credential.kind !== 'token') {
-      sendFault(request, response, credential.kind === 'absent' ? unauthorized : ambiguous, false);
-      return;
-    }
+    return closedRoutes.length;
+  }
+
+  /** What a request comes to before it is answered. */
+  #admit(received: Received): Admission {
+    const refusal = refusalOf(received, this.#plan.port);
+    if (refusal !== undefined) return { kind: 'refused', fault: refusal, closes: true };
+    const match = matchRoute(received.method, received.target);
+    if (match.kind === 'route' && match.route.public) return { kind: 'admitted', match, principal: Buffer.alloc(0) };
+    const credential = credentialOf(received.rawHeaders);
+    if (credential.kind !== 'token') return { kind: 'refused', fault: credential.kind === 'absent' ? unauthorized : ambiguous, closes: false };
     const principal = this.#ring.match(credential.token);
-    if (principal === undefined) {
-      const wait = this.#attempts.fail(this.#plan.now());
-      this.#report();
-      sendFault(request, response, wait === 0 ? unauthorized : { ...tooManyGuesses, retryAfterSeconds: wait }, true);
-      return;
-    }
-    this.#enter(request, response, match, principal);
+    return principal === undefined ? { kind: 'stranger' } : { kind: 'admitted', match, principal };
   }
 
   #enter(request: IncomingMessage, response: ServerResponse, match: Match, principal: Buffer): void {

@@ -5,6 +5,7 @@
  * powers that it gets.
  * @module
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
 import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
@@ -28,4 +29,5 @@ serve({
     }
   },
   now: () => performance.now(),
+  randomToken: () => randomBytes(32).toString('base64url'),
 });

@@ -56,7 +56,7 @@ export const routes: readonly Route[] = [
 /** What a request target leads to. */
 export type Match = { readonly kind: 'route'; readonly route: Route; readonly parameter: string } | { readonly kind: 'method' } | { readonly kind: 'none' };
 
-const placeholder = '{parameter}';
+export const placeholder = '{parameter}';
 
 /** A path parameter: unreserved characters of RFC 3986 and the few more that model names use. */
 const parameterShape = /^[A-Za-z0-9._~:@+-]{1,128}$/;

@@ -32,6 +32,8 @@ export type Powers = {
   /** Whether the descriptor of the optional Unix listener was handed over. */
   readonly hasUnixListener: () => boolean;
   readonly now: () => number;
+  /** A token that nobody has. */
+  readonly randomToken: () => string;
 };
 
 export const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
@@ -104,6 +106,7 @@ export function serve(powers: Powers): void {
       now: powers.now,
     });
     const ask = desk.ask.bind(desk);
+    const closedRoutes = desk.tryClosed(powers.randomToken());
     servers = [listenHttp({ fd: listener.fd, unix: false, backlog }, ask)];
     if (unix) servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog }, ask));
     // Still the same tick: the event loop has accepted nothing yet.
@@ -111,7 +114,7 @@ export function serve(powers: Powers): void {
     setInterval(() => {
       relay.dropStalled();
     }, sweepMs).unref();
-    supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced }));
+    supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced, closedRoutes }));
   };
 
   const control: Stream = openStream(

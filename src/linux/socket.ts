@@ -30,7 +30,9 @@ export const socketOptions = { reuseAddress: 2, type: 3, reusePort: 15, acceptsC
 /** What `getsockname` tells about a socket. */
 export type SocketName =
   | { readonly family: 'inet'; readonly address: string; readonly port: number }
-  | { readonly family: 'inet6' | 'unix' | 'other' };
+  /** `address`: 32 hexadecimal digits. */
+  | { readonly family: 'inet6'; readonly address: string; readonly port: number }
+  | { readonly family: 'unix' | 'other' };
 
 /** A stream socket, close-on-exec. @throws LinuxError */
 export function makeSocket(family: number): number {
@@ -109,7 +111,7 @@ export function socketName(fd: number): SocketName {
   checked('getsockname', cGetSockName(fd, bytes, length));
   const family = bytes.readUInt16LE(0);
   if (family === families.inet) return { family: 'inet', address: bytes.subarray(4, 8).join('.'), port: bytes.readUInt16BE(2) };
-  if (family === families.inet6) return { family: 'inet6' };
+  if (family === families.inet6) return { family: 'inet6', address: bytes.subarray(8, 24).toString('hex'), port: bytes.readUInt16BE(2) };
   return { family: family === families.unix ? 'unix' : 'other' };
 }
 

@@ -2,7 +2,8 @@
  * Layer 6 in a running server: what its watchdog is told, and what follows from what it sees.
  *
  * Promise: nothing is served before the first scan; a tool that is there already refuses the start with the list. A
- *          confirmed violation ends every process of ours in the same tick in which it is known, then it is logged
+ *          confirmed violation ends every process of ours, beginning in the tick in which it is known: the engine is told to
+ *          overwrite its keys and contents, and is killed if it has not ended 150 ms later. Then the violation is logged
  *          (metadata only), and the marker keeps the server from coming back in this boot.
  * Proof:   test/attacks/6-serve.test.ts
  * @module
@@ -45,7 +46,7 @@ export type AlarmPlan = {
   readonly tree: VerifiedTree;
   /** Takes new conversations or refuses them. */
   readonly setIntake: (open: boolean) => void;
-  /** Ends every process that holds a conversation, now. */
+  /** Wipes every conversation and ends every process that holds one. */
   readonly endAll: () => void;
 };
 
@@ -71,6 +72,7 @@ export class Alarm {
   readonly #watch: Watch;
   readonly #raised = Promise.withResolvers<Violation>();
   #admitted = false;
+  #violated = false;
 
   constructor(plan: AlarmPlan) {
     this.#plan = plan;
@@ -107,6 +109,11 @@ export class Alarm {
     return this.#admitted && (level === 'clean' || level === 'detected');
   }
 
+  /** Whether a violation was confirmed: everything ends by itself then. */
+  get violated(): boolean {
+    return this.#violated;
+  }
+
   get pid(): number {
     return this.#watch.pid;
   }
@@ -141,6 +148,7 @@ export class Alarm {
 
   /** A violation is certain, whoever saw it: ends everything, then logs it and leaves the marker. */
   raise(violation: Violation, words?: string): void {
+    this.#violated = true;
     this.#plan.endAll();
     this.#watch.kill();
     confirm(this.#plan, violation, words);

@@ -53,6 +53,8 @@ export const supervisorStopped = 'SUPERVISOR_STOPPED';
 const loadRefused = 13;
 
 const drainMs = 1000;
+/** How long an engine may take to overwrite keys and contents after a violation; 250 ms is the promise. */
+const wipeMs = 150;
 const readyMs = 120_000;
 
 export class Pair {
@@ -64,10 +66,14 @@ export class Pair {
   readonly ready: Promise<EngineFacts>;
   /** What each role's jail and seal observed. */
   readonly enforced: Record<Role, readonly Enforcement[]> = { gateway: [], engine: [] };
+  /** How many routes the gateway saw refuse a request without a token; 0 until it has tried. */
+  closedRoutes = 0;
   #workingFd: number | undefined;
   readonly #onOverwritten: (bytes: number) => void;
+  readonly #onEvent: PairPlan['onEvent'];
   #breach: PairEnding | undefined;
   #stopping = false;
+  #wiping = false;
   #drained!: (value: undefined) => void;
 
   constructor(plan: PairPlan) {
@@ -77,6 +83,7 @@ export class Pair {
     const workingFd = makeWorkingMemory(plan.machineBytes);
     this.#workingFd = workingFd;
     this.#onOverwritten = plan.onOverwritten;
+    this.#onEvent = plan.onEvent;
     const keep = new Set([plan.listenerFd, plan.modelFds[0], workingFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
     const drained = new Promise<undefined>((resolve) => {
       this.#drained = resolve;
@@ -127,6 +134,7 @@ export class Pair {
         answer: (frame) => {
           const facts = parseJson(controlSchemas.readyGateway, frame.payload);
           this.enforced.gateway = [...this.enforced.gateway, ...facts.enforced];
+          this.closedRoutes = facts.closedRoutes;
           this.gateway.silence();
           readiness.gateway.resolve(undefined);
         },
@@ -185,6 +193,19 @@ export class Pair {
     clearTimeout(timer);
   }
 
+  /** Ends both after a violation: the gateway at once, the engine by the order to wipe, and by force if it has not ended soon. */
+  wipe(): void {
+    this.#wiping = true;
+    this.gateway.kill();
+    this.engine.stop();
+    const timer = setTimeout(() => {
+      this.engine.kill();
+    }, wipeMs);
+    void this.engine.ended.then(() => {
+      clearTimeout(timer);
+    });
+  }
+
   /** Ends both at once. */
   kill(): void {
     this.gateway.kill();
@@ -229,8 +250,11 @@ export class Pair {
       await Promise.race([drained, this.gateway.ended, late.promise]);
       clearTimeout(timer);
     }
+    if (this.#wiping) await this.engine.ended;
     this.kill();
     const endings = await Promise.all([this.engine.ended, this.gateway.ended]);
+    // An engine that ends with 0 has overwritten its keys and contents itself.
+    if (this.#wiping) this.#onEvent(endings[0].code === 0 ? 'ENGINE_WIPED' : 'ENGINE_KILLED', 'engine', this.engine.pid, undefined);
     this.engine.release();
     this.gateway.release();
     this.overwrite();

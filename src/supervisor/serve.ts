@@ -14,7 +14,7 @@ import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
-import { bindUnix, openLoopback } from '../layers/1-loopback/bind.ts';
+import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
@@ -98,7 +98,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     loadsFd,
     tree,
     setIntake,
-    endAll: () => pair?.kill(),
+    endAll: () => pair?.wipe(),
   });
   const probe = new SelfProbe({
     programs: probePrograms(join(import.meta.dirname, '..'), import.meta.filename, process.execPath, nodeFlags, { fd: loadsFd, at: loadsDescriptor }),
@@ -120,7 +120,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       port: listener.port,
       tcp: readTable(`/proc/${network}/net/tcp`),
       tcp6: readTable(`/proc/${network}/net/tcp6`),
-      heldIpv6,
+      ipv6: { held: holdsIpv6(heldIpv6, listener.port), reason: heldIpv6.reason },
+      closedRoutes: pair?.closedRoutes ?? 0,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       probes: probe.checks(),
       confined,
@@ -239,7 +240,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   } finally {
     probe.stop();
     tokens.stop();
-    pair?.kill();
+    if (!alarm.violated) pair?.kill();
     if (pair !== undefined) await pair.ended;
     await alarm.stop();
     removePresence(state);

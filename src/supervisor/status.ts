@@ -5,7 +5,6 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
-import type { Ipv6Hold } from '../layers/1-loopback/bind.ts';
 import type { Role } from './children.ts';
 
 /** What the reports are made from. */
@@ -14,7 +13,10 @@ export type Observed = {
   /** `/proc/net/tcp` and `tcp6` of the listener's namespace, read now. */
   readonly tcp: string;
   readonly tcp6: string;
-  readonly heldIpv6: Ipv6Hold;
+  /** Whether [::1] on the port is ours, read now; else why nobody can take it. */
+  readonly ipv6: { readonly held: boolean; readonly reason: string };
+  /** How many routes were seen to refuse a request without a token. */
+  readonly closedRoutes: number;
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
   /** Layer 2: what the self-probe saw. */
   readonly probes: readonly Check[];
@@ -55,12 +57,24 @@ function loopback(seen: Observed): Check[] {
       evidence: only ? `the kernel's table shows 127.0.0.1:${seen.port} and no other listener on that port` : `the kernel's table shows ${four.length + six.length} listeners on port ${seen.port}`,
       at: seen.now,
     },
-    { id: 'ipv6-held', status: 'enforced', evidence: seen.heldIpv6.fd === undefined ? seen.heldIpv6.reason : `[::1]:${seen.port} is taken by us without listening, so that nobody else can`, at: seen.now },
-    { id: 'token', status: 'enforced', evidence: 'every route but /health was built with the token check; the gateway holds digests only', at: seen.now },
+    ipv6(seen, six.length),
+    {
+      id: 'token',
+      status: seen.closedRoutes > 0 ? 'enforced' : 'degraded',
+      evidence: seen.closedRoutes > 0 ? `tried at its start: ${seen.closedRoutes} routes refuse a request without a token, and one with a token that nobody has; the gateway holds digests only` : 'the gateway is still starting',
+      at: seen.now,
+    },
   ];
 }
 
 const extents: Readonly<Record<Enforcement['status'], LayerStatus>> = { full: 'enforced', partial: 'degraded', none: 'off' };
+
+/** Whether somebody else can answer clients that say `localhost`: read from the kernel now. */
+function ipv6(seen: Observed, listening: number): Check {
+  const { held, reason } = seen.ipv6;
+  const evidence = held ? `[::1]:${seen.port} is bound by us without listening, so that nobody else can` : `${reason}; the kernel's table shows ${listening === 0 ? 'nobody' : 'somebody'} there`;
+  return { id: 'ipv6-held', status: listening === 0 && (held || reason !== '') ? 'enforced' : 'degraded', evidence, at: seen.now };
+}
 
 /** One check per feature and role; a waived or missing required feature degrades, a missing preferred one is shown. */
 function isolation(seen: Observed): Check[] {

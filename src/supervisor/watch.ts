@@ -192,7 +192,7 @@ export class Watch {
       [controlMessages.ready]: {
         permit: 'once',
         answer: (frame) => {
-          this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyGateway, frame.payload).enforced];
+          this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyWatchdog, frame.payload).enforced];
           this.#isReady = true;
           this.#child.silence();
           this.#lastWord = this.#powers.clocks();

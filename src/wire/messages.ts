@@ -270,7 +270,9 @@ export const controlSchemas = {
     sealedBytes: number(0),
   }),
   enforced: object({ enforced: array(enforcement, 64) }),
-  readyGateway: object({ pid: number(1), enforced: array(enforcement, 64) }),
+  /** `closedRoutes`: how many routes refused a request without a token, and with one that nobody has. */
+  readyGateway: object({ pid: number(1), enforced: array(enforcement, 64), closedRoutes: number(0, 1024) }),
+  readyWatchdog: object({ pid: number(1), enforced: array(enforcement, 64) }),
   readyEngine: object({
     pid: number(1),
     enforced: array(enforcement, 64),

@@ -38,7 +38,7 @@ async function serve(t: TestContext, state: string): Promise<Server> {
 }
 
 /** Waits for the end by a violation: exit 16, nobody left, the log and the marker say what it was. */
-async function violated(t: TestContext, server: Server, detector: string): Promise<void> {
+async function violated(t: TestContext, server: Server, detector: string, engine?: 'ENGINE_WIPED' | 'ENGINE_KILLED'): Promise<void> {
   const from = performance.now();
   const ours = tree(server.pid);
   const { code } = await Promise.race([server.ended, sleep(20_000, { code: 'it goes on' }, { ref: false })]);
@@ -50,20 +50,22 @@ async function violated(t: TestContext, server: Server, detector: string): Promi
   assert.equal(marker.detector, detector);
   const logged = readFileSync(join(server.state, 'events.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { detector?: string; code: string });
   assert.ok(logged.some((event) => event.detector === detector));
+  if (engine !== undefined) assert.equal(logged.find((event) => event.code.startsWith('ENGINE_'))?.code, engine);
 }
 
-const attacks: readonly (readonly [string, string, (server: Server) => readonly string[]])[] = [
-  ['L6-01: gdb under another name, attached to the engine', 'tracer', (server) => [renamed, '-q', '-nx', '-p', String(server.pids()['engine'])]],
-  ['L6-05: strace on every thread of the gateway', 'tracer', (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])]],
-  ['L6-02: the memory of the engine held open', 'memory', (server) => ['sh', '-c', `exec 7</proc/${server.pids()['engine']}/mem; exec sleep 20`]],
-  ['L6-13: a capture of the loopback interface', 'capture', () => ['tcpdump', '-i', 'lo', '-w', '/dev/null']],
+// What the engine comes to: it overwrites its keys and contents when told to, unless somebody holds it.
+const attacks: readonly (readonly [string, string, (server: Server) => readonly string[], 'ENGINE_WIPED' | 'ENGINE_KILLED'])[] = [
+  ['L6-01: gdb under another name, attached to the engine', 'tracer', (server) => [renamed, '-q', '-nx', '-p', String(server.pids()['engine'])], 'ENGINE_KILLED'],
+  ['L6-05: strace on every thread of the gateway', 'tracer', (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])], 'ENGINE_WIPED'],
+  ['L6-02: the memory of the engine held open', 'memory', (server) => ['sh', '-c', `exec 7</proc/${server.pids()['engine']}/mem; exec sleep 20`], 'ENGINE_WIPED'],
+  ['L6-13: a capture of the loopback interface', 'capture', () => ['tcpdump', '-i', 'lo', '-w', '/dev/null'], 'ENGINE_WIPED'],
 ];
-for (const [title, detector, command] of attacks) {
+for (const [title, detector, command, engine] of attacks) {
   test(title, async (t) => {
     using state = makeState();
     const server = await serve(t, state.path);
     use(t, start(command(server)));
-    await violated(t, server, detector);
+    await violated(t, server, detector, engine);
   });
 }
 
@@ -81,7 +83,16 @@ test('L6-09: the watchdog is killed', async (t) => {
   using state = makeState();
   const server = await serve(t, state.path);
   process.kill(server.pids()['watchdog']!, 'SIGKILL');
-  await violated(t, server, 'heartbeat');
+  await violated(t, server, 'heartbeat', 'ENGINE_WIPED');
+});
+
+test('C24: an engine that stands still when everything ends is killed within 250 ms', async (t) => {
+  using state = makeState();
+  const server = await serve(t, state.path);
+  const { engine = 0, watchdog = 0 } = server.pids();
+  process.kill(engine, 'SIGSTOP');
+  process.kill(watchdog, 'SIGKILL');
+  await violated(t, server, 'heartbeat', 'ENGINE_KILLED');
 });
 
 test('a violation stands for this boot: the next start is refused until somebody says that it was looked into', async (t) => {

@@ -2,6 +2,7 @@
  * The gateway without jail and seal, for tests of layer 1 alone: what holds here holds without layer 2.
  * @module
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { serve } from '../../src/gateway/serve.ts';
 import { socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
@@ -19,4 +20,5 @@ serve({
     }
   },
   now: () => performance.now(),
+  randomToken: () => randomBytes(32).toString('base64url'),
 });

@@ -142,6 +142,13 @@ export function holdIpv6(port: number): Ipv6Hold {
   });
 }
 
+/** Whether the kernel still has the socket as the holder of [::1]:port. */
+export function holdsIpv6(hold: Ipv6Hold, port: number): boolean {
+  if (hold.fd === undefined) return false;
+  const name = socketName(hold.fd);
+  return name.family === 'inet6' && name.address === `${'0'.repeat(31)}1` && name.port === port;
+}
+
 /** What a service manager says about descriptors that it hands over: `LISTEN_FDS`, `LISTEN_PID`. */
 export type Handover = { readonly fds: string | undefined; readonly pid: string | undefined };
 
