@@ -12,10 +12,12 @@ import { defaultExclusions, formatStatement, parseStatement } from '../../src/om
 import { hashFiles } from '../../src/oms/sign.ts';
 import { listModelRecords } from '../../src/state/models.ts';
 import { kwyre, makeState } from '../support/approved.ts';
+import { tagged } from '../support/certificate.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { tinyShape, writeModel } from '../support/gguf.ts';
-import type { KeylessBundle, Maker, Otherwise } from '../support/sigstore.ts';
+import type { Entry, KeylessBundle, Maker, Otherwise } from '../support/sigstore.ts';
 import { Sigstore } from '../support/sigstore.ts';
+import { root as repository } from '../support/server.ts';
 import { anyRights, fault, makeKey, makeTree } from '../support/trees.ts';
 
 const sigstore = new Sigstore();
@@ -74,4 +76,94 @@ test('a flipped byte of a file', () => {
   } finally {
     fs.writeFileSync(path, bytes);
   }
+});
+
+test('signed under another root: one of somebody, the public one here, and this one there', () => {
+  const stranger = new Sigstore().sign(statement, maker);
+  refused(add(stranger), /keyless signature does not hold \(CERTIFICATE_ERROR\)/);
+  const vector = fs.readFileSync(join(import.meta.dirname, '../vectors/oms/spec-v1.0/valid/sigstore.bundle.json'));
+  refused(add(vector), /keyless signature does not hold \(\w+_ERROR\)/);
+  refused(add(sign(), [], repository), /keyless signature does not hold \(CERTIFICATE_ERROR\)/);
+});
+
+test('signed after the certificate ended, or before it began, by the time of the log', () => {
+  refused(add(sign({ after: 601 })), /does not hold \(CERTIFICATE_ERROR\)/);
+  refused(add(sign({ after: -1 })), /does not hold \(CERTIFICATE_ERROR\)/);
+});
+
+test('another signature: by a key that is not certified, and put in after the log had the true one', () => {
+  refused(add(sign({ key: makeKey().privateKey })), /does not hold \(SIGNATURE_ERROR\)/);
+  const bundle = sign();
+  bundle.dsseEnvelope.signatures = sign().dsseEnvelope.signatures;
+  refused(add(bundle), /does not hold \(TLOG_BODY_ERROR\)/);
+});
+
+test('an entry of the log that belongs to another statement, and a statement that has no entry', () => {
+  const other = sigstore.sign(another, maker);
+  const bundle = sign();
+  bundle.verificationMaterial.tlogEntries = other.verificationMaterial.tlogEntries;
+  refused(add(bundle), /does not hold \(TLOG_BODY_ERROR\)/);
+  refused(add({ ...other, dsseEnvelope: { ...other.dsseEnvelope, payload: statement.toString('base64') } }), /does not hold \(TLOG_BODY_ERROR\)/);
+});
+
+const entryOf = (bundle: KeylessBundle): Entry => bundle.verificationMaterial.tlogEntries[0]!;
+const forgeries: Readonly<Record<string, [(entry: Entry) => void, RegExp]>> = {
+  'another time': [(entry) => { entry.integratedTime = String(Number(entry.integratedTime) + 1); }, /TLOG_INCLUSION_PROMISE_ERROR/],
+  'a body of its own': [(entry) => { entry.canonicalizedBody = entryOf(sign()).canonicalizedBody; }, /TLOG_INCLUSION_PROMISE_ERROR/],
+  'the promise of another entry': [(entry) => { entry.inclusionPromise = entryOf(sign()).inclusionPromise!; }, /TLOG_INCLUSION_PROMISE_ERROR/],
+  'no promise, so no time': [(entry) => { delete entry.inclusionPromise; }, /TIMESTAMP_ERROR/],
+  'the proof of another entry': [(entry) => { entry.inclusionProof = entryOf(sign()).inclusionProof; }, /TLOG_INCLUSION_PROOF_ERROR/],
+  'the state of another log': [(entry) => { entry.inclusionProof.checkpoint = entryOf(new Sigstore().sign(statement, maker)).inclusionProof.checkpoint; }, /TLOG_INCLUSION_PROOF_ERROR/],
+};
+
+for (const [what, [forge, reason]] of Object.entries(forgeries)) {
+  test(`in the log: ${what}`, () => {
+    const bundle = sign();
+    forge(entryOf(bundle));
+    refused(add(bundle), reason);
+  });
+}
+
+test('a certificate that no log of certificates has seen', () => {
+  refused(add(sign({ unseen: true })), /does not hold \(CERTIFICATE_ERROR\)/);
+});
+
+test('a good signature by somebody else than asked for', () => {
+  for (const wanted of [['--upstream-identity', 'maker@models.tes'], ['--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.example']]) {
+    refused(add(sign(), wanted), /the maker's signature is by maker@models\.test \(https:\/\/accounts\.test\), not by the one that was asked for/);
+  }
+});
+
+const bell = '\u001b[2Jmaker@models.test\u0007';
+const high = (text: string): Buffer => Buffer.from([text.charCodeAt(0) | 0x80, ...Buffer.from(text.slice(1))]);
+const disguises: Readonly<Record<string, Partial<Maker>>> = {
+  'control characters': { identity: bell },
+  'a new line': { identity: 'maker@models.test\nupstream     none' },
+  'words behind it': { identity: 'maker@models.test (vouched for by https://accounts.test)' },
+  'a zero in it': { identity: 'maker@models.test\0.example' },
+  'bytes outside ASCII that a reader may fold into it': { identity: high('maker@models.test') },
+  'a second name': { others: [tagged(0x81, Buffer.from('somebody@example.com'))] },
+  'a second name that is read first': { others: [tagged(0x86, Buffer.from('https://models.test/maker'))] },
+  'no name': { identity: '' },
+  'control characters in the issuer': { issuer: `https://accounts.test${bell}` },
+  'an issuer that a reader may fold': { issuer: high('https://accounts.test').toString('latin1') },
+};
+
+for (const [what, changes] of Object.entries(disguises)) {
+  test(`a certificate by the authority with ${what}`, () => {
+    for (const more of [[], ['--json'], ['--upstream-identity', 'maker@models.test']]) {
+      const result = add(sign({}, { ...maker, ...changes }), more);
+      refused(result, /names nobody in plain words/);
+      assert.doesNotMatch(result.output, /[^\n\x20-\x7e]/);
+    }
+  });
+}
+
+test('a long web address is shown and compared as a whole', () => {
+  const identity = `https://models.test/${'folder/'.repeat(60)}release.yml@refs/heads/main,2`;
+  const bundle = sign({}, { ...maker, identity, kind: 'web' });
+  const { code, output } = add(bundle, ['--json', '--upstream-identity', identity]);
+  assert.equal(code, 0, output);
+  assert.ok(output.includes(`keyless by ${identity} (vouched`), output);
+  refused(add(bundle, ['--upstream-identity', `${identity}3`]), /not by the one that was asked for/);
 });
