@@ -2,7 +2,7 @@
  * The signature that a model's maker put beside it: by a key, by a certificate, or keyless; shown before the operator approves.
  *
  * Promise: what is called verified is: the signature, and every file against it. Bad evidence refuses (exit 14).
- * Proof:   test/unit/cli/upstream.test.ts
+ * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream.test.ts
  * @module
  */
 import { X509Certificate } from 'node:crypto';

@@ -17,7 +17,7 @@ export function tagged(tag: number, ...parts: readonly Buffer[]): Buffer {
 
 export const sequence = (...parts: readonly Buffer[]): Buffer => tagged(0x30, ...parts);
 export const octets = (...parts: readonly Buffer[]): Buffer => tagged(0x04, ...parts);
-export const utf8 = (text: string): Buffer => tagged(0x0c, Buffer.from(text));
+export const utf8 = (text: string | Buffer): Buffer => tagged(0x0c, Buffer.from(text));
 const integer = (...bytes: readonly number[]): Buffer => tagged(0x02, Buffer.from(bytes));
 const yes = tagged(0x01, Buffer.from([0xff]));
 

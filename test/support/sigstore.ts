@@ -20,13 +20,13 @@ export type Maker = {
   /** Bytes of the alternative name, and whether it is a mail address or a web address. */
   readonly identity: string | Buffer;
   readonly kind?: 'mail' | 'web';
-  readonly issuer: string;
+  readonly issuer: string | Buffer;
   /** More alternative names, ready made. */
   readonly others?: readonly Buffer[];
 };
 
 /** One entry of the log of signatures, as a bundle holds it. */
-export type Entry = { [field: string]: unknown; integratedTime: string; canonicalizedBody: string; inclusionPromise?: { signedEntryTimestamp: string }; inclusionProof: { hashes: string[]; checkpoint: { envelope: string } } };
+export type Entry = { [field: string]: unknown; integratedTime: string; canonicalizedBody: string; inclusionPromise?: { signedEntryTimestamp: string }; inclusionProof: { [field: string]: unknown; checkpoint: { envelope: string } } };
 
 /** A bundle as the maker's tool writes it. */
 export type KeylessBundle = { mediaType: string; verificationMaterial: { certificate: { rawBytes: string }; tlogEntries: Entry[] }; dsseEnvelope: { payload: string; payloadType: string; signatures: { sig: string }[] } };
