@@ -10,6 +10,7 @@ import { after, test } from 'node:test';
 import { excludedFiles } from '../../src/cli/upstream.ts';
 import { defaultExclusions, formatStatement, parseStatement } from '../../src/oms/statement.ts';
 import { hashFiles } from '../../src/oms/sign.ts';
+import { signPayload } from '../../src/oms/signature.ts';
 import { listModelRecords } from '../../src/state/models.ts';
 import { kwyre, makeState } from '../support/approved.ts';
 import { tagged } from '../support/certificate.ts';
@@ -37,9 +38,11 @@ const another = formatStatement('tiny', files.slice(0, 1), { kind: 'files' }, []
 const sign = (otherwise?: Otherwise, who = maker): KeylessBundle => sigstore.sign(statement, who, otherwise);
 
 /** Adds the folder with this signature in it; says what was approved afterwards. */
-function add(bundle: KeylessBundle | Buffer, more: readonly string[] = [], repository = copy.path): { code: number | null; output: string; approved: string[] } {
+function add(bundle: KeylessBundle | Buffer | undefined, more: readonly string[] = [], repository = copy.path): { code: number | null; output: string; approved: string[] } {
   using state = makeState();
-  fs.writeFileSync(join(folder.path, 'model.sig'), Buffer.isBuffer(bundle) ? bundle : JSON.stringify(bundle));
+  const signature = join(folder.path, 'model.sig');
+  if (bundle === undefined) fs.rmSync(signature, { force: true });
+  else fs.writeFileSync(signature, Buffer.isBuffer(bundle) ? bundle : JSON.stringify(bundle));
   const { code, output } = kwyre(['model', 'add', folder.path, '--name', 'tiny', '--yes', '--state', state.path, ...more], repository);
   return { code, output, approved: listModelRecords(state.path) };
 }
@@ -56,12 +59,12 @@ test('the signature holds: the model is approved, and who signed is said exactly
   assert.equal(code, 0, output);
   assert.deepEqual(approved, ['tiny']);
   const told = JSON.parse(output) as { upstream: string; root: string; files: number };
-  assert.equal(told.upstream, 'model.sig: verified, 2 of 2 files, signed keyless by maker@models.test (vouched for by https://accounts.test); is that the maker of this model?');
+  assert.equal(told.upstream, 'model.sig: verified, 2 files, signed keyless by maker@models.test (vouched for by https://accounts.test); is that the maker of this model?');
   assert.equal(told.root, parseStatement(statement, { allowedIgnores: ['model.sig'] }, fault).root, 'the digest over what the maker signed');
   assert.equal(told.files, 2);
   const human = add(bundle, ['--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.test']);
   assert.equal(human.code, 0, human.output);
-  assert.match(human.output, /^upstream {5}model\.sig: verified, 2 of 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)$/m);
+  assert.match(human.output, /^upstream {5}model\.sig: verified, 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)$/m);
   assert.ok(human.output.includes(`root sha256:${told.root}`), human.output);
 });
 
@@ -166,4 +169,28 @@ test('a long web address is shown and compared as a whole', () => {
   assert.equal(code, 0, output);
   assert.ok(output.includes(`keyless by ${identity} (vouched`), output);
   refused(add(bundle, ['--upstream-identity', `${identity}3`]), /not by the one that was asked for/);
+});
+
+test('whoever asks for a maker is not content with less: no signature, or one of the other kind', () => {
+  const { privateKey, publicKey } = makeKey();
+  using keys = makeTree({ 'maker.pem': publicKey.export({ type: 'spki', format: 'pem' }) });
+  const pem = join(keys.path, 'maker.pem');
+  const byKey = Buffer.from(signPayload(statement, privateKey, fault));
+  assert.match(add(byKey, ['--upstream-key', pem]).output, /^upstream {5}model\.sig: verified, 2 files, signed by key [0-9a-f]{16}$/m);
+  refused(add(byKey, ['--upstream-identity', 'maker@models.test']), /not keyless/);
+  refused(add(byKey, ['--upstream-key', pem, '--upstream-issuer', 'https://accounts.test']), /not keyless/);
+  refused(add(sign(), ['--upstream-key', pem]), /is keyless, not by a key or certificate/);
+  for (const wanted of [['--upstream-identity', 'maker@models.test'], ['--upstream-issuer', 'https://accounts.test'], ['--upstream-key', pem], ['--upstream-root', pem]]) {
+    refused(add(undefined, wanted), /there is no signature of the maker/);
+  }
+  assert.equal(add(undefined).code, 0);
+});
+
+test('one file of the folder: what is approved and what the maker signed are counted apart', () => {
+  using state = makeState();
+  fs.writeFileSync(join(folder.path, 'model.sig'), JSON.stringify(sign()));
+  const { code, output } = kwyre(['model', 'add', join(folder.path, 'tiny.gguf'), '--yes', '--state', state.path], copy.path);
+  assert.equal(code, 0, output);
+  assert.match(output, /verified, 2 files, signed keyless by maker@models\.test/);
+  assert.match(output, /approved: tiny, 1 file,/);
 });
