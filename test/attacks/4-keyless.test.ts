@@ -19,6 +19,7 @@ import { tinyShape, writeModel } from '../support/gguf.ts';
 import type { Entry, KeylessBundle, Maker, Otherwise } from '../support/sigstore.ts';
 import { Sigstore } from '../support/sigstore.ts';
 import { root as repository } from '../support/server.ts';
+import { stamp } from '../support/timestamp.ts';
 import { anyRights, fault, makeKey, makeTree } from '../support/trees.ts';
 
 const sigstore = new Sigstore();
@@ -193,4 +194,32 @@ test('one file of the folder: what is approved and what the maker signed are cou
   assert.equal(code, 0, output);
   assert.match(output, /verified, 2 files, signed keyless by maker@models\.test/);
   assert.match(output, /approved: tiny, 1 file,/);
+});
+
+const stamped = (otherwise: Otherwise = {}): KeylessBundle => sign({ stamped: true, ...otherwise });
+
+test('the newer form, with a time stamp in place of the time of the log, holds too', () => {
+  const { code, output, approved } = add(stamped(), ['--json', '--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.test']);
+  assert.equal(code, 0, output);
+  assert.deepEqual(approved, ['tiny']);
+  assert.match(output, /verified, 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)"/);
+});
+
+test('a time stamp over another signature, by an authority of nobody, and none', () => {
+  const bundle = stamped();
+  const stamps = (bundle.verificationMaterial.timestampVerificationData = { rfc3161Timestamps: stamped().verificationMaterial.timestampVerificationData!.rfc3161Timestamps });
+  refused(add(bundle), /TIMESTAMP_ERROR/);
+  const signature = Buffer.from(bundle.dsseEnvelope.signatures[0]!.sig, 'base64');
+  const signedTimestamp = stamp(signature, new Date('2026-03-04T05:06:12Z'), { name: 'clock of the test', ...makeKey() }, { name: 'root of the test', ...makeKey() });
+  stamps.rfc3161Timestamps = [{ signedTimestamp: signedTimestamp.toString('base64') }];
+  refused(add(bundle), /TIMESTAMP_ERROR/);
+  stamps.rfc3161Timestamps = [];
+  refused(add(bundle), /TIMESTAMP_ERROR/);
+});
+
+test('stamped after the certificate ended, and an entry of the newer log for another statement', () => {
+  refused(add(stamped({ after: 601 })), /CERTIFICATE_ERROR/);
+  const bundle = stamped();
+  bundle.verificationMaterial.tlogEntries = sigstore.sign(another, maker, { stamped: true }).verificationMaterial.tlogEntries;
+  refused(add(bundle), /TLOG_BODY_ERROR/);
 });

@@ -18,7 +18,7 @@ export function tagged(tag: number, ...parts: readonly Buffer[]): Buffer {
 export const sequence = (...parts: readonly Buffer[]): Buffer => tagged(0x30, ...parts);
 export const octets = (...parts: readonly Buffer[]): Buffer => tagged(0x04, ...parts);
 export const utf8 = (text: string | Buffer): Buffer => tagged(0x0c, Buffer.from(text));
-const integer = (...bytes: readonly number[]): Buffer => tagged(0x02, Buffer.from(bytes));
+export const integer = (...bytes: readonly number[]): Buffer => tagged(0x02, Buffer.from(bytes));
 const yes = tagged(0x01, Buffer.from([0xff]));
 
 /** An object identifier in its dotted form. */
@@ -32,12 +32,14 @@ export function identifier(dotted: string): Buffer {
 export const extension = (dotted: string, value: Buffer, critical = false): Buffer => sequence(identifier(dotted), ...(critical ? [yes] : []), octets(value));
 
 const time = (date: Date): Buffer => tagged(0x17, Buffer.from(`${date.toISOString().slice(2, 19).replace(/[-:T]/g, '')}Z`));
-const named = (name: string): Buffer => (name === '' ? sequence() : sequence(tagged(0x31, sequence(identifier('2.5.4.3'), utf8(name)))));
+export const named = (name: string): Buffer => (name === '' ? sequence() : sequence(tagged(0x31, sequence(identifier('2.5.4.3'), utf8(name)))));
 const algorithm = sequence(identifier('1.2.840.10045.4.3.3')); // ECDSA with SHA-384
 
 /** DER of a public key. */
 export const publicDer = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
 const keyName = (key: KeyObject): Buffer => hash('sha1', publicDer(key), 'buffer');
+/** The number of the one certificate that a key has. */
+export const serialOf = (key: KeyObject): Buffer => integer(0x01, ...keyName(key).subarray(1));
 
 /** Who signs a certificate. */
 export type Issuer = { readonly name: string; readonly publicKey: KeyObject; readonly privateKey: KeyObject };
@@ -52,6 +54,8 @@ export type Subject = {
   /** How many authorities may stand below this one; `undefined` for who is none. */
   readonly authority: number | undefined;
   readonly extensions: readonly Buffer[];
+  /** Stamps times in place of signing code. */
+  readonly stamps?: boolean;
 };
 
 /** The part that is signed: of an authority, or of somebody who signs code. */
@@ -60,14 +64,13 @@ export function unsigned(subject: Subject, issuer: Issuer): Buffer {
   const basic = subject.authority === undefined ? [] : [extension('2.5.29.19', sequence(yes, integer(subject.authority)), true)];
   const extensions = sequence(
     extension('2.5.29.15', tagged(0x03, Buffer.from(usage)), true),
-    extension('2.5.29.37', sequence(identifier('1.3.6.1.5.5.7.3.3'))),
+    extension('2.5.29.37', sequence(identifier(`1.3.6.1.5.5.7.3.${subject.stamps === true ? 8 : 3}`))),
     ...basic,
     extension('2.5.29.14', octets(keyName(subject.publicKey))),
     extension('2.5.29.35', sequence(tagged(0x80, keyName(issuer.publicKey)))),
     ...subject.extensions,
   );
-  const serial = keyName(subject.publicKey).subarray(1); // each key has one certificate
-  return sequence(tagged(0xa0, integer(2)), integer(0x01, ...serial), algorithm, named(issuer.name), sequence(time(subject.from), time(subject.to)), named(subject.name), publicDer(subject.publicKey), tagged(0xa3, extensions));
+  return sequence(tagged(0xa0, integer(2)), serialOf(subject.publicKey), algorithm, named(issuer.name), sequence(time(subject.from), time(subject.to)), named(subject.name), publicDer(subject.publicKey), tagged(0xa3, extensions));
 }
 
 /** Signs it: the certificate. */

@@ -1,6 +1,6 @@
 /**
- * A Sigstore of the test's own: an authority for certificates, a log of certificates, a log of signatures, and the trusted
- * root that names them. Everything is really signed; only the keys are not those of the public good instance.
+ * A Sigstore of the test's own: an authority for certificates, one for time stamps, a log of certificates, a log of
+ * signatures, and the trusted root that names them. Everything is really signed; only the keys are not those of the public good instance.
  * Source: https://github.com/sigstore/protobuf-specs; https://www.rfc-editor.org/rfc/rfc6962
  * @module
  */
@@ -9,6 +9,7 @@ import type { KeyObject } from 'node:crypto';
 import { mediaType, payloadType, preAuthEncoding } from '../../src/oms/bundle.ts';
 import type { Issuer, Subject } from './certificate.ts';
 import { certify, extension, octets, publicDer, sequence, tagged, unsigned, utf8 } from './certificate.ts';
+import { stamp } from './timestamp.ts';
 
 type Pair = { readonly publicKey: KeyObject; readonly privateKey: KeyObject };
 const makePair = (namedCurve = 'P-256'): Pair => generateKeyPairSync('ec', { namedCurve });
@@ -29,7 +30,7 @@ export type Maker = {
 export type Entry = { [field: string]: unknown; integratedTime: string; canonicalizedBody: string; inclusionPromise?: { signedEntryTimestamp: string }; inclusionProof: { [field: string]: unknown; checkpoint: { envelope: string } } };
 
 /** A bundle as the maker's tool writes it. */
-export type KeylessBundle = { mediaType: string; verificationMaterial: { certificate: { rawBytes: string }; tlogEntries: Entry[] }; dsseEnvelope: { payload: string; payloadType: string; signatures: { sig: string }[] } };
+export type KeylessBundle = { mediaType: string; verificationMaterial: { certificate: { rawBytes: string }; tlogEntries: Entry[]; timestampVerificationData?: { rfc3161Timestamps: { signedTimestamp: string }[] } }; dsseEnvelope: { payload: string; payloadType: string; signatures: { sig: string }[] } };
 
 /** What may go otherwise than it should. */
 export type Otherwise = {
@@ -39,6 +40,8 @@ export type Otherwise = {
   readonly key?: KeyObject;
   /** A certificate that no log of certificates has seen. */
   readonly unseen?: boolean;
+  /** The newer form: the log says no time, an authority stamps it. */
+  readonly stamped?: boolean;
 };
 
 const certifiedAt = new Date('2026-03-04T05:06:07Z');
@@ -62,6 +65,8 @@ export class Sigstore {
   readonly #root: Issuer;
   readonly #intermediate: Issuer;
   readonly #chain: readonly Buffer[];
+  readonly #clock: Issuer = { name: 'clock of the test', ...makePair() };
+  readonly #clockCertificate: Buffer;
   readonly #certificateLog = makePair();
   readonly #signatureLog = makePair();
   /** Leaves of the log of signatures; others have used it before. */
@@ -70,20 +75,23 @@ export class Sigstore {
   constructor() {
     this.#root = { name: 'root of the test', ...makePair('P-384') };
     this.#intermediate = { name: 'intermediate of the test', ...makePair('P-384') };
-    const authority = (who: Issuer, depth: number): Buffer => certify(unsigned({ name: who.name, publicKey: who.publicKey, from: founded, to: dissolved, authority: depth, extensions: [] }, this.#root), this.#root);
-    this.#chain = [authority(this.#intermediate, 0), authority(this.#root, 1)];
+    const certified = (who: Issuer, authority: number | undefined): Buffer =>
+      certify(unsigned({ name: who.name, publicKey: who.publicKey, from: founded, to: dissolved, authority, extensions: [], stamps: who === this.#clock }, this.#root), this.#root);
+    this.#chain = [certified(this.#intermediate, 0), certified(this.#root, 1)];
+    this.#clockCertificate = certified(this.#clock, undefined);
   }
 
   /** The text of `trusted-root.json`. */
   trustedRoot(): string {
     const validFor = { start: founded.toISOString() };
     const log = (baseUrl: string, { publicKey }: Pair) => ({ baseUrl, hashAlgorithm: 'SHA2_256', publicKey: { rawBytes: publicDer(publicKey).toString('base64'), keyDetails: 'PKIX_ECDSA_P256_SHA_256', validFor }, logId: { keyId: sha256(publicDer(publicKey)).toString('base64') } });
+    const authority = (uri: string, chain: readonly Buffer[]) => ({ subject: { organization: 'test', commonName: this.#root.name }, uri, certChain: { certificates: chain.map((der) => ({ rawBytes: der.toString('base64') })) }, validFor });
     return JSON.stringify({
       mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
       tlogs: [log('https://log.test', this.#signatureLog)],
-      certificateAuthorities: [{ subject: { organization: 'test', commonName: this.#root.name }, uri: 'https://authority.test', certChain: { certificates: this.#chain.map((der) => ({ rawBytes: der.toString('base64') })) }, validFor }],
+      certificateAuthorities: [authority('https://authority.test', this.#chain)],
       ctlogs: [log('https://certificates.test', this.#certificateLog)],
-      timestampAuthorities: [],
+      timestampAuthorities: [authority('https://clock.test', [this.#clockCertificate, ...this.#chain.slice(1)])],
     });
   }
 
@@ -93,18 +101,21 @@ export class Sigstore {
     const certificate = this.#certificate(maker, pair.publicKey, otherwise.unseen === true);
     const signature = sign('sha256', preAuthEncoding(payload), otherwise.key ?? pair.privateKey);
     const envelope = { payload: payload.toString('base64'), payloadType, signatures: [{ sig: signature.toString('base64') }] };
-    const verifier = Buffer.from(`-----BEGIN CERTIFICATE-----\n${certificate.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`).toString('base64');
-    const body = JSON.stringify({
-      apiVersion: '0.0.1',
-      kind: 'dsse',
-      spec: {
-        envelopeHash: { algorithm: 'sha256', value: hash('sha256', JSON.stringify(envelope)) },
-        payloadHash: { algorithm: 'sha256', value: hash('sha256', payload) },
-        signatures: [{ signature: envelope.signatures[0]?.sig, verifier }],
-      },
-    });
-    const entry = this.#record(Buffer.from(body), certifiedAt.getTime() / 1000 + (otherwise.after ?? 5));
-    return { mediaType, verificationMaterial: { certificate: { rawBytes: certificate.toString('base64') }, tlogEntries: [entry] }, dsseEnvelope: envelope };
+    const at = new Date(certifiedAt.getTime() + (otherwise.after ?? 5) * 1000);
+    const material = { certificate: { rawBytes: certificate.toString('base64') } };
+    if (otherwise.stamped === true) {
+      const signatures = [{ content: signature.toString('base64'), verifier: { keyDetails: 'PKIX_ECDSA_P256_SHA_256', x509Certificate: material.certificate } }];
+      const body = { apiVersion: '0.0.2', kind: 'dsse', spec: { dsseV002: { payloadHash: { algorithm: 'SHA2_256', digest: hash('sha256', payload, 'base64') }, signatures } } };
+      const entry = this.#record(body, 0);
+      delete entry.inclusionPromise;
+      const signedTimestamp = stamp(signature, at, this.#clock, this.#root).toString('base64');
+      return { mediaType, verificationMaterial: { ...material, tlogEntries: [entry], timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp }] } }, dsseEnvelope: envelope };
+    }
+    const verifier = Buffer.from(`-----BEGIN CERTIFICATE-----\n${material.certificate.rawBytes.replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`).toString('base64');
+    const digest = (value: string | Buffer) => ({ algorithm: 'sha256', value: hash('sha256', value) });
+    const spec = { envelopeHash: digest(JSON.stringify(envelope)), payloadHash: digest(payload), signatures: [{ signature: signature.toString('base64'), verifier }] };
+    const entry = this.#record({ apiVersion: '0.0.1', kind: 'dsse', spec }, at.getTime() / 1000);
+    return { mediaType, verificationMaterial: { ...material, tlogEntries: [entry] }, dsseEnvelope: envelope };
   }
 
   #certificate(maker: Maker, publicKey: KeyObject, unseen: boolean): Buffer {
@@ -131,7 +142,8 @@ export class Sigstore {
   }
 
   /** Adds an entry to the log: with its promise, which holds the time, and with its proof. */
-  #record(body: Buffer, at: number): Entry {
+  #record(entry: { readonly apiVersion: string; readonly kind: string; readonly spec: unknown }, at: number): Entry {
+    const body = Buffer.from(JSON.stringify(entry));
     const { publicKey, privateKey } = this.#signatureLog;
     const id = sha256(publicDer(publicKey));
     const logIndex = this.#leaves.push(sha256(Buffer.from([0]), body)) - 1;
@@ -143,7 +155,7 @@ export class Sigstore {
     return {
       logIndex: String(logIndex),
       logId: { keyId: id.toString('base64') },
-      kindVersion: { kind: 'dsse', version: '0.0.1' },
+      kindVersion: { kind: entry.kind, version: entry.apiVersion },
       integratedTime: String(at),
       inclusionPromise: { signedEntryTimestamp: sign('sha256', Buffer.from(promise), privateKey).toString('base64') },
       inclusionProof: { logIndex: String(logIndex), rootHash, treeSize: String(this.#leaves.length), hashes: merklePath(this.#leaves, logIndex).map((one) => one.toString('base64')), checkpoint: { envelope } },
