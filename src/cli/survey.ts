@@ -85,7 +85,7 @@ async function finish(root: string, files: readonly string[], weights: readonly 
     facts,
     templateDigest: template === undefined ? undefined : createHash('sha256').update(template).digest('hex'),
     unusual: [...odd, ...oddTemplate(template), ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : [])],
-    upstream: await describeUpstream(root, files.length, maker, fault),
+    upstream: await describeUpstream(root, maker, fault),
   };
 }
 

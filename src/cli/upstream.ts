@@ -1,8 +1,9 @@
 /**
  * The signature that a model's maker put beside it: by a key, by a certificate, or keyless; shown before the operator approves.
  *
- * Promise: what is called verified is: the signature, and every file against it. Bad evidence refuses (exit 14).
- * Proof:   test/unit/cli/upstream.test.ts
+ * Promise: what is called verified is: the signature, and every file against it. Bad evidence refuses (exit 14), and so does
+ *          less than was asked for: no signature, or one of another kind.
+ * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream.test.ts
  * @module
  */
 import { X509Certificate } from 'node:crypto';
@@ -48,17 +49,26 @@ async function nameSigner(bytes: Buffer, maker: Maker, fault: Fault): Promise<st
   return signer.method === 'key' ? `by key ${signer.keyId.slice(0, 16)}` : `by ${signer.subject.replaceAll('\n', ', ')}`;
 }
 
-/** What there is to say of the maker's signature. @throws `L4_*` when there is one and it does not hold */
-export async function describeUpstream(root: string, files: number, maker: Maker, fault: Fault): Promise<string> {
+/** What there is to say of the maker's signature. @throws `L4_*` when there is one and it does not hold, or when it is not what was asked for */
+export async function describeUpstream(root: string, maker: Maker, fault: Fault): Promise<string> {
+  const askedForKey = maker.key !== undefined || maker.root !== undefined;
+  const askedForName = maker.identity !== undefined || maker.issuer !== undefined;
   const name = signatureNames.find((candidate) => fs.existsSync(join(root, candidate)));
-  if (name === undefined) return 'none';
+  if (name === undefined) {
+    if (askedForKey || askedForName) throw fault('SIGNATURE_ABSENT', `there is no signature of the maker in ${root}`, `get ${signatureNames.join(' or ')} from where the model came, or add the model without asking for its maker`);
+    return 'none';
+  }
   const bytes = readFile(join(root, name));
   const bundle = parseBundle(bytes, fault);
-  if (bundle.material.method !== 'sigstore' && maker.key === undefined && maker.root === undefined) return `${name}: present, not verified; give the maker's key with --upstream-key or root certificate with --upstream-root`;
+  const keyless = bundle.material.method === 'sigstore';
+  // Anybody can sign in the other way: whoever took the maker's signature away would put that one in its place.
+  if (askedForKey && keyless) throw fault('SIGNER_UNTRUSTED', 'the signature beside the model is keyless, not by a key or certificate that was asked for', 'compare with what the maker of the model publishes');
+  if (askedForName && !keyless) throw fault('SIGNER_UNTRUSTED', 'the signature beside the model is not keyless, so it is not by the identity that was asked for', 'compare with what the maker of the model publishes');
+  if (!keyless && !askedForKey) return `${name}: present, not verified; give the maker's key with --upstream-key or root certificate with --upstream-root`;
   const signer = await nameSigner(bytes, maker, fault);
   const statement = parseStatement(bundle.payload, { allowedIgnores: signatureNames }, fault);
   const shardBytes = statement.method.kind === 'shards' ? statement.method.shardBytes : undefined;
   const { differences } = compareTree({ disk: fs, root, files: statement.files, excluded: excludedFiles, rights, shardBytes });
   if (differences.length > 0) throw new DifferenceError(4, `the model in ${root}`, differences, 'it is not what its maker signed: get it again from where it came');
-  return `${name}: verified, ${statement.files.length} of ${files} files, signed ${signer}`;
+  return `${name}: verified, ${statement.files.length === 1 ? '1 file' : `${statement.files.length} files`}, signed ${signer}`;
 }
