@@ -32,6 +32,8 @@ export type HostFacts = {
   /** `/proc/swaps`. */
   readonly swaps: string | undefined;
   readonly corePattern: string | undefined;
+  /** Whether the kernel overwrites memory as soon as it is given back. */
+  readonly clearsFreedMemory: boolean | undefined;
   readonly ptraceScope: string | undefined;
   readonly hidesProcesses: boolean;
   readonly node: { readonly running: string; readonly pinned: string | undefined; readonly ownBinary: boolean };
@@ -96,7 +98,7 @@ function network({ uid, namespaces, installed, firewall }: HostFacts): Finding[]
 }
 
 function memory(facts: HostFacts): Finding[] {
-  const { secretMemoryFault, swaps, corePattern } = facts;
+  const { secretMemoryFault, swaps, corePattern, clearsFreedMemory } = facts;
   const swapLines = swaps?.trim().split('\n').slice(1) ?? [];
   const onDisk = swapLines.filter((line) => !line.startsWith('/dev/zram'));
   return [
@@ -115,6 +117,17 @@ function memory(facts: HostFacts): Finding[] {
       status: swaps === undefined || onDisk.length > 0 ? 'less' : 'full',
       reason: swaps === undefined ? 'the list of swap cannot be read' : onDisk.length > 0 ? `${onDisk.length} places of swap on a disk: what cannot be locked in memory may be written there` : swapLines.length > 0 ? 'swap is compressed memory only' : 'there is no swap',
       remedy: onDisk.length > 0 ? 'sudo swapoff -a, or encrypt the swap with a key of each boot' : '',
+    },
+    {
+      id: 'freed-memory',
+      layer: 5,
+      title: 'memory is overwritten as soon as a process has ended',
+      status: clearsFreedMemory === true ? 'full' : 'less',
+      reason:
+        clearsFreedMemory === true
+          ? 'the kernel does that for every page (init_on_free)'
+          : `the kernel ${clearsFreedMemory === undefined ? 'does not say whether it does that' : 'overwrites a page when it gives it to the next one, not before'}; the words of running turns we overwrite ourselves, not what the model remembers of them`,
+      remedy: clearsFreedMemory === true ? '' : 'the kernel option init_on_free=1, which costs a few per cent of speed',
     },
     {
       id: 'core-pattern',

@@ -6,6 +6,7 @@
 import * as fs from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { KwyreError } from '../base/errors.ts';
 import { recordPath } from '../layers/2-isolation/record.ts';
 import { guideModel } from '../layers/4-model/guide.ts';
@@ -41,6 +42,19 @@ function secretMemoryFault(): string | undefined {
     if (!(error instanceof LinuxError)) throw error;
     return `the kernel refuses it (${error.code})`;
   }
+}
+
+/** What the kernel was started with, else what it was built with. */
+function clearsFreedMemory(): boolean | undefined {
+  const [, asked] = /(?:^|\s)init_on_free=(\S+)/.exec(readText('/proc/cmdline') ?? '') ?? [];
+  if (asked !== undefined) return ['1', 'y', 'on'].includes(asked.toLowerCase());
+  let built = readText(`/boot/config-${release()}`);
+  try {
+    built ??= gunzipSync(fs.readFileSync('/proc/config.gz')).toString('latin1');
+  } catch {
+    return undefined; // this kernel does not tell
+  }
+  return /^CONFIG_INIT_ON_FREE_DEFAULT_ON=y$/m.test(built);
 }
 
 /** The version that the lock file pins for a package. */
@@ -85,6 +99,7 @@ export async function readHost(root: string, treeFault: string | undefined): Pro
     leases: readText('/proc/sys/fs/leases-enable'),
     swaps: readText('/proc/swaps'),
     corePattern: readText('/proc/sys/kernel/core_pattern'),
+    clearsFreedMemory: clearsFreedMemory(),
     ptraceScope: readText('/proc/sys/kernel/yama/ptrace_scope'),
     hidesProcesses: linux && !list('/proc').includes('1'),
     node: { running: process.version, pinned: pinned(root, nodePackage), ownBinary: fs.realpathSync(process.execPath).startsWith(`${join(root, nodePackage)}/`) },

@@ -11,12 +11,11 @@ import { status } from './status.ts';
 import { token } from './token.ts';
 import { wipe } from './wipe.ts';
 
-
 type Command = { readonly usage: string; readonly what: string; readonly run: (args: readonly string[]) => Promise<number> | number };
 
 const commands: Readonly<Record<string, Command>> = {
   serve: {
-    usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] [--accept-weaker=F]...',
+    usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--weights auto|memfd|file] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] [--scan-interval MS] [--acknowledge-tool NAME]... [--acknowledge-violation] [--accept-weaker=FEATURE]...',
     what: 'serves a model on 127.0.0.1',
     run(args) {
       const supervisor = join(import.meta.dirname, '..', 'supervisor', `main${extname(import.meta.filename)}`);

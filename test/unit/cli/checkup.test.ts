@@ -11,7 +11,7 @@ import { renderFindings } from '../../../src/cli/doctor.ts';
 const best: HostFacts = {
   platform: 'linux', architecture: 'x64', release: '6.18.0', uid: 0, wsl: false, landlockAbi: 7,
   seccompActions: 'kill_process kill_thread trap errno user_notif trace log allow\n', noNewPrivs: true, secretMemoryFault: undefined,
-  namespaces: ['net', 'user', 'mnt'], firewall: 'nftables', installed: true, leases: '1\n', swaps: 'Filename\tType\tSize\tUsed\tPriority\n', corePattern: 'core\n', ptraceScope: '1\n', hidesProcesses: false,
+  namespaces: ['net', 'user', 'mnt'], firewall: 'nftables', installed: true, leases: '1\n', swaps: 'Filename\tType\tSize\tUsed\tPriority\n', corePattern: 'core\n', clearsFreedMemory: true, ptraceScope: '1\n', hidesProcesses: false,
   node: { running: 'v26.10.0', pinned: '26.10.0', ownBinary: true }, engine: { name: 'engine', present: true }, treeFault: undefined, models: [{ name: 'guide', fault: undefined }],
 };
 
@@ -35,6 +35,8 @@ const cases: readonly (readonly [string, Partial<HostFacts>, 'less' | 'none'])[]
   ['secret-memory', { secretMemoryFault: 'the kernel refuses it (ENOSYS)' }, 'less'],
   ['swap', { swaps: 'Filename\n/swapfile file 1 0 -2\n' }, 'less'],
   ['swap', { swaps: undefined }, 'less'],
+  ['freed-memory', { clearsFreedMemory: false }, 'less'],
+  ['freed-memory', { clearsFreedMemory: undefined }, 'less'],
   ['ptrace-scope', { ptraceScope: '0\n' }, 'less'],
   ['ptrace-scope', { ptraceScope: undefined }, 'less'],
   ['process-list', { hidesProcesses: true }, 'less'],
