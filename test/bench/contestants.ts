@@ -15,7 +15,8 @@ import { startServer } from '../support/server.ts';
 import type { Contestant, Order, Timing } from './run.ts';
 import { chatBody, streamHttp } from './run.ts';
 
-export type Setting = { readonly model: string; readonly contextTokens: number; readonly parallel: number; readonly threads: number };
+/** `remembers`: what was computed may be used again for the same beginning of a prompt; Kwyre decides that by request. */
+export type Setting = { readonly model: string; readonly contextTokens: number; readonly parallel: number; readonly threads: number; readonly remembers?: boolean };
 
 const nodeFlags = ['--disable-warning=ExperimentalWarning'];
 
@@ -51,7 +52,7 @@ async function runHttp(url: string, token: string, order: Order): Promise<Timing
 const kwyreArgs = ({ contextTokens, parallel, threads }: Setting) => ['--model', 'measured', '--ctx', String(contextTokens), '--parallel', String(parallel), '--threads', String(threads)];
 
 /** A server, and when its start began. */
-type Started = Contestant & { readonly began: number };
+export type Started = Contestant & { readonly began: number; readonly url: string; readonly token: string };
 
 /** Approves the model first, as its user did once, outside of what is timed. */
 export async function startKwyre(setting: Setting): Promise<Started> {
@@ -62,6 +63,8 @@ export async function startKwyre(setting: Setting): Promise<Started> {
   return {
     name: 'kwyre',
     began,
+    url: server.url,
+    token: server.token,
     pids: server.pids(),
     run: async (order) => await runHttp(server.url, server.token, order),
     async stop() {
@@ -79,10 +82,10 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-/** Starts llama-server with nothing that Kwyre has not: no prompt cache, no slots of other sizes. */
+/** Starts llama-server with nothing that Kwyre has not: no slots of other sizes, and no cache of prompts unless the setting has one. */
 async function spawnLlamaServer(path: string, setting: Setting): Promise<{ child: ChildProcess; url: string }> {
   const port = await freePort();
-  const flags = ['-m', setting.model, '-t', String(setting.threads), '-tb', String(setting.threads), '-c', String(setting.contextTokens * setting.parallel), '-np', String(setting.parallel), '--cache-ram', '0', '-ctk', 'f16', '-ctv', 'f16', '--host', '127.0.0.1', '--port', String(port)];
+  const flags = ['-m', setting.model, '-t', String(setting.threads), '-tb', String(setting.threads), '-c', String(setting.contextTokens * setting.parallel), '-np', String(setting.parallel), ...(setting.remembers === true ? [] : ['--cache-ram', '0']), '-ctk', 'f16', '-ctv', 'f16', '--host', '127.0.0.1', '--port', String(port)];
   const child = spawn(path, flags, { stdio: 'ignore' });
   endWithUs(child);
   const url = `http://127.0.0.1:${port}`;
@@ -106,7 +109,7 @@ async function end(child: ChildProcess): Promise<void> {
 export async function startLlamaServer(path: string, setting: Setting): Promise<Started> {
   const began = performance.now();
   const { child, url } = await spawnLlamaServer(path, setting);
-  return { name: 'llama-server', began, pids: { 'llama-server': child.pid ?? 0 }, run: async (order) => await runHttp(url, 'none', order), stop: async () => { await end(child); } };
+  return { name: 'llama-server', began, url, token: 'none', pids: { 'llama-server': child.pid ?? 0 }, run: async (order) => await runHttp(url, 'none', order), stop: async () => { await end(child); } };
 }
 
 /** Milliseconds from the start of a server to its readiness and to the first token of its first answer. */
