@@ -29,7 +29,7 @@ import type { FileToSign, SignedFile } from '../oms/statement.ts';
 import { parseStatement } from '../oms/statement.ts';
 import { openState } from '../state/directory.ts';
 import { readOperatorKey, writeOperatorKey } from '../state/models.ts';
-import { readSeal, writeSeal } from '../state/seal.ts';
+import { readSeal, rememberedSeal, rememberSeal, writeSeal } from '../state/seal.ts';
 import type { StoredSeal } from '../state/seal.ts';
 import { stateDirectory } from './client.ts';
 import { askNewPassphrase, askPassphrase, confirm } from './secret.ts';
@@ -72,7 +72,7 @@ export async function deps(args: readonly string[]): Promise<number> {
 
 function verify(order: TreeOrder, values: Flags): number {
   try {
-    const verified = verifyInstallation(order, readSeal(root), new Date());
+    const verified = verifyInstallation(order, readSeal(root), new Date(), rememberedSeal(stateDirectory(values.state), root));
     if (values.json === true) console.log(JSON.stringify({ ok: true, sealed: verified.sealed, ...verified.evidence }));
     else for (const check of verified.checks) console.log(`${check.status.padEnd(9)} ${check.id}: ${check.evidence}`);
     return 0;
@@ -107,11 +107,21 @@ function publishedDifferences(order: TreeOrder): readonly Difference[] {
 
 type Before = { readonly runtime: Runtime; readonly files: readonly SignedFile[] };
 
+/** A damaged seal says nothing; sealing again is the way out, so it must not stop there. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof KwyreError) return undefined;
+    throw error;
+  }
+}
+
 /** What was sealed before, without judging it: the plan only shows the way from there. */
 function sealedBefore(stored: StoredSeal | undefined): Before | undefined {
-  if (stored?.tree === undefined || stored.runtime === undefined) return undefined;
-  const runtime = parseRuntime(parseBundle(stored.runtime, sealFault).payload);
-  return { runtime, files: parseStatement(parseBundle(stored.tree, sealFault).payload, { allowedIgnores: [] }, sealFault).files };
+  const { tree, runtime } = stored ?? {};
+  if (tree === undefined || runtime === undefined) return undefined;
+  return readable(() => ({ runtime: parseRuntime(parseBundle(runtime, sealFault).payload), files: parseStatement(parseBundle(tree, sealFault).payload, { allowedIgnores: [] }, sealFault).files }));
 }
 
 function changesSince(before: Before | undefined, files: readonly FileToSign[]): string[] {
@@ -208,7 +218,8 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
   const key = await operatorKey(values);
   const tree = signFiles(signing, files, key, sealFault);
   const statement = parseStatement(parseBundle(Buffer.from(tree), sealFault).payload, { allowedIgnores: [] }, sealFault);
-  const sequence = (stored === undefined ? 0 : Math.max(parseSealTrust(stored.trust).sequence, before?.runtime.sequence ?? 0)) + 1;
+  const state = stateDirectory(values.state);
+  const sequence = Math.max(stored === undefined ? 0 : (readable(() => parseSealTrust(stored.trust).sequence) ?? 0), before?.runtime.sequence ?? 0, rememberedSeal(state, root)) + 1;
   const libraries = executableMappings(order.running.maps)
     .map(({ path }) => ({ path, sha256: digestLibrary(order, path) }))
     .filter((library) => library.sha256 !== '' && !library.path.startsWith(root));
@@ -217,6 +228,7 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
   const trust = formatSealTrust({ key: publicPem(key), sequence, root: statement.root }, root);
   const keyId = keyIdOf(createPublicKey(key));
   writeSeal(root, { tree, runtime: signRuntime(runtime, key), trust, line: JSON.stringify({ at: runtime.sealedAt, sequence, reason, root: statement.root, previous: runtime.previous, key: keyId, uid: process.getuid?.() ?? null }), installed });
+  rememberSeal(state, root, sequence);
   if (values.json === true) console.log(JSON.stringify({ sequence, root: statement.root, files: files.length, key: keyId, installed }));
   else console.log(`sealed as number ${sequence}: ${files.length} files, root sha256:${statement.root}, by key ${keyId.slice(0, 16)}; the trust file is in ${installed ? '/etc/kwyre' : 'seal/'}`);
   return 0;

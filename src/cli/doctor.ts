@@ -12,7 +12,8 @@ import { layerNames } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
 import { describeInstallation, verifyInstallation } from '../layers/3-dependencies/installation.ts';
 import { DifferenceError } from '../oms/fault.ts';
-import { readSeal } from '../state/seal.ts';
+import { defaultStateDirectory } from '../state/directory.ts';
+import { readSeal, rememberedSeal } from '../state/seal.ts';
 import type { Finding } from './checkup.ts';
 import { examine, exitCodeOf } from './checkup.ts';
 import { plainText } from './terminal.ts';
@@ -36,7 +37,7 @@ export function renderFindings(findings: readonly Finding[]): string {
 /** Why the installed packages are not the published ones, or `undefined`. */
 function treeFault(): string | undefined {
   try {
-    verifyInstallation({ ...describeInstallation(fs, process, root), threads: 2 }, readSeal(root), new Date());
+    verifyInstallation({ ...describeInstallation(fs, process, root), threads: 2 }, readSeal(root), new Date(), rememberedSeal(defaultStateDirectory(process.env), root));
     return undefined;
   } catch (error) {
     if (error instanceof DifferenceError) return `${error.differences.length} files differ`;

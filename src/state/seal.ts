@@ -1,14 +1,19 @@
 /**
  * Where the seal of an installation lies: its two manifests in `seal/`, the trust file beside them or in `/etc/kwyre`.
  *
- * When `/etc/kwyre/seal.json` names this installation it alone counts: removing `seal/` then refuses the start. Imports
- * node: built-ins only, since it runs before anything is verified.
+ * When `/etc/kwyre/seal.json` names this installation it alone counts: removing `seal/` then refuses the start. Elsewhere the
+ * state folder remembers the number of the last seal that it saw, so that a seal which is gone or older is noticed.
+ *
+ * Limits:  where tree, seal and state folder belong to one user, whoever is that user can remove all three.
+ * Proof:   test/attacks/3-seal.test.ts, test/attacks/3-system.test.ts
  * @module
  */
 import { appendFileSync, closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { openState, readPrivate, writePrivate } from './directory.ts';
 
+// Imports node: built-ins only, since it runs before anything is verified.
 const systemTrust = '/etc/kwyre/seal.json';
 
 /** Names below `seal/`. */
@@ -53,7 +58,7 @@ export function readSeal(root: string): StoredSeal | undefined {
   const system = readSystemTrust(root);
   if (system === undefined && !existsSync(folder)) return undefined;
   const trust = system ?? readPlain(join(folder, names.trust))?.toString('utf8');
-  if (trust === undefined) throw new KwyreError('L3_TRUST_ABSENT', `${join(folder, names.trust)} is missing, so that nobody can say who may seal`, 'seal again with ./kwyre deps seal; or remove the folder seal/ to run unsealed');
+  if (trust === undefined) throw new KwyreError('L3_TRUST_ABSENT', `${join(folder, names.trust)} is missing, so that nobody can say who may seal`, 'put it back; or remove the folder seal/ and seal again with ./kwyre deps seal');
   return { trust, tree: readPlain(join(folder, names.tree)), runtime: readPlain(join(folder, names.runtime)), installed: system !== undefined };
 }
 
@@ -71,4 +76,29 @@ export function writeSeal(root: string, seal: { readonly tree: string; readonly 
   if (seal.installed) mkdirSync('/etc/kwyre', { recursive: true, mode: 0o755 });
   replace(seal.installed ? systemTrust : join(folder, names.trust), seal.trust);
   appendFileSync(join(folder, names.log), `${seal.line}\n`);
+}
+
+/** File in the state folder: numbers of seals by installation. */
+const memory = 'sealed.json';
+
+function readMemory(state: string): Readonly<Record<string, unknown>> {
+  const path = join(state, memory);
+  const text = readPrivate(path);
+  if (text === undefined) return {};
+  try {
+    return JSON.parse(text) as Readonly<Record<string, unknown>>;
+  } catch {
+    throw new KwyreError('L3_SEAL_MEMORY', `${path}, which remembers what was sealed, is damaged`, `if ./kwyre deps verify shows the seal that you made, remove ${path}`);
+  }
+}
+
+/** The number of the last seal of an installation that this state folder saw; 0 for none. @throws `L3_SEAL_MEMORY` */
+export function rememberedSeal(state: string, root: string): number {
+  const number = readMemory(state)[root];
+  return typeof number === 'number' ? number : 0;
+}
+
+/** Remembers the number of a seal. */
+export function rememberSeal(state: string, root: string, sequence: number): void {
+  writePrivate(join(openState(state), memory), `${JSON.stringify({ ...readMemory(state), [root]: sequence })}\n`);
 }

@@ -8,8 +8,10 @@
  */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
+import { defaultStateDirectory } from '../state/directory.ts';
 import { startConfined, takeTree } from './handover.ts';
 import { verifyOwnTree } from './tree.ts';
 
@@ -17,7 +19,8 @@ process.title = 'kwyre: supervisor [monitor]';
 process.exitCode = 1;
 try {
   const handed = takeTree();
-  const tree = handed ?? verifyOwnTree(join(import.meta.dirname, '..', '..'));
+  const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
+  const tree = handed ?? verifyOwnTree(join(import.meta.dirname, '..', '..'), state);
   hookLoads(tree, fs);
   if (handed === undefined) await startConfined(tree);
   const { supervise } = await import('./serve.ts');

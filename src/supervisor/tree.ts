@@ -8,9 +8,12 @@
 import * as fs from 'node:fs';
 import { describeInstallation, verifyInstallation } from '../layers/3-dependencies/installation.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
-import { readSeal } from '../state/seal.ts';
+import { readSeal, rememberedSeal, rememberSeal } from '../state/seal.ts';
 
-/** Verifies the installation at `root`, which this process runs from. @throws `L3_*` (exit 13) */
-export function verifyOwnTree(root: string): VerifiedTree {
-  return verifyInstallation(describeInstallation(fs, process, root), readSeal(root), new Date());
+/** Verifies the installation at `root`, which this process runs from; `state` remembers its seal. @throws `L3_*` (exit 13) */
+export function verifyOwnTree(root: string, state?: string): VerifiedTree {
+  const remembered = state === undefined ? 0 : rememberedSeal(state, root);
+  const tree = verifyInstallation(describeInstallation(fs, process, root), readSeal(root), new Date(), remembered);
+  if (state !== undefined && tree.sequence > remembered) rememberSeal(state, root, tree.sequence);
+  return tree;
 }

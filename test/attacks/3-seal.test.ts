@@ -116,6 +116,39 @@ test('L3-14: a seal that is missing, empty or cut off refuses', async () => {
   }
 });
 
+test('L3-14: the whole folder seal/ removed: refused by whoever saw the seal; a state folder that never saw it cannot tell', async () => {
+  using state = makeState();
+  const server = await startServer({ repository: copy.path, state: state.path });
+  assert.equal((await server.stop()).code, 0);
+  const undo = remove('seal')();
+  const start = async (where: string) => {
+    const started = launch({ repository: copy.path, state: where });
+    const timer = setTimeout(() => started.process.kill('SIGTERM'), 8000);
+    const { code } = await started.ended;
+    clearTimeout(timer);
+    return { code, output: started.output() };
+  };
+  try {
+    // The operator's folder remembers it from sealing, the server's from its start.
+    for (const where of [operator.path, state.path]) {
+      const { code, output } = await start(where);
+      assert.equal(code, 13, output);
+      assert.match(output, /was sealed as number 1, and its seal is gone/);
+      assert.match(output, /next: put seal\/ back; .*deps seal --reason/);
+    }
+    assert.equal(deps(['verify']).code, 13);
+    const page = rewrite('page/app.js', (text) => `${text}\n// evil`)();
+    assert.equal((await start(state.path)).code, 13, 'with other files of ours too');
+    page();
+    using fresh = makeState();
+    assert.equal((await start(fresh.path)).code, 0, 'the limit: nothing outside the tree remembers, so it serves as unsealed');
+  } finally {
+    undo();
+  }
+  const back = await startServer({ repository: copy.path, state: state.path });
+  assert.equal((await back.stop()).code, 0);
+});
+
 test('L3-06: files and manifest changed together: another key, or the old manifest, is not the operator\'s word', async () => {
   const files = ['tree.sig', 'runtime.sig', 'trust.json'];
   const good = new Map(files.map((name) => [name, fs.readFileSync(at(`seal/${name}`))]));
@@ -136,6 +169,23 @@ test('L3-06: files and manifest changed together: another key, or the old manife
   for (const name of files) fs.writeFileSync(at(`seal/${name}`), good.get(name)!);
   fs.writeFileSync(at('seal/trust.json'), newer);
   await refuses(/./, () => () => undefined);
+
+  // The old seal whole, with its trust file and the files as they were: it holds by itself, but not for whoever saw the newer one.
+  fs.writeFileSync(at('seal/trust.json'), good.get('trust.json')!);
+  const replayed = launch({ repository: copy.path, state: operator.path });
+  assert.equal((await replayed.ended).code, 13, replayed.output());
+  assert.match(replayed.output(), /the manifest is number 1, but number 2 was sealed already/);
+});
+
+test('L3-14: a seal that was removed or damaged is no dead end: sealing again gives a higher number', () => {
+  const harms = [() => { fs.rmSync(at('seal'), { recursive: true }); }, ...['tree.sig', 'runtime.sig', 'trust.json'].map((name) => () => { fs.writeFileSync(at(`seal/${name}`), ''); })];
+  for (const [index, harm] of harms.entries()) {
+    harm();
+    assert.equal(deps(['verify']).code, 13);
+    seal('mended');
+    assert.equal(deps(['verify']).code, 0);
+    assert.match(deps(['verify']).output, new RegExp(`as number ${index + 3} by key`));
+  }
 });
 
 test('L3-13: no script of a package runs when it is installed', () => {

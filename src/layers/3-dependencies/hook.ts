@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import type { Difference } from '../../oms/fault.ts';
 import { DifferenceError, printable } from '../../oms/fault.ts';
 import { digestsRemedy } from './digests.ts';
+import type { Mapping } from './runtime.ts';
 import { executableMappings } from './runtime.ts';
 import type { VerifiedTree } from './verify.ts';
 
@@ -81,15 +82,24 @@ export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
   };
 }
 
+/** The device that `maps` shows for one that `stat` shows; some file systems have two numbers, and Node's own file tells them. */
+function shownDevices(list: LoadList, disk: Pick<typeof fs, 'statSync'>, mappings: readonly Mapping[]): (device: number) => number {
+  const node = mappings.find(({ path }) => path.startsWith(`${list.root}/`) && path.endsWith('/bin/node'));
+  const shown = node === undefined ? undefined : disk.statSync(node.path, { throwIfNoEntry: false });
+  return (device) => (node !== undefined && shown?.ino === node.inode && shown.dev === device ? node.device : device);
+}
+
 /** Mapped native code below the root that is not, or no longer, what was verified. */
 export function mappedFaults(list: LoadList, disk: Pick<typeof fs, 'readFileSync' | 'statSync'>, maps: string): Difference[] {
   const faults: Difference[] = [];
-  for (const { path, inode } of executableMappings(maps)) {
+  const mappings = executableMappings(maps);
+  const deviceOf = shownDevices(list, disk, mappings);
+  for (const { path, device, inode } of mappings) {
     if (!path.startsWith(`${list.root}/`)) continue;
     const name = path.slice(list.root.length + 1);
     const expected = list.files.get(name);
     if (expected === undefined) faults.push({ kind: 'extra', name: printable(name), found: 'mapped as code' });
-    else if (disk.statSync(path).ino !== inode) faults.push({ kind: 'changed', name: printable(name), found: 'another file than the mapped one has this name now' });
+    else if (disk.statSync(path).ino !== inode || deviceOf(disk.statSync(path).dev) !== device) faults.push({ kind: 'changed', name: printable(name), found: 'another file than the mapped one has this name now' });
     else if (!name.endsWith('/bin/node') && digestOf('sha256', disk.readFileSync(path), 'hex') !== expected) faults.push({ kind: 'changed', name: printable(name), expected: `sha256:${expected}` });
   }
   return faults;

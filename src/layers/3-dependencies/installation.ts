@@ -53,7 +53,17 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
   };
 }
 
-/** Verifies by the seal where there is one, else by the committed digests. @throws `L3_*` (exit 13) */
-export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date): VerifiedTree {
-  return seal === undefined ? verifyTree(order) : verifySeal(order, seal, wallClock);
+/**
+ * Verifies by the seal where there is one, else by the committed digests.
+ * @param remembered - number of the last seal that the state folder saw of it; 0 for none
+ * @throws `L3_SEAL_ABSENT` when a seal was seen and is gone, `L3_*` (exit 13)
+ */
+export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered = 0): VerifiedTree {
+  if (seal !== undefined) return verifySeal(order, seal, wallClock, remembered);
+  if (remembered === 0) return verifyTree(order);
+  throw new KwyreError(
+    'L3_SEAL_ABSENT',
+    `the installation in ${order.root} was sealed as number ${remembered}, and its seal is gone: the folder seal/ is missing`,
+    'put seal/ back; or look at ./kwyre deps plan and seal again: ./kwyre deps seal --reason "..."; or, to run unsealed on purpose, remove sealed.json from the state folder',
+  );
 }

@@ -116,8 +116,8 @@ export function digestLibrary(order: Pick<TreeOrder, 'disk'>, path: string): str
   }
 }
 
-/** Verifies a sealed installation. @throws `L3_*` */
-export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date): VerifiedTree {
+/** Verifies a sealed installation; `remembered` is the number of the last seal that was seen of it. @throws `L3_*` */
+export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered = 0): VerifiedTree {
   const startedAt = order.now();
   const trust = parseSealTrust(seal.trust);
   const key = parsePublicKey(trust.key, sealFault);
@@ -126,7 +126,8 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date): 
   const runtimeBundle = parseBundle(seal.runtime, sealFault);
   const signer = verifySignature(runtimeBundle, trusted, wallClock, sealFault);
   const runtime = parseRuntime(runtimeBundle.payload);
-  if (runtime.sequence < trust.sequence) throw sealFault('MANIFEST_ROLLBACK', `the manifest has sequence ${runtime.sequence}, but ${trust.sequence} was sealed already`);
+  const last = Math.max(trust.sequence, remembered);
+  if (runtime.sequence < last) throw sealFault('MANIFEST_ROLLBACK', `the manifest is number ${runtime.sequence}, but number ${last} was sealed already`);
   const treeBundle = parseBundle(seal.tree, sealFault);
   verifySignature(treeBundle, trusted, wallClock, sealFault);
   const statement = parseStatement(treeBundle.payload, { allowedIgnores: [] }, sealFault);
@@ -160,6 +161,7 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date): 
     files: new Map(statement.files.map((file) => [file.name, file.digest ?? ''])),
     root: order.root,
     sealed: true,
+    sequence: runtime.sequence,
     evidence: { ...evidence, digest: statement.root, seconds, libraries: mapped.evidence.libraries },
     checks,
   };

@@ -52,6 +52,8 @@ export type TreeOrder = {
 export type VerifiedTree = {
   /** Whether our own files are among `files`, under a signature. */
   readonly sealed: boolean;
+  /** Number of the seal; 0 without one. */
+  readonly sequence: number;
   /** Digests by path relative to the root: what the load hook compares with. */
   readonly files: ReadonlyMap<string, string>;
   readonly root: string;
@@ -106,6 +108,7 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
     files: new Map(files.map((file) => [file.name, file.digest ?? ''])),
     root,
     sealed: false,
+    sequence: 0,
     evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
     checks: reportTree(order, evidence, digest, seconds, mapped.evidence.libraries.length),
   };

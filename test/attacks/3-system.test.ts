@@ -1,0 +1,110 @@
+/**
+ * An installation that root sealed with its trust file in `/etc/kwyre`, on a machine of the test's own: removing the seal,
+ * a second name of a file and rights of its group refuse the start (exit 13), which an ordinary user makes.
+ * Needs root: the trust file is root's.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { makeState } from '../support/approved.ts';
+import { copyInstallation } from '../support/copy.ts';
+import { asUser, testUid } from '../support/identity.ts';
+import { Machine } from '../support/namespace.ts';
+import { makeTree } from '../support/trees.ts';
+
+const machine = new Machine();
+const copy = copyInstallation();
+const operator = makeState();
+const state = makeTree({});
+const passphrase = join(operator.path, 'passphrase');
+const at = (name: string) => join(copy.path, name);
+
+before(async () => {
+  await machine.start();
+  fs.writeFileSync(passphrase, 'correct horse battery staple\n', { mode: 0o600 });
+  fs.chmodSync(state.path, 0o700);
+  fs.chownSync(state.path, testUid, testUid);
+});
+after(async () => {
+  await machine.stop();
+  for (const made of [copy, operator, state]) made[Symbol.dispose]();
+});
+
+/** Starts it as an ordinary user; layer 4 refuses what layer 3 lets through, for there is no model. */
+function start(): { code: number | null; output: string } {
+  const { status, stdout, stderr } = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [at('kwyre'), 'serve', '--port', '0', '--state', state.path]));
+  return { code: status, output: `${stdout}${stderr}` };
+}
+
+/** Refused with 13 and these words, and not any more once it is taken back. */
+function refuses(words: RegExp, change: () => () => void): void {
+  const undo = change();
+  const { code, output } = start();
+  undo();
+  assert.equal(code, 13, output);
+  assert.match(output, words);
+  assert.match(output, /next: .*deps seal/s);
+  assert.equal(start().code, 14);
+}
+
+test('root seals with --system: the trust file is in /etc/kwyre, and layer 3 is enforced for whoever is not root', () => {
+  const sealed = machine.try(at('kwyre'), 'deps', 'seal', '--system', '--reason', 'test', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
+  assert.equal(sealed.status, 0, sealed.stderr);
+  assert.match(sealed.stdout, /the trust file is in \/etc\/kwyre/);
+  assert.match(machine.run('cat', '/etc/kwyre/seal.json'), /"sequence": 1/);
+  const { code, output } = start();
+  assert.equal(code, 14, output);
+  const verified = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [at('kwyre'), 'deps', 'verify', '--state', state.path]));
+  assert.match(verified.stdout, /^enforced\s+sealed-tree: /m, verified.stderr);
+});
+
+test('L3-14: without seal/, for a state folder that never saw it too', () => {
+  fs.rmSync(join(state.path, 'sealed.json'));
+  refuses(/is sealed, but its manifest is missing/, () => {
+    fs.renameSync(at('seal'), at('kept'));
+    return () => {
+      fs.renameSync(at('kept'), at('seal'));
+    };
+  });
+});
+
+test('L3-14: a trust file that others may write', () => {
+  const undo = () => { machine.run('chmod', '644', '/etc/kwyre/seal.json'); };
+  machine.run('chmod', '666', '/etc/kwyre/seal.json');
+  const { code, output } = start();
+  undo();
+  assert.equal(code, 13, output);
+  assert.match(output, /not a file of root that only root may write[\s\S]*next: chown/);
+});
+
+test('L3-05: a second name of a file', () => {
+  refuses(/page\/app\.js \(has a second name elsewhere \(hard link\)\)/, () => {
+    fs.linkSync(at('page/app.js'), at('second'));
+    return () => {
+      fs.rmSync(at('second'));
+    };
+  });
+});
+
+test('L3-05: a file and a folder that their group may write', () => {
+  for (const [name, wide, narrow] of [['node_modules/koffi/index.js', 0o664, 0o644], ['node_modules/koffi', 0o775, 0o755]] as const) {
+    refuses(new RegExp(`${name.replace('.', '\\.')} \\(its group may write it\\)`), () => {
+      fs.chmodSync(at(name), wide);
+      return () => {
+        fs.chmodSync(at(name), narrow);
+      };
+    });
+  }
+});
+
+test('a link to it from elsewhere: the same installation by another path is sealed all the same', () => {
+  const link = join(operator.path, 'link');
+  fs.chmodSync(operator.path, 0o711);
+  fs.symlinkSync(copy.path, link);
+  fs.renameSync(at('seal'), at('kept'));
+  const { status, stderr } = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [join(link, 'kwyre'), 'serve', '--port', '0', '--state', state.path]));
+  fs.renameSync(at('kept'), at('seal'));
+  assert.equal(status, 13, stderr);
+});
