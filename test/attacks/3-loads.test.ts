@@ -56,6 +56,24 @@ for (const name of [`node_modules/@koromix/koffi-linux-${process.arch}/linux_${p
   });
 }
 
+test('L3-05: a second name of a file and rights of its group: a start of one\'s own says so by number, degraded', async () => {
+  const checks = async () => {
+    const server = await startServer({ repository: copy.path });
+    const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { checks: { id: string; status: string; evidence: string }[] }[] };
+    assert.equal((await server.stop()).code, 0);
+    return layers[2]!.checks.filter(({ id }) => id === 'group-writable' || id === 'hard-links').map(({ id, status, evidence }) => `${id} ${status} ${evidence.slice(0, 8)}`);
+  };
+  assert.deepEqual(await checks(), []);
+  fs.chmodSync(at('node_modules/koffi/index.js'), 0o664);
+  fs.linkSync(at('node_modules/koffi/index.cjs'), at('second'));
+  try {
+    assert.deepEqual(await checks(), ['group-writable degraded 1 files ', 'hard-links degraded 1 files ']);
+  } finally {
+    fs.chmodSync(at('node_modules/koffi/index.js'), 0o644);
+    fs.rmSync(at('second'));
+  }
+});
+
 test('the payload does run where nothing verifies: the attack is real', () => {
   const file = at('payload.mjs');
   fs.writeFileSync(file, payload);

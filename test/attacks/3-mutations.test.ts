@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -202,16 +203,32 @@ test('L3-09: libraries put before others, past the launcher: refused by name', (
   }
 });
 
+test('L3-09: programs of the same name put before the system\'s in PATH, shims of npm and corepack too, are not started', async () => {
+  const fakes = join(outside.path, 'fakes');
+  fs.mkdirSync(fakes);
+  for (const name of ['dirname', 'uname', 'find', 'env', 'touch', 'node', 'npm', 'npx', 'corepack', 'ps', 'ss', 'ip', 'nft', 'iptables', 'systemctl', 'id']) {
+    fs.writeFileSync(join(fakes, name), `#!/bin/sh\necho "$0" >> ${marker}\n`, { mode: 0o755 });
+  }
+  const { code, output } = await start({ PATH: `${fakes}:${process.env['PATH'] ?? ''}` });
+  assert.equal(code, 14, output);
+  assert.equal(spawnSync('uname', { env: { PATH: `${fakes}:/usr/bin:/bin` } }).status, 0);
+  assert.ok(fs.existsSync(marker), 'the attack is real: who looks in that PATH starts them');
+  fs.rmSync(marker);
+});
+
 test('L3-08: a .env, a .noderc, a node.config.json and an .npmrc beside it start nothing', async () => {
   fs.writeFileSync(join(outside.path, 'evil.cjs'), cjs);
   const files: Record<string, string> = {
     '.env': `NODE_OPTIONS=--require ${join(outside.path, 'evil.cjs')}\n`,
     '.noderc': `--require ${join(outside.path, 'evil.cjs')}\n`,
     'node.config.json': JSON.stringify({ nodeOptions: { import: [join(outside.path, 'evil.cjs')] } }),
+    '.npmrc': `ignore-scripts=false\nnode-options=--require ${join(outside.path, 'evil.cjs')}\n`,
   };
+  const before = fs.readFileSync(at('.npmrc'));
   for (const [name, text] of Object.entries(files)) fs.writeFileSync(at(name), text);
   const { code, output } = await start();
   for (const name of Object.keys(files)) fs.rmSync(at(name));
+  fs.writeFileSync(at('.npmrc'), before);
   assert.equal(code, 14, output);
 });
 
@@ -261,16 +278,57 @@ test('L3-12: a digest that lies: code that runs later cannot replace what compar
   assert.ok(!fs.existsSync(marker), 'the payload ran');
 });
 
-test('L3-16: modules of a folder above, of the home and of the prefix are not found', () => {
-  // Outside the tree nothing may be loaded, wherever Node would find it.
-  for (const [name, env] of [['.node_modules/kwyre-evil/index.js', { HOME: outside.path }], ['.node_libraries/kwyre-evil/index.js', { HOME: outside.path }]] as const) {
-    fs.mkdirSync(dirname(join(outside.path, name)), { recursive: true });
-    fs.writeFileSync(join(outside.path, name), cjs);
-    const { code, output } = copy.start({ env, between: "(await import('node:module')).createRequire(import.meta.url)('kwyre-evil');" });
-    assert.equal(code, 13, output);
-    assert.match(output, /outside the installation/);
+test('L3-12: a hash that lies from before the start: the launcher lets no such code run, and past it the flag that brings it refuses', async () => {
+  const forge = join(outside.path, 'forge.mjs');
+  const good = hash('sha256', fs.readFileSync(at(module)));
+  const undo = rewrite(module, (bytes) => Buffer.concat([Buffer.from(esm), bytes]));
+  // It answers truly but for the one file.
+  fs.writeFileSync(forge, `import { createRequire, syncBuiltinESMExports } from 'node:module';
+    const crypto = createRequire('/')('node:crypto');
+    const real = crypto.hash;
+    crypto.hash = (...words) => real(...words).replace('${hash('sha256', fs.readFileSync(at(module)))}', '${good}');
+    syncBuiltinESMExports();
+    process.stderr.write('the forger ran\\n');`);
+  try {
+    const launched = await start({ NODE_OPTIONS: `--import ${forge}` });
+    assert.equal(launched.code, 13, launched.output);
+    assert.ok(launched.output.includes(`changed: ${module}`), launched.output);
+    assert.doesNotMatch(launched.output, /the forger ran/);
+    for (const [env, flags, words] of [[{ NODE_OPTIONS: `--import ${forge}` }, [], /variable NODE_OPTIONS/], [{}, [`--import=${forge}`], /flag --import/]] as const) {
+      const { code, output } = startBare(env, flags);
+      assert.match(output, /the forger ran/, 'the attack is real');
+      assert.equal(code, 13, output);
+      assert.match(output, words);
+      assert.ok(!fs.existsSync(marker), 'the payload ran');
+    }
+  } finally {
+    undo();
+  }
+});
+
+test('L3-16: modules of a folder above, of the home, of the prefix and of package.json#imports are not loaded', () => {
+  const name = `kwyre-evil-${process.pid}`;
+  const manifest = fs.readFileSync(at('package.json'), 'utf8');
+  const prefix = join(dirname(dirname(node)), 'lib', 'node');
+  const require = `(await import('node:module')).createRequire(import.meta.url)('${name}');`;
+  // What lies in the tree is put there after the verification, which would name it by itself.
+  for (const [folder, between, words] of [
+    [join(copy.path, '..', 'node_modules'), require, /outside the installation/],
+    [join(outside.path, '.node_modules'), require, /outside the installation/],
+    [join(outside.path, '.node_libraries'), require, /outside the installation/],
+    [prefix, require, new RegExp(`not in the manifest: node_modules/node-linux-${process.arch}/lib/node/${name}`)],
+    [at('elsewhere'), "await import('#evil');", new RegExp(`not in the manifest: elsewhere/${name}/index.js`)],
+  ] as const) {
+    fs.writeFileSync(at('package.json'), JSON.stringify({ ...(JSON.parse(manifest) as object), imports: { '#evil': `./elsewhere/${name}/index.js` } }));
+    const had = fs.existsSync(folder);
+    const file = join(folder, name, 'index.js');
+    const put = `fs.mkdirSync('${dirname(file)}', { recursive: true }); fs.writeFileSync('${file}', ${JSON.stringify(cjs)});`;
+    const { code, output } = copy.start({ env: { HOME: outside.path }, between: `${put} ${between}` });
+    fs.rmSync(had ? dirname(file) : folder, { recursive: true });
+    fs.writeFileSync(at('package.json'), manifest);
+    assert.equal(code, 13, `${folder}\n${output}`);
+    assert.match(output, words);
     assert.ok(!fs.existsSync(marker), 'the payload ran');
-    fs.rmSync(join(outside.path, name.split('/')[0]!), { recursive: true });
   }
 });
 

@@ -193,11 +193,17 @@ test('L3-13: no script of a package runs when it is installed', () => {
     'package.json': JSON.stringify({ name: 'project', version: '1.0.0' }),
     'evil/package.json': JSON.stringify({ name: 'evil', version: '1.0.0', scripts: { preinstall: 'touch ../MARKER', install: 'touch ../MARKER', postinstall: 'touch ../MARKER', prepare: 'touch ../MARKER' } }),
   });
-  fs.copyFileSync(at('.npmrc'), join(project.path, '.npmrc'));
-  const install = spawnSync('npm', ['install', '--offline', '--install-links', './evil'], { cwd: project.path, encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: project.path }, timeout: 60_000 });
-  assert.equal(install.status, 0, install.stderr);
-  assert.ok(fs.existsSync(join(project.path, 'node_modules/evil/package.json')));
-  for (const folder of ['', 'node_modules', 'node_modules/evil']) assert.ok(!fs.existsSync(join(project.path, folder, 'MARKER')), folder);
+  fs.writeFileSync(join(project.path, 'hook.cjs'), `require('node:fs').writeFileSync(${JSON.stringify(join(project.path, 'MARKER'))}, '');`);
+  // Ours forbids scripts; where somebody put another one, the launcher's own flag does.
+  const hostile = `ignore-scripts=false\nnode-options=--require ${join(project.path, 'hook.cjs')}\n`;
+  for (const [npmrc, flags] of [[fs.readFileSync(at('.npmrc'), 'utf8'), []], [hostile, ['--ignore-scripts']]] as const) {
+    fs.writeFileSync(join(project.path, '.npmrc'), npmrc);
+    fs.rmSync(join(project.path, 'node_modules'), { recursive: true, force: true });
+    const install = spawnSync('npm', ['install', '--offline', '--install-links', ...flags, './evil'], { cwd: project.path, encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: project.path }, timeout: 60_000 });
+    assert.equal(install.status, 0, install.stderr);
+    assert.ok(fs.existsSync(join(project.path, 'node_modules/evil/package.json')));
+    for (const folder of ['', 'node_modules', 'node_modules/evil']) assert.ok(!fs.existsSync(join(project.path, folder, 'MARKER')), folder);
+  }
   assert.match(fs.readFileSync(at('kwyre'), 'utf8'), /npm ci --omit=dev --ignore-scripts/);
 });
 

@@ -138,7 +138,7 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, r
   const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
   const { differences, evidence } = compareTree({ disk: order.disk, root: order.root, files: statement.files, excluded: outsideSeal(order), rights, shardBytes: undefined, threads: order.threads });
   const mapped = mappingFaults(order.disk, order.running.maps, identitiesOf(order, [nodePath(order.running.platform)]));
-  const all = [...differences, ...processFaults(order), ...mapped.faults];
+  const all = [...processFaults(order), ...differences, ...mapped.faults];
   if (all.length > 0) throw new DifferenceError(3, `the sealed installation in ${order.root}`, all, remedy);
 
   const changed = runtime.libraries.filter((library) => mapped.evidence.libraries.includes(library.path) && digestLibrary(order, library.path) !== library.sha256);

@@ -97,8 +97,9 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   const prefix = 'node_modules/';
   const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
   const { differences, evidence } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set([hiddenLockfile]), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
-  const all: Difference[] = differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }));
-  all.push(...strayFaults(order), ...processFaults(order));
+  // The process first: who brought code into it explains the rest.
+  const all: Difference[] = [...processFaults(order), ...differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }))];
+  all.push(...strayFaults(order));
   const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]));
   all.push(...mapped.faults);
   if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
