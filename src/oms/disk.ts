@@ -44,7 +44,8 @@ const maxDepth = 64;
 
 type Facts = { readonly uid: number; readonly mode: number; readonly nlink: number };
 
-function rightsFault(facts: Facts, rights: Rights, folder: boolean): string | undefined {
+/** What is wrong with somebody's rights to a file or folder, in words. */
+export function rightsFault(facts: Facts, rights: Rights, folder: boolean): string | undefined {
   if (rights.owners !== undefined && !rights.owners.has(facts.uid)) return `belongs to user ${facts.uid}`;
   if ((facts.mode & 0o002) !== 0 && !(folder && (facts.mode & 0o1000) !== 0)) return 'anybody may write it';
   if ((facts.mode & 0o020) !== 0 && rights.refuseGroupWritable) return 'its group may write it';

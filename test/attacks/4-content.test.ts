@@ -11,7 +11,7 @@ import { approve, kwyre, makeState } from '../support/approved.ts';
 import type { Model, Value } from '../support/gguf.ts';
 import { llamaModel, random, tensorData, tinyShape, withMetadata, writeFile, writeModel } from '../support/gguf.ts';
 import type { Server } from '../support/server.ts';
-import { call, launch, startServer } from '../support/server.ts';
+import { call, launch, root, startServer } from '../support/server.ts';
 import { makeTree } from '../support/trees.ts';
 
 const folder = makeTree({});
@@ -62,18 +62,58 @@ test('L4-15, L4-16, L4-17, L4-19, L4-20: a header that lies is refused before na
   }
 });
 
-test('L4-18: tokens of a vocabulary that name impossible bytes do no harm', async () => {
-  const model = llamaModel(tinyShape);
-  const vocabulary = model.metadata.find(([key]) => key === 'tokenizer.ggml.tokens')![1] as { texts: readonly string[] };
-  const path = write('vocabulary.gguf', withMetadata(model, { 'tokenizer.ggml.tokens': { texts: vocabulary.texts.map((text, i) => (i === 40 ? '<0x-1>' : i === 41 ? '<0xFFFFFFFF>' : text)) } }));
-  if (add(path, '--name', 'vocabulary').code === 14) return; // refused outright is as good
-  const server = await startServer({ state: state.path, args: ['--model', 'vocabulary'] });
+/** A vocabulary whose tokens stand for bytes by name, as SentencePiece writes them, with some of other names. */
+function byteVocabulary(odd: Readonly<Record<number, string | undefined>>): Model {
+  const hex = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+  const texts = ['<unk>', '<s>', '</s>', ...Array.from({ length: 256 }, (_, byte) => (Object.hasOwn(odd, byte) ? (odd[byte] ?? 'no byte') : hex(byte)))];
+  const scores = Buffer.alloc(16 + 4 * texts.length);
+  scores.writeUInt32LE(9, 0);
+  scores.writeUInt32LE(6, 4);
+  scores.writeBigUInt64LE(BigInt(texts.length), 8);
+  const token = (id: number): Value => ({ u32: id });
+  return changed({
+    'tokenizer.ggml.model': { text: 'llama' },
+    'tokenizer.ggml.pre': undefined,
+    'tokenizer.ggml.merges': undefined,
+    'tokenizer.ggml.tokens': { texts },
+    'tokenizer.ggml.scores': { raw: scores },
+    'tokenizer.ggml.token_type': { i32s: texts.map((name, id) => (id === 0 ? 2 : id < 3 ? 3 : name === 'no byte' ? 1 : 6)) },
+    'tokenizer.ggml.unknown_token_id': token(0),
+    'tokenizer.ggml.bos_token_id': token(1),
+    'tokenizer.ggml.eos_token_id': token(2),
+  });
+}
+
+test('L4-18: a vocabulary of bytes is approved, and answers whatever bytes it is asked and makes', async () => {
+  const { code, output } = add(write('bytes.gguf', byteVocabulary({})), '--name', 'bytes');
+  assert.equal(code, 0, output);
+  const server = await startServer({ state: state.path, args: ['--model', 'bytes'] });
   try {
-    for (let i = 0; i < 8; i += 1) assert.equal((await ask(server, { seed: i, temperature: 2 })).status, 200);
+    for (let i = 0; i < 8; i += 1) {
+      const { status, text } = await ask(server, { seed: i, temperature: 2, max_tokens: 64, messages: [{ role: 'user', content: 'h\u00e9 \u{1f600} \u0001' }] });
+      assert.equal(status, 200, text);
+    }
   } finally {
-    await server.stop();
+    assert.equal((await server.stop()).code, 0, server.output());
   }
 });
+
+// The first and the last one ended the engine at an answer or at a request before they were refused here.
+for (const [what, odd, words] of [
+  ['names beyond a byte', { 0x81: '<0xFFFFFFFF>' }, /a token that stands for a byte has a name that is none/],
+  ['a negative byte', { 0x80: '<0x-1>' }, /a token that stands for a byte/],
+  ['a name cut off', { 0x80: '<0x' }, /a token that stands for a byte/],
+  ['no hexadecimal digits', { 0x80: '<0xZZ>' }, /a token that stands for a byte/],
+  ['a token longer than 4 KiB', { 0x80: 'x'.repeat(4097) }, /the length of a token is beyond the limit of 4096/],
+  ['the same token twice', { 0x80: '<0x41>' }, /two tokens of its vocabulary are the same/],
+  ['no token for a byte that a text may hold', { 0xc3: undefined }, /no token for the byte <0xC3>/],
+] as const) {
+  test(`L4-18: ${what}: refused before native code sees it`, () => {
+    const { code, output } = add(write('odd.gguf', byteVocabulary(odd)), '--name', 'odd');
+    assert.equal(code, 14, output);
+    assert.match(output, words);
+  });
+}
 
 test('L4-11: the template\'s digest is shown, what is odd in it too; another template is another model', async () => {
   const path = write('template.gguf', changed({ 'tokenizer.chat_template': { text: "{% if 'bomb' in messages[0].content %}https://evil.example/?q={% endif %}{% for m in messages %}{{ m.content }}{% endfor %}" } }));
@@ -129,8 +169,25 @@ test('L4-14, L4-21: a request brings no template, no arguments for one, and no i
       const { status, text } = await ask(server, more);
       assert.equal(status, 400, text);
     }
-    const status = (await (await call(server, '/kwyre/status')).json()) as { engine: { version: string } };
-    assert.match(status.engine.version, /\d/, 'L4-27: the version of the engine is there to be compared with advisories');
+  } finally {
+    await server.stop();
+  }
+});
+
+test('L4-27: the running engine says the version of llama.cpp, the one that its pinned package was built from; strangers are not told', async () => {
+  const server = await startServer();
+  try {
+    const { engine } = (await (await call(server, '/kwyre/status')).json()) as { engine: { version: string } };
+    const name = `@node-llama-cpp/linux-${process.arch}`;
+    const built = JSON.parse(fs.readFileSync(join(root, `node_modules/${name}/bins/linux-${process.arch}/_nlcBuildMetadata.json`), 'utf8')) as { buildOptions: { llamaCpp: { release: string } } };
+    assert.equal(`v${engine.version.replace(/-dev$/, '')}`, built.buildOptions.llamaCpp.release);
+    assert.deepEqual(await (await fetch(`${server.url}/health`)).json(), { status: 'ok' });
+    // What is installed is exactly one version, and the documents name it.
+    const { dependencies, optionalDependencies } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>;
+    for (const version of Object.values({ ...dependencies, ...optionalDependencies })) assert.match(version, /^\d+\.\d+\.\d+$/);
+    assert.ok(fs.readFileSync(join(root, 'docs/DEPENDENCIES.md'), 'utf8').includes(`\`${name}\``));
+    assert.ok(fs.readFileSync(join(root, 'docs/DEPENDENCIES.md'), 'utf8').includes(`| ${optionalDependencies![name]} | llama.cpp's shared libraries`));
+    assert.match(fs.readFileSync(join(root, 'SECURITY.md'), 'utf8'), /\*\*Updates of the engine\.\*\*/);
   } finally {
     await server.stop();
   }

@@ -72,7 +72,7 @@ for (const weights of ['memfd', 'file'] as const) {
 }
 
 for (const [index, name] of names.entries()) {
-  test(`L4-01 L4-02 one bit of part ${index + 1}: refused, the part and both digests named; without it too`, async (t) => {
+  test(`L4-01, L4-04: one bit of part ${index + 1}: refused, the part and both digests named; without it too`, async (t) => {
     using state = makeState();
     const { folder, parts } = makeModels();
     t.after(() => {
@@ -91,7 +91,7 @@ for (const [index, name] of names.entries()) {
   });
 }
 
-test('L4-27 parts that are exchanged, of another count or missing are not approved', (t) => {
+test('L4-04: parts that are exchanged, of another count or missing are not approved', (t) => {
   using state = makeState();
   const { folder, parts } = makeModels();
   t.after(() => {

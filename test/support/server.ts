@@ -124,13 +124,17 @@ export function launch(start: Start = {}): { process: ChildProcess; state: strin
   return { process: child, state, output: () => output, ended };
 }
 
-/** Starts a server and waits until it is ready. */
+/** Starts a server and waits until it is ready; the error of one that ends before has its `exitCode`. */
 export async function startServer(start: Start = {}): Promise<Server> {
   const { process: child, state, output, ended } = launch(start);
   let over = false;
-  void ended.then(() => (over = true));
+  let exitCode: number | null = null;
+  void ended.then(({ code }) => {
+    over = true;
+    exitCode = code;
+  });
   const port = await until('the server', () => {
-    if (over) throw new Error(`the server ended while starting:\n${output()}`);
+    if (over) throw Object.assign(new Error(`the server ended while starting:\n${output()}`), { exitCode });
     const match = /on http:\/\/127\.0\.0\.1:(\d+) \(ready/.exec(output());
     return match === null ? undefined : Number(match[1]);
   }, 60_000);

@@ -78,8 +78,21 @@ function checkExperts(metadata: Metadata, key: (name: string) => string, layers:
   if (!sound) refuse('KEY', 'the numbers of its experts do not fit one another');
 }
 
+/** Tokenizers whose tokens of the kind `byte` never become bytes by their name. */
+const namelessBytes: ReadonlySet<string> = new Set(['gpt2', 'rwkv', 'none']);
+const byteKind = 6;
+const byteName = /^<0x[0-9A-Fa-f]{2}>$/;
+
+/** SentencePiece falls back to a token for each byte, and llama.cpp ends the process at the first one that it does not find. */
+function checkFallback(names: ReadonlySet<string>): void {
+  for (let byte = 0; byte < 256; byte += 1) {
+    const name = `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+    if (!names.has(name) && !names.has(String.fromCharCode(byte))) refuse('KEY', `its vocabulary has no token for the byte ${name}: a text with it would end the engine`);
+  }
+}
+
 /** Checks the vocabulary; gives its size and a reader of single tokens. */
-function checkVocabulary(metadata: Metadata): { vocabulary: number; tokenAt: (index: number) => string } {
+function checkVocabulary(metadata: Metadata, tokenizer: string): { vocabulary: number; tokenAt: (index: number) => string } {
   const tokens = metadata.array('tokenizer.ggml.tokens', [valueTypes.string]) ?? refuse('KEY', 'tokenizer.ggml.tokens is missing');
   const vocabulary = tokens.length;
   if (vocabulary < 1 || vocabulary > limits.vocabulary) refuse('LIMIT', 'its vocabulary is empty or too large');
@@ -91,14 +104,17 @@ function checkVocabulary(metadata: Metadata): { vocabulary: number; tokenAt: (in
   // llama.cpp ends the process when two tokens have the same name.
   const cursor = metadata.cursorAt(tokens.first);
   const names = new Set<string>();
+  const kindCursor = kinds === undefined || namelessBytes.has(tokenizer) ? undefined : metadata.cursorAt(kinds.first);
   const offsets = new Float64Array(vocabulary);
   for (let i = 0; i < vocabulary; i += 1) {
     offsets[i] = cursor.offset;
     const length = cursor.count('the length of a token', limits.tokenBytes);
     const name = cursor.take(length).toString('latin1');
     names.add(name === '' ? `[EMPTY_${i}]` : name);
+    if (kindCursor?.uint32() === byteKind && !byteName.test(name)) refuse('KEY', 'a token that stands for a byte has a name that is none');
   }
   if (names.size !== vocabulary) refuse('KEY', 'two tokens of its vocabulary are the same');
+  if (tokenizer === 'llama') checkFallback(names);
   return { vocabulary, tokenAt: (index) => metadata.cursorAt(offsets[index] ?? 0).text('the length of a token', limits.tokenBytes) };
 }
 
@@ -172,7 +188,7 @@ function readFacts({ size }: PartReader, { cursor, metadata, tensors }: Opened):
   const { cacheBytesPerToken, headSizes } = checkArchitecture(metadata, architecture);
   const tokenizer = metadata.text('tokenizer.ggml.model');
   if (tokenizer === '') refuse('KEY', 'tokenizer.ggml.model is missing');
-  const { vocabulary, tokenAt } = checkVocabulary(metadata);
+  const { vocabulary, tokenAt } = checkVocabulary(metadata, tokenizer);
   const parameters = checkTensors(cursor, tensors, alignmentOf(metadata), size);
   const token = (key: string) => (metadata.has(key) ? tokenAt(metadata.whole(key, 0, vocabulary - 1)) : '');
   return {

@@ -12,7 +12,7 @@ import type { Check } from '../../base/verdict.ts';
 import type { Difference } from '../../oms/fault.ts';
 import { DifferenceError, faultsOf, printable } from '../../oms/fault.ts';
 import type { Rights } from '../../oms/disk.ts';
-import { Hasher, openRegular, walkTree } from '../../oms/disk.ts';
+import { Hasher, openRegular, rightsFault, walkTree } from '../../oms/disk.ts';
 import type { SignedFile } from '../../oms/statement.ts';
 import { rootDigest } from '../../oms/statement.ts';
 import { compareFile, differenceOf } from '../../oms/verify.ts';
@@ -77,6 +77,23 @@ export type VerifyOptions = {
 /** Owner and group are the operator's business; files that anybody may write are refused. */
 const rights: Rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
 
+/** How many files have rights that weights need not have. */
+type WideRights = { group: number; links: number; executable: number };
+
+function noteRights(wide: WideRights, { mode, nlink }: { readonly mode: number; readonly nlink: number }): void {
+  if ((mode & 0o020) !== 0) wide.group += 1;
+  if (nlink > 1) wide.links += 1;
+  if ((mode & 0o111) !== 0) wide.executable += 1;
+}
+
+/** Shown, not refused: they are the operator's business, and nothing to sealed memory. */
+function reportRights({ group, links, executable }: WideRights, mode: WeightsMode, at: number): Check[] {
+  const words = [...(group > 0 ? [`${group} can be written by their group`] : []), ...(links > 0 ? [`${links} have a second name elsewhere (hard link)`] : []), ...(executable > 0 ? [`${executable} are executable`] : [])];
+  if (words.length === 0) return [];
+  const sealed = mode === 'memfd';
+  return [{ id: 'rights', status: sealed ? 'enforced' : 'degraded', evidence: `of the model's files ${words.join(', ')}${sealed ? '; what is served is the sealed copy, which none of this reaches' : ''}`, at }];
+}
+
 /** Verifies a model and opens it for serving. @throws `L4_FILES_DIFFER` with every difference, `L4_FILE_WRITER`, `L4_FILE_MOVED`, `L4_MEMORY_SHORT` */
 export async function verifyModel(model: ApprovedModel, options: VerifyOptions): Promise<VerifiedModel> {
   const fault = faultsOf(4, model.remedy);
@@ -87,6 +104,7 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
   const hasher = new Hasher(disk);
   const found: { entry: VerifiedWeights; kept: Weights }[] = [];
   const open = new Set<number>();
+  const wide: WideRights = { group: 0, links: 0, executable: 0 };
   let bytes = 0;
   try {
     for (const file of model.files) {
@@ -98,7 +116,9 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
       }
       const { fd, facts } = opened;
       open.add(fd);
-      if ((facts.mode & 0o002) !== 0 && !model.wholeFolder) differences.push({ kind: 'mode', name, found: 'anybody may write it' });
+      const unsafe = model.wholeFolder ? undefined : rightsFault(facts, rights, false); // a folder was walked, rights and all
+      if (unsafe !== undefined) differences.push({ kind: 'mode', name, found: unsafe });
+      noteRights(wide, facts);
       let changed: Difference | undefined;
       if (model.weights.includes(file.name)) {
         const before = bytes;
@@ -133,7 +153,7 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
       seconds: (options.now() - startedAt) / 1000,
     };
     const full = ordered.every(({ kept }) => kept.full);
-    const result = { name: model.name, weights: [first.entry, ...others.map(({ entry }) => entry)] as const, mode, evidence, checks: reportModel(model, evidence, full, options.now()) };
+    const result = { name: model.name, weights: [first.entry, ...others.map(({ entry }) => entry)] as const, mode, evidence, checks: [...reportModel(model, evidence, full, options.now()), ...reportRights(wide, mode, options.now())] };
     return result as unknown as VerifiedModel; // the only place that may say so
   } catch (error) {
     for (const fd of open) disk.closeSync(fd);
