@@ -146,13 +146,21 @@ function describe(survey: Survey, name: string): string {
     `files        ${survey.files.length}, ${size(survey.bytes)}`,
     `weights      ${survey.weights.join(', ')}`,
     `architecture ${facts.architecture}, ${(facts.parameters / 1e6).toFixed(1)} million parameters, ${((survey.bytes * 8) / Math.max(1, facts.parameters)).toFixed(1)} bits each`,
-    `context      ${facts.contextTokens} tokens, vocabulary ${facts.vocabulary}`,
+    `quantised    ${facts.quantisation}`,
+    `tokenizer    ${facts.tokenizer}, vocabulary ${facts.vocabulary}`,
+    `context      ${facts.contextTokens} tokens`,
     `template     ${survey.templateDigest === undefined ? 'none' : `sha256:${survey.templateDigest}, ${facts.template.length} characters`}`,
     `upstream     ${survey.upstream}`,
     ...survey.unusual.map((entry) => `unusual      ${entry}`),
   ];
   // Names inside a model file are chosen by strangers.
   return lines.join('\n').replace(/[^\n\x20-\x7e]/g, '?');
+}
+
+/** The same for programs. */
+function factsOf({ facts }: Survey) {
+  const { architecture, parameters, quantisation, tokenizer, vocabulary, contextTokens } = facts;
+  return { architecture, parameters, quantisation, tokenizer, vocabulary, context: contextTokens };
 }
 
 async function add(path: string, values: Flags, state: string): Promise<number> {
@@ -185,7 +193,7 @@ async function add(path: string, values: Flags, state: string): Promise<number> 
   writeModelRecord(state, name, formatRecord({ name, path: survey.root, addedAt, bundle }));
   print(
     values,
-    { name, path: survey.root, files: files.length, bytes: survey.bytes, root: statement.root, key: keyIdOf(createPublicKey(key)), signedBy: kind, template: survey.templateDigest ?? null, unusual: survey.unusual, upstream: survey.upstream },
+    { name, path: survey.root, files: files.length, bytes: survey.bytes, ...factsOf(survey), root: statement.root, key: keyIdOf(createPublicKey(key)), signedBy: kind, template: survey.templateDigest ?? null, unusual: survey.unusual, upstream: survey.upstream },
     `approved: ${name}, ${count(files.length)}, root sha256:${statement.root}, signed by ${labels[kind]}\nserve it with ./kwyre serve --model ${name}`,
   );
   return 0;

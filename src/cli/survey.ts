@@ -1,9 +1,11 @@
 /**
  * Looking at a model before it is approved: its files, what the engine would map, what is unusual, who signed it upstream.
  *
- * Promise: nothing of the model is run; the GGUF header goes through the strict parser first.
+ * Promise: nothing of the model is run; the GGUF header goes through the strict parser first, and JSON beside it is JSON.
+ * Proof:   test/attacks/4-content.test.ts, test/attacks/4-model.test.ts
  * @module
  */
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -12,7 +14,7 @@ import type { GgufFacts, PartReader } from '../layers/4-model/gguf.ts';
 import { parseParts } from '../layers/4-model/gguf.ts';
 import { openRegular, walkTree } from '../oms/disk.ts';
 import type { Fault } from '../oms/fault.ts';
-import { DifferenceError } from '../oms/fault.ts';
+import { DifferenceError, printable } from '../oms/fault.ts';
 import { describeUpstream, excludedFiles } from './upstream.ts';
 import type { Maker } from './upstream.ts';
 
@@ -71,9 +73,32 @@ function oddFiles(names: readonly string[]): string[] {
   return names.filter((name) => /\.(py|pyc|pkl|pickle|pt|pth|bin|ckpt|so|dll|sh|js|exe)$/i.test(name)).map((name) => `${name} is a kind of file that can hold code; Kwyre never loads it`);
 }
 
+const jsonLimit = 64 << 20;
+
+/**
+ * Files that other programs read as settings must be what they seem: whole JSON in UTF-8. Nothing here is taken from them.
+ * @throws `L4_MODEL_JSON` naming the file
+ */
+function checkJson(root: string, names: readonly string[]): void {
+  for (const name of names.filter((file) => /\.json$/i.test(file))) {
+    const refuse = (reason: string) => new KwyreError('L4_MODEL_JSON', `${printable(name)} beside the model ${reason}`, 'get the file again from where the model came, or take it out of the folder');
+    if (fs.lstatSync(join(root, name)).size > jsonLimit) throw refuse(`is larger than ${jsonLimit >> 20} MiB`);
+    const bytes = fs.readFileSync(join(root, name));
+    if (!isUtf8(bytes)) throw refuse('is not text in UTF-8');
+    let value: unknown;
+    try {
+      value = JSON.parse(bytes.toString('utf8'));
+    } catch {
+      throw refuse('is not JSON');
+    }
+    if (typeof value !== 'object' || value === null) throw refuse('holds neither an object nor a list');
+  }
+}
+
 async function finish(root: string, files: readonly string[], weights: readonly string[], wholeFolder: boolean, odd: readonly string[], maker: Maker, fault: Fault): Promise<Survey> {
   let bytes = 0;
   for (const name of files) bytes += fs.lstatSync(join(root, name)).size;
+  checkJson(root, files);
   const facts = readHeaders(root, weights);
   const template = facts.template === '' ? undefined : facts.template;
   return {

@@ -162,6 +162,28 @@ test('L4-12, L4-13: a template that reaches for the host or never ends costs one
   }
 });
 
+test('what is approved is shown first: architecture, quantisation, tokenizer, in words and for programs', () => {
+  const path = write('shown.gguf', llamaModel({ ...tinyShape, type: 2 }));
+  const { code, output } = add(path, '--name', 'shown');
+  assert.equal(code, 0, output);
+  assert.match(output, /^quantised +Q4_0 99 %, F32 under 1 %$/m);
+  assert.match(output, /^tokenizer +gpt2, vocabulary 259$/m);
+  const { architecture, quantisation, tokenizer, vocabulary, context } = JSON.parse(add(path, '--name', 'shown', '--json').output) as Record<string, unknown>;
+  assert.deepEqual({ architecture, quantisation, tokenizer, vocabulary, context }, { architecture: 'llama', quantisation: 'Q4_0 99 %, F32 under 1 %', tokenizer: 'gpt2', vocabulary: 259, context: 1024 });
+});
+
+test('L4-05: JSON beside a model that is none is refused, and named', () => {
+  for (const [bytes, words] of [['{"a":1', /is not JSON/], ['{} trailing', /is not JSON/], ['', /is not JSON/], ['"text"', /neither an object nor a list/], ['{"a":"\xff"}', /is not text in UTF-8/]] as const) {
+    using model = makeTree({ 'sub/tokenizer_config.json': Buffer.from(bytes, 'latin1'), 'config.json': '{}' });
+    writeModel(join(model.path, 'tiny.gguf'), tinyShape);
+    const { code, output } = add(model.path, '--name', 'json');
+    assert.equal(code, 14, output);
+    assert.match(output, words);
+    assert.match(output, /sub\/tokenizer_config\.json beside the model/);
+    assert.match(output, /next: get the file again/);
+  }
+});
+
 test('L4-14, L4-21: a request brings no template, no arguments for one, and no image', async () => {
   const server = await startServer();
   try {

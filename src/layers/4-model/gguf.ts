@@ -13,7 +13,8 @@
 import { bug, KwyreError } from '../../base/errors.ts';
 import type { ReadAt } from './metadata.ts';
 import { Cursor, limits, Metadata, refuse, valueTypes } from './metadata.ts';
-import { checkTensors } from './tensors.ts';
+import type { Tally } from './tensors.ts';
+import { checkTensors, describeTypes } from './tensors.ts';
 
 /** What the rest of Kwyre needs to know of a model file. */
 export type GgufFacts = {
@@ -24,6 +25,8 @@ export type GgufFacts = {
   readonly tensors: number;
   /** Parameters: the product of every tensor's shape, added up. */
   readonly parameters: number;
+  /** Types of the weights by their share, as the table of tensors has them. */
+  readonly quantisation: string;
   readonly vocabulary: number;
   /** `gpt2`, `llama`, ...: how text becomes tokens. */
   readonly tokenizer: string;
@@ -161,16 +164,18 @@ export function parseParts(parts: readonly PartReader[]): GgufFacts {
   if (parts.length > mostParts) throw new KwyreError('L4_GGUF_SPLIT', `the model is split into ${parts.length} files, more than ${mostParts}`, 'join some of them with llama-gguf-split, then add the model again');
   const opened = openPart(first);
   checkSplit(opened.metadata, 0, parts.length);
-  const facts = readFacts(first, opened);
-  let { tensors, parameters } = facts;
+  const tally: Tally = new Map();
+  const facts = readFacts(first, opened, tally);
+  let { tensors } = facts;
   others.forEach((part, index) => {
     const { cursor, metadata, tensors: own } = openPart(part);
     checkSplit(metadata, index + 1, parts.length);
-    parameters += checkTensors(cursor, own, alignmentOf(metadata), part.size);
+    checkTensors(cursor, own, alignmentOf(metadata), part.size, tally);
     tensors += own;
   });
   if (others.length > 0 && opened.metadata.whole('split.tensors.count', 0, limits.tensors) !== tensors) refuse('SPLIT', 'its parts together do not have as many tensors as the first one says');
-  return { ...facts, tensors, parameters };
+  const parameters = [...tally.values()].reduce((sum, count) => sum + count, 0);
+  return { ...facts, tensors, parameters, quantisation: describeTypes(tally) };
 }
 
 /**
@@ -181,7 +186,7 @@ export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
   return parseParts([{ readAt, size }]);
 }
 
-function readFacts({ size }: PartReader, { cursor, metadata, tensors }: Opened): GgufFacts {
+function readFacts({ size }: PartReader, { cursor, metadata, tensors }: Opened, tally: Tally): Omit<GgufFacts, 'parameters' | 'quantisation'> {
   const architecture = metadata.text('general.architecture');
   if (!/^[a-z0-9][a-z0-9_.-]{0,63}$/.test(architecture)) refuse('KEY', 'general.architecture is missing');
   const contextTokens = metadata.whole(`${architecture}.context_length`, 1, 1 << 26);
@@ -189,14 +194,13 @@ function readFacts({ size }: PartReader, { cursor, metadata, tensors }: Opened):
   const tokenizer = metadata.text('tokenizer.ggml.model');
   if (tokenizer === '') refuse('KEY', 'tokenizer.ggml.model is missing');
   const { vocabulary, tokenAt } = checkVocabulary(metadata, tokenizer);
-  const parameters = checkTensors(cursor, tensors, alignmentOf(metadata), size);
+  checkTensors(cursor, tensors, alignmentOf(metadata), size, tally);
   const token = (key: string) => (metadata.has(key) ? tokenAt(metadata.whole(key, 0, vocabulary - 1)) : '');
   return {
     architecture,
     name: metadata.text('general.name').slice(0, 128),
     contextTokens,
     tensors,
-    parameters,
     vocabulary,
     tokenizer,
     template: metadata.text('tokenizer.chat_template'),

@@ -38,7 +38,7 @@ test('a sound header gives its facts', () => {
   const facts = parse(file);
   assert.deepEqual(
     { ...facts, template: facts.template.slice(0, 12), parameters: 0 },
-    { architecture: 'llama', name: 'random weights', contextTokens: 1024, tensors: 21, parameters: 0, vocabulary: 259, tokenizer: 'gpt2', template: '{% for messa', bos: '<|endoftext|>', eos: '<|im_end|>', cacheBytesPerToken: 2 * 2 * 2 * (16 + 16), headSizes: [16, 16] },
+    { architecture: 'llama', name: 'random weights', contextTokens: 1024, tensors: 21, parameters: 0, quantisation: 'F32 100 %', vocabulary: 259, tokenizer: 'gpt2', template: '{% for messa', bos: '<|endoftext|>', eos: '<|im_end|>', cacheBytesPerToken: 2 * 2 * 2 * (16 + 16), headSizes: [16, 16] },
   );
   assert.equal(facts.parameters, sound.tensors.reduce((sum, tensor) => sum + tensor.shape.reduce((a, b) => a * b, 1), 0));
 });
