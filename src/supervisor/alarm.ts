@@ -10,7 +10,6 @@
  */
 import { fstatSync } from 'node:fs';
 import { uptime } from 'node:os';
-import { dirname } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import type { Check } from '../base/verdict.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
@@ -50,10 +49,13 @@ export type AlarmPlan = {
   readonly endAll: () => void;
 };
 
-/** Native code of the verified tree, and the folders of the system's libraries that this process has mapped. */
+/**
+ * Every file that our processes may map as code: native code of the verified tree, and the libraries of the system that
+ * Node was found to need when the tree was verified. The roles need no others.
+ */
 function declaredCode(tree: VerifiedTree): string[] {
   const native = [...tree.files.keys()].filter((name) => /(?:\.node|\.so(?:\.\d+)*|\/bin\/node)$/.test(name)).map((name) => `${tree.root}/${name}`);
-  return [...native, ...new Set(tree.evidence.libraries.map((path) => dirname(path)))];
+  return [...native, ...tree.evidence.libraries];
 }
 
 function stampOf(fd: number): FileStamp | undefined {
