@@ -9,9 +9,10 @@ import { chat } from './chat.ts';
 import { isolate } from './isolate.ts';
 import { status } from './status.ts';
 import { token } from './token.ts';
+import { depsUsage, modelUsage } from './usage.ts';
 import { wipe } from './wipe.ts';
 
-type Command = { readonly usage: string; readonly what: string; readonly run: (args: readonly string[]) => Promise<number> | number };
+type Command = { readonly usage: string; readonly what: string; /** Its actions and flags, one a line. */ readonly more?: string; readonly run: (args: readonly string[]) => Promise<number> | number };
 
 const commands: Readonly<Record<string, Command>> = {
   serve: {
@@ -27,8 +28,8 @@ const commands: Readonly<Record<string, Command>> = {
   chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
   status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
   wipe: { usage: 'wipe [ID | --all] [--json] [--state DIR]', what: 'wipes conversations of the running server, or lists what is kept', run: wipe },
-  model: { usage: 'model add PATH [--upstream-key PEM | --upstream-root PEM | --upstream-identity WHO --upstream-issuer URL] | list | verify [NAME] | sign PATH --key FILE | trust KEY.pem | remove NAME  [--name N] [--yes] [--json] [--state DIR]', what: 'looks at models, approves them by signing, verifies them', run: async (args) => (await import('./model.ts')).model(args) },
-  deps: { usage: 'deps plan | seal --reason TEXT | verify  [--json] [--yes] [--state DIR]', what: 'shows, seals and verifies everything that runs', run: async (args) => (await import('./deps.ts')).deps(args) },
+  model: { usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME', what: 'looks at models, approves them by signing, verifies them', more: modelUsage, run: async (args) => (await import('./model.ts')).model(args) },
+  deps: { usage: 'deps plan | seal --reason TEXT | verify', what: 'shows, seals and verifies everything that runs', more: depsUsage, run: async (args) => (await import('./deps.ts')).deps(args) },
   isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },
   prove: { usage: 'prove [--json] [--layer 1|2|5]', what: 'attacks a second server of this installation and shows what was stopped', run: async (args) => (await import('./prove.ts')).prove(args) },
   doctor: { usage: 'doctor [--json]', what: 'says what this machine can enforce, why, and what would make it more', run: async (args) => (await import('./doctor.ts')).doctor(args) },
@@ -36,7 +37,7 @@ const commands: Readonly<Record<string, Command>> = {
 };
 
 function help(): string {
-  const lines = Object.values(commands).map((command) => `  ./kwyre ${command.usage}\n      ${command.what}`);
+  const lines = Object.entries(commands).map(([name, command]) => `  ./kwyre ${command.usage}\n      ${command.what}${command.more === undefined ? '' : `; more: ./kwyre help ${name}`}`);
   return `Kwyre ${version}: a local LLM server that proves nothing leaves this machine.\n\n${lines.join('\n')}\n\nExit codes: 0 fine, 2 usage, 10+N refused by layer N, 1 anything else.`;
 }
 
@@ -46,14 +47,17 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(version);
     return 0;
   }
-  if (name === 'help' || name === '--help' || name === '-h') {
+  const asked = name === 'help' || name === '--help' || name === '-h';
+  const [subject] = rest;
+  if (asked && subject === undefined) {
     console.log(help());
     return 0;
   }
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  const wanted = asked ? (subject ?? '') : name;
+  const command = Object.hasOwn(commands, wanted) ? commands[wanted] : undefined;
   if (command === undefined) throw new KwyreError('USAGE_COMMAND_UNKNOWN', 'there is no such command', './kwyre help lists them');
-  if (rest.includes('--help')) {
-    console.log(`./kwyre ${command.usage}\n    ${command.what}`);
+  if (asked || rest.includes('--help')) {
+    console.log(`./kwyre ${command.usage}\n    ${command.what}${command.more === undefined ? '' : `\n${command.more}`}`);
     return 0;
   }
   return await command.run(rest);

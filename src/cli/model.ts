@@ -33,7 +33,7 @@ import { surveyModel } from './survey.ts';
 import { excludedFiles } from './upstream.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const fault = faultsOf(4, './kwyre model --help');
+const fault = faultsOf(4, './kwyre help model');
 const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
 
 const text = { type: 'string' } as const;
