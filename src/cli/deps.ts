@@ -190,10 +190,19 @@ function cyclonedx(packages: readonly PackageDigests[]): unknown {
   };
 }
 
+/** @throws `USAGE_FILE` */
+function readKeyFile(path: string): string {
+  try {
+    return fs.readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new KwyreError('USAGE_FILE', `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'give the path of a PEM file');
+  }
+}
+
 /** The operator's key: from a file, unwrapped, or made now. */
 async function operatorKey(values: Flags): Promise<KeyObject> {
   const file = values['passphrase-file'];
-  if (values.key !== undefined) return readPrivatePem(fs.readFileSync(values.key, 'utf8'), file === undefined ? undefined : await askPassphrase(file), sealFault);
+  if (values.key !== undefined) return readPrivatePem(readKeyFile(values.key), file === undefined ? undefined : await askPassphrase(file), sealFault);
   const state = openState(stateDirectory(values.state));
   const wrapped = readOperatorKey(state);
   if (wrapped !== undefined) return unwrapKey(wrapped, await askPassphrase(file), sealFault);

@@ -42,10 +42,15 @@ async function readHidden(question: string): Promise<Buffer> {
   }
 }
 
-/** The passphrase of an existing key: from a file, or asked for. */
+/** The passphrase of an existing key: from a file, or asked for. @throws `USAGE_FILE` */
 export async function askPassphrase(file: string | undefined): Promise<Buffer> {
   if (file === undefined) return await readHidden('passphrase of the operator key: ');
-  const text = readFileSync(file);
+  let text: Buffer;
+  try {
+    text = readFileSync(file);
+  } catch (error) {
+    throw new KwyreError('USAGE_FILE', `cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'give the path of a file that holds the passphrase and nothing else');
+  }
   return text.subarray(0, text.at(-1) === 10 ? -1 : text.length);
 }
 

@@ -23,7 +23,7 @@ export const modelUsage = `
 
   for add and sign:
     --key FILE           a P-256 key of yours (PEM); otherwise the operator key of ./kwyre deps seal; add without either makes a key for this one approval
-    --passphrase-file FILE   reads the passphrase of the key from a file that only you may read
+    --passphrase-file FILE   reads the passphrase of the key from FILE
   for all: --yes asks nothing, --json prints for programs, --state DIR is the state folder`;
 
 export const depsUsage = `
@@ -32,7 +32,7 @@ export const depsUsage = `
     --format cyclonedx   the packages as a CycloneDX bill of materials
   seal --reason TEXT   signs everything that runs, Kwyre's own files too; from then on a start without that seal is refused
     --key FILE           a P-256 key of yours (PEM); otherwise the operator key, made the first time and kept under a passphrase
-    --passphrase-file FILE   reads the passphrase from a file that only you may read
+    --passphrase-file FILE   reads the passphrase from FILE
     --system             keeps the trust file in /etc/kwyre, where only root can change it (needs root)
   verify               compares everything with the seal, or without one with what was published; exit code 13 when it differs
 
