@@ -11,7 +11,7 @@ export const modelUsage = `
     --weights FILE       which GGUF file to serve, where a folder holds several
     --method files|shards  one digest a file, or one for each gigabyte (default: shards above 4 GiB)
     --upstream-key PEM, --upstream-root PEM   the key or root certificate of its maker, to verify a signature beside it
-    --upstream-identity WHO, --upstream-issuer URL   who must have made a keyless signature beside it
+    --upstream-identity WHO, --upstream-issuer URL   who must have made a keyless signature beside it, and who vouches for them
   list                 what is approved here
   verify [NAME]        reads every byte again; exit code 14 when one differs
   sign PATH            writes model.sig, which every OpenSSF verifier reads
