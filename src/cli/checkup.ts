@@ -7,6 +7,8 @@
  * @module
  */
 import type { Layer } from '../base/errors.ts';
+import { landlockExtents, landlockFeatures } from '../layers/2-isolation/landlock.ts';
+import { strictFeatures } from '../policy/shared.ts';
 
 /** Whether a model's file is what was approved. */
 export type ModelState = { readonly name: string; readonly fault: string | undefined };
@@ -56,14 +58,14 @@ export type Finding = {
   readonly remedy: string;
 };
 
-const abiFull = 6;
-const abiTcp = 4;
-
-function landlock({ landlockAbi: abi }: HostFacts): Finding {
-  const common = { id: 'landlock', layer: 2, title: 'Landlock: no file outside the plan, no TCP port' } as const;
-  if (abi >= abiFull) return { ...common, status: 'full', reason: `ABI ${abi}: files, TCP ports, signals and abstract sockets`, remedy: '' };
-  if (abi === 0) return { ...common, status: 'none', reason: 'this kernel has no Landlock, or it is switched off', remedy: 'Linux 5.13 or later with landlock in the kernel option lsm=; else give it up by name: --accept-weaker=landlock' };
-  return { ...common, status: 'less', reason: `ABI ${abi}: files${abi >= abiTcp ? ' and TCP ports' : ' only'}`, remedy: 'Linux 6.12 or later has all of it; else give the rest up by name: --accept-weaker=landlock' };
+/** The same judgement as the start's: what a role requires and this kernel lacks refuses it, what it prefers is shown. */
+function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
+  return landlockExtents(abi).map(({ feature, status, got, reason }): Finding => {
+    const required = strictFeatures[feature] === 'required';
+    const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature][1]}` } as const;
+    if (status === 'full') return { ...common, status, reason: got, remedy: '' };
+    return { ...common, status: required ? 'none' : 'less', reason: required ? `${got}, or it is switched off` : got, remedy: required ? `${reason}, in the kernel option lsm=; else give it up by name: --accept-weaker=${feature}` : reason };
+  });
 }
 
 function seccomp({ seccompActions: actions }: HostFacts): Finding {
@@ -191,7 +193,7 @@ export function examine(facts: HostFacts): Finding[] {
     system,
     seccomp(facts),
     { id: 'no-new-privs', layer: 2, title: 'no program brings rights back', status: noNewPrivs ? 'full' : 'none', reason: noNewPrivs ? 'the kernel has no_new_privs' : 'the kernel does not show it', remedy: noNewPrivs ? '' : 'Linux 4.10 or later; it cannot be given up' },
-    landlock(facts),
+    ...landlock(facts),
     ...network(facts),
     ...integrity(facts),
     ...memory(facts),

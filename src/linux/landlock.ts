@@ -1,11 +1,13 @@
 /**
- * Landlock: which paths this process may touch, and no TCP port, no signal and no abstract socket outside its domain.
+ * Landlock: which paths this process may touch, and no TCP port, no signal and no abstract socket outside its domain, each
+ * as far as the kernel has it.
  *
- * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan.
+ * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan. What a kernel does not have is never
+ *          asked of it and never counted as held: the parts are a table, and `partsOf` the only judge.
  * Limits:  binds the calling thread only, so it must be followed by execve; not UDP, not Multipath TCP, not descriptors
  *          that are open already (seccomp and the network namespace answer those).
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
- * Proof:   test/attacks/2-jail.test.ts
+ * Proof:   test/attacks/2-jail.test.ts, test/unit/layers/2-landlock.test.ts
  * @module
  */
 import { closeSync, constants, openSync, statSync } from 'node:fs';
@@ -17,15 +19,26 @@ const calls = { create: 444, addRule: 445, restrict: 446 } as const;
 /** Rights on files, by the bit of the kernel's header. */
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
 
-/** What each ABI can handle; pinned: a newer kernel is used as the last one known here. */
-export const abiTable: readonly { readonly abi: number; readonly files: bigint; readonly network: bigint; readonly scopes: bigint }[] = [
-  { abi: 1, files: (1n << 13n) - 1n, network: 0n, scopes: 0n },
-  { abi: 2, files: (1n << 14n) - 1n, network: 0n, scopes: 0n },
-  { abi: 3, files: (1n << 15n) - 1n, network: 0n, scopes: 0n },
-  { abi: 4, files: (1n << 15n) - 1n, network: 3n, scopes: 0n },
-  { abi: 5, files: (1n << 16n) - 1n, network: 3n, scopes: 0n },
-  { abi: 6, files: (1n << 16n) - 1n, network: 3n, scopes: 3n },
-];
+/** A part of Landlock: the first ABI that has it, the Linux of that ABI, and its bits in the kernel's header. */
+export type LandlockPart = { readonly abi: number; readonly linux: string; readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
+
+/**
+ * What there is, pinned: a newer kernel is used as the last one known here. Moving a file between folders needs no bit
+ * (`REFER`): every ruleset of every ABI refuses it unless it is allowed.
+ */
+export const landlockParts = {
+  files: { abi: 1, linux: '5.13', files: (1n << 13n) - 1n, network: 0n, scopes: 0n },
+  truncating: { abi: 3, linux: '6.2', files: 1n << 14n, network: 0n, scopes: 0n },
+  ports: { abi: 4, linux: '6.7', files: 0n, network: 3n, scopes: 0n },
+  devices: { abi: 5, linux: '6.10', files: 1n << 15n, network: 0n, scopes: 0n },
+  scopes: { abi: 6, linux: '6.12', files: 0n, network: 0n, scopes: 3n },
+} as const satisfies Readonly<Record<string, LandlockPart>>;
+export type LandlockPartName = keyof typeof landlockParts;
+
+/** The parts that a kernel's ABI has; pure. */
+export function partsOf(abi: number): LandlockPartName[] {
+  return (Object.keys(landlockParts) as LandlockPartName[]).filter((name) => landlockParts[name].abi <= abi);
+}
 
 /** What a process may still reach. */
 export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
@@ -40,18 +53,14 @@ export function landlockAbi(): number {
   }
 }
 
-/** The row of the table that a kernel's ABI allows, or `undefined`. */
-export function handledBy(abi: number): (typeof abiTable)[number] | undefined {
-  return abiTable.findLast((row) => row.abi <= abi);
-}
-
 /**
- * Restricts the calling thread for good; paths that do not exist are left out. Needs no_new_privs.
+ * Restricts the calling thread for good, in these parts; paths that do not exist are left out. Needs no_new_privs.
  * @throws LinuxError
  */
-export function restrictSelf(plan: PathPlan, handled: (typeof abiTable)[number]): void {
-  const attributes = new BigUint64Array([handled.files, handled.network, handled.scopes]);
-  const size = handled.scopes !== 0n ? 24 : handled.network !== 0n ? 16 : 8;
+export function restrictSelf(plan: PathPlan, parts: readonly LandlockPartName[]): void {
+  const bits = (kind: 'files' | 'network' | 'scopes') => parts.reduce((sum, name) => sum | landlockParts[name][kind], 0n);
+  const attributes = new BigUint64Array([bits('files'), bits('network'), bits('scopes')]);
+  const size = attributes[2] !== 0n ? 24 : attributes[1] !== 0n ? 16 : 8;
   const ruleset = systemCall('landlock_create_ruleset', calls.create, addressOf(attributes), size, 0);
   const add = (path: string, execute: boolean) => {
     let fd: number;
@@ -70,8 +79,10 @@ export function restrictSelf(plan: PathPlan, handled: (typeof abiTable)[number])
       closeSync(fd);
     }
   };
-  for (const path of plan.read) add(path, false);
-  for (const path of plan.execute) add(path, true);
+  if (parts.includes('files')) {
+    for (const path of plan.read) add(path, false);
+    for (const path of plan.execute) add(path, true);
+  }
   checked('landlock_restrict_self', systemCall('landlock_restrict_self', calls.restrict, ruleset, 0));
   closeSync(ruleset);
 }

@@ -132,7 +132,10 @@ export const systemExecute = [
   ['/usr/lib64', 'shared libraries'],
 ] as const satisfies readonly Row[];
 
-/** The features of a role that touches bytes of strangers. */
+/**
+ * The features of a role that touches bytes of strangers. What only a newer Landlock has is preferred: the filter holds the
+ * same calls everywhere, and holding files alone needs no more than Linux 5.13.
+ */
 export const strictFeatures = {
   'no-new-privs': 'required',
   'core-limit': 'required',
@@ -141,7 +144,11 @@ export const strictFeatures = {
   capabilities: 'required',
   'own-user': 'preferred',
   'network-namespace': 'preferred',
-  landlock: 'required',
+  'landlock-files': 'required',
+  'landlock-truncating': 'preferred',
+  'landlock-ports': 'preferred',
+  'landlock-devices': 'preferred',
+  'landlock-scopes': 'preferred',
   'seccomp-start': 'required',
   'seccomp-seal': 'required',
   'not-dumpable': 'required',

@@ -53,7 +53,7 @@ test('with the filter missing, the namespace and Landlock still hold TCP, and Fa
 });
 
 test('nobody but the probe may run with a part of the jail', () => {
-  const order = JSON.stringify({ attempts: [], without: ['landlock'], deadly: false, machine: [127, 0, 0, 1], closedPort: 9, servedPort: 9 });
+  const order = JSON.stringify({ attempts: [], without: ['landlock-files'], deadly: false, machine: [127, 0, 0, 1], closedPort: 9, servedPort: 9 });
   for (const entry of ['src/gateway/main.ts', 'test/attacks/entries/hostile.ts']) {
     const ran = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', join(root, 'src/jail/main.ts'), 'gateway', join(root, entry), JSON.stringify({ ...jailFor(undefined), probe: order })], { env: {}, cwd: '/', encoding: 'latin1', stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
     assert.equal(ran.status, 12, ran.stderr);

@@ -8,17 +8,17 @@
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
-import type { Enforcement } from '../../base/verdict.ts';
+import type { Enforcement, Outcome } from '../../base/verdict.ts';
 import { LinuxError } from '../../linux/ffi.ts';
-import { handledBy, landlockAbi, restrictSelf } from '../../linux/landlock.ts';
 import { becomeUser, dieWithParent, dropBoundingSet, dropCapabilities, enterEmptyNetwork, keepCapabilitiesOnce, resources, setLimit, setNoNewPrivs } from '../../linux/process.ts';
 import { errnos, installFilter } from '../../linux/seccomp.ts';
 import type { Filter } from '../../linux/seccomp.ts';
-import type { Policy } from '../../policy/policy.ts';
+import type { Feature, LandlockFeature, Policy } from '../../policy/policy.ts';
 import type { Role } from '../../policy/roles.ts';
 import { roles } from '../../policy/roles.ts';
 import { absent, forbidden } from '../../policy/shared.ts';
 import type { Identity } from './identity.ts';
+import { landlockFeatures, landlockSelf } from './landlock.ts';
 import { soften } from './soften.ts';
 
 /** What the stage is told about this machine and this start. */
@@ -44,9 +44,6 @@ export type Circumstances = {
   /** For a probe alone: features to leave out, and whether the filter kills or answers. */
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
 };
-
-type Feature = keyof (typeof roles)[Role]['features'];
-type Outcome = { readonly got: string; readonly status: Enforcement['status']; readonly reason?: string };
 
 /** The filter of the starting image: nothing forbidden, no ring; the sealed filter narrows it to an allowlist. */
 export const startFilter: Filter = {
@@ -81,8 +78,9 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   const policy: Policy = roles[here.role];
   const kept = here.uid === 0 ? (policy.capabilities ?? []).map(([number]) => number) : [];
   const done: Enforcement[] = [];
+  const isLeftOut = (feature: Feature): boolean => policy.without?.some(([name]) => name === feature) === true || here.probe?.without.includes(feature) === true;
   const apply = (feature: Feature, asked: string, act: () => Outcome) => {
-    if (policy.without?.some(([name]) => name === feature) === true || here.probe?.without.includes(feature) === true) return;
+    if (isLeftOut(feature)) return;
     let outcome: Outcome;
     try {
       outcome = act();
@@ -125,14 +123,10 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   });
   apply('dies-with-supervisor', 'SIGKILL with the supervisor', () => observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'));
   apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
-  apply('landlock', 'only the plan\'s files, no TCP port, no signal outside', () => {
-    const abi = landlockAbi();
-    const handled = handledBy(abi);
-    if (handled === undefined) return { got: 'no Landlock in this kernel', status: 'none', reason: 'Linux 5.13 or later with the Landlock module has it' };
-    restrictSelf({ read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), here.executable] }, handled);
-    const full = handled.network !== 0n && handled.scopes !== 0n;
-    return { got: `Landlock ABI ${abi}${full ? '' : ', files only in part of the plan'}`, status: full ? 'full' : 'partial', ...(full ? {} : { reason: 'TCP ports need Linux 6.7, signals and abstract sockets 6.12' }) };
-  });
+  const plan = { read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), here.executable] };
+  const wanted = (Object.keys(landlockFeatures) as LandlockFeature[]).filter((feature) => !isLeftOut(feature));
+  const landlocked = landlockSelf(plan, wanted, here.supervisor);
+  for (const feature of wanted) apply(feature, landlockFeatures[feature][1], () => landlocked(feature));
   apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
     installFilter(here.probe?.deadly === false ? soften(startFilter) : startFilter);
     return observed(statusLine(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');

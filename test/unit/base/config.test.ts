@@ -16,7 +16,7 @@ test('L1-14 no flag of serve names another address', () => {
 test('numbers out of range are usage errors with exit code 2, and the essential features cannot be waived', () => {
   assert.throws(() => parseServe(['--parallel', '0']), { code: 'USAGE_FLAG_RANGE', exitCode: 2 });
   for (const feature of ['seccomp', 'bind', 'model']) assert.throws(() => parseServe(['--accept-weaker', feature]), { code: 'USAGE_WAIVER_REFUSED' });
-  assert.deepEqual(parseServe(['--accept-weaker=landlock', '--accept-weaker=network-namespace']).accepted, ['landlock', 'network-namespace']);
+  assert.deepEqual(parseServe(['--accept-weaker=landlock-files', '--accept-weaker=network-namespace']).accepted, ['landlock-files', 'network-namespace']);
   assert.equal(parseServe([]).port, 8000);
 });
 
