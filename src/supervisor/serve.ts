@@ -18,6 +18,7 @@ import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts'
 import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
+import { checkWaivers } from '../layers/2-isolation/waivers.ts';
 import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
@@ -291,5 +292,7 @@ function libraryDirectory(): string {
 export async function supervise(args: readonly string[], tree: VerifiedTree): Promise<number> {
   const faults = mappedFaults(tree, fs, fs.readFileSync('/proc/self/maps', 'latin1'));
   if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links');
-  return await serve(parseServe(args), tree);
+  const config = parseServe(args);
+  checkWaivers(config.accepted);
+  return await serve(config, tree);
 }

@@ -88,6 +88,13 @@ function isolation(seen: Observed): Check[] {
   );
 }
 
+const waived = 'waived';
+
+/** What the operator gave up by name: the layer is degraded for as long as that stands. */
+function waivers(seen: Observed): Check[] {
+  return seen.accepted.map((feature) => ({ id: `${waived}.${feature}`, status: 'degraded', evidence: `given up by the operator (--accept-weaker=${feature}): it would not have refused the start`, at: seen.now }));
+}
+
 /** The supervisor's own check. */
 const supervisorCheck = 'supervisor.confined';
 
@@ -110,7 +117,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), ...seen.probes, supervisor(seen)],
+    2: [...isolation(seen), ...waivers(seen), ...seen.probes, supervisor(seen)],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],
@@ -118,8 +125,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
   };
   return ([1, 2, 3, 4, 5, 6] as const).map((layer) => {
     const required = checks[layer].filter((check) => counts(seen, layer, check));
-    const status = worst(required);
-    return { layer, name: layerNames[layer], status: layer === 2 && status === 'enforced' && seen.accepted.length > 0 ? 'degraded' : status, checks: checks[layer] };
+    return { layer, name: layerNames[layer], status: worst(required), checks: checks[layer] };
   });
 }
 
@@ -129,7 +135,7 @@ function counts(seen: Observed, layer: Layer, check: Check): boolean {
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
   if (layer !== 2 || check.id === supervisorCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
-  if (feature === 'self-probe' || feature === 'living') return true;
+  if (role as string === waived || feature === 'self-probe' || feature === 'living') return true;
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature
   return seen.enforced[role].some((entry) => entry.feature === feature && entry.need === 'required');
 }

@@ -20,6 +20,7 @@ import { absent, forbidden } from '../../policy/shared.ts';
 import type { Identity } from './identity.ts';
 import { landlockFeatures, landlockSelf } from './landlock.ts';
 import { soften } from './soften.ts';
+import { remedyFor } from './waivers.ts';
 
 /** What the stage is told about this machine and this start. */
 export type Circumstances = {
@@ -90,7 +91,7 @@ export function confineSelf(here: Circumstances): Enforcement[] {
     }
     const entry: Enforcement = { feature, need: policy.features[feature], asked, got: outcome.got, status: outcome.status, reason: outcome.reason ?? '' };
     if (entry.need === 'required' && entry.status !== 'full' && !here.accepted.includes(feature)) {
-      throw new KwyreError('L2_FEATURE_MISSING', `the ${here.role} cannot be confined: ${feature}: ${entry.got}${entry.reason === '' ? '' : `; ${entry.reason}`}`, `run on Linux 5.13 or later outside restrictive containers, or give this one up by name: --accept-weaker=${feature}`);
+      throw new KwyreError('L2_FEATURE_MISSING', `the ${here.role} cannot be confined: ${feature}: ${entry.got}${entry.reason === '' ? '' : `; ${entry.reason}`}`, remedyFor(feature));
     }
     done.push(entry);
   };
