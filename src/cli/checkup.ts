@@ -7,7 +7,7 @@
  * @module
  */
 import type { Layer } from '../base/errors.ts';
-import { landlockExtents, landlockFeatures } from '../layers/2-isolation/landlock.ts';
+import { landlockExtents, landlockFeatures } from '../layers/2-isolation/extents.ts';
 import { strictFeatures } from '../policy/shared.ts';
 
 /** Whether a model's file is what was approved. */
@@ -62,7 +62,7 @@ export type Finding = {
 function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
   return landlockExtents(abi).map(({ feature, status, got, reason }): Finding => {
     const required = strictFeatures[feature] === 'required';
-    const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature][1]}` } as const;
+    const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature].holds}` } as const;
     if (status === 'full') return { ...common, status, reason: got, remedy: '' };
     return { ...common, status: required ? 'none' : 'less', reason: required ? `${got}, or it is switched off` : got, remedy: required ? `${reason}, in the kernel option lsm=; else give it up by name: --accept-weaker=${feature}` : reason };
   });
@@ -99,6 +99,15 @@ function network({ uid, namespaces, installed, firewall }: HostFacts): Finding[]
   ];
 }
 
+/** A limit of 0 keeps an image out of files; a program that the kernel starts gets one all the same, unless the process is not dumpable. */
+function coreImages(pattern: string | undefined): Finding {
+  const common = { id: 'core-pattern', layer: 5, title: 'no memory image of a crash' } as const;
+  if (pattern === undefined) return { ...common, status: 'less', reason: 'the kernel does not say where images go; sealed roles make none', remedy: 'mount /proc with sys/kernel/core_pattern readable' };
+  const program = /^\|(\S+)/.exec(pattern)?.[1];
+  if (program === undefined) return { ...common, status: 'full', reason: 'images go to files, and the limit of every role is 0', remedy: '' };
+  return { ...common, status: 'less', reason: `images are handed to ${program}, which no limit stops: sealed roles make none, one that crashes while it starts would`, remedy: 'sudo sysctl kernel.core_pattern=core' };
+}
+
 function memory(facts: HostFacts): Finding[] {
   const { secretMemoryFault, swaps, corePattern, clearsFreedMemory } = facts;
   const swapLines = swaps?.trim().split('\n').slice(1) ?? [];
@@ -131,14 +140,7 @@ function memory(facts: HostFacts): Finding[] {
           : `the kernel ${clearsFreedMemory === undefined ? 'does not say whether it does that' : 'overwrites a page when it gives it to the next one, not before'}; the words of running turns we overwrite ourselves, not what the model remembers of them`,
       remedy: clearsFreedMemory === true ? '' : 'the kernel option init_on_free=1, which costs a few per cent of speed',
     },
-    {
-      id: 'core-pattern',
-      layer: 5,
-      title: 'no memory image of a crash',
-      status: 'full',
-      reason: `the roles have no core dumps, whatever the machine does with others' (${corePattern === undefined ? 'unknown' : corePattern.startsWith('|') ? 'handed to a program' : 'written to a file'})`,
-      remedy: '',
-    },
+    coreImages(corePattern),
   ];
 }
 

@@ -1,13 +1,11 @@
 /**
- * Landlock: which paths this process may touch, and no TCP port, no signal and no abstract socket outside its domain, each
- * as far as the kernel has it.
+ * Landlock: which paths this process may touch, and no TCP port, no signal and no abstract socket outside its domain.
  *
- * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan. What a kernel does not have is never
- *          asked of it and never counted as held: the parts are a table, and `partsOf` the only judge.
+ * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan.
  * Limits:  binds the calling thread only, so it must be followed by execve; not UDP, not Multipath TCP, not descriptors
  *          that are open already (seccomp and the network namespace answer those).
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
- * Proof:   test/attacks/2-jail.test.ts, test/unit/layers/2-landlock.test.ts
+ * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
 import { closeSync, constants, openSync, statSync } from 'node:fs';
@@ -19,26 +17,8 @@ const calls = { create: 444, addRule: 445, restrict: 446 } as const;
 /** Rights on files, by the bit of the kernel's header. */
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
 
-/** A part of Landlock: the first ABI that has it, the Linux of that ABI, and its bits in the kernel's header. */
-export type LandlockPart = { readonly abi: number; readonly linux: string; readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
-
-/**
- * What there is, pinned: a newer kernel is used as the last one known here. Moving a file between folders needs no bit
- * (`REFER`): every ruleset of every ABI refuses it unless it is allowed.
- */
-export const landlockParts = {
-  files: { abi: 1, linux: '5.13', files: (1n << 13n) - 1n, network: 0n, scopes: 0n },
-  truncating: { abi: 3, linux: '6.2', files: 1n << 14n, network: 0n, scopes: 0n },
-  ports: { abi: 4, linux: '6.7', files: 0n, network: 3n, scopes: 0n },
-  devices: { abi: 5, linux: '6.10', files: 1n << 15n, network: 0n, scopes: 0n },
-  scopes: { abi: 6, linux: '6.12', files: 0n, network: 0n, scopes: 3n },
-} as const satisfies Readonly<Record<string, LandlockPart>>;
-export type LandlockPartName = keyof typeof landlockParts;
-
-/** The parts that a kernel's ABI has; pure. */
-export function partsOf(abi: number): LandlockPartName[] {
-  return (Object.keys(landlockParts) as LandlockPartName[]).filter((name) => landlockParts[name].abi <= abi);
-}
+/** What a ruleset handles, as bits of the kernel's header; which of them a kernel has says its ABI. */
+export type Handled = { readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
 
 /** What a process may still reach. */
 export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
@@ -54,13 +34,12 @@ export function landlockAbi(): number {
 }
 
 /**
- * Restricts the calling thread for good, in these parts; paths that do not exist are left out. Needs no_new_privs.
+ * Restricts the calling thread for good; paths that do not exist are left out. Needs no_new_privs.
  * @throws LinuxError
  */
-export function restrictSelf(plan: PathPlan, parts: readonly LandlockPartName[]): void {
-  const bits = (kind: 'files' | 'network' | 'scopes') => parts.reduce((sum, name) => sum | landlockParts[name][kind], 0n);
-  const attributes = new BigUint64Array([bits('files'), bits('network'), bits('scopes')]);
-  const size = attributes[2] !== 0n ? 24 : attributes[1] !== 0n ? 16 : 8;
+export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled): void {
+  const attributes = new BigUint64Array([files, network, scopes]);
+  const size = scopes !== 0n ? 24 : network !== 0n ? 16 : 8;
   const ruleset = systemCall('landlock_create_ruleset', calls.create, addressOf(attributes), size, 0);
   const add = (path: string, execute: boolean) => {
     let fd: number;
@@ -79,7 +58,7 @@ export function restrictSelf(plan: PathPlan, parts: readonly LandlockPartName[])
       closeSync(fd);
     }
   };
-  if (parts.includes('files')) {
+  if (files !== 0n) {
     for (const path of plan.read) add(path, false);
     for (const path of plan.execute) add(path, true);
   }

@@ -19,7 +19,7 @@ export type Need = 'required' | 'preferred';
 export type LandlockFeature = 'landlock-files' | 'landlock-truncating' | 'landlock-ports' | 'landlock-devices' | 'landlock-scopes';
 
 /** Every protection of a role, by its stable name. */
-export type Feature = 'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'capabilities' | 'own-user' | 'network-namespace' | LandlockFeature | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor';
+export type Feature = 'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'process-limit' | 'capabilities' | 'own-user' | 'network-namespace' | LandlockFeature | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor';
 
 /** All rights of a role. */
 export type Policy = {

@@ -141,6 +141,7 @@ export const strictFeatures = {
   'core-limit': 'required',
   'file-size-limit': 'required',
   'open-files-limit': 'required',
+  'process-limit': 'preferred',
   capabilities: 'required',
   'own-user': 'preferred',
   'network-namespace': 'preferred',

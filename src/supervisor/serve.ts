@@ -8,14 +8,14 @@
  * @module
  */
 import * as fs from 'node:fs';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
-import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
 import { checkWaivers } from '../layers/2-isolation/waivers.ts';
@@ -68,7 +68,10 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? model.paths : [])];
   const uid = process.getuid?.() ?? -1;
   const installed = isInstalled(uid);
-  const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, installed, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
+  const jailFor = (who: 'roles' | 'watchdog'): JailInput => {
+    const become = uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined;
+    return { readable, accepted: config.accepted, installed, ...become, ...taskLimit(become, installed, availableParallelism(), config.threads) };
+  };
 
   const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree));
 
@@ -106,7 +109,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     jail: (role) => jailFor(role === 'watchdog' ? 'watchdog' : 'roles'),
     ownPort: () => listener.port,
     readTable: (name) => readTable(`/proc/${network}/net/${name}`),
-    readStatus: (role) => readTable(`/proc/${role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)}/status`) || undefined,
+    readThreads: (role) => readThreads(role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)),
     now: () => Date.now(),
     onOut: (result) => {
       alarm.raise({ code: immediate.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' }, describeOut(result));
@@ -278,6 +281,15 @@ function readTable(path: string): string {
     return fs.readFileSync(path, 'latin1');
   } catch {
     return ''; // a kernel without IPv6 has no such table
+  }
+}
+
+/** `status` of every thread of a process; none when it is gone. */
+function readThreads(pid: number): string[] {
+  try {
+    return fs.readdirSync(`/proc/${pid}/task`).map((thread) => readTable(`/proc/${pid}/task/${thread}/status`)).filter((text) => text !== '');
+  } catch {
+    return [];
   }
 }
 

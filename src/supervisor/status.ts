@@ -5,6 +5,7 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
+import { requiredOf } from '../policy/roles.ts';
 import type { Role } from './children.ts';
 
 /** What the reports are made from. */
@@ -76,16 +77,16 @@ function ipv6(seen: Observed, listening: number): Check {
   return { id: 'ipv6-held', status: listening === 0 && (held || reason !== '') ? 'enforced' : 'degraded', evidence, at: seen.now };
 }
 
-/** One check per feature and role; a waived or missing required feature degrades, a missing preferred one is shown. */
+/** One check per feature and role; a waived, missing or unreported required feature degrades, a missing preferred one is shown. */
 function isolation(seen: Observed): Check[] {
-  return (['gateway', 'engine'] as const).flatMap((role) =>
-    seen.enforced[role].map((entry): Check => ({
-      id: `${role}.${entry.feature}`,
-      status: extents[entry.status],
-      evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`,
-      at: seen.now,
-    })),
-  );
+  return (['gateway', 'engine'] as const).flatMap((role) => {
+    const reported = seen.enforced[role];
+    const silent = requiredOf(role).filter((feature) => !reported.some((entry) => entry.feature === feature));
+    return [
+      ...reported.map((entry): Check => ({ id: `${role}.${entry.feature}`, status: extents[entry.status], evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`, at: seen.now })),
+      ...silent.map((feature): Check => ({ id: `${role}.${feature}`, status: 'degraded', evidence: 'not reported by this process', at: seen.now })),
+    ];
+  });
 }
 
 const waived = 'waived';
@@ -124,18 +125,18 @@ export function reportLayers(seen: Observed): LayerReport[] {
     6: seen.watchdog,
   };
   return ([1, 2, 3, 4, 5, 6] as const).map((layer) => {
-    const required = checks[layer].filter((check) => counts(seen, layer, check));
+    const required = checks[layer].filter((check) => counts(layer, check));
     return { layer, name: layerNames[layer], status: worst(required), checks: checks[layer] };
   });
 }
 
 /** Whether a check decides what its layer is called; the others are shown beside it. */
-function counts(seen: Observed, layer: Layer, check: Check): boolean {
+function counts(layer: Layer, check: Check): boolean {
   // What only root could see is off, and by itself no fault of the watchdog.
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
   if (layer !== 2 || check.id === supervisorCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
   if (role as string === waived || feature === 'self-probe' || feature === 'living') return true;
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature
-  return seen.enforced[role].some((entry) => entry.feature === feature && entry.need === 'required');
+  return requiredOf(role).some((required) => required === feature);
 }

@@ -8,7 +8,7 @@ import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Finding } from '../../src/cli/checkup.ts';
-import { landlockFeatures } from '../../src/layers/2-isolation/landlock.ts';
+import { landlockFeatures } from '../../src/layers/2-isolation/extents.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { asOrdinary } from '../support/identity.ts';
 import { starters } from '../support/probe.ts';

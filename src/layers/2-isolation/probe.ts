@@ -38,7 +38,7 @@ export function probePrograms(folder: string, filename: string, node: string, fl
 }
 
 /** What the jail stage is told besides the probe's order. */
-export type ProbeJail = { readonly readable: readonly string[]; readonly uid?: number; readonly gid?: number; readonly accepted: readonly string[]; readonly installed?: boolean };
+export type ProbeJail = { readonly readable: readonly string[]; readonly uid?: number; readonly gid?: number; readonly accepted: readonly string[]; readonly tasks?: number; readonly installed?: boolean };
 
 /** What is aimed at; addresses of this machine only. */
 export type Aim = { readonly machine: Address; readonly closedPort: number; readonly servedPort: number };

@@ -33,6 +33,8 @@ const cases: readonly (readonly [string, Partial<HostFacts>, 'less' | 'none'])[]
   ['swap', { swaps: undefined }, 'less'],
   ['freed-memory', { clearsFreedMemory: false }, 'less'],
   ['freed-memory', { clearsFreedMemory: undefined }, 'less'],
+  ['core-pattern', { corePattern: undefined }, 'less'],
+  ['core-pattern', { corePattern: '|/usr/lib/systemd/systemd-coredump %P %u\n' }, 'less'],
   ['ptrace-scope', { ptraceScope: '0\n' }, 'less'],
   ['ptrace-scope', { ptraceScope: undefined }, 'less'],
   ['process-list', { hidesProcesses: true }, 'less'],
