@@ -92,6 +92,21 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
   }
 }
 
+test('a hostile supervisor after its filter tries its whole list at the other machine: zero packets (L2-23); the control is seen', async () => {
+  const run = (...mode: string[]) => machine.try(process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'entries', 'hostile-supervisor.ts'), addresses.there.four, String(port), '/run/nobody', ...mode);
+  const seen = await during(() => {
+    const ran = run();
+    assert.equal(ran.status, 0, ran.stderr);
+    const { tcp, udp, 'deed: packet': packet } = JSON.parse(ran.stdout) as Record<string, string>;
+    assert.deepEqual([tcp, udp, packet], ['EPERM', 'EPERM', 'EPERM']);
+  });
+  assert.deepEqual(seen, []);
+  const control = await during(() => {
+    run('free');
+  });
+  assert.ok(control.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)), control.join('\n'));
+});
+
 test('a server, its self-probe and every attack of kwyre prove: zero packets (L2-20)', async () => {
   const seen = await during(() => {
     const ran = machine.try(join(root, 'kwyre'), 'prove');
