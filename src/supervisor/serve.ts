@@ -8,7 +8,7 @@
  * @module
  */
 import * as fs from 'node:fs';
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
@@ -127,6 +127,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       ipv6: { held: holdsIpv6(heldIpv6, listener.port), reason: heldIpv6.reason },
       closedRoutes: pair?.closedRoutes ?? 0,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
+      devices: readTable('/proc/self/net/dev'),
+      release: release(),
       probes: probe.checks(),
       confined,
       installed,

@@ -5,6 +5,7 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
+import { networkCheck } from '../layers/2-isolation/surroundings.ts';
 import { requiredOf } from '../policy/roles.ts';
 import type { Role } from './children.ts';
 
@@ -19,6 +20,9 @@ export type Observed = {
   /** How many routes were seen to refuse a request without a token. */
   readonly closedRoutes: number;
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
+  /** `/proc/self/net/dev` of the supervisor, and the kernel's release. */
+  readonly devices: string;
+  readonly release: string;
   /** Layer 2: what the self-probe saw. */
   readonly probes: readonly Check[];
   /** What holds the supervisor itself; empty until it is confined. */
@@ -96,6 +100,11 @@ function waivers(seen: Observed): Check[] {
   return seen.accepted.map((feature) => ({ id: `${waived}.${feature}`, status: 'degraded', evidence: `given up by the operator (--accept-weaker=${feature}): it would not have refused the start`, at: seen.now }));
 }
 
+/** Whether both roles are in empty networks, by what their jails read back. */
+function apart(seen: Observed): boolean {
+  return (['gateway', 'engine'] as const).every((role) => seen.enforced[role].some((entry) => entry.feature === 'network-namespace' && entry.status === 'full'));
+}
+
 /** The supervisor's own check. */
 const supervisorCheck = 'supervisor.confined';
 
@@ -118,7 +127,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), ...waivers(seen), ...seen.probes, supervisor(seen)],
+    2: [...isolation(seen), ...waivers(seen), ...seen.probes, networkCheck(seen.devices, seen.release, apart(seen), seen.now), supervisor(seen)],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],
@@ -137,6 +146,7 @@ function counts(layer: Layer, check: Check): boolean {
   if (layer !== 2 || check.id === supervisorCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
   if (role as string === waived || feature === 'self-probe' || feature === 'living') return true;
+  if (role as string === 'network') return false; // told beside the features that hold there
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature
   return requiredOf(role).some((required) => required === feature);
 }

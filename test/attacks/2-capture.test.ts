@@ -25,6 +25,9 @@ before(async () => {
   // Nothing but what a program sends: without IPv6 no neighbour is looked for by the kernel itself.
   machine.run('sysctl', '-qw', 'net.ipv6.conf.in0.disable_ipv6=1');
   machine.outside('sysctl', '-qw', 'net.ipv6.conf.out0.disable_ipv6=1');
+  // Both ends know each other: no question of the kernel's own (ARP), however long after a packet of the control.
+  const peer = /link\/ether (\S+)/.exec(machine.outside('ip', 'link', 'show', 'out0'))?.[1] ?? '';
+  machine.run('ip', 'neigh', 'replace', addresses.there.four, 'lladdr', peer, 'nud', 'permanent', 'dev', 'in0');
   const own = /link\/ether (\S+)/.exec(machine.run('ip', 'link', 'show', 'in0'))?.[1] ?? '';
   machine.outside('ip', 'neigh', 'replace', addresses.here.four, 'lladdr', own, 'nud', 'permanent', 'dev', 'out0');
   machine.run('ip', 'route', 'add', 'default', 'via', addresses.there.four);

@@ -22,6 +22,7 @@ import type { Identity } from './identity.ts';
 import { isTransient } from './identity.ts';
 import { landlockSelf } from './landlock.ts';
 import { soften } from './soften.ts';
+import { onlyLoopback } from './surroundings.ts';
 import { remedyFor } from './waivers.ts';
 
 /** What the stage is told about this machine and this start. */
@@ -65,12 +66,6 @@ export const startFilter: Filter = {
   ],
   otherwise: 'allow',
 };
-
-/** Whether a table of interfaces has no other than loopback. */
-function onlyLoopback(devices: string): boolean {
-  const names = [...devices.matchAll(/^ *([^ :]+):/gm)].map(([, name]) => name);
-  return names.length === 1 && names[0] === 'lo';
-}
 
 /** A line of `/proc/PID/status`; empty when it is empty or not there. */
 export function statusLine(text: string, name: string): string {

@@ -35,7 +35,7 @@ test('the living role: every thread must have the filter of its start and its se
 
 test('a role that reported nothing degrades layer 2', () => {
   const full = (role: 'gateway' | 'engine') => requiredOf(role).map((feature) => entry(feature));
-  const seen = { port: 1, tcp: '', tcp6: '', heldIpv6: { fd: undefined, reason: '' }, probes: [], confined: 'x', installed: true, accepted: [], tree: [], model: [], memory: [], watchdog: [], now: 0 } as const;
+  const seen = { port: 1, tcp: '', tcp6: '', heldIpv6: { fd: undefined, reason: '' }, devices: '', release: '', probes: [], confined: 'x', installed: true, accepted: [], tree: [], model: [], memory: [], watchdog: [], now: 0 } as const;
   const layer2 = (enforced: { gateway: Enforcement[]; engine: Enforcement[] }) => reportLayers({ ...seen, enforced }).find(({ layer }) => layer === 2)!;
   assert.equal(layer2({ gateway: full('gateway'), engine: full('engine') }).status, 'enforced');
   assert.equal(layer2({ gateway: full('gateway'), engine: [] }).status, 'degraded');
