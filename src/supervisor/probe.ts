@@ -27,6 +27,8 @@ export type ProbePlan = {
   readonly readTable: (name: string) => string;
   /** `status` of every thread of the living role; none when it is not there. */
   readonly readThreads: (role: ChildRole) => readonly string[];
+  /** How many filters the living role was started with: this process's own at that time. */
+  readonly inherited: (role: ChildRole) => number;
   readonly now: () => number;
   /** Something got out of a running server. */
   readonly onOut: (result: ProbeResult) => void;
@@ -52,17 +54,17 @@ export function describeOut({ goal, out, answers }: ProbeResult): string {
   return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${answerWords(answers.get(way) ?? 0)})`).join(', ')}`;
 }
 
-/** The least that a role of the server has: the one that gave io_uring up, the one of its start, the seal. */
-const leastFilters = 3;
+/** What a role puts on itself: the filter of its start, and the seal. */
+const ownFilters = 2;
 
-/** What the kernel says of every thread of a living role: its filters and no_new_privs. */
-export function livingCheck(role: ChildRole, threads: readonly string[], at: number): Check {
+/** What the kernel says of every thread of a living role: no_new_privs, and its filters besides those that it was started with. */
+export function livingCheck(role: ChildRole, threads: readonly string[], inherited: number, at: number): Check {
   const id = `${role}.living`;
   if (threads.length === 0) return { id, status: 'degraded', evidence: 'the process is not there', at };
   const lines = (name: string): string[] => [...new Set(threads.map((text) => statusLine(text, name)))];
   const [seccomp, filters, privs] = [lines('Seccomp'), lines('Seccomp_filters'), lines('NoNewPrivs')];
   // Before Linux 5.9 the kernel does not count them.
-  const enough = filters.every((count) => count === '' || Number(count) >= leastFilters);
+  const enough = filters.every((count) => count === '' || Number(count) >= inherited + ownFilters);
   const whole = seccomp.join() === '2' && privs.join() === '1' && enough;
   return { id, status: whole ? 'enforced' : 'degraded', evidence: `/proc/PID/task of ${threads.length} threads now: Seccomp ${seccomp.join(' and ')}, ${filters.map((count) => (count === '' ? 'uncounted' : count)).join(' and ')} filters, NoNewPrivs ${privs.join(' and ')}`, at };
 }
@@ -101,11 +103,11 @@ export class SelfProbe {
 
   /** The checks of layer 2 that come from here. */
   checks(): readonly Check[] {
-    const { now, readThreads } = this.#plan;
+    const { now, readThreads, inherited } = this.#plan;
     return [
       ...probeGoals.roles.map((goal) => this.#check(`${goal.role}.self-probe`, goal)),
       ...probeGoals.alone.map((goal) => this.#check(`${goal.alone ?? ''}.alone`, goal)),
-      ...probeGoals.roles.map(({ role }) => livingCheck(role, readThreads(role), now())),
+      ...probeGoals.roles.map(({ role }) => livingCheck(role, readThreads(role), inherited(role), now())),
     ];
   }
 

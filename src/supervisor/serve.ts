@@ -15,6 +15,7 @@ import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
+import { statusLine } from '../layers/2-isolation/confine.ts';
 import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
@@ -84,6 +85,9 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const setIntake = (open: boolean): void => {
     pair?.gateway.control.send(controlMessages.intake, encodeJson({ open }));
   };
+  /** Filters of this process when it started the watchdog, and the pair. */
+  const atStart = countFilters();
+  let atPair = atStart;
   const tokens = new Tokens(state, () => {
     pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
   });
@@ -110,6 +114,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     ownPort: () => listener.port,
     readTable: (name) => readTable(`/proc/${network}/net/${name}`),
     readThreads: (role) => readThreads(role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)),
+    inherited: (role) => (role === 'watchdog' ? atStart : atPair),
     now: () => Date.now(),
     onOut: (result) => {
       alarm.raise({ code: immediate.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' }, describeOut(result));
@@ -148,6 +153,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     layers: layers(),
   });
   const startPair = async (): Promise<Pair> => {
+    atPair = countFilters();
     pair = new Pair({
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
@@ -284,6 +290,11 @@ function readTable(path: string): string {
   } catch {
     return ''; // a kernel without IPv6 has no such table
   }
+}
+
+/** How many filters this process has; 0 where the kernel does not count them (before Linux 5.9). */
+function countFilters(): number {
+  return Number(statusLine(readTable('/proc/self/status'), 'Seccomp_filters'));
 }
 
 /** `status` of every thread of a process; none when it is gone. */

@@ -39,5 +39,5 @@ export function landlockExtents(abi: number): readonly (Required<Outcome> & { re
 
 /** The bits of these features together. */
 export function handledBy(features: readonly LandlockFeature[]): Handled {
-  return features.map((feature) => landlockFeatures[feature]).reduce((sum, { files, network, scopes }) => ({ files: sum.files | files, network: sum.network | network, scopes: sum.scopes | scopes }), none as Handled);
+  return features.map((feature) => landlockFeatures[feature]).reduce<Handled>((sum, { files, network, scopes }) => ({ files: sum.files | files, network: sum.network | network, scopes: sum.scopes | scopes }), none);
 }

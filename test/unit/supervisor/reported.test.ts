@@ -24,18 +24,19 @@ test('a watchdog that reported nothing, or not all, is not called jailed', () =>
 const status = (filters: string, seccomp = 2) => `Name:\tx\nGroups:\t \nNoNewPrivs:\t1\nSeccomp:\t${seccomp}\n${filters === '' ? '' : `Seccomp_filters:\t${filters}\n`}`;
 
 test('the living role: every thread must have the filter of its start and its seal besides the inherited one', () => {
-  const of = (...threads: string[]) => livingCheck('engine', threads, 0).status;
+  const of = (...threads: string[]) => livingCheck('engine', threads, 1, 0).status;
   assert.equal(of(), 'degraded');
   assert.equal(of(status('3'), status('4')), 'enforced');
   assert.equal(of(status('3'), status('2')), 'degraded', 'one thread without the seal');
   assert.equal(of(status('3'), status('3', 0)), 'degraded');
+  assert.equal(livingCheck('engine', [status('3')], 2, 0).status, 'degraded', 'started under one more filter');
   assert.equal(of(status('')), 'enforced', 'a kernel that does not count them');
   assert.equal(of(status('3').replace('NoNewPrivs:\t1', 'NoNewPrivs:\t0')), 'degraded');
 });
 
 test('a role that reported nothing degrades layer 2', () => {
   const full = (role: 'gateway' | 'engine') => requiredOf(role).map((feature) => entry(feature));
-  const seen = { port: 1, tcp: '', tcp6: '', heldIpv6: { fd: undefined, reason: '' }, devices: '', release: '', probes: [], confined: 'x', installed: true, accepted: [], tree: [], model: [], memory: [], watchdog: [], now: 0 } as const;
+  const seen = { port: 1, tcp: '', tcp6: '', ipv6: { held: true, reason: '' }, closedRoutes: 1, devices: '', release: '', probes: [], confined: 'x', installed: true, accepted: [], tree: [], model: [], memory: [], watchdog: [], now: 0 } as const;
   const layer2 = (enforced: { gateway: Enforcement[]; engine: Enforcement[] }) => reportLayers({ ...seen, enforced }).find(({ layer }) => layer === 2)!;
   assert.equal(layer2({ gateway: full('gateway'), engine: full('engine') }).status, 'enforced');
   assert.equal(layer2({ gateway: full('gateway'), engine: [] }).status, 'degraded');
