@@ -35,12 +35,9 @@ export type Config = {
   readonly acknowledgeViolation: boolean;
   /** Ids of tools that may run beside the server. */
   readonly acknowledgedTools: readonly string[];
-  /** Features of layer 2 that the operator gave up by name. */
+  /** Features of layer 2 that the operator gave up by name; layer 2 judges the names. */
   readonly accepted: readonly string[];
 };
-
-/** Features that no flag can waive: without them the promise itself is gone. */
-const neverWaived = new Set(['bind', 'seccomp', 'model']);
 
 export const defaultPort = 8000;
 const longestScanMs = 5000;
@@ -66,7 +63,7 @@ function integer(flag: string, text: string | undefined, fallback: number, min: 
 
 /**
  * Parses the arguments after `serve`.
- * @throws `USAGE_FLAG_UNKNOWN`, `USAGE_FLAG_RANGE`, `USAGE_WAIVER_REFUSED`.
+ * @throws `USAGE_FLAG_UNKNOWN`, `USAGE_FLAG_RANGE`
  */
 export function parseServe(args: readonly string[]): Config {
   const text = { type: 'string' } as const;
@@ -91,10 +88,6 @@ export function parseServe(args: readonly string[]): Config {
   const continued = values.continue ?? 'sealed';
   if (continued !== 'sealed' && continued !== 'off') throw new KwyreError('USAGE_FLAG_RANGE', '--continue takes sealed or off', './kwyre serve --continue sealed');
   const idleSeconds = idleTime(values.idle);
-  const accepted = values['accept-weaker'] ?? [];
-  for (const feature of accepted) {
-    if (neverWaived.has(feature)) throw new KwyreError('USAGE_WAIVER_REFUSED', `--accept-weaker cannot give up ${feature}`, 'leave it out; ./kwyre doctor says what this machine can enforce');
-  }
   return Object.freeze({
     port: integer('port', values.port, defaultPort, 0, 65535),
     socketPath: values.socket,
@@ -110,6 +103,6 @@ export function parseServe(args: readonly string[]): Config {
     scanMs: integer('scan-interval', values['scan-interval'], longestScanMs, 250, longestScanMs),
     acknowledgeViolation: values['acknowledge-violation'] ?? false,
     acknowledgedTools: values['acknowledge-tool'] ?? [],
-    accepted,
+    accepted: values['accept-weaker'] ?? [],
   });
 }

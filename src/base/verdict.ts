@@ -11,7 +11,7 @@ export type Extent = 'full' | 'partial' | 'none';
 
 /** One protection applied (or not) to one process, as observed in this run. */
 export type Enforcement = {
-  /** Stable name, e.g. `seccomp`, `landlock`, `no-new-privs`. */
+  /** Stable name, e.g. `seccomp-seal`, `landlock-files`, `no-new-privs`. */
   readonly feature: string;
   /** `required`: less than full refuses the start; `preferred`: less than full is reported. */
   readonly need: 'required' | 'preferred';
@@ -21,6 +21,9 @@ export type Enforcement = {
   /** Why it is less than full and what would fix it; empty when full. */
   readonly reason: string;
 };
+
+/** What came of asking for one. */
+export type Outcome = Pick<Enforcement, 'got' | 'status'> & Partial<Pick<Enforcement, 'reason'>>;
 
 /** Whether a layer stands: `enforced` only if every required check was full in this run. */
 export type LayerStatus = 'enforced' | 'degraded' | 'off';

@@ -7,6 +7,8 @@
  * @module
  */
 import type { Layer } from '../base/errors.ts';
+import { landlockExtents, landlockFeatures } from '../layers/2-isolation/extents.ts';
+import { strictFeatures } from '../policy/shared.ts';
 
 /** Whether a model's file is what was approved. */
 export type ModelState = { readonly name: string; readonly fault: string | undefined };
@@ -56,14 +58,14 @@ export type Finding = {
   readonly remedy: string;
 };
 
-const abiFull = 6;
-const abiTcp = 4;
-
-function landlock({ landlockAbi: abi }: HostFacts): Finding {
-  const common = { id: 'landlock', layer: 2, title: 'Landlock: no file outside the plan, no TCP port' } as const;
-  if (abi >= abiFull) return { ...common, status: 'full', reason: `ABI ${abi}: files, TCP ports, signals and abstract sockets`, remedy: '' };
-  if (abi === 0) return { ...common, status: 'none', reason: 'this kernel has no Landlock, or it is switched off', remedy: 'Linux 5.13 or later with landlock in the kernel option lsm=; else give it up by name: --accept-weaker=landlock' };
-  return { ...common, status: 'less', reason: `ABI ${abi}: files${abi >= abiTcp ? ' and TCP ports' : ' only'}`, remedy: 'Linux 6.12 or later has all of it; else give the rest up by name: --accept-weaker=landlock' };
+/** The same judgement as the start's: what a role requires and this kernel lacks refuses it, what it prefers is shown. */
+function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
+  return landlockExtents(abi).map(({ feature, status, got, reason }): Finding => {
+    const required = strictFeatures[feature] === 'required';
+    const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature].holds}` } as const;
+    if (status === 'full') return { ...common, status, reason: got, remedy: '' };
+    return { ...common, status: required ? 'none' : 'less', reason: required ? `${got}, or it is switched off` : got, remedy: required ? `${reason}, in the kernel option lsm=; else give it up by name: --accept-weaker=${feature}` : reason };
+  });
 }
 
 function seccomp({ seccompActions: actions }: HostFacts): Finding {
@@ -95,6 +97,15 @@ function network({ uid, namespaces, installed, firewall }: HostFacts): Finding[]
       remedy: installed ? '' : firewall === undefined ? 'install the package nftables, then sudo ./kwyre isolate install' : 'sudo ./kwyre isolate install (./kwyre isolate plan shows every command first)',
     },
   ];
+}
+
+/** A limit of 0 keeps an image out of files; a program that the kernel starts gets one all the same, unless the process is not dumpable. */
+function coreImages(pattern: string | undefined): Finding {
+  const common = { id: 'core-pattern', layer: 5, title: 'no memory image of a crash' } as const;
+  if (pattern === undefined) return { ...common, status: 'less', reason: 'the kernel does not say where images go; sealed roles make none', remedy: 'mount /proc with sys/kernel/core_pattern readable' };
+  const program = /^\|(\S+)/.exec(pattern)?.[1];
+  if (program === undefined) return { ...common, status: 'full', reason: 'images go to files, and the limit of every role is 0', remedy: '' };
+  return { ...common, status: 'less', reason: `images are handed to ${program}, which no limit stops: sealed roles make none, one that crashes while it starts would`, remedy: 'sudo sysctl kernel.core_pattern=core' };
 }
 
 function memory(facts: HostFacts): Finding[] {
@@ -129,14 +140,7 @@ function memory(facts: HostFacts): Finding[] {
           : `the kernel ${clearsFreedMemory === undefined ? 'does not say whether it does that' : 'overwrites a page when it gives it to the next one, not before'}; the words of running turns we overwrite ourselves, not what the model remembers of them`,
       remedy: clearsFreedMemory === true ? '' : 'the kernel option init_on_free=1, which costs a few per cent of speed',
     },
-    {
-      id: 'core-pattern',
-      layer: 5,
-      title: 'no memory image of a crash',
-      status: 'full',
-      reason: `the roles have no core dumps, whatever the machine does with others' (${corePattern === undefined ? 'unknown' : corePattern.startsWith('|') ? 'handed to a program' : 'written to a file'})`,
-      remedy: '',
-    },
+    coreImages(corePattern),
   ];
 }
 
@@ -191,7 +195,7 @@ export function examine(facts: HostFacts): Finding[] {
     system,
     seccomp(facts),
     { id: 'no-new-privs', layer: 2, title: 'no program brings rights back', status: noNewPrivs ? 'full' : 'none', reason: noNewPrivs ? 'the kernel has no_new_privs' : 'the kernel does not show it', remedy: noNewPrivs ? '' : 'Linux 4.10 or later; it cannot be given up' },
-    landlock(facts),
+    ...landlock(facts),
     ...network(facts),
     ...integrity(facts),
     ...memory(facts),

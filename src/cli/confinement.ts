@@ -6,11 +6,12 @@
  * @module
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { answerWords, isHeld, judge, waysOut } from '../layers/2-isolation/held.ts';
 import type { Lock } from '../layers/2-isolation/held.ts';
 import { heldAlone } from '../layers/2-isolation/held.ts';
-import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms, probeRole, runProbe } from '../layers/2-isolation/probe.ts';
 import type { Aim, ProbeJail, Probed, ProbePrograms } from '../layers/2-isolation/probe.ts';
 import { trials, trialsFor } from '../layers/2-isolation/trials.ts';
@@ -49,7 +50,7 @@ function readText(path: string): string | undefined {
 function jailFor(role: Role, root: string, sources: string): ProbeJail {
   const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const identity = process.getuid?.() === 0 ? chooseIdentity(process.pid + (role === 'watchdog' ? watchdogIds : 0), readable, statSync) : undefined;
-  return { readable, accepted: [], ...identity };
+  return { readable, accepted: [], ...identity, ...taskLimit(identity, false, availableParallelism(), 0) };
 }
 
 function aimAt(server: Running | undefined): Aim {

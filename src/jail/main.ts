@@ -7,7 +7,7 @@
  * has no control edge but a pipe, which takes the same reports as lines of JSON.
  * @module
  */
-import { closeSync, fstatSync, readFileSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, readlinkSync, realpathSync, writeSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/confine.ts';
@@ -24,7 +24,7 @@ import { encodeFrame } from '../wire/frame.ts';
 import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
 import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
-const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), parts: optional(number(0, 255)), probe: optional(string(4096)) });
+const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), tasks: optional(number(1)), parts: optional(number(0, 255)), probe: optional(string(4096)) });
 const probeEntry = join(import.meta.dirname, '..', 'probe', `main${extname(import.meta.filename)}`);
 
 function report(type: number, value: unknown): void {
@@ -80,6 +80,8 @@ try {
     accepted: input.accepted,
     probe: order,
     installed: input.installed === true,
+    tasks: input.tasks,
+    readNetwork: () => readlinkSync('/proc/self/ns/net'),
     readStatus: () => readFileSync('/proc/self/status', 'latin1'),
     readDevices(of) {
       try {

@@ -17,15 +17,8 @@ const calls = { create: 444, addRule: 445, restrict: 446 } as const;
 /** Rights on files, by the bit of the kernel's header. */
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
 
-/** What each ABI can handle; pinned: a newer kernel is used as the last one known here. */
-export const abiTable: readonly { readonly abi: number; readonly files: bigint; readonly network: bigint; readonly scopes: bigint }[] = [
-  { abi: 1, files: (1n << 13n) - 1n, network: 0n, scopes: 0n },
-  { abi: 2, files: (1n << 14n) - 1n, network: 0n, scopes: 0n },
-  { abi: 3, files: (1n << 15n) - 1n, network: 0n, scopes: 0n },
-  { abi: 4, files: (1n << 15n) - 1n, network: 3n, scopes: 0n },
-  { abi: 5, files: (1n << 16n) - 1n, network: 3n, scopes: 0n },
-  { abi: 6, files: (1n << 16n) - 1n, network: 3n, scopes: 3n },
-];
+/** What a ruleset handles, as bits of the kernel's header; which of them a kernel has says its ABI. */
+export type Handled = { readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
 
 /** What a process may still reach. */
 export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
@@ -40,18 +33,13 @@ export function landlockAbi(): number {
   }
 }
 
-/** The row of the table that a kernel's ABI allows, or `undefined`. */
-export function handledBy(abi: number): (typeof abiTable)[number] | undefined {
-  return abiTable.findLast((row) => row.abi <= abi);
-}
-
 /**
  * Restricts the calling thread for good; paths that do not exist are left out. Needs no_new_privs.
  * @throws LinuxError
  */
-export function restrictSelf(plan: PathPlan, handled: (typeof abiTable)[number]): void {
-  const attributes = new BigUint64Array([handled.files, handled.network, handled.scopes]);
-  const size = handled.scopes !== 0n ? 24 : handled.network !== 0n ? 16 : 8;
+export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled): void {
+  const attributes = new BigUint64Array([files, network, scopes]);
+  const size = scopes !== 0n ? 24 : network !== 0n ? 16 : 8;
   const ruleset = systemCall('landlock_create_ruleset', calls.create, addressOf(attributes), size, 0);
   const add = (path: string, execute: boolean) => {
     let fd: number;
@@ -70,8 +58,10 @@ export function restrictSelf(plan: PathPlan, handled: (typeof abiTable)[number])
       closeSync(fd);
     }
   };
-  for (const path of plan.read) add(path, false);
-  for (const path of plan.execute) add(path, true);
+  if (files !== 0n) {
+    for (const path of plan.read) add(path, false);
+    for (const path of plan.execute) add(path, true);
+  }
   checked('landlock_restrict_self', systemCall('landlock_restrict_self', calls.restrict, ruleset, 0));
   closeSync(ruleset);
 }

@@ -61,7 +61,7 @@ export function dieWithParent(parent: number): boolean {
   return getppid() === parent;
 }
 
-export const resources = { fileSize: 1, core: 4, openFiles: 7 } as const;
+export const resources = { fileSize: 1, core: 4, tasks: 6, openFiles: 7 } as const;
 
 /** Sets soft and hard limit and reads both back. */
 export function setLimit(resource: number, value: number): boolean {

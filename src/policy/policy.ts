@@ -15,14 +15,20 @@ export type ConditionalRow = { readonly call: string; readonly action: Action; r
 /** `required`: less than full refuses the start; `preferred`: less than full is reported. */
 export type Need = 'required' | 'preferred';
 
+/** What Landlock holds, part by part: a kernel may have the first ones only. */
+export type LandlockFeature = 'landlock-files' | 'landlock-truncating' | 'landlock-ports' | 'landlock-devices' | 'landlock-scopes';
+
+/** Every protection of a role, by its stable name. */
+export type Feature = 'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'process-limit' | 'capabilities' | 'own-user' | 'network-namespace' | LandlockFeature | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor';
+
 /** All rights of a role. */
 export type Policy = {
-  readonly features: Readonly<Record<'no-new-privs' | 'core-limit' | 'file-size-limit' | 'open-files-limit' | 'capabilities' | 'own-user' | 'network-namespace' | 'landlock' | 'seccomp-start' | 'seccomp-seal' | 'not-dumpable' | 'dies-with-supervisor', Need>>;
+  readonly features: Readonly<Record<Feature, Need>>;
   readonly limits: { readonly openFiles: number };
   /** Memory that no other process can read, made for the role before files may not grow any more. */
   readonly secretMemory?: readonly [bytes: number, reason: string];
   /** Features that this role does without, each with the reason. */
-  readonly without?: readonly (readonly [feature: 'landlock', reason: string])[];
+  readonly without?: readonly (readonly [feature: LandlockFeature, reason: string])[];
   /** Capabilities that it keeps where root starts it, by the kernel's number; everything else is dropped. */
   readonly capabilities?: readonly (readonly [number: number, reason: string])[];
   /** Paths of the system that the role's image reads when it starts. */

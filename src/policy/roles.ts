@@ -4,11 +4,17 @@
  */
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
-import type { Policy } from './policy.ts';
+import type { Feature, Policy } from './policy.ts';
 import { watchdog } from './watchdog.ts';
 
 export const roles = { gateway, engine, watchdog } as const satisfies Readonly<Record<string, Policy>>;
 export type Role = keyof typeof roles;
+
+/** The features without which a role does not start. */
+export function requiredOf(role: Role): Feature[] {
+  const { features, without = [] }: Policy = roles[role];
+  return (Object.keys(features) as Feature[]).filter((feature) => features[feature] === 'required' && !without.some(([name]) => name === feature));
+}
 
 /** Descriptors that survive into a role: control, data, listener or model, the gateway's optional Unix listener or the engine's working set, the digests to load by, the engine's secret memory. */
 export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7], engine: [3, 4, 5, 6, 7, 200], watchdog: [3, 7] };

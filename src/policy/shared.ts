@@ -132,16 +132,24 @@ export const systemExecute = [
   ['/usr/lib64', 'shared libraries'],
 ] as const satisfies readonly Row[];
 
-/** The features of a role that touches bytes of strangers. */
+/**
+ * The features of a role that touches bytes of strangers. What only a newer Landlock has is preferred: the filter holds the
+ * same calls everywhere, and holding files alone needs no more than Linux 5.13.
+ */
 export const strictFeatures = {
   'no-new-privs': 'required',
   'core-limit': 'required',
   'file-size-limit': 'required',
   'open-files-limit': 'required',
+  'process-limit': 'preferred',
   capabilities: 'required',
   'own-user': 'preferred',
   'network-namespace': 'preferred',
-  landlock: 'required',
+  'landlock-files': 'required',
+  'landlock-truncating': 'preferred',
+  'landlock-ports': 'preferred',
+  'landlock-devices': 'preferred',
+  'landlock-scopes': 'preferred',
   'seccomp-start': 'required',
   'seccomp-seal': 'required',
   'not-dumpable': 'required',

@@ -19,9 +19,11 @@ const readOnly = [
   { call: 'open', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
 ] as const satisfies readonly ConditionalRow[];
 
+const blind = 'any Landlock hides the descriptors and executables of other processes from the one whose work is to see them';
+
 export const watchdog = {
   features: strictFeatures,
-  without: [['landlock', 'it would hide the descriptors and executables of other processes from the one whose work is to see them']],
+  without: [['landlock-files', blind], ['landlock-truncating', blind], ['landlock-ports', blind], ['landlock-devices', blind], ['landlock-scopes', blind]],
   capabilities: [
     [2, 'CAP_DAC_READ_SEARCH: the descriptor lists of other users\' processes'],
     [19, 'CAP_SYS_PTRACE: executables, maps and descriptors of other users\' and of non-dumpable processes; the filter refuses ptrace itself'],

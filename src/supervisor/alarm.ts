@@ -11,7 +11,7 @@
 import { fstatSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { KwyreError } from '../base/errors.ts';
-import type { Check } from '../base/verdict.ts';
+import type { Check, Enforcement } from '../base/verdict.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import type { Finding } from '../layers/6-intrusion/finding.ts';
 import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
@@ -20,6 +20,7 @@ import type { FileStamp } from '../layers/6-intrusion/weights.ts';
 import { detectAllWeights } from '../layers/6-intrusion/weights.ts';
 import { leaseHolds } from '../linux/memfd.ts';
 import { makeSocketPair } from '../linux/socket.ts';
+import { requiredOf } from '../policy/roles.ts';
 import { logEvent } from '../state/events.ts';
 import { markViolation } from '../state/violation.ts';
 import type { JailInput } from './children.ts';
@@ -65,6 +66,17 @@ function stampOf(fd: number): FileStamp | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The watchdog's own jail, as it reported it: what it requires and did not report counts as missing. */
+export function jailCheck(enforced: readonly Enforcement[], at: number): Check {
+  const faults = requiredOf('watchdog').flatMap((feature) => {
+    const entry = enforced.find((one) => one.feature === feature);
+    if (entry === undefined) return [`${feature}: not reported`];
+    return entry.status === 'full' ? [] : [`${feature}: ${entry.got}${entry.reason === '' ? '' : `, ${entry.reason}`}`];
+  });
+  const full = enforced.filter((entry) => entry.status === 'full').length;
+  return { id: 'watchdog.jail', status: faults.length === 0 ? 'enforced' : 'degraded', evidence: faults.length === 0 ? `its own process, jailed: ${full} of ${enforced.length} features in force, every required one among them` : faults.join('; '), at };
 }
 
 export class Alarm {
@@ -141,11 +153,7 @@ export class Alarm {
 
   /** The checks of layer 6 for `/kwyre/status`. */
   get checks(): readonly Check[] {
-    const jail = this.#watch.enforced.filter((entry) => entry.need === 'required' && entry.status !== 'full');
-    return [
-      ...this.#watch.report().checks,
-      { id: 'watchdog.jail', status: jail.length === 0 ? 'enforced' : 'degraded', evidence: jail.length === 0 ? `its own process, jailed: ${this.#watch.enforced.length} features` : jail.map((entry) => `${entry.feature}: ${entry.reason}`).join('; '), at: Date.now() },
-    ];
+    return [...this.#watch.report().checks, jailCheck(this.#watch.enforced, Date.now())];
   }
 
   /** A violation is certain, whoever saw it: ends everything, then logs it and leaves the marker. */

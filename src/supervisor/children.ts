@@ -28,6 +28,8 @@ export type JailInput = {
   readonly uid?: number;
   readonly gid?: number;
   readonly accepted: readonly string[];
+  /** How many threads the user may have, where the user is ours alone. */
+  readonly tasks?: number;
   /** Whether the user of this process is the one of an installation, with rules of its own. */
   readonly installed?: boolean;
 };

@@ -2,7 +2,8 @@
  * The supervisor becomes itself once more: a process in which no io_uring was ever made.
  *
  * Node makes rings when it starts, and whoever has one walks around every later filter. So the first image verifies the
- * tree, gives the ring up for all images to come, and hands what it verified to the second one in sealed memory.
+ * tree, gives the ring up for all images to come, and what root could do beyond its work; it hands what it verified to the
+ * second one in sealed memory.
  *
  * Trust:   whoever starts the supervisor could as well trace it; the descriptor is a word between two images of one process.
  * Source:  io_uring(7), seccomp(2)
@@ -38,8 +39,9 @@ export function takeTree(): VerifiedTree | undefined {
 /** Gives io_uring up and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
 export async function startConfined(tree: VerifiedTree): Promise<never> {
   // Third-party code (the foreign function interface) is loaded here, after the tree was verified.
-  const [{ forgoRings }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] = await Promise.all([import('../layers/2-isolation/supervisor.ts'), import('../linux/memfd.ts'), import('../linux/process.ts')]);
+  const [{ forgoPowers, forgoRings }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] = await Promise.all([import('../layers/2-isolation/supervisor.ts'), import('../linux/memfd.ts'), import('../linux/process.ts')]);
   forgoRings();
+  forgoPowers();
   const fd = sealedBytes(name, Buffer.from(JSON.stringify({ ...tree, files: [...tree.files] })));
   duplicateTo(fd, handoverDescriptor);
   closeOnExec(fd);

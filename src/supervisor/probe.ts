@@ -9,6 +9,7 @@
  */
 import { KwyreError } from '../base/errors.ts';
 import type { Check } from '../base/verdict.ts';
+import { statusLine } from '../layers/2-isolation/confine.ts';
 import { answerWords, heldAlone, locks, waysOut } from '../layers/2-isolation/held.ts';
 import type { Lock, WayOut } from '../layers/2-isolation/held.ts';
 import { probeRole } from '../layers/2-isolation/probe.ts';
@@ -24,8 +25,10 @@ export type ProbePlan = {
   readonly ownPort: () => number;
   /** A table of the machine's network, by its name. */
   readonly readTable: (name: string) => string;
-  /** `/proc/PID/status` of the living role. */
-  readonly readStatus: (role: ChildRole) => string | undefined;
+  /** `status` of every thread of the living role; none when it is not there. */
+  readonly readThreads: (role: ChildRole) => readonly string[];
+  /** How many filters the living role was started with: this process's own at that time. */
+  readonly inherited: (role: ChildRole) => number;
   readonly now: () => number;
   /** Something got out of a running server. */
   readonly onOut: (result: ProbeResult) => void;
@@ -51,14 +54,19 @@ export function describeOut({ goal, out, answers }: ProbeResult): string {
   return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${answerWords(answers.get(way) ?? 0)})`).join(', ')}`;
 }
 
-/** What the kernel says of a living role: its filter and no_new_privs. */
-export function livingCheck(role: ChildRole, status: string | undefined, at: number): Check {
+/** What a role puts on itself: the filter of its start, and the seal. */
+const ownFilters = 2;
+
+/** What the kernel says of every thread of a living role: no_new_privs, and its filters besides those that it was started with. */
+export function livingCheck(role: ChildRole, threads: readonly string[], inherited: number, at: number): Check {
   const id = `${role}.living`;
-  if (status === undefined) return { id, status: 'degraded', evidence: 'the process is not there', at };
-  const line = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '?';
-  const [seccomp, filters, privs] = [line('Seccomp'), line('Seccomp_filters'), line('NoNewPrivs')];
-  const whole = seccomp === '2' && privs === '1' && (filters === '?' || Number(filters) >= 2);
-  return { id, status: whole ? 'enforced' : 'degraded', evidence: `/proc/PID/status now: Seccomp ${seccomp}, ${filters} filters, NoNewPrivs ${privs}`, at };
+  if (threads.length === 0) return { id, status: 'degraded', evidence: 'the process is not there', at };
+  const lines = (name: string): string[] => [...new Set(threads.map((text) => statusLine(text, name)))];
+  const [seccomp, filters, privs] = [lines('Seccomp'), lines('Seccomp_filters'), lines('NoNewPrivs')];
+  // Before Linux 5.9 the kernel does not count them.
+  const enough = filters.every((count) => count === '' || Number(count) >= inherited + ownFilters);
+  const whole = seccomp.join() === '2' && privs.join() === '1' && enough;
+  return { id, status: whole ? 'enforced' : 'degraded', evidence: `/proc/PID/task of ${threads.length} threads now: Seccomp ${seccomp.join(' and ')}, ${filters.map((count) => (count === '' ? 'uncounted' : count)).join(' and ')} filters, NoNewPrivs ${privs.join(' and ')}`, at };
 }
 
 const statuses = { held: 'enforced', out: 'degraded', failed: 'degraded', absent: 'off' } as const;
@@ -95,11 +103,11 @@ export class SelfProbe {
 
   /** The checks of layer 2 that come from here. */
   checks(): readonly Check[] {
-    const { now, readStatus } = this.#plan;
+    const { now, readThreads, inherited } = this.#plan;
     return [
       ...probeGoals.roles.map((goal) => this.#check(`${goal.role}.self-probe`, goal)),
       ...probeGoals.alone.map((goal) => this.#check(`${goal.alone ?? ''}.alone`, goal)),
-      ...probeGoals.roles.map(({ role }) => livingCheck(role, readStatus(role), now())),
+      ...probeGoals.roles.map(({ role }) => livingCheck(role, readThreads(role), inherited(role), now())),
     ];
   }
 

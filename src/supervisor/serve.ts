@@ -8,16 +8,18 @@
  * @module
  */
 import * as fs from 'node:fs';
-import { totalmem } from 'node:os';
+import { availableParallelism, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
-import { chooseIdentity, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { statusLine } from '../layers/2-isolation/confine.ts';
+import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
+import { checkWaivers } from '../layers/2-isolation/waivers.ts';
 import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
@@ -67,7 +69,10 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? model.paths : [])];
   const uid = process.getuid?.() ?? -1;
   const installed = isInstalled(uid);
-  const jailFor = (who: 'roles' | 'watchdog'): JailInput => ({ readable, accepted: config.accepted, installed, ...(uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined) });
+  const jailFor = (who: 'roles' | 'watchdog'): JailInput => {
+    const become = uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined;
+    return { readable, accepted: config.accepted, installed, ...become, ...taskLimit(become, installed, availableParallelism(), config.threads) };
+  };
 
   const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree));
 
@@ -80,6 +85,9 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const setIntake = (open: boolean): void => {
     pair?.gateway.control.send(controlMessages.intake, encodeJson({ open }));
   };
+  /** Filters of this process when it started the watchdog, and the pair. */
+  const atStart = countFilters();
+  let atPair = atStart;
   const tokens = new Tokens(state, () => {
     pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
   });
@@ -105,7 +113,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     jail: (role) => jailFor(role === 'watchdog' ? 'watchdog' : 'roles'),
     ownPort: () => listener.port,
     readTable: (name) => readTable(`/proc/${network}/net/${name}`),
-    readStatus: (role) => readTable(`/proc/${role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)}/status`) || undefined,
+    readThreads: (role) => readThreads(role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)),
+    inherited: (role) => (role === 'watchdog' ? atStart : atPair),
     now: () => Date.now(),
     onOut: (result) => {
       alarm.raise({ code: immediate.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' }, describeOut(result));
@@ -123,6 +132,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       ipv6: { held: holdsIpv6(heldIpv6, listener.port), reason: heldIpv6.reason },
       closedRoutes: pair?.closedRoutes ?? 0,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
+      devices: readTable('/proc/self/net/dev'),
+      release: release(),
       probes: probe.checks(),
       confined,
       installed,
@@ -142,6 +153,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     layers: layers(),
   });
   const startPair = async (): Promise<Pair> => {
+    atPair = countFilters();
     pair = new Pair({
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
@@ -280,6 +292,20 @@ function readTable(path: string): string {
   }
 }
 
+/** How many filters this process has; 0 where the kernel does not count them (before Linux 5.9). */
+function countFilters(): number {
+  return Number(statusLine(readTable('/proc/self/status'), 'Seccomp_filters'));
+}
+
+/** `status` of every thread of a process; none when it is gone. */
+function readThreads(pid: number): string[] {
+  try {
+    return fs.readdirSync(`/proc/${pid}/task`).map((thread) => readTable(`/proc/${pid}/task/${thread}/status`)).filter((text) => text !== '');
+  } catch {
+    return [];
+  }
+}
+
 /** Where llama.cpp's libraries for this machine are. @throws `ENGINE_PLATFORM` */
 function libraryDirectory(): string {
   const platform = `${process.platform}-${process.arch}`;
@@ -291,5 +317,7 @@ function libraryDirectory(): string {
 export async function supervise(args: readonly string[], tree: VerifiedTree): Promise<number> {
   const faults = mappedFaults(tree, fs, fs.readFileSync('/proc/self/maps', 'latin1'));
   if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links');
-  return await serve(parseServe(args), tree);
+  const config = parseServe(args);
+  checkWaivers(config.accepted);
+  return await serve(config, tree);
 }

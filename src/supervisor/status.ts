@@ -5,6 +5,8 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
+import { networkCheck } from '../layers/2-isolation/surroundings.ts';
+import { requiredOf } from '../policy/roles.ts';
 import type { Role } from './children.ts';
 
 /** What the reports are made from. */
@@ -18,6 +20,9 @@ export type Observed = {
   /** How many routes were seen to refuse a request without a token. */
   readonly closedRoutes: number;
   readonly enforced: Readonly<Record<Role, readonly Enforcement[]>>;
+  /** `/proc/self/net/dev` of the supervisor, and the kernel's release. */
+  readonly devices: string;
+  readonly release: string;
   /** Layer 2: what the self-probe saw. */
   readonly probes: readonly Check[];
   /** What holds the supervisor itself; empty until it is confined. */
@@ -76,16 +81,28 @@ function ipv6(seen: Observed, listening: number): Check {
   return { id: 'ipv6-held', status: listening === 0 && (held || reason !== '') ? 'enforced' : 'degraded', evidence, at: seen.now };
 }
 
-/** One check per feature and role; a waived or missing required feature degrades, a missing preferred one is shown. */
+/** One check per feature and role; a waived, missing or unreported required feature degrades, a missing preferred one is shown. */
 function isolation(seen: Observed): Check[] {
-  return (['gateway', 'engine'] as const).flatMap((role) =>
-    seen.enforced[role].map((entry): Check => ({
-      id: `${role}.${entry.feature}`,
-      status: extents[entry.status],
-      evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`,
-      at: seen.now,
-    })),
-  );
+  return (['gateway', 'engine'] as const).flatMap((role) => {
+    const reported = seen.enforced[role];
+    const silent = requiredOf(role).filter((feature) => !reported.some((entry) => entry.feature === feature));
+    return [
+      ...reported.map((entry): Check => ({ id: `${role}.${entry.feature}`, status: extents[entry.status], evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`, at: seen.now })),
+      ...silent.map((feature): Check => ({ id: `${role}.${feature}`, status: 'degraded', evidence: 'not reported by this process', at: seen.now })),
+    ];
+  });
+}
+
+const waived = 'waived';
+
+/** What the operator gave up by name: the layer is degraded for as long as that stands. */
+function waivers(seen: Observed): Check[] {
+  return seen.accepted.map((feature) => ({ id: `${waived}.${feature}`, status: 'degraded', evidence: `given up by the operator (--accept-weaker=${feature}): it would not have refused the start`, at: seen.now }));
+}
+
+/** Whether both roles are in empty networks, by what their jails read back. */
+function apart(seen: Observed): boolean {
+  return (['gateway', 'engine'] as const).every((role) => seen.enforced[role].some((entry) => entry.feature === 'network-namespace' && entry.status === 'full'));
 }
 
 /** The supervisor's own check. */
@@ -110,26 +127,26 @@ export function reportLayers(seen: Observed): LayerReport[] {
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), ...seen.probes, supervisor(seen)],
+    2: [...isolation(seen), ...waivers(seen), ...seen.probes, networkCheck(seen.devices, seen.release, apart(seen), seen.now), supervisor(seen)],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],
     6: seen.watchdog,
   };
   return ([1, 2, 3, 4, 5, 6] as const).map((layer) => {
-    const required = checks[layer].filter((check) => counts(seen, layer, check));
-    const status = worst(required);
-    return { layer, name: layerNames[layer], status: layer === 2 && status === 'enforced' && seen.accepted.length > 0 ? 'degraded' : status, checks: checks[layer] };
+    const required = checks[layer].filter((check) => counts(layer, check));
+    return { layer, name: layerNames[layer], status: worst(required), checks: checks[layer] };
   });
 }
 
 /** Whether a check decides what its layer is called; the others are shown beside it. */
-function counts(seen: Observed, layer: Layer, check: Check): boolean {
+function counts(layer: Layer, check: Check): boolean {
   // What only root could see is off, and by itself no fault of the watchdog.
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
   if (layer !== 2 || check.id === supervisorCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
-  if (feature === 'self-probe' || feature === 'living') return true;
+  if (role as string === waived || feature === 'self-probe' || feature === 'living') return true;
+  if (role as string === 'network') return false; // told beside the features that hold there
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature
-  return seen.enforced[role].some((entry) => entry.feature === feature && entry.need === 'required');
+  return requiredOf(role).some((required) => required === feature);
 }

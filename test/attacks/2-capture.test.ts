@@ -25,6 +25,9 @@ before(async () => {
   // Nothing but what a program sends: without IPv6 no neighbour is looked for by the kernel itself.
   machine.run('sysctl', '-qw', 'net.ipv6.conf.in0.disable_ipv6=1');
   machine.outside('sysctl', '-qw', 'net.ipv6.conf.out0.disable_ipv6=1');
+  // Both ends know each other: no question of the kernel's own (ARP), however long after a packet of the control.
+  const peer = /link\/ether (\S+)/.exec(machine.outside('ip', 'link', 'show', 'out0'))?.[1] ?? '';
+  machine.run('ip', 'neigh', 'replace', addresses.there.four, 'lladdr', peer, 'nud', 'permanent', 'dev', 'in0');
   const own = /link\/ether (\S+)/.exec(machine.run('ip', 'link', 'show', 'in0'))?.[1] ?? '';
   machine.outside('ip', 'neigh', 'replace', addresses.here.four, 'lladdr', own, 'nud', 'permanent', 'dev', 'out0');
   machine.run('ip', 'route', 'add', 'default', 'via', addresses.there.four);
@@ -91,6 +94,21 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
     });
   }
 }
+
+test('a hostile supervisor after its filter tries its whole list at the other machine: zero packets (L2-23); the control is seen', async () => {
+  const run = (...mode: string[]) => machine.try(process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'entries', 'hostile-supervisor.ts'), addresses.there.four, String(port), '/run/nobody', ...mode);
+  const seen = await during(() => {
+    const ran = run();
+    assert.equal(ran.status, 0, ran.stderr);
+    const { tcp, udp, 'deed: packet': packet } = JSON.parse(ran.stdout) as Record<string, string>;
+    assert.deepEqual([tcp, udp, packet], ['EPERM', 'EPERM', 'EPERM']);
+  });
+  assert.deepEqual(seen, []);
+  const control = await during(() => {
+    run('free');
+  });
+  assert.ok(control.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)), control.join('\n'));
+});
 
 test('a server, its self-probe and every attack of kwyre prove: zero packets (L2-20)', async () => {
   const seen = await during(() => {

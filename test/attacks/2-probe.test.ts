@@ -53,7 +53,7 @@ test('with the filter missing, the namespace and Landlock still hold TCP, and Fa
 });
 
 test('nobody but the probe may run with a part of the jail', () => {
-  const order = JSON.stringify({ attempts: [], without: ['landlock'], deadly: false, machine: [127, 0, 0, 1], closedPort: 9, servedPort: 9 });
+  const order = JSON.stringify({ attempts: [], without: ['landlock-files'], deadly: false, machine: [127, 0, 0, 1], closedPort: 9, servedPort: 9 });
   for (const entry of ['src/gateway/main.ts', 'test/attacks/entries/hostile.ts']) {
     const ran = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', join(root, 'src/jail/main.ts'), 'gateway', join(root, entry), JSON.stringify({ ...jailFor(undefined), probe: order })], { env: {}, cwd: '/', encoding: 'latin1', stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
     assert.equal(ran.status, 12, ran.stderr);
@@ -68,7 +68,8 @@ test('the probe refuses a start by itself: without what it needs it says why', a
     jail: () => jailFor(undefined),
     ownPort: () => aim.servedPort,
     readTable: () => '',
-    readStatus: () => undefined,
+    readThreads: () => [],
+    inherited: () => 0,
     now: () => 0,
     onOut: () => assert.fail('nothing got out'),
     onLocksTried: () => undefined,
@@ -86,7 +87,8 @@ test('the jail of the gateway is tried at the start, then the others and each lo
     jail: () => jailFor(undefined),
     ownPort: () => aim.servedPort,
     readTable: (name) => readFileSync(`/proc/self/net/${name}`, 'latin1'),
-    readStatus: () => status,
+    readThreads: () => [status],
+    inherited: () => 0,
     now: () => 7,
     onOut: (result) => out.push(result),
     onLocksTried: () => { tried = true; },

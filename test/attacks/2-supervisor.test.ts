@@ -4,16 +4,35 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { statusLine } from '../../src/layers/2-isolation/confine.ts';
+import { systemCalls } from '../../src/linux/syscalls.ts';
+import { capabilitiesOfSupervisor } from '../../src/policy/supervisor.ts';
 import { asUser } from '../support/identity.ts';
+import { injectWhenIdle } from '../support/inject.ts';
+import { starters } from '../support/probe.ts';
 import { call, root, startServer, until } from '../support/server.ts';
 
 const needed = ['what it needs: a pair', 'what it needs: a child'];
+
+/**
+ * What it may do, its remaining power: it makes channels, starts and ends children, and opens what its user may. What the
+ * kernel answers an ordinary user, whose supervisor has no capability; root's gets through.
+ */
+const remaining: Readonly<Record<string, string>> = {
+  'deed: socketpair': 'ok', 'deed: fork': 'ok', 'deed: clone': 'ok', 'deed: memory-file': 'ok', 'deed: take-descriptor': 'ok', 'deed: read-file': 'ok', 'deed: write-tmp': 'ok', 'deed: write-shm': 'ok',
+  'deed: exec': 'ENOENT', 'deed: setuid': 'EPERM', 'deed: open-memory': 'EACCES', 'deed: signal': 'EPERM',
+};
+/** Refused by another answer than the filter's EPERM. */
+const otherAnswers: Readonly<Record<string, RegExp>> = {
+  'dns name': /^(EPERM|EAI_\w+|nothing was sent)$/, 'dns query': /^(EPERM|ECONNREFUSED|ESERVFAIL|ETIMEOUT|nothing was sent)$/,
+  'deed: io-uring': /^ENOSYS$/, 'namespaces by clone3': /^ENOSYS$/,
+};
 
 async function attack(uid: number | undefined, ...more: string[]): Promise<Record<string, string>> {
   const folder = mkdtempSync(join(tmpdir(), 'kwyre-unix-'));
@@ -21,7 +40,7 @@ async function attack(uid: number | undefined, ...more: string[]): Promise<Recor
   const services = [createServer().listen(0, '127.0.0.1'), createServer().listen(path)];
   await Promise.all(services.map((service) => new Promise((resolve) => service.once('listening', resolve))));
   const { port } = services[0]!.address() as { port: number };
-  const command = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'test/attacks/entries/hostile-supervisor.ts'), String(port), path, ...more];
+  const command = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'test/attacks/entries/hostile-supervisor.ts'), '127.0.0.1', String(port), path, ...more];
   const [file = '', ...args] = uid === undefined ? command : asUser(uid, command);
   const child = spawn(file, args, { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
@@ -48,8 +67,13 @@ for (const [who, uid] of [['who runs the tests', undefined], ['an ordinary user'
     for (const name of needed) assert.equal(answers[name], 'ok', name);
     for (const [name, answer] of Object.entries(answers)) {
       if (needed.includes(name)) continue;
-      assert.match(answer, name.startsWith('dns') ? /^(EPERM|ECONNREFUSED|ESERVFAIL|ETIMEOUT|EAI_\w+|nothing was sent)$/ : name === 'io_uring' ? /^(ENOSYS|EPERM)$/ : /^EPERM$/, `${name}: ${answer}`);
+      const may = remaining[name];
+      const asRoot = uid === undefined && process.getuid?.() === 0;
+      if (may === undefined) assert.match(answer, otherAnswers[name] ?? /^EPERM$/, `${name}: ${answer}`);
+      // Who runs the tests without being root may send a signal to the test, and open it.
+      else if (uid !== undefined || asRoot) assert.equal(answer, asRoot && may !== 'ENOENT' ? 'ok' : may, name);
     }
+    assert.deepEqual(Object.keys(remaining).filter((name) => !(name in answers)), []);
   });
 }
 
@@ -72,6 +96,16 @@ test('the running server puts it on once every lock was tried alone, and starts 
       evidence = await seen();
     }
     assert.match(evidence, /no connection/);
+    const asRoot = process.getuid?.() === 0;
+    assert.match(evidence, asRoot ? /keeps the 14 that its children need/ : /no capability/);
+    if (asRoot) {
+      const mask = capabilitiesOfSupervisor.reduce((all, [number]) => all | (1n << BigInt(number)), 0n);
+      for (const thread of readdirSync(`/proc/${server.pid}/task`)) {
+        const text = readFileSync(`/proc/${server.pid}/task/${thread}/status`, 'latin1');
+        for (const name of ['CapPrm', 'CapEff', 'CapBnd']) assert.equal(BigInt(`0x${statusLine(text, name)}`) & ~mask, 0n, `${name} of thread ${thread}`);
+      }
+    }
+    assert.match(readFileSync(`/proc/${server.pid}/limits`, 'latin1'), /^Max core file size +0 +0 /m);
     process.kill(server.pids()['engine']!, 'SIGKILL');
     await until('a fresh pair', () => server.output().includes('1 of 3 this hour'));
     const answer = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }] });
@@ -81,3 +115,27 @@ test('the running server puts it on once every lock was tried alone, and starts 
     server.kill();
   }
 });
+
+for (const { who, uid } of starters) {
+  test(`the remaining power of the living supervisor of ${who}, told as it is: ${uid === undefined && process.getuid?.() === 0 ? 'it opens' : 'it cannot open'} the memory of its roles, and makes no other socket`, async (t) => {
+    if (process.getuid?.() !== 0) {
+      t.diagnostic('a payload in a living process needs root');
+      return;
+    }
+    const server = await startServer(uid === undefined ? {} : { uid });
+    try {
+      await until('its filter', () => /^Seccomp_filters:\t2$/m.test(readFileSync(`/proc/${server.pid}/status`, 'latin1')));
+      const makes = async (name: string, ...args: (number | Buffer)[]) => await injectWhenIdle(server.pid, systemCalls.x64[name]!, args);
+      for (const role of ['gateway', 'engine', 'watchdog']) {
+        const opened = await makes('openat', -100, Buffer.from(`/proc/${server.pids()[role]!}/mem\0`), 0, 0);
+        assert.ok('answer' in opened && (uid === undefined ? opened.answer >= 0 : opened.answer === -13), `${role}: ${JSON.stringify(opened)}`);
+      }
+      for (const [family, type, protocol] of [[1, 1, 0], [2, 2, 0], [2, 3, 255], [2, 1, 262], [10, 1, 0], [16, 3, 0], [17, 3, 0x300], [40, 1, 0]] as const) assert.deepEqual(await makes('socket', family, type, protocol), { answer: -1 });
+      assert.deepEqual(await makes('unshare', 0x10000000), { answer: -1 });
+      assert.deepEqual(await makes('ptrace', 16, server.pids()['engine']!, 0, 0), { answer: -1 });
+      assert.equal((await server.stop()).code, 0, server.output());
+    } finally {
+      server.kill();
+    }
+  });
+}

@@ -8,6 +8,7 @@ import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Finding } from '../../src/cli/checkup.ts';
+import { landlockFeatures } from '../../src/layers/2-isolation/extents.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { asOrdinary } from '../support/identity.ts';
 import { starters } from '../support/probe.ts';
@@ -31,7 +32,7 @@ for (const { who, uid } of starters) {
     const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string }[] }[] };
     await server.stop();
     const check = (id: string) => layers.flatMap((layer) => layer.checks).find((one) => one.id === id)?.status;
-    assert.equal(statusOf('landlock') === 'full', check('engine.landlock') === 'enforced');
+    for (const feature of Object.keys(landlockFeatures)) assert.equal(statusOf(feature) === 'full', check(`engine.${feature}`) === 'enforced', feature);
     assert.equal(statusOf('network-namespace') === 'full', check('engine.network-namespace') === 'enforced');
     assert.equal(statusOf('seccomp'), 'full');
     assert.equal(check('engine.seccomp-seal'), 'enforced');

@@ -14,13 +14,13 @@ import { root } from './server.ts';
 export type Verdict = { readonly answer: string; readonly signal: string | null; readonly code: number | null };
 
 /** What an attempt got: its answer, or the signal that ended it. */
-export async function attack(role: Role, mode: 'started' | 'sealed', attempt: string, uid?: number): Promise<Verdict> {
+export async function attack(role: Role, mode: 'started' | 'sealed', attempt: string, uid?: number, tasks?: number): Promise<Verdict> {
   const control = makeSocketPair();
   const data = makeSocketPair();
   const held = role === 'gateway' ? bindLoopback(0).fd : openSync('/dev/null', 'r');
   const source = join(root, 'src');
   const entry = join(root, 'test', 'attacks', 'entries', 'hostile.ts');
-  const input = { readable: [source, join(root, 'test'), join(root, 'node_modules'), join(root, 'package.json')], accepted: [], ...(uid === undefined ? {} : { uid, gid: uid }) };
+  const input = { readable: [source, join(root, 'test'), join(root, 'node_modules'), join(root, 'package.json')], accepted: [], ...(uid === undefined ? {} : { uid, gid: uid }), ...(tasks === undefined ? {} : { tasks }) };
   const command = [process.execPath, '--disable-warning=ExperimentalWarning', join(source, 'jail', 'main.ts'), role, entry, JSON.stringify(input)];
   const child = spawn(command[0]!, command.slice(1), { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1], data[1], held] });
   let noise = '';

@@ -1,25 +1,29 @@
 /**
  * The jail stage's work: every restriction that a role's policy asks for, applied once to this process, reported as seen.
  *
- * Promise: what is reported was read back after it was applied; a required feature that is less than full refuses the
- *          start, unless the operator gave it up by name.
+ * Promise: what is reported was read back or tried after it was applied; where that cannot be done the words say that the
+ *          kernel took it. A required feature that is less than full refuses the start, unless the operator gave it up by name.
  * Limits:  must be followed by execve: Landlock and the namespace bind the calling thread only.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
-import type { Enforcement } from '../../base/verdict.ts';
+import type { Enforcement, Outcome } from '../../base/verdict.ts';
 import { LinuxError } from '../../linux/ffi.ts';
-import { handledBy, landlockAbi, restrictSelf } from '../../linux/landlock.ts';
 import { becomeUser, dieWithParent, dropBoundingSet, dropCapabilities, enterEmptyNetwork, keepCapabilitiesOnce, resources, setLimit, setNoNewPrivs } from '../../linux/process.ts';
 import { errnos, installFilter } from '../../linux/seccomp.ts';
 import type { Filter } from '../../linux/seccomp.ts';
-import type { Policy } from '../../policy/policy.ts';
+import type { Feature, LandlockFeature, Policy } from '../../policy/policy.ts';
 import type { Role } from '../../policy/roles.ts';
 import { roles } from '../../policy/roles.ts';
 import { absent, forbidden } from '../../policy/shared.ts';
+import { landlockFeatures } from './extents.ts';
 import type { Identity } from './identity.ts';
+import { isTransient } from './identity.ts';
+import { landlockSelf } from './landlock.ts';
 import { soften } from './soften.ts';
+import { onlyLoopback } from './surroundings.ts';
+import { remedyFor } from './waivers.ts';
 
 /** What the stage is told about this machine and this start. */
 export type Circumstances = {
@@ -37,6 +41,10 @@ export type Circumstances = {
   readonly accepted: readonly string[];
   /** Whether this user is the one of an installation. */
   readonly installed: boolean;
+  /** How many threads the user may have; `undefined` where the user is not ours alone. */
+  readonly tasks: number | undefined;
+  /** The name of the network namespace that this process is in. */
+  readonly readNetwork: () => string;
   /** This process's own `/proc/self/status`. */
   readonly readStatus: () => string;
   /** `net/dev` of this process or of the machine's first: the interfaces of the network that it is in; empty when hidden. */
@@ -44,9 +52,6 @@ export type Circumstances = {
   /** For a probe alone: features to leave out, and whether the filter kills or answers. */
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
 };
-
-type Feature = keyof (typeof roles)[Role]['features'];
-type Outcome = { readonly got: string; readonly status: Enforcement['status']; readonly reason?: string };
 
 /** The filter of the starting image: nothing forbidden, no ring; the sealed filter narrows it to an allowlist. */
 export const startFilter: Filter = {
@@ -62,15 +67,9 @@ export const startFilter: Filter = {
   otherwise: 'allow',
 };
 
-/** Whether a table of interfaces has no other than loopback. */
-function onlyLoopback(devices: string): boolean {
-  const names = [...devices.matchAll(/^ *([^ :]+):/gm)].map(([, name]) => name);
-  return names.length === 1 && names[0] === 'lo';
-}
-
-/** A line of `/proc/self/status`. */
+/** A line of `/proc/PID/status`; empty when it is empty or not there. */
 export function statusLine(text: string, name: string): string {
-  return new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(text)?.[1]?.trim() ?? '';
+  return new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1]?.trim() ?? '';
 }
 
 /**
@@ -81,8 +80,9 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   const policy: Policy = roles[here.role];
   const kept = here.uid === 0 ? (policy.capabilities ?? []).map(([number]) => number) : [];
   const done: Enforcement[] = [];
+  const isLeftOut = (feature: Feature): boolean => policy.without?.some(([name]) => name === feature) === true || here.probe?.without.includes(feature) === true;
   const apply = (feature: Feature, asked: string, act: () => Outcome) => {
-    if (policy.without?.some(([name]) => name === feature) === true || here.probe?.without.includes(feature) === true) return;
+    if (isLeftOut(feature)) return;
     let outcome: Outcome;
     try {
       outcome = act();
@@ -92,7 +92,7 @@ export function confineSelf(here: Circumstances): Enforcement[] {
     }
     const entry: Enforcement = { feature, need: policy.features[feature], asked, got: outcome.got, status: outcome.status, reason: outcome.reason ?? '' };
     if (entry.need === 'required' && entry.status !== 'full' && !here.accepted.includes(feature)) {
-      throw new KwyreError('L2_FEATURE_MISSING', `the ${here.role} cannot be confined: ${feature}: ${entry.got}${entry.reason === '' ? '' : `; ${entry.reason}`}`, `run on Linux 5.13 or later outside restrictive containers, or give this one up by name: --accept-weaker=${feature}`);
+      throw new KwyreError('L2_FEATURE_MISSING', `the ${here.role} cannot be confined: ${feature}: ${entry.got}${entry.reason === '' ? '' : `; ${entry.reason}`}`, remedyFor(feature));
     }
     done.push(entry);
   };
@@ -104,8 +104,9 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   apply('network-namespace', 'an empty network', () => {
     if (here.uid !== 0 && onlyLoopback(here.readDevices('self')) && here.readDevices('1') !== '' && !onlyLoopback(here.readDevices('1'))) return { got: 'a network with nothing but a loopback of its own, made by the service manager', status: 'full' };
     if (here.uid !== 0) return { got: 'the network of the machine', status: 'none', reason: 'only root can make one without a user namespace, which would let a debugger of the same user in; seccomp is the wall here' };
+    const before = here.readNetwork();
     enterEmptyNetwork();
-    return { got: 'a network namespace without any interface up', status: 'full' };
+    return observed(here.readNetwork() !== before && onlyLoopback(here.readDevices('self')), 'a network of its own with nothing but a loopback');
   });
   apply('own-user', 'a user of its own', () => {
     if (here.installed) return { got: `uid ${here.uid}, the user of the installation`, status: 'full' };
@@ -113,8 +114,17 @@ export function confineSelf(here: Circumstances): Enforcement[] {
     dropBoundingSet(kept);
     if (here.become === undefined) return { got: 'root without capabilities', status: 'none', reason: 'the program lies in a folder that no other user can read' };
     if (kept.length > 0) keepCapabilitiesOnce();
-    becomeUser(here.become.uid, here.become.gid);
-    return { got: `uid ${here.become.uid}`, status: 'full' };
+    const { uid, gid } = here.become;
+    becomeUser(uid, gid);
+    const seen = here.readStatus();
+    const became = [['Uid', uid], ['Gid', gid]].every(([name, id]) => statusLine(seen, String(name)).split(/\s+/).every((one) => one === String(id))) && statusLine(seen, 'Groups') === '';
+    if (!became) return { got: `not uid ${uid} in all places`, status: 'none', reason: 'the kernel did not take the change' };
+    return isTransient(uid) ? { got: `uid ${uid}, which nobody else has`, status: 'full' } : { got: `uid ${uid}, who owns the program`, status: 'partial', reason: 'the program lies in a folder that no user of its own can read' };
+  });
+  // After the change of user: the kernel holds a limit that is passed already against the next execve.
+  apply('process-limit', 'no more threads than it needs', () => {
+    if (here.tasks === undefined) return { got: 'no limit', status: 'none', reason: 'the user is not ours alone, and the kernel would count everything that it runs' };
+    return observed(setLimit(resources.tasks, here.tasks), `RLIMIT_NPROC ${here.tasks} for all processes of this user`);
   });
   apply('capabilities', kept.length === 0 ? 'none' : `${kept.length}, by name`, () => {
     const mask = kept.reduce((sum, capability) => sum | (1n << BigInt(capability)), 0n);
@@ -125,14 +135,10 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   });
   apply('dies-with-supervisor', 'SIGKILL with the supervisor', () => observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'));
   apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
-  apply('landlock', 'only the plan\'s files, no TCP port, no signal outside', () => {
-    const abi = landlockAbi();
-    const handled = handledBy(abi);
-    if (handled === undefined) return { got: 'no Landlock in this kernel', status: 'none', reason: 'Linux 5.13 or later with the Landlock module has it' };
-    restrictSelf({ read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), here.executable] }, handled);
-    const full = handled.network !== 0n && handled.scopes !== 0n;
-    return { got: `Landlock ABI ${abi}${full ? '' : ', files only in part of the plan'}`, status: full ? 'full' : 'partial', ...(full ? {} : { reason: 'TCP ports need Linux 6.7, signals and abstract sockets 6.12' }) };
-  });
+  const plan = { read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), here.executable] };
+  const wanted = (Object.keys(landlockFeatures) as LandlockFeature[]).filter((feature) => !isLeftOut(feature));
+  const landlocked = landlockSelf(plan, wanted, here.supervisor);
+  for (const feature of wanted) apply(feature, landlockFeatures[feature].holds, () => landlocked(feature));
   apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
     installFilter(here.probe?.deadly === false ? soften(startFilter) : startFilter);
     return observed(statusLine(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');

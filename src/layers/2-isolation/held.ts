@@ -9,7 +9,7 @@
 import { softened } from './soften.ts';
 
 /** Locks that are probed by themselves, with the features that make each. */
-export const locks = { seccomp: ['seccomp-start', 'seccomp-seal'], landlock: ['landlock'], 'network-namespace': ['network-namespace'] } as const;
+export const locks = { seccomp: ['seccomp-start', 'seccomp-seal'], landlock: ['landlock-files', 'landlock-truncating', 'landlock-ports', 'landlock-devices', 'landlock-scopes'], 'network-namespace': ['network-namespace'] } as const;
 export type Lock = keyof typeof locks;
 export type LockFeature = (typeof locks)[Lock][number];
 
@@ -33,6 +33,9 @@ export const heldAlone: Readonly<Record<Lock, readonly WayOut[]>> = {
   landlock: ['tcp', 'loopback', 'listener-unspec'],
   'network-namespace': ['tcp', 'loopback', 'udp', 'dns'],
 };
+
+/** The feature that holds those ways; without it the lock is not there. The filter is there always. */
+export const holdsAlone: Readonly<Record<Lock, LockFeature | undefined>> = { seccomp: undefined, landlock: 'landlock-ports', 'network-namespace': 'network-namespace' };
 
 /** The ways that are tried with a set of locks: all of them, or what the single one holds. */
 export function waysFor(alone: Lock | undefined): readonly WayOut[] {

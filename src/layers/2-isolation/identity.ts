@@ -1,5 +1,8 @@
 /**
- * As whom the roles run when root starts an uninstalled server: never as root, where that is possible.
+ * As whom the roles run when root starts an uninstalled server: never as root, where that is possible; and how many threads
+ * a user may have who is ours alone.
+ *
+ * Proof: test/attacks/2-threads.test.ts
  * @module
  */
 
@@ -38,4 +41,21 @@ export function chooseIdentity(pid: number, paths: readonly string[], stat: (pat
   const transient = { uid: firstTransient + pid, gid: firstTransient + pid };
   const owners = paths.map((path) => stat(path)).filter((facts) => facts.uid !== 0).map(({ uid, gid }) => ({ uid, gid }));
   return [transient, ...owners].find((who) => paths.every((path) => canReach(who, path, stat)));
+}
+
+/** Whether an id is one of ours, which nobody else has. */
+export function isTransient(uid: number): boolean {
+  return uid >= firstTransient;
+}
+
+/** Threads of five Node images (gateway, engine, watchdog, supervisor, probe: 11 each once they are warm), and the same again. */
+const imageThreads = 128;
+
+/**
+ * How many threads all processes of a user of ours may have: twice what they need, since one more than fits makes Node hang.
+ * Every other user has none: the kernel would count all that they run.
+ */
+export function taskLimit(become: Identity | undefined, installed: boolean, cores: number, engineThreads: number): { readonly tasks?: number } {
+  const own = installed || (become !== undefined && isTransient(become.uid));
+  return own ? { tasks: imageThreads + 3 * Math.max(cores, engineThreads) } : {};
 }

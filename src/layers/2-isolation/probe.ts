@@ -13,12 +13,11 @@ import { extname, join } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
 import type { Enforcement } from '../../base/verdict.ts';
 import type { Address } from '../../linux/addresses.ts';
-import { handledBy } from '../../linux/landlock.ts';
 import { makePipe } from '../../linux/pipe.ts';
 import { openStream } from '../../linux/stream.ts';
 import type { Role } from '../../policy/roles.ts';
 import type { Judged, Lock } from './held.ts';
-import { judge, locks, waysFor, withoutOthers } from './held.ts';
+import { holdsAlone, judge, waysFor, withoutOthers } from './held.ts';
 import type { ProbeOrder } from './order.ts';
 
 /** The programs that a probe goes through. */
@@ -39,7 +38,7 @@ export function probePrograms(folder: string, filename: string, node: string, fl
 }
 
 /** What the jail stage is told besides the probe's order. */
-export type ProbeJail = { readonly readable: readonly string[]; readonly uid?: number; readonly gid?: number; readonly accepted: readonly string[]; readonly installed?: boolean };
+export type ProbeJail = { readonly readable: readonly string[]; readonly uid?: number; readonly gid?: number; readonly accepted: readonly string[]; readonly tasks?: number; readonly installed?: boolean };
 
 /** What is aimed at; addresses of this machine only. */
 export type Aim = { readonly machine: Address; readonly closedPort: number; readonly servedPort: number };
@@ -145,12 +144,11 @@ export type ProbeResult = Judged & {
 
 /** Why a lock cannot hold by itself here, judged by what the jail stage got. */
 function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): string | undefined {
-  if (alone === undefined || alone === 'seccomp') return undefined;
-  const entry = enforced.find((one) => one.feature === locks[alone][0]);
+  const deciding = alone === undefined ? undefined : holdsAlone[alone];
+  if (deciding === undefined) return undefined;
+  const entry = enforced.find((one) => one.feature === deciding);
   if (entry === undefined) return 'this role does without it';
-  if (entry.status === 'none') return `${entry.got}: ${entry.reason}`;
-  const abi = /ABI (\d+)/.exec(entry.got)?.[1];
-  return alone === 'landlock' && (handledBy(Number(abi ?? 0))?.network ?? 0n) === 0n ? `${entry.got}: TCP ports need Linux 6.7` : undefined;
+  return entry.status === 'none' ? `${entry.got}: ${entry.reason}` : undefined;
 }
 
 /** Tries every way out that the goal's locks must hold. */

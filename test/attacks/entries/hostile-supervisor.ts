@@ -1,26 +1,36 @@
 /**
  * Attacker code in the place of the supervisor, after its own filter: one line of JSON, each attempt with what came of it.
- * Arguments: a port, a Unix socket, and `free` for the control (no filter, and only what speaks: the rest would hurt).
+ * Arguments: an address, a port, a Unix socket, and `free` for the control (no filter, and only what speaks: the rest would hurt).
  */
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { lookup, resolve4 } from 'node:dns/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { confineSupervisor, forgoRings } from '../../../src/layers/2-isolation/supervisor.ts';
+import { confineSupervisor, forgoPowers, forgoRings } from '../../../src/layers/2-isolation/supervisor.ts';
 import { addressOf, callByName as call } from '../../../src/linux/process.ts';
-import { makeSocketPair } from '../../../src/linux/socket.ts';
+import { bindSocket, families, inetAddress, listenSocket, makeSocket, makeSocketPair } from '../../../src/linux/socket.ts';
+import { deeds } from '../../../src/probe/deeds.ts';
 
-const port = Number(process.argv[2]);
-const path = process.argv[3] ?? '';
-// As the real one: first without rings, then another image of the same process.
-if (process.argv[4] === undefined) {
+const [host = '', portText = '', path = '', mode] = process.argv.slice(2);
+const port = Number(portText);
+// As the real one: first without rings and powers, then another image of the same process.
+if (mode === undefined) {
   forgoRings();
+  forgoPowers();
   process.execve!(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1), 'second'], {});
 }
-if (process.argv[4] === 'second') confineSupervisor();
-const inet = (to: number) => Buffer.from([2, 0, to >> 8, to & 255, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+// Made before the filter, as the real one has its listener and its channels.
+const own = makeSocket(families.inet);
+bindSocket(own, inetAddress([127, 0, 0, 1], 0));
+listenSocket(own, 1);
+const [channel] = makeSocketPair();
+if (mode === 'second') confineSupervisor();
+const there = inetAddress(host.split('.').map(Number) as [number, number, number, number], port);
+const message = Buffer.alloc(64);
+const fastOpen = 0x20000000;
 
 const dial = async (where: { port: number; host: string } | { path: string }) =>
   await new Promise<void>((resolve, reject) => {
@@ -28,39 +38,53 @@ const dial = async (where: { port: number; host: string } | { path: string }) =>
   });
 
 const attempts: Record<string, () => unknown> = {
-  tcp: async () => { await dial({ port, host: '127.0.0.1' }); },
+  tcp: async () => { await dial({ port, host }); },
   'tcp6': async () => { await dial({ port, host: '::1' }); },
   unix: async () => { await dial({ path }); },
   udp: async () =>
     await new Promise<void>((resolve, reject) => {
       const socket = createSocket('udp4');
       socket.once('error', reject);
-      socket.send('x', port, '127.0.0.1', (error) => { if (error === null) resolve(); else reject(error); });
+      socket.send('x', port, host, (error) => { if (error === null) resolve(); else reject(error); });
     }),
   'dns name': async () => await lookup('example.invalid', { family: 4 }).catch((error: unknown) => { if ((error as { code: string }).code === 'ENOTFOUND') throw Object.assign(new Error(), { code: 'nothing was sent' }); throw error; }),
   'dns query': async () => await Promise.race([resolve4('example.invalid'), sleep(1500).then(() => { throw Object.assign(new Error(), { code: 'nothing was sent' }); })]),
   listen: async () => await new Promise<void>((resolve, reject) => { createServer().once('error', reject).listen(0, '127.0.0.1', resolve); }),
-  'fast open': () => call('sendto', call('socket', 2, 1, 0), addressOf(Buffer.from('x')), 1, 0x20000000, addressOf(inet(port)), 16),
+  'fast open': () => call('sendto', call('socket', 2, 1, 0), addressOf(Buffer.from('x')), 1, fastOpen, addressOf(there), 16),
   'a worker thread': async () =>
     await new Promise<void>((resolve, reject) => {
-      const code = `const { parentPort } = require('node:worker_threads'); require('node:net').connect(${port}, '127.0.0.1').once('connect', () => parentPort.postMessage('ok')).once('error', (e) => parentPort.postMessage(e.code));`;
+      const code = `const { parentPort } = require('node:worker_threads'); require('node:net').connect(${port}, '${host}').once('connect', () => parentPort.postMessage('ok')).once('error', (e) => parentPort.postMessage(e.code));`;
       new Worker(code, { eval: true }).once('message', (word: string) => { if (word === 'ok') resolve(); else reject(Object.assign(new Error(), { code: word })); });
     }),
   'another program': () => {
-    const ran = spawnSync(process.execPath, ['-e', `require('node:net').connect(${port}, '127.0.0.1').once('connect', () => { console.log('ok'); process.exit(); }).once('error', (e) => { console.log(e.code); process.exit(); })`], { encoding: 'utf8', env: {} });
+    const ran = spawnSync(process.execPath, ['-e', `require('node:net').connect(${port}, '${host}').once('connect', () => { console.log('ok'); process.exit(); }).once('error', (e) => { console.log(e.code); process.exit(); })`], { encoding: 'utf8', env: {} });
     if (ran.stdout.trim() !== 'ok') throw Object.assign(new Error(), { code: ran.stdout.trim() });
   },
   'a shell': () => {
-    const ran = spawnSync('/bin/bash', ['-c', `exec 3<>/dev/tcp/127.0.0.1/${port}`], { encoding: 'utf8', env: { LC_ALL: 'C' } });
+    const ran = spawnSync('/bin/bash', ['-c', `exec 3<>/dev/tcp/${host}/${port}`], { encoding: 'utf8', env: { LC_ALL: 'C' } });
     if (ran.status !== 0) throw Object.assign(new Error(), { code: /not permitted/.test(ran.stderr) ? 'EPERM' : ran.stderr });
   },
-  ptrace: () => call('ptrace', 16, process.ppid, 0, 0),
-  'another process\'s memory': () => call('process_vm_readv', process.ppid, addressOf(Buffer.alloc(16)), 0, addressOf(Buffer.alloc(16)), 0, 0),
-  bpf: () => call('bpf', 0, addressOf(Buffer.alloc(72)), 72),
-  mount: () => call('mount', addressOf(Buffer.from('none\0')), addressOf(Buffer.from('/proc/self\0')), addressOf(Buffer.from('tmpfs\0')), 0, 0),
-  setns: () => call('setns', -1, 0x40000000),
-  module: () => call('finit_module', -1, addressOf(Buffer.from('\0')), 0),
-  io_uring: () => call('io_uring_setup', 8, addressOf(Buffer.alloc(120))),
+  'a program in memory': () => {
+    const fd = call('memfd_create', addressOf(Buffer.from('x\0')), 0);
+    writeFileSync(fd, readFileSync('/bin/bash'));
+    const ran = spawnSync(`/proc/${process.pid}/fd/${fd}`, ['-c', `exec 3<>/dev/tcp/${host}/${port}`], { encoding: 'utf8', env: { LC_ALL: 'C' } });
+    if (ran.status !== 0) throw Object.assign(new Error(), { code: /not permitted/.test(ran.stderr) ? 'EPERM' : `${ran.stderr}${ran.error?.message ?? ''}` });
+  },
+  'L2-21 its listener: Fast Open': () => call('sendto', own, addressOf(Buffer.from('x')), 1, fastOpen, addressOf(there), 16),
+  'L2-21 its listener: Fast Open by message': () => call('sendmsg', own, addressOf(message), fastOpen),
+  'L2-22 its listener: connect(AF_UNSPEC)': () => call('connect', own, addressOf(Buffer.alloc(16)), 16),
+  'L2-22 its listener: connect': () => call('connect', own, addressOf(there), 16),
+  'L2-22 its listener: bind': () => call('bind', own, addressOf(inetAddress([0, 0, 0, 0], 0)), 16),
+  'sendmsg with an address': () => call('sendmsg', own, addressOf(message), 0),
+  'sendmmsg': () => call('sendmmsg', own, addressOf(message), 1, 0),
+  'an abstract Unix socket by a channel': () => call('connect', channel, addressOf(Buffer.from('\x01\0\0kwyre')), 8),
+  'handing a descriptor on': () => call('sendmsg', channel, addressOf(message), 0),
+  'memory by process_vm_readv': () => call('process_vm_readv', process.ppid, addressOf(message), 0, addressOf(message), 0, 0),
+  'a descriptor of another process': () => call('pidfd_getfd', call('pidfd_open', process.pid, 0), 0, 0),
+  'namespaces by clone': () => call('clone', 0x10000000 | 17, 0, 0, 0, 0),
+  'namespaces by clone3': () => call('clone3', addressOf(Buffer.alloc(88)), 88),
+  'a mount namespace': () => call('unshare', 0x00020000),
+  ...Object.fromEntries(Object.entries(deeds).map(([name, deed]) => [`deed: ${name}`, deed])),
   'what it needs: a pair': () => makeSocketPair(),
   'what it needs: a child': () => {
     if (spawnSync('/bin/true').status !== 0) throw Object.assign(new Error(), { code: 'failed' });
@@ -71,7 +95,7 @@ const speaks = ['tcp', 'unix', 'udp', 'listen', 'a worker thread', 'another prog
 
 const answers: Record<string, string> = {};
 for (const [name, attempt] of Object.entries(attempts)) {
-  if (process.argv[4] === 'free' && !speaks.includes(name)) continue;
+  if (mode === 'free' && !speaks.includes(name)) continue;
   try {
     await attempt();
     answers[name] = 'ok';

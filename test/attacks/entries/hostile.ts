@@ -5,6 +5,7 @@
  */
 import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { Worker } from 'node:worker_threads';
 import { sealSelf } from '../../../src/layers/2-isolation/seal.ts';
 import { libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
@@ -93,6 +94,12 @@ const attempts: Record<string, () => unknown> = {
   'fork-bomb': () => {
     for (let i = 0; i < 64; i += 1) call('clone', 17, 0, 0, 0, 0);
   },
+  'thread-bomb': async () => {
+    for (let i = 0; i < 36; i += 1) {
+      const worker = new Worker('setInterval(() => undefined, 1e6)', { eval: true });
+      await new Promise((resolve, reject) => worker.once('online', resolve).once('error', reject));
+    }
+  },
   'setuid-helper': () => call('execve', addressOf(Buffer.from('/usr/bin/su\0')), 0, 0),
   'mem-parent-write': () => openSync(`/proc/${process.ppid}/mem`, 'r+'),
   'grow-file': () => writeFileSync(`/proc/self/fd/${listener}`, 'x'),
@@ -113,3 +120,4 @@ try {
   answer = error instanceof LinuxError ? error.code : ((error as NodeJS.ErrnoException).code ?? `threw ${String(lastErrno())}`);
 }
 writeSync(4, `${answer}\n`);
+process.exit();

@@ -13,10 +13,9 @@ test('L1-14 no flag of serve names another address', () => {
   for (const port of ['0.0.0.0:80', '-1', '65536', '1e3', '', ' 80']) assert.throws(() => parseServe(['--port', port]), /USAGE|takes|flags/);
 });
 
-test('numbers out of range are usage errors with exit code 2, and the essential features cannot be waived', () => {
+test('numbers out of range are usage errors with exit code 2', () => {
   assert.throws(() => parseServe(['--parallel', '0']), { code: 'USAGE_FLAG_RANGE', exitCode: 2 });
-  for (const feature of ['seccomp', 'bind', 'model']) assert.throws(() => parseServe(['--accept-weaker', feature]), { code: 'USAGE_WAIVER_REFUSED' });
-  assert.deepEqual(parseServe(['--accept-weaker=landlock', '--accept-weaker=network-namespace']).accepted, ['landlock', 'network-namespace']);
+  assert.deepEqual(parseServe(['--accept-weaker=landlock-files', '--accept-weaker=network-namespace']).accepted, ['landlock-files', 'network-namespace']);
   assert.equal(parseServe([]).port, 8000);
 });
 

@@ -7,13 +7,7 @@ import { test } from 'node:test';
 import { examine, exitCodeOf } from '../../../src/cli/checkup.ts';
 import type { HostFacts } from '../../../src/cli/checkup.ts';
 import { renderFindings } from '../../../src/cli/doctor.ts';
-
-const best: HostFacts = {
-  platform: 'linux', architecture: 'x64', release: '6.18.0', uid: 0, wsl: false, landlockAbi: 7,
-  seccompActions: 'kill_process kill_thread trap errno user_notif trace log allow\n', noNewPrivs: true, secretMemoryFault: undefined,
-  namespaces: ['net', 'user', 'mnt'], firewall: 'nftables', installed: true, leases: '1\n', swaps: 'Filename\tType\tSize\tUsed\tPriority\n', corePattern: 'core\n', clearsFreedMemory: true, ptraceScope: '1\n', hidesProcesses: false,
-  node: { running: 'v26.10.0', pinned: '26.10.0', ownBinary: true }, engine: { name: 'engine', present: true }, treeFault: undefined, models: [{ name: 'guide', fault: undefined }],
-};
+import { bestHost as best } from '../../support/host-facts.ts';
 
 const statusOf = (facts: Partial<HostFacts>, id: string) => examine({ ...best, ...facts }).find((finding) => finding.id === id)?.status;
 
@@ -24,9 +18,11 @@ test('the best machine has everything', () => {
 });
 
 const cases: readonly (readonly [string, Partial<HostFacts>, 'less' | 'none'])[] = [
-  ['landlock', { landlockAbi: 0 }, 'none'],
-  ['landlock', { landlockAbi: 3 }, 'less'],
-  ['landlock', { landlockAbi: 5 }, 'less'],
+  ['landlock-files', { landlockAbi: 0 }, 'none'],
+  ['landlock-truncating', { landlockAbi: 2 }, 'less'],
+  ['landlock-ports', { landlockAbi: 3 }, 'less'],
+  ['landlock-devices', { landlockAbi: 4 }, 'less'],
+  ['landlock-scopes', { landlockAbi: 5 }, 'less'],
   ['seccomp', { seccompActions: undefined }, 'none'],
   ['seccomp', { seccompActions: 'kill_thread errno allow' }, 'none'],
   ['no-new-privs', { noNewPrivs: false }, 'none'],
@@ -37,6 +33,8 @@ const cases: readonly (readonly [string, Partial<HostFacts>, 'less' | 'none'])[]
   ['swap', { swaps: undefined }, 'less'],
   ['freed-memory', { clearsFreedMemory: false }, 'less'],
   ['freed-memory', { clearsFreedMemory: undefined }, 'less'],
+  ['core-pattern', { corePattern: undefined }, 'less'],
+  ['core-pattern', { corePattern: '|/usr/lib/systemd/systemd-coredump %P %u\n' }, 'less'],
   ['ptrace-scope', { ptraceScope: '0\n' }, 'less'],
   ['ptrace-scope', { ptraceScope: undefined }, 'less'],
   ['process-list', { hidesProcesses: true }, 'less'],

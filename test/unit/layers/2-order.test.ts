@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { parseOrder } from '../../../src/layers/2-isolation/order.ts';
 import { readReport } from '../../../src/layers/2-isolation/probe.ts';
 
-const order = { attempts: ['tcp'], without: ['landlock'], deadly: false, machine: [10, 0, 0, 1], closedPort: 9, servedPort: 8000 };
+const order = { attempts: ['tcp'], without: ['landlock-files'], deadly: false, machine: [10, 0, 0, 1], closedPort: 9, servedPort: 8000 };
 
 test('an order survives the way', () => {
   assert.deepEqual(parseOrder(JSON.stringify(order)), order);
