@@ -12,6 +12,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { engineRoutes } from '../../src/wire/messages.ts';
+import type { EngineProcess } from '../support/engine.ts';
 import { served } from '../support/engine.ts';
 import { describeScan, presentRuns, regionsOf, scanProcess } from '../../src/cli/scanner.ts';
 import { load, scratch } from '../support/native.ts';
@@ -278,21 +279,28 @@ test('L5-15 L5-16 a wipe under a stream ends it; what is idle for too long is 41
   }
 });
 
-test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with evictions, aborts and resumptions: no foreign word in any', async (t) => {
+type Said = { readonly role: string; readonly content: readonly [{ readonly text: string }] };
+
+test('L5-06 2,000 interleaved conversations on 16 sequences, with evictions, aborts and resumptions: no foreign word in any, and the answers of each are those it gets alone', async (t) => {
   const path = join(folder, 'noise.gguf');
   chmodSync(folder, 0o755);
   writeModel(path, tinyShape);
+  const principal = Buffer.alloc(16, 1);
+  const say = (content: string) => ({ model: 'test', stream: true, max_tokens: 6, temperature: 0, messages: [{ role: 'user', content }] });
+  const itemsOf = async (engine: EngineProcess, session: string) => await engine.ask({ principal, route: engineRoutes.itemsList, parameter: `conv_${session}` }).answer;
+  /** What every third conversation came to that was resumed. */
+  const sample: Said[][] = [];
   await served({ model: path, config: { parallel: 16, contextTokens: 256, sealedBytes: 480 << 10, continueSeconds: 600 } }, async (engine) => {
-    const principal = Buffer.alloc(16, 1);
     let gone = 0;
     let aborted = 0;
     let turns = 0;
     const one = async (index: number) => {
       const marker = `m${index}x${randomBytes(4).toString('hex')}`;
       let session = 'new';
+      let said: Said[] = [];
       for (let turn = 0; turn < 3; turn += 1) {
-        const body = { model: 'test', stream: true, max_tokens: 6, messages: [{ role: 'user', content: `${marker} ${turn}` }] };
-        const exchange = engine.ask({ principal, session, body });
+        // The last question is everybody's: what differs in its answer comes from what is remembered.
+        const exchange = engine.ask({ principal, session, body: say(turn < 2 ? `${marker} ${turn}` : 'and then?') });
         if (index % 7 === 3 && turn === 1) {
           await exchange.first;
           exchange.abort();
@@ -302,22 +310,37 @@ test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with eviction
         const answer = await exchange.answer;
         if (answer.status === 410) {
           gone += 1;
-          return;
+          break;
         }
         if (answer.status === 409) continue; // its aborted turn was not over yet
         assert.equal(answer.status, 200, answer.text);
         turns += 1;
         session = answer.session ?? session;
-        const items = await engine.ask({ principal, route: engineRoutes.itemsList, parameter: `conv_${session}` }).answer;
+        const items = await itemsOf(engine, session);
         if (items.status !== 200) continue;
-        for (const { role, content } of (JSON.parse(items.text) as { data: { role: string; content: { text: string }[] }[] }).data) if (role === 'user') assert.ok(content[0]!.text.startsWith(marker), 'a foreign word');
+        said = (JSON.parse(items.text) as { data: Said[] }).data;
+        for (const { role, content } of said) if (role === 'user') assert.ok(content[0].text.startsWith(marker) || content[0].text === 'and then?', 'a foreign word');
         assert.doesNotMatch(answer.text, new RegExp(`m(?!${index}x)\\d+x[0-9a-f]{8}`));
       }
+      if (index % 3 === 0 && said.length > 2) sample.push(said);
     };
     for (let at = 0; at < 2000; at += 40) await Promise.all(Array.from({ length: 40 }, (_, i) => one(at + i)));
     t.diagnostic(`${turns} turns, ${aborted} aborted, ${gone} conversations let go under pressure`);
     assert.ok(turns > 2000 && aborted > 100 && gone > 20);
   });
+  const last: string[] = [];
+  await served({ model: path, config: { parallel: 1, contextTokens: 256 } }, async (alone) => {
+    for (const said of sample) {
+      let session = 'new';
+      for (const { role, content: [{ text }] } of said) if (role === 'user') session = (await alone.ask({ principal, session, body: say(text) }).answer).session ?? session;
+      const again = (JSON.parse((await itemsOf(alone, session)).text) as { data: Said[] }).data;
+      const texts = (items: readonly Said[]) => items.map(({ role, content }) => `${role}: ${content[0].text}`);
+      assert.deepEqual(texts(said), texts(again));
+      if (said.at(-2)?.content[0].text === 'and then?') last.push(said.at(-1)!.content[0].text);
+    }
+  });
+  t.diagnostic(`${sample.length} resumed conversations compared; ${new Set(last).size} different answers to ${last.length} equal questions`);
+  assert.ok(sample.length > 80 && new Set(last).size > last.length / 2, 'what is remembered decides the answer');
 });
 
 test('C20 the server ends within a second of a signal with 100 conversations open', async (t) => {
