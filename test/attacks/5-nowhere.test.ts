@@ -4,7 +4,8 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -84,22 +85,39 @@ for (const signals of [['SIGINT'], ['SIGHUP'], ['SIGQUIT'], ['SIGTERM', 'SIGTERM
   });
 }
 
-test('L5-21 the terminal chat writes no history: not in the home, not in the state folder', async () => {
-  await withServer(async (server) => {
-    const home = mkdtempSync(join(tmpdir(), 'kwyre-home-'));
-    chmodSync(home, 0o700);
-    try {
-      const canary = canaryOf();
-      const chat = spawnSync(join(root, 'kwyre'), ['chat', '--state', server.state], { input: `${canary}\n`, encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: home, NODE_REPL_HISTORY: join(home, 'history') }, timeout: 60_000 });
-      assert.equal(chat.status, 0, chat.stderr);
-      assert.deepEqual(filesBelow(home), []);
-      for (const file of filesBelow(server.state)) assert.ok(!readFileSync(file).includes(canary), file);
-      assert.ok(!server.output().includes(canary));
-    } finally {
-      rmSync(home, { recursive: true });
-    }
+for (const [how, command] of [['with a pipe', (chat: string) => ['/bin/sh', '-c', chat]], ['in a terminal', (chat: string) => ['script', '-qec', chat, '/dev/null']]] as const) {
+  test(`L5-21 the chat ${how} writes no history: not in the home, not where it was started, not in the state folder; its second turn says how long its state stays`, async () => {
+    await withServer(async (server) => {
+      const home = mkdtempSync(join(tmpdir(), 'kwyre-home-'));
+      chmodSync(home, 0o700);
+      try {
+        const canary = canaryOf();
+        const [file, ...args] = command(`${join(root, 'kwyre')} chat --state ${server.state}`);
+        const chat = spawn(file!, args, { cwd: home, env: { PATH: process.env['PATH'], HOME: home, TERM: 'xterm', NODE_REPL_HISTORY: join(home, 'history') }, stdio: ['pipe', 'pipe', 'inherit'] });
+        let said = '';
+        chat.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+        const ended = once(chat, 'close');
+        await until('its first prompt', () => said.includes('you> '));
+        chat.stdin.write(`${canary}\n`);
+        await until('its second prompt', () => said.split('you> ').length > 2, 30_000);
+        chat.stdin.write('and now?\n');
+        await until('its second answer', () => said.includes('[went on'), 30_000);
+        assert.match(said, /\[went on from the sealed state, \d+ tokens; it is wiped in (?:\d+ s|\d min) without another turn\]/);
+        const shown = spawnSync(join(root, 'kwyre'), ['status', '--json', '--state', server.state], { encoding: 'utf8' });
+        const { conversations } = JSON.parse(shown.stdout) as StatusAnswer;
+        assert.deepEqual([conversations?.kept, conversations?.continued], [0, 1]);
+        assert.ok(conversations!.longest_left_s > 500 && conversations!.longest_left_s <= 600);
+        chat.stdin.end('\x04');
+        await ended;
+        assert.deepEqual(filesBelow(home), []);
+        for (const name of filesBelow(server.state)) assert.ok(!readFileSync(name).includes(canary), name);
+        assert.ok(!server.output().includes(canary));
+      } finally {
+        rmSync(home, { recursive: true });
+      }
+    });
   });
-});
+}
 
 test('L5-22 L5-23 L5-24 L5-29 the page stores nothing, answers are not to be stored, no debug route exists, none writes a file', async () => {
   await withServer(async (server) => {
