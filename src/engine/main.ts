@@ -107,7 +107,7 @@ let keeper: Keeper | undefined;
 process.on('exit', () => {
   keeper?.close();
 });
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) {
   process.on(signal, () => {
     process.exit(exitCodes.stopped);
   });
