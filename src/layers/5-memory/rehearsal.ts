@@ -6,6 +6,7 @@
  * @module
  */
 import { randomBytes } from 'node:crypto';
+import { copyBytes } from '../../base/bytes.ts';
 import type { Address } from '../../linux/memory.ts';
 import { fillMemory, viewMemory } from '../../linux/memory.ts';
 import type { Arena } from './arena.ts';
@@ -34,10 +35,9 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
   const words = viewMemory(room, wordsBytes).fill('made up ');
   const opened = viewMemory(room + BigInt(wordsBytes), wordsBytes);
   const keys = arena.live;
-  let overwritten = false;
-  let ciphertext: Buffer = words;
+  const seen = { ciphertext: words, overwritten: false };
   const vault = new Vault(arena, quotas, () => randomBytes(16), (address) => {
-    overwritten = !viewMemory(address, wordsBytes).equals(ciphertext);
+    seen.overwritten = !viewMemory(address, wordsBytes).equals(seen.ciphertext);
   });
   const session = vault.create(principal, 'kept', 0);
   const opens = () => vault.open(session, 'history', room + BigInt(wordsBytes));
@@ -45,13 +45,14 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
   const sealed = session.sealed.get('history');
   if (!put || sealed === undefined) return false;
   const inPlace = viewMemory(sealed.address, wordsBytes);
-  ciphertext = Buffer.from(inPlace);
-  const reads = !ciphertext.includes('made up') && opens() && opened.equals(words);
-  inPlace[wordsBytes >> 1]! ^= 1;
+  seen.ciphertext = copyBytes(inPlace);
+  const flip = () => inPlace.writeUInt8(inPlace.readUInt8(wordsBytes >> 1) ^ 1, wordsBytes >> 1);
+  const reads = !seen.ciphertext.includes('made up') && opens() && opened.equals(words);
+  flip();
   const changed = opens();
-  inPlace[wordsBytes >> 1]! ^= 1;
+  flip();
   vault.wipe(session, 'ended', 0);
-  return reads && !changed && overwritten && !opens() && arena.live === keys;
+  return reads && !changed && seen.overwritten && !opens() && arena.live === keys;
 }
 
 /** While a turn is under way no time is too long; then it is wiped at its time, and not before. */

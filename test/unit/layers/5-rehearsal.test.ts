@@ -22,7 +22,7 @@ test('what works is seen to work, at any idle time; no key and no word is left o
 
 test('what does not seal, refuse, overwrite, destroy or reap is told', (t) => {
   const tried = () => rehearse(Arena.open(undefined, 4), usualQuotas, room);
-  const opens = Cipher.prototype.open;
+  const opens = Object.getOwnPropertyDescriptor(Cipher.prototype, 'open')?.value as Cipher['open'];
   for (const [what, broken] of [
     ['words stay as they are', () => t.mock.method(Cipher.prototype, 'seal', (...[, , , sequence, from, bytes, into]: Parameters<Cipher['seal']>) => { viewMemory(into.address, bytes).set(viewMemory(from, bytes)); into.bytes = bytes; into.sequence = sequence; })],
     ['a changed bit is let through', () => t.mock.method(Cipher.prototype, 'open', function open(this: Cipher, ...args: Parameters<Cipher['open']>) { opens.apply(this, args); return true; })],
