@@ -1,5 +1,6 @@
 /**
- * `kwyre chat`: a conversation in the terminal. It lives in this process's memory and ends with it: no history file.
+ * `kwyre chat`: a conversation in the terminal. It lives in this process's memory and ends with it: no history file. The server
+ * keeps its sealed state for a while (`--continue`), and the chat says for how long when a turn went on from it.
  *
  * Ctrl-C stops an answer that is being written, and ends the chat when none is.
  * @module
@@ -10,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import type { Server } from './client.ts';
 import { findServer, readJson, send, serverDirectory } from './client.ts';
+import { describeSeconds, lastContinued } from './sessions.ts';
 import type { StatusAnswer } from './status.ts';
 import { oneLine } from './status.ts';
 import { plainText, PlainTextStream } from './terminal.ts';
@@ -22,7 +24,7 @@ export async function chat(args: readonly string[]): Promise<number> {
   const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
   console.log(`Kwyre ${answer.version}, model ${plainText(answer.model.name)}. ${oneLine(answer.layers)}`);
   if (answer.model.name === 'guide') console.log('The guide is a small demonstration model: it knows Kwyre only, and where it is wrong it is fluently wrong.');
-  console.log('Ctrl-C stops an answer, and then the chat. Nothing is kept.\n');
+  console.log('Ctrl-C stops an answer, and then the chat. Nothing is written anywhere.\n');
 
   const turns: Turn[] = [];
   let generation: AbortController | undefined;
@@ -57,14 +59,17 @@ async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal
   let said = '';
   const plain = new PlainTextStream();
   try {
-    const body = Buffer.from(JSON.stringify({ model: 'default', stream: true, messages: turns }));
+    const body = Buffer.from(JSON.stringify({ model: 'default', stream: true, stream_options: { include_usage: true }, messages: turns }));
     const response = await send(server, 'POST', '/v1/chat/completions', body, signal);
     if (response.statusCode !== 200) await readJson(response);
-    for await (const piece of deltas(response)) {
-      said += piece;
-      process.stdout.write(plain.push(piece));
+    let reused = 0;
+    for await (const { text, cached } of deltas(response)) {
+      said += text;
+      reused += cached;
+      process.stdout.write(plain.push(text));
     }
-    process.stdout.write('\n\n');
+    const left = reused > 0 ? await lastContinued(server) : undefined;
+    process.stdout.write(left === undefined ? '\n\n' : `\n[went on from the sealed state, ${reused} tokens; it is wiped in ${describeSeconds(left)} without another turn]\n\n`);
     return said;
   } catch (error) {
     if (signal.aborted) {
@@ -77,8 +82,8 @@ async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal
   }
 }
 
-/** The text pieces of a streamed answer. @throws what the server reported in the stream */
-async function* deltas(response: IncomingMessage): AsyncGenerator<string> {
+/** The text pieces of a streamed answer, and how many tokens need not be computed. @throws what the server reported in the stream */
+async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly text: string; readonly cached: number }> {
   let rest = '';
   const decoder = new TextDecoder();
   for await (const chunk of response) {
@@ -86,10 +91,9 @@ async function* deltas(response: IncomingMessage): AsyncGenerator<string> {
     rest = lines.pop() ?? '';
     for (const line of lines) {
       if (!line.startsWith('data: ') || line === 'data: [DONE]') continue;
-      const event = JSON.parse(line.slice(6)) as { error?: { message?: string }; choices?: { delta?: { content?: string | null } }[] };
+      const event = JSON.parse(line.slice(6)) as { error?: { message?: string }; choices?: { delta?: { content?: string | null } }[]; usage?: { prompt_tokens_details?: { cached_tokens?: number } } | null };
       if (event.error !== undefined) throw new KwyreError('SERVER_REFUSED', event.error.message ?? 'the answer broke off', '');
-      const piece = event.choices?.[0]?.delta?.content;
-      if (typeof piece === 'string') yield piece;
+      yield { text: event.choices?.[0]?.delta?.content ?? '', cached: event.usage?.prompt_tokens_details?.cached_tokens ?? 0 };
     }
   }
 }

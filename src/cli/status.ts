@@ -1,14 +1,16 @@
 /**
- * `kwyre status`: the six layers of the running server, as it reports them itself.
+ * `kwyre status`: the six layers of the running server, as it reports them itself, and how many conversations it keeps.
  * @module
  */
 import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import type { LayerReport } from '../base/verdict.ts';
 import { findServer, readJson, send, serverDirectory } from './client.ts';
+import type { Conversations } from './sessions.ts';
+import { countEntries, describeConversations, listEntries } from './sessions.ts';
 import { plainText } from './terminal.ts';
 
-export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[] };
+export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[]; readonly conversations?: Conversations };
 
 /** The marks of the three states, readable without colour. */
 export const marks: Readonly<Record<LayerReport['status'], string>> = { enforced: '[ok]', degraded: '[--]', off: '[  ]' };
@@ -34,8 +36,10 @@ export async function status(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
   const server = findServer(serverDirectory(values.state));
   const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
-  if (values.json === true) console.log(JSON.stringify(answer, undefined, 2));
-  else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}`);
+  const entries = await listEntries(server);
+  const conversations = entries === undefined ? undefined : countEntries(entries);
+  if (values.json === true) console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));
+  else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}${conversations === undefined ? '' : `\n${describeConversations(conversations)}`}`);
   return 0;
 }
 

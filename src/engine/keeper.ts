@@ -109,7 +109,7 @@ export class Keeper {
       return this.vault.create(principal, kind, this.now);
     } catch (error) {
       if (!(error instanceof KwyreError)) throw error;
-      throw error.code === 'L5_SESSIONS_FULL' ? new RequestError('SESSION_QUOTA', error.message, null, 429) : new RequestError('SESSION_MEMORY', error.message, null, 507);
+      throw error.code === 'L5_SESSIONS_FULL' || error.code === 'L5_SHARE_FULL' ? new RequestError('SESSION_QUOTA', error.message, null, 429) : new RequestError('SESSION_MEMORY', error.message, null, 507);
     }
   }
 

@@ -17,7 +17,8 @@ import { holdNative } from '../layers/3-dependencies/native.ts';
 import { parseParts } from '../layers/4-model/gguf.ts';
 import type { GgufFacts, PartReader } from '../layers/4-model/gguf.ts';
 import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/arena.ts';
-import { sealedShare, usualQuotas } from '../layers/5-memory/quota.ts';
+import { sealedShare, sessionShare, usualQuotas } from '../layers/5-memory/quota.ts';
+import { rehearsalBytes, rehearse } from '../layers/5-memory/rehearsal.ts';
 import { Tracer } from '../layers/5-memory/trace.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
 import { WorkingSet } from '../layers/5-memory/working.ts';
@@ -106,7 +107,7 @@ let keeper: Keeper | undefined;
 process.on('exit', () => {
   keeper?.close();
 });
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) {
   process.on(signal, () => {
     process.exit(exitCodes.stopped);
   });
@@ -144,7 +145,10 @@ function openWorkingSet(): WorkingSet {
 function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, scheduler: Scheduler, working: WorkingSet): { keeper: Keeper; memory: EngineFacts['memory'] } {
   const arena = openArena();
   const sealedBytes = config.sealedBytes === 0 ? sealedShare(process.availableMemory()) : config.sealedBytes;
-  const quotas = { ...usualQuotas, sealedBytes, bytesPerSession: sealedBytes, idleMs: config.idleSeconds * 1000, continueMs: config.continueSeconds * 1000, sessions: Math.min(usualQuotas.sessions, arenaKeys - 1) };
+  const quotas = { ...usualQuotas, sealedBytes, bytesPerSession: sessionShare(sealedBytes, facts.cacheBytesPerToken, llama.contextTokens, bodyBytes), idleMs: config.idleSeconds * 1000, continueMs: config.continueSeconds * 1000, sessions: Math.min(usualQuotas.sessions, arenaKeys - 1) };
+  const room = working.claim(rehearsalBytes);
+  const tried = rehearse(arena, quotas, working.address(room));
+  working.release(room);
   const work = new Work(working, Math.min(firstWorkBytes, facts.cacheBytesPerToken * llama.contextTokens + (64 << 10)));
   const made = new Keeper({
     llama,
@@ -159,7 +163,7 @@ function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, schedu
     randomHex: (count) => randomBytes(count / 2).toString('hex'),
   });
   const { kv, idleSeconds, continueSeconds } = config;
-  return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workingBytes: Math.max(working.usedBytes, working.lockedBytes + work.bytes), workingLockedBytes: working.lockedBytes + work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions } };
+  return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workingBytes: Math.max(working.usedBytes, working.lockedBytes + work.bytes), workingLockedBytes: working.lockedBytes + work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions, tried } };
 }
 
 /** Descriptors of the model's files, in order. */

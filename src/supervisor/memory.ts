@@ -1,7 +1,9 @@
 /**
  * The checks of layer 5 for `/kwyre/status`: where the keys lie, what a conversation is between its turns, swap.
  *
- * Promise: whatever is weaker than the promise of the layer is called degraded, with the reason.
+ * Promise: whatever is weaker than the promise of the layer is called degraded, with the reason; what was not tried is not called
+ *          enforced.
+ * Proof:   test/unit/supervisor/memory.test.ts
  * @module
  */
 import type { Check } from '../base/verdict.ts';
@@ -18,23 +20,27 @@ const arenas: Readonly<Record<EngineFacts['memory']['arena'], Check['status']>> 
 /** What stands in the working set now, as this process reads it; the engines that ended in this run, and what they left. */
 export type Remains = { readonly presentBytes: number; readonly engines: number; readonly overwrittenBytes: number };
 
+const untried = (id: string, evidence: string, now: number): Check => ({ id, status: 'off', evidence, at: now });
+
 const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-/** Whether the kernel swaps at all; `/proc/swaps` has a line of titles and one per area. */
-export function swapIsOn(swaps: string): boolean {
-  return swaps.trim().split('\n').length > 1;
+/** The check of swap. @param swaps - the text of `/proc/swaps`, a line of titles and one per area; empty where it cannot be read. */
+function swapCheck(memory: EngineFacts['memory'], swaps: string, now: number): Check {
+  const areas = swaps.trim().split('\n').length - 1;
+  const locked = `${mib(memory.workingLockedBytes)} of ${mib(memory.workingBytes)} of the working memory are locked; the model's own memory is not`;
+  if (swaps.trim() === '') return { id: 'swap', status: 'degraded', evidence: `the list of swap cannot be read, and ${locked}`, at: now };
+  return { id: 'swap', status: areas > 0 ? 'degraded' : 'enforced', evidence: areas > 0 ? `this machine swaps, and ${locked}` : 'this machine does not swap', at: now };
 }
 
-/** @param swaps - the text of `/proc/swaps`; empty where the kernel has none. */
+/** What layer 5 is worth now. @param swaps - the text of `/proc/swaps`; empty where it cannot be read */
 export function memoryChecks(engine: EngineFacts | undefined, swaps: string, remains: Remains, now: number): Check[] {
   if (engine === undefined) return [{ id: 'sealing', status: 'off', evidence: 'the engine is still starting', at: now }];
   const { memory } = engine;
-  const swap = swapIsOn(swaps);
   const kept = memory.continueSeconds > 0 ? `a client that sends its history again finds its sealed state for ${memory.continueSeconds} s` : 'a request without a conversation is wiped when it ends';
   return [
     { id: 'keys', status: arenas[memory.arena], evidence: memory.arena === 'secret' ? `memfd_secret: no other process can read the keys, not even root's (room for ${memory.sessions})` : memory.reason, at: now },
-    { id: 'sealing', ...postures[memory.kv], at: now },
-    { id: 'idle', status: 'enforced', evidence: `wiped after ${memory.idleSeconds} s without use, on DELETE, ./kwyre wipe and at the end of the server; ${kept}`, at: now },
+    memory.tried.sealing ? { id: 'sealing', status: postures[memory.kv].status, evidence: `${postures[memory.kv].evidence}; tried at the start: one was sealed, opened, refused when a bit of it was changed, and wiped`, at: now } : untried('sealing', 'a conversation that was made up at the start could not be sealed, opened again or wiped as it must be', now),
+    !memory.tried.idle ? untried('idle', 'a conversation that was made up at the start was not wiped when its time was over', now) : { id: 'idle', status: 'enforced', evidence: `tried at the start, with a clock moved on; wiped after ${memory.idleSeconds} s without use, on DELETE, ./kwyre wipe and at the end of the server; ${kept}`, at: now },
     {
       id: 'remains',
       status: remains.presentBytes > 0 ? 'enforced' : 'degraded',
@@ -44,13 +50,6 @@ export function memoryChecks(engine: EngineFacts | undefined, swaps: string, rem
           : 'the engine has put nothing into the memory that the supervisor would overwrite',
       at: now,
     },
-    {
-      id: 'swap',
-      status: swap ? 'degraded' : 'enforced',
-      evidence: swap
-        ? `this machine swaps, and ${mib(memory.workingLockedBytes)} of ${mib(memory.workingBytes)} of the working memory are locked; the model's own memory is not`
-        : 'this machine does not swap',
-      at: now,
-    },
+    swapCheck(memory, swaps, now),
   ];
 }

@@ -1,7 +1,7 @@
 /**
  * A server from its start to its end: order of start, the children's lives; it parses no byte from the network.
  *
- * Promise: every way out (SIGTERM, SIGINT, SIGHUP, an uncaught error, its own death) ends every child. A death by
+ * Promise: every way out (SIGTERM, SIGINT, SIGHUP, SIGQUIT, an uncaught error, its own death) ends every child. A death by
  *          SIGSYS or a breach of the wire ends everything with exit code 16; a crash of the engine is answered by a
  *          fresh pair, at most three times an hour.
  * Proof:   test/e2e/lifecycle.test.ts
@@ -195,7 +195,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   };
 
   const stop = Promise.withResolvers<'stop'>();
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) {
     process.on(signal, () => {
       stop.resolve('stop');
     });

@@ -296,6 +296,8 @@ export const controlSchemas = {
       sealedBytes: number(0),
       /** The most conversations that it holds. */
       sessions: number(0),
+      /** What came out as promised when it was tried before the first conversation. */
+      tried: object({ sealing: boolean(), idle: boolean() }),
     }),
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),

@@ -37,7 +37,7 @@ test('L5-01 L5-02 L5-05 100 conversations with canaries: 0 copies of text or tok
     for (let at = 0; at < conversations; at += 4) await Promise.all(canaries.slice(at, at + 4).map((canary, i) => run(canary, at + i)));
     await call(server, '/v1/chat/completions', { model: 'guide', messages: [{ role: 'user', content: 'The end.' }], max_tokens: 2 }).then((response) => response.text());
     await sleep(500);
-    const runs = (await tokenRuns(canaries)).slice(0, 20);
+    const runs = await tokenRuns(canaries.slice(0, 20));
     for (const [role, pid] of Object.entries(server.pids())) {
       const scan = scanProcess(pid, canaries);
       t.diagnostic(`${role}: ${describeScan(scan)}`);

@@ -7,17 +7,19 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { engineRoutes } from '../../src/wire/messages.ts';
+import type { EngineProcess } from '../support/engine.ts';
 import { served } from '../support/engine.ts';
 import { describeScan, presentRuns, regionsOf, scanProcess } from '../../src/cli/scanner.ts';
 import { load, scratch } from '../support/native.ts';
 import { writeModel, tinyShape } from '../support/gguf.ts';
 import type { Server } from '../support/server.ts';
 import { call, root, startServer } from '../support/server.ts';
-import { countRuns, memoryOf, stateWindows, tokenRuns } from '../support/tokens.ts';
+import { countRuns, memoryOf, tokenRuns, tracesOf } from '../support/tokens.ts';
 
 const folder = scratch();
 const canaryOf = () => `canary${randomBytes(9).toString('hex')}tail`;
@@ -68,8 +70,8 @@ test('L5-01 L5-05 L5-18 L5-30 L5-32 between the turns of 50 open conversations: 
     assert.equal(listed.data.length, 50);
     assert.ok(listed.data.every((entry) => entry.bytes > 4096), 'each holds its sealed state');
 
-    const runs = (await tokenRuns(canaries)).slice(0, 20);
-    const windows = await stateWindows([{ role: 'user', content: question(canaries[1]!) }], 200);
+    const runs = await tokenRuns(canaries.slice(0, 20));
+    const { state: windows } = await tracesOf([{ role: 'user', content: question(canaries[1]!) }]);
     assert.ok(windows.length > 100);
     await sleep(500);
     let hidden = 0;
@@ -89,7 +91,7 @@ test('L5-01 L5-05 L5-18 L5-30 L5-32 between the turns of 50 open conversations: 
     // The positive control: the same needles in the middle of a turn, the engine held still for a moment.
     const engine = server.pids()['engine']!;
     const abort = new AbortController();
-    const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 2000, logit_bias: Object.fromEntries(await endTokens()), messages: [{ role: 'user', content: question(canaries[1]!) }] }, { headers: { 'kwyre-session': 'new' }, signal: abort.signal });
+    const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 2000, logit_bias: biasOf(await endTokens()), messages: [{ role: 'user', content: question(canaries[1]!) }] }, { headers: { 'kwyre-session': 'new' }, signal: abort.signal });
     await response.body!.getReader().read();
     process.kill(engine, 'SIGSTOP');
     let seen = [0, 0, 0];
@@ -106,10 +108,76 @@ test('L5-01 L5-05 L5-18 L5-30 L5-32 between the turns of 50 open conversations: 
   }
 });
 
-/** Tokens that would end an answer, banned. */
-async function endTokens(): Promise<[string, number][]> {
+/** Does something while a process is held still. */
+function still<T>(pid: number, act: () => T): T {
+  process.kill(pid, 'SIGSTOP');
+  try {
+    return act();
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+}
+
+/** Tokens that would end an answer. */
+async function endTokens(): Promise<number[]> {
   const llama = await load(join(root, 'models', 'guide', 'guide.gguf'), { contextTokens: 64, parallel: 1, batchTokens: 16 });
-  return Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)).map((token) => [String(token), -100]);
+  return Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token));
+}
+
+const biasOf = (banned: readonly number[]) => Object.fromEntries(banned.map((token) => [String(token), -100]));
+
+test('L5-30 the control of the forms: token ids of a process are found as 32-bit and 64-bit numbers, as in a plain array, and as floats', async () => {
+  const runs = await tokenRuns([canaryOf()]);
+  const [narrow] = runs;
+  const ids = Array.from({ length: narrow!.length / 4 }, (_, i) => narrow!.readInt32LE(4 * i));
+  const other = spawn(process.execPath, ['-e', `const list = '${ids.join()}'.split(',').map(Number); const kept = [list, Int32Array.from(list), Float64Array.from(list)]; console.log('ready'); setInterval(() => kept.length, 1000);`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    await once(other.stdout, 'data');
+    assert.equal(countRuns(other.pid!, runs), 3);
+  } finally {
+    other.kill('SIGKILL');
+  }
+});
+
+for (const [how, args] of [['a DELETE', []], ['its end with --continue off', ['--continue', 'off']]] as const) {
+  test(`L5-05 L5-30 after ${how}: no piece of the KV state, no row of the embeddings of its tokens, no logits; in the middle of the turn all three`, async (t) => {
+    const server = await startServer({ args });
+    try {
+      const canary = canaryOf();
+      const messages = [{ role: 'user', content: `What does layer 5 do? ${canary} and the other layers?` }];
+      const banned = await endTokens();
+      const { state, rows, logits } = await tracesOf(messages, { answer: 200, banned });
+      const needles = { 'KV state': state, embeddings: rows, logits, tokens: await tokenRuns([canary]) };
+      const look = (pid: number) => Object.fromEntries(Object.entries(needles).map(([name, windows]) => [name, countRuns(pid, windows)]));
+      const engine = server.pids()['engine']!;
+      const body = { model: 'guide', stream: true, temperature: 0, logit_bias: biasOf(banned), messages };
+      const headers = args.length === 0 ? { 'kwyre-session': 'new' } : {};
+      const abort = new AbortController();
+      const running = await call(server, '/v1/chat/completions', { ...body, max_tokens: 190 }, { headers, signal: abort.signal });
+      await running.body!.getReader().read();
+      const seen = still(engine, () => look(engine));
+      // Embeddings stand there for the first moments of a step only: long prompts, one after another, and several looks.
+      const long = [{ role: 'user', content: `${messages[0]!.content} `.repeat(12) }];
+      const asking = Array.from({ length: 2 }, async () => { while (!abort.signal.aborted) await call(server, '/v1/chat/completions', { ...body, max_tokens: 1, messages: long }, { headers }).then(async (response) => await response.text()); });
+      for (let tries = 0; seen['embeddings'] === 0 && tries < 100; tries += 1) {
+        await sleep(7 * (tries % 5));
+        seen['embeddings'] = still(engine, () => countRuns(engine, rows));
+      }
+      t.diagnostic(`in the middle: ${Object.entries(needles).map(([name, windows]) => `${name} ${seen[name]!} of ${windows.length}`).join(', ')}`);
+      abort.abort();
+      await Promise.all(asking);
+      for (const [name, count] of Object.entries(seen)) assert.ok(count > 0, `${name}: the scan finds what is there`);
+
+      const whole = await call(server, '/v1/chat/completions', { ...body, max_tokens: 100 }, { headers });
+      assert.match(await whole.text(), /\[DONE\]/);
+      if (args.length === 0) assert.equal((await call(server, '/kwyre/sessions', undefined, { method: 'DELETE' })).status, 200);
+      assert.deepEqual(((await (await call(server, '/kwyre/sessions')).json()) as { data: unknown[] }).data, []);
+      await sleep(500);
+      for (const [role, pid] of Object.entries(server.pids())) assert.deepEqual(look(pid), Object.fromEntries(Object.keys(needles).map((name) => [name, 0])), role);
+    } finally {
+      await server.stop();
+    }
+  });
 }
 
 test('L5-17 L5-19 L5-20 after a wipe no ciphertext is left, nothing stands in the logs, and the id is unknown', async (t) => {
@@ -191,7 +259,7 @@ test('L5-17 root gets an error where the keys are, and not a byte', async (t) =>
 test('L5-15 L5-16 a wipe under a stream ends it; what is idle for too long is 410 for its owner; ./kwyre wipe wipes', async (t) => {
   const server = await startServer({ args: ['--idle', '2s'] });
   try {
-    const ends = Object.fromEntries(await endTokens());
+    const ends = biasOf(await endTokens());
     const { id } = await ask(server, 'hello', 'new');
     const streaming = ask(server, 'go on', id, { stream: true, max_tokens: 3000, logit_bias: ends });
     await sleep(300);
@@ -211,21 +279,28 @@ test('L5-15 L5-16 a wipe under a stream ends it; what is idle for too long is 41
   }
 });
 
-test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with evictions, aborts and resumptions: no foreign word in any', async (t) => {
+type Said = { readonly role: string; readonly content: readonly [{ readonly text: string }] };
+
+test('L5-06 2,000 interleaved conversations on 16 sequences, with evictions, aborts and resumptions: no foreign word in any, and the answers of each are those it gets alone', async (t) => {
   const path = join(folder, 'noise.gguf');
   chmodSync(folder, 0o755);
   writeModel(path, tinyShape);
+  const principal = Buffer.alloc(16, 1);
+  const say = (content: string) => ({ model: 'test', stream: true, max_tokens: 6, temperature: 0, messages: [{ role: 'user', content }] });
+  const itemsOf = async (engine: EngineProcess, session: string) => await engine.ask({ principal, route: engineRoutes.itemsList, parameter: `conv_${session}` }).answer;
+  /** What every third conversation came to that was resumed. */
+  const sample: Said[][] = [];
   await served({ model: path, config: { parallel: 16, contextTokens: 256, sealedBytes: 480 << 10, continueSeconds: 600 } }, async (engine) => {
-    const principal = Buffer.alloc(16, 1);
     let gone = 0;
     let aborted = 0;
     let turns = 0;
     const one = async (index: number) => {
       const marker = `m${index}x${randomBytes(4).toString('hex')}`;
       let session = 'new';
+      let said: Said[] = [];
       for (let turn = 0; turn < 3; turn += 1) {
-        const body = { model: 'test', stream: true, max_tokens: 6, messages: [{ role: 'user', content: `${marker} ${turn}` }] };
-        const exchange = engine.ask({ principal, session, body });
+        // The last question is everybody's: what differs in its answer comes from what is remembered.
+        const exchange = engine.ask({ principal, session, body: say(turn < 2 ? `${marker} ${turn}` : 'and then?') });
         if (index % 7 === 3 && turn === 1) {
           await exchange.first;
           exchange.abort();
@@ -235,22 +310,37 @@ test('L5-06 L5-07 2,000 interleaved conversations on 16 sequences, with eviction
         const answer = await exchange.answer;
         if (answer.status === 410) {
           gone += 1;
-          return;
+          break;
         }
         if (answer.status === 409) continue; // its aborted turn was not over yet
         assert.equal(answer.status, 200, answer.text);
         turns += 1;
         session = answer.session ?? session;
-        const items = await engine.ask({ principal, route: engineRoutes.itemsList, parameter: `conv_${session}` }).answer;
+        const items = await itemsOf(engine, session);
         if (items.status !== 200) continue;
-        for (const { role, content } of (JSON.parse(items.text) as { data: { role: string; content: { text: string }[] }[] }).data) if (role === 'user') assert.ok(content[0]!.text.startsWith(marker), 'a foreign word');
+        said = (JSON.parse(items.text) as { data: Said[] }).data;
+        for (const { role, content } of said) if (role === 'user') assert.ok(content[0].text.startsWith(marker) || content[0].text === 'and then?', 'a foreign word');
         assert.doesNotMatch(answer.text, new RegExp(`m(?!${index}x)\\d+x[0-9a-f]{8}`));
       }
+      if (index % 3 === 0 && said.length > 2) sample.push(said);
     };
     for (let at = 0; at < 2000; at += 40) await Promise.all(Array.from({ length: 40 }, (_, i) => one(at + i)));
     t.diagnostic(`${turns} turns, ${aborted} aborted, ${gone} conversations let go under pressure`);
     assert.ok(turns > 2000 && aborted > 100 && gone > 20);
   });
+  const last: string[] = [];
+  await served({ model: path, config: { parallel: 1, contextTokens: 256 } }, async (alone) => {
+    for (const said of sample) {
+      let session = 'new';
+      for (const { role, content: [{ text }] } of said) if (role === 'user') session = (await alone.ask({ principal, session, body: say(text) }).answer).session ?? session;
+      const again = (JSON.parse((await itemsOf(alone, session)).text) as { data: Said[] }).data;
+      const texts = (items: readonly Said[]) => items.map(({ role, content }) => `${role}: ${content[0].text}`);
+      assert.deepEqual(texts(said), texts(again));
+      if (said.at(-2)?.content[0].text === 'and then?') last.push(said.at(-1)!.content[0].text);
+    }
+  });
+  t.diagnostic(`${sample.length} resumed conversations compared; ${new Set(last).size} different answers to ${last.length} equal questions`);
+  assert.ok(sample.length > 80 && new Set(last).size > last.length / 2, 'what is remembered decides the answer');
 });
 
 test('C20 the server ends within a second of a signal with 100 conversations open', async (t) => {

@@ -21,6 +21,7 @@ const loop = join(folder, 'loop.gguf');
 const guide = join(import.meta.dirname, '..', '..', 'models', 'guide', 'guide.gguf');
 const alice = Buffer.alloc(16, 1);
 const bob = Buffer.alloc(16, 2);
+const carol = Buffer.alloc(16, 3);
 
 before(() => {
   chmodSync(folder, 0o755); // the engine is another user
@@ -76,12 +77,12 @@ describe('a client that sends its history again', () => {
     assert.deepEqual(sealed, await say({ continueSeconds: 600, kv: 'keep' }));
   });
 
-  test('is not found by another token, after its time, or when it is off', async () => {
+  test('L5-07 is not found by another token, after its time, or when it is off', async () => {
     const history = [{ role: 'user', content: 'hello there' }];
     await served({ model: noise, config: { continueSeconds: 1 } }, async (engine) => {
       const first = await chat(engine, history);
       const next = [...history, { role: 'assistant', content: first.json.choices[0]!.message.content }, { role: 'user', content: 'more' }];
-      assert.equal(cachedOf((await chat(engine, next, {}, { principal: bob })).json), 0);
+      for (const [same, principal] of [[history, bob], [next, carol]] as const) assert.equal(cachedOf((await chat(engine, same, {}, { principal })).json), 0, 'equal words of another token');
       assert.ok(cachedOf((await chat(engine, next)).json) > 10);
       await sleep(2500);
       assert.equal(cachedOf((await chat(engine, next)).json), 0);

@@ -2,10 +2,11 @@
  * Kills one process of a real server in the middle of an answer, again and again, and looks what became of the others.
  * @module
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { makeState } from './approved.ts';
 import { canaryOf, filesBelow } from './mixed.ts';
 import { scanProcess } from '../../src/cli/scanner.ts';
+import { copiesIn, faultsOf, openWorkingSet, overwritten, pagesOf } from './remains.ts';
 import type { Server } from './server.ts';
 import { alive, call, startServer, tree } from './server.ts';
 
@@ -22,6 +23,10 @@ export type Killed = {
   restarted: number;
   /** Copies of a canary in what lives on, in the state folder and in what was printed. */
   found: number;
+  /** Kills before which words stood in the working set: an answer may have ended by then. */
+  words: number;
+  /** Working sets that were looked at after a kill, and had been overwritten. */
+  overwritten: number;
   /** What was not as it must be. */
   readonly wrong: string[];
 };
@@ -64,6 +69,10 @@ async function strike(server: Server, victim: (typeof victims)[number], told: Ki
   const canaries = [canaryOf(), canaryOf()];
   const answers = await Promise.all(canaries.map(async (canary) => await longAnswer(server, canary)));
   const before = server.pids();
+  const working = openWorkingSet(server);
+  const words = pagesOf(working);
+  if (copiesIn(words, canaries) > 0) told.words += 1;
+  const earlier = overwritten(server).length;
   const all = tree(server.pid);
   const pid = before[victim];
   if (pid === undefined) throw new Error(`there is no ${victim}`);
@@ -85,6 +94,14 @@ async function strike(server: Server, victim: (typeof victims)[number], told: Ki
     if (again === 200) told.restarted += 1;
     else told.wrong.push(`${victim}: no answer afterwards (${again})`);
   }
+  // Nobody is left to overwrite when it was the supervisor: the kernel takes the pages back.
+  if (victim !== 'supervisor') {
+    await waitFor(() => overwritten(server).length > earlier, hangMs);
+    const faults = overwritten(server).length > earlier ? faultsOf(working, canaries, words) : ['no event'];
+    if (faults.length === 0) told.overwritten += 1;
+    else told.wrong.push(`${victim}: the working set: ${faults.slice(0, 3).join(', ')}`);
+  }
+  closeSync(working);
   const found = copies(server, canaries, lives ? tree(server.pid) : []);
   told.found += found;
   if (found > 0) told.wrong.push(`${victim}: ${found} copies`);
@@ -93,7 +110,7 @@ async function strike(server: Server, victim: (typeof victims)[number], told: Ki
 
 /** Kills so many times; a server that may not start another pair is replaced. */
 export async function killMany(count: number, tell: (told: Killed) => void = () => undefined): Promise<Killed> {
-  const told: Killed = { kills: 0, slowestEndMs: 0, hung: 0, restarted: 0, found: 0, wrong: [] };
+  const told: Killed = { kills: 0, slowestEndMs: 0, hung: 0, restarted: 0, found: 0, words: 0, overwritten: 0, wrong: [] };
   let server: Server | undefined;
   using state = makeState(); // it outlives each server: what is left there is looked at after a death
   let left = 0;

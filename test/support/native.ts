@@ -33,8 +33,8 @@ export function scratch(): string {
 }
 
 /** Loads a model as the engine does, for four sequences of 512 tokens, or as told. */
-export async function load(path: string, shape: Partial<ContextShape> = {}): Promise<Llama> {
-  return await Llama.open(sharedLibrary(), [path], 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: suitsFlashAttention(factsOf(path)), ...shape });
+export async function load(path: string, shape: Partial<ContextShape> = {}, from = sharedLibrary()): Promise<Llama> {
+  return await Llama.open(from, [path], 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: suitsFlashAttention(factsOf(path)), ...shape });
 }
 
 /** Greedy, nothing else. */

@@ -36,6 +36,22 @@ export const usualQuotas: Quotas = {
   tombstoneMs: 3_600_000,
 };
 
+/** What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. */
+export function tokenShare(sealedBytes: number, holders: number): number {
+  return holders > 1 ? Math.floor(sealedBytes / 2) : sealedBytes;
+}
+
+/** What a state says of each of its tokens besides keys and values, at most. */
+const tokenOverhead = 64;
+
+/**
+ * What one conversation may take: the state of a full context, and the words of two of the largest requests.
+ * @param tokenBytes - keys and values of one token; 0 where that cannot be told
+ */
+export function sessionShare(sealedBytes: number, tokenBytes: number, contextTokens: number, bodyBytes: number): number {
+  return tokenBytes === 0 ? sealedBytes : Math.min(sealedBytes, (tokenBytes + tokenOverhead) * contextTokens + 2 * bodyBytes);
+}
+
 /** The share of the free memory that sealed conversations may take when nobody says otherwise. */
 export function sealedShare(availableBytes: number): number {
   return Math.max(64 << 20, Math.min(4 * (1 << 30), Math.floor(availableBytes / 4)));

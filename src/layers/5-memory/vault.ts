@@ -16,7 +16,9 @@ import { wholePages } from '../../linux/memory.ts';
 import type { Arena } from './arena.ts';
 import type { Part } from './cipher.ts';
 import { Cipher } from './cipher.ts';
+import { Holders } from './holders.ts';
 import type { Quotas } from './quota.ts';
+import { tokenShare } from './quota.ts';
 import type { Look } from './sealed.ts';
 import { Sealed } from './sealed.ts';
 import type { Session, SessionFacts, SessionKind, Why } from './session.ts';
@@ -26,8 +28,6 @@ import { TraceIndex } from './trace.ts';
 
 /** What a look for an id finds. `gone`: it was let go, and its owner may know. */
 export type Found = { readonly kind: 'found'; readonly session: Session } | { readonly kind: 'gone'; readonly why: Why } | { readonly kind: 'unknown' };
-
-const holding = (kind: SessionKind, principal: Buffer) => `${kind} ${principal.toString('hex')}`;
 
 type Tombstone = { readonly principal: Buffer; readonly why: Why; readonly at: number };
 
@@ -41,8 +41,7 @@ export class Vault {
   readonly #sessions = new Map<string, Session>();
   readonly #traces = new TraceIndex<Session>();
   readonly #tombstones = new Map<string, Tombstone>();
-  /** How many of a kind each holder has. */
-  readonly #counts = new Map<string, number>();
+  readonly #holders = new Holders();
   #sealedBytes = 0;
 
   /** @param look - shown each piece of memory between overwriting and giving back. */
@@ -68,15 +67,16 @@ export class Vault {
 
   /**
    * Begins a conversation, active at once.
-   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_MEMORY_FULL` when nothing can be let go
+   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when they are too large, `L5_MEMORY_FULL` when nothing can be let go
    */
   create(principal: Buffer, kind: SessionKind, now: number): Session {
-    const own = this.#counts.get(holding(kind, principal)) ?? 0;
+    const own = this.#holders.sessionsOf(principal, kind);
     if (kind === 'kept' && own >= this.quotas.sessionsPerToken) throw new KwyreError('L5_SESSIONS_FULL', `this token holds ${own} conversations, which is all it may`, 'delete one');
     if (kind === 'continued' && own >= this.quotas.continuedPerToken) {
       const oldest = this.#sessions.values().find((session) => session.kind === kind && session.state === 'idle' && session.principal.equals(principal));
       if (oldest !== undefined) this.wipe(oldest, 'pressure', now);
     }
+    if (!this.#pressOwn(principal, wholePages(1), now)) throw new KwyreError('L5_SHARE_FULL', 'the conversations of this token take all the memory that one token may take', 'delete one, or wait until one is over');
     while (this.#sessions.size >= this.quotas.sessions) if (!this.#letOldestGo(now)) break;
     let key = this.#sessions.size < this.quotas.sessions ? this.#arena.take() : undefined;
     if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#letOldestGo(now)) key = this.#arena.take();
@@ -85,7 +85,7 @@ export class Vault {
     const id = idBytes.toString('hex');
     const session: Session = { id, idBytes, principal: copyBytes(principal), kind, createdAt: now, key, sealed: new Map(), traces: [], state: 'active', usedAt: now, seals: 0, turns: 0, tokens: 0, abort: undefined };
     this.#sessions.set(id, session);
-    this.#count(session, 1);
+    this.#holders.count(session, 1);
     return session;
   }
 
@@ -140,21 +140,23 @@ export class Vault {
     const present = session.sealed.get(part);
     const others = sealedBytesOf(session) - (present?.capacity ?? 0);
     const wanted = wholePages(Math.max(1, bytes));
-    if (others + wanted > this.quotas.bytesPerSession || !this.press(wanted - (present?.capacity ?? 0), now)) return false;
-    this.#sealedBytes -= present?.capacity ?? 0;
+    const more = wanted - (present?.capacity ?? 0);
+    if (others + wanted > this.quotas.bytesPerSession || !this.#pressOwn(session.principal, more, now) || !this.press(more, now)) return false;
+    if (!this.#sessions.has(session.id)) return false; // it was the oldest idle one itself
+    this.#account(session, -(present?.capacity ?? 0));
     let sealed = present;
     try {
       sealed?.fit(bytes);
       sealed ??= new Sealed(bytes);
     } catch (error) {
-      this.#sealedBytes += present?.capacity ?? 0;
+      this.#account(session, present?.capacity ?? 0);
       if (!(error instanceof LinuxError)) throw error;
       return false;
     }
     session.seals += 1;
     this.#cipher.seal(this.#arena.at(session.key), session, part, session.seals, from, bytes, sealed);
     session.sealed.set(part, sealed);
-    this.#sealedBytes += sealed.capacity;
+    this.#account(session, sealed.capacity);
     return true;
   }
 
@@ -174,7 +176,7 @@ export class Vault {
   drop(session: Session, part: Part): void {
     const sealed = session.sealed.get(part);
     if (sealed === undefined) return;
-    this.#sealedBytes -= sealed.capacity;
+    this.#account(session, -sealed.capacity);
     session.sealed.delete(part);
     sealed.wipe(this.#look);
   }
@@ -187,7 +189,7 @@ export class Vault {
     for (const part of [...session.sealed.keys()]) this.drop(session, part);
     this.#forgetTraces(session);
     this.#sessions.delete(session.id);
-    this.#count(session, -1);
+    this.#holders.count(session, -1);
     if (why !== 'ended' && session.kind === 'kept') this.#bury(session, why, now);
     session.idBytes.fill(0);
     session.tokens = 0;
@@ -259,20 +261,27 @@ export class Vault {
     this.#sessions.set(session.id, session);
   }
 
-  #letOldestGo(now: number): boolean {
+  /** As {@link press}, within the share of one token, and of its conversations only. */
+  #pressOwn(principal: Buffer, bytes: number, now: number): boolean {
+    const share = tokenShare(this.quotas.sealedBytes, this.#holders.with(principal));
+    if (share === this.quotas.sealedBytes || bytes <= 0) return true;
+    if (bytes > share) return false;
+    while (this.#holders.bytesOf(principal) + bytes > share) if (!this.#letOldestGo(now, principal)) return false;
+    return true;
+  }
+
+  #letOldestGo(now: number, principal?: Buffer): boolean {
     for (const session of this.#sessions.values()) {
-      if (session.state !== 'idle') continue;
+      if (session.state !== 'idle' || (principal !== undefined && !session.principal.equals(principal))) continue;
       this.wipe(session, 'pressure', now);
       return true;
     }
     return false;
   }
 
-  #count({ kind, principal }: Session, change: 1 | -1): void {
-    const key = holding(kind, principal);
-    const next = (this.#counts.get(key) ?? 0) + change;
-    if (next === 0) this.#counts.delete(key);
-    else this.#counts.set(key, next);
+  #account(session: Session, bytes: number): void {
+    this.#sealedBytes += bytes;
+    this.#holders.weigh(session, bytes);
   }
 
   #forgetTraces(session: Session): void {

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Arena } from '../../../src/layers/5-memory/arena.ts';
 import type { Quotas } from '../../../src/layers/5-memory/quota.ts';
-import { usualQuotas } from '../../../src/layers/5-memory/quota.ts';
+import { sessionShare, usualQuotas } from '../../../src/layers/5-memory/quota.ts';
 import type { Session } from '../../../src/layers/5-memory/session.ts';
 import { Tracer } from '../../../src/layers/5-memory/trace.ts';
 import { Vault } from '../../../src/layers/5-memory/vault.ts';
@@ -183,6 +183,42 @@ describe('size', () => {
     t.diagnostic(`${ms.toFixed(0)} ms to the last overwritten byte`);
     assert.ok(ms < 100);
     assert.deepEqual([vault.size, vault.sealedBytes, arena.live], [0, 0, 0]);
+  });
+});
+
+describe('what one may take', () => {
+  const page = 4096;
+
+  test('L5-27 one token alone may fill the memory; beside another it has half, and only its own are let go for it', () => {
+    const { vault } = make({ sealedBytes: 8 * page, bytesPerSession: 8 * page });
+    const hers = Array.from({ length: 8 }, (_, i) => idle(vault, `hers ${i}`, i));
+    assert.equal(vault.sealedBytes, 8 * page);
+    const his = idle(vault, 'his', 20, bob);
+    assert.equal(hers[0]!.state, 'gone', 'the oldest makes room');
+    idle(vault, 'more of hers', 21);
+    assert.deepEqual(hers.map(({ state }) => state), [...Array.from({ length: 5 }, () => 'gone'), 'idle', 'idle', 'idle']);
+    assert.equal(his.state, 'idle');
+    const active = Array.from({ length: 4 }, () => { const session = vault.create(bob, 'kept', 22); fill(vault, session, 'his', 22); return session; });
+    assert.throws(() => vault.create(bob, 'kept', 23), { code: 'L5_SHARE_FULL' });
+    assert.ok(!fill(vault, active[0]!, 'x'.repeat(5000), 23), 'nor can a part grow beyond it');
+    assert.equal(hers[5]!.state, 'idle');
+    vault.wipeAll(24, alice);
+    assert.ok(fill(vault, active[0]!, 'x'.repeat(5000), 25), 'alone again');
+  });
+
+  test('L5-27 one conversation has room for a full context and its words, not for all', () => {
+    assert.equal(sessionShare(2 ** 32, 100_000, 4096, 32 << 20), 100_064 * 4096 + (64 << 20));
+    assert.equal(sessionShare(1 << 20, 100_000, 4096, 32 << 20), 1 << 20);
+    assert.equal(sessionShare(2 ** 32, 0, 4096, 32 << 20), 2 ** 32);
+  });
+
+  test('an idle conversation that grows when it is the oldest is let go itself, and nothing else happens', () => {
+    const { vault } = make({ sealedBytes: 2 * page, bytesPerSession: 8 * page });
+    const [first, second] = [idle(vault, 'one'), idle(vault, 'two', 1)];
+    assert.ok(!fill(vault, first, 'x'.repeat(5000), 2));
+    assert.equal(vault.sealedBytes, page);
+    assert.ok(!vault.put(second, 'state', work, 5000, 3), 'a first part of its kind, as --kv keep seals it when somebody needs the place');
+    assert.deepEqual([first.state, second.state, vault.sealedBytes], ['gone', 'gone', 0]);
   });
 });
 

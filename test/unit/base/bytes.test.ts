@@ -1,0 +1,54 @@
+/** Memory for words: zero when it is given out, whatever stood there before, and nobody else's pool. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { constantBytes, copyBytes, copyWords, ownBytes, wipeBytes, wordBytes } from '../../../src/base/bytes.ts';
+import { ByteWriter } from '../../../src/engine/bytewriter.ts';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+const sizes = [0, 1, 16, 64, 65, 1000, 4096, 70_000, 1 << 20];
+const words = Buffer.from('words of somebody ');
+
+/** Leaves words all over the memory that the next ones are likely to get, in the pool of Node too. */
+function soil(): void {
+  for (let round = 0; round < 20; round += 1) for (const size of sizes) for (const memory of [new Uint8Array(size), Buffer.allocUnsafe(size), Buffer.allocUnsafeSlow(size)]) memory.fill(words[round % words.length]!);
+  Buffer.from(words);
+  collect();
+}
+
+/** Whether Node would hand out that memory with what was there: the control. */
+const unclean = () => sizes.some((size) => Buffer.allocUnsafeSlow(size).some((byte) => byte !== 0));
+
+test('L5-28 memory for words is zero, after others had the same place, and lies in no pool', () => {
+  let dirty = false;
+  for (let round = 0; round < 20; round += 1) {
+    soil();
+    dirty ||= unclean();
+    for (const size of sizes) {
+      for (const bytes of [ownBytes(size), wordBytes(size)]) {
+        assert.ok(bytes.every((byte) => byte === 0), `${size} bytes`);
+        assert.deepEqual([bytes.byteOffset, bytes.buffer.byteLength], [0, size]);
+      }
+    }
+    for (const copy of [copyBytes(words), copyWords(words), constantBytes(words.toString())]) {
+      assert.ok(copy.equals(words));
+      assert.deepEqual([copy.byteOffset, copy.buffer.byteLength], [0, words.length]);
+      wipeBytes(copy);
+      assert.ok(copy.every((byte) => byte === 0));
+    }
+  }
+  assert.ok(dirty, 'the control: memory that is not cleared shows what was there');
+});
+
+test('L5-28 a writer that grows shows what was written, and nothing beside it', () => {
+  soil();
+  const writer = new ByteWriter(16);
+  for (let i = 0; i < 500; i += 1) writer.bytes(words);
+  const view = writer.view();
+  assert.equal(view.toString(), words.toString().repeat(500));
+  assert.ok(Buffer.from(view.buffer).subarray(view.byteOffset + view.length).every((byte) => byte === 0));
+  writer[Symbol.dispose]();
+  assert.ok(view.every((byte) => byte === 0));
+});
