@@ -103,7 +103,7 @@ function embeddingRows(tokens: Iterable<number>): Float32Array[] {
   const [tensors, pairs] = [cursor.count('', 1e4), cursor.count('', 1e4)];
   for (let i = 0; i < pairs; i += 1) metadata.readPair(cursor);
   const width = metadata.whole('llama.embedding_length', 32, 1 << 20);
-  checkTensors(cursor, tensors, 32, file.length);
+  checkTensors(cursor, tensors, 32, file.length, new Map());
   const table = file.subarray(Math.ceil(cursor.offset / 32) * 32); // it is the first tensor
   return [...tokens].map((token) =>
     Float32Array.from({ length: width }, (_, i) => {
