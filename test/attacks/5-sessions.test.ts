@@ -15,11 +15,11 @@ import { engineRoutes } from '../../src/wire/messages.ts';
 import type { EngineProcess } from '../support/engine.ts';
 import { served } from '../support/engine.ts';
 import { describeScan, presentRuns, regionsOf, scanProcess } from '../../src/cli/scanner.ts';
-import { load, scratch } from '../support/native.ts';
+import { scratch } from '../support/native.ts';
 import { writeModel, tinyShape } from '../support/gguf.ts';
 import type { Server } from '../support/server.ts';
 import { call, root, startServer } from '../support/server.ts';
-import { countRuns, memoryOf, tokenRuns, tracesOf } from '../support/tokens.ts';
+import { biasOf, countRuns, endTokens, memoryOf, tokenRuns, tracesOf } from '../support/tokens.ts';
 
 const folder = scratch();
 const canaryOf = () => `canary${randomBytes(9).toString('hex')}tail`;
@@ -117,14 +117,6 @@ function still<T>(pid: number, act: () => T): T {
     process.kill(pid, 'SIGCONT');
   }
 }
-
-/** Tokens that would end an answer. */
-async function endTokens(): Promise<number[]> {
-  const llama = await load(join(root, 'models', 'guide', 'guide.gguf'), { contextTokens: 64, parallel: 1, batchTokens: 16 });
-  return Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token));
-}
-
-const biasOf = (banned: readonly number[]) => Object.fromEntries(banned.map((token) => [String(token), -100]));
 
 test('L5-30 the control of the forms: token ids of a process are found as 32-bit and 64-bit numbers, as in a plain array, and as floats', async () => {
   const runs = await tokenRuns([canaryOf()]);

@@ -9,6 +9,7 @@ import { scanProcess } from '../../src/cli/scanner.ts';
 import { copiesIn, faultsOf, openWorkingSet, overwritten, pagesOf } from './remains.ts';
 import type { Server } from './server.ts';
 import { alive, call, startServer, tree } from './server.ts';
+import { biasOf, endTokens } from './tokens.ts';
 
 export const victims = ['engine', 'gateway', 'watchdog', 'supervisor'] as const;
 
@@ -43,7 +44,7 @@ async function waitFor(condition: () => boolean, ms: number): Promise<number> {
 /** An answer that goes on until somebody ends it; settles when its client knows. */
 export async function longAnswer(server: Server, canary: string): Promise<{ over: () => boolean }> {
   let over = false;
-  const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3500, temperature: 1.7, messages: [{ role: 'user', content: `${canary} what is layer 5?` }] }, { headers: { 'kwyre-session': 'new' } });
+  const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3500, temperature: 1.7, logit_bias: biasOf(await endTokens()), messages: [{ role: 'user', content: `${canary} what is layer 5?` }] }, { headers: { 'kwyre-session': 'new' } });
   const reader = response.body!.getReader();
   await reader.read();
   void (async () => {

@@ -38,6 +38,17 @@ export async function tokenRuns(texts: readonly string[]): Promise<Buffer[]> {
   });
 }
 
+let ends: Promise<number[]> | undefined;
+
+/** The guide's tokens that would end an answer. */
+export async function endTokens(): Promise<number[]> {
+  ends ??= load(guidePath, { contextTokens: 64, parallel: 1, batchTokens: 16 }).then((llama) => Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)));
+  return await ends;
+}
+
+/** Tokens that must not be chosen, as a request says it. */
+export const biasOf = (banned: readonly number[]): Record<string, number> => Object.fromEntries(banned.map((token) => [String(token), -100]));
+
 /** Everything that is in the memory of a process and no file, piece by piece; memory is not held open for longer than it takes. */
 export function* memoryOf(pid: number): Generator<{ bytes: Buffer; address: bigint; region: string }> {
   const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
