@@ -138,22 +138,22 @@ for (const [how, args] of [['a DELETE', []], ['its end with --continue off', ['-
       const canary = canaryOf();
       const messages = [{ role: 'user', content: `What does layer 5 do? ${canary} and the other layers?` }];
       const banned = await endTokens();
-      const { state, rows, logits } = await tracesOf(messages, { answer: 200, banned });
+      const { state, rows, logits } = await tracesOf(messages, { answer: 800, banned });
       const needles = { 'KV state': state, embeddings: rows, logits, tokens: await tokenRuns([canary]) };
       const look = (pid: number) => Object.fromEntries(Object.entries(needles).map(([name, windows]) => [name, countRuns(pid, windows)]));
       const engine = server.pids()['engine']!;
       const body = { model: 'guide', stream: true, temperature: 0, logit_bias: biasOf(banned), messages };
       const headers = args.length === 0 ? { 'kwyre-session': 'new' } : {};
       const abort = new AbortController();
-      const running = await call(server, '/v1/chat/completions', { ...body, max_tokens: 190 }, { headers, signal: abort.signal });
+      const running = await call(server, '/v1/chat/completions', { ...body, max_tokens: 800 }, { headers, signal: abort.signal });
       await running.body!.getReader().read();
       const seen = still(engine, () => look(engine));
       // Embeddings stand there for the first moments of a step only: long prompts, one after another, and several looks.
       const long = [{ role: 'user', content: `${messages[0]!.content} `.repeat(12) }];
-      const asking = Array.from({ length: 2 }, async () => { while (!abort.signal.aborted) await call(server, '/v1/chat/completions', { ...body, max_tokens: 1, messages: long }, { headers }).then(async (response) => await response.text()); });
-      for (let tries = 0; seen['embeddings'] === 0 && tries < 100; tries += 1) {
-        await sleep(7 * (tries % 5));
-        seen['embeddings'] = still(engine, () => countRuns(engine, rows));
+      const asking = Array.from({ length: 4 }, async () => { while (!abort.signal.aborted) await call(server, '/v1/chat/completions', { ...body, max_tokens: 1, messages: long }, { headers }).then(async (response) => await response.text()); });
+      for (let tries = 0; seen['embeddings'] === 0 && tries < 250; tries += 1) {
+        await sleep(7 * (tries % 5)); // it is not held still so often: the watchdog would take it for stopped
+        seen['embeddings'] = countRuns(engine, rows);
       }
       t.diagnostic(`in the middle: ${Object.entries(needles).map(([name, windows]) => `${name} ${seen[name]!} of ${windows.length}`).join(', ')}`);
       abort.abort();

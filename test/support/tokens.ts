@@ -134,7 +134,7 @@ export async function tracesOf(messages: readonly { readonly role: string; reado
   let context = 0n;
   const library = sharedLibrary();
   const watched = { ...library, calls: { ...library.calls, contextInit: (...args: Parameters<Calls['contextInit']>) => (context = library.calls.contextInit(...args) ?? 0n) } };
-  const llama = await load(guidePath, { parallel: 1, batchTokens: 512 }, watched);
+  const llama = await load(guidePath, { contextTokens: 1024, parallel: 1, batchTokens: 512 }, watched);
   const logitsAt = ffi.load(join(libraryDirectory, 'libllama.v0.5.0.so')).func('void *llama_get_logits_ith(void *context, int32_t index)') as (context: bigint, index: number) => bigint;
   const facts = factsOf(guidePath);
   const prompt = compileTemplate(facts.template, facts).render(messages.map(({ role, content }) => ({ role: role as 'user', parts: [Buffer.from(content)] })), { addGenerationPrompt: true });
@@ -151,7 +151,7 @@ export async function tracesOf(messages: readonly { readonly role: string; reado
   const logits: Buffer[] = [];
   for (let i = 0; i < answer; i += 1) {
     const values = Buffer.from(viewMemory(logitsAt(context, last), 4 * llama.vocabSize));
-    logits.push(...windowsOf(values, 3));
+    logits.push(...windowsOf(values, 2));
     const token = sampler.sample(last);
     llama.batch.add(token, run.length + i, 0, true);
     last = 0;
