@@ -76,6 +76,8 @@ export class Child {
   readonly control: Channel;
   /** Settles when the process is gone. */
   readonly ended: Promise<Ending>;
+  /** Settles when it is gone and everything that it said on its control edge has been read. */
+  readonly silent: Promise<Ending>;
   /** The first words that the role printed before it was ready: a failing start explains itself there. */
   lastWords = '';
   #process: ChildProcess;
@@ -116,14 +118,18 @@ export class Child {
         chunk.fill(0);
       });
     }
+    const read = Promise.withResolvers<void>();
     const stream = openStream(
       controlFd,
       (chunk) => {
         this.control.receive(chunk);
       },
-      () => undefined,
+      () => {
+        read.resolve();
+      },
     );
     this.#stream = stream;
+    this.silent = Promise.all([this.ended, read.promise]).then(([ending]) => ending);
     this.control = new Channel(stream, table, onBreach);
   }
 

@@ -164,7 +164,8 @@ export class Pair {
       readiness.engine.reject(new KwyreError('START_TIMEOUT', 'the engine was not ready in time', 'try a smaller model, or look at ./kwyre doctor'));
     }, readyMs);
     for (const role of ['gateway', 'engine'] as const) {
-      void this[role].ended.then((ending) => {
+      // Only then: the failure that it reported last would be lost otherwise.
+      void this[role].silent.then((ending) => {
         const words = this[role].lastWords.trim();
         const code = ending.code === loadRefused ? 'L3_LOAD_REFUSED' : 'START_FAILED';
         readiness[role].reject(new KwyreError(code, `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));

@@ -87,9 +87,11 @@ export class Watch {
     this.#child.control.send(controlMessages.configure, encodeJson({ intervalMs: powers.intervalMs, ownUid: powers.uid }));
     this.first = this.#first.promise;
     this.first.catch(() => undefined);
-    void this.#child.ended.then((ending) => {
+    void this.#child.silent.then((ending) => {
       const words = this.#child.lastWords.trim();
       this.#first.reject(new KwyreError('L6_WATCHDOG_FAILED', `the watchdog ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+    });
+    void this.#child.ended.then((ending) => {
       // A start that failed is refused by `first`; only what was ready can be lost, or what the kernel killed.
       if (!this.#isReady && ending.signal !== 'SIGSYS') this.#finish();
       this.#ready.resolve(undefined);
