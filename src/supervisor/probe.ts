@@ -88,7 +88,7 @@ export class SelfProbe {
     const result = await this.#probe(first);
     if (this.#over()) return;
     if (result.status === 'out') throw new KwyreError('L2_PROBE_OUT', `a trial process got out: ${describeOut(result)}`, './kwyre prove shows every attempt; ./kwyre doctor says what this machine can enforce');
-    if (result.status !== 'held') throw new KwyreError('L2_PROBE_FAILED', `the jail of the ${first.role} could not be tried: ${result.reason}`, 'start again; ./kwyre doctor says what this machine can enforce');
+    if (result.status !== 'held') throw new KwyreError('L2_PROBE_FAILED', `the jail of the ${first.role} could not be tried: ${result.reason}`, result.remedy === '' ? 'start again; ./kwyre doctor says what this machine can enforce' : result.remedy);
     this.#later(restMs, async () => {
       for (const goal of [...others, ...probeGoals.alone]) await this.#look(goal);
       if (!this.#over()) this.#plan.onLocksTried();

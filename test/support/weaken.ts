@@ -21,6 +21,8 @@ const emptied: Readonly<Record<Layer, readonly Change[]>> = {
     begin('layers/1-loopback/guard.ts', 'export function refusalOf(received: Received, port: number): Refusal | undefined {', 'return undefined;'),
     begin('layers/1-loopback/token.ts', 'match(token: string): Buffer | undefined {', 'return this.#entries[0]?.principal;'),
     begin('layers/1-loopback/token.ts', 'export function credentialOf(rawHeaders: readonly string[]): Credential {', "return { kind: 'token', token: 'any' };"),
+    // The gateway tries its routes at its start, and would refuse to serve them open.
+    begin('gateway/desk.ts', 'tryClosed(nobodys: string): number {', 'return 1;'),
   ],
   2: [
     begin('layers/2-isolation/confine.ts', 'export function confineSelf(here: Circumstances): Enforcement[] {', 'return [];'),

@@ -139,6 +139,8 @@ export type ProbeResult = Judged & {
   readonly answers: ReadonlyMap<string, number>;
   /** Why it failed, or why the lock is not there. */
   readonly reason: string;
+  /** What would mend that; empty where nothing is known. */
+  readonly remedy: string;
   readonly tookMs: number;
 };
 
@@ -158,7 +160,7 @@ export async function probeRole(programs: ProbePrograms, goal: Goal, jail: Probe
   const probed = await runProbe(programs, goal.role, jail, { attempts: asked, without: withoutOthers(goal.alone), deadly: false, ...aim }, signal);
   const judged = judge(asked, probed.answers);
   const missing = absence(goal.alone, probed.enforced);
-  const common = { goal, ...judged, answers: probed.answers, tookMs: performance.now() - from };
+  const common = { goal, ...judged, answers: probed.answers, remedy: probed.failure?.remedy ?? '', tookMs: performance.now() - from };
   if (probed.failure === undefined && missing !== undefined) return { ...common, status: 'absent', reason: missing };
   if (judged.out.length > 0) return { ...common, status: 'out', reason: '' };
   if (!probed.complete || judged.missing.length > 0) {
