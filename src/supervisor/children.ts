@@ -118,14 +118,14 @@ export class Child {
         chunk.fill(0);
       });
     }
-    const read = Promise.withResolvers<void>();
+    const read = Promise.withResolvers<undefined>();
     const stream = openStream(
       controlFd,
       (chunk) => {
         this.control.receive(chunk);
       },
       () => {
-        read.resolve();
+        read.resolve(undefined);
       },
     );
     this.#stream = stream;
