@@ -2,7 +2,7 @@
  * A chat of ten turns by a client that sends its whole history with every request, beside llama-server with its prompt cache: time
  * to first token of each turn, and how much of it was computed before.
  *
- * Run: `node test/bench/turns.ts LLAMA_SERVER [MODEL.gguf] [ROUNDS]`. Without a model one of 507 million random parameters is
+ * Run: `node test/bench/turns.ts LLAMA_SERVER [ROUNDS] [MODEL.gguf]`. Without a model one of 507 million random parameters is
  * written and removed again; its answers are held to letters, so that both sides read them again as they were made.
  * @module
  */
@@ -15,7 +15,7 @@ import type { Started } from './contestants.ts';
 import { settle, startKwyre, startLlamaServer } from './contestants.ts';
 import { median, promptText } from './run.ts';
 
-const [yardstick = '', given, wanted = '3'] = process.argv.slice(2);
+const [yardstick = '', wanted = '3', given] = process.argv.slice(2);
 const turns = 10;
 const scratch = mkdtempSync(join(tmpdir(), 'kwyre-bench-'));
 process.once('exit', () => {
