@@ -7,7 +7,8 @@
  * A process that ended and only waits for its parent can do nothing and is left out; one whose first thread ended goes on in the
  * others, and is read through one of them.
  *
- * Limits:  a descriptor that takes the place of another between two looks is seen within two minutes.
+ * Limits:  a descriptor that takes the place of another between two looks is seen within two minutes, and so is a process that
+ *          gets the pid of an ended one between two scans.
  * Proof:   test/unit/watchdog/processes.test.ts, test/bench/isolation.ts
  * @module
  */
@@ -152,7 +153,10 @@ export class Census {
       return;
     }
     entry.inert = stat.kernel || (stat.state === 'Z' && stat.threads <= 1) || stat.state === 'X';
-    if (entry.inert) return;
+    if (entry.inert) {
+      entry.nextLook = nowMs + wholeMs; // it comes to nothing; only its pid may be given away
+      return;
+    }
     if (stat.state === 'Z') entry.folder = this.#livingThread(entry.pid);
     const renamed = stat.name !== entry.name;
     entry.parent = stat.parent;
