@@ -40,7 +40,7 @@ export function overwriteWorkingMemory(fd: number): number {
       const written = writeSync(fd, random, 0, length, content.at + done);
       const read = readSync(fd, seen, 0, length, content.at + done);
       if (written !== length || read !== length || seen.compare(random, 0, length, 0, length) !== 0) {
-        throw new KwyreError('L5_NOT_OVERWRITTEN', 'what an ended engine left in memory could not be overwritten', 'restart the machine: its memory is given to nobody else before then');
+        throw new KwyreError('L5_NOT_OVERWRITTEN', 'what an ended engine left in memory could not be overwritten', 'the kernel clears it before anybody else gets it; a failure here speaks of faulty memory, which the log of the kernel names');
       }
       sum += length;
     }
