@@ -24,6 +24,7 @@ import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
 import { lockFile } from '../linux/lock.ts';
 import { sealedBytes } from '../linux/memfd.ts';
@@ -124,6 +125,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     },
   });
   const budget = new RestartBudget();
+  const program = programCheck(tree, Date.now());
   const layers = () =>
     reportLayers({
       port: listener.port,
@@ -139,7 +141,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       installed,
       accepted: config.accepted,
       tree: tree.checks,
-      model: model.verified.checks,
+      model: [...model.verified.checks, program],
       memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
