@@ -141,7 +141,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       installed,
       accepted: config.accepted,
       tree: tree.checks,
-      model: [...model.verified.checks, program],
+      model: [...model.checks, program],
       memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),

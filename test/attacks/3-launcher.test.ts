@@ -108,11 +108,12 @@ test('sealed: nothing is installed, nothing is made anew, and nothing unverified
   assert.equal(sealed.code, 0, sealed.output);
   const evil = (text: string) => `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${text}`;
   const start = () => kwyre('serve', '--port', '0', '--state', operator.path);
-  for (const [undo, words] of [
-    [update('src/setup/strip.ts', evil, future), /changed: src\/setup\/strip\.ts/],
-    [update('src/base/version.ts', (text) => text.replace(/'\d+\.\d+\.\d+'/, "'9.8.7'"), future), /changed: src\/base\/version\.ts/],
-    [update('package-lock.json', (text) => `${text} `, future), /L3_|package-lock\.json is not the sealed one/],
+  for (const [change, words] of [
+    [() => update('src/setup/strip.ts', evil, future), /changed: src\/setup\/strip\.ts/],
+    [() => update('src/base/version.ts', (text) => text.replace(/'\d+\.\d+\.\d+'/, "'9.8.7'"), future), /changed: src\/base\/version\.ts/],
+    [() => update('package-lock.json', (text) => `${text} `, future), /package-lock\.json is not the sealed one/],
   ] as const) {
+    const undo = change();
     const { code, output } = start();
     undo();
     assert.equal(code, 13, output);
