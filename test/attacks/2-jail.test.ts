@@ -93,6 +93,10 @@ const rows: readonly [attempt: string, ids: string, expected: string, when?: 'st
   ['slow-parent', 'the priority of the supervisor', 'EPERM', 'sealed'],
   ['is-not-dumpable', 'L6-02 it is not dumpable once it is sealed', 'ok', 'sealed'],
   ['dies-with-parent', 'L6-09 the kernel ends it with the supervisor', 'ok', 'started'],
+  ['its-limits', 'its limits: no core image, no file that grows, few descriptors', 'ok', 'started'],
+  ['system-files', 'the files of the system that it may read, and no other', 'ok', 'started'],
+  ['secret-memory', 'secret memory for the engine alone', 'ok', 'started'],
+  ['image', 'the image of the role has its flags and its environment', 'ok', 'started'],
   ['only-its-descriptors', 'L2-08 no descriptor but its own comes through', 'ok', 'started'],
 ];
 

@@ -45,6 +45,21 @@ function socketBy32Bits(): number {
 
 const refusedOptions: readonly (readonly [level: number, name: number])[] = [[0, 4], [6, 13], [6, 9], [1, 5], [1, 9], [1, 13], [6, 1]];
 
+/** What the image of a role reads when it starts. */
+const systemFiles = [
+  '/etc/ld.so.cache', '/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf', '/proc/meminfo', '/proc/cpuinfo', '/proc/stat', '/proc/sys/vm/overcommit_memory', '/sys/devices/system/cpu/online',
+  '/sys/devices/system/node', '/sys/fs/cgroup', '/dev/null', '/dev/urandom', '/lib', '/lib64', '/usr/lib', '/usr/lib64',
+];
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const attempts: Record<string, () => unknown> = {
   'listen': () => call('listen', listener, 9),
   'accept': () => call('accept', listener, 0, 0),
@@ -80,6 +95,41 @@ const attempts: Record<string, () => unknown> = {
     const status = readFileSync('/proc/self/status', 'latin1');
     const sets = ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb'].filter((name) => BigInt(`0x${statusLine(status, name)}`) !== 0n);
     seen(sets.length === 0, sets.join(' and '));
+  },
+  'its-limits': () => {
+    const text = readFileSync('/proc/self/limits', 'latin1');
+    const wanted = [['Max core file size', 0], ['Max file size', 0], ['Max open files', role === 'gateway' ? 2048 : role === 'engine' ? 256 : 64]] as const;
+    const wrong = wanted.filter(([name, value]) => !new RegExp(`^${name} +${value} +${value} `, 'm').test(text)).map(([name]) => name);
+    seen(wrong.length === 0, wrong.join(' and '));
+  },
+  'system-files': () => {
+    const closed = systemFiles.filter((path) => {
+      try {
+        closeSync(openSync(path, 'r'));
+        return false;
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code === 'EACCES'; // what is not there is hidden as well
+      }
+    });
+    seen(closed.length === 0, closed.join(' and '));
+    seen(['/etc/hostname', '/proc/version', '/root', '/home', '/usr/share', '/var'].every((path) => {
+      try {
+        closeSync(openSync(path, 'r'));
+        return false;
+      } catch {
+        return true;
+      }
+    }), 'more than them');
+  },
+  'secret-memory': () => {
+    seen(role === 'engine' ? fstatSync(200).size === 16_384 * 32 : !isOpen(200), 'another one');
+  },
+  'image': () => {
+    const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'];
+    const missing = flags.filter((flag) => !process.execArgv.includes(flag));
+    seen(missing.length === 0, missing.join(' and '));
+    seen(JSON.stringify(process.env) === JSON.stringify({ GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' }), JSON.stringify(process.env));
+    seen(!('__proto__' in {}), '__proto__');
   },
   'only-its-descriptors': () => {
     const more = Array.from({ length: 256 }, (_, fd) => fd).filter((fd) => {
