@@ -19,6 +19,7 @@ import type { Target } from '../layers/6-intrusion/snapshot.ts';
 import type { FileStamp } from '../layers/6-intrusion/weights.ts';
 import { detectAllWeights } from '../layers/6-intrusion/weights.ts';
 import { leaseHolds } from '../linux/memfd.ts';
+import { asShown } from '../linux/shown.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { requiredOf } from '../policy/roles.ts';
 import { logEvent } from '../state/events.ts';
@@ -52,11 +53,11 @@ export type AlarmPlan = {
 
 /**
  * Every file that our processes may map as code: native code of the verified tree, and the libraries of the system that
- * Node was found to need when the tree was verified. The roles need no others.
+ * Node was found to need when the tree was verified, as the kernel shows their paths. The roles need no others.
  */
 function declaredCode(tree: VerifiedTree): string[] {
   const native = [...tree.files.keys()].filter((name) => /(?:\.node|\.so(?:\.\d+)*|\/bin\/node)$/.test(name)).map((name) => `${tree.root}/${name}`);
-  return [...native, ...tree.evidence.libraries];
+  return [...native, ...tree.evidence.libraries].map(asShown);
 }
 
 function stampOf(fd: number): FileStamp | undefined {
@@ -136,7 +137,7 @@ export class Alarm {
   follow(pair: Pair | undefined, sealed: boolean): void {
     const { listener, networks, unixPath, tree } = this.#plan;
     const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => ({ role, pid: pair[role].pid, sealed, namespace: namespaceOf(pair.enforced[role], this.#plan.uid), sockets: pair[role].sockets }));
-    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: unixPath ?? '', code: declaredCode(tree) });
+    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: asShown(unixPath ?? ''), code: declaredCode(tree) });
   }
 
   /** Waits for the first scan, and refuses the start when it is not clean. @throws `L6_TOOLS_PRESENT`, `L6_WATCHDOG_FAILED` */
