@@ -13,6 +13,11 @@ import { strictFeatures } from '../policy/shared.ts';
 /** Whether a model's file is what was approved. */
 export type ModelState = { readonly name: string; readonly fault: string | undefined };
 
+/** What only native code can tell. */
+export type KernelFacts = { readonly landlockAbi: number; readonly secretMemoryFault: string | undefined; readonly models: readonly ModelState[] };
+
+export const notLoaded = 'not asked: native code that is not the published one is not loaded';
+
 /** What was read from the machine; `undefined` where it could not be read. */
 export type HostFacts = {
   readonly platform: string;
@@ -20,8 +25,8 @@ export type HostFacts = {
   readonly release: string;
   readonly uid: number;
   readonly wsl: boolean;
-  /** 0 for none. */
-  readonly landlockAbi: number;
+  /** 0 for none; `undefined` where it was not asked. */
+  readonly landlockAbi: number | undefined;
   /** `/proc/sys/kernel/seccomp/actions_avail`. */
   readonly seccompActions: string | undefined;
   readonly noNewPrivs: boolean;
@@ -60,6 +65,7 @@ export type Finding = {
 
 /** The same judgement as the start's: what a role requires and this kernel lacks refuses it, what it prefers is shown. */
 function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
+  if (abi === undefined) return [{ id: 'landlock', layer: 2, title: 'Landlock', status: 'less', reason: notLoaded, remedy: './kwyre deps verify names each file' }];
   return landlockExtents(abi).map(({ feature, status, got, reason }): Finding => {
     const required = strictFeatures[feature] === 'required';
     const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature].holds}` } as const;

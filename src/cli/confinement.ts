@@ -17,8 +17,12 @@ import { probePrograms, probeRole, runProbe } from '../layers/2-isolation/probe.
 import type { Aim, ProbeJail, Probed, ProbePrograms } from '../layers/2-isolation/probe.ts';
 import { trials, trialsFor } from '../layers/2-isolation/trials.ts';
 import type { Trial } from '../layers/2-isolation/trials.ts';
+import { encodeLoads, loadsDescriptor, nativeDescriptors } from '../layers/3-dependencies/loads.ts';
+import { bindingName, readVerified } from '../layers/3-dependencies/native.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import { closedPort, machineAddress } from '../linux/addresses.ts';
 import { claimUser, hasProcesses } from '../linux/keys.ts';
+import { sealedBytes } from '../linux/memfd.ts';
 import { parseStat, parseStatus } from '../linux/tasks.ts';
 import type { Role } from '../policy/roles.ts';
 import type { Running } from './instance.ts';
@@ -38,6 +42,8 @@ const titles: Readonly<Record<string, Trial>> = {
   'listener-fastopen': { ids: 'L2-21', title: 'Fast Open on an inherited socket' },
   'listener-unspec': { ids: 'L2-22', title: 'an inherited socket turned around by connect' },
 };
+/** Everybody may read it: a role has another user than who started it. */
+const readable = 0o444;
 const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
 
 function readText(path: string): string | undefined {
@@ -46,6 +52,13 @@ function readText(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What a probe may load: what was verified by this command. @throws `L3_FILES_DIFFER` */
+function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
+  const binding = bindingName(`${process.platform}-${process.arch}`);
+  // This Node runs from its file, and the probes with it.
+  return { fd: sealedBytes('kwyre-loads', encodeLoads(tree, [binding], true)), at: loadsDescriptor, binding: sealedBytes('kwyre-native', readVerified(tree, binding), readable), bindingAt: nativeDescriptors.first };
 }
 
 /** The jail that a server started by this user would make. */
@@ -117,9 +130,9 @@ function proveLiving(server: Running | undefined): Proof[] {
 }
 
 /** Makes every attempt on layer 2; works without the second server, whose living roles are then not proved. */
-export async function proveConfinement(root: string, server: Running | undefined, tell: (proofs: readonly Proof[]) => void): Promise<Proof[]> {
+export async function proveConfinement(root: string, tree: VerifiedTree, server: Running | undefined, tell: (proofs: readonly Proof[]) => void): Promise<Proof[]> {
   const sources = join(import.meta.dirname, '..');
-  const programs = probePrograms(sources, import.meta.filename, process.execPath, flags);
+  const programs = probePrograms(sources, import.meta.filename, process.execPath, flags, probeLoads(tree));
   const aim = aimAt(server);
   const inRoles: Proof[] = [];
   const kills: Proof[] = [];

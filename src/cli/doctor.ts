@@ -4,18 +4,17 @@
  * Proof: test/unit/cli/checkup.test.ts, test/e2e/doctor.test.ts
  * @module
  */
-import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import { layerNames } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
-import { describeInstallation, verifyInstallation } from '../layers/3-dependencies/installation.ts';
+import { loadOnly, verifyOwnTree } from '../installation/tree.ts';
 import { DifferenceError } from '../oms/fault.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
-import { readSeal, rememberedSeal } from '../state/seal.ts';
 import type { Finding } from './checkup.ts';
 import { examine, exitCodeOf } from './checkup.ts';
+import { readHost } from './host.ts';
 import { plainText } from './terminal.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -34,10 +33,10 @@ export function renderFindings(findings: readonly Finding[]): string {
   return plainText([...blocks, verdict].join('\n\n'));
 }
 
-/** Why the installed packages are not the published ones, or `undefined`. */
-function treeFault(): string | undefined {
+/** Why the installed packages are not the published ones; else only verified bytes are loaded from now on. */
+async function treeFault(): Promise<string | undefined> {
   try {
-    verifyInstallation({ ...describeInstallation(fs, process, root), threads: 2 }, readSeal(root), new Date(), rememberedSeal(defaultStateDirectory(process.env), root));
+    await loadOnly(verifyOwnTree(root, defaultStateDirectory(process.env)));
     return undefined;
   } catch (error) {
     if (error instanceof DifferenceError) return `${error.differences.length} files differ`;
@@ -54,10 +53,10 @@ export async function doctor(args: readonly string[]): Promise<number> {
   } catch {
     throw new KwyreError('USAGE_FLAG_UNKNOWN', 'doctor takes --json and nothing else', './kwyre doctor');
   }
-  // Native code is loaded by the import of host.ts, after everything that is installed was compared.
-  const fault = treeFault();
-  const { readHost } = await import('./host.ts');
-  const findings = examine(await readHost(root, fault));
+  // What only native code can tell is not asked where that is not the published one.
+  const fault = await treeFault();
+  const kernel = fault === undefined ? await (await import('./kernel.ts')).askKernel(root) : undefined;
+  const findings = examine(readHost(root, fault, kernel));
   const exitCode = exitCodeOf(findings);
   console.log(json ? JSON.stringify({ version, exitCode, findings }, undefined, 2) : renderFindings(findings));
   return exitCode;

@@ -7,16 +7,12 @@ import * as fs from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { KwyreError } from '../base/errors.ts';
 import { recordPath } from '../layers/2-isolation/record.ts';
-import { guideModel } from '../layers/4-model/guide.ts';
-import { verifyModel } from '../layers/4-model/verify.ts';
+import { guideFile, guideModel, guideName } from '../layers/4-model/guide.ts';
 import { findProgram } from '../linux/command.ts';
-import { LinuxError } from '../linux/ffi.ts';
-import { landlockAbi } from '../linux/landlock.ts';
-import { makeSecretMemory } from '../linux/memory.ts';
-import { closeDescriptor } from '../linux/socket.ts';
-import type { HostFacts, ModelState } from './checkup.ts';
+import { Hasher, openRegular } from '../oms/disk.ts';
+import type { HostFacts, KernelFacts, ModelState } from './checkup.ts';
+import { notLoaded } from './checkup.ts';
 
 function readText(path: string): string | undefined {
   try {
@@ -31,16 +27,6 @@ function list(path: string): string[] {
     return fs.readdirSync(path);
   } catch {
     return [];
-  }
-}
-
-function secretMemoryFault(): string | undefined {
-  try {
-    closeDescriptor(makeSecretMemory(4096));
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof LinuxError)) throw error;
-    return `the kernel refuses it (${error.code})`;
   }
 }
 
@@ -64,20 +50,19 @@ function pinned(root: string, path: string): string | undefined {
   return (JSON.parse(text) as { packages?: Record<string, { version?: string } | undefined> }).packages?.[path]?.version;
 }
 
-async function guideState(root: string): Promise<ModelState> {
-  const model = guideModel(root);
+/** The guide compared without native code. */
+function guideByDigest(root: string): ModelState {
+  const opened = openRegular(fs, join(guideModel(root).root, guideFile.name));
+  if (opened === undefined) return { name: guideName, fault: 'its file is not there' };
   try {
-    const { weights } = await verifyModel(model, { disk: fs, mode: 'file', availableBytes: 0, now: Date.now });
-    for (const { fd } of weights) fs.closeSync(fd);
-    return { name: model.name, fault: undefined };
-  } catch (error) {
-    if (!(error instanceof KwyreError)) throw error;
-    return { name: model.name, fault: error.message.split('\n')[0] ?? error.code };
+    return { name: guideName, fault: new Hasher(fs).whole(opened.fd).digest === guideFile.sha256 ? undefined : 'its file is not the published one' };
+  } finally {
+    fs.closeSync(opened.fd);
   }
 }
 
-/** Reads everything that `examine` judges; the tree was compared before native code was loaded. */
-export async function readHost(root: string, treeFault: string | undefined): Promise<HostFacts> {
+/** Reads everything that `examine` judges. @param kernel - what only native code can tell; `undefined` where that is not the published one */
+export function readHost(root: string, treeFault: string | undefined, kernel: KernelFacts | undefined): HostFacts {
   const platform = `${process.platform}-${process.arch}`;
   const nodePackage = `node_modules/node-${platform}`;
   const enginePackage = `@node-llama-cpp/${platform}`;
@@ -89,10 +74,10 @@ export async function readHost(root: string, treeFault: string | undefined): Pro
     release: release(),
     uid: process.getuid?.() ?? -1,
     wsl: /microsoft/i.test(readText('/proc/sys/kernel/osrelease') ?? ''),
-    landlockAbi: linux ? landlockAbi() : 0,
+    landlockAbi: linux ? kernel?.landlockAbi : 0,
     seccompActions: readText('/proc/sys/kernel/seccomp/actions_avail'),
     noNewPrivs: /^NoNewPrivs:/m.test(readText('/proc/self/status') ?? ''),
-    secretMemoryFault: linux ? secretMemoryFault() : 'not on this system',
+    secretMemoryFault: !linux ? 'not on this system' : kernel === undefined ? notLoaded : kernel.secretMemoryFault,
     namespaces: list('/proc/self/ns'),
     firewall,
     installed: fs.existsSync(recordPath),
@@ -105,6 +90,6 @@ export async function readHost(root: string, treeFault: string | undefined): Pro
     node: { running: process.version, pinned: pinned(root, nodePackage), ownBinary: fs.realpathSync(process.execPath).startsWith(`${join(root, nodePackage)}/`) },
     engine: { name: enginePackage, present: fs.existsSync(join(root, 'node_modules', enginePackage, 'bins', platform)) },
     treeFault,
-    models: [await guideState(root)],
+    models: kernel?.models ?? [guideByDigest(root)],
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Keyless signatures of model makers (Sigstore): verified offline, against a trusted root that is part of this program.
  *
- * Promise: the installed tree is verified before a byte of the Sigstore packages is read as code; nothing is fetched. They
+ * Promise: nothing is fetched. The Sigstore packages are evaluated from verified bytes, as every command's (`main.ts`). They
  *          are loaded in this command alone, never in a process that serves. The identity is exactly that of the certificate.
  * Trust:   Sigstore's public good instance as `trusted-root.json` has it: keys that it makes later need a newer file.
  * Limits:  who signed is shown; whether that is the maker of the model is for the reader, or for --upstream-identity.
@@ -13,30 +13,13 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { Signer } from '@sigstore/verify';
 import { KwyreError } from '../base/errors.ts';
-import { digestsRemedy } from '../layers/3-dependencies/digests.ts';
-import { hookLoads, mappedFaults } from '../layers/3-dependencies/hook.ts';
-import { describeInstallation, verifyInstallation } from '../layers/3-dependencies/installation.ts';
 import { parseBundle } from '../oms/bundle.ts';
 import type { Fault } from '../oms/fault.ts';
-import { DifferenceError } from '../oms/fault.ts';
-import { readSeal } from '../state/seal.ts';
 
 /** Who signed, as the certificate says. */
 export type KeylessSigner = { readonly identity: string; readonly issuer: string };
 
 const root = join(import.meta.dirname, '..', '..');
-
-/** Verifies this installation and lets nothing else be loaded from now on. @throws `L3_*` */
-export function guardLoads(): void {
-  const order = describeInstallation(fs, process, root);
-  const { maps } = order.running;
-  // This command has native code of the tree mapped already: that is compared by its own check.
-  const others = maps.split('\n').filter((line) => !line.includes(` ${root}/node_modules/`) || line.endsWith('/bin/node'));
-  const tree = verifyInstallation({ ...order, running: { ...order.running, maps: others.join('\n') } }, readSeal(root), new Date());
-  const faults = mappedFaults(tree, fs, maps);
-  if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, digestsRemedy);
-  hookLoads(tree, fs);
-}
 
 type Identity = NonNullable<Signer['identity']>;
 

@@ -1,10 +1,17 @@
 /**
  * The command table. `serve` becomes the supervisor in this process; every other command is a client or an office.
+ *
+ * Promise: a command that loads anything besides Node and our own files verifies the installation first, as the server
+ *          does, and from then on loads verified bytes only; the others load nothing else.
+ * Proof:   test/attacks/3-commands.test.ts
  * @module
  */
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
+import { loadOnly, verifyOwnTree } from '../installation/tree.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { defaultStateDirectory } from '../state/directory.ts';
 import { chat } from './chat.ts';
 import { isolate } from './isolate.ts';
 import { status } from './status.ts';
@@ -13,6 +20,18 @@ import { depsUsage, modelUsage } from './usage.ts';
 import { wipe } from './wipe.ts';
 
 type Command = { readonly usage: string; readonly what: string; /** Its actions and flags, one a line. */ readonly more?: string; readonly run: (args: readonly string[]) => Promise<number> | number };
+
+const root = join(import.meta.dirname, '..', '..');
+
+/** Verifies the installation; from then on this process loads nothing else. @throws `L3_*` (exit 13) */
+async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
+  // Each command reads its flags itself, later: it is loaded by then.
+  const at = args.findIndex((word) => word === '--state' || word.startsWith('--state='));
+  const given = args[at]?.startsWith('--state=') === true ? args[at].slice('--state='.length) : args[at + 1];
+  const tree = verifyOwnTree(root, (at < 0 ? undefined : given) ?? defaultStateDirectory(process.env));
+  await loadOnly(tree);
+  return tree;
+}
 
 const commands: Readonly<Record<string, Command>> = {
   serve: {
@@ -28,10 +47,10 @@ const commands: Readonly<Record<string, Command>> = {
   chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
   status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
   wipe: { usage: 'wipe [ID | --all] [--json] [--state DIR]', what: 'wipes conversations of the running server, or lists what is kept', run: wipe },
-  model: { usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME', what: 'looks at models, approves them by signing, verifies them', more: modelUsage, run: async (args) => (await import('./model.ts')).model(args) },
+  model: { usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME', what: 'looks at models, approves them by signing, verifies them', more: modelUsage, async run(args) { await loadVerified(args); return await (await import('./model.ts')).model(args); } },
   deps: { usage: 'deps plan | seal --reason TEXT | verify', what: 'shows, seals and verifies everything that runs', more: depsUsage, run: async (args) => (await import('./deps.ts')).deps(args) },
   isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },
-  prove: { usage: 'prove [--json] [--layer 1|2|5]', what: 'attacks a second server of this installation and shows what was stopped', run: async (args) => (await import('./prove.ts')).prove(args) },
+  prove: { usage: 'prove [--json] [--layer 1|2|5]', what: 'attacks a second server of this installation and shows what was stopped', async run(args) { const tree = await loadVerified(args); return await (await import('./prove.ts')).prove(args, tree); } },
   doctor: { usage: 'doctor [--json]', what: 'says what this machine can enforce, why, and what would make it more', run: async (args) => (await import('./doctor.ts')).doctor(args) },
   token: { usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]', what: 'prints the API token or the browser link, or keeps a token per application', run: token },
 };

@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import { layerNames } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import { tools } from '../layers/6-intrusion/tools.ts';
 import { proveConfinement } from './confinement.ts';
 import { proveForgetting } from './forgetting.ts';
@@ -39,12 +40,12 @@ function parseFlags(args: readonly string[]): { json: boolean; layers: readonly 
 }
 
 /** Every attempt of the wanted layers. */
-async function attack(instance: Instance, layers: readonly ProvenLayer[], head: (layer: ProvenLayer) => void, tell: (proofs: readonly Proof[]) => void): Promise<Proof[]> {
+async function attack(tree: VerifiedTree, instance: Instance, layers: readonly ProvenLayer[], head: (layer: ProvenLayer) => void, tell: (proofs: readonly Proof[]) => void): Promise<Proof[]> {
   const server: Running | undefined = await instance.ready();
   const proofs: Proof[] = [];
   for (const layer of layers) {
     head(layer);
-    if (layer === 2) proofs.push(...(await proveConfinement(root, server, tell)));
+    if (layer === 2) proofs.push(...(await proveConfinement(root, tree, server, tell)));
     else if (layer === 5) proofs.push(...(await proveForgetting(server, { folder: instance.folder, said: () => instance.said }, instance.words, tell)));
     else if (server !== undefined) proofs.push(...(await proveLoopback(server, tell)));
     else {
@@ -57,7 +58,7 @@ async function attack(instance: Instance, layers: readonly ProvenLayer[], head: 
 }
 
 /** Runs `kwyre prove`. */
-export async function prove(args: readonly string[]): Promise<number> {
+export async function prove(args: readonly string[], tree: VerifiedTree): Promise<number> {
   const { json, layers } = parseFlags(args);
   // A debugger beside it says nothing about these layers; one that touches it ends it all the same.
   const instance = new Instance(root, tools.flatMap(({ id }) => ['--acknowledge-tool', id]));
@@ -76,7 +77,7 @@ export async function prove(args: readonly string[]): Promise<number> {
   print(`Kwyre ${version}: attacks on a second server of this installation; every packet stays on this machine`);
   try {
     const ended = await Promise.race([
-      attack(instance, layers, (layer) => {
+      attack(tree, instance, layers, (layer) => {
         print(`\nlayer ${layer}  ${layerNames[layer]}`);
       }, (group) => {
         print(proofLines(group));

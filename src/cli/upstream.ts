@@ -17,7 +17,7 @@ import { DifferenceError } from '../oms/fault.ts';
 import { parsePublicKey, verifySignature } from '../oms/signature.ts';
 import { defaultExclusions, parseStatement } from '../oms/statement.ts';
 import { compareTree } from '../oms/verify.ts';
-import { guardLoads, verifyKeyless } from './keyless.ts';
+import { verifyKeyless } from './keyless.ts';
 
 /** Whom the operator takes for the maker. */
 export type Maker = { readonly key?: string | undefined; readonly root?: string | undefined; readonly identity?: string | undefined; readonly issuer?: string | undefined };
@@ -37,7 +37,6 @@ function readFile(path: string): Buffer {
 async function nameSigner(bytes: Buffer, maker: Maker, fault: Fault): Promise<string> {
   const bundle = parseBundle(bytes, fault);
   if (bundle.material.method === 'sigstore') {
-    guardLoads();
     const { identity, issuer } = await verifyKeyless(bytes, maker, fault);
     return `keyless by ${identity} (vouched for by ${issuer})${maker.identity === undefined ? '; is that the maker of this model?' : ''}`;
   }

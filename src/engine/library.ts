@@ -1,7 +1,9 @@
 /**
- * llama.cpp's shared libraries: opened by full path, compared with the version that the layouts were written for, silenced.
+ * llama.cpp's shared libraries: opened from where they are said to be, compared with the version that the layouts were
+ * written for, silenced.
  *
- * Promise: a library of another version or another struct layout is refused before anything is passed to it.
+ * Promise: a library of another version or another struct layout is refused before anything is passed to it. Nothing is
+ *          looked for in a folder: what is opened is what was handed over.
  * Limits:  CPU only. Its log goes nowhere, since it may quote what it works on; `explain` listens to it once, for a model
  *          that did not load, before any conversation.
  * Source:  `include/llama.h`, `ggml/include/ggml-backend.h` of llama.cpp v0.5.0
@@ -20,17 +22,33 @@ type Async<A extends unknown[], R> = ((...args: A) => R) & { async(...args: [...
 
 type Tokenize = Async<[vocab: Pointer, text: Pointer, length: number, tokens: Pointer, room: number, addSpecial: boolean, parseSpecial: boolean], number>;
 
-function bindAll(directory: string) {
+/** Where each library is; in the engine, descriptors of sealed memory. */
+export type LibraryFiles = {
+  readonly base: string;
+  readonly ggml: string;
+  readonly llama: string;
+  /** One for each kind of processor. */
+  readonly variants: readonly string[];
+};
+
+/** Finds the libraries among paths by the names of their files. */
+export function libraryFiles(paths: ReadonlyMap<string, string>): LibraryFiles {
+  const find = (pattern: RegExp): string[] => [...paths].filter(([file]) => pattern.test(file)).map(([, path]) => path);
+  return { base: find(/^libggml-base\.so$/)[0] ?? '', ggml: find(/^libggml\.v0\.5\.0\.so$/)[0] ?? '', llama: find(/^libllama\.v0\.5\.0\.so$/)[0] ?? '', variants: find(/^libggml-cpu[\w.-]*\.so$/) };
+}
+
+function bindAll(files: LibraryFiles) {
   // The binding's calls are untyped; each is given its C signature and its type side by side.
   const binder = (file: string) => {
-    const library = ffi.load(`${directory}/${file}`);
+    const library = ffi.load(file);
     return (signature: string) => library.func(signature);
   };
-  const base = binder('libggml-base.so');
-  const ggml = binder('libggml.v0.5.0.so');
-  const llama = binder('libllama.v0.5.0.so');
+  // In this order: the later ones find the earlier ones by their names, and look nowhere.
+  const base = binder(files.base);
+  const ggml = binder(files.ggml);
+  const llama = binder(files.llama);
   return {
-    loadBackends: ggml('void ggml_backend_load_all_from_path(const char *path)') as (path: string) => void,
+    loadBackend: ggml('void *ggml_backend_load(const char *path)') as (path: string) => Pointer | null,
     deviceCount: ggml('size_t ggml_backend_dev_count()') as () => number,
     deviceGet: ggml('void *ggml_backend_dev_get(size_t index)') as (index: number) => Pointer,
     deviceName: base('const char *ggml_backend_dev_name(void *device)') as (device: Pointer) => string,
@@ -109,42 +127,66 @@ export type Library = {
   readonly explain: (paths: readonly string[], params: object) => Promise<string>;
 };
 
-const mismatch = (directory: string) =>
-  new KwyreError('ENGINE_ABI_MISMATCH', `llama.cpp in ${directory} is not the version that this engine was written for (${llamaVersion})`, 'install again with npm ci --ignore-scripts');
+const mismatch = () =>
+  new KwyreError('ENGINE_ABI_MISMATCH', `the installed llama.cpp is not the version that this engine was written for (${llamaVersion})`, 'install again with npm ci --ignore-scripts');
 
-function open(directory: string): Calls {
+function open(files: LibraryFiles): Calls {
   try {
-    return bindAll(directory);
+    return bindAll(files);
   } catch {
     // The loader's words hold nothing that a reader could use: a file is missing, or a symbol of this version is.
-    throw mismatch(directory);
+    throw mismatch();
   }
 }
 
-function checkLayout(calls: Calls, directory: string): void {
+function checkLayout(calls: Calls): void {
   const differs = (defaults: Record<string, unknown>, expected: Readonly<Record<string, unknown>>) => Object.entries(expected).some(([key, value]) => defaults[key] !== value);
   const sizes = Object.entries(layouts).some(([, { type, size }]) => ffi.sizeof(type) !== size);
-  if (sizes || calls.version() !== llamaVersion) throw mismatch(directory);
-  if (differs(calls.modelDefaults(), fingerprint.modelParams) || differs(calls.contextDefaults(), fingerprint.contextParams)) throw mismatch(directory);
+  if (sizes || calls.version() !== llamaVersion) throw mismatch();
+  if (differs(calls.modelDefaults(), fingerprint.modelParams) || differs(calls.contextDefaults(), fingerprint.contextParams)) throw mismatch();
 }
 
 /** Bytes of `struct ggml_threadpool_params`, and where its polling level stands. */
 const poolParams = { size: 528, poll: 520 } as const;
 
+/** How well a variant fits this processor, by its own word; 0 when it cannot run here. */
+function scoreOf(path: string): number {
+  let library: ReturnType<typeof ffi.load>;
+  try {
+    library = ffi.load(path);
+  } catch {
+    return 0;
+  }
+  try {
+    return (library.func('int ggml_backend_score()') as () => number)();
+  } catch {
+    return 0; // no variant
+  } finally {
+    library.unload();
+  }
+}
+
+/** The variant for this processor. */
+function bestVariant(files: LibraryFiles): string | undefined {
+  const scored = files.variants.map((path) => ({ path, score: scoreOf(path) })).filter(({ score }) => score > 0);
+  return scored.sort((a, b) => b.score - a.score)[0]?.path;
+}
+
 /**
- * Loads llama.cpp and its CPU variants from a folder.
+ * Loads llama.cpp and the variant for this processor.
  * @throws `ENGINE_ABI_MISMATCH`, `ENGINE_BACKEND_MISSING`
  */
-export function openLibrary(directory: string): Library {
-  const calls = open(directory);
-  checkLayout(calls, directory);
+export function openLibrary(files: LibraryFiles): Library {
+  const calls = open(files);
+  checkLayout(calls);
   // A function of the C library that looks at nothing and says nothing: a JavaScript one cannot be called from ggml's threads.
   const silent = functionOf('getpid');
   calls.logSet(silent, null);
-  calls.loadBackends(directory);
+  const variant = bestVariant(files);
+  if (variant !== undefined) calls.loadBackend(variant);
   const devices = Array.from({ length: calls.deviceCount() }, (_, index) => calls.deviceGet(index));
   const [device] = devices;
-  if (device === undefined) throw new KwyreError('ENGINE_BACKEND_MISSING', `no CPU variant of llama.cpp in ${directory} fits this processor`, 'Kwyre needs a 64-bit x86 or ARM processor; install again with npm ci --ignore-scripts');
+  if (device === undefined) throw new KwyreError('ENGINE_BACKEND_MISSING', 'no CPU variant of llama.cpp fits this processor', 'Kwyre needs a 64-bit x86 or ARM processor; install again with npm ci --ignore-scripts');
   calls.backendInit();
 
   return {

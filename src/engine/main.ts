@@ -9,11 +9,11 @@
 import { getRandomValues, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
 import { useWordMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
 import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
-import { holdNative } from '../layers/3-dependencies/native.ts';
 import { parseParts } from '../layers/4-model/gguf.ts';
 import type { GgufFacts, PartReader } from '../layers/4-model/gguf.ts';
 import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/arena.ts';
@@ -30,7 +30,8 @@ import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } f
 import { suitsFlashAttention } from './attention.ts';
 import { Desk } from './desk.ts';
 import { Keeper } from './keeper.ts';
-import { openLibrary } from './library.ts';
+import type { Library } from './library.ts';
+import { libraryFiles, openLibrary } from './library.ts';
 import type { ContextShape } from './llama.ts';
 import { Llama } from './llama.ts';
 import { Scheduler } from './scheduler.ts';
@@ -225,13 +226,19 @@ function cores(): number {
   return physicalCores(siblings, availableParallelism());
 }
 
+/** Loads llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what `openLibrary` throws */
+function openLlama(): Library {
+  const handed = [...readLoads(loadsDescriptor).natives].slice(1);
+  const library = openLibrary(libraryFiles(new Map(handed.map(([name, fd]) => [basename(name), `/proc/self/fd/${fd}`]))));
+  for (const [, fd] of handed) fs.closeSync(fd);
+  return library;
+}
+
 async function start(config: EngineConfig): Promise<void> {
   const working = openWorkingSet();
   const facts = checkModel(config);
   const template = chatTemplate(facts);
-  const assertNative = holdNative(readLoads(loadsDescriptor), config.libraryDirectory, fs);
-  const library = openLibrary(config.libraryDirectory);
-  assertNative();
+  const library = openLlama();
   const llama = await Llama.open(library, modelDescriptors(config).map((fd) => `/proc/self/fd/${fd}`), config.modelName, contextShape(config, facts));
   // One step before the seal: threads are made, pages are touched, and a broken model shows itself here.
   llama.batch.add(0, 0, 0, true);

@@ -7,15 +7,15 @@
  * has no control edge but a pipe, which takes the same reports as lines of JSON.
  * @module
  */
-import { closeSync, fstatSync, readFileSync, readlinkSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, readFileSync, readlinkSync, realpathSync, writeSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/confine.ts';
 import { parseOrder } from '../layers/2-isolation/order.ts';
-import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
+import { loadsDescriptor, nativeDescriptors } from '../layers/3-dependencies/loads.ts';
 import { LinuxError } from '../linux/ffi.ts';
 import { makeSecretMemory } from '../linux/memory.ts';
-import { duplicateTo, keepAcrossExec } from '../linux/process.ts';
+import { duplicateTo, keepAcrossExec, restCapabilities } from '../linux/process.ts';
 import { families, makeSocket } from '../linux/socket.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Role } from '../policy/roles.ts';
@@ -25,6 +25,7 @@ import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
 import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
 const inputSchema = object({ readable: array(string(4096), 64), uid: optional(number(0)), gid: optional(number(0)), accepted: array(string(64), 64), installed: optional(boolean()), tasks: optional(number(1)), parts: optional(number(0, 255)), probe: optional(string(4096)) });
+const ownProgram = '/proc/self/exe';
 const probeEntry = join(import.meta.dirname, '..', 'probe', `main${extname(import.meta.filename)}`);
 
 function report(type: number, value: unknown): void {
@@ -66,16 +67,18 @@ try {
   const input = inputSchema.check(JSON.parse(json), '$');
   if ((input.probe !== undefined) !== probing) throw new KwyreError('L2_PROBE_ONLY', 'only the probe, and nobody but the probe, may run with a part of the jail', 'start with ./kwyre');
   const order = input.probe === undefined ? undefined : parseOrder(input.probe);
+  const uid = process.getuid?.() ?? -1;
   // Made outside the jail, as the gateway's listener is: what the probe may not turn into a connection.
   const inherited = order === undefined ? undefined : makeSocket(families.inet);
   if (!probing) offerSecretMemory(roles[role as Role]);
   const enforced = confineSelf({
     role: role as Role,
     supervisor: process.ppid,
-    uid: process.getuid?.() ?? -1,
+    uid,
     become: input.uid === undefined || input.gid === undefined ? undefined : { uid: input.uid, gid: input.gid },
     readable: [...input.readable, entry],
-    executable: realpathSync(process.execPath),
+    // A Node in sealed memory has no path, and needs no rule.
+    executable: existsSync(process.execPath) ? realpathSync(process.execPath) : undefined,
     pid: process.pid,
     accepted: input.accepted,
     probe: order,
@@ -93,13 +96,15 @@ try {
   });
   report(controlMessages.enforced, { enforced });
   const parts = Array.from({ length: input.parts ?? 0 }, (_, index) => descriptors.parts + index);
-  const kept = inherited === undefined ? [...keptDescriptors[role as Role], ...parts] : [inherited, loadsDescriptor];
+  const kept = inherited === undefined ? [...keptDescriptors[role as Role], ...parts] : [inherited, loadsDescriptor, nativeDescriptors.first];
   for (const fd of kept.filter(isHandedOver)) keepAcrossExec(fd);
   if (probing) keepAcrossExec(descriptors.control);
   // Whoever came here through the entry becomes the role through it.
   const through = isHandedOver(loadsDescriptor) ? [join(import.meta.dirname, `entry${extname(import.meta.filename)}`)] : [];
+  const capabilities = (roles[role as Role] as Policy).capabilities ?? [];
+  if (uid === 0 && capabilities.length > 0) restCapabilities(capabilities.map(([number]) => number));
   if (process.execve === undefined) throw new KwyreError('L2_FEATURE_MISSING', 'this Node has no execve', 'start with ./kwyre');
-  process.execve(process.execPath, [process.execPath, ...roleFlags, ...through, entry, role, ...(inherited === undefined ? [] : [input.probe ?? '', String(inherited)])], { ...roleEnvironment });
+  process.execve(ownProgram, [process.execPath, ...roleFlags, ...through, entry, role, ...(inherited === undefined ? [] : [input.probe ?? '', String(inherited)])], { ...roleEnvironment });
 } catch (error) {
   if (!(error instanceof KwyreError)) throw error;
   const { code, message, remedy } = error;

@@ -6,7 +6,7 @@
  * Proof:  test/unit/linux/memfd.test.ts
  * @module
  */
-import { writeSync } from 'node:fs';
+import { fchmodSync, writeSync } from 'node:fs';
 import { checked, lastErrno, libc, LinuxError } from './ffi.ts';
 
 const cMemfdCreate = libc.func('int memfd_create(const char *name, unsigned int flags)') as (name: string, flags: number) => number;
@@ -16,7 +16,7 @@ const cFcntl = libc.func('int fcntl(int fd, int command, int argument)') as (fd:
 const cFtruncate = libc.func('int ftruncate(int fd, int64_t length)') as (fd: number, length: number) => number;
 const cLseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as (fd: number, offset: number, whence: number) => number | bigint;
 
-const memfdFlags = { closeOnExec: 1, allowSealing: 2, noExecute: 8 } as const;
+const memfdFlags = { closeOnExec: 1, allowSealing: 2, noExecute: 8, execute: 16 } as const;
 const addSeals = 1033;
 const getSeals = 1034;
 const setLease = 1024;
@@ -25,7 +25,7 @@ const readLease = 0;
 const noLease = 2;
 
 /** What a seal forbids. */
-export const seals = { seal: 1, shrink: 2, grow: 4, write: 8 } as const;
+export const seals = { seal: 1, shrink: 2, grow: 4, write: 8, futureWrite: 16, execute: 32 } as const;
 const allSeals = seals.seal | seals.shrink | seals.grow | seals.write;
 const invalidArgument = 22;
 const tryAgain = 11;
@@ -45,11 +45,38 @@ export function sealMemfd(fd: number): void {
 }
 
 /** Bytes in sealed memory, behind a close-on-exec descriptor. @throws LinuxError */
-export function sealedBytes(name: string, bytes: Uint8Array): number {
+export function sealedBytes(name: string, bytes: Uint8Array, mode?: number): number {
   const fd = makeMemfd(name);
+  if (mode !== undefined) fchmodSync(fd, mode);
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
   sealMemfd(fd);
   return fd;
+}
+
+/** Whoever runs it may not read it: the kernel then hides the process from its own user from the first instruction on. */
+const runOnly = 0o111;
+
+/**
+ * Empty memory for a program that can be run and not be read, behind a close-on-exec descriptor; fill it, then `sealProgram`.
+ * @throws LinuxError `EACCES` where `vm.memfd_noexec=2` forbids it
+ */
+export function makeProgram(name: string): number {
+  const base = memfdFlags.closeOnExec | memfdFlags.allowSealing;
+  let fd = cMemfdCreate(name, base | memfdFlags.execute);
+  if (fd < 0 && lastErrno() === invalidArgument) fd = cMemfdCreate(name, base); // Linux before 6.3
+  checked('memfd_create', fd);
+  fchmodSync(fd, runOnly);
+  return fd;
+}
+
+/** Seals a program: its bytes, its size, and where the kernel can (Linux 6.3) that it can be run. @throws LinuxError */
+export function sealProgram(fd: number): void {
+  const most = allSeals | seals.futureWrite | seals.execute;
+  if (cFcntl(fd, addSeals, most) < 0) {
+    if (lastErrno() !== invalidArgument) throw new LinuxError('fcntl(F_ADD_SEALS)', lastErrno());
+    checked('fcntl(F_ADD_SEALS)', cFcntl(fd, addSeals, allSeals));
+  }
+  if ((sealsOf(fd) & allSeals) !== allSeals) throw new LinuxError('fcntl(F_GET_SEALS)', invalidArgument);
 }
 
 /** Memory of a size that nobody can change, with nothing in it yet: pages come as they are touched. @throws LinuxError */
@@ -105,8 +132,15 @@ export function dropLease(fd: number): void {
 
 const cPrctl = libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)') as (option: number, a: number, b: number, c: number, d: number) => number;
 const setDumpable = 4;
+const getDumpable = 3;
+const dumpableByOwner = 1;
 
 /** Closes `/proc/PID/fd` and `mem` of this process to other processes of the same user: nobody reaches memory before its seal. */
 export function hideProcess(): void {
   checked('prctl(PR_SET_DUMPABLE)', cPrctl(setDumpable, 0, 0, 0, 0));
+}
+
+/** Whether other processes of the same user may look into this one now. @throws LinuxError */
+export function isDumpable(): boolean {
+  return checked('prctl(PR_GET_DUMPABLE)', cPrctl(getDumpable, 0, 0, 0, 0)) === dumpableByOwner;
 }

@@ -118,12 +118,25 @@ export function keepCapabilitiesOnce(): void {
   checked('prctl', prctl(options.setKeepCapabilities, 1, 0, 0, 0));
 }
 
+/**
+ * Puts the kept capabilities aside until the next execve, which gives them back: with CAP_DAC_READ_SEARCH in force the
+ * process could read any program, and the kernel would not hide it.
+ */
+export function restCapabilities(keep: readonly number[]): void {
+  setCapabilities(keep, [1, 2]);
+}
+
+/** Sets the capabilities of this process: effective 0, permitted 1, inheritable 2; those of 0 to 31 only. */
+function setCapabilities(keep: readonly number[], wanted: readonly number[]): void {
+  const header = new Uint32Array([0x20080522, 0]);
+  const sets = new Uint32Array(6); // the three of capabilities 0 to 31, then of 32 to 63
+  for (const capability of keep) for (const set of wanted) sets[set] = (sets[set] ?? 0) | (1 << capability);
+  systemCall('capset', capset, addressOf(header), addressOf(sets));
+}
+
 /** Gives up every capability that the process holds but for `keep`, which also outlive execve. */
 export function dropCapabilities(keep: readonly number[] = []): void {
   checked('prctl', prctl(options.ambient, ambientClearAll, 0, 0, 0));
-  const header = new Uint32Array([0x20080522, 0]);
-  const sets = new Uint32Array(6); // effective, permitted, inheritable of capabilities 0 to 31, then of 32 to 63
-  for (const capability of keep) for (const set of [0, 1, 2]) sets[set] = (sets[set] ?? 0) | (1 << capability);
-  systemCall('capset', capset, addressOf(header), addressOf(sets));
+  setCapabilities(keep, [0, 1, 2]);
   for (const capability of keep) checked('prctl', prctl(options.ambient, ambientRaise, capability, 0, 0));
 }

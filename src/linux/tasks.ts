@@ -100,17 +100,24 @@ export function memoryOwner(link: string): number | undefined {
 }
 
 /** An executable mapping of a file, from `/proc/PID/maps`. */
-export type Mapping = { readonly path: string; readonly device: string; readonly inode: number };
+export type Mapping = { readonly path: string; readonly device: number; readonly inode: number };
+
+/** `st_dev` for a major and minor number, as Linux packs them. */
+export function makeDevice(major: number, minor: number): number {
+  return (minor & 0xff) + (major & 0xfff) * 0x100 + (minor >>> 8) * 0x100000;
+}
 
 /** The files that a process has mapped as code, each once; code made at run time has no file and is not listed. */
 export function parseCodeMappings(text: string): Mapping[] {
   const found = new Map<string, Mapping>();
   for (const line of text.split('\n')) {
-    const match = /^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ (\S+) (\d+) *(.*)$/.exec(line);
+    const match = /^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$/.exec(line);
     if (match === null) continue;
-    const [, device = '', inode = '0', path = ''] = match;
+    const [, major = '0', minor = '0', inode = '0', path = ''] = match;
     if (inode === '0' && !path.startsWith('/')) continue; // [vdso], [vsyscall], memory of no file
-    found.set(path, { path, device, inode: Number(inode) });
+    // By what identifies it: memory of any name can be made.
+    const device = makeDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16));
+    found.set(`${device}:${inode}:${path}`, { path, device, inode: Number(inode) });
   }
   return [...found.values()];
 }

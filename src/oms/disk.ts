@@ -10,7 +10,7 @@
  */
 import { createHash, hash } from 'node:crypto';
 import type * as fs from 'node:fs';
-import { constants } from 'node:fs';
+import { constants, writeSync } from 'node:fs';
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
 import { partFault, twinKey } from './names.ts';
@@ -167,15 +167,17 @@ export class Hasher {
     this.#progress = progress;
   }
 
-  /** The digest of everything behind a descriptor, from its start. */
-  whole(fd: number): Hashed {
+  /** The digest of everything behind a descriptor, from its start; exactly the hashed bytes are written `into` another one. */
+  whole(fd: number, into?: number): Hashed {
     const first = this.#fill(fd, 0, chunkBytes);
+    if (into !== undefined) this.#copy(into, 0, first);
     if (first < chunkBytes) return { size: first, digest: digestOf('sha256', this.#buffer.subarray(0, first), 'hex'), shards: [] };
     const running = makeHash('sha256').update(this.#buffer);
     let at = first;
     for (;;) {
       const length = this.#fill(fd, at, chunkBytes);
       if (length === 0) break;
+      if (into !== undefined) this.#copy(into, at, length);
       running.update(this.#buffer.subarray(0, length));
       at += length;
     }
@@ -213,6 +215,11 @@ export class Hasher {
       if (at - start < shardBytes) break;
     }
     return { size: at, digest: '', shards };
+  }
+
+  /** Writes the first bytes of the buffer to a place of a descriptor. */
+  #copy(into: number, position: number, length: number): void {
+    for (let done = 0; done < length; ) done += writeSync(into, this.#buffer, done, length - done, position + done);
   }
 
   /** Reads until `length` bytes are there or the file ends. */

@@ -7,8 +7,8 @@
 import type { Disk } from './disk.ts';
 import { Hasher, openRegular } from './disk.ts';
 
-/** One digest to make: of a file by path, or of a range of an open descriptor. */
-export type Job = { readonly path: string } | { readonly fd: number; readonly start: number; readonly end: number };
+/** One digest to make: of a file by path, whose bytes are copied on the way `into` a descriptor, or of a range of an open one. */
+export type Job = { readonly path: string; readonly into?: number | undefined } | { readonly fd: number; readonly start: number; readonly end: number };
 
 /** Jobs and shared memory for their results. */
 export type Queue = { readonly jobs: readonly Job[]; readonly shared: SharedArrayBuffer };
@@ -41,7 +41,7 @@ export function workQueue(queue: Queue, disk: Disk): void {
     const { state, size, digest } = slot(queue, index);
     let outcome: number = states.failed;
     try {
-      const hashed = 'path' in job ? hashPath(hasher, disk, job.path) : hasher.range(job.fd, job.start, job.end);
+      const hashed = 'path' in job ? hashPath(hasher, disk, job.path, job.into) : hasher.range(job.fd, job.start, job.end);
       if (hashed !== undefined) {
         size[0] = hashed.size;
         digest.set(Buffer.from(hashed.digest, 'hex'));
@@ -55,11 +55,11 @@ export function workQueue(queue: Queue, disk: Disk): void {
   }
 }
 
-function hashPath(hasher: Hasher, disk: Disk, path: string): { size: number; digest: string } | undefined {
+function hashPath(hasher: Hasher, disk: Disk, path: string, into: number | undefined): { size: number; digest: string } | undefined {
   const opened = openRegular(disk, path);
   if (opened === undefined) return undefined;
   try {
-    return hasher.whole(opened.fd);
+    return hasher.whole(opened.fd, into);
   } finally {
     disk.closeSync(opened.fd);
   }

@@ -33,6 +33,8 @@ export type Comparison = {
   readonly shardBytes: number | undefined;
   /** Threads that hash whole files; 1 hashes them here, one after another. */
   readonly threads?: number;
+  /** Descriptors that take the hashed bytes of files, by their names. */
+  readonly copies?: ReadonlyMap<string, number>;
   readonly progress?: (doneBytes: number) => void;
 };
 
@@ -48,8 +50,8 @@ export function differenceOf(signed: SignedFile, found: Hashed): Difference | un
 }
 
 /** Compares one open descriptor with what was signed for it. */
-export function compareFile(hasher: Hasher, fd: number, signed: SignedFile, shardBytes: number | undefined): Difference | undefined {
-  return differenceOf(signed, signed.digest === undefined ? hasher.shards(fd, shardBytes ?? Number.MAX_SAFE_INTEGER) : hasher.whole(fd));
+export function compareFile(hasher: Hasher, fd: number, signed: SignedFile, shardBytes: number | undefined, into?: number): Difference | undefined {
+  return differenceOf(signed, signed.digest === undefined ? hasher.shards(fd, shardBytes ?? Number.MAX_SAFE_INTEGER) : hasher.whole(fd, into));
 }
 
 /** Compares a tree with signed files and gives every difference together with what was seen. */
@@ -90,7 +92,7 @@ function compareInTurn(comparison: Comparison, present: readonly SignedFile[]): 
     const opened = openRegular(disk, `${root}/${signed.name}`);
     if (opened === undefined) return vanished(signed);
     try {
-      return compareFile(hasher, opened.fd, signed, comparison.shardBytes);
+      return compareFile(hasher, opened.fd, signed, comparison.shardBytes, comparison.copies?.get(signed.name));
     } finally {
       disk.closeSync(opened.fd);
     }
@@ -102,7 +104,7 @@ function compareInTurn(comparison: Comparison, present: readonly SignedFile[]): 
 function startTogether(comparison: Comparison): (present: ReadonlySet<SignedFile>) => Compared {
   const ordered = [...comparison.files].sort((a, b) => (b.size ?? 0) - (a.size ?? 0));
   const total = ordered.reduce((sum, file) => sum + (file.size ?? 0), 0);
-  const jobs = ordered.map((file) => ({ path: `${comparison.root}/${file.name}` }));
+  const jobs = ordered.map((file) => ({ path: `${comparison.root}/${file.name}`, into: comparison.copies?.get(file.name) }));
   const hashing = startHashing(comparison.disk, jobs, total, comparison.threads ?? 1);
   return (present) => {
     const results = hashing.finish();

@@ -13,7 +13,6 @@ import { fstatSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { KwyreError } from '../base/errors.ts';
 import type { Check, Enforcement } from '../base/verdict.ts';
-import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import type { Finding } from '../layers/6-intrusion/finding.ts';
 import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
 import type { Target } from '../layers/6-intrusion/snapshot.ts';
@@ -24,7 +23,7 @@ import { asShown } from '../linux/shown.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { requiredOf } from '../policy/roles.ts';
 import type { EventLog } from '../state/events.ts';
-import type { JailInput } from './children.ts';
+import type { ChildLoads, JailInput } from './children.ts';
 import { Child, socketInodes } from './children.ts';
 import type { Pair } from './pair.ts';
 import { Watch, describe, namespaceOf } from './watch.ts';
@@ -44,22 +43,15 @@ export type AlarmPlan = {
   readonly networks: readonly number[];
   readonly unixPath: string | undefined;
   readonly modelFds: readonly number[];
-  readonly loadsFd: number;
-  readonly tree: VerifiedTree;
+  readonly loads: ChildLoads;
+  /** What our processes may map as code: the libraries of the system that Node was found to need, and sealed memory by its identity. */
+  readonly code: readonly string[];
+  readonly memory: readonly string[];
   /** Takes new conversations or refuses them. */
   readonly setIntake: (open: boolean) => void;
   /** Wipes every conversation and ends every process that holds one; settles when they are gone. */
   readonly endAll: () => Promise<unknown>;
 };
-
-/**
- * Every file that our processes may map as code: native code of the verified tree, and the libraries of the system that
- * Node was found to need when the tree was verified, as the kernel shows their paths. The roles need no others.
- */
-function declaredCode(tree: VerifiedTree): string[] {
-  const native = [...tree.files.keys()].filter((name) => /(?:\.node|\.so(?:\.\d+)*|\/bin\/node)$/.test(name)).map((name) => `${tree.root}/${name}`);
-  return [...native, ...tree.evidence.libraries].map(asShown);
-}
 
 function stampOf(fd: number): FileStamp | undefined {
   try {
@@ -102,7 +94,7 @@ export class Alarm {
     this.#watch = new Watch({
       start(table, onBreach) {
         const control = makeSocketPair();
-        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach, plan.loadsFd);
+        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach, plan.loads);
       },
       clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
       now: () => Date.now(),
@@ -141,9 +133,9 @@ export class Alarm {
 
   /** Says which processes are ours from now on; in the tick in which a pair was made, when it is ready, when it is gone. */
   follow(pair: Pair | undefined, sealed: boolean): void {
-    const { listener, networks, unixPath, tree } = this.#plan;
+    const { listener, networks, unixPath, code, memory } = this.#plan;
     const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => ({ role, pid: pair[role].pid, sealed, namespace: namespaceOf(pair.enforced[role], this.#plan.uid), sockets: pair[role].sockets }));
-    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: asShown(unixPath ?? ''), code: declaredCode(tree) });
+    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: asShown(unixPath ?? ''), code: code.map(asShown), memory });
   }
 
   /** Waits for the first scan, and refuses the start when it is not clean. @throws `L6_TOOLS_PRESENT`, `L6_WATCHDOG_FAILED` */

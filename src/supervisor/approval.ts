@@ -15,7 +15,6 @@ import type { ModelRecord } from '../layers/4-model/manifest.ts';
 import type { ApprovedModel, VerifiedModel } from '../layers/4-model/verify.ts';
 import { verifyModel } from '../layers/4-model/verify.ts';
 import type { WeightsMode } from '../layers/4-model/weights.ts';
-import { hideProcess } from '../linux/memfd.ts';
 import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/writers.ts';
 import { faultsOf, printable } from '../oms/fault.ts';
 import { listModelRecords, readModelRecord, readModelTrust } from '../state/models.ts';
@@ -85,7 +84,6 @@ export function findApproved(wanted: string | undefined, root: string, state: st
  */
 export async function openApprovedModel(wish: ModelWish): Promise<OpenModel> {
   const approved = findApproved(wish.wanted, wish.root, wish.state);
-  hideProcess();
   const verified = await verifyModel(approved, {
     disk: fs,
     mode: wish.weights,

@@ -7,15 +7,16 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
+import { makePipe } from '../linux/pipe.ts';
 import { socketInode } from '../linux/tasks.ts';
 import { openStream } from '../linux/stream.ts';
 import type { Stream } from '../linux/stream.ts';
 import type { DispatchTable } from '../wire/channel.ts';
 import { Channel } from '../wire/channel.ts';
-import { controlMessages } from '../wire/messages.ts';
+import { controlMessages, descriptors } from '../wire/messages.ts';
 import type { KwyreError } from '../base/errors.ts';
 
 export type Role = 'gateway' | 'engine';
@@ -40,6 +41,9 @@ export type Ending = { readonly code: number | null; readonly signal: NodeJS.Sig
 /** The flags of every process of ours after the launcher. */
 export const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
 
+/** The program of this very process, whether it has a path or runs from sealed memory. */
+export const ownProgram = '/proc/self/exe';
+
 const sourceDirectory = join(import.meta.dirname, '..');
 
 /** The path of another entry, beside the running copy (`.ts` in development, `.js` when served). */
@@ -47,7 +51,10 @@ export function entryPath(relative: string): string {
   return join(sourceDirectory, `${relative}${extname(import.meta.filename)}`);
 }
 
-/** Inodes of the sockets that a process holds; empty when it is gone already. */
+/** What a child may load: the sealed digests, and the sealed memory of its native code. */
+export type ChildLoads = { readonly fd: number; readonly natives: readonly number[] };
+
+/** Inodes of the sockets that a process holds; empty when it is gone already, or hidden from this user. */
 export function socketInodes(pid: number): number[] {
   const found: number[] = [];
   let names: string[] = [];
@@ -86,24 +93,29 @@ export class Child {
 
   /**
    * @param fds - descriptors from 3 on, in order; this process's copies are closed after the spawn.
-   * @param loads - the sealed digests of what it may load; without them (in tests) it loads by itself.
+   * @param loads - what it may load; without it (in tests) it loads by itself.
    * @param controlFd - our end of the control edge, whose other end is `fds[0]`.
-   * @param parts - files of the model beside the first one; they stand behind the digests, and stay open here.
+   * @param parts - files of the model beside the first one; they stand behind all others, and stay open here.
    */
-  constructor(role: ChildRole, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void, loads?: number, parts: readonly number[] = []) {
+  constructor(role: ChildRole, input: JailInput, fds: readonly number[], controlFd: number, keep: ReadonlySet<number>, table: DispatchTable, onBreach: (error: KwyreError) => void, loads?: ChildLoads, parts: readonly number[] = []) {
     this.role = role;
     const through = loads === undefined ? [] : [entryPath('jail/entry')];
-    const gap = Array.from({ length: loadsDescriptor - 3 - fds.length }, () => 'ignore' as const);
-    this.#process = spawn(process.execPath, [...nodeFlags, ...through, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify({ ...input, parts: parts.length })], {
+    const gap = (from: number, to: number) => Array.from({ length: to - from }, () => 'ignore' as const);
+    const behind = loads === undefined ? [] : [...gap(3 + fds.length, loadsDescriptor), loads.fd, ...loads.natives, ...(parts.length === 0 ? [] : [...gap(loadsDescriptor + 1 + loads.natives.length, descriptors.parts), ...parts])];
+    // A pipe and no socket: nobody may look at the child to declare what Node would make.
+    const said = makePipe();
+    this.#process = spawn(ownProgram, [...nodeFlags, ...through, entryPath('jail/main'), role, entryPath(`${role}/main`), JSON.stringify({ ...input, parts: parts.length })], {
       env: {},
       cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe', ...fds, ...(loads === undefined ? [] : [...gap, loads, ...parts])],
+      stdio: ['ignore', said.writing, said.writing, ...fds, ...behind],
       detached: true,
     });
+    const handed = fds.map((fd) => fstatSync(fd)).filter((facts) => facts.isSocket()).map(({ ino }) => ino);
+    closeSync(said.writing);
     for (const fd of fds) if (!keep.has(fd)) closeSync(fd);
     this.pid = this.#process.pid ?? 0;
-    // Now, while it has run no code of its own: its image is loaded, and everybody may still look at it.
-    this.sockets = socketInodes(this.pid);
+    // Now, while it has run no code of its own. An ordinary user may not look at it, nor may their watchdog.
+    this.sockets = [...new Set([...handed, ...socketInodes(this.pid)])];
     this.ended = new Promise((resolve) => {
       this.#process.once('error', () => {
         resolve({ code: 1, signal: null });
@@ -112,12 +124,16 @@ export class Child {
         resolve({ code, signal });
       });
     });
-    for (const pipe of [this.#process.stdout, this.#process.stderr]) {
-      pipe?.on('data', (chunk: Buffer) => {
+    const words = Promise.withResolvers<undefined>();
+    openStream(
+      said.reading,
+      (chunk) => {
         if (!this.#quiet && this.lastWords.length < 4096) this.lastWords += chunk.toString('utf8');
-        chunk.fill(0);
-      });
-    }
+      },
+      () => {
+        words.resolve(undefined);
+      },
+    );
     const read = Promise.withResolvers<undefined>();
     const stream = openStream(
       controlFd,
@@ -129,7 +145,7 @@ export class Child {
       },
     );
     this.#stream = stream;
-    this.silent = Promise.all([this.ended, read.promise]).then(([ending]) => ending);
+    this.silent = Promise.all([this.ended, read.promise, words.promise]).then(([ending]) => ending);
     this.control = new Channel(stream, table, onBreach);
   }
 

@@ -1,30 +1,41 @@
 /**
  * Entry of the supervisor: layer 3 first, with node: built-ins only; whatever comes from elsewhere is imported after it.
  *
- * Promise: no third-party byte is read as code before the installed tree is verified; from then on every module is
- *          evaluated from the bytes whose digest was compared.
- * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts
+ * Promise: no third-party byte is read as code before it was compared, and nothing is served before the whole installed
+ *          tree was; from then on every module is evaluated from the bytes whose digest was compared, and native code is
+ *          opened from sealed memory of them.
+ * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts, test/attacks/3-native.test.ts
  * @module
  */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
+import { assertDumpSetting, assertHidden, assertUntraced } from '../layers/2-isolation/exposed.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
+import { openFromMemory } from '../layers/3-dependencies/native.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
-import { startConfined, takeTree } from './handover.ts';
-import { verifyOwnTree } from './tree.ts';
+import { sealProgramOf } from './first.ts';
+import { startConfined, takeHanded } from './handover.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
 process.exitCode = 1;
 try {
-  const handed = takeTree();
-  const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
-  const tree = handed ?? verifyOwnTree(join(import.meta.dirname, '..', '..'), state);
-  hookLoads(tree, fs);
-  if (handed === undefined) await startConfined(tree);
-  const { supervise } = await import('./serve.ts');
-  process.exitCode = await supervise(process.argv.slice(2), tree);
+  assertUntraced(fs);
+  assertDumpSetting(fs);
+  const handed = takeHanded();
+  if (handed === undefined) {
+    const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
+    await startConfined(await sealProgramOf(join(import.meta.dirname, '..', '..'), state));
+  } else {
+    if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);
+    hookLoads(handed.tree, fs);
+    openFromMemory(handed.tree, handed.natives);
+    // Root's own process begins visible, to root alone.
+    (await import('../linux/memfd.ts')).hideProcess();
+    const { supervise } = await import('./serve.ts');
+    process.exitCode = await supervise(process.argv.slice(2), handed);
+  }
 } catch (error) {
   if (!(error instanceof KwyreError)) throw error;
   console.error(`kwyre: ${error.message}${error.remedy === '' ? '' : `\n  next: ${error.remedy}`}`);

@@ -18,7 +18,7 @@ import type { DispatchTable } from '../wire/channel.ts';
 import { lifelineExit, wordMs } from '../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
-import type { JailInput, Role } from './children.ts';
+import type { ChildLoads, JailInput, Role } from './children.ts';
 import { Child } from './children.ts';
 
 /** Why a pair ended. */
@@ -32,8 +32,8 @@ export type PairPlan = {
   readonly listenerFd: number;
   readonly unixListenerFd: number | undefined;
   readonly modelFds: readonly [number, ...number[]];
-  /** The sealed digests of what the roles may load. */
-  readonly loadsFd: number;
+  /** What the roles may load; the gateway is handed the first of the native files only. */
+  readonly loads: ChildLoads;
   /** How much memory the machine has: its double bounds the working set. */
   readonly machineBytes: number;
   readonly jail: (role: Role) => JailInput;
@@ -126,7 +126,7 @@ export class Pair {
           readiness.engine.resolve(facts);
         },
       },
-    }, this.#onBreach('engine'), plan.loadsFd, parts);
+    }, this.#onBreach('engine'), plan.loads, parts);
     this.gateway = new Child('gateway', plan.jail('gateway'), gatewayFds, gatewayControl[0], keep, {
       ...common('gateway'),
       [controlMessages.ready]: {
@@ -151,7 +151,7 @@ export class Pair {
           this.#drained(undefined);
         },
       },
-    }, this.#onBreach('gateway'), plan.loadsFd);
+    }, this.#onBreach('gateway'), { ...plan.loads, natives: plan.loads.natives.slice(0, 1) });
 
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
+import type { Check } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
 import { statusLine } from '../layers/2-isolation/confine.ts';
@@ -22,16 +23,16 @@ import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
 import { checkWaivers } from '../layers/2-isolation/waivers.ts';
 import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
-import { mappedFaults } from '../layers/3-dependencies/hook.ts';
-import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
-import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { assertMapped } from '../installation/tree.ts';
+import { encodeLoads, loadsDescriptor, nativeDescriptors } from '../layers/3-dependencies/loads.ts';
+import { identityOf } from '../layers/3-dependencies/native.ts';
 import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
 import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
-import { sealedBytes } from '../linux/memfd.ts';
+import { isDumpable, sealedBytes } from '../linux/memfd.ts';
+import { closeOnExec } from '../linux/process.ts';
 import { processAge } from '../linux/tasks.ts';
-import { DifferenceError } from '../oms/fault.ts';
 import { defaultStateDirectory, openState, unwritable } from '../state/directory.ts';
 import { EventLog, eventsFile } from '../state/events.ts';
 import { readRootText } from '../state/installed.ts';
@@ -44,7 +45,8 @@ import { Alarm, confirm } from './alarm.ts';
 import { openApprovedModel } from './approval.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
-import { nodeFlags } from './children.ts';
+import { nodeFlags, ownProgram } from './children.ts';
+import type { Handed } from './handover.ts';
 import { memoryChecks } from './memory.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped } from './pair.ts';
@@ -57,7 +59,7 @@ const root = join(import.meta.dirname, '..', '..');
 const graceMs = 800;
 
 /** What a server owns from its start to its end. */
-async function serve(config: Config, tree: VerifiedTree): Promise<number> {
+async function serve(config: Config, { tree, natives, visible }: Handed): Promise<number> {
   const startedAt = Date.now();
   const state = openState(config.state ?? defaultStateDirectory(process.env));
   if (!takeLock(state)) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
@@ -84,7 +86,8 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     return { readable, accepted: config.accepted, installed, ...become, ...taskLimit(become, installed, availableParallelism(), config.threads) };
   };
 
-  const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree));
+  const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree, [...natives.keys()], visible));
+  const nativeFds = [...natives.values()];
 
   let pair: Pair | undefined;
   let facts: EngineFacts | undefined;
@@ -113,13 +116,14 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     networks: [...new Set([process.pid, network])],
     unixPath: unix?.path,
     modelFds: model.fds,
-    loadsFd,
-    tree,
+    loads: { fd: loadsFd, natives: nativeFds.slice(0, 1) },
+    code: [...tree.evidence.libraries, ...(visible ? [fs.realpathSync(ownProgram)] : [])],
+    memory: [fs.statSync(ownProgram), ...nativeFds.map((fd) => fs.fstatSync(fd))].map(identityOf),
     setIntake,
     endAll: async () => await pair?.wipe(),
   });
   const probe = new SelfProbe({
-    programs: probePrograms(join(import.meta.dirname, '..'), import.meta.filename, process.execPath, nodeFlags, { fd: loadsFd, at: loadsDescriptor }),
+    programs: probePrograms(join(import.meta.dirname, '..'), import.meta.filename, ownProgram, nodeFlags, { fd: loadsFd, at: loadsDescriptor, binding: nativeFds[0], bindingAt: nativeDescriptors.first }),
     jail: (role) => jailFor(role === 'watchdog' ? 'watchdog' : 'roles'),
     ownPort: () => listener.port,
     readTable: (name) => readTable(`/proc/${network}/net/${name}`),
@@ -149,7 +153,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       confined,
       installed,
       accepted: config.accepted,
-      tree: tree.checks,
+      tree: [...tree.checks, memoryCheck(visible, uid)],
       model: [...model.checks, program],
       memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
@@ -170,7 +174,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
       modelFds: model.fds,
-      loadsFd,
+      loads: { fd: loadsFd, natives: nativeFds },
       machineBytes: totalmem(),
       onOverwritten: (bytes) => {
         ended.engines += 1;
@@ -183,7 +187,6 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         modelBytes: model.bytes,
         modelFiles: model.fds.length,
         createdSeconds: model.createdSeconds,
-        libraryDirectory: libraryDirectory(),
         contextTokens: config.contextTokens,
         parallel: config.parallel,
         threads: config.threads,
@@ -348,18 +351,20 @@ function readThreads(pid: number): string[] {
   }
 }
 
-/** Where llama.cpp's libraries for this machine are. @throws `ENGINE_PLATFORM` */
-function libraryDirectory(): string {
-  const platform = `${process.platform}-${process.arch}`;
-  if (platform !== 'linux-x64' && platform !== 'linux-arm64') throw new KwyreError('ENGINE_PLATFORM', `there is no engine for ${platform}`, 'run Kwyre on 64-bit Linux (or inside WSL2)');
-  return join(root, 'node_modules', '@node-llama-cpp', platform, 'bins', platform);
+/** From which bytes Node runs, and whether its own user may look into the processes when they begin. */
+function memoryCheck(visible: boolean, uid: number): Check {
+  const id = 'sealed-program';
+  const at = Date.now();
+  if (visible) return { id, status: 'degraded', evidence: 'Node runs from its file, since this kernel runs no program from memory (vm.memfd_noexec=2): until a process has hidden itself, another program of its user may look into it', at };
+  return { id, status: 'enforced', evidence: `Node and its native libraries run from sealed memory of the bytes that were hashed; no user may read that program, so that nobody of a role's user sees its memory from its first instruction on${uid === 0 ? '; this supervisor is root\'s and hid itself at its first line: before it, root alone could look' : ''}`, at };
 }
 
 /** Serves until the end; the tree was verified by `main.ts`. @throws KwyreError */
-export async function supervise(args: readonly string[], tree: VerifiedTree): Promise<number> {
-  const faults = mappedFaults(tree, fs, fs.readFileSync('/proc/self/maps', 'latin1'));
-  if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links');
+export async function supervise(args: readonly string[], handed: Handed): Promise<number> {
+  for (const fd of handed.natives.values()) closeOnExec(fd);
+  assertMapped(handed.tree, new Set([fs.statSync(ownProgram), ...[...handed.natives.values()].map((fd) => fs.fstatSync(fd))].map(identityOf)));
+  if (isDumpable()) throw new KwyreError('L2_PROCESS_VISIBLE', 'the supervisor cannot hide its memory from other programs of its user', 'run outside restrictive containers');
   const config = parseServe(args);
   checkWaivers(config.accepted);
-  return await serve(config, tree);
+  return await serve(config, handed);
 }

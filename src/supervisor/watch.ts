@@ -62,7 +62,7 @@ export class Watch {
   readonly first: Promise<Standing>;
   readonly #powers: WatchPowers;
   readonly #child: Child;
-  #order: Omit<Watched, 'targets'> = { port: 0, listener: 0, networks: [process.pid], unixPath: '', code: [] };
+  #order: Omit<Watched, 'targets'> = { port: 0, listener: 0, networks: [process.pid], unixPath: '', code: [], memory: [] };
   #epoch = -1;
   #standing = initialStanding;
   #detections: readonly Detection[] = [];

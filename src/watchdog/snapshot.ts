@@ -60,7 +60,7 @@ export class Sampler {
     this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
     let targets = watched.targets.map((target) => lookAt(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings));
     if (withMappings) {
-      const foreign = targets.some((state) => seen(state.mappings)?.some((mapping) => !declaredCode(mapping.path, watched.code)) === true);
+      const foreign = targets.some((state) => seen(state.mappings)?.some((mapping) => !declaredCode(mapping, watched)) === true);
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
     const { rows, unexplained } = this.#rows(watched, targets, clocks.monotonic);

@@ -122,20 +122,29 @@ function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
   return { value: false };
 }
 
+/** Files mapped as code. Every program has some: what reads as empty is hidden from us, or ended. */
+function mappingsOf(eyes: Eyes, pid: number, status: Seen<TaskStatus>): Seen<Mapping[]> {
+  const found = mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), parseCodeMappings);
+  if (!('value' in found) || found.value.length > 0) return found;
+  const state = seen(status)?.state;
+  return { missing: state === undefined || state === 'Z' || state === 'X' ? 'gone' : 'denied' };
+}
+
 /** One of our processes as far as it can be seen. */
 export function lookAt(eyes: Eyes, target: Target, sockets: Seen<number[]>, withMappings: boolean): TargetState {
   const { pid } = target;
   // The count is kept per namespace and costs nothing; reading even an empty `tcp` walks the machine's whole table.
   const own: Seen<number> = target.namespace === 'own' ? mapped(eyes.read(`/proc/${pid}/net/sockstat`), parseSocketCount) : { missing: 'not-due' };
+  const status = mapped<string, TaskStatus>(eyes.read(`/proc/${pid}/status`), parseStatus);
   const rows = (seen(own) ?? 0) > 0 ? seen(tablesOf(eyes, pid)) : undefined;
   return {
     target,
-    status: mapped<string, TaskStatus>(eyes.read(`/proc/${pid}/status`), parseStatus),
+    status,
     threads: threadsOf(eyes, pid),
     sockets,
     namespaceSockets: own,
     namespaceRows: rows ?? [],
-    mappings: withMappings ? mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), parseCodeMappings) : { missing: 'not-due' },
+    mappings: withMappings ? mappingsOf(eyes, pid, status) : { missing: 'not-due' },
     frozen: frozenOf(eyes, pid),
   };
 }

@@ -24,7 +24,7 @@ export const descriptors = {
   /** Engine: the working set, shared with the supervisor. */
   working: 6,
   /** Engine: the first of the further files of a model in parts. */
-  parts: 8,
+  parts: 32,
   /** Engine: secret memory, made by its jail stage. */
   secret: 200,
 } as const;
@@ -254,7 +254,6 @@ export const controlSchemas = {
     modelBytes: number(0),
     modelFiles: number(1, 255),
     createdSeconds: number(0),
-    libraryDirectory: string(4096),
     contextTokens: number(0, 1 << 24),
     parallel: number(1, 256),
     /** 0: the engine chooses by cores and model size. */
@@ -302,7 +301,7 @@ export const controlSchemas = {
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
-  watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64) }),
+  watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64), memory: array(string(64), 64) }),
   scanned: object({ epoch: number(0), sequence: number(0), scanMs: number(0), detections: array(detection, 16) }),
   intake: object({ open: boolean() }),
   failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),

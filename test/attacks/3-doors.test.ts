@@ -29,7 +29,7 @@ function run(code: string, as: 'role' | 'plain'): { code: number | null; output:
   const target = at('package.mjs');
   fs.writeFileSync(target, code);
   fs.rmSync(marker, { force: true });
-  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: place.path, sealed: true, files: [['package.mjs', hash('sha256', code, 'hex')]] })));
+  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: place.path, sealed: true, visible: true, files: [['package.mjs', hash('sha256', code, 'hex')]] })));
   const gap = Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const);
   const words = as === 'role' ? [...roleFlags, join(root, 'src/jail/entry.ts'), target] : ['--disable-warning=ExperimentalWarning', target];
   const { status, stdout, stderr } = spawnSync(process.execPath, words, { env: as === 'role' ? { ...roleEnvironment } : {}, encoding: 'utf8', timeout: 30_000, stdio: ['ignore', 'pipe', 'pipe', ...gap, list] });

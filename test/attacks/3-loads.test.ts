@@ -7,10 +7,13 @@ import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sealedBytes } from '../../src/linux/memfd.ts';
 import { loadsDescriptor } from '../../src/layers/3-dependencies/loads.ts';
+import { executableMappings } from '../../src/layers/3-dependencies/runtime.ts';
 import { copyInstallation } from '../support/copy.ts';
-import { call, root, startServer } from '../support/server.ts';
+import { natives } from '../support/sealed.ts';
+import { call, root, startServer, until } from '../support/server.ts';
 
 const copy = copyInstallation(true);
 after(() => copy[Symbol.dispose]());
@@ -39,22 +42,36 @@ for (const name of ['node_modules/koffi/index.js', 'node_modules/@huggingface/ji
   });
 }
 
-for (const name of [`node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`, `node_modules/@node-llama-cpp/linux-${process.arch}/bins/linux-${process.arch}/libggml-base.so`]) {
-  test(`L3-12: ${name} grows by a byte after the verification: the next engine refuses it by name`, async () => {
-    const server = await startServer({ repository: copy.path });
-    const { size } = fs.statSync(at(name));
-    fs.appendFileSync(at(name), 'x');
-    try {
-      process.kill(server.pids()['engine']!, 'SIGKILL');
-      const { code } = await server.ended;
-      assert.equal(code, 13, server.output());
-      assert.ok(server.output().includes(`changed: ${name}`), server.output());
-    } finally {
-      fs.truncateSync(at(name), size);
-      server.kill();
+test('L3-12: koffi and every library of llama.cpp are replaced after the verification: the next engine runs the verified ones', async () => {
+  const server = await startServer({ repository: copy.path });
+  const engine = server.pids()['engine']!;
+  const kept = natives.map((name) => [at(name), fs.readFileSync(at(name))] as const);
+  for (const [path] of kept) {
+    fs.rmSync(path);
+    fs.writeFileSync(path, payload);
+  }
+  try {
+    process.kill(engine, 'SIGKILL');
+    const next = await until('the next engine', () => {
+      const pid = server.pids()['engine'];
+      return pid !== undefined && pid !== engine && fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('kwyre: engine') ? pid : undefined;
+    });
+    await until('its answer', () => server.output().includes('starting again'));
+    let status = 0;
+    for (let tries = 0; tries < 100 && status !== 200; tries += 1) {
+      status = (await call(server, '/v1/models').catch(() => undefined))?.status ?? 0;
+      if (status !== 200) await sleep(100);
     }
-  });
-}
+    assert.equal(status, 200, server.output());
+    const mapped = executableMappings(fs.readFileSync(`/proc/${next}/maps`, 'latin1')).map(({ path }) => path);
+    if (mapped.length > 0) assert.ok(mapped.filter((path) => path.startsWith('/memfd:kwyre-')).length >= 6, mapped.join(' ')); // hidden from an ordinary user
+    assert.deepEqual(mapped.filter((path) => path.startsWith(copy.path)), []);
+    assert.equal((await server.stop()).code, 0, server.output());
+  } finally {
+    for (const [path, bytes] of kept) fs.writeFileSync(path, bytes);
+    server.kill();
+  }
+});
 
 test('L3-05: a second name of a file and rights of its group: a start of one\'s own says so by number, degraded', async () => {
   const checks = async () => {
@@ -90,7 +107,7 @@ test('L3-12: without the list, or with another module than the listed ones, a ch
   const without = run('ignore');
   assert.equal(without.status, 13);
   assert.match(without.stderr, /list of what this process may load/);
-  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: copy.path, sealed: false, files: [] })));
+  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: copy.path, sealed: false, visible: true, files: [] })));
   const foreign = run(list);
   assert.equal(foreign.status, 13);
   assert.match(foreign.stderr, /target\.mjs/);

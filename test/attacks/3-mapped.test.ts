@@ -72,3 +72,13 @@ test('in the supervisor: a library of the system that Node does not need, from t
   assert.deepEqual(mapped(server.pid).filter((path) => !before.includes(path)), [library]);
   await found(server, /1 undeclared files are mapped as code in the supervisor/);
 });
+
+test('in the supervisor: memory under the very name of ours, mapped as code', async (t) => {
+  using state = makeState();
+  const server = await start(t, state.path);
+  const fd = await makes(server.pid, 'memfd_create', Buffer.from('kwyre-node\0'), 0);
+  await makes(server.pid, 'ftruncate', fd, 4096);
+  await makes(server.pid, 'mmap', 0, 4096, executable, mapPrivate, fd, 0);
+  assert.equal(mapped(server.pid).filter((path) => path === '/memfd:kwyre-node (deleted)').length, 2);
+  await found(server, /1 undeclared files are mapped as code in the supervisor/);
+});

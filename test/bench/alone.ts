@@ -11,12 +11,13 @@ import { Llama } from '../../src/engine/llama.ts';
 import { Scheduler } from '../../src/engine/scheduler.ts';
 import { Vocabulary } from '../../src/engine/vocabulary.ts';
 import { libraryDirectory } from '../support/engine.ts';
+import { librariesIn } from '../support/native.ts';
 import { factsOf } from '../support/facts.ts';
 import type { Order, Timing } from './run.ts';
 import { promptText } from './run.ts';
 
 const [model = '', contextTokens = '', parallel = '', threads = ''] = process.argv.slice(2);
-const llama = await Llama.open(openLibrary(libraryDirectory), [model], 'bench', {
+const llama = await Llama.open(openLibrary(librariesIn(libraryDirectory)), [model], 'bench', {
   contextTokens: Number(contextTokens),
   parallel: Number(parallel),
   threads: Number(threads),

@@ -38,4 +38,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   frozen: [['test/attacks/6-frozen.test.ts']],
   detectors: [['test/unit/layers/6-detectors.test.ts']],
   landlock: [['test/unit/layers/2-landlock.test.ts']],
+  native: [['test/attacks/3-native.test.ts'], ['test/attacks/3-loads.test.ts']],
+  commands: [['test/attacks/3-commands.test.ts']],
+  window: [['test/attacks/6-window.test.ts']],
 };

@@ -5,11 +5,9 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/digests.ts';
-import type { LoadList } from '../../src/layers/3-dependencies/hook.ts';
 import { encodeLoads } from '../../src/layers/3-dependencies/loads.ts';
 import { makeWorkingMemory } from '../../src/layers/5-memory/remains.ts';
 import { sealedBytes } from '../../src/linux/memfd.ts';
@@ -20,6 +18,7 @@ import { Channel } from '../../src/wire/channel.ts';
 import { maxPayloadBytes } from '../../src/wire/frame.ts';
 import type { EngineConfig, EngineFacts, EngineRoute, Failure } from '../../src/wire/messages.ts';
 import { controlMessages, controlSchemas, dataMessages, encodeCredit, encodeJson, encodeRequestOpen, engineRoutes, mediaTypes, parseJson, parseResponseHead } from '../../src/wire/messages.ts';
+import { listedFiles, nativeFds, natives, sealedNode } from './sealed.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 export const libraryDirectory = join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
@@ -72,12 +71,6 @@ export function events(text: string): ChatChunk[] {
 
 export type Start = { readonly model: string; readonly config?: Partial<EngineConfig> };
 
-/** The committed digests of this platform: what an engine may load. */
-function listedFiles(): LoadList {
-  const text = readFileSync(join(root, 'src/layers/3-dependencies', digestsFile(`${process.platform}-${process.arch}`)), 'utf8');
-  return { root, sealed: false, files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))) };
-}
-
 /** What a start came to: a serving engine, or the failure that it reported. */
 export async function tryEngine(start: Start): Promise<EngineProcess | Failure> {
   const control = makeSocketPair();
@@ -87,11 +80,11 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const asRoot = process.getuid?.() === 0;
   const input = { readable: [join(root, 'src'), join(root, 'package.json'), join(root, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
-  const list = sealedBytes('kwyre-loads', encodeLoads(listedFiles()));
-  const child: ChildProcess = spawn(process.execPath, [...flags, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
+  const list = sealedBytes('kwyre-loads', encodeLoads(listedFiles(), natives));
+  const child: ChildProcess = spawn(sealedNode(), [...flags, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
     env: {},
     cwd: '/',
-    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list],
+    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list, ...nativeFds()],
   });
   for (const fd of [control[1], data[1]]) closeDescriptor(fd);
   const { size } = statSync(start.model);
@@ -109,7 +102,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     [controlMessages.ready]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload)); } },
     [controlMessages.failed]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.failed, frame.payload)); } },
   }, (error) => { ready.reject(error); });
-  const config: EngineConfig = { modelName: 'test', modelBytes: size, modelFiles: 1, createdSeconds: 1, libraryDirectory, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
+  const config: EngineConfig = { modelName: 'test', modelBytes: size, modelFiles: 1, createdSeconds: 1, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
   orders.send(controlMessages.configure, encodeJson(config));
   void ended.then(({ code, signal }) => { ready.reject(new Error(`the engine ended while starting (${signal ?? code ?? ''}): ${words}`)); });
   const answer = await ready.promise;

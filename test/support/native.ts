@@ -2,13 +2,13 @@
  * llama.cpp in the test's own process, with models of a few hundred kilobytes.
  * @module
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { suitsFlashAttention } from '../../src/engine/attention.ts';
-import type { Library } from '../../src/engine/library.ts';
-import { openLibrary } from '../../src/engine/library.ts';
+import type { Library, LibraryFiles } from '../../src/engine/library.ts';
+import { libraryFiles, openLibrary } from '../../src/engine/library.ts';
 import type { ContextShape } from '../../src/engine/llama.ts';
 import { Llama } from '../../src/engine/llama.ts';
 import type { Sampling } from '../../src/engine/request.ts';
@@ -17,9 +17,12 @@ import { factsOf } from './facts.ts';
 
 let library: Library | undefined;
 
+/** llama.cpp's libraries in a folder. */
+export const librariesIn = (folder: string): LibraryFiles => libraryFiles(new Map(readdirSync(folder).map((file) => [file, join(folder, file)])));
+
 /** The library, opened once. */
 export function sharedLibrary(): Library {
-  library ??= openLibrary(libraryDirectory);
+  library ??= openLibrary(librariesIn(libraryDirectory));
   return library;
 }
 

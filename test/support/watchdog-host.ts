@@ -66,5 +66,5 @@ createInterface({ input: process.stdin })
   });
 await new Promise((resolve) => target.stdout.once('data', resolve));
 say('up', { supervisor: process.pid, watchdog: watch.pid, target: target.pid });
-await watch.observe([{ role: 'engine', pid: target.pid ?? 0, sealed: false, namespace: 'shared', sockets: targetSockets }], { port: 1, listener: 0, networks: [process.pid], unixPath: '', code: [] });
+await watch.observe([{ role: 'engine', pid: target.pid ?? 0, sealed: false, namespace: 'shared', sockets: targetSockets }], { port: 1, listener: 0, networks: [process.pid], unixPath: '', code: [], memory: [] });
 say('first', { ...(await watch.first) });

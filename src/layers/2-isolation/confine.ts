@@ -33,8 +33,8 @@ export type Circumstances = {
   readonly become: Identity | undefined;
   /** Read-only paths of this installation: code, libraries, the model. */
   readonly readable: readonly string[];
-  /** The Node binary. */
-  readonly executable: string;
+  /** The Node binary; `undefined` when it runs from memory. */
+  readonly executable: string | undefined;
   readonly pid: number;
   /** Features that the operator gave up by name. */
   readonly accepted: readonly string[];
@@ -120,7 +120,7 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   });
   apply('dies-with-supervisor', 'SIGKILL with the supervisor', () => observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'));
   apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
-  const plan = { read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), here.executable] };
+  const plan = { read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`], execute: [...policy.execute.map(([path]) => path), ...(here.executable === undefined ? [] : [here.executable])] };
   const wanted = (Object.keys(landlockFeatures) as LandlockFeature[]).filter((feature) => !isLeftOut(feature));
   const landlocked = landlockSelf(plan, wanted, here.supervisor);
   for (const feature of wanted) apply(feature, landlockFeatures[feature].holds, () => landlocked(feature));

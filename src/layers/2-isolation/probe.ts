@@ -27,8 +27,8 @@ export type ProbePrograms = {
   readonly entry: string;
   readonly jail: string;
   readonly probe: string;
-  /** The sealed digests of what it may load, and where it finds them; without them it loads by itself. */
-  readonly loads: { readonly fd: number; readonly at: number } | undefined;
+  /** The sealed digests of what it may load and the memory of its native code, and where it finds them; without them it loads by itself. */
+  readonly loads: { readonly fd: number; readonly at: number; readonly binding: number | undefined; readonly bindingAt: number } | undefined;
 };
 
 /** The programs beside a running copy (`.ts` in development, `.js` when served). */
@@ -94,12 +94,13 @@ export async function runProbe(programs: ProbePrograms, role: Role, jail: ProbeJ
   const { reading, writing } = makePipe();
   const { loads } = programs;
   const through = loads === undefined ? [] : [programs.entry];
-  const gap = loads === undefined ? [] : Array.from({ length: loads.at - 4 }, () => 'ignore' as const);
+  const gap = (from: number, to: number) => Array.from({ length: to - from }, () => 'ignore' as const);
+  const behind = loads === undefined ? [] : [...gap(4, loads.at), loads.fd, ...(loads.binding === undefined ? [] : [...gap(loads.at + 1, loads.bindingAt), loads.binding])];
   const input = JSON.stringify({ ...jail, probe: JSON.stringify(order) });
   const child = spawn(programs.node, [...programs.flags, ...through, programs.jail, role, programs.probe, input], {
     env: {},
     cwd: '/',
-    stdio: ['ignore', 'ignore', writing, writing, ...gap, ...(loads === undefined ? [] : [loads.fd])],
+    stdio: ['ignore', 'ignore', writing, writing, ...behind],
     detached: true,
   });
   closeSync(writing);

@@ -2,7 +2,7 @@
  * Ways to run code that pass the load hook by, shut in every role: no role uses one.
  *
  * Promise: in a role no code comes from text, from cached data, from another thread, from a debugger's word or from hooks
- *          that were added later; what is compiled as CommonJS, and what is opened as an addon, is the verified file.
+ *          that were added later; what is compiled as CommonJS is the verified file. Addons are `native.ts`'s.
  *          Text is shut by V8 itself (`--disallow-code-generation-from-strings`, policy/roles.ts), the others here.
  * Limits:  these are doors of the language, shut against code that was not meant to run; whoever has machine code of their
  *          own in the role meets the jail (layer 2), not this.
@@ -10,7 +10,6 @@
  * @module
  */
 import { hash } from 'node:crypto';
-import type * as fs from 'node:fs';
 import inspector from 'node:inspector';
 import Module, { syncBuiltinESMExports } from 'node:module';
 import vm from 'node:vm';
@@ -48,7 +47,7 @@ function compare(list: LoadList, path: string, bytes: string | Buffer): void {
 type Compile = (this: unknown, content: string, path: string, format?: string) => unknown;
 
 /** Shuts them in this process, for good. */
-export function shutDoors(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>): void {
+export function shutDoors(list: LoadList): void {
   const functions = Object.keys(vm).filter((name) => typeof vm[name as keyof typeof vm] === 'function');
   shut(vm, functions, 'vm');
   shut(threads, ['Worker'], 'worker_threads');
@@ -64,13 +63,5 @@ export function shutDoors(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
   };
   Object.defineProperty(prototype, '_compile', { value: verifiedCompile, writable: false, configurable: false });
 
-  const open = process.dlopen.bind(process);
-  const verifiedOpen: typeof process.dlopen = (module, path, flags) => {
-    compare(list, path, disk.readFileSync(path));
-    // An absent flag must stay absent: Node counts the arguments.
-    if (flags === undefined) open(module, path);
-    else open(module, path, flags);
-  };
-  Object.defineProperty(process, 'dlopen', { value: verifiedOpen, writable: false, configurable: false });
   syncBuiltinESMExports();
 }

@@ -4,9 +4,9 @@
  * Promise: ES modules, CommonJS and JSON of the verified tree are evaluated from the bytes whose digest was compared,
  *          however the file changes between verification and load; a module that is not in the manifest is refused
  *          before it is read as code, and so are data:, http: and other addresses.
- * Limits:  hooks of one thread do not see another's modules (no role starts threads with modules of the tree); native
- *          libraries are mapped by the kernel: `mappedFaults` looks at them after the load.
- * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-loads.test.ts
+ * Limits:  hooks of one thread do not see another's modules (no role starts threads with modules of the tree). Native code
+ *          is opened by `native.ts`; `mappedFaults` looks at what the kernel mapped of it.
+ * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-loads.test.ts, test/attacks/3-native.test.ts
  * @module
  */
 import { hash } from 'node:crypto';
@@ -18,7 +18,7 @@ import type { Difference } from '../../oms/fault.ts';
 import { DifferenceError, printable } from '../../oms/fault.ts';
 import { digestsRemedy } from './digests.ts';
 import type { Mapping } from './runtime.ts';
-import { executableMappings } from './runtime.ts';
+import { executableMappings, isSystemLibrary } from './runtime.ts';
 import type { VerifiedTree } from './verify.ts';
 
 // Taken before any other code of the process could replace them.
@@ -62,10 +62,7 @@ export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
       const found = next(specifier, context);
       if (found.url.startsWith('node:') || found.format === 'builtin') return found;
       if (!found.url.startsWith('file:')) refuse({ kind: 'extra', name: printable(found.url.slice(0, 64)), found: 'not a file of the installation' });
-      const path = pathOf(found.url);
-      const { name, expected } = nameOf(list, path);
-      // An addon is mapped by the kernel, never handed on from memory: it is compared right before that.
-      if (path.endsWith('.node') && expected !== undefined) compare(name, expected, disk.readFileSync(path));
+      nameOf(list, pathOf(found.url));
       return found;
     },
     load(url, context, next) {
@@ -90,19 +87,29 @@ function shownDevices(list: LoadList, disk: Pick<typeof fs, 'statSync'>, mapping
   return (device) => (node !== undefined && shown?.ino === node.inode && shown.dev === device ? node.device : device);
 }
 
-/** Mapped native code below the root that is not, or no longer, what was verified. */
-export function mappedFaults(list: LoadList, disk: Pick<typeof fs, 'readFileSync' | 'statSync'>, maps: string): Difference[] {
+/**
+ * Files that are mapped as code and are neither sealed memory of ours, nor verified files of the tree, nor libraries that
+ * only root can write.
+ * @param own - identities of what was handed to this process (`identityOf`)
+ */
+export function mappedFaults(list: LoadList, disk: Pick<typeof fs, 'readFileSync' | 'statSync' | 'lstatSync'>, maps: string, own: ReadonlySet<string>): Difference[] {
   const faults: Difference[] = [];
   const mappings = executableMappings(maps);
   const deviceOf = shownDevices(list, disk, mappings);
   const inside = `${asShown(list.root)}/`;
   for (const { path: shown, device, inode } of mappings) {
-    if (!shown.startsWith(inside)) continue;
+    if (own.has(`${device}:${inode}`)) continue;
+    if (!shown.startsWith(inside)) {
+      const elsewhere = fromShown(shown);
+      if (!isSystemLibrary(disk, elsewhere)) faults.push({ kind: 'extra', name: printable(elsewhere), found: 'mapped as code, and neither verified nor a library of the system' });
+      continue;
+    }
     const name = fromShown(shown.slice(inside.length));
     const path = `${list.root}/${name}`;
     const expected = list.files.get(name);
+    const facts = disk.statSync(path, { throwIfNoEntry: false });
     if (expected === undefined) faults.push({ kind: 'extra', name: printable(name), found: 'mapped as code' });
-    else if (disk.statSync(path).ino !== inode || deviceOf(disk.statSync(path).dev) !== device) faults.push({ kind: 'changed', name: printable(name), found: 'another file than the mapped one has this name now' });
+    else if (facts?.ino !== inode || deviceOf(facts.dev) !== device) faults.push({ kind: 'changed', name: printable(name), found: 'another file than the mapped one has this name now' });
     else if (!name.endsWith('/bin/node') && digestOf('sha256', disk.readFileSync(path), 'hex') !== expected) faults.push({ kind: 'changed', name: printable(name), expected: `sha256:${expected}` });
   }
   return faults;

@@ -12,9 +12,9 @@ import { KwyreError } from '../../base/errors.ts';
 import type { Disk } from '../../oms/disk.ts';
 import { digestsFile } from './digests.ts';
 import type { SealFiles } from './seal.ts';
-import { verifySeal } from './seal.ts';
-import type { SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
-import { verifyTree } from './verify.ts';
+import { prepareSeal } from './seal.ts';
+import type { Prepared, SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
+import { prepareTree } from './verify.ts';
 
 /** The calls that are needed, from `node:fs`. */
 export type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
@@ -54,16 +54,21 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
 }
 
 /**
- * Verifies by the seal where there is one, else by the committed digests.
+ * Reads what the installation is compared with: the seal where there is one, else the committed digests.
  * @param remembered - the last seal that the state folder saw of it
  * @throws `L3_SEAL_ABSENT` when a seal was seen and is gone, `L3_*` (exit 13)
  */
-export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered?: SealMemory): VerifiedTree {
-  if (seal !== undefined) return verifySeal(order, seal, wallClock, remembered);
-  if (remembered === undefined) return verifyTree(order);
+export function prepareInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered?: SealMemory): Prepared {
+  if (seal !== undefined) return prepareSeal(order, seal, wallClock, remembered);
+  if (remembered === undefined) return prepareTree(order);
   throw new KwyreError(
     'L3_SEAL_ABSENT',
     `the installation in ${order.root} was sealed as number ${remembered.sequence}, and its seal is gone: the folder seal/ is missing`,
     'put seal/ back; or look at ./kwyre deps plan and seal again: ./kwyre deps seal --reason "..."; or, to run unsealed on purpose, remove sealed.json from the state folder',
   );
+}
+
+/** Verifies the installation. @throws `L3_*` (exit 13) */
+export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered?: SealMemory): VerifiedTree {
+  return prepareInstallation(order, seal, wallClock, remembered).compare();
 }

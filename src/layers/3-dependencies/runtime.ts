@@ -7,6 +7,8 @@
  * Proof:   test/unit/layers/3-runtime.test.ts
  * @module
  */
+import type * as fs from 'node:fs';
+import { makeDevice } from '../../linux/tasks.ts';
 import type { WritersDisk } from '../../linux/writers.ts';
 import { describeGrant, sortWriters, writersOf } from '../../linux/writers.ts';
 import type { Difference } from '../../oms/fault.ts';
@@ -48,11 +50,6 @@ export function executableMappings(maps: string): Mapping[] {
   return [...found.values()];
 }
 
-/** `st_dev` for a major and minor number, as Linux packs them. */
-function makeDevice(major: number, minor: number): number {
-  return (minor & 0xff) + (major & 0xfff) * 0x100 + (minor >>> 8) * 0x100000;
-}
-
 /** Libraries of the system that are mapped, by their paths. */
 export type RuntimeEvidence = {
   readonly libraries: readonly string[];
@@ -77,14 +74,19 @@ export function mappingFaults(disk: WritersDisk, maps: string, verified: Readonl
       continue;
     }
     const path = fromShown(mapping.path);
-    const facts = disk.lstatSync(path, { throwIfNoEntry: false });
-    if (facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path)) libraries.push(path);
+    if (isSystemLibrary(disk, path)) libraries.push(path);
     else faults.push({ kind: 'extra', name: printable(path), found: 'mapped as code, and neither verified nor a library of the system' });
   }
   const { own, groups, others } = sortWriters(writersOf(disk, libraries), uid, disk);
   for (const grant of others) faults.push({ kind: 'mode', name: printable(grant.path), found: `${describeGrant(grant)}, and libraries of the system are loaded through it` });
   const [wide] = [...groups, ...own];
   return { faults, evidence: { libraries: libraries.sort(), verified: known, wide: wide === undefined ? '' : `${printable(wide.path)} (${describeGrant(wide)})` } };
+}
+
+/** Whether a path is a library of the system, which only root can write. A file that was replaced since has no such path. */
+export function isSystemLibrary(disk: Pick<typeof fs, 'lstatSync'>, path: string): boolean {
+  const facts = disk.lstatSync(path, { throwIfNoEntry: false });
+  return facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path);
 }
 
 /** Where the system keeps its libraries. */

@@ -21,7 +21,7 @@ import { parseStatement, statementType } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/verify.ts';
 import { mappingFaults } from './runtime.ts';
 import { chainGrants, foundGrants, judgeAccess, refuseOthers, sealedEntries, sortAccess } from './access.ts';
-import type { SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
+import type { Prepared, SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
 import { accessOrder, identitiesOf, nodePath, processFaults, rightsChecks, rightsFor, runtimeChecks } from './verify.ts';
 
 export const runtimeType = 'https://kwyre.dev/integrity/runtime/v1';
@@ -126,8 +126,8 @@ function refuseOlder(runtime: Runtime, keyId: string, trust: SealTrust, installe
   if (root !== '' && sequence === runtime.sequence && root !== runtime.root) throw sealFault('MANIFEST_ROLLBACK', `another manifest with number ${runtime.sequence} was seen before`);
 }
 
-/** Verifies a sealed installation; `remembered` is the last seal that was seen of it. @throws `L3_*` */
-export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered?: SealMemory): VerifiedTree {
+/** Verifies the signatures over a sealed installation; `remembered` is the last seal that was seen of it. @throws `L3_*` */
+export function prepareSeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered?: SealMemory): Prepared {
   const startedAt = order.now();
   const who = accessOrder(order);
   const around = chainGrants(who);
@@ -148,40 +148,55 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, r
   const lockfile = createHash('sha512').update(order.lockfile).digest('hex');
   if (lockfile !== runtime.lockfile) throw sealFault('LOCKFILE_DIFFERS', 'package-lock.json is not the sealed one');
 
-  const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
-  const compared = compareTree({ disk: order.disk, root: order.root, files: statement.files, excluded: outsideSeal(order), rights, shardBytes: undefined, threads: order.threads });
-  const { differences, evidence } = compared;
-  const mapped = mappingFaults(order.disk, order.running.maps, identitiesOf(order, [nodePath(order.running.platform)]), order.running.uid);
-  const all = [...processFaults(order), ...differences, ...mapped.faults];
-  if (all.length > 0) throw new DifferenceError(3, `the sealed installation in ${order.root}`, all, remedy);
-  const writers = sortAccess(who, [...around, ...foundGrants(order.root, compared.rights)]);
-  refuseOthers(who, writers);
-  const access = judgeAccess(who, writers);
-
-  const seconds = (order.now() - startedAt) / 1000;
-  const enforced = seal.installed && access.rootOnly;
-  const reason = access.rootOnly ? 'detect-only: the trust file lies in the installation; sealed with --system it is root\'s, in /etc/kwyre' : access.reason;
-  const at = order.now();
-  const checks: Check[] = [
-    {
-      id: 'sealed-tree',
-      status: enforced ? 'enforced' : 'degraded',
-      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s; root sha256:${statement.root}, sealed ${runtime.sealedAt} as number ${runtime.sequence} by key ${keyId.slice(0, 16)}${enforced ? '' : `; ${reason}`}`,
-      at,
-    },
-    ...runtimeChecks(order, 'sealed', mapped.evidence, at),
-    ...libraryChecks(order, runtime.libraries, mapped.evidence.libraries, at),
-    ...rightsChecks(evidence, at),
-  ];
+  const files = new Map(statement.files.map((file) => [file.name, file.digest ?? '']));
+  const inProcess = processFaults(order);
   return {
-    files: new Map(statement.files.map((file) => [file.name, file.digest ?? ''])),
+    files,
     root: order.root,
     sealed: true,
-    seal: { sequence: runtime.sequence, key: keyId, root: statement.root },
-    access: enforced ? access : { rootOnly: false, reason },
-    evidence: { ...evidence, digest: statement.root, seconds, libraries: mapped.evidence.libraries },
-    checks,
+    sound: inProcess.length === 0,
+    compare(copies = new Map()) {
+      const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
+      const compared = compareTree({ disk: order.disk, root: order.root, files: statement.files, excluded: outsideSeal(order), rights, shardBytes: undefined, threads: order.threads, copies });
+      const { differences, evidence } = compared;
+      const mapped = mappingFaults(order.disk, order.running.maps, identitiesOf(order, [nodePath(order.running.platform)]), order.running.uid);
+      const all = [...inProcess, ...differences, ...mapped.faults];
+      if (all.length > 0) throw new DifferenceError(3, `the sealed installation in ${order.root}`, all, remedy);
+      const writers = sortAccess(who, [...around, ...foundGrants(order.root, compared.rights)]);
+      refuseOthers(who, writers);
+      const access = judgeAccess(who, writers);
+
+      const seconds = (order.now() - startedAt) / 1000;
+      const enforced = seal.installed && access.rootOnly;
+      const reason = access.rootOnly ? 'detect-only: the trust file lies in the installation; sealed with --system it is root\'s, in /etc/kwyre' : access.reason;
+      const at = order.now();
+      const checks: Check[] = [
+        {
+          id: 'sealed-tree',
+          status: enforced ? 'enforced' : 'degraded',
+          evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s; root sha256:${statement.root}, sealed ${runtime.sealedAt} as number ${runtime.sequence} by key ${keyId.slice(0, 16)}${enforced ? '' : `; ${reason}`}`,
+          at,
+        },
+        ...runtimeChecks(order, 'sealed', mapped.evidence, at),
+        ...libraryChecks(order, runtime.libraries, mapped.evidence.libraries, at),
+        ...rightsChecks(evidence, at),
+      ];
+      return {
+        files,
+        root: order.root,
+        sealed: true,
+        seal: { sequence: runtime.sequence, key: keyId, root: statement.root },
+        access: enforced ? access : { rootOnly: false, reason },
+        evidence: { ...evidence, digest: statement.root, seconds, libraries: mapped.evidence.libraries },
+        checks,
+      };
+    },
   };
+}
+
+/** Verifies a sealed installation. @throws `L3_*` */
+export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered?: SealMemory): VerifiedTree {
+  return prepareSeal(order, seal, wallClock, remembered).compare();
 }
 
 /** Libraries of the system that are not as they were when it was sealed, or were not there. */

@@ -78,6 +78,21 @@ export type VerifiedTree = {
   readonly checks: readonly Check[];
 };
 
+/** What is to be compared: its list is trusted, its files are not yet. */
+export type Prepared = {
+  readonly files: ReadonlyMap<string, string>;
+  readonly root: string;
+  readonly sealed: boolean;
+  /** Whether this process itself is as it should be; `compare` says what is not. */
+  readonly sound: boolean;
+  /**
+   * Hashes every file and compares it.
+   * @param copies - descriptors that take the hashed bytes of files, by their names relative to the root
+   * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`
+   */
+  readonly compare: (copies?: ReadonlyMap<string, number>) => VerifiedTree;
+};
+
 /** No code: npm's own record of what it installed, and the launcher's digest of the lockfile that it installed by. */
 export const records = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
 
@@ -104,10 +119,10 @@ export function rightsFor(order: Pick<TreeOrder, 'running'>): Rights {
 }
 
 /**
- * Verifies the third-party tree, Node and this process.
- * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
+ * Reads the list of the third-party tree.
+ * @throws `L3_OTHERS_WRITE`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
  */
-export function verifyTree(order: TreeOrder): VerifiedTree {
+export function prepareTree(order: TreeOrder): Prepared {
   const { disk, root, running } = order;
   const startedAt = order.now();
   const who = accessOrder(order);
@@ -117,29 +132,48 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   const [drifted] = compareLockfile(packages, order.lockfile);
   if (drifted !== undefined) throw faultsOf(3, digestsRemedy)('LOCKFILE_DIFFERS', `package-lock.json and the committed digests name different packages at ${drifted}`);
   const files = packages.flatMap((entry) => entry.files);
-  const prefix = 'node_modules/';
-  const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
-  const { differences, evidence, rights } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set(records), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
+  const digests = new Map(files.map((file) => [file.name, file.digest ?? '']));
   // The process first: who brought code into it explains the rest.
-  const all: Difference[] = [...processFaults(order), ...differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }))];
-  all.push(...strayFaults(order));
-  const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]), running.uid);
-  all.push(...mapped.faults);
-  if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
-  const writers = sortAccess(who, [...around, ...foundGrants(`${root}/node_modules`, rights)]);
-  refuseOthers(who, writers);
-  const access = judgeAccess(who, writers);
-  const seconds = (order.now() - startedAt) / 1000;
-  const digest = rootDigest(files.map((file) => file.digest ?? ''));
+  const inProcess = processFaults(order);
   return {
-    files: new Map(files.map((file) => [file.name, file.digest ?? ''])),
+    files: digests,
     root,
     sealed: false,
-    seal: undefined,
-    access,
-    evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
-    checks: reportTree(order, evidence, access, digest, seconds, mapped.evidence),
+    sound: inProcess.length === 0,
+    compare(copies = new Map()) {
+      const prefix = 'node_modules/';
+      const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
+      const copied = new Map([...copies].map(([name, fd]) => [name.slice(prefix.length), fd]));
+      const { differences, evidence, rights } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set(records), rights: rightsFor(order), shardBytes: undefined, threads: order.threads, copies: copied });
+      const all: Difference[] = [...inProcess, ...differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }))];
+      all.push(...strayFaults(order));
+      const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]), running.uid);
+      all.push(...mapped.faults);
+      if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
+      const writers = sortAccess(who, [...around, ...foundGrants(`${root}/node_modules`, rights)]);
+      refuseOthers(who, writers);
+      const access = judgeAccess(who, writers);
+      const seconds = (order.now() - startedAt) / 1000;
+      const digest = rootDigest(files.map((file) => file.digest ?? ''));
+      return {
+        files: digests,
+        root,
+        sealed: false,
+        seal: undefined,
+        access,
+        evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
+        checks: reportTree(order, evidence, access, digest, seconds, mapped.evidence),
+      };
+    },
   };
+}
+
+/**
+ * Verifies the third-party tree, Node and this process.
+ * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
+ */
+export function verifyTree(order: TreeOrder): VerifiedTree {
+  return prepareTree(order).compare();
 }
 
 /** Paths (as the kernel shows them) and `device:inode` of files below the root, to know them again in `/proc/PID/maps`. */

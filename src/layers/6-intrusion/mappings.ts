@@ -9,10 +9,12 @@
  */
 import type { Detection, Finding } from './finding.ts';
 import { clear, ours, worse } from './finding.ts';
-import type { Snapshot } from './snapshot.ts';
+import type { Mapping } from '../../linux/tasks.ts';
+import type { Snapshot, Watched } from './snapshot.ts';
 
-/** Whether a mapped file lies under one of the declared paths; a deleted or unnamed one never does. */
-export function declaredCode(path: string, code: readonly string[]): boolean {
+/** Whether a mapped file is declared: sealed memory by what identifies it, a file by its path; a deleted or unnamed one has none. */
+export function declaredCode({ path, device, inode }: Mapping, { code, memory }: Pick<Watched, 'code' | 'memory'>): boolean {
+  if (memory.includes(`${device}:${inode}`)) return true;
   return !path.endsWith(' (deleted)') && code.some((root) => path === root || path.startsWith(root.endsWith('/') ? root : `${root}/`));
 }
 
@@ -24,7 +26,7 @@ export function detectMappings(snapshot: Snapshot): Detection {
   let sight = clear;
   for (const state of snapshot.targets) {
     if ('value' in state.mappings) {
-      const foreign = state.mappings.value.filter((mapping) => !declaredCode(mapping.path, code)).length;
+      const foreign = state.mappings.value.filter((mapping) => !declaredCode(mapping, snapshot.watched)).length;
       if (foreign > 0) findings.push(ours('mappings', state, `${foreign} undeclared files are mapped as code in the ${state.target.role}`));
     } else if (state.mappings.missing === 'denied') {
       sight = worse(sight, { seen: 'not-available', reason: 'the maps of our processes are hidden from this user' });

@@ -40,6 +40,8 @@ export type Watched = {
   readonly unixPath: string;
   /** Folders and files that may be mapped as code; empty when nothing can be said. */
   readonly code: readonly string[];
+  /** Sealed memory that may be mapped as code, as `device:inode`: its name could be anybody's. */
+  readonly memory: readonly string[];
 };
 
 /** A value, or why there is none: the kernel refused, the process is gone, or it was not this scan's turn. */

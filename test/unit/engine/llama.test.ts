@@ -24,7 +24,7 @@ test('the layouts have the sizes of the C structs, and the defaults are those of
 });
 
 test('folders without the libraries, or without a variant for this processor, are refused', () => {
-  const script = `import { openLibrary } from ${JSON.stringify(join(import.meta.dirname, '../../../src/engine/library.ts'))}; try { openLibrary(process.argv[1]); console.log('opened'); } catch (error) { console.log(error.code); }`;
+  const script = `import { openLibrary } from ${JSON.stringify(join(import.meta.dirname, '../../../src/engine/library.ts'))}; import { librariesIn } from ${JSON.stringify(join(import.meta.dirname, '../../support/native.ts'))}; try { openLibrary(librariesIn(process.argv[1])); console.log('opened'); } catch (error) { console.log(error.code); }`;
   const codeOf = (directory: string) => spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', script, directory], { encoding: 'utf8' }).stdout.trim();
   const empty = join(folder, 'empty');
   mkdirSync(empty);

@@ -27,7 +27,7 @@ const state = (of: Target, more: Partial<TargetState> = {}): TargetState => ({
   sockets: { value: [1, 2] },
   namespaceSockets: { missing: 'not-due' },
   namespaceRows: [],
-  mappings: { value: [{ path: '/usr/lib/libc.so.6', device: 'fe:00', inode: 1 }] },
+  mappings: { value: [{ path: '/usr/lib/libc.so.6', device: 1, inode: 1 }] },
   frozen: { value: false },
   ...more,
 });
@@ -39,7 +39,7 @@ function snapshot(more: Partial<Snapshot> = {}, states = [state(target('gateway'
     clocks: { monotonic: 10_000, boot: 10_000 },
     before: { monotonic: 5000, boot: 5000 },
     intervalMs: 5000,
-    watched: { targets: states.map((one) => one.target), port: 8000, listener: 2, networks: [1], unixPath: '/run/k.sock', code: ['/usr/lib', '/opt/kwyre'] },
+    watched: { targets: states.map((one) => one.target), port: 8000, listener: 2, networks: [1], unixPath: '/run/k.sock', code: ['/usr/lib', '/opt/kwyre'], memory: ['1:77'] },
     targets: states,
     processes: { value: [neighbour()] },
     othersListed: true,
@@ -184,10 +184,17 @@ test('a child of a role; the supervisor\'s children are its own business', () =>
 });
 
 test('code from elsewhere', () => {
-  const mapped = (path: string) => detectMappings(snapshot({}, one('engine', { mappings: { value: [{ path, device: '', inode: 1 }] } })));
+  const mapped = (path: string) => detectMappings(snapshot({}, one('engine', { mappings: { value: [{ path, device: 1, inode: 1 }] } })));
   for (const path of ['/tmp/evil.so', '/memfd:evil (deleted)', '/usr/lib/libc.so.6 (deleted)', '/usr/library/x.so', '/opt/kwyre-not/x']) assert.equal(found(mapped(path)), 1, path);
   for (const path of ['/usr/lib/x/libc.so', '/opt/kwyre/node']) assert.equal(found(mapped(path)), 0, path);
   assert.equal(detectMappings(snapshot({}, one('engine', { mappings: { missing: 'denied' } }))).seen, 'not-available');
+});
+
+test('sealed memory is known by what identifies it, not by a name that anybody can give', () => {
+  const memory = (device: number, inode: number) => detectMappings(snapshot({}, one('engine', { mappings: { value: [{ path: '/memfd:kwyre-node (deleted)', device, inode }] } })));
+  assert.equal(found(memory(1, 77)), 0);
+  assert.equal(found(memory(1, 78)), 1, 'of the same name');
+  assert.equal(found(memory(2, 77)), 1, 'of another device');
 });
 
 const gaps: readonly (readonly [string, number, number, boolean])[] = [

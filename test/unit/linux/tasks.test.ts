@@ -58,10 +58,11 @@ test('links: sockets and memory, and nothing that only looks like them', () => {
 });
 
 test('maps: files mapped as code, each once, those without a name left out', () => {
-  const maps = ['55e0-55f0 r--p 00000000 fe:00 77 /usr/bin/node', '55f0-5600 r-xp 00001000 fe:00 77 /usr/bin/node', '7f00-7f10 r-xp 00000000 00:00 0 ', '7f10-7f20 rwxp 00000000 00:01 9 /memfd:evil (deleted)', '7fff-8000 r-xp 00000000 00:00 0 [vdso]', ''].join('\n');
+  const maps = ['55e0-55f0 r--p 00000000 fe:00 77 /usr/bin/node', '55f0-5600 r-xp 00001000 fe:00 77 /usr/bin/node', '7f00-7f10 r-xp 00000000 00:00 0 ', '7f10-7f20 rwxp 00000000 00:01 9 /memfd:evil (deleted)', '7f20-7f30 r-xp 00000000 00:01 10 /memfd:evil (deleted)', '7fff-8000 r-xp 00000000 00:00 0 [vdso]', ''].join('\n');
   assert.deepEqual(parseCodeMappings(maps), [
-    { path: '/usr/bin/node', device: 'fe:00', inode: 77 },
-    { path: '/memfd:evil (deleted)', device: '00:01', inode: 9 },
+    { path: '/usr/bin/node', device: 0xfe00, inode: 77 },
+    { path: '/memfd:evil (deleted)', device: 1, inode: 9 },
+    { path: '/memfd:evil (deleted)', device: 1, inode: 10 },
   ]);
 });
 

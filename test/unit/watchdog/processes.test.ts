@@ -184,6 +184,7 @@ function serving(proc: FakeProc): Watched {
     networks: [10],
     unixPath: '',
     code: [],
+    memory: [],
   };
 }
 
