@@ -7,7 +7,7 @@
  * Limits:  members of a group are those of /etc/passwd and /etc/group; other sources of accounts, and the servers of
  *          network file systems, are not seen. A read-only mount protects nothing: it may be writable elsewhere.
  * Source:  path_resolution(7), acl(5), mountinfo in proc(5)
- * Proof:   test/unit/linux/writers.test.ts, test/attacks/3-writers.test.ts
+ * Proof:   test/unit/linux/writers.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
  * @module
  */
 import type * as fs from 'node:fs';

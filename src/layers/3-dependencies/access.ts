@@ -4,7 +4,7 @@
  * Promise: what somebody other than root and the user who runs it can change refuses the start; a layer that rests on this
  *          program is called enforced only where nobody but root can change any of it.
  * Trust:   `linux/writers.ts` answers for each path.
- * Proof:   test/unit/layers/3-access.test.ts, test/attacks/3-writers.test.ts
+ * Proof:   test/unit/layers/3-access.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
