@@ -23,7 +23,7 @@ const marker = at('MARKER');
 fs.chmodSync(copy.path, 0o777);
 const payload = `import { createRequire } from 'node:module'; createRequire('/')('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n`;
 
-for (const name of ['node_modules/koffi/index.js', 'node_modules/@huggingface/jinja/dist/index.js']) {
+for (const name of ['node_modules/koffi/index.js', 'node_modules/koffi/src/koffi/index.js']) {
   test(`L3-12: ${name} is changed after the verification: the next engine refuses it by name, and nothing of it ran`, async () => {
     const server = await startServer({ repository: copy.path });
     assert.equal((await call(server, '/v1/models')).status, 200);
