@@ -19,7 +19,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   features: [['test/unit/layers/2-policy.test.ts'], ['test/unit/supervisor/reported.test.ts'], ['test/unit/layers/2-waivers.test.ts'], ['test/attacks/2-waivers.test.ts']],
   limits: [inJail('its limits')],
   tasks: [['test/attacks/2-threads.test.ts']],
-  memory: [inJail('secret memory'), ['test/attacks/5-sessions.test.ts']],
+  memory: [inJail('secret memory')],
   without: [['test/attacks/6-watchdog.test.ts'], ['test/attacks/2-locks.test.ts', 'landlock alone']],
   capabilities: [['test/unit/layers/2-policy.test.ts'], ['test/attacks/6-watchdog.test.ts']],
   descriptors: [inJail('comes through'), ['test/attacks/2-live.test.ts', 'goes on serving']],
