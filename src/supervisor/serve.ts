@@ -25,6 +25,7 @@ import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
 import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
@@ -133,6 +134,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     },
   });
   const budget = new RestartBudget();
+  const program = programCheck(tree, Date.now());
   const layers = () =>
     reportLayers({
       port: listener.port,
@@ -148,7 +150,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       installed,
       accepted: config.accepted,
       tree: tree.checks,
-      model: model.verified.checks,
+      model: [...model.checks, program],
       memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
