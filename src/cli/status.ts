@@ -32,6 +32,15 @@ export function render(answer: StatusAnswer, all: boolean): string {
   return plainText(lines.join('\n'));
 }
 
+/** An answer as a status. @throws `SERVER_ANSWER` when it is none */
+export function asStatus(value: unknown): StatusAnswer {
+  const answer = value as Partial<StatusAnswer> | null;
+  if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every((layer) => typeof layer?.name === 'string' && Array.isArray(layer.checks))) {
+    throw new KwyreError('SERVER_ANSWER', 'the server answered with something that is no status', 'look at what listens there, and at its version');
+  }
+  return answer as StatusAnswer;
+}
+
 /** What could not be written to the event log, if anything. */
 export function describeLosses(events: StatusAnswer['events']): string {
   return events === undefined || events.lost === 0 ? '' : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); everything else goes on`;
@@ -40,7 +49,7 @@ export function describeLosses(events: StatusAnswer['events']): string {
 export async function status(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
   const server = findServer(serverDirectory(values.state));
-  const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
+  const answer = asStatus(await readJson(await send(server, 'GET', '/kwyre/status')));
   const entries = await listEntries(server);
   const conversations = entries === undefined ? undefined : countEntries(entries);
   if (values.json === true) console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));
