@@ -1,13 +1,16 @@
 /**
  * The state folder: token, named tokens, event log, and where a running server can be found. Never a conversation.
  *
- * Promise: the folder is 0700 and its files 0600, owned by the caller; a symbolic link or a foreign owner is refused.
+ * Promise: the folder is 0700 and its files 0600, owned by the caller; a symbolic link or a foreign owner is refused, and
+ *          so is a place where others could put another folder under its name.
  * @module
  */
+import * as fs from 'node:fs';
 import type { Stats } from 'node:fs';
 import { closeSync, constants, fchmodSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/writers.ts';
 
 /** The default folder: `$XDG_STATE_HOME/kwyre`, else `~/.local/state/kwyre`. */
 export function defaultStateDirectory(env: NodeJS.ProcessEnv): string {
@@ -41,6 +44,9 @@ export function openState(directory: string): string {
   if (!facts.isDirectory() || facts.uid !== process.getuid?.() || (facts.mode & 0o077) !== 0) {
     throw new KwyreError('L1_STATE_UNSAFE', `the state folder ${directory} is open to other users or belongs to one`, `chmod 700 ${directory}, or choose another with --state DIR`);
   }
+  const { others } = sortWriters(writersOf(fs, [directory]), facts.uid, fs);
+  const [first] = others;
+  if (first !== undefined) throw new KwyreError('L1_STATE_UNSAFE', `others could put another folder in the place of the state folder: ${first.path} (${describeGrant(first)})`, `as root: ${mendingOf(others)}; or choose another place with --state DIR`);
   return directory;
 }
 

@@ -7,6 +7,7 @@
  * Proof:   test/e2e/lifecycle.test.ts
  * @module
  */
+import { randomInt } from 'node:crypto';
 import * as fs from 'node:fs';
 import { availableParallelism, release, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
 import { statusLine } from '../layers/2-isolation/confine.ts';
-import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { chooseIdentity, drawId, taskLimit } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
 import { checkWaivers } from '../layers/2-isolation/waivers.ts';
@@ -24,7 +25,9 @@ import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
+import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
 import { sealedBytes } from '../linux/memfd.ts';
 import { processAge } from '../linux/tasks.ts';
@@ -77,8 +80,11 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? model.paths : [])];
   const installed = isInstalled(uid);
+  // Now: the filter of this process refuses keys.
+  const draw = (): number | undefined => (uid === 0 ? drawId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }) : undefined);
+  const ids = { roles: draw(), watchdog: draw() };
   const jailFor = (who: 'roles' | 'watchdog'): JailInput => {
-    const become = uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined;
+    const become = uid === 0 ? chooseIdentity(ids[who], readable, fs.statSync) : undefined;
     return { readable, accepted: config.accepted, installed, ...become, ...taskLimit(become, installed, availableParallelism(), config.threads) };
   };
 
@@ -134,6 +140,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     },
   });
   const budget = new RestartBudget();
+  const program = programCheck(tree, Date.now());
   const layers = () =>
     reportLayers({
       port: listener.port,
@@ -149,7 +156,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       installed,
       accepted: config.accepted,
       tree: tree.checks,
-      model: model.verified.checks,
+      model: [...model.checks, program],
       memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
