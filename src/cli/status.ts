@@ -34,11 +34,12 @@ export function render(answer: StatusAnswer, all: boolean): string {
 
 /** An answer as a status. @throws `SERVER_ANSWER` when it is none */
 export function asStatus(value: unknown): StatusAnswer {
-  const answer = value as Partial<StatusAnswer> | null;
-  if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every((layer) => typeof layer?.name === 'string' && Array.isArray(layer.checks))) {
+  const answer = value as { layers?: unknown; model?: { name?: unknown } } | null;
+  const isLayer = (layer: unknown): boolean => typeof layer === 'object' && layer !== null && 'name' in layer && typeof layer.name === 'string' && 'checks' in layer && Array.isArray(layer.checks);
+  if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every(isLayer)) {
     throw new KwyreError('SERVER_ANSWER', 'the server answered with something that is no status', 'look at what listens there, and at its version');
   }
-  return answer as StatusAnswer;
+  return value as StatusAnswer;
 }
 
 /** What could not be written to the event log, if anything. */

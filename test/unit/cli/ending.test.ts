@@ -31,7 +31,7 @@ test('the server ends before, while and instead of answering: an error that says
   await new Promise((resolve) => closed.once('listening', resolve));
   const { port } = closed.address() as AddressInfo;
   await new Promise((resolve) => closed.close(resolve));
-  await assert.rejects(send({ presence: { port }, token: 'kw-x' } as Parameters<typeof send>[0], 'GET', '/kwyre/status'), coded('SERVER_GONE'));
+  await assert.rejects(send({ presence: { port }, token: 'kw-x' }, 'GET', '/kwyre/status'), coded('SERVER_GONE'));
 });
 
 test('an answer that is no status is refused', async (t) => {
