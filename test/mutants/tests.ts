@@ -28,7 +28,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   dumpable: [inJail('not dumpable')],
   '32-bit': [inJail('32-bit')],
   x32: [inJail('x32')],
-  threads: [inJail('every thread'), ['test/attacks/3-doors.test.ts']],
+  threads: [inJail('the seal is on every thread'), ['test/attacks/3-doors.test.ts']],
   death: [inJail('ends it with the supervisor')],
   bounding: [inJail('bounding set')],
   users: [inJail('that it was given'), ['test/attacks/2-users.test.ts']],
