@@ -45,8 +45,8 @@ export type AlarmPlan = {
   readonly modelFds: readonly number[];
   readonly loadsFd: number;
   readonly tree: VerifiedTree;
-  /** Takes new conversations or refuses them. */
-  readonly setIntake: (open: boolean) => void;
+  /** Whether new conversations are taken has changed. */
+  readonly setIntake: () => void;
   /** Wipes every conversation and ends every process that holds one. */
   readonly endAll: () => void;
 };
@@ -189,7 +189,7 @@ export class Alarm {
     if (!this.#admitted) return;
     logEvent(this.#plan.state, { code: `L6_LEVEL_${standing.level.toUpperCase()}` });
     if (standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
-    this.#plan.setIntake(this.open);
+    this.#plan.setIntake();
   }
 }
 
