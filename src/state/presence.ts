@@ -2,9 +2,8 @@
  * Where the server of a state folder runs, for the clients of the same person.
  * @module
  */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPrivate, writePrivate } from './directory.ts';
+import { readPrivate, removePrivate, writePrivate } from './directory.ts';
 
 /** What the kernel says of a running server, so that a command knows it again; written by the server itself. */
 export type Witness = {
@@ -45,5 +44,5 @@ export function readPresence(directory: string): Presence | undefined {
 }
 
 export function removePresence(directory: string): void {
-  rmSync(presencePath(directory), { force: true });
+  removePrivate(presencePath(directory));
 }
