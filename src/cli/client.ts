@@ -30,7 +30,11 @@ export type Address = { readonly presence: Pick<Presence, 'port'>; readonly toke
 
 const start = 'start one with ./kwyre serve (or npm start)';
 const notRunning = (directory: string) => new KwyreError('SERVER_ABSENT', `no server runs with the state folder ${directory}`, start);
-const lost = () => new KwyreError('SERVER_LOST', 'the server went away while it was asked', './kwyre status shows whether it runs; the event log in its state folder says why it ended');
+
+/** The server ended, or went away, while it was asked. */
+function cut(error: unknown): KwyreError {
+  return new KwyreError('SERVER_GONE', `the server ended while it was asked (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'if it does not come back by itself, start it again: ./kwyre serve');
+}
 
 /** The state folder that a command means. */
 export function stateDirectory(flag: string | undefined): string {
@@ -120,19 +124,20 @@ async function proveConnection({ presence: { port }, token }: Address, agent: Ag
   const response = await answered;
   response.resume();
   await new Promise((resolve) => response.once('close', resolve));
+  if (!response.complete) throw cut({ code: 'ECONNRESET' });
   if (response.headers[proofHeaders.proof] !== proofOf(createHash('sha256').update(token).digest(), port, nonce)) {
     throw new KwyreError('SERVER_FOREIGN', `what listens on 127.0.0.1:${port} does not know the token of the server; neither token nor text was sent`, 'if the server was started by an earlier version, start it again; else stop that program');
   }
   return connection;
 }
 
-/** Makes sure that the server answers and knows the token, and sends nothing else. @throws `SERVER_FOREIGN`, `SERVER_LOST` */
+/** Makes sure that the server answers and knows the token, and sends nothing else. @throws `SERVER_FOREIGN`, `SERVER_GONE` */
 export async function proveServer(server: Address): Promise<void> {
   const agent = new Agent({ keepAlive: false });
   await reporting(proveConnection(server, agent, undefined), undefined);
 }
 
-/** Sends one request on a connection whose other end has proved itself; the caller reads the answer. @throws `SERVER_FOREIGN`, `SERVER_LOST` */
+/** Sends one request on a connection whose other end has proved itself; the caller reads the answer. @throws `SERVER_FOREIGN`, `SERVER_GONE` */
 export async function send(server: Address, method: string, path: string, body?: Buffer, signal?: AbortSignal): Promise<IncomingMessage> {
   return await reporting(sendProved(server, method, path, body, signal), signal);
 }
@@ -153,7 +158,7 @@ async function sendProved(server: Address, method: string, path: string, body: B
   // The agent opens another connection where the server closed the proved one.
   if ((await connectionOf(call)) !== proved) {
     call.once('error', () => undefined).destroy();
-    throw lost();
+    throw cut({ code: 'ECONNRESET' });
   }
   const answered = answerTo(call);
   call.end(body);
@@ -166,7 +171,7 @@ async function reporting<T>(asked: Promise<T>, signal: AbortSignal | undefined):
     return await asked;
   } catch (error) {
     if (error instanceof KwyreError || signal?.aborted === true) throw error;
-    throw lost();
+    throw cut(error);
   }
 }
 
@@ -180,13 +185,21 @@ const remedies: Readonly<Record<string, string>> = {
   session_not_found: './kwyre wipe lists what is kept',
 };
 
-/** The whole body of an answer as JSON. @throws the server's own error as a `KwyreError` */
+/** No answer of ours is longer. */
+const mostAnswerBytes = 64 << 20;
+
+/** The whole body of an answer as JSON. @throws the server's own error as a `KwyreError`; `SERVER_GONE`, `SERVER_ANSWER` */
 export async function readJson(response: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
+  let bytes = 0;
   try {
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-  } catch {
-    throw lost();
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > mostAnswerBytes) throw new KwyreError('SERVER_ANSWER', 'the server answers without an end', 'look at what listens there: ./kwyre doctor');
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof KwyreError ? error : cut(error);
   }
   let value: unknown;
   try {
@@ -195,6 +208,6 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
     throw new KwyreError('SERVER_ANSWER', `the server answered ${response.statusCode ?? 0} without JSON`, 'look at ./kwyre status');
   }
   if ((response.statusCode ?? 500) < 400) return value;
-  const { error } = value as { error?: { message?: string; code?: string } };
+  const { error } = (value ?? {}) as { error?: { message?: string; code?: string } };
   throw new KwyreError('SERVER_REFUSED', error?.message ?? `the server answered ${response.statusCode ?? 0}`, remedies[error?.code ?? ''] ?? './kwyre status shows how it is');
 }

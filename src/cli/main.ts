@@ -4,6 +4,7 @@
  */
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { guardConsole } from '../base/text.ts';
 import { version } from '../base/version.ts';
 import { ignoreAgain } from '../linux/ignored.ts';
 import { chat } from './chat.ts';
@@ -64,6 +65,7 @@ async function main(args: readonly string[]): Promise<number> {
   return await command.run(rest);
 }
 
+guardConsole(console);
 process.exitCode = 1;
 ignoreAgain(process);
 try {

@@ -38,7 +38,7 @@ export function readPresence(directory: string): Presence | undefined {
   try {
     value = JSON.parse(text) as Partial<Presence> | null;
   } catch {
-    return undefined; // as good as none
+    return undefined; // cut off by a full disk
   }
   return typeof value?.pid === 'number' && typeof value.port === 'number' ? (value as Presence) : undefined;
 }

@@ -10,6 +10,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
+import { guardConsole } from '../base/text.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
 import { ignoreAgain } from '../linux/ignored.ts';
 import { assertOpenFiles } from '../linux/limits.ts';
@@ -18,6 +19,7 @@ import { startConfined, takeTree } from './handover.ts';
 import { verifyOwnTree } from './tree.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
+guardConsole(console);
 process.exitCode = 1;
 ignoreAgain(process);
 try {

@@ -77,12 +77,12 @@ test('one that proves itself is asked on the same connection, and on no other', 
   try {
     assert.deepEqual(await readJson(await ask(honest.port)), { good: true });
     assert.ok(honest.heard().includes(token) && honest.heard().includes(prompt));
-    await assert.rejects(ask(closing.port), (error) => code(error) === 'SERVER_LOST', 'a fake could be at the next connection');
+    await assert.rejects(ask(closing.port), (error) => code(error) === 'SERVER_GONE', 'a fake could be at the next connection');
     assert.ok(!closing.heard().includes(token));
   } finally {
     await Promise.all([honest.close(), closing.close()]);
   }
-  await assert.rejects(ask(closing.port), (error) => code(error) === 'SERVER_LOST' && (error as KwyreError).remedy !== '', 'nobody there');
+  await assert.rejects(ask(closing.port), (error) => code(error) === 'SERVER_GONE' && (error as KwyreError).remedy !== '', 'nobody there');
 });
 
 test('an answer to a challenge tells nothing to whoever has no token', () => {
