@@ -5,10 +5,10 @@
  * Proof:   test/unit/layers/5-rehearsal.test.ts
  * @module
  */
-import { randomBytes } from 'node:crypto';
 import { copyBytes } from '../../base/bytes.ts';
 import type { Address } from '../../linux/memory.ts';
 import { fillMemory, viewMemory } from '../../linux/memory.ts';
+import { randomOwn } from '../../linux/random.ts';
 import type { Arena } from './arena.ts';
 import type { Quotas } from './quota.ts';
 import { Vault } from './vault.ts';
@@ -36,7 +36,7 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
   const opened = viewMemory(room + BigInt(wordsBytes), wordsBytes);
   const keys = arena.live;
   const seen = { ciphertext: words, overwritten: false };
-  const vault = new Vault(arena, quotas, () => randomBytes(16), (address) => {
+  const vault = new Vault(arena, quotas, () => randomOwn(16), (address) => {
     seen.overwritten = !viewMemory(address, wordsBytes).equals(seen.ciphertext);
   });
   const session = vault.create(principal, 'kept', 0);
@@ -57,7 +57,7 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
 
 /** While a turn is under way no time is too long; then it is wiped at its time, and not before. */
 function tryIdleness(arena: Arena, quotas: Quotas): boolean {
-  const vault = new Vault(arena, quotas, () => randomBytes(16));
+  const vault = new Vault(arena, quotas, () => randomOwn(16));
   const session = vault.create(principal, 'kept', 0);
   const { idleMs } = quotas;
   const active = vault.reap(2 * idleMs);

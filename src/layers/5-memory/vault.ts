@@ -146,7 +146,7 @@ export class Vault {
     this.#account(session, -(present?.capacity ?? 0));
     let sealed = present;
     try {
-      sealed?.fit(bytes);
+      sealed?.fit(bytes, this.#look);
       sealed ??= new Sealed(bytes);
     } catch (error) {
       this.#account(session, present?.capacity ?? 0);

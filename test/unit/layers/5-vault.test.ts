@@ -82,6 +82,25 @@ describe('the end of a conversation', () => {
     assert.equal(session.state, 'gone');
   });
 
+  test('a part that shrinks: what it does not need any more is random before it is given back, and so is a whole part', () => {
+    const pieces: Buffer[] = [];
+    const { vault } = make({}, (bytes) => { pieces.push(bytes); });
+    const session = idle(vault, 'plain words '.repeat(2000));
+    const { address, capacity } = session.sealed.get('history')!;
+    const before = Buffer.from(viewMemory(address, capacity));
+    assert.ok(vault.begin(session, 1));
+    assert.ok(fill(vault, session, 'less', 1));
+    assert.deepEqual(pieces.map((piece) => piece.length), [capacity - 4096], 'all but the page that is used again');
+    const tail = before.subarray(4096, 24_000);
+    let equal = 0;
+    for (let i = 0; i < tail.length; i += 1) if (tail[i] === pieces[0]![i]) equal += 1;
+    assert.ok(equal < tail.length / 64, `${equal} of ${tail.length} bytes are the old ones`);
+    assert.ok(new Set(pieces[0]).size > 200, 'no constant');
+    assert.equal(read(vault, session), 'less');
+    vault.drop(session, 'history');
+    assert.equal(pieces.length, 2);
+  });
+
   test('L5-15 a wipe under a turn breaks the turn off, and its end seals nothing', () => {
     const { vault } = make();
     const session = idle(vault, 'first');
