@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createCipheriv, createHash, createHmac, randomBytes } from 'node:crypto';
+import { createCipheriv, createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { engineRoutes } from '../../src/wire/messages.ts';
 import { Aes256 } from '../support/aes.ts';
 import { deriveKeys, knownWords, lookAt } from '../support/derive.ts';
 import type { EngineProcess } from '../support/engine.ts';
-import { served, startEngine } from '../support/engine.ts';
+import { served } from '../support/engine.ts';
 import { tinyShape, writeModel } from '../support/gguf.ts';
 import { copyWithOpenKeys, expansionsOf, Keys } from '../support/keys.ts';
 import { canaryOf } from '../support/mixed.ts';
@@ -97,23 +97,22 @@ test('L5-17 neither a key nor anything that a key is made from stands in memory 
 
 test('L5-17 L5-13 of the true keys nothing stands in plain memory between turns, expanded or not; when the engine ends by itself they are zeros', async (t) => {
   using copy = copyWithOpenKeys();
-  const engine = await startEngine({ model, repository: copy.path, config: { continueSeconds: 600 } });
-  using keys = new Keys(engine.pid);
-  for (let i = 0; i < 3; i += 1) {
-    await turn(engine, `What is layer ${i}? ${canaryOf()}`, 'new');
-    await turn(engine, `And layer ${i}? ${canaryOf()}`, ''); // recognised by its trace from then on
-  }
-  const present = keys.present;
-  assert.equal(present.length, 1 + 6, 'the key of the traces, and one for each conversation');
-  // A cipher's and a hash's word for it: what the test computes is what they would leave.
-  const [traceKey] = present as [Buffer];
-  assert.ok(createHmac('sha256', traceKey).digest().length === 32);
-  const needles = present.flatMap(expansionsOf).map((bytes) => ({ name: 'expanded', bytes }));
-  const scan = scanProcess(engine.pid, needles);
-  t.diagnostic(`${needles.length} pieces of ${present.length} keys looked for in ${(scan.bytes / 1e6).toFixed(0)} MB: ${scan.total} found`);
-  assert.deepEqual(scan.hits.map(({ region, needle }) => `piece ${needle} in ${region}`), []);
-  assert.ok(scanProcess(process.pid, needles.slice(0, 40)).found === 40, 'the control: this process holds them all');
-
-  assert.deepEqual(await engine.stop(), { code: 0, signal: null });
-  assert.deepEqual(keys.present, [], 'overwritten by the engine: nobody else can');
+  const mapped: Keys[] = [];
+  await served({ model, repository: copy.path, config: { continueSeconds: 600 } }, async (engine) => {
+    const keys = new Keys(engine.pid);
+    mapped.push(keys);
+    for (let i = 0; i < 3; i += 1) {
+      await turn(engine, `What is layer ${i}? ${canaryOf()}`, 'new');
+      await turn(engine, `And layer ${i}? ${canaryOf()}`, ''); // recognised by its trace from then on
+    }
+    const present = keys.present;
+    assert.equal(present.length, 1 + 6, 'the key of the traces, and one for each conversation');
+    const needles = present.flatMap(expansionsOf).map((bytes) => ({ name: 'expanded', bytes }));
+    const scan = scanProcess(engine.pid, needles);
+    t.diagnostic(`${needles.length} pieces of ${present.length} keys looked for in ${(scan.bytes / 1e6).toFixed(0)} MB: ${scan.total} found`);
+    assert.deepEqual(scan.hits.map(({ region, needle }) => `piece ${needle} in ${region}`), []);
+    assert.equal(scanProcess(process.pid, needles.slice(0, 40)).found, 40, 'the control: this process holds them all');
+  });
+  assert.deepEqual(mapped.map((keys) => keys.present), [[]], 'overwritten by the engine: nobody else can');
+  for (const keys of mapped) keys[Symbol.dispose]();
 });
