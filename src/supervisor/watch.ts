@@ -228,6 +228,8 @@ export class Watch {
     this.#detections = detections;
     this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
     const now = this.#standing;
+    // The consequence first: what tells and logs comes after it.
+    if (now.level === 'confirmed') this.#violate(violationOf(now));
     const seen = new Set<string>();
     for (const finding of [...now.counted, ...now.yellow, ...now.notes]) {
       const key = `${finding.detector} ${finding.pid} ${finding.name} ${finding.relation}`;
@@ -239,7 +241,6 @@ export class Watch {
     for (const key of this.#known) if (!seen.has(key) && this.#known.size > 256) this.#known.delete(key);
     if (now.level !== before.level) this.#powers.onLevel(now);
     this.#first.resolve(now);
-    if (now.level === 'confirmed') this.#violate(violationOf(now));
   }
 
   /** Once a second: our own gap, and the watchdog's silence. */
