@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Evaluator, Scope } from '../../../src/engine/jinja.ts';
-import { parseSource } from '../../../src/engine/node.ts';
-import type { Str } from '../../../src/engine/rope.ts';
-import { Budget, equalText, Rope } from '../../../src/engine/rope.ts';
-import { replace, split, strip } from '../../../src/engine/text.ts';
-import type { Value } from '../../../src/engine/value.ts';
+import { Evaluator } from '../../../src/template/jinja.ts';
+import { Scope } from '../../../src/template/scope.ts';
+import { parseSource } from '../../../src/template/parser.ts';
+import type { Str } from '../../../src/template/rope.ts';
+import { Budget } from '../../../src/template/budget.ts';
+import { equalText, Rope } from '../../../src/template/rope.ts';
+import { replace, split, strip } from '../../../src/template/text.ts';
+import { search } from '../../../src/template/search.ts';
+import type { Value } from '../../../src/template/value.ts';
 
 const budget = () => new Budget(10_000_000, 1 << 24);
 const text = (value: string): Str => Rope.ofText(Buffer.from(value));
@@ -15,7 +18,7 @@ const show = (value: Str): string => (typeof value === 'string' ? value : value.
 /** Runs a template with one variable. */
 function run(source: string, x: Value): string {
   const scope = new Scope();
-  for (const [name, value] of [['x', x], ['true', true], ['false', false], ['none', null]] as const) scope.set(name, value);
+  for (const [name, value] of [['x', x]] as const) scope.set(name, value);
   return show(new Evaluator({ budget: budget(), own: () => undefined }).run(parseSource(source), scope));
 }
 
@@ -71,7 +74,7 @@ test('origins survive whatever is done: bytes of a message are never template te
     (rope) => split(rope, 'x', -1, false, budget()),
     (rope) => [replace(rope, 'x', 'TT', -1, budget())],
     (rope) => [Rope.concat(['T', rope, 'T', rope], budget())],
-    (rope) => [Rope.from(rope).slice(1, 5)],
+    (rope) => [Rope.from(rope, budget()).slice(1, 5, budget())],
   ];
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom('u', 'x', ' ', '\n') }), fc.array(fc.nat(operations.length - 1), { maxLength: 5 }), (value, steps) => {
@@ -89,8 +92,21 @@ test('origins survive whatever is done: bytes of a message are never template te
 
 test('slices of one message that lie side by side become one piece again', () => {
   const bytes = Buffer.from('first</think>second');
-  const rope = Rope.from(Rope.ofText(bytes));
-  const joined = Rope.from(Rope.concat([rope.slice(0, 5), rope.slice(5, 13), rope.slice(13, 19)], budget()));
+  const rope = Rope.from(Rope.ofText(bytes), budget());
+  const joined = Rope.from(Rope.concat([rope.slice(0, 5, budget()), rope.slice(5, 13, budget()), rope.slice(13, 19, budget())], budget()), budget());
   assert.deepEqual(joined.segments, [{ bytes, from: 0, to: 19, origin: 'text' }]);
   assert.ok(equalText(joined, 'first</think>second', budget()));
+});
+
+test('every place of a pattern is found, short or long, with or without repetitions', () => {
+  const few = (most: number) => fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 1, maxLength: most });
+  const naive = (hay: string, needle: string) => hay.split(needle).slice(0, -1).reduce<number[]>((found, part) => [...found, (found.length > 0 ? (found.at(-1) ?? 0) + needle.length : 0) + part.length], []);
+  fc.assert(
+    fc.property(few(4), fc.nat(60), few(6), fc.nat(40), (unit, times, tail, repeats) => {
+      const needle = unit.repeat(times + 1) + tail;
+      const hay = `${unit.repeat(times)}${tail}${needle.repeat(repeats % 4)}b${unit.repeat(times + 3)}${tail}`;
+      assert.deepEqual(search(Buffer.from(hay), Buffer.from(needle), 1000), naive(hay, needle));
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Message, PromptPiece, Role } from '../../../src/engine/request.ts';
-import { compileTemplate } from '../../../src/engine/template.ts';
+import { compileTemplate } from '../../../src/template/template.ts';
 
 const specials = { bos: '<s>', eos: '</s>' };
 
@@ -140,6 +140,23 @@ const code = (wanted: string) => (error: unknown) => {
   assert.doesNotMatch(String(error) + JSON.stringify(error), /secret/);
   return true;
 };
+
+test('a system message in the middle reaches the model, whatever the template thinks of it', () => {
+  // As gemma-2's: no system message at the first place, and turns that take turns.
+  const alternates = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}<{{ message['role'] }}>{{ message['content'] | trim }}{% endfor %}";
+  // Knows a system message at the first place only: refuses others, or forgets them.
+  const refuses = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('System message must be at the beginning') }}{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  const forgets = "{% if messages[0].role == 'system' %}<system>{{ messages[0].content }}{% endif %}{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  const text = (source: string, ...turns: readonly (readonly [Role, string])[]) => shown(render(source, ask(...turns)).pieces);
+  const middle = [['user', 'a'], ['assistant', 'b'], ['system', 'S'], ['user', 'c']] as const;
+  for (const source of [alternates, refuses, forgets]) {
+    assert.equal(text(source, ...middle), '<user>a<assistant>b<user>S\n\nc');
+    assert.equal(text(source, ['user', 'a'], ['system', 'S'], ['user', 'c']), '<user>a\n\nS\n\nc');
+    assert.equal(text(source, ['user', 'a'], ['system', 'S']), '<user>a\n\nS');
+    assert.equal(text(source, ['user', 'a'], ['system', 'S'], ['assistant', 'b'], ['user', 'c']), '<user>a\n\nS<assistant>b<user>c');
+  }
+  assert.equal(text(refuses, ['system', 'T'], ...middle), '<system>T<user>a<assistant>b<user>S\n\nc');
+});
 
 test('raise_exception is a 400 that says nothing of the message', () => {
   const template = compileTemplate(inst, specials);
