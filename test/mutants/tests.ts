@@ -38,4 +38,6 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   frozen: [['test/attacks/6-frozen.test.ts']],
   detectors: [['test/unit/layers/6-detectors.test.ts']],
   landlock: [['test/unit/layers/2-landlock.test.ts']],
+  writers: [['test/unit/linux/writers.test.ts'], ['test/unit/layers/3-access.test.ts']],
+  seals: [['test/unit/layers/3-seal.test.ts']],
 };
