@@ -8,9 +8,11 @@
  */
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { guardConsole } from '../base/text.ts';
 import { version } from '../base/version.ts';
 import { loadOnly, verifyOwnTree } from '../installation/tree.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { ignoreAgain } from '../linux/ignored.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
 import { chat } from './chat.ts';
 import { isolate } from './isolate.ts';
@@ -82,7 +84,9 @@ async function main(args: readonly string[]): Promise<number> {
   return await command.run(rest);
 }
 
+guardConsole(console);
 process.exitCode = 1;
+ignoreAgain(process);
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {

@@ -18,6 +18,7 @@ import type { DispatchTable } from '../wire/channel.ts';
 import { Channel } from '../wire/channel.ts';
 import { controlMessages, descriptors } from '../wire/messages.ts';
 import type { KwyreError } from '../base/errors.ts';
+import { printable } from '../base/text.ts';
 
 export type Role = 'gateway' | 'engine';
 /** Every role behind the jail stage; a pair is made of the two above. */
@@ -44,6 +45,8 @@ export const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-si
 /** The program of this very process, whether it has a path or runs from sealed memory. */
 export const ownProgram = '/proc/self/exe';
 
+/** Characters that are kept of what a role prints while it starts. */
+const mostWords = 4096;
 const sourceDirectory = join(import.meta.dirname, '..');
 
 /** The path of another entry, beside the running copy (`.ts` in development, `.js` when served). */
@@ -128,7 +131,7 @@ export class Child {
     openStream(
       said.reading,
       (chunk) => {
-        if (!this.#quiet && this.lastWords.length < 4096) this.lastWords += chunk.toString('utf8');
+        if (!this.#quiet && this.lastWords.length < mostWords) this.lastWords = printable(`${this.lastWords}${chunk.toString('utf8')}`, mostWords);
       },
       () => {
         words.resolve(undefined);

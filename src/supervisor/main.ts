@@ -11,18 +11,24 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
+import { guardConsole } from '../base/text.ts';
 import { assertDumpSetting, assertHidden, assertUntraced } from '../layers/2-isolation/exposed.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
 import { openFromMemory } from '../layers/3-dependencies/native.ts';
+import { ignoreAgain } from '../linux/ignored.ts';
+import { assertOpenFiles } from '../linux/limits.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
 import { sealProgramOf } from './first.ts';
 import { startConfined, takeHanded } from './handover.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
+guardConsole(console);
 process.exitCode = 1;
+ignoreAgain(process);
 try {
   assertUntraced(fs);
   assertDumpSetting(fs);
+  assertOpenFiles(fs.readFileSync('/proc/self/limits', 'utf8'));
   const handed = takeHanded();
   if (handed === undefined) {
     const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);

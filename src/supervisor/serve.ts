@@ -28,6 +28,7 @@ import { encodeLoads, loadsDescriptor, nativeDescriptors } from '../layers/3-dep
 import { identityOf } from '../layers/3-dependencies/native.ts';
 import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
+import { ignoredIn, ignoredVariable } from '../linux/ignored.ts';
 import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
 import { isDumpable, sealedBytes } from '../linux/memfd.ts';
@@ -39,6 +40,8 @@ import { readRootText } from '../state/installed.ts';
 import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
 import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation.ts';
+import { lockName, witnessSelf } from '../state/witness.ts';
+import { lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/messages.ts';
 import { Alarm, confirm } from './alarm.ts';
@@ -48,6 +51,7 @@ import type { JailInput } from './children.ts';
 import { nodeFlags, ownProgram } from './children.ts';
 import type { Handed } from './handover.ts';
 import { memoryChecks } from './memory.ts';
+import { Ledger } from './ledger.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped } from './pair.ts';
 import { describeOut, SelfProbe } from './probe.ts';
@@ -57,12 +61,17 @@ import { Tokens } from './tokens.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const graceMs = 800;
+/** What roles end with: in order, by an error, by V8, by a module that is not the verified one, by a breach, by silence. */
+const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
 
 /** What a server owns from its start to its end. */
 async function serve(config: Config, { tree, natives, visible }: Handed): Promise<number> {
   const startedAt = Date.now();
   const state = openState(config.state ?? defaultStateDirectory(process.env));
   if (!takeLock(state)) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
+  // Left by a server that was killed: void, and not for others to find.
+  removeToken(state);
+  removePresence(state);
   const bootId = readBootId();
   const uid = process.getuid?.() ?? -1;
   const markers = markerPaths(state, uid);
@@ -95,8 +104,13 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   const ended = { engines: 0, overwrittenBytes: 0 };
   /** What holds this process itself, in words; empty until it is confined. */
   let confined = '';
-  const setIntake = (open: boolean): void => {
-    pair?.gateway.control.send(controlMessages.intake, encodeJson({ open }));
+  /** The token can be read: from then on this server is one that a person can use. */
+  let published = false;
+  /** The engine of the present pair is loaded and sealed. */
+  let answering = false;
+  const intake = () => ({ open: published && alarm.open, ready: published && answering });
+  const tellIntake = (): void => {
+    pair?.gateway.control.send(controlMessages.intake, encodeJson(intake()));
   };
   /** Filters of this process when it started the watchdog, and the pair. */
   const atStart = countFilters();
@@ -105,8 +119,10 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
   });
   const record: Parameters<typeof confirm>[0] = { log, mark: (violation) => markViolation(markers, violation, bootId) };
+  const ledger = new Ledger(log, () => performance.now());
   const alarm = new Alarm({
     ...record,
+    ledger,
     uid,
     jail: jailFor('watchdog'),
     intervalMs: config.scanMs,
@@ -119,7 +135,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     loads: { fd: loadsFd, natives: nativeFds.slice(0, 1) },
     code: [...tree.evidence.libraries, ...(visible ? [fs.realpathSync(ownProgram)] : [])],
     memory: [fs.statSync(ownProgram), ...nativeFds.map((fd) => fs.fstatSync(fd))].map(identityOf),
-    setIntake,
+    setIntake: tellIntake,
     endAll: async () => await pair?.wipe(),
   });
   const probe = new SelfProbe({
@@ -170,6 +186,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   });
   const startPair = async (): Promise<Pair> => {
     atPair = countFilters();
+    answering = false;
     pair = new Pair({
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
@@ -196,28 +213,34 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
         continueSeconds: config.continueSeconds,
         sealedBytes: 0,
       },
-      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), open: alarm.open }),
+      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), ...intake() }),
       status,
-      onEvent: (code, role, pid, count) => {
-        log.write({ code, role, pid, ...(count === undefined ? {} : { count }) });
+      onWiped: (code, pid) => {
+        log.write({ code, role: 'engine', pid });
+      },
+      onWrongTokens: (pid, count) => {
+        ledger.wrongTokens(pid, count);
       },
     });
     alarm.follow(pair, false);
     facts = await pair.ready;
+    answering = true;
     alarm.follow(pair, true);
-    setIntake(alarm.open);
+    tellIntake();
     return pair;
   };
 
   const stop = Promise.withResolvers<'stop'>();
+  const ignored = ignoredIn(process.env[ignoredVariable]);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) {
+    if (ignored.has(signal)) continue;
     process.on(signal, () => {
       stop.resolve('stop');
     });
   }
   // A server that stands still cannot act on what its watchdog sees: it is not put in the background by Ctrl-Z.
   process.on('SIGTSTP', () => {
-    console.error('kwyre: it cannot be suspended, a stopped server would be a violation\n  next: end it with Ctrl-C');
+    if (!ignored.has('SIGTSTP')) console.error('kwyre: it cannot be suspended, a stopped server would be a violation\n  next: end it with Ctrl-C');
   });
   process.on('exit', () => {
     pair?.kill();
@@ -233,8 +256,11 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     if (first === 'violated') return 16;
     let [current] = first;
     writeToken(state, tokens.personal);
-    setIntake(true);
-    writePresence(state, { pid: process.pid, port: listener.port, socket: unix?.path ?? null, model: model.name, startedAt: new Date(startedAt).toISOString() });
+    published = true;
+    tellIntake();
+    // Ready is said to everybody at the same time: once the gateway has heard it.
+    await Promise.race([current.heard(), current.ended]);
+    writePresence(state, { pid: process.pid, port: listener.port, socket: unix?.path ?? null, model: model.name, startedAt: new Date(startedAt).toISOString(), witness: witnessSelf(state, fs.fstatSync(listener.fd).ino) });
     log.write({ code: 'SERVER_READY', pid: process.pid });
     console.log(
       welcome({
@@ -276,6 +302,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     await attempt(() => pair?.ended, failure);
     await attempt(() => alarm.stop());
     await attempt(() => alarm.recorded);
+    ledger.close();
     await attempt(() => {
       removePresence(state);
     });
@@ -298,7 +325,7 @@ async function attempt(step: () => unknown, saidElsewhere?: unknown): Promise<vo
 
 /** Takes the lock of a state folder; `false` when another server has it. @throws `STATE_UNWRITABLE` */
 function takeLock(state: string): boolean {
-  const path = join(state, 'lock');
+  const path = join(state, lockName);
   try {
     return lockFile(path);
   } catch (error) {
@@ -319,8 +346,13 @@ function judge(ending: PairEnding, state: string, record: Parameters<typeof conf
     console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, eventsFile)}`);
     return 1;
   }
-  console.error(`kwyre: the ${ending.role} ended (${ending.signal ?? `exit ${ending.code ?? 0}`}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
+  console.error(`kwyre: the ${ending.role} ended (${ending.signal ?? describeExit(ending.code)}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
   return undefined;
+}
+
+/** The exit code of a role that ended while it served: one of those that it has, and no number of its own choice. */
+function describeExit(code: number | null): string {
+  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that none of our processes has';
 }
 
 /** Whether this is the installed server: root's record names our user. @throws `L2_ISOLATE_RECORD` */

@@ -21,7 +21,8 @@ import { controlMessages, controlSchemas, dataMessages, encodeCredit, encodeJson
 import { listedFiles, nativeFds, natives, sealedNode } from './sealed.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-export const libraryDirectory = join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
+const librariesOf = (home: string) => join(home, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
+export const libraryDirectory = librariesOf(root);
 /** Nobody's number in the range that ordinary systems leave unused. */
 const testUid = 64_123;
 
@@ -69,19 +70,21 @@ export function events(text: string): ChatChunk[] {
   return text.split('\n\n').filter((event) => event.startsWith('data: ') && event !== 'data: [DONE]').map((event) => JSON.parse(event.slice(6)) as ChatChunk);
 }
 
-export type Start = { readonly model: string; readonly config?: Partial<EngineConfig> };
+/** `repository`: a copy of the program to run the engine from; the default is this one. */
+export type Start = { readonly model: string; readonly config?: Partial<EngineConfig>; readonly repository?: string };
 
 /** What a start came to: a serving engine, or the failure that it reported. */
 export async function tryEngine(start: Start): Promise<EngineProcess | Failure> {
+  const home = start.repository ?? root;
   const control = makeSocketPair();
   const data = makeSocketPair();
   const model = openSync(start.model, 'r');
   const working = makeWorkingMemory(totalmem());
   const asRoot = process.getuid?.() === 0;
-  const input = { readable: [join(root, 'src'), join(root, 'package.json'), join(root, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
+  const input = { readable: [join(home, 'src'), join(home, 'package.json'), join(home, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
-  const list = sealedBytes('kwyre-loads', encodeLoads(listedFiles(), natives));
-  const child: ChildProcess = spawn(sealedNode(), [...flags, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
+  const list = sealedBytes('kwyre-loads', encodeLoads({ ...listedFiles(), root: home }, natives));
+  const child: ChildProcess = spawn(sealedNode(), [...flags, join(home, 'src/jail/entry.ts'), join(home, 'src/jail/main.ts'), 'engine', join(home, 'src/engine/main.ts'), JSON.stringify(input)], {
     env: {},
     cwd: '/',
     stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list, ...nativeFds()],
