@@ -17,9 +17,10 @@ import { makeSocketPair } from '../linux/socket.ts';
 import type { DispatchTable } from '../wire/channel.ts';
 import { lifelineExit, wordMs } from '../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
-import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, encodeJson, parseJson, parsePulse } from '../wire/messages.ts';
 import type { JailInput, Role } from './children.ts';
 import { Child } from './children.ts';
+import { Pulse } from './pulse.ts';
 
 /** Why a pair ended. */
 export type PairEnding =
@@ -90,6 +91,9 @@ export class Pair {
     });
     const readiness = { gateway: Promise.withResolvers<undefined>(), engine: Promise.withResolvers<EngineFacts>() };
     const gatewayFds = [gatewayControl[1], data[0], plan.listenerFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])];
+    // What lasts longest: a turn, or a conversation without one.
+    const pulse = new Pulse(Math.max(plan.engine.turnSeconds, plan.engine.idleSeconds) * 1000, () => performance.now());
+    let isServing = false;
     const common = (role: Role): DispatchTable => ({
       [controlMessages.enforced]: {
         permit: 'once',
@@ -104,7 +108,12 @@ export class Pair {
           readiness[role].reject(new KwyreError(code, message, remedy));
         },
       },
-      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.pong]: {
+        permit: 'always',
+        answer: (frame) => {
+          if (role === 'engine') pulse.hear(parsePulse(frame.payload));
+        },
+      },
       [controlMessages.event]: {
         permit: 'always',
         answer: (frame) => {
@@ -123,6 +132,7 @@ export class Pair {
           const facts = parseJson(controlSchemas.readyEngine, frame.payload);
           this.enforced.engine = [...this.enforced.engine, ...facts.enforced];
           this.engine.silence();
+          isServing = true;
           readiness.engine.resolve(facts);
         },
       },
@@ -156,6 +166,12 @@ export class Pair {
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
     const speak = () => {
+      if (isServing && pulse.speak()) {
+        isServing = false;
+        plan.onEvent('ENGINE_STOOD_STILL', 'engine', this.engine.pid, undefined);
+        this.engine.kill();
+        return;
+      }
       for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping);
     };
     speak();

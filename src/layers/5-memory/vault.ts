@@ -210,6 +210,16 @@ export class Vault {
     return count;
   }
 
+  /** When the next conversation is due: an idle one by its life, an active one by the time of a turn; `undefined` for none. */
+  nextDue(turnMs: number): number | undefined {
+    let due: number | undefined;
+    for (const session of this.#sessions.values()) {
+      const end = session.usedAt + (session.state === 'idle' ? this.#lifeOf(session) : turnMs);
+      if (due === undefined || end < due) due = end;
+    }
+    return due;
+  }
+
   /** Makes room for more sealed bytes by letting the oldest idle conversations go; `false` when that is not enough. */
   press(bytes: number, now: number): boolean {
     if (bytes > this.quotas.sealedBytes) return false;
