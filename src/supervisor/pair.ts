@@ -133,6 +133,7 @@ export class Pair {
           const facts = parseJson(controlSchemas.readyEngine, frame.payload);
           this.enforced.engine = [...this.enforced.engine, ...facts.enforced];
           endStart('engine');
+          isServing = true;
           // Only now may a client be heard: whatever the engine said until here, it can have held no word of anybody's.
           this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
           readiness.engine.resolve(facts);
