@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { openFilesOf } from '../linux/limits.ts';
 import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
 import { descriptors } from '../wire/messages.ts';
 import { serve } from './serve.ts';
@@ -28,6 +29,7 @@ serve({
       return false; // nothing there, or a descriptor of Node's own
     }
   },
+  openFiles: () => openFilesOf(readFileSync('/proc/self/limits', 'utf8')).soft,
   now: () => performance.now(),
   randomToken: () => randomBytes(32).toString('base64url'),
 });

@@ -49,8 +49,8 @@ export type AlarmPlan = {
   readonly modelFds: readonly number[];
   readonly loadsFd: number;
   readonly tree: VerifiedTree;
-  /** Takes new conversations or refuses them. */
-  readonly setIntake: (open: boolean) => void;
+  /** Whether new conversations are taken has changed. */
+  readonly setIntake: () => void;
   /** Wipes every conversation and ends every process that holds one; settles when they are gone. */
   readonly endAll: () => Promise<unknown>;
 };
@@ -203,7 +203,7 @@ export class Alarm {
   #turn(standing: Standing): void {
     if (!this.#admitted) return;
     if (this.#plan.ledger.level(standing.level) && standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
-    this.#plan.setIntake(this.open);
+    this.#plan.setIntake();
   }
 }
 

@@ -56,6 +56,9 @@ export const supervisorStopped = 'SUPERVISOR_STOPPED';
 /** What a child ends with when a module is not the verified one. */
 const loadRefused = 13;
 
+/** The number of the ping whose answer says that the gateway has read what came before it. */
+const heardStream = 1;
+
 const drainMs = 1000;
 /** How long an engine may take to overwrite keys and contents after a violation; 250 ms is the promise. */
 const wipeMs = 150;
@@ -78,6 +81,7 @@ export class Pair {
   #breach: PairEnding | undefined;
   #stopping = false;
   #wiping = false;
+  readonly #heard = Promise.withResolvers<undefined>();
   #drained!: (value: undefined) => void;
 
   constructor(plan: PairPlan) {
@@ -115,6 +119,7 @@ export class Pair {
         permit: 'always',
         answer: (frame) => {
           if (role === 'engine') pulse.hear(parsePulse(frame.payload));
+          if (role === 'gateway' && frame.stream === heardStream) this.#heard.resolve(undefined);
         },
       },
     });
@@ -192,7 +197,7 @@ export class Pair {
       void this[role].silent.then((ending) => {
         const words = this[role].lastWords.trim();
         const code = ending.code === loadRefused ? 'L3_LOAD_REFUSED' : 'START_FAILED';
-        readiness[role].reject(new KwyreError(code, `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+        readiness[role].reject(new KwyreError(code, `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`, code === 'L3_LOAD_REFUSED' ? 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links' : './kwyre doctor says what this machine can enforce; start again with less --ctx if memory is short'));
       });
     }
     this.ready = Promise.all([readiness.engine.promise, readiness.gateway.promise])
@@ -204,6 +209,12 @@ export class Pair {
     this.ended = this.#watch(drained).finally(() => {
       clearInterval(words);
     });
+  }
+
+  /** Settles when the gateway has taken in everything that it was told until now; for the start, once. */
+  async heard(): Promise<void> {
+    this.gateway.control.send(controlMessages.ping, undefined, heardStream);
+    await this.#heard.promise;
   }
 
   /** Ends both, by order first and by force after `graceMs`. */

@@ -48,7 +48,7 @@ export const controlMessages = {
   stop: 0x44,
   tokensSet: 0x46,
   statusAnswer: 0x48,
-  /** Gateway: whether new conversations are taken; after what the configuration said. */
+  /** Gateway: whether new conversations are taken and the engine answers; after what the configuration said. */
   intake: 0x4a,
   /** Watchdog: which processes are ours from now on. */
   watch: 0x50,
@@ -270,6 +270,8 @@ export const controlSchemas = {
     pageDirectory: string(4096),
     /** Whether new conversations are taken from the start on. */
     open: boolean(),
+    /** Whether token and engine are there. */
+    ready: boolean(),
   }),
   configureEngine: object({
     modelName: string(128),
@@ -327,7 +329,7 @@ export const controlSchemas = {
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
   watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64) }),
   scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
-  intake: object({ open: boolean() }),
+  intake: object({ open: boolean(), ready: boolean() }),
   failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
   /** What a serving gateway counts; nothing else may be written down for it. */
   event: object({ code: literals('L1_TOKEN_WRONG'), count: whole(1, 1 << 30) }),

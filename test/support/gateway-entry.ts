@@ -19,6 +19,7 @@ serve({
       return false;
     }
   },
+  openFiles: () => 2048,
   now: () => performance.now(),
   randomToken: () => randomBytes(32).toString('base64url'),
 });
