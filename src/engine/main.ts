@@ -28,7 +28,7 @@ import type { Template } from '../template/template.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
-import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, descriptors, encodeJson, encodePulse, parseJson } from '../wire/messages.ts';
 import { suitsFlashAttention } from './attention.ts';
 import { Desk } from './desk.ts';
 import { Keeper } from './keeper.ts';
@@ -76,7 +76,7 @@ const orders = new Channel(
       permit: 'always',
       answer: (frame) => {
         lifeline.hear();
-        orders.send(controlMessages.pong, frame.payload);
+        orders.send(controlMessages.pong, encodePulse({ dueMs: keeper?.dueInMs(turnMs) }), frame.stream);
       },
     },
     [controlMessages.stop]: {
@@ -103,6 +103,7 @@ const tickMs = 1000;
 const firstWorkBytes = 8 << 20;
 
 let keeper: Keeper | undefined;
+let turnMs = 0;
 // Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
 process.on('exit', () => {
   keeper?.close();
@@ -226,6 +227,7 @@ function cores(): number {
 }
 
 async function start(config: EngineConfig): Promise<void> {
+  turnMs = config.turnSeconds * 1000;
   const working = openWorkingSet();
   const facts = checkModel(config);
   const template = chatTemplate(facts);
@@ -256,7 +258,7 @@ async function start(config: EngineConfig): Promise<void> {
       template,
       keeper,
       model: { name: config.modelName, createdSeconds: config.createdSeconds },
-      turnMs: config.turnSeconds * 1000,
+      turnMs,
       bodyBytes,
       now,
       unixSeconds: () => Math.floor(Date.now() / 1000),
