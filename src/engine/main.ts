@@ -28,7 +28,7 @@ import type { Template } from '../template/template.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
-import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, descriptors, encodeJson, encodePulse, parseJson } from '../wire/messages.ts';
 import { suitsFlashAttention } from './attention.ts';
 import { Desk } from './desk.ts';
 import { Keeper } from './keeper.ts';
@@ -77,7 +77,7 @@ const orders = new Channel(
       permit: 'always',
       answer: (frame) => {
         lifeline.hear();
-        orders.send(controlMessages.pong, frame.payload);
+        orders.send(controlMessages.pong, encodePulse({ dueMs: keeper?.dueInMs(turnMs) }), frame.stream);
       },
     },
     [controlMessages.stop]: {
@@ -104,6 +104,7 @@ const tickMs = 1000;
 const firstWorkBytes = 8 << 20;
 
 let keeper: Keeper | undefined;
+let turnMs = 0;
 // Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
 process.on('exit', () => {
   keeper?.close();
@@ -235,6 +236,7 @@ function openLlama(): Library {
 }
 
 async function start(config: EngineConfig): Promise<void> {
+  turnMs = config.turnSeconds * 1000;
   const working = openWorkingSet();
   const facts = checkModel(config);
   const template = chatTemplate(facts);
@@ -263,7 +265,7 @@ async function start(config: EngineConfig): Promise<void> {
       template,
       keeper,
       model: { name: config.modelName, createdSeconds: config.createdSeconds },
-      turnMs: config.turnSeconds * 1000,
+      turnMs,
       bodyBytes,
       now,
       unixSeconds: () => Math.floor(Date.now() / 1000),
