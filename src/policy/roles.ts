@@ -16,8 +16,8 @@ export function requiredOf(role: Role): Feature[] {
   return (Object.keys(features) as Feature[]).filter((feature) => features[feature] === 'required' && !without.some(([name]) => name === feature));
 }
 
-/** Descriptors that survive into a role: control, data, listener or model, the gateway's optional Unix listener or the engine's working set, the digests to load by, the engine's secret memory. */
-export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7], engine: [3, 4, 5, 6, 7, 200], watchdog: [3, 7] };
+/** Descriptors that survive into a role: control, data (the watchdog's questions about Unix sockets), listener or model, the gateway's optional Unix listener or the engine's working set, the digests to load by, the engine's secret memory. */
+export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7], engine: [3, 4, 5, 6, 7, 200], watchdog: [3, 4, 7] };
 
 /** V8 and Node flags of a role's image. */
 export const roleFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'] as const;

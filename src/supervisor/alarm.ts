@@ -18,6 +18,8 @@ import type { Profile, Standing, Violation } from '../layers/6-intrusion/respons
 import type { Target } from '../layers/6-intrusion/snapshot.ts';
 import type { FileStamp } from '../layers/6-intrusion/weights.ts';
 import { detectAllWeights } from '../layers/6-intrusion/weights.ts';
+import { makeDiagSocket } from '../linux/diag.ts';
+import { LinuxError } from '../linux/ffi.ts';
 import { leaseHolds } from '../linux/memfd.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { requiredOf } from '../policy/roles.ts';
@@ -59,6 +61,16 @@ function declaredCode(tree: VerifiedTree): string[] {
   return [...native, ...tree.evidence.libraries];
 }
 
+/** The socket by which the watchdog asks about Unix sockets; none where a service manager lets us make none, and there is no Unix listener. */
+export function diagSocket(): number[] {
+  try {
+    return [makeDiagSocket()];
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+    return [];
+  }
+}
+
 function stampOf(fd: number): FileStamp | undefined {
   try {
     const { size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
@@ -95,7 +107,7 @@ export class Alarm {
     this.#watch = new Watch({
       start(table, onBreach) {
         const control = makeSocketPair();
-        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach, plan.loadsFd);
+        return new Child('watchdog', plan.jail, [control[1], ...diagSocket()], control[0], new Set(), table, onBreach, plan.loadsFd);
       },
       clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
       now: () => Date.now(),

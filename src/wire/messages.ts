@@ -15,6 +15,8 @@ import { array, boolean, literals, number, object, optional, string } from './sc
 export const descriptors = {
   control: 3,
   data: 4,
+  /** Watchdog: the socket by which it asks about Unix sockets. */
+  diag: 4,
   /** Gateway: the listening socket. */
   listener: 5,
   /** Engine: the model file, read-only. */

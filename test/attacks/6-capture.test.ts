@@ -51,6 +51,15 @@ test('L6-13 a packet socket for IP alone, bound to the loopback interface', asyn
   assert.equal((await watched.next('violation')).detector, 'capture');
 });
 
+for (const protocol of ['0x0800', '0x86dd']) {
+  test(`L6-13 a packet socket for one protocol of ours (${protocol}) on every interface`, async (t) => {
+    const watched = use(t, await startWatched());
+    const capture = use(t, start(packetSocket(`s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(${protocol}))`)));
+    const violation = await watched.next('violation');
+    assert.deepEqual([violation.detector, violation.pid], ['capture', capture.pid]);
+  });
+}
+
 test('L6-13 a raw socket for TCP, which gets a copy of every segment', async (t) => {
   const watched = use(t, await startWatched());
   use(t, start(packetSocket('s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 6)')));

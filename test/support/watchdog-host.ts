@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { makeSocketPair } from '../../src/linux/socket.ts';
 import { transientIdentity } from './identity.ts';
 import { Child, nodeFlags, socketInodes } from '../../src/supervisor/children.ts';
+import { diagSocket } from '../../src/supervisor/alarm.ts';
 import { Watch } from '../../src/supervisor/watch.ts';
 import type { Profile } from '../../src/layers/6-intrusion/response.ts';
 
@@ -27,7 +28,7 @@ target.stdout.on('data', (chunk: Buffer) => {
 const watch = new Watch({
   start(table, onBreach) {
     const control = makeSocketPair();
-    return new Child('watchdog', { readable: [], accepted: [], ...transientIdentity(uid) }, [control[1]], control[0], new Set(), table, onBreach);
+    return new Child('watchdog', { readable: [], accepted: [], ...transientIdentity(uid) }, [control[1], ...diagSocket()], control[0], new Set(), table, onBreach);
   },
   clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
   now: () => Date.now(),
