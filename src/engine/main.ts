@@ -22,6 +22,7 @@ import { rehearsalBytes, rehearse } from '../layers/5-memory/rehearsal.ts';
 import { Tracer } from '../layers/5-memory/trace.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
 import { WorkingSet } from '../layers/5-memory/working.ts';
+import { monotonicMs } from '../linux/clock.ts';
 import { openStream } from '../linux/stream.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
@@ -75,8 +76,14 @@ const orders = new Channel(
     [controlMessages.ping]: {
       permit: 'always',
       answer: (frame) => {
-        lifeline.hear();
-        orders.send(controlMessages.pong, frame.payload);
+        lifeline.hear(parseJson(controlSchemas.ping, frame.payload).at);
+        orders.send(controlMessages.pong);
+      },
+    },
+    [controlMessages.pause]: {
+      permit: 'always',
+      answer: () => {
+        desk?.cut();
       },
     },
     [controlMessages.stop]: {
@@ -92,7 +99,14 @@ const orders = new Channel(
 );
 
 const lifeline = new Lifeline({
-  now: () => performance.now(),
+  now: monotonicMs,
+  afterReading: (then) => setTimeout(setImmediate, 0, then),
+  onLate: (ms, cut) => {
+    orders.send(controlMessages.late, encodeJson({ ms, cut }));
+  },
+  onPaused: () => {
+    desk?.cut();
+  },
   onLost: () => {
     process.exit(lifelineExit);
   },
@@ -103,6 +117,7 @@ const tickMs = 1000;
 const firstWorkBytes = 8 << 20;
 
 let keeper: Keeper | undefined;
+let desk: Desk | undefined;
 // Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
 process.on('exit', () => {
   keeper?.close();
@@ -248,7 +263,7 @@ async function start(config: EngineConfig): Promise<void> {
   const scheduler = new Scheduler(llama, { now, after, next: setImmediate });
   const kept = makeKeeper(config, facts, llama, scheduler, working);
   keeper = kept.keeper;
-  const desk = new Desk(
+  const served = new Desk(
     {
       llama,
       vocabulary: new Vocabulary(llama),
@@ -265,6 +280,7 @@ async function start(config: EngineConfig): Promise<void> {
     },
     () => data,
   );
+  desk = served;
   randomBytes(16); // OpenSSL opens what it needs before the seal
 
   setInterval(() => {
@@ -281,7 +297,7 @@ async function start(config: EngineConfig): Promise<void> {
       process.exit(exitCodes.stopped);
     },
   );
-  const data: Channel = new Channel(stream, desk.table, () => {
+  const data: Channel = new Channel(stream, served.table, () => {
     process.exit(exitCodes.breach);
   });
   const ready: EngineFacts = {

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { monotonicMs } from '../linux/clock.ts';
 import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
 import { descriptors } from '../wire/messages.ts';
 import { serve } from './serve.ts';
@@ -29,5 +30,6 @@ serve({
     }
   },
   now: () => performance.now(),
+  monotonic: monotonicMs,
   randomToken: () => randomBytes(32).toString('base64url'),
 });

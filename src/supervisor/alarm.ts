@@ -18,6 +18,7 @@ import type { Profile, Standing, Violation } from '../layers/6-intrusion/respons
 import type { Target } from '../layers/6-intrusion/snapshot.ts';
 import type { FileStamp } from '../layers/6-intrusion/weights.ts';
 import { detectAllWeights } from '../layers/6-intrusion/weights.ts';
+import { monotonicMs, runnableOf } from '../linux/clock.ts';
 import { makeDiagSocket } from '../linux/diag.ts';
 import { LinuxError } from '../linux/ffi.ts';
 import { leaseHolds } from '../linux/memfd.ts';
@@ -26,6 +27,7 @@ import { requiredOf } from '../policy/roles.ts';
 import { logEvent } from '../state/events.ts';
 import { markViolation } from '../state/violation.ts';
 import type { JailInput } from './children.ts';
+import type { Role } from './children.ts';
 import { Child, socketInodes } from './children.ts';
 import type { Pair } from './pair.ts';
 import { Watch, describe, namespaceOf } from './watch.ts';
@@ -48,6 +50,8 @@ export type AlarmPlan = {
   readonly tree: VerifiedTree;
   /** Takes new conversations or refuses them. */
   readonly setIntake: (open: boolean) => void;
+  /** Cuts every running turn. */
+  readonly cutTurns: () => void;
   /** Wipes every conversation and ends every process that holds one. */
   readonly endAll: () => void;
 };
@@ -109,8 +113,9 @@ export class Alarm {
         const control = makeSocketPair();
         return new Child('watchdog', plan.jail, [control[1], ...diagSocket()], control[0], new Set(), table, onBreach, plan.loadsFd);
       },
-      clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
+      clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
       now: () => Date.now(),
+      runnableOf,
       self: () => ({ role: 'supervisor', pid: process.pid, sealed: false, namespace: 'shared', sockets: socketInodes(process.pid) }),
       uid: plan.uid,
       intervalMs: plan.intervalMs,
@@ -123,6 +128,15 @@ export class Alarm {
       onLevel: (standing) => {
         this.#turn(standing);
       },
+      onPaused: () => {
+        plan.cutTurns();
+        plan.setIntake(false);
+      },
+      onResumed: (seconds) => {
+        logEvent(plan.state, { code: 'MACHINE_PAUSED', count: seconds });
+        if (this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
+        plan.setIntake(this.open);
+      },
       onViolation: (violation) => {
         this.raise(violation);
       },
@@ -132,12 +146,23 @@ export class Alarm {
   /** Whether new conversations are taken. */
   get open(): boolean {
     const { level } = this.#watch.standing;
-    return this.#admitted && (level === 'clean' || level === 'detected');
+    return this.#admitted && !this.#watch.paused && (level === 'clean' || level === 'detected');
   }
 
   /** Whether a violation was confirmed: everything ends by itself then. */
   get violated(): boolean {
     return this.#violated;
+  }
+
+  /** Whether the supervisor had no processor a moment ago. */
+  get starved(): boolean {
+    return this.#watch.starved;
+  }
+
+  /** A role says that it stood still. */
+  late(role: Role, ms: number, cut: boolean): void {
+    logEvent(this.#plan.state, { code: 'ROLE_LATE', role, count: Math.round(ms) });
+    this.#watch.late(role, ms, cut);
   }
 
   get pid(): number {
@@ -190,6 +215,7 @@ export class Alarm {
   #tell(finding: Finding, standing: Standing): void {
     const { detector, pid, uid, name } = finding;
     logEvent(this.#plan.state, { code: 'L6_SEEN', detector, pid, uid, name });
+    if (this.#admitted && finding.detector === 'mappings' && finding.relation === 'stranger') console.error(`kwyre: watchdog: ${describe(finding)}\n  next: if that was an upgrade, start the server again to use it`);
     if (!this.#admitted || finding.relation === 'stranger') return;
     const words = `kwyre: watchdog: ${describe(finding)}`;
     if (standing.counted.includes(finding)) console.error(`${words}\n  ${standing.level === 'confirmed' ? 'that is confirmed' : `one more scan like this, in ${this.#plan.intervalMs / 1000} s, ends the server`}`);

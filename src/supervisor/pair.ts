@@ -15,6 +15,7 @@ import type { Enforcement } from '../base/verdict.ts';
 import { contentBytes, makeWorkingMemory, overwriteWorkingMemory } from '../layers/5-memory/remains.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import type { DispatchTable } from '../wire/channel.ts';
+import { monotonicMs } from '../linux/clock.ts';
 import { lifelineExit, wordMs } from '../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
@@ -43,6 +44,8 @@ export type PairPlan = {
   readonly status: () => unknown;
   /** The engine has ended; so much of its working set had content and was overwritten. */
   readonly onOverwritten: (bytes: number) => void;
+  /** A role stood still, and cut its turns if that was for long. */
+  readonly onLate: (role: Role, ms: number, cut: boolean) => void;
   readonly onEvent: (code: string, role: Role, pid: number, count: number | undefined) => void;
 };
 
@@ -104,6 +107,13 @@ export class Pair {
           readiness[role].reject(new KwyreError(code, message, remedy));
         },
       },
+      [controlMessages.late]: {
+        permit: 'always',
+        answer: (frame) => {
+          const { ms, cut } = parseJson(controlSchemas.late, frame.payload);
+          plan.onLate(role, ms, cut);
+        },
+      },
       [controlMessages.pong]: { permit: 'always', answer: () => undefined },
       [controlMessages.event]: {
         permit: 'always',
@@ -156,7 +166,7 @@ export class Pair {
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
     const speak = () => {
-      for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping);
+      for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }));
     };
     speak();
     const words = setInterval(speak, wordMs);
@@ -205,6 +215,11 @@ export class Pair {
     void this.engine.ended.then(() => {
       clearTimeout(timer);
     });
+  }
+
+  /** Cuts every running turn: the machine stood still, and who knows what saw it meanwhile. */
+  cutTurns(): void {
+    for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.pause);
   }
 
   /** Ends both at once. */

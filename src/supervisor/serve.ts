@@ -106,6 +106,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     loadsFd,
     tree,
     setIntake,
+    cutTurns: () => pair?.cutTurns(),
     endAll: () => pair?.wipe(),
   });
   const probe = new SelfProbe({
@@ -183,6 +184,9 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       },
       gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), open: alarm.open }),
       status,
+      onLate: (role, ms, cut) => {
+        alarm.late(role, ms, cut);
+      },
       onEvent: (code, role, pid, count) => {
         logEvent(state, { code, role, pid, ...(count === undefined ? {} : { count }) });
       },
@@ -242,7 +246,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         return 0;
       }
       alarm.follow(undefined, false);
-      const exit = judge(ending, state, bootId, budget);
+      const exit = judge(ending, state, bootId, budget, alarm.starved);
       if (exit !== undefined) return exit;
       const next = await Promise.race([startPair(), stop.promise, violated]);
       if (next === 'violated') return 16;
@@ -262,19 +266,21 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
 }
 
 /** What the end of a pair means: an exit code, or `undefined` for another start. */
-function judge(ending: PairEnding, state: string, bootId: string, budget: RestartBudget): number | undefined {
+function judge(ending: PairEnding, state: string, bootId: string, budget: RestartBudget, starved: boolean): number | undefined {
   if (ending.kind === 'stopped') return 0;
-  if (ending.kind === 'breach') {
+  // Whoever waited in vain for the word of a process that had no processor met a busy machine, not an intruder.
+  if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
     if (ending.reason === supervisorStopped) confirm({ state, bootId }, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
     else confirm({ state, bootId }, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` }, `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`);
     return 16;
   }
-  logEvent(state, { code: 'PAIR_CRASHED', role: ending.role, ...(ending.signal === null ? {} : { signal: ending.signal }) });
+  const signal = ending.kind === 'crash' ? ending.signal : null;
+  logEvent(state, { code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED', role: ending.role, ...(signal === null ? {} : { signal }) });
   if (!budget.take(performance.now())) {
     console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, 'events.jsonl')}`);
     return 1;
   }
-  console.error(`kwyre: the ${ending.role} ended (${ending.signal ?? `exit ${ending.code ?? 0}`}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
+  console.error(`kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? `exit ${ending.code ?? 0}`) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
   return undefined;
 }
 

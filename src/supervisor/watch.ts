@@ -3,6 +3,7 @@
  *
  * Promise: the watchdog's death, its silence and a breach of its wire are violations like a confirmed detection. What
  *          follows from a violation is the caller's one function, called once.
+ *          A pause of the whole machine is none: running turns are cut, and nothing is taken until a clean scan.
  * Limits:  a supervisor that is itself stopped acts when it goes on; its own gap then counts.
  * Proof:   test/attacks/6-debugger.test.ts, test/attacks/6-watchdog.test.ts
  * @module
@@ -10,8 +11,9 @@
 import { KwyreError } from '../base/errors.ts';
 import type { Check, Enforcement, LayerStatus } from '../base/verdict.ts';
 import { worst } from '../base/verdict.ts';
-import { detectGap, judgeGap } from '../layers/6-intrusion/clock.ts';
+import { detectGap, judgeGap, slackMs } from '../layers/6-intrusion/clock.ts';
 import type { Detection, Finding } from '../layers/6-intrusion/finding.ts';
+import { Pause } from '../layers/6-intrusion/pause.ts';
 import { immediate, initialStanding, judgeScan, violationOf, weigh } from '../layers/6-intrusion/response.ts';
 import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
 import type { Clocks, Target, Watched } from '../layers/6-intrusion/snapshot.ts';
@@ -25,6 +27,8 @@ export type WatchPowers = {
   readonly start: (table: DispatchTable, onBreach: (error: KwyreError) => void) => Child;
   readonly clocks: () => Clocks;
   readonly now: () => number;
+  /** How long a process ran or waited for a processor, in milliseconds. */
+  readonly runnableOf: (pid: number) => number;
   /** The supervisor itself, as a target. */
   readonly self: () => Target;
   readonly uid: number;
@@ -38,6 +42,10 @@ export type WatchPowers = {
   readonly onFinding: (finding: Finding, standing: Standing) => void;
   /** The level changed: print it, refuse or take new conversations. */
   readonly onLevel: (standing: Standing) => void;
+  /** The machine stood still, or we did: cuts every running turn, and takes nothing until `onResumed`. */
+  readonly onPaused: () => void;
+  /** A scan that began after a pause was clean. `seconds`: how long all of us stood still; 0 when the machine itself was not said to. */
+  readonly onResumed: (seconds: number) => void;
   /** Ends everything; called once. */
   readonly onViolation: (violation: Violation) => void;
 };
@@ -45,7 +53,14 @@ export type WatchPowers = {
 const tickMs = 1000;
 /** The most time without a word of the watchdog: two scans of the longest interval. */
 export const silenceMs = 10_000;
-const readyMs = 30_000;
+/** The most time until the first scan: on a busy machine a start takes long, and that is no intrusion. */
+const readyMs = 120_000;
+/** The most time without a word of a watchdog that has no processor to speak. */
+const starvedMs = 60_000;
+/** How long a supervisor counts as starved after it was. */
+const starvedForMs = 15_000;
+/** Findings that a pause of the whole machine explains. */
+const explained: ReadonlySet<Detection['detector']> = new Set(['clock']);
 
 /** One finding in words, for a terminal or a refusal. */
 export function describe(finding: Finding): string {
@@ -74,6 +89,16 @@ export class Watch {
   #isReady = false;
   #scanMs = 0;
   #scans = 0;
+  #children: readonly Target[] = [];
+  /** How long the watchdog had been runnable at its last word. */
+  #runnableThen = 0;
+  /** What we have not come back from yet: nothing is taken until a scan after it is clean. */
+  #pause: Pause | undefined;
+  /** Who stood still, for how long, and when that was said. */
+  readonly #late = new Map<string, { readonly ms: number; readonly at: number }>();
+  #starvedAt = -Infinity;
+  /** Our own gap, until it is known what it was. */
+  #own: Detection | undefined;
   readonly #known = new Set<string>();
   readonly #ready = Promise.withResolvers<undefined>();
   readonly #first = Promise.withResolvers<Standing>();
@@ -112,6 +137,23 @@ export class Watch {
     return this.#standing;
   }
 
+  /** Whether nothing may be taken because of a pause that no clean scan has followed yet. */
+  get paused(): boolean {
+    return this.#pause !== undefined;
+  }
+
+  /** Whether this process had no processor a moment ago: whoever then waited for its word in vain waited for a busy machine. */
+  get starved(): boolean {
+    return this.#powers.clocks().monotonic - this.#starvedAt < starvedForMs;
+  }
+
+  /** A role says that it stood still, and whether it cut its turns for that. */
+  late(role: Target['role'], ms: number, cut: boolean): void {
+    const now = this.#powers.clocks().monotonic;
+    this.#late.set(role, { ms, at: now });
+    if (cut && this.#pause === undefined) this.#begin(new Pause(ms, now, [], true));
+  }
+
   /** What the watchdog's own jail and seal observed. */
   get enforced(): readonly Enforcement[] {
     return this.#enforced;
@@ -122,6 +164,7 @@ export class Watch {
     await this.#ready.promise;
     if (this.#over) return;
     this.#order = facts;
+    this.#children = children;
     this.#epoch += 1;
     const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: namespaceOf(this.#enforced, this.#powers.uid), sockets: this.#child.sockets };
     this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets: [this.#powers.self(), watchdog, ...children], ...facts }));
@@ -197,34 +240,45 @@ export class Watch {
           this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyWatchdog, frame.payload).enforced];
           this.#isReady = true;
           this.#child.silence();
-          this.#lastWord = this.#powers.clocks();
+          this.#heard();
           this.#ready.resolve(undefined);
         },
       },
       [controlMessages.beat]: {
         permit: 'always',
-        answer: () => {
-          this.#lastWord = this.#powers.clocks();
+        answer: (frame) => {
+          this.#heard();
+          const { lateMs } = parseJson(controlSchemas.beat, frame.payload);
+          if (lateMs > tickMs) this.#late.set('watchdog', { ms: lateMs, at: this.#lastWord.monotonic });
         },
       },
       [controlMessages.pong]: { permit: 'always', answer: () => undefined },
       [controlMessages.scanned]: {
         permit: 'always',
         answer: (frame) => {
-          this.#lastWord = this.#powers.clocks();
-          const { epoch, scanMs, detections } = parseJson(controlSchemas.scanned, frame.payload);
+          this.#heard();
+          const { epoch, at, scanMs, detections } = parseJson(controlSchemas.scanned, frame.payload);
           if (epoch !== this.#epoch || this.#over) return; // of processes that were replaced since
           this.#scans += 1;
           this.#scanMs = scanMs;
           const weights = this.#powers.weights();
-          this.#judge(weights === undefined ? detections : [...detections, weights]);
+          this.#judge(weights === undefined ? detections : [...detections, weights], at);
         },
       },
     };
   }
 
-  #judge(detections: readonly Detection[]): void {
+  #heard(): void {
+    this.#lastWord = this.#powers.clocks();
+    this.#runnableThen = this.#powers.runnableOf(this.#child.pid);
+  }
+
+  /** @param began - when the scan began that this comes from; nothing else ends a pause. */
+  #judge(seenBy: readonly Detection[], began: number | undefined): void {
     const before = this.#standing;
+    const verdict = this.#pause?.judge(this.#late, this.#powers.clocks().monotonic);
+    // One pause of all is not the lateness of each; whether it was one is known a moment later.
+    const detections = verdict === undefined || verdict === 'alone' ? seenBy : seenBy.map((detection) => (explained.has(detection.detector) ? { ...detection, findings: [] } : detection));
     this.#detections = detections;
     this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
     const now = this.#standing;
@@ -238,25 +292,58 @@ export class Watch {
     // What went away may come back and is then worth a line again; the log cannot be flooded by one pid.
     for (const key of this.#known) if (!seen.has(key) && this.#known.size > 256) this.#known.delete(key);
     if (now.level !== before.level) this.#powers.onLevel(now);
-    this.#first.resolve(now);
+    // Late by itself is what a start on a busy machine is; a scan that was on time says more.
+    if (!now.counted.some(({ detector }) => explained.has(detector)) || now.counted.some(({ detector }) => !explained.has(detector))) this.#first.resolve(now);
     if (now.level === 'confirmed') this.#violate(violationOf(now));
+    else if (this.#pause !== undefined && verdict !== 'waiting' && began !== undefined && began >= this.#pause.at && now.counted.length === 0) this.#resume(verdict === 'pause' ? this.#pause.lateMs : 0);
   }
 
-  /** Once a second: our own gap, and the watchdog's silence. */
+  #begin(pause: Pause): void {
+    this.#pause = pause;
+    this.#powers.onPaused();
+    // A scan of what is there now, without waiting for the next one.
+    if (this.#epoch >= 0) void this.observe(this.#children);
+  }
+
+  #resume(lateMs: number): void {
+    this.#pause = undefined;
+    this.#late.clear();
+    this.#powers.onResumed(Math.round(lateMs / 1000));
+  }
+
+  /** Once a second: our own gap, what it was, and the watchdog's silence. */
   #tick(): void {
     const now = this.#powers.clocks();
-    const own = detectGap(this.#lastTick, now, tickMs, { role: 'supervisor', pid: this.#powers.self().pid, uid: this.#powers.uid });
-    const gap = judgeGap(this.#lastTick, now, tickMs);
+    const before = this.#lastTick;
+    const gap = judgeGap(before, now, tickMs);
     this.#lastTick = now;
+    if (gap.heldUpMs > 2 * tickMs) this.#starvedAt = now.monotonic;
     if (gap.stopped || gap.suspended) {
-      // The words of that time wait in the channel; they are read first.
-      this.#lastWord = now;
-      if (own.findings.length > 0) this.#judge([...this.#detections.filter((detection) => detection.detector !== 'clock').map((detection) => ({ ...detection, findings: [] })), own]);
+      const pause = new Pause(gap.lateMs, now.monotonic, [...new Set(['watchdog', ...this.#children.map(({ role }) => role)])], gap.suspended);
+      this.#own = detectGap(before, now, tickMs, { role: 'supervisor', pid: this.#powers.self().pid, uid: this.#powers.uid });
+      this.#begin(pause);
+      return; // the words of that time wait in the channel; they are read first
+    }
+    const own = this.#own;
+    if (own !== undefined && this.#pause !== undefined) {
+      const verdict = this.#pause.judge(this.#late, now.monotonic);
+      if (verdict !== 'waiting') this.#own = undefined;
+      if (verdict === 'alone' && own.findings.length > 0) this.#judge([...this.#detections.filter((detection) => detection.detector !== 'clock').map((detection) => ({ ...detection, findings: [] })), own], undefined);
+    }
+    this.#judgeSilence(now);
+  }
+
+  #judgeSilence(now: Clocks): void {
+    const silentMs = now.monotonic - this.#lastWord.monotonic;
+    if (this.#scans === 0) {
+      if (silentMs <= readyMs) return;
+      this.#first.reject(new KwyreError('L6_WATCHDOG_FAILED', `the watchdog made no scan in ${readyMs / 1000} s`, 'start again when the machine is less busy'));
       return;
     }
-    const limit = this.#scans === 0 ? readyMs : silenceMs;
-    if (now.monotonic - this.#lastWord.monotonic > limit) {
-      this.#violate({ code: immediate.watchdogSilent, detector: 'heartbeat', pid: this.#child.pid, uid: this.#powers.uid, name: 'kwyre watchdog' });
-    }
+    if (silentMs <= silenceMs) return;
+    // It could not speak while it had no processor; a stopped one does not wait for one.
+    const heldUpMs = this.#powers.runnableOf(this.#child.pid) - this.#runnableThen;
+    if (silentMs <= starvedMs && silentMs - heldUpMs <= slackMs) return;
+    this.#violate({ code: immediate.watchdogSilent, detector: 'heartbeat', pid: this.#child.pid, uid: this.#powers.uid, name: 'kwyre watchdog' });
   }
 }

@@ -7,6 +7,7 @@
 import { uptime } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { monotonicMs, runnableOf } from '../linux/clock.ts';
 import { askUnixSocket } from '../linux/diag.ts';
 import { openEyes } from '../linux/proc.ts';
 import { socketName } from '../linux/socket.ts';
@@ -35,7 +36,8 @@ watch({
   },
   askUnix: canAsk() ? (inode) => askUnixSocket(descriptors.diag, inode) : undefined,
   eyes: openEyes(),
-  clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
+  clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
+  now: () => performance.now(),
   pause: async (ms) => {
     await pause(ms);
   },

@@ -10,6 +10,7 @@
  * @module
  */
 import type { Eyes } from '../linux/proc.ts';
+import { fromShown } from '../linux/shown.ts';
 import { findMount, memoryNamed, parseDescriptor } from '../linux/tasks.ts';
 
 export class OurMemory {
@@ -67,7 +68,7 @@ export class OurMemory {
 
   /** Whether another mount of proc numbers processes as ours does: `self` there is we ourselves. */
   #sameProcesses(folder: string, point: string): boolean {
-    const self = this.#eyes.link(`${folder}/root${point}/self`);
+    const self = this.#eyes.link(`${folder}/root${fromShown(point)}/self`);
     if ('value' in self) return self.value === String(this.#self);
     const [theirs, mine] = [this.#eyes.link(`${folder}/ns/pid`), this.#eyes.link('/proc/self/ns/pid')];
     return 'value' in theirs && 'value' in mine && theirs.value === mine.value;

@@ -6,7 +6,7 @@
  * @module
  */
 import { captures } from '../layers/6-intrusion/capture.ts';
-import { declaredCode } from '../layers/6-intrusion/mappings.ts';
+import { declaredCode, mappedKey } from '../layers/6-intrusion/mappings.ts';
 import { heldBy, served } from '../layers/6-intrusion/sockets.ts';
 import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/snapshot.ts';
 import { seen } from '../layers/6-intrusion/snapshot.ts';
@@ -22,6 +22,8 @@ import { Descriptors, lookAt, socketsOf, tablesOf } from './targets.ts';
 export type Powers = {
   readonly eyes: Eyes;
   readonly clocks: () => Clocks;
+  /** Milliseconds, by which a scan is measured. */
+  readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
   /** The pid of this process. */
   readonly pid: number;
@@ -46,6 +48,10 @@ export class Sampler {
   readonly #ownUid: number;
   #before: Clocks | undefined;
   #mappingsDue = -Infinity;
+  /** Processes whose maps were read, by pid and whether they were sealed. */
+  #mapped = new Set<string>();
+  /** Files that one of ours has mapped, and that lay at a declared path when that was seen first. */
+  #knownCode: ReadonlySet<string> = new Set();
   #explained = new Set<number>();
   /** What the tables said of sockets of ours; read anew for a socket that is not in it, and once in a turn. */
   readonly #lastRows = new Map<number, SocketRow>();
@@ -54,7 +60,7 @@ export class Sampler {
   constructor(powers: Powers, ownUid: number) {
     this.#powers = powers;
     this.#ownUid = ownUid;
-    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes, powers.pid), ownUid, () => powers.clocks().monotonic);
+    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes, powers.pid), ownUid, powers.now);
     this.#descriptors = new Descriptors(powers.eyes);
   }
 
@@ -65,11 +71,18 @@ export class Sampler {
     const before = this.#before;
     this.#before = clocks;
     // The maps of a process are long and seldom change; once something foreign was seen they are read every time.
-    const withMappings = watched.code.length > 0 && clocks.monotonic >= this.#mappingsDue;
+    const shown = watched.targets.map(({ pid, sealed }) => `${pid} ${sealed}`);
+    const withMappings = watched.code.length > 0 && (clocks.monotonic >= this.#mappingsDue || shown.some((one) => !this.#mapped.has(one)));
     this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
     let targets = watched.targets.map((target) => lookAt(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings));
+    const knownCode = this.#knownCode;
     if (withMappings) {
-      const foreign = targets.some((state) => seen(state.mappings)?.some((mapping) => !declaredCode(mapping.path, watched.code)) === true);
+      this.#mapped = new Set(shown);
+      const mappings = targets.flatMap((state) => seen(state.mappings) ?? []);
+      const accepted = mappings.filter((mapping) => declaredCode(mapping.path, watched.code) || knownCode.has(mappedKey(mapping)));
+      // While one of ours has it mapped, no other file gets its inode.
+      this.#knownCode = new Set(accepted.map(mappedKey));
+      const foreign = accepted.length < mappings.length;
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
     const { rows, unexplained } = this.#rows(watched, targets, clocks.monotonic);
@@ -90,7 +103,7 @@ export class Sampler {
     const ours = new Set(targets.flatMap((state) => [state.target.pid, ...(seen(state.threads) ?? []).map((thread) => thread.tid)]));
     const processes = this.#census.take(clocks.monotonic, { intervalMs, ours, everything });
     const { othersListed, overdue } = this.#census;
-    return { clocks, before, intervalMs, watched, targets, processes, othersListed, overdue, ownUid: this.#ownUid, rows, taps: this.#taps(watched), unixKnown: this.#powers.askUnix !== undefined };
+    return { clocks, before, intervalMs, watched, targets, processes, othersListed, overdue, ownUid: this.#ownUid, rows, taps: this.#taps(watched), unixKnown: this.#powers.askUnix !== undefined, knownCode };
   }
 
   /** Processes that were found are read in every scan until they are gone. */
@@ -115,7 +128,7 @@ export class Sampler {
     if (askUnix === undefined) return;
     for (const inode of inodes) {
       const socket = askUnix(inode);
-      if (socket !== undefined) this.#lastRows.set(inode, { table: 'unix', inode, uid: 0, state: socket.state, local: socket.name, remote: '', protocol: 0, interface: 0 });
+      if (socket !== undefined) this.#lastRows.set(inode, { table: 'unix', inode, uid: 0, state: socket.state, local: socket.name.replaceAll('\n', '\\012'), remote: '', protocol: 0, interface: 0 });
     }
   }
 

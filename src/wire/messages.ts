@@ -52,6 +52,8 @@ export const controlMessages = {
   statusAnswer: 0x48,
   /** Gateway: whether new conversations are taken; after what the configuration said. */
   intake: 0x4a,
+  /** Gateway, engine: the machine stood still; running turns are cut. */
+  pause: 0x4c,
   /** Watchdog: which processes are ours from now on. */
   watch: 0x50,
   enforced: 0x41,
@@ -62,9 +64,11 @@ export const controlMessages = {
   event: 0x4b,
   /** Gateway: every request in flight has been answered after the data edge closed. */
   drained: 0x4d,
+  /** Gateway, engine: stood still for so long. */
+  late: 0x4f,
   /** Watchdog: what one scan saw. */
   scanned: 0x51,
-  /** Watchdog: still there. */
+  /** Watchdog: still there, and how late this is. */
   beat: 0x53,
 } as const;
 
@@ -305,7 +309,12 @@ export const controlSchemas = {
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
   watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64) }),
-  scanned: object({ epoch: number(0), sequence: number(0), scanMs: number(0), detections: array(detection, 16) }),
+  /** The supervisor's word: when it was said, by CLOCK_MONOTONIC in milliseconds. */
+  ping: object({ at: number(0) }),
+  late: object({ ms: number(0), cut: boolean() }),
+  beat: object({ lateMs: number(0) }),
+  /** `at`: when the scan began, by CLOCK_MONOTONIC in milliseconds. */
+  scanned: object({ epoch: number(0), sequence: number(0), at: number(0), scanMs: number(0), detections: array(detection, 16) }),
   intake: object({ open: boolean() }),
   failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),
   event: object({ code: string(64), count: optional(number(0)) }),

@@ -70,7 +70,7 @@ test('L6-22 L6-11 ordinary neighbours: packet sockets of their own protocol, ser
   const watched = use(t, await startWatched());
   const neighbours = [
     'a = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x888e))', // Wi-Fi keys
-    "b = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)); b.bind((sorted(n for _, n in socket.if_nameindex() if n != 'lo')[0], 0x0800)) if len(socket.if_nameindex()) > 1 else None", // DHCP
+    "b = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0); b.bind((sorted(n for _, n in socket.if_nameindex() if n != 'lo')[0], 0x0800)) if len(socket.if_nameindex()) > 1 else None", // DHCP
     'c = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88cc))', // LLDP
     'd = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)', // ping
     'e = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); e.bind((0, 0))', // ip monitor

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { serve } from '../../src/gateway/serve.ts';
+import { monotonicMs } from '../../src/linux/clock.ts';
 import { socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
 
 serve({
@@ -20,5 +21,6 @@ serve({
     }
   },
   now: () => performance.now(),
+  monotonic: monotonicMs,
   randomToken: () => randomBytes(32).toString('base64url'),
 });

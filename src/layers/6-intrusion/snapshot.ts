@@ -86,8 +86,8 @@ export type ProcessState = {
 /** Processes that a scan had no time for, and for how long the first of them waits. */
 export type Overdue = { readonly processes: number; readonly oldestMs: number };
 
-/** Clocks in milliseconds: `monotonic` stands still while the machine sleeps, `boot` does not. */
-export type Clocks = { readonly monotonic: number; readonly boot: number };
+/** Clocks in milliseconds: `monotonic` stands still while the machine sleeps, `boot` does not; `runnable`: how long the process itself ran or waited for a processor. */
+export type Clocks = { readonly monotonic: number; readonly boot: number; readonly runnable: number };
 
 /** One scan. */
 export type Snapshot = {
@@ -107,6 +107,8 @@ export type Snapshot = {
   readonly rows: Seen<readonly SocketRow[]>;
   /** What the kernel hands every packet to, in the networks that our traffic is in. */
   readonly taps: Seen<readonly PacketTap[]>;
+  /** Files (device and inode as `maps` shows them) that ours have mapped since an earlier scan, when they lay at a declared path. */
+  readonly knownCode: ReadonlySet<string>;
   /** Whether the kernel could be asked about Unix sockets; their table holds text of strangers and is not read. */
   readonly unixKnown: boolean;
 };

@@ -31,7 +31,7 @@ const loopbackPeer = /^[0-9A-F]{6}7F:/;
 /** Whether a socket is a connection that our own listener accepted. */
 export function served(row: SocketRow, watched: Watched): boolean {
   if (row.table === 'tcp') return row.local === loopbackHex(watched.port) && row.state !== listening && loopbackPeer.test(row.remote);
-  return row.table === 'unix' && watched.unixPath !== '' && row.local === Buffer.from(watched.unixPath, 'utf8').toString('latin1');
+  return row.table === 'unix' && watched.unixPath !== '' && row.local === watched.unixPath;
 }
 
 /** Netlink's protocol number of the socket that tells about sockets. */

@@ -36,8 +36,8 @@ const row = (more: Partial<SocketRow>): SocketRow => ({ table: 'tcp', inode: 3, 
 const listenerRow = row({ inode: 2, state: 10, local: '0100007F:1F40', remote: '00000000:0000' });
 function snapshot(more: Partial<Snapshot> = {}, states = [state(target('gateway', 10)), state(target('engine', 20))]): Snapshot {
   return {
-    clocks: { monotonic: 10_000, boot: 10_000 },
-    before: { monotonic: 5000, boot: 5000 },
+    clocks: { monotonic: 10_000, boot: 10_000, runnable: 0 },
+    before: { monotonic: 5000, boot: 5000, runnable: 0 },
     intervalMs: 5000,
     watched: { targets: states.map((one) => one.target), port: 8000, listener: 2, networks: [1], unixPath: '/run/k.sock', code: ['/usr/lib', '/opt/kwyre'] },
     targets: states,
@@ -48,6 +48,7 @@ function snapshot(more: Partial<Snapshot> = {}, states = [state(target('gateway'
     rows: { value: [listenerRow] },
     taps: { value: [{ protocol: 0x0800, device: '', reader: 'ip_rcv' }, { protocol: 3, device: 'lo', reader: 'packet_rcv' }, { protocol: 0x0806, device: '', reader: 'arp_rcv' }] },
     unixKnown: true,
+    knownCode: new Set(),
     ...more,
   };
 }
@@ -220,17 +221,24 @@ test('code from elsewhere', () => {
   assert.equal(detectMappings(snapshot({}, one('engine', { mappings: { missing: 'denied' } }))).seen, 'not-available');
 });
 
-const gaps: readonly (readonly [string, number, number, boolean])[] = [
+test('a file that was replaced on the disk since it was mapped is no foreign code; it is told', () => {
+  const mapped = (inode: number) => detectMappings(snapshot({ knownCode: new Set(['fe:00 7']) }, one('engine', { mappings: { value: [{ path: '/usr/lib/libc.so.6 (deleted)', device: 'fe:00', inode }] } }))).findings.map(({ relation }) => relation);
+  assert.deepEqual([mapped(7), mapped(8)], [['stranger'], ['effect']]);
+});
+
+const gaps: readonly (readonly [string, number, number, boolean, number?])[] = [
   ['on time', 5000, 5000, false],
   ['late on a busy machine', 8500, 8500, false],
   ['stopped for half a minute', 35_000, 35_000, true],
+  ['half a minute late, but for want of a processor', 35_000, 35_000, false, 28_000],
+  ['half a minute late, and some seconds of it for want of a processor', 35_000, 35_000, true, 20_000],
   ['L6-23 the lid closed for an hour: one clock stood still', 5100, 3_605_100, false],
   ['L6-23 the lid closed, and a slow return', 12_000, 3_612_000, false],
 ];
-for (const [what, monotonic, boot, stopped] of gaps) {
+for (const [what, monotonic, boot, stopped, runnable = 0] of gaps) {
   test(`L6-07 a gap: ${what}`, () => {
-    const before = { monotonic: 1000, boot: 2000 };
-    const now = { monotonic: 1000 + monotonic, boot: 2000 + boot };
+    const before = { monotonic: 1000, boot: 2000, runnable: 500 };
+    const now = { monotonic: 1000 + monotonic, boot: 2000 + boot, runnable: 500 + runnable };
     assert.equal(judgeGap(before, now, 5000).stopped, stopped);
     assert.equal(found(detectGap(before, now, 5000, { role: 'watchdog', pid: 1, uid: 0 })), stopped ? 1 : 0);
     assert.equal(found(detectGap(undefined, now, 5000, { role: 'watchdog', pid: 1, uid: 0 })), 0);

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { detectMappings } from '../../../src/layers/6-intrusion/mappings.ts';
 import { seen } from '../../../src/layers/6-intrusion/snapshot.ts';
 import type { Watched } from '../../../src/layers/6-intrusion/snapshot.ts';
 import type { Eyes, Look } from '../../../src/linux/proc.ts';
@@ -76,7 +77,7 @@ function censusOf(proc: FakeProc, clock = () => 0) {
     take: (at: number, intervalMs = 5000, ours = none, everything = false) => census.take(at, { intervalMs, ours, everything }),
   };
 }
-const samplerPowers = { pid: 4, askUnix: undefined };
+const samplerPowers = { pid: 4, askUnix: undefined, now: () => 0 };
 
 test('a settled process costs one look in its turn; a renamed one is read whole', () => {
   const proc = new FakeProc();
@@ -253,7 +254,7 @@ test('L6-11 a connection that closes between the two reads is no finding; a sock
       {
         ...samplerPowers,
         eyes: proc.eyes,
-        clocks: () => ({ monotonic: 0, boot: 0 }),
+        clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }),
         pause(ms) {
           paused += ms;
           if (!stays) proc.descriptors(20, { 3: 'socket:[20]' });
@@ -276,7 +277,7 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
   let now = 0;
   let reads = 0;
   const eyes: Eyes = { ...proc.eyes, read: (path) => { reads += Number(path === '/proc/10/net/tcp'); return proc.eyes.read(path); } };
-  const sampler = new Sampler({ ...samplerPowers, eyes, clocks: () => ({ monotonic: now, boot: now }), pause: () => Promise.resolve() }, 0);
+  const sampler = new Sampler({ ...samplerPowers, eyes, clocks: () => ({ monotonic: now, boot: now, runnable: 0 }), pause: () => Promise.resolve() }, 0);
   for (; now < 5000; now += 250) assert.equal(seen((await sampler.take(watched, 250)).rows)?.some((row) => row.inode === 900), true);
   assert.equal(reads, 1);
 });
@@ -284,7 +285,7 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
 test('without a process whose network it is the tables are not guessed, and one that cannot be read spoils the sight', async () => {
   const proc = new FakeProc();
   const watched = serving(proc);
-  const sampler = new Sampler({ ...samplerPowers, eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0 }), pause: () => Promise.resolve() }, 0);
+  const sampler = new Sampler({ ...samplerPowers, eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }), pause: () => Promise.resolve() }, 0);
   assert.deepEqual((await sampler.take({ ...watched, networks: [] }, 5000)).rows, { missing: 'failed' });
   assert.ok('missing' in (await sampler.take({ ...watched, networks: [10, 99] }, 5000)).rows);
 });
@@ -294,7 +295,7 @@ test('L6-13 a capture is seen in every network that counts', async () => {
   const watched = serving(proc);
   for (const table of ['tcp', 'raw', 'raw6']) proc.entries.set(`/proc/1/net/${table}`, 'head\n');
   proc.entries.set('/proc/1/net/packet', 'sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n0000000000000000 3      3    0003   1     1 0      0      777\n');
-  const sampler = new Sampler({ ...samplerPowers, eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0 }), pause: () => Promise.resolve() }, 0);
+  const sampler = new Sampler({ ...samplerPowers, eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }), pause: () => Promise.resolve() }, 0);
   const { rows } = await sampler.take({ ...watched, networks: [10, 1] }, 5000);
   assert.deepEqual('value' in rows ? rows.value.map((row) => row.inode) : rows, [777]);
 });
@@ -314,4 +315,27 @@ test('L6-12 a new descriptor of ours is followed at once, one in the place of an
   assert.deepEqual(descriptors.of(20, 1001), { value: [1, 9, 10] });
   proc.entries.set('/proc/20/fd', { denied: true });
   assert.deepEqual(descriptors.of(20, 1002), { missing: 'denied' });
+});
+
+test('L3-12 a library that an upgrade replaces under us stays what was mapped; one that was never declared does not become known', async () => {
+  const proc = new FakeProc();
+  const watched = { ...serving(proc), code: ['/usr/lib/a.so'] };
+  let now = 0;
+  const sampler = new Sampler({ ...samplerPowers, eyes: proc.eyes, clocks: () => ({ monotonic: now, boot: now, runnable: 0 }), pause: () => Promise.resolve() }, 0);
+  const map = (path: string, inode: number) => {
+    proc.entries.set('/proc/10/maps', '');
+    proc.entries.set('/proc/20/maps', `7f00-7f01 r-xp 00000000 fe:00 ${inode} ${path}\n`);
+  };
+  const judge = async () => {
+    now += 20_001;
+    return detectMappings(await sampler.take(watched, 5000)).findings.map(({ relation }) => relation);
+  };
+  map('/usr/lib/a.so', 7);
+  assert.deepEqual(await judge(), []);
+  map('/usr/lib/a.so (deleted)', 7);
+  assert.deepEqual([await judge(), await judge()], [['stranger'], ['stranger']]);
+  map('/tmp/evil.so', 8);
+  assert.deepEqual([await judge(), await judge()], [['effect'], ['effect']]);
+  map('/usr/lib/a.so (deleted)', 7);
+  assert.deepEqual(await judge(), ['effect'], 'once nobody had it mapped, its inode may be another file\'s');
 });
