@@ -54,8 +54,8 @@ function row(table: SocketTable, line: string): SocketRow | undefined {
       // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; the kernel's own end has pid 0
       return fields.length < 10 || at(2) === '0' ? undefined : { ...blank, table, protocol: Number(at(1)), inode: Number(at(9)) };
     case 'unix':
-      // Num RefCount Protocol Flags Type St Inode Path
-      return fields.length < 7 ? undefined : { ...blank, table, state: Number.parseInt(at(5), 16), inode: Number(at(6)), local: fields.slice(7).join(' ') };
+      // Num RefCount Protocol Flags Type St Inode Path; whoever made the socket chose the path, blanks and all
+      return fields.length < 7 ? undefined : { ...blank, table, state: Number.parseInt(at(5), 16), inode: Number(at(6)), local: /^\S+:(?: +\S+){6} (.*)$/.exec(line)?.[1] ?? '' };
     default: {
       // sl local remote st tx:rx tr:when retrnsmt uid timeout inode
       if (fields.length < 10) return undefined;

@@ -22,6 +22,7 @@ import { monotonicMs, runnableOf } from '../linux/clock.ts';
 import { makeDiagSocket } from '../linux/diag.ts';
 import { LinuxError } from '../linux/ffi.ts';
 import { leaseHolds } from '../linux/memfd.ts';
+import { asShown } from '../linux/shown.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { requiredOf } from '../policy/roles.ts';
 import { logEvent } from '../state/events.ts';
@@ -58,11 +59,11 @@ export type AlarmPlan = {
 
 /**
  * Every file that our processes may map as code: native code of the verified tree, and the libraries of the system that
- * Node was found to need when the tree was verified. The roles need no others.
+ * Node was found to need when the tree was verified, as the kernel shows their paths. The roles need no others.
  */
 function declaredCode(tree: VerifiedTree): string[] {
   const native = [...tree.files.keys()].filter((name) => /(?:\.node|\.so(?:\.\d+)*|\/bin\/node)$/.test(name)).map((name) => `${tree.root}/${name}`);
-  return [...native, ...tree.evidence.libraries];
+  return [...native, ...tree.evidence.libraries].map(asShown);
 }
 
 /** The socket by which the watchdog asks about Unix sockets; none where a service manager lets us make none, and there is no Unix listener. */
@@ -173,7 +174,7 @@ export class Alarm {
   follow(pair: Pair | undefined, sealed: boolean): void {
     const { listener, networks, unixPath, tree } = this.#plan;
     const targets = pair === undefined ? [] : (['gateway', 'engine'] as const).map((role): Target => ({ role, pid: pair[role].pid, sealed, namespace: namespaceOf(pair.enforced[role], this.#plan.uid), sockets: pair[role].sockets }));
-    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: unixPath ?? '', code: declaredCode(tree) });
+    void this.#watch.observe(targets, { port: listener.port, listener: fstatSync(listener.fd).ino, networks, unixPath: asShown(unixPath ?? ''), code: declaredCode(tree) });
   }
 
   /** Waits for the first scan, and refuses the start when it is not clean. @throws `L6_TOOLS_PRESENT`, `L6_WATCHDOG_FAILED` */

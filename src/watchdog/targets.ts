@@ -5,6 +5,7 @@
 import type { Seen, Target, TargetState, ThreadState } from '../layers/6-intrusion/snapshot.ts';
 import { seen } from '../layers/6-intrusion/snapshot.ts';
 import type { Eyes, Look } from '../linux/proc.ts';
+import { fromShown } from '../linux/shown.ts';
 import type { SocketRow, SocketTable } from '../linux/nettables.ts';
 import { parseSocketCount, parseSockets, socketTables } from '../linux/nettables.ts';
 import type { Mapping, TaskStatus } from '../linux/tasks.ts';
@@ -105,7 +106,8 @@ function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
   for (const line of groups.value.split('\n')) {
     const match = /^(\d+):([^:]*):(\/.*)$/.exec(line);
     if (match === null) continue;
-    const [, id, controllers = '', path = ''] = match;
+    const [, id, controllers = '', shown = ''] = match;
+    const path = fromShown(shown);
     if (path === '/') continue; // the root cannot be frozen
     if (id === '0') {
       for (const mount of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {

@@ -13,6 +13,7 @@ import { hash } from 'node:crypto';
 import type * as fs from 'node:fs';
 import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { asShown, fromShown } from '../../linux/shown.ts';
 import type { Difference } from '../../oms/fault.ts';
 import { DifferenceError, printable } from '../../oms/fault.ts';
 import { digestsRemedy } from './digests.ts';
@@ -84,8 +85,8 @@ export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
 
 /** The device that `maps` shows for one that `stat` shows; some file systems have two numbers, and Node's own file tells them. */
 function shownDevices(list: LoadList, disk: Pick<typeof fs, 'statSync'>, mappings: readonly Mapping[]): (device: number) => number {
-  const node = mappings.find(({ path }) => path.startsWith(`${list.root}/`) && path.endsWith('/bin/node'));
-  const shown = node === undefined ? undefined : disk.statSync(node.path, { throwIfNoEntry: false });
+  const node = mappings.find(({ path }) => path.startsWith(`${asShown(list.root)}/`) && path.endsWith('/bin/node'));
+  const shown = node === undefined ? undefined : disk.statSync(fromShown(node.path), { throwIfNoEntry: false });
   return (device) => (node !== undefined && shown?.ino === node.inode && shown.dev === device ? node.device : device);
 }
 
@@ -94,9 +95,11 @@ export function mappedFaults(list: LoadList, disk: Pick<typeof fs, 'readFileSync
   const faults: Difference[] = [];
   const mappings = executableMappings(maps);
   const deviceOf = shownDevices(list, disk, mappings);
-  for (const { path, device, inode } of mappings) {
-    if (!path.startsWith(`${list.root}/`)) continue;
-    const name = path.slice(list.root.length + 1);
+  const inside = `${asShown(list.root)}/`;
+  for (const { path: shown, device, inode } of mappings) {
+    if (!shown.startsWith(inside)) continue;
+    const name = fromShown(shown.slice(inside.length));
+    const path = `${list.root}/${name}`;
     const expected = list.files.get(name);
     if (expected === undefined) faults.push({ kind: 'extra', name: printable(name), found: 'mapped as code' });
     else if (disk.statSync(path).ino !== inode || deviceOf(disk.statSync(path).dev) !== device) faults.push({ kind: 'changed', name: printable(name), found: 'another file than the mapped one has this name now' });

@@ -9,6 +9,7 @@
  */
 import type * as fs from 'node:fs';
 import type { Difference } from '../../oms/fault.ts';
+import { fromShown } from '../../linux/shown.ts';
 import { printable } from '../../oms/fault.ts';
 
 /** Variables that make Node, the loader or OpenSSL load code or trust of others; none may be set. */
@@ -30,7 +31,7 @@ export function environmentFaults(environment: Readonly<Record<string, string | 
   return faults;
 }
 
-/** One file that is mapped executable. */
+/** One file that is mapped executable; its path as the kernel shows it (`linux/shown.ts`). */
 export type Mapping = { readonly path: string; readonly device: number; readonly inode: number };
 
 /** Executable file mappings in `/proc/PID/maps`, each file once. */
@@ -68,9 +69,10 @@ export function mappingFaults(disk: Pick<typeof fs, 'lstatSync'>, maps: string, 
       known += 1;
       continue;
     }
-    const facts = disk.lstatSync(mapping.path, { throwIfNoEntry: false });
-    if (facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(mapping.path)) libraries.push(mapping.path);
-    else faults.push({ kind: 'extra', name: printable(mapping.path), found: 'mapped as code, and neither verified nor a library of the system' });
+    const path = fromShown(mapping.path);
+    const facts = disk.lstatSync(path, { throwIfNoEntry: false });
+    if (facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path)) libraries.push(path);
+    else faults.push({ kind: 'extra', name: printable(path), found: 'mapped as code, and neither verified nor a library of the system' });
   }
   return { faults, evidence: { libraries: libraries.sort(), verified: known } };
 }

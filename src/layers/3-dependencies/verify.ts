@@ -13,6 +13,7 @@ import type * as fs from 'node:fs';
 import type { Check } from '../../base/verdict.ts';
 import type { Difference } from '../../oms/fault.ts';
 import { DifferenceError, faultsOf } from '../../oms/fault.ts';
+import { asShown } from '../../linux/shown.ts';
 import type { Disk, Rights } from '../../oms/disk.ts';
 import type { SignedFile } from '../../oms/statement.ts';
 import { rootDigest } from '../../oms/statement.ts';
@@ -115,12 +116,12 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   };
 }
 
-/** Paths and `device:inode` of files below the root, to know them again in `/proc/PID/maps`. */
+/** Paths (as the kernel shows them) and `device:inode` of files below the root, to know them again in `/proc/PID/maps`. */
 export function identitiesOf(order: Pick<TreeOrder, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
   const found = new Set<string>();
   for (const name of names) {
     const facts = order.disk.lstatSync(`${order.root}/${name}`, { throwIfNoEntry: false });
-    if (facts !== undefined) found.add(`${facts.dev}:${facts.ino}`).add(`${order.root}/${name}`);
+    if (facts !== undefined) found.add(`${facts.dev}:${facts.ino}`).add(asShown(`${order.root}/${name}`));
   }
   return found;
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { loopbackHex, parseSockets, socketTables } from '../../../src/linux/nettables.ts';
+import { asShown, fromShown } from '../../../src/linux/shown.ts';
 import { memoryNamed, parseCodeMappings, parseStat, parseStatus, parseThread, socketInode } from '../../../src/linux/tasks.ts';
 
 const vectors = join(import.meta.dirname, '..', '..', 'vectors', 'proc');
@@ -90,4 +91,14 @@ test('tables: no text makes them throw, and short lines give no row', () => {
 
 test('the address of our listener in the kernel\'s form', () => {
   assert.equal(loopbackHex(8000), '0100007F:1F40');
+});
+
+test('paths: what the kernel shows is compared byte for byte, and read back as it is on disk', () => {
+  const path = '/tmp/Büro 文件\n 1/node';
+  assert.equal(fromShown(asShown(path)), path);
+  assert.ok(!asShown(path).includes('\n'));
+  const maps = Buffer.from(`7f0-7f1 r-xp 00000000 08:01 5 ${' '.repeat(20)}${path.replace('\n', '\\012')}\n`, 'utf8').toString('latin1');
+  assert.equal(parseCodeMappings(maps)[0]?.path, asShown(path));
+  const unix = Buffer.from('0000000000000000: 00000002 00000000 00010000 0001 01 94811 /tmp/Schlüssel/s  1 \n', 'utf8').toString('latin1');
+  assert.equal(parseSockets('unix', `Num\n${unix}`)[0]?.local, asShown('/tmp/Schlüssel/s  1 '), 'blanks are part of a name');
 });
