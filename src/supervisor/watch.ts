@@ -11,15 +11,15 @@
 import { KwyreError } from '../base/errors.ts';
 import type { Check, Enforcement, LayerStatus } from '../base/verdict.ts';
 import { worst } from '../base/verdict.ts';
-import { detectGap, judgeGap, slackMs } from '../layers/6-intrusion/clock.ts';
+import { slackMs } from '../layers/6-intrusion/clock.ts';
 import type { Detection, Finding } from '../layers/6-intrusion/finding.ts';
-import { Pause } from '../layers/6-intrusion/pause.ts';
 import { immediate, initialStanding, judgeScan, violationOf, weigh } from '../layers/6-intrusion/response.ts';
 import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
 import type { Clocks, Target, Watched } from '../layers/6-intrusion/snapshot.ts';
 import type { DispatchTable } from '../wire/channel.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
 import type { Child } from './children.ts';
+import { isLateness, Stillness, tickMs } from './stillness.ts';
 
 /** What the supervisor gives. */
 export type WatchPowers = {
@@ -50,17 +50,12 @@ export type WatchPowers = {
   readonly onViolation: (violation: Violation) => void;
 };
 
-const tickMs = 1000;
 /** The most time without a word of the watchdog: two scans of the longest interval. */
 export const silenceMs = 10_000;
 /** The most time until the first scan: on a busy machine a start takes long, and that is no intrusion. */
 const readyMs = 120_000;
 /** The most time without a word of a watchdog that has no processor to speak. */
 const starvedMs = 60_000;
-/** How long a supervisor counts as starved after it was. */
-const starvedForMs = 15_000;
-/** Findings that a pause of the whole machine explains. */
-const explained: ReadonlySet<Detection['detector']> = new Set(['clock']);
 
 /** One finding in words, for a terminal or a refusal. */
 export function describe(finding: Finding): string {
@@ -83,7 +78,6 @@ export class Watch {
   #detections: readonly Detection[] = [];
   #enforced: readonly Enforcement[] = [];
   #lastWord: Clocks;
-  #lastTick: Clocks;
   #timer: NodeJS.Timeout;
   #over = false;
   #isReady = false;
@@ -92,20 +86,15 @@ export class Watch {
   #children: readonly Target[] = [];
   /** How long the watchdog had been runnable at its last word. */
   #runnableThen = 0;
-  /** What we have not come back from yet: nothing is taken until a scan after it is clean. */
-  #pause: Pause | undefined;
-  /** Who stood still, for how long, and when that was said. */
-  readonly #late = new Map<string, { readonly ms: number; readonly at: number }>();
-  #starvedAt = -Infinity;
-  /** Our own gap, until it is known what it was. */
-  #own: Detection | undefined;
+  readonly #stillness: Stillness;
   readonly #known = new Set<string>();
   readonly #ready = Promise.withResolvers<undefined>();
   readonly #first = Promise.withResolvers<Standing>();
 
   constructor(powers: WatchPowers) {
     this.#powers = powers;
-    this.#lastWord = this.#lastTick = powers.clocks();
+    this.#lastWord = powers.clocks();
+    this.#stillness = new Stillness(this.#lastWord);
     this.#child = powers.start(this.#table(), (error) => {
       this.#violate({ code: immediate.wireBreach, detector: 'heartbeat', pid: this.#child.pid, uid: powers.uid, name: error.code });
     });
@@ -139,19 +128,19 @@ export class Watch {
 
   /** Whether nothing may be taken because of a pause that no clean scan has followed yet. */
   get paused(): boolean {
-    return this.#pause !== undefined;
+    return this.#stillness.paused;
   }
 
-  /** Whether this process had no processor a moment ago: whoever then waited for its word in vain waited for a busy machine. */
+  /** Whether this process had no processor a moment ago. */
   get starved(): boolean {
-    return this.#powers.clocks().monotonic - this.#starvedAt < starvedForMs;
+    return this.#stillness.starved(this.#powers.clocks().monotonic);
   }
 
   /** A role says that it stood still, and whether it cut its turns for that. */
   late(role: Target['role'], ms: number, cut: boolean): void {
     const now = this.#powers.clocks().monotonic;
-    this.#late.set(role, { ms, at: now });
-    if (cut && this.#pause === undefined) this.#begin(new Pause(ms, now, [], true));
+    this.#stillness.late(role, ms, now);
+    if (cut && this.#stillness.cut(ms, now)) this.#pause();
   }
 
   /** What the watchdog's own jail and seal observed. */
@@ -249,7 +238,7 @@ export class Watch {
         answer: (frame) => {
           this.#heard();
           const { lateMs } = parseJson(controlSchemas.beat, frame.payload);
-          if (lateMs > tickMs) this.#late.set('watchdog', { ms: lateMs, at: this.#lastWord.monotonic });
+          if (lateMs > tickMs) this.#stillness.late('watchdog', lateMs, this.#lastWord.monotonic);
         },
       },
       [controlMessages.pong]: { permit: 'always', answer: () => undefined },
@@ -276,9 +265,8 @@ export class Watch {
   /** @param began - when the scan began that this comes from; nothing else ends a pause. */
   #judge(seenBy: readonly Detection[], began: number | undefined): void {
     const before = this.#standing;
-    const verdict = this.#pause?.judge(this.#late, this.#powers.clocks().monotonic);
-    // One pause of all is not the lateness of each; whether it was one is known a moment later.
-    const detections = verdict === undefined || verdict === 'alone' ? seenBy : seenBy.map((detection) => (explained.has(detection.detector) ? { ...detection, findings: [] } : detection));
+    const nowMs = this.#powers.clocks().monotonic;
+    const detections = this.#stillness.explain(seenBy, nowMs);
     this.#detections = detections;
     this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
     const now = this.#standing;
@@ -292,44 +280,33 @@ export class Watch {
     // What went away may come back and is then worth a line again; the log cannot be flooded by one pid.
     for (const key of this.#known) if (!seen.has(key) && this.#known.size > 256) this.#known.delete(key);
     if (now.level !== before.level) this.#powers.onLevel(now);
-    // Late by itself is what a start on a busy machine is; a scan that was on time says more.
-    if (!now.counted.some(({ detector }) => explained.has(detector)) || now.counted.some(({ detector }) => !explained.has(detector))) this.#first.resolve(now);
-    if (now.level === 'confirmed') this.#violate(violationOf(now));
-    else if (this.#pause !== undefined && verdict !== 'waiting' && began !== undefined && began >= this.#pause.at && now.counted.length === 0) this.#resume(verdict === 'pause' ? this.#pause.lateMs : 0);
+    // To be late is what a start on a busy machine is; a scan that was on time says more.
+    const onTime = now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector));
+    if (onTime) this.#first.resolve(now);
+    if (now.level === 'confirmed') {
+      this.#violate(violationOf(now));
+      return;
+    }
+    const seconds = began === undefined || now.counted.length > 0 ? undefined : this.#stillness.resume(began, nowMs);
+    if (seconds !== undefined) this.#powers.onResumed(seconds);
   }
 
-  #begin(pause: Pause): void {
-    this.#pause = pause;
+  #pause(): void {
     this.#powers.onPaused();
     // A scan of what is there now, without waiting for the next one.
     if (this.#epoch >= 0) void this.observe(this.#children);
   }
 
-  #resume(lateMs: number): void {
-    this.#pause = undefined;
-    this.#late.clear();
-    this.#powers.onResumed(Math.round(lateMs / 1000));
-  }
-
   /** Once a second: our own gap, what it was, and the watchdog's silence. */
   #tick(): void {
     const now = this.#powers.clocks();
-    const before = this.#lastTick;
-    const gap = judgeGap(before, now, tickMs);
-    this.#lastTick = now;
-    if (gap.heldUpMs > 2 * tickMs) this.#starvedAt = now.monotonic;
-    if (gap.stopped || gap.suspended) {
-      const pause = new Pause(gap.lateMs, now.monotonic, [...new Set(['watchdog', ...this.#children.map(({ role }) => role)])], gap.suspended);
-      this.#own = detectGap(before, now, tickMs, { role: 'supervisor', pid: this.#powers.self().pid, uid: this.#powers.uid });
-      this.#begin(pause);
+    const others = [...new Set(['watchdog', ...this.#children.map(({ role }) => role)])];
+    const came = this.#stillness.tick(now, others, { pid: this.#powers.self().pid, uid: this.#powers.uid });
+    if (came === 'begun') {
+      this.#pause();
       return; // the words of that time wait in the channel; they are read first
     }
-    const own = this.#own;
-    if (own !== undefined && this.#pause !== undefined) {
-      const verdict = this.#pause.judge(this.#late, now.monotonic);
-      if (verdict !== 'waiting') this.#own = undefined;
-      if (verdict === 'alone' && own.findings.length > 0) this.#judge([...this.#detections.filter((detection) => detection.detector !== 'clock').map((detection) => ({ ...detection, findings: [] })), own], undefined);
-    }
+    if (came !== undefined) this.#judge([...this.#detections.filter((detection) => detection.detector !== came.detector).map((detection) => ({ ...detection, findings: [] })), came], undefined);
     this.#judgeSilence(now);
   }
 

@@ -146,6 +146,25 @@ test('whoever seems to be our child is asked again: an ended process may have ha
   assert.equal(parent(60_250), 1);
 });
 
+test('L6-08 of other processes\' files no more than the head is read, and of a stranger\'s memory nothing', () => {
+  const proc = new FakeProc();
+  proc.process(1, 'init', { uid: 0, argv: Array.from({ length: 5000 }, () => 'x'.repeat(1000)) });
+  proc.process(50, 'stranger', { uid: 77 });
+  const whole: string[] = [];
+  const heads: string[] = [];
+  const eyes: Eyes = {
+    ...proc.eyes,
+    read: (path) => { whole.push(path); return proc.eyes.read(path); },
+    readLong: (path) => { whole.push(path); return proc.eyes.readLong(path); },
+    readHead: (path) => { heads.push(path); return proc.eyes.readHead(path); },
+  };
+  const census = new Census(eyes, new OurMemory(eyes, 4), 0, () => 0);
+  const init = seen(census.take(0, { intervalMs: 5000, ours: none, everything: false }))?.find((process) => process.pid === 1);
+  assert.deepEqual(whole.filter((path) => /^\/proc\/\d/.test(path)), []);
+  assert.ok(heads.includes('/proc/1/cmdline') && !heads.includes('/proc/50/cmdline'));
+  assert.ok(init !== undefined && init.argv.join('').length <= 4096);
+});
+
 test('a pid that was given to another process is another process', () => {
   const proc = new FakeProc();
   proc.process(1, 'init', { uid: 0 });
