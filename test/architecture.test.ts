@@ -40,11 +40,13 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   setup: ['oms', 'layers/3-dependencies'],
   ...Object.fromEntries(layers.map((layer) => [layer, ['linux', 'policy', ...(/^layers\/[34]-/.test(layer) ? ['oms'] : [])]])),
   layers: layers,
-  cli: ['state', 'linux', 'oms', 'policy', ...layers, 'layers'],
+  cli: ['state', 'template', 'linux', 'oms', 'policy', ...layers, 'layers'],
   supervisor: ['state', 'linux', 'oms', 'wire', 'policy', ...layers, 'layers'],
   jail: ['linux', 'wire', 'policy', 'layers/2-isolation', 'layers/3-dependencies'],
   gateway: ['linux', 'wire', 'policy', ...layers],
-  engine: ['linux', 'wire', 'policy', ...layers],
+  // The language of chat templates: no authority, so that the command that looks at a model may run it as well.
+  template: [],
+  engine: ['template', 'linux', 'wire', 'policy', ...layers],
   probe: ['linux', 'policy', 'layers/2-isolation'],
   watchdog: ['linux', 'wire', 'policy', 'layers/6-intrusion', 'layers/2-isolation'],
 };
@@ -75,7 +77,6 @@ test('processes never import one another, and base has no authority', () => {
 /** Modules with authority, and the only files that may import them. */
 const doors: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^linux\/ffi\.ts$/],
-  '@huggingface/jinja': [/^engine\//],
   // Keyless signatures of model makers: one command, never a process that serves.
   '@sigstore/bundle': [/^cli\/keyless\.ts$/],
   '@sigstore/protobuf-specs': [/^cli\/keyless\.ts$/],

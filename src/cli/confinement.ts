@@ -5,18 +5,20 @@
  * Proof: test/e2e/prove.test.ts
  * @module
  */
+import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { answerWords, isHeld, judge, waysOut } from '../layers/2-isolation/held.ts';
 import type { Lock } from '../layers/2-isolation/held.ts';
 import { heldAlone } from '../layers/2-isolation/held.ts';
-import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { chooseIdentity, drawId, taskLimit } from '../layers/2-isolation/identity.ts';
 import { probePrograms, probeRole, runProbe } from '../layers/2-isolation/probe.ts';
 import type { Aim, ProbeJail, Probed, ProbePrograms } from '../layers/2-isolation/probe.ts';
 import { trials, trialsFor } from '../layers/2-isolation/trials.ts';
 import type { Trial } from '../layers/2-isolation/trials.ts';
 import { closedPort, machineAddress } from '../linux/addresses.ts';
+import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { parseStat, parseStatus } from '../linux/tasks.ts';
 import type { Role } from '../policy/roles.ts';
 import type { Running } from './instance.ts';
@@ -47,9 +49,9 @@ function readText(path: string): string | undefined {
 }
 
 /** The jail that a server started by this user would make. */
-function jailFor(role: Role, root: string, sources: string): ProbeJail {
+function jailFor(root: string, sources: string): ProbeJail {
   const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
-  const identity = process.getuid?.() === 0 ? chooseIdentity(process.pid + (role === 'watchdog' ? watchdogIds : 0), readable, statSync) : undefined;
+  const identity = process.getuid?.() === 0 ? chooseIdentity(drawId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }), readable, statSync) : undefined;
   return { readable, accepted: [], ...identity, ...taskLimit(identity, false, availableParallelism(), 0) };
 }
 
@@ -122,14 +124,14 @@ export async function proveConfinement(root: string, server: Running | undefined
   const inRoles: Proof[] = [];
   const kills: Proof[] = [];
   for (const role of jailedRoles) {
-    const jail = jailFor(role, root, sources);
+    const jail = jailFor(root, sources);
     const asked = [...Object.keys(waysOut), ...trialsFor(role)];
     inRoles.push(...judgeRole(role, asked, await runProbe(programs, role, jail, { attempts: asked, without: [], deadly: false, ...aim })));
     kills.push(await proveKill(programs, role, jail, aim));
   }
   const alone: Proof[] = [];
   for (const lock of Object.keys(heldAlone) as Lock[]) {
-    const proof = await proveAlone(programs, lock, jailFor('gateway', root, sources), aim);
+    const proof = await proveAlone(programs, lock, jailFor(root, sources), aim);
     if (proof !== undefined) alone.push(proof);
   }
   const proofs = [...inRoles, ...kills, ...alone, ...proveLiving(server)];

@@ -18,13 +18,14 @@ import { digestLibrary, formatSealTrust, outsideSeal, parseRuntime, parseSealTru
 import type { Runtime } from '../layers/3-dependencies/seal.ts';
 import { rightsFor, verifyTree } from '../layers/3-dependencies/verify.ts';
 import type { TreeOrder } from '../layers/3-dependencies/verify.ts';
+import { strippedFaults } from '../layers/3-dependencies/stripped.ts';
 import { parseBundle } from '../oms/bundle.ts';
 import type { Difference } from '../oms/fault.ts';
 import { DifferenceError } from '../oms/fault.ts';
 import { makeSigningKey, publicPem, readPrivatePem, unwrapKey, wrapKey } from '../oms/operator.ts';
 import type { SigningOrder } from '../oms/sign.ts';
 import { hashFiles, signFiles } from '../oms/sign.ts';
-import { keyIdOf } from '../oms/signature.ts';
+import { keyIdOf, parsePublicKey } from '../oms/signature.ts';
 import type { FileToSign, SignedFile } from '../oms/statement.ts';
 import { parseStatement } from '../oms/statement.ts';
 import { openState } from '../state/directory.ts';
@@ -212,23 +213,34 @@ async function operatorKey(values: Flags): Promise<KeyObject> {
   return privateKey;
 }
 
+/** Says so when the seal that is about to be replaced is by another key than the one that this state folder saw last. */
+function warnOfStranger(stored: StoredSeal | undefined, remembered: { readonly key: string } | undefined): void {
+  const by = stored === undefined ? undefined : readable(() => keyIdOf(parsePublicKey(parseSealTrust(stored.trust).key, sealFault)));
+  if (by === undefined || remembered === undefined || remembered.key === '' || remembered.key === by) return;
+  console.error(`the present seal is by key ${by.slice(0, 16)}, not by ${remembered.key.slice(0, 16)}, which this state folder saw last: look at what it sealed before you go on`);
+}
+
 async function seal(order: TreeOrder, values: Flags): Promise<number> {
   const reason = (values.reason ?? '').replace(/[\p{C}]/gu, ' ').trim();
   if (reason === '') throw new KwyreError('USAGE_DEPS_REASON', 'sealing needs a reason, which is kept in its log', './kwyre deps seal --reason "first installation"');
   if (values.system === true && process.getuid?.() !== 0) throw new KwyreError('USAGE_DEPS_ROOT', 'only root can keep the trust file in /etc/kwyre', 'leave out --system, or run it as root');
   const differences = publishedDifferences(order);
   if (differences.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, differences, 'only what was published can be sealed: npm ci --omit=dev --ignore-scripts --no-bin-links');
+  const unlike = strippedFaults(fs, root);
+  if (unlike.length > 0) throw new DifferenceError(3, `the program in ${join(root, 'dist')}, which is made of src/,`, unlike, `remove it and look again, it is made anew: rm -r ${join(root, 'dist')}; ./kwyre deps plan`);
   const { files, signing } = hashInstallation(order, parseDigests(order.digests));
   const stored = readSeal(root);
   const before = sealedBefore(stored);
   const changes = changesSince(before, files);
+  const state = stateDirectory(values.state);
+  const remembered = rememberedSeal(state, root);
+  warnOfStranger(stored, remembered);
   console.error(`${files.length} files${before === undefined ? '' : `; since the last seal ${changes.length} changes${changes.length === 0 ? '' : `: ${changes.slice(0, 8).join(', ')}`}`}`);
   if (values.yes !== true && !(process.stdin.isTTY && (await confirm('Seal exactly these files?')))) throw new KwyreError('USAGE_DEPS_CONFIRM', 'sealing needs a yes', 'look at ./kwyre deps plan, then add --yes');
   const key = await operatorKey(values);
   const tree = signFiles(signing, files, key, sealFault);
   const statement = parseStatement(parseBundle(Buffer.from(tree), sealFault).payload, { allowedIgnores: [] }, sealFault);
-  const state = stateDirectory(values.state);
-  const sequence = Math.max(stored === undefined ? 0 : (readable(() => parseSealTrust(stored.trust).sequence) ?? 0), before?.runtime.sequence ?? 0, rememberedSeal(state, root)) + 1;
+  const sequence = Math.max(stored === undefined ? 0 : (readable(() => parseSealTrust(stored.trust).sequence) ?? 0), before?.runtime.sequence ?? 0, remembered?.sequence ?? 0) + 1;
   const libraries = executableMappings(order.running.maps)
     .map(({ path }) => ({ path, sha256: digestLibrary(order, path) }))
     .filter((library) => library.sha256 !== '' && !library.path.startsWith(root));
@@ -237,7 +249,7 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
   const trust = formatSealTrust({ key: publicPem(key), sequence, root: statement.root }, root);
   const keyId = keyIdOf(createPublicKey(key));
   writeSeal(root, { tree, runtime: signRuntime(runtime, key), trust, line: JSON.stringify({ at: runtime.sealedAt, sequence, reason, root: statement.root, previous: runtime.previous, key: keyId, uid: process.getuid?.() ?? null }), installed });
-  rememberSeal(state, root, sequence);
+  rememberSeal(state, root, { sequence, key: keyId, root: statement.root });
   if (values.json === true) console.log(JSON.stringify({ sequence, root: statement.root, files: files.length, key: keyId, installed }));
   else console.log(`sealed as number ${sequence}: ${files.length} files, root sha256:${statement.root}, by key ${keyId.slice(0, 16)}; the trust file is in ${installed ? '/etc/kwyre' : 'seal/'}`);
   return 0;

@@ -4,6 +4,7 @@
  * Proof: test/attacks/2-isolate.test.ts
  * @module
  */
+import * as fs from 'node:fs';
 import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Check, LayerStatus } from '../base/verdict.ts';
@@ -12,6 +13,8 @@ import { planRules } from '../layers/2-isolation/firewall.ts';
 import type { Installed } from '../layers/2-isolation/record.ts';
 import { accessFolder, places } from '../layers/2-isolation/record.ts';
 import { enabledLinks, renderUnits, unitFolder, unitNames } from '../layers/2-isolation/units.ts';
+import { chainGrants, ownGrants } from '../layers/3-dependencies/access.ts';
+import { describeGrant, mendingOf } from '../linux/writers.ts';
 import { readPlainText } from '../state/installed.ts';
 import { listenerOwner } from './client.ts';
 import { readAccounts, readInstalled, readRules, readUnits, sameWitness, tryReach } from './machine.ts';
@@ -45,9 +48,10 @@ function seeFiles(record: Installed, root: string): Seen {
 }
 
 function seeProgram(): Seen {
-  const facts = lstatSync(places.program, { throwIfNoEntry: false });
-  if (facts?.isDirectory() !== true) return bad(`${places.program} is not there`);
-  return facts.uid === 0 && (facts.mode & 0o022) === 0 ? good(`${places.program}, which only root can change`) : bad(`${places.program} can be changed by others than root`);
+  if (lstatSync(places.program, { throwIfNoEntry: false })?.isDirectory() !== true) return bad(`${places.program} is not there`);
+  const order = { disk: fs, root: places.program, uid: 0 };
+  const [first, ...more] = [...chainGrants(order), ...ownGrants(order)];
+  return first === undefined ? good(`${places.program}, which only root can change`) : bad(`${places.program} can be changed by others than root: ${first.path} (${describeGrant(first)}); as root: ${mendingOf([first, ...more])}`);
 }
 
 function seePort(record: Installed): Seen {

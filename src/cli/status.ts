@@ -10,7 +10,7 @@ import type { Conversations } from './sessions.ts';
 import { countEntries, describeConversations, listEntries } from './sessions.ts';
 import { plainText } from './terminal.ts';
 
-export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[]; readonly conversations?: Conversations };
+export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[]; readonly events?: { readonly lost: number; readonly reason: string }; readonly conversations?: Conversations };
 
 /** The marks of the three states, readable without colour. */
 export const marks: Readonly<Record<LayerReport['status'], string>> = { enforced: '[ok]', degraded: '[--]', off: '[  ]' };
@@ -32,6 +32,11 @@ export function render(answer: StatusAnswer, all: boolean): string {
   return plainText(lines.join('\n'));
 }
 
+/** What could not be written to the event log, if anything. */
+export function describeLosses(events: StatusAnswer['events']): string {
+  return events === undefined || events.lost === 0 ? '' : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); everything else goes on`;
+}
+
 export async function status(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
   const server = findServer(serverDirectory(values.state));
@@ -39,7 +44,7 @@ export async function status(args: readonly string[]): Promise<number> {
   const entries = await listEntries(server);
   const conversations = entries === undefined ? undefined : countEntries(entries);
   if (values.json === true) console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));
-  else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}${conversations === undefined ? '' : `\n${describeConversations(conversations)}`}`);
+  else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}${conversations === undefined ? '' : `\n${describeConversations(conversations)}`}${describeLosses(answer.events)}`);
   return 0;
 }
 

@@ -1,7 +1,8 @@
 /**
  * Looking at a model before it is approved: its files, what the engine would map, what is unusual, who signed it upstream.
  *
- * Promise: nothing of the model is run; the GGUF header goes through the strict parser first, and JSON beside it is JSON.
+ * Promise: nothing of the model is run but its chat template, by our own evaluator and within its limits (trial.ts); the
+ *          GGUF header goes through the strict parser first, and JSON beside it is JSON. Every pattern below is linear.
  * Proof:   test/attacks/4-content.test.ts, test/attacks/4-model.test.ts
  * @module
  */
@@ -15,6 +16,7 @@ import { parseParts } from '../layers/4-model/gguf.ts';
 import { openRegular, walkTree } from '../oms/disk.ts';
 import type { Fault } from '../oms/fault.ts';
 import { DifferenceError, printable } from '../oms/fault.ts';
+import { tryTemplate } from './trial.ts';
 import { describeUpstream, excludedFiles } from './upstream.ts';
 import type { Maker } from './upstream.ts';
 
@@ -109,7 +111,7 @@ async function finish(root: string, files: readonly string[], weights: readonly 
     bytes,
     facts,
     templateDigest: template === undefined ? undefined : createHash('sha256').update(template).digest('hex'),
-    unusual: [...odd, ...oddTemplate(template), ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : [])],
+    unusual: [...odd, ...oddTemplate(template), ...(template === undefined ? [] : tryTemplate(template, { bos: facts.bos, eos: facts.eos })), ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : [])],
     upstream: await describeUpstream(root, maker, fault),
   };
 }
@@ -137,17 +139,18 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
 
 /** Things in a chat template that ordinary ones have no use for. */
 export function oddTemplate(template: string | undefined): string[] {
-  if (template === undefined) return ['it has no chat template: messages are joined plainly'];
+  if (template === undefined) return ['it has no chat template: it cannot be served'];
   const signs: [RegExp, string][] = [
     [/__\w+__|constructor|prototype|globals|builtins|subclasses/i, 'reaches for the inside of the interpreter'],
-    [/\b(import|include|extends|from)\b[^%}]*%\}/, 'loads other templates'],
     [/https?:\/\//i, 'holds a web address'],
     [/range\(\s*\d{5,}/, 'loops very often'],
     [/<script|javascript:|data:[a-z]+\//i, 'holds markup that a browser would run'],
     [/base64|b64decode|\\x[0-9a-f]{2}\\x|eval\(|exec\(|system\(/i, 'holds encoded text or the name of a call that runs code'],
     [/[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/u, 'holds invisible characters'],
-    [/\b(strftime_now|now)\b[\s\S]*\bif\b/, 'may behave differently by date'],
   ];
   const found = signs.filter(([pattern]) => pattern.test(template)).map(([, what]) => `the chat template ${what}`);
+  if (/\{%[-+]?\s*(import|include|extends|from)\b/.test(template)) found.push('the chat template loads other templates');
+  const date = template.search(/\b(strftime_now|now)\b/);
+  if (date >= 0 && /\bif\b/.test(template.slice(date))) found.push('the chat template may behave differently by date');
   return template.length > 32 << 10 ? [...found, `the chat template is ${template.length} characters long`] : found;
 }

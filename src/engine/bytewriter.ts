@@ -7,7 +7,7 @@
  * @module
  */
 import { wipeBytes, wordBytes } from '../base/bytes.ts';
-import { escape, escapedLength } from './escape.ts';
+import { escape, escapedLength } from '../base/escape.ts';
 
 /** Collects the bytes of an answer. */
 export class ByteWriter {

@@ -8,6 +8,8 @@
  */
 import { wipeBytes, wordBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
+import { TemplateError } from '../template/budget.ts';
+import type { Template } from '../template/template.ts';
 import type { Channel, DispatchTable } from '../wire/channel.ts';
 import type { Frame } from '../wire/frame.ts';
 import type { RequestOpen } from '../wire/messages.ts';
@@ -22,10 +24,9 @@ import type { Llama } from './llama.ts';
 import { parseChatRequest } from './openai.ts';
 import type { ResponseHeadFacts, ResponseRequest } from './responses.ts';
 import { parseResponseRequest, responseId, writeResponse } from './responses.ts';
-import type { ChatRequest, Message } from './request.ts';
+import type { ChatRequest, Message, Prompt } from './request.ts';
 import { RequestError } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
-import type { Template } from './template.ts';
 import { Visit } from './visit.ts';
 import type { TokenRun, Vocabulary } from './vocabulary.ts';
 import { writeCompletion, writeModel, writeModels } from './writer.ts';
@@ -239,7 +240,8 @@ export class Desk {
     const { llama, scheduler, vocabulary } = this.#powers;
     let visit = turn;
     try {
-      const prompt = this.#powers.template.render(messages, { addGenerationPrompt: true });
+      vocabulary.checkSize(messages.reduce((sum, { parts }) => sum + parts.reduce((bytes, part) => bytes + part.length, 0), 0));
+      const prompt = renderPrompt(this.#powers.template, messages);
       let run: TokenRun;
       try {
         run = await vocabulary.encode(prompt.pieces);
@@ -279,6 +281,16 @@ export class Desk {
     const visit = Visit.converse(keeper, principal, { wish: session, fresh: request.messages }, unixSeconds, llama.contextTokens * answerBytesPerToken);
     exchange.response.session = visit.session.id;
     return visit;
+  }
+}
+
+/** Renders a conversation, its errors as ones that a client may see. */
+function renderPrompt(template: Template, messages: readonly Message[]): Prompt {
+  try {
+    return template.render(messages, { addGenerationPrompt: true });
+  } catch (error) {
+    if (error instanceof TemplateError) throw new RequestError(error.code as `TEMPLATE_${string}`, error.message, error.parameter);
+    throw error;
   }
 }
 

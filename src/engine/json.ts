@@ -11,7 +11,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { wipeBytes, wordBytes } from '../base/bytes.ts';
-import { hexUnit, isHigh, isLow, shortEscapes, unescape } from './escape.ts';
+import { hexUnit, isHigh, isLow, shortEscapes, unescape } from '../base/escape.ts';
 import { RequestError } from './request.ts';
 import type { JsonNode } from './tree.ts';
 import { jsonKinds, JsonTree, tapeSlots as slots } from './tree.ts';

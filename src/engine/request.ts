@@ -7,12 +7,9 @@
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
+import type { Message } from '../template/piece.ts';
 
-/** Who speaks; the same five that OpenAI's API has. */
-export type Role = 'system' | 'developer' | 'user' | 'assistant' | 'tool';
-
-/** One message; its parts are UTF-8 text, each in memory of its own. Several parts are read as lines of one text. */
-export type Message = { readonly role: Role; readonly parts: readonly Buffer[] };
+export type { Message, Prompt, PromptPiece, Role } from '../template/piece.ts';
 
 export type LogitBias = { readonly token: number; readonly bias: number };
 
@@ -54,15 +51,6 @@ export type ChatRequest = {
   /** Overwrites every text of the request; safe to call twice. */
   [Symbol.dispose](): void;
 };
-
-/** A piece of a prompt: the template's own text (special tokens on) or bytes of the conversation (special tokens off). */
-export type PromptPiece = { readonly kind: 'template'; readonly text: string } | { readonly kind: 'text'; readonly bytes: Buffer };
-
-/**
- * A rendered prompt. Its text pieces are views into the messages, or bytes derived from them (JSON escapes);
- * `[Symbol.dispose]` overwrites the derived ones, so dispose it before or after the request, but do.
- */
-export type Prompt = { readonly pieces: readonly PromptPiece[]; [Symbol.dispose](): void };
 
 export type ErrorType = 'invalid_request_error' | 'not_found_error' | 'rate_limit_error' | 'server_error';
 

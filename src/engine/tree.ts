@@ -8,7 +8,7 @@
  * @module
  */
 import { wipeBytes, wordBytes } from '../base/bytes.ts';
-import { unescape } from './escape.ts';
+import { unescape } from '../base/escape.ts';
 
 /** What a node is; strings and keys with a backslash in them are marked apart. */
 export const jsonKinds = { null: 1, false: 2, true: 3, number: 4, string: 5, escaped: 6, array: 7, object: 8 } as const;

@@ -87,6 +87,12 @@ export class Vocabulary {
     return parts;
   }
 
+  /** Refuses bytes that no context of this size has room for, before anything is made of them. @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED` */
+  checkSize(bytes: number): void {
+    const limit = this.#llama.contextTokens;
+    if (bytes > limit * bytesPerToken) throw tooLong(undefined, limit);
+  }
+
   /**
    * Tokenises a prompt. The promise is settled at once for short prompts.
    * @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED` when it leaves no room for an answer.
@@ -95,7 +101,7 @@ export class Vocabulary {
     const limit = this.#llama.contextTokens;
     const parts = pieces.flatMap((piece) => (piece.kind === 'text' ? [piece] : this.#partsOf(piece.text)));
     const size = parts.reduce((sum, part) => sum + (part.kind === 'token' ? 1 : part.bytes.length), 0);
-    if (size > limit * bytesPerToken) throw tooLong(undefined, limit);
+    this.checkSize(size);
 
     const text = wordBytes(size);
     const tokens = new Int32Array(wordMemory(4 * Math.min(size + parts.length + 16, limit + 1)));

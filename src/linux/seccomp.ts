@@ -18,8 +18,8 @@ export type Action = 'allow' | 'kill' | { readonly errno: number };
 /** A condition on one argument: the row applies when the masked value is (or is not) the given one. */
 export type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
 
-/** One row; rows are tried in order, the first that applies decides. */
-export type Rule = { readonly call: string; readonly action: Action; readonly when?: Condition };
+/** One row; rows are tried in order, the first that applies decides. Of several conditions every one must hold. */
+export type Rule = { readonly call: string; readonly action: Action; readonly when?: Condition | readonly Condition[] };
 
 export type Filter = { readonly rules: readonly Rule[]; readonly otherwise: Action };
 
@@ -62,14 +62,16 @@ export function assemble(filter: Filter, numbers: Readonly<Record<string, number
       program.push([jumpEqual, 0, 1, number], [ret, 0, 0, verdict(rule.action)]);
       continue;
     }
-    const { argument, mask = 0xffffffff, is, not } = rule.when;
-    const body: Instruction[] = [
-      [load, 0, 0, 16 + 8 * argument],
-      [and, 0, 0, mask >>> 0],
-      is !== undefined ? [jumpEqual, 0, 1, is >>> 0] : [jumpEqual, 1, 0, (not ?? 0) >>> 0],
-      [ret, 0, 0, verdict(rule.action)],
-      [load, 0, 0, 0],
-    ];
+    const conditions = [rule.when].flat();
+    const body: Instruction[] = conditions.flatMap(({ argument, mask = 0xffffffff, is, not }, index): Instruction[] => {
+      const past = 3 * (conditions.length - index - 1) + 1; // over the conditions left and the verdict
+      return [
+        [load, 0, 0, 16 + 8 * argument],
+        [and, 0, 0, mask >>> 0],
+        is !== undefined ? [jumpEqual, 0, past, is >>> 0] : [jumpEqual, past, 0, (not ?? 0) >>> 0],
+      ];
+    });
+    body.push([ret, 0, 0, verdict(rule.action)], [load, 0, 0, 0]);
     program.push([jumpEqual, 0, body.length, number], ...body);
   }
   program.push([ret, 0, 0, verdict(filter.otherwise)]);

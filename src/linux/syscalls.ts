@@ -33,7 +33,10 @@ export const systemCalls: Readonly<Record<'x64' | 'arm64', Readonly<Record<strin
     close_range: 436, rseq: 334, landlock_create_ruleset: 444, landlock_add_rule: 445, landlock_restrict_self: 446, process_madvise: 440,
     kexec_load: 246, kexec_file_load: 320, iopl: 172, ioperm: 173, modify_ldt: 154, pivot_root: 155, acct: 163, quotactl: 179, name_to_handle_at: 303,
     open_by_handle_at: 304, fanotify_init: 300, mount_setattr: 442, futex_waitv: 449, io_setup: 206, io_submit: 209, vmsplice: 278, splice: 275,
-    tee: 276,
+    tee: 276, mknod: 133, mknodat: 259, shmget: 29, shmat: 30, shmctl: 31, shmdt: 67, msgget: 68, msgsnd: 69, msgrcv: 70, msgctl: 71, semget: 64,
+    semop: 65, semtimedop: 220, semctl: 66, mq_open: 240, mq_unlink: 241, mq_timedsend: 242, mq_timedreceive: 243, mq_notify: 244,
+    mq_getsetattr: 245, rt_sigqueueinfo: 129, rt_tgsigqueueinfo: 297, sched_setparam: 142, sched_setattr: 314, getpriority: 140, setpriority: 141,
+    ioprio_set: 251, process_mrelease: 448, migrate_pages: 256, move_pages: 279,
   },
   arm64: {
     read: 63, write: 64, close: 57, fstat: 80, lseek: 62, mmap: 222, mprotect: 226, munmap: 215, brk: 214, rt_sigaction: 134, rt_sigprocmask: 135,
@@ -58,6 +61,10 @@ export const systemCalls: Readonly<Record<'x64' | 'arm64', Readonly<Record<strin
     fsconfig: 431, fsmount: 432, fspick: 433, pidfd_open: 434, pidfd_getfd: 438, pidfd_send_signal: 424, faccessat: 48, faccessat2: 439,
     close_range: 436, rseq: 293, landlock_create_ruleset: 444, landlock_add_rule: 445, landlock_restrict_self: 446, process_madvise: 440,
     kexec_load: 104, kexec_file_load: 294, pivot_root: 41, acct: 89, quotactl: 60, name_to_handle_at: 264, open_by_handle_at: 265, fanotify_init: 262,
-    mount_setattr: 442, futex_waitv: 449, io_setup: 0, io_submit: 2, vmsplice: 75, splice: 76, tee: 77,
+    mount_setattr: 442, futex_waitv: 449, io_setup: 0, io_submit: 2, vmsplice: 75, splice: 76, tee: 77, mknodat: 33, shmget: 194, shmat: 196,
+    shmctl: 195, shmdt: 197, msgget: 186, msgsnd: 189, msgrcv: 188, msgctl: 187, semget: 190, semop: 193, semtimedop: 192, semctl: 191, mq_open: 180,
+    mq_unlink: 181, mq_timedsend: 182, mq_timedreceive: 183, mq_notify: 184, mq_getsetattr: 185, rt_sigqueueinfo: 138, rt_tgsigqueueinfo: 240,
+    sched_setparam: 118, sched_setattr: 274, getpriority: 141, setpriority: 140, ioprio_set: 30, process_mrelease: 448, migrate_pages: 238,
+    move_pages: 239,
   },
 };

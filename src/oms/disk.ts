@@ -36,8 +36,11 @@ export type Rights = {
 /** A regular file found below a root. */
 export type FoundFile = { readonly name: string; readonly size: number; readonly executable: boolean; readonly links: number; readonly groupWritable: boolean };
 
+/** Who may write what a walk found: each owner with the first entry of theirs, and every entry that its group may write. */
+export type FoundRights = { readonly owners: ReadonlyMap<number, string>; readonly groupWritable: readonly { readonly name: string; readonly gid: number }[] };
+
 /** What a walk found: files by name, and everything that should not be there. */
-export type Walk = { readonly files: ReadonlyMap<string, FoundFile>; readonly folders: number; readonly faults: readonly Difference[] };
+export type Walk = { readonly files: ReadonlyMap<string, FoundFile>; readonly folders: number; readonly faults: readonly Difference[]; readonly rights: FoundRights };
 
 const maxEntries = 1 << 20;
 const maxDepth = 64;
@@ -58,8 +61,14 @@ export function rightsFault(facts: Facts, rights: Rights, folder: boolean): stri
 export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>, rights: Rights): Walk {
   const files = new Map<string, FoundFile>();
   const faults: Difference[] = [];
+  const owners = new Map<number, string>();
+  const groupWritable: { name: string; gid: number }[] = [];
   let folders = 0;
   let entries = 0;
+  const note = (name: string, facts: fs.Stats): void => {
+    if (!owners.has(facts.uid)) owners.set(facts.uid, name);
+    if (!facts.isSymbolicLink() && (facts.mode & 0o020) !== 0) groupWritable.push({ name, gid: facts.gid });
+  };
   const list = (path: string, prefix: string): Buffer[] => {
     try {
       return disk.readdirSync(path, { encoding: 'buffer' });
@@ -92,6 +101,7 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
       const full = `${path}/${part}`;
       const facts = disk.lstatSync(full);
       const folder = facts.isDirectory();
+      note(name, facts);
       const unsafe = facts.isSymbolicLink() ? undefined : rightsFault(facts, rights, folder);
       if (unsafe !== undefined) faults.push({ kind: 'mode', name: printable(name), found: unsafe });
       if (folder && depth < maxDepth) visit(full, `${name}/`, depth + 1);
@@ -100,11 +110,13 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
     }
   };
   const top = disk.lstatSync(root);
-  if (!top.isDirectory()) return { files, folders, faults: [{ kind: 'kind', name: printable(root), found: 'not a folder' }] };
+  const rightsFound: FoundRights = { owners, groupWritable };
+  if (!top.isDirectory()) return { files, folders, faults: [{ kind: 'kind', name: printable(root), found: 'not a folder' }], rights: rightsFound };
+  note('', top);
   const unsafe = rightsFault(top, rights, true);
   if (unsafe !== undefined) faults.push({ kind: 'mode', name: printable(root), found: unsafe });
   visit(root, '', 0);
-  return { files, folders, faults };
+  return { files, folders, faults, rights: rightsFound };
 }
 
 /** What opening says of links, devices, absent files and files of somebody else. */

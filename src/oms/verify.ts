@@ -7,7 +7,7 @@
  */
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
-import type { Disk, Hashed, Rights } from './disk.ts';
+import type { Disk, FoundRights, Hashed, Rights } from './disk.ts';
 import { Hasher, openRegular, walkTree } from './disk.ts';
 import type { SignedFile } from './statement.ts';
 import { startHashing } from './threads.ts';
@@ -53,7 +53,7 @@ export function compareFile(hasher: Hasher, fd: number, signed: SignedFile, shar
 }
 
 /** Compares a tree with signed files and gives every difference together with what was seen. */
-export function compareTree(comparison: Comparison): { readonly differences: readonly Difference[]; readonly evidence: TreeEvidence } {
+export function compareTree(comparison: Comparison): { readonly differences: readonly Difference[]; readonly evidence: TreeEvidence; readonly rights: FoundRights } {
   const { disk, root, rights } = comparison;
   const together = comparison.shardBytes === undefined && (comparison.threads ?? 1) > 1 ? startTogether(comparison) : undefined;
   const walk = walkTree(disk, root, comparison.excluded, rights);
@@ -76,7 +76,7 @@ export function compareTree(comparison: Comparison): { readonly differences: rea
     if (signed.executable === false && found.executable) differences.push({ kind: 'mode', name: printable(signed.name), found: 'executable, which it was not' });
   }
   const { bytes, changed } = together === undefined ? compareInTurn(comparison, present) : together(new Set(present));
-  return { differences: [...differences, ...changed], evidence: { files: comparison.files.length, folders: walk.folders, bytes, hardLinks, groupWritable } };
+  return { differences: [...differences, ...changed], evidence: { files: comparison.files.length, folders: walk.folders, bytes, hardLinks, groupWritable }, rights: walk.rights };
 }
 
 type Compared = { readonly bytes: number; readonly changed: readonly Difference[] };

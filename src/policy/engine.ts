@@ -3,7 +3,7 @@
  * @module
  */
 import type { Policy } from './policy.ts';
-import { conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } from './shared.ts';
+import { answered, conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } from './shared.ts';
 
 export const engine = {
   features: strictFeatures,
@@ -11,6 +11,8 @@ export const engine = {
   secretMemory: [16_384 * 32, 'the keys of conversations'],
   read: systemRead,
   execute: systemExecute,
-  conditions: [...conditions, { call: 'accept4', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the engine has no listener' }],
+  answered,
+  forbidden: [['accept4', 'the engine has no listener']],
+  conditions,
   calls: runtimeCalls,
 } as const satisfies Policy;

@@ -9,8 +9,20 @@ export type Action = 'allow' | 'kill' | { readonly errno: number };
 /** One system call and the reason why it stands here. */
 export type Row = readonly [call: string, reason: string];
 
-/** A call that is decided by one argument. */
-export type ConditionalRow = { readonly call: string; readonly action: Action; readonly when: { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number }; readonly reason: string };
+/** A call that is answered without being made: with an error number, or 0 for success. */
+export type AnsweredRow = readonly [call: string, errno: number, reason: string];
+
+/** A call that a role may make: what for, and what can be done with it to somebody else. */
+export type AllowedRow = readonly [call: string, reason: string, others: string];
+
+/** What one argument must be (or not be), after the mask. */
+export type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
+
+/** A call that is decided by its arguments; of several conditions every one must hold. What is allowed also says what can be done with it to somebody else. */
+export type ConditionalRow = { readonly call: string; readonly when: Condition | readonly Condition[]; readonly reason: string } & (
+  | { readonly action: 'allow'; readonly others: string }
+  | { readonly action: Exclude<Action, 'allow'> }
+);
 
 /** `required`: less than full refuses the start; `preferred`: less than full is reported. */
 export type Need = 'required' | 'preferred';
@@ -34,8 +46,12 @@ export type Policy = {
   /** Paths of the system that the role's image reads when it starts. */
   readonly read: readonly Row[];
   readonly execute: readonly Row[];
-  /** Tried first in the sealed filter. */
+  /** Answered from the start of the role on, before anything else is asked. */
+  readonly answered: readonly AnsweredRow[];
+  /** Forbidden to this role besides what no role may do. */
+  readonly forbidden: readonly Row[];
+  /** Decided by arguments in the sealed filter. */
   readonly conditions: readonly ConditionalRow[];
   /** What the sealed role may call; anything that neither stands here nor is forbidden gets EPERM. */
-  readonly calls: readonly Row[];
+  readonly calls: readonly AllowedRow[];
 };

@@ -2,7 +2,7 @@
  * Rights that every role has, and what no role may ever do.
  * @module
  */
-import type { ConditionalRow, Policy, Row } from './policy.ts';
+import type { AllowedRow, AnsweredRow, ConditionalRow, Policy, Row } from './policy.ts';
 
 /** A call of these ends the process with SIGSYS from the start of the role on; the supervisor takes it as a breach. */
 export const forbidden = [
@@ -10,6 +10,9 @@ export const forbidden = [
   ['socketpair', 'channels are inherited'],
   ['connect', 'no role speaks first'],
   ['bind', 'the listening socket is inherited'],
+  ['listen', 'no role begins to be reached: the listening socket is inherited, and listens already'],
+  ['accept', 'connections are taken by accept4, and by the gateway alone'],
+  ['sendmmsg', 'a message to an address needs no connection'],
   ['ptrace', 'looking into other processes'],
   ['process_vm_readv', 'reading other processes'],
   ['process_vm_writev', 'writing other processes'],
@@ -60,53 +63,123 @@ export const forbiddenSealed = [
   ['execve', 'no role becomes another program'],
   ['execveat', 'no role becomes another program'],
   ['memfd_create', 'a file to execute from'],
+  ['seccomp', 'a filter of its own could hand calls to a listener; this one is the last'],
 ] as const satisfies readonly Row[];
 
-/** Answered with ENOSYS: Node tries them at every start and has another way. */
-export const absent = [
-  ['io_uring_setup', 'a ring would walk around this filter'],
-  ['clone3', 'its flags are behind a pointer; libc falls back to clone'],
-] as const satisfies readonly Row[];
+const ENOSYS = 38;
 
-/** Decided by an argument, in every role. */
-export const conditions = [
-  { call: 'clone', action: 'allow', when: { argument: 0, mask: 0x00010000, is: 0x00010000 }, reason: 'threads (CLONE_THREAD)' },
-  { call: 'clone', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'any other clone is a process' },
+/** Node tries these at every start and has another way. */
+export const answered = [
+  ['io_uring_setup', ENOSYS, 'a ring would walk around this filter'],
+  ['clone3', ENOSYS, 'its flags are behind a pointer; libc falls back to clone'],
+] as const satisfies readonly AnsweredRow[];
+
+const alone = 'nothing: it concerns this process alone';
+const given = 'nothing beyond the other ends of the descriptors that it was given';
+const tells = 'it is told something and changes nothing';
+
+/** CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID: what libc asks for. */
+const threadFlags = 0x003d0f00;
+
+/** Decided by arguments from the start of the role on. */
+export const startConditions = [
+  { call: 'clone', action: 'allow', when: { argument: 0, is: threadFlags }, reason: 'threads just as libc makes them', others: 'nothing: a thread shares the one descriptor table that the watchdog reads, and counts against the limit of its user' },
+  { call: 'clone', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'any other clone is a process, or a thread with descriptors of its own that nobody sees' },
   { call: 'sendto', action: 'kill', when: { argument: 3, mask: 0x20000000, is: 0x20000000 }, reason: 'MSG_FASTOPEN connects without connect' },
   { call: 'sendmsg', action: 'kill', when: { argument: 2, mask: 0x20000000, is: 0x20000000 }, reason: 'MSG_FASTOPEN connects without connect' },
+] as const satisfies readonly ConditionalRow[];
+
+/** O_NONBLOCK, the access mode, O_LARGEFILE: all that F_SETFL may say. */
+const plainFlags = 0x800 | 0x3 | 0x8000;
+const allBits = 0xffffffff;
+
+/** Decided by arguments, in every sealed role. */
+export const conditions = [
+  ...startConditions,
   { call: 'fcntl', action: 'kill', when: { argument: 1, is: 8 }, reason: 'F_SETOWN: a descriptor that signals another process' },
   { call: 'fcntl', action: 'kill', when: { argument: 1, is: 10 }, reason: 'F_SETSIG: the same with any signal' },
   { call: 'fcntl', action: 'kill', when: { argument: 1, is: 15 }, reason: 'F_SETOWN_EX: the same' },
-  ...([[0, 'F_DUPFD'], [1, 'F_GETFD'], [2, 'F_SETFD'], [3, 'F_GETFL'], [4, 'F_SETFL: descriptors become non-blocking'], [1030, 'F_DUPFD_CLOEXEC']] as const).map(([is, reason]) => ({ call: 'fcntl', action: 'allow', when: { argument: 1, is }, reason }) as const),
+  { call: 'fcntl', action: 'allow', when: { argument: 1, is: 3 }, reason: 'F_GETFL', others: tells },
+  { call: 'fcntl', action: 'allow', when: [{ argument: 1, is: 4 }, { argument: 0, mask: allBits - 3, is: 0 }, { argument: 2, mask: allBits - plainFlags, is: 0 }], reason: 'F_SETFL: Node gives the standard streams their flags back when it ends', others: 'descriptors 0 to 3 alone become blocking or not, whose other ends do not share that' },
   { call: 'ioctl', action: 'kill', when: { argument: 1, is: 0x8901 }, reason: 'FIOSETOWN: a socket that signals another process' },
   { call: 'ioctl', action: 'kill', when: { argument: 1, is: 0x8902 }, reason: 'SIOCSPGRP: the same' },
-  ...([[0x5421, 'FIONBIO on connections'], [0x541b, 'FIONREAD'], [0x5401, 'TCGETS: is this a terminal'], [0x5451, 'FIOCLEX']] as const).map(([is, reason]) => ({ call: 'ioctl', action: 'allow', when: { argument: 1, is }, reason }) as const),
+  { call: 'ioctl', action: 'allow', when: { argument: 1, is: 0x5421 }, reason: 'FIONBIO: descriptors become non-blocking', others: 'the listener can be made blocking, which every gateway undoes when it takes it over' },
+  { call: 'ioctl', action: 'allow', when: { argument: 1, is: 0x5401 }, reason: 'TCGETS: is this a terminal', others: tells },
   { call: 'prctl', action: 'kill', when: { argument: 0, is: 4 }, reason: 'PR_SET_DUMPABLE would let a debugger of the same user in again' },
   { call: 'prctl', action: 'kill', when: { argument: 0, is: 0x59616d61 }, reason: 'PR_SET_PTRACER would let one in by name' },
   { call: 'prctl', action: 'kill', when: { argument: 0, is: 1 }, reason: 'PR_SET_PDEATHSIG would let it outlive the supervisor' },
-  ...([[3, 'PR_GET_DUMPABLE'], [15, 'PR_SET_NAME: thread names'], [16, 'PR_GET_NAME'], [0x53564d41, 'PR_SET_VMA: names of memory']] as const).map(([is, reason]) => ({ call: 'prctl', action: 'allow', when: { argument: 0, is }, reason }) as const),
-  ...([[1, 'TCP_NODELAY'], [4, 'TCP_KEEPIDLE'], [5, 'TCP_KEEPINTVL'], [6, 'TCP_KEEPCNT'], [9, 'SO_KEEPALIVE'], [13, 'SO_LINGER: a connection is cut']] as const).map(([is, reason]) => ({ call: 'setsockopt', action: 'allow', when: { argument: 2, is }, reason }) as const),
-  { call: 'prlimit64', action: 'allow', when: { argument: 0, is: 0 }, reason: 'its own limits are read; those of others could end them' },
-  { call: 'shutdown', action: 'allow', when: { argument: 1, is: 1 }, reason: 'SHUT_WR: the end of an answer' },
-  { call: 'mprotect', action: 'allow', when: { argument: 0, mask: 0, is: 0 }, reason: 'V8 switches its pages' },
+  { call: 'prctl', action: 'allow', when: { argument: 0, is: 3 }, reason: 'PR_GET_DUMPABLE', others: tells },
+  { call: 'prctl', action: 'allow', when: { argument: 0, is: 15 }, reason: 'PR_SET_NAME: thread names', others: 'whoever may look at this process reads 15 bytes a thread' },
+  { call: 'prctl', action: 'allow', when: { argument: 0, is: 16 }, reason: 'PR_GET_NAME', others: tells },
+  { call: 'prctl', action: 'allow', when: { argument: 0, is: 0x53564d41 }, reason: 'PR_SET_VMA: V8 names its memory', others: 'whoever may read the maps of this process reads the names' },
+  { call: 'getsockopt', action: 'allow', when: [{ argument: 1, is: 1 }, { argument: 2, is: 3 }], reason: 'SO_TYPE: what is this descriptor', others: 'nothing; SO_PEERPIDFD, a handle on the process at the other end, is another name' },
+  { call: 'getsockopt', action: 'allow', when: [{ argument: 1, is: 1 }, { argument: 2, is: 4 }], reason: 'SO_ERROR: why a connection ended', others: 'an error that waits on a shared listener is taken' },
+  { call: 'prlimit64', action: 'allow', when: { argument: 0, is: 0 }, reason: 'its own limits are read', others: 'nothing: it can lower its own; those of others could end them' },
+  { call: 'shutdown', action: 'allow', when: { argument: 1, is: 1 }, reason: 'SHUT_WR: the end of an answer', others: 'the other end of a connection sees its end; on a listener it does nothing' },
 ] as const satisfies readonly ConditionalRow[];
 
 /** What Node itself calls in a running process, found by tracing. */
 export const runtimeCalls = [
-  ['read', 'channels'], ['write', 'channels, the event loop\'s wake-up'], ['readv', 'streams'], ['writev', 'streams'], ['pread64', 'the model file'], ['close', 'connections'],
-  ['fstat', 'descriptors'], ['lseek', 'descriptors'], ['mmap', 'memory'], ['munmap', 'memory'], ['mremap', 'memory'], ['brk', 'memory'], ['madvise', 'memory is given back'],
-  ['rt_sigaction', 'signals'], ['rt_sigprocmask', 'signals'], ['rt_sigreturn', 'signals'], ['sigaltstack', 'new threads'],
-  ['sched_yield', 'threads'], ['sched_getaffinity', 'threads'], ['sched_setaffinity', 'ggml places its threads'], ['sched_getparam', 'threads'], ['sched_getscheduler', 'threads'], ['sched_setscheduler', 'ggml may lower its threads'],
-  ['futex', 'locks'], ['set_robust_list', 'new threads'], ['get_robust_list', 'threads'], ['rseq', 'new threads'], ['gettid', 'threads'], ['getpid', 'process.pid'], ['getppid', 'process.ppid'], ['membarrier', 'V8'],
-  ['fsync', 'koffi flushes the standard streams when the process exits; refused, it waits for its own lock for ever'],
-  ['exit', 'threads end'], ['exit_group', 'the process ends'], ['restart_syscall', 'after a stop'],
-  ['epoll_wait', 'event loop'], ['epoll_pwait', 'event loop'], ['epoll_pwait2', 'event loop'], ['epoll_ctl', 'event loop'], ['epoll_create1', 'event loop'], ['eventfd2', 'event loop'], ['poll', 'event loop'], ['ppoll', 'event loop'],
-  ['clock_gettime', 'time'], ['clock_getres', 'time'], ['clock_nanosleep', 'time'], ['nanosleep', 'time'], ['gettimeofday', 'time'],
-  ['getrandom', 'ids, seeds'], ['getrusage', 'process.cpuUsage'], ['sysinfo', 'memory sizes'], ['uname', 'os'], ['getuid', 'process'], ['geteuid', 'process'], ['getgid', 'process'], ['getegid', 'process'],
-  ['dup', 'streams'], ['dup3', 'streams'], ['getcpu', 'threads'],
-  ['getsockname', 'what is this descriptor'], ['getpeername', 'who is there'], ['getsockopt', 'what is this descriptor'],
-  ['mlock', 'secret memory'], ['munlock', 'secret memory'], ['mlock2', 'secret memory'], ['mincore', 'memory'], ['pkey_mprotect', 'V8 guards its code'], ['seccomp', 'never loosens'],
-] as const satisfies readonly Row[];
+  ['read', 'channels', 'takes bytes from its own descriptors; the model\'s position, which it could move, is used by nobody'],
+  ['readv', 'streams', 'as read'],
+  ['write', 'channels, the event loop\'s wake-up', 'speaks to the other ends of its own descriptors; no file grows'],
+  ['writev', 'streams', 'as write'],
+  ['close', 'connections', 'the other end of a connection sees its end'],
+  ['fstat', 'descriptors', tells],
+  ['mmap', 'memory', 'shared memory reaches the working set alone; pages may become executable, and code there meets this list too'],
+  ['munmap', 'memory', alone],
+  ['mremap', 'memory', alone],
+  ['mprotect', 'V8 switches its pages', 'nothing; pages may become executable, and code there meets this list too'],
+  ['pkey_mprotect', 'V8 guards its code', 'as mprotect'],
+  ['brk', 'memory', alone],
+  ['madvise', 'memory is given back', 'pages of the working set can be emptied, which the supervisor only overwrites'],
+  ['mlock', 'secret memory', 'memory that cannot be swapped, up to its limit'],
+  ['munlock', 'secret memory', alone],
+  ['mlock2', 'secret memory', 'as mlock'],
+  ['rt_sigaction', 'signals', alone],
+  ['rt_sigprocmask', 'signals', alone],
+  ['rt_sigreturn', 'signals', alone],
+  ['sigaltstack', 'new threads', alone],
+  ['sched_yield', 'threads', alone],
+  ['sched_getaffinity', 'threads', tells],
+  ['sched_getparam', 'threads', tells],
+  ['sched_getscheduler', 'threads', tells],
+  ['futex', 'locks', 'nothing: no other process waits on a word of shared memory'],
+  ['set_robust_list', 'new threads', alone],
+  ['rseq', 'new threads', alone],
+  ['gettid', 'threads', alone],
+  ['getpid', 'process.pid', alone],
+  ['getppid', 'process.ppid', alone],
+  ['membarrier', 'V8', 'other processors are made to pause for a moment'],
+  ['fsync', 'koffi flushes the standard streams when the process exits; refused, it waits for its own lock for ever', 'nothing: pipes and sockets refuse it, and no file of its own was written'],
+  ['exit', 'threads end', alone],
+  ['exit_group', 'the process ends', 'the supervisor acts on it'],
+  ['restart_syscall', 'after a stop', alone],
+  ['epoll_wait', 'event loop', alone],
+  ['epoll_pwait', 'event loop', alone],
+  ['epoll_pwait2', 'event loop', alone],
+  ['epoll_ctl', 'event loop', alone],
+  ['epoll_create1', 'event loop', alone],
+  ['eventfd2', 'event loop', alone],
+  ['poll', 'event loop', alone],
+  ['ppoll', 'event loop', alone],
+  ['clock_gettime', 'time', alone],
+  ['clock_getres', 'time', alone],
+  ['clock_nanosleep', 'time', alone],
+  ['nanosleep', 'time', alone],
+  ['gettimeofday', 'time', alone],
+  ['getrandom', 'ids, seeds', alone],
+  ['getrusage', 'process.cpuUsage', alone],
+  ['sysinfo', 'memory sizes', tells],
+  ['uname', 'os', tells],
+  ['getuid', 'process', alone],
+  ['geteuid', 'process', alone],
+  ['getgid', 'process', alone],
+  ['getegid', 'process', alone],
+  ['getcpu', 'threads', alone],
+  ['getsockname', 'what is this descriptor', given],
+  ['getpeername', 'who is there', given],
+] as const satisfies readonly AllowedRow[];
 
 /** What the image of any role reads when it starts. */
 export const systemRead = [

@@ -9,18 +9,19 @@
  * @module
  */
 import type { ConditionalRow, Policy } from './policy.ts';
-import { conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } from './shared.ts';
+import { answered, conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } from './shared.ts';
 
 /** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, O_TMPFILE (its own bit). */
 const writing = 0x00400000 | 0x3 | 0x40 | 0x200 | 0x400;
 
 const readOnly = [
-  { call: 'openat', action: 'allow', when: { argument: 2, mask: writing, is: 0 }, reason: '/proc, for reading' },
+  { call: 'openat', action: 'allow', when: { argument: 2, mask: writing, is: 0 }, reason: '/proc, for reading', others: 'it reads what its user may, and takes what a pipe with a name holds; what is told goes to the supervisor alone' },
   { call: 'openat', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
-  { call: 'open', action: 'allow', when: { argument: 1, mask: writing, is: 0 }, reason: '/proc, for reading' },
+  { call: 'open', action: 'allow', when: { argument: 1, mask: writing, is: 0 }, reason: '/proc, for reading', others: 'it reads what its user may, and takes what a pipe with a name holds; what is told goes to the supervisor alone' },
   { call: 'open', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
 ] as const satisfies readonly ConditionalRow[];
 
+const tells = 'it is told something and changes nothing';
 const blind = 'any Landlock hides the descriptors and executables of other processes from the one whose work is to see them';
 
 export const watchdog = {
@@ -33,13 +34,15 @@ export const watchdog = {
   limits: { openFiles: 64 },
   read: systemRead,
   execute: systemExecute,
+  answered,
+  forbidden: [['accept4', 'the watchdog has no listener']],
   conditions: [...readOnly, ...conditions],
   calls: [
     ...runtimeCalls,
-    ['readlink', 'descriptors and executables'],
-    ['readlinkat', 'descriptors and executables'],
-    ['getdents64', 'lists of processes, threads and descriptors'],
-    ['newfstatat', 'kinds of directory entries'],
-    ['statx', 'kinds of directory entries'],
+    ['readlink', 'descriptors and executables', tells],
+    ['readlinkat', 'descriptors and executables', tells],
+    ['getdents64', 'lists of processes, threads and descriptors', tells],
+    ['newfstatat', 'kinds of directory entries', tells],
+    ['statx', 'kinds of directory entries', tells],
   ],
 } as const satisfies Policy;

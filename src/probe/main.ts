@@ -7,8 +7,8 @@
 import { writeSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
 import type { WayOut } from '../layers/2-isolation/held.ts';
+import { sealFilter } from '../layers/2-isolation/filters.ts';
 import { parseOrder } from '../layers/2-isolation/order.ts';
-import { sealFilter } from '../layers/2-isolation/seal.ts';
 import { soften } from '../layers/2-isolation/soften.ts';
 import { setUndumpable } from '../linux/process.ts';
 import { installFilter } from '../linux/seccomp.ts';

@@ -1,61 +1,49 @@
 /**
  * Strips the types of `src/` once into `dist/`, so that no serving process pays for it (0.8 s and 125 MB together).
  *
- * Positions are kept, so stack traces and digests of both copies lead to the same lines. Redone when a source changed.
- * Run: `node src/setup/strip.ts`; prints `fresh` or the number of files written.
+ * Positions are kept, so stack traces and digests of both copies lead to the same lines. The launcher starts it when the
+ * digests in `dist/sources.sha256` are not those of the sources.
+ * Run: `node src/setup/strip.ts`; prints the number of files written.
  * @module
  */
-import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { stripTypeScriptTypes } from 'node:module';
+import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
+import { stripSources } from '../layers/3-dependencies/stripped.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const source = join(root, 'src');
 const target = join(root, 'dist');
-const stampName = 'sources.sha256';
+const fresh = `${target}.${String(process.pid)}`;
+const old = `${fresh}.old`;
+/** How often another process that does the same at the same time may be in the way. */
+const mostTries = 5;
 
-/** Relative paths of every source file, sorted, and one digest over names and contents. */
-function readSources(): { files: Map<string, string>; digest: string } {
-  const names = readdirSync(source, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .sort();
-  const hash = createHash('sha256').update(process.version);
-  const files = new Map<string, string>();
-  for (const name of names) {
-    const text = readFileSync(join(source, name), 'utf8');
-    files.set(name, text);
-    hash.update(`${name}\0${String(text.length)}\0`).update(text);
-  }
-  return { files, digest: hash.digest('hex') };
-}
-
-/** Turns relative `.ts` specifiers into `.js` ones of the same length. */
-function retarget(code: string): string {
-  return code.replaceAll(/(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g, '$1$2$3.js$2');
-}
-
-function readStamp(): string {
-  try {
-    return readFileSync(join(target, stampName), 'utf8');
-  } catch {
-    return '';
+/** Puts the fresh folder in the place of the one that is there, if any. */
+function swap(): void {
+  for (let tries = 1; ; tries += 1) {
+    fs.rmSync(old, { recursive: true, force: true });
+    try {
+      if (fs.existsSync(target)) fs.renameSync(target, old);
+      fs.renameSync(fresh, target);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (tries === mostTries || (code !== 'ENOENT' && code !== 'ENOTEMPTY' && code !== 'EEXIST')) throw error;
+    }
   }
 }
 
-const { files, digest } = readSources();
-if (readStamp() === digest) {
-  writeFileSync(join(target, stampName), digest); // newer than every source, so that the launcher need not ask again
-  console.log('fresh');
-} else {
-  const fresh = `${target}.${String(process.pid)}`;
+try {
+  const files = stripSources(fs, root);
   for (const [name, text] of files) {
-    const path = join(fresh, name.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, retarget(stripTypeScriptTypes(text)));
+    const path = join(fresh, name);
+    fs.mkdirSync(dirname(path), { recursive: true });
+    fs.writeFileSync(path, text);
   }
-  writeFileSync(join(fresh, stampName), digest);
-  rmSync(target, { recursive: true, force: true });
-  renameSync(fresh, target);
+  swap();
   console.log(String(files.size));
+} catch (error) {
+  console.error(`kwyre: the sources cannot be made into ${target}: ${error instanceof Error ? error.message : 'unknown'}`);
+  process.exitCode = 1;
+} finally {
+  for (const folder of [fresh, old]) fs.rmSync(folder, { recursive: true, force: true });
 }

@@ -1,12 +1,16 @@
 /**
  * The state folder: token, named tokens, event log, and where a running server can be found. Never a conversation.
  *
- * Promise: the folder is 0700 and its files 0600, owned by the caller; a symbolic link or a foreign owner is refused.
+ * Promise: the folder is 0700 and its files 0600, owned by the caller; a symbolic link or a foreign owner is refused, and
+ *          so is a place where others could put another folder under its name.
  * @module
  */
-import { closeSync, constants, fchmodSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import * as fs from 'node:fs';
+import type { Stats } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/writers.ts';
 
 /** The default folder: `$XDG_STATE_HOME/kwyre`, else `~/.local/state/kwyre`. */
 export function defaultStateDirectory(env: NodeJS.ProcessEnv): string {
@@ -14,32 +18,68 @@ export function defaultStateDirectory(env: NodeJS.ProcessEnv): string {
   return base !== undefined && base.startsWith('/') ? join(base, 'kwyre') : join(env['HOME'] ?? '/', '.local', 'state', 'kwyre');
 }
 
-/** Makes the folder if need be and checks that nobody else can reach into it. @throws `L1_STATE_UNSAFE` */
+const mends: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full: free some space there',
+  EDQUOT: 'the quota of this user is used up: free some space there',
+  EROFS: 'the file system is read-only: mount it for writing',
+  EFBIG: 'raise the limit on the size of files (ulimit -f)',
+  EIO: 'the disk fails: look at the kernel log',
+};
+
+/** Why something in the state folder could not be written, with what mends it. */
+export function unwritable(what: string, error: unknown): KwyreError {
+  const code = (error as NodeJS.ErrnoException).code ?? 'error';
+  return new KwyreError('STATE_UNWRITABLE', `cannot write ${what} (${code})`, `${mends[code] ?? 'make it writable for the user who starts the server'}, or choose another folder with --state DIR`);
+}
+
+/** Makes the folder if need be and checks that nobody else can reach into it. @throws `L1_STATE_UNSAFE`, `STATE_UNWRITABLE` */
 export function openState(directory: string): string {
+  let facts: Stats;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-  } catch {
-    throw new KwyreError('STATE_UNWRITABLE', `cannot make the state folder ${directory}`, 'choose another with --state DIR');
+    facts = lstatSync(directory);
+  } catch (error) {
+    throw unwritable(`the state folder ${directory}`, error);
   }
-  const facts = lstatSync(directory);
   if (!facts.isDirectory() || facts.uid !== process.getuid?.() || (facts.mode & 0o077) !== 0) {
     throw new KwyreError('L1_STATE_UNSAFE', `the state folder ${directory} is open to other users or belongs to one`, `chmod 700 ${directory}, or choose another with --state DIR`);
   }
+  const { others } = sortWriters(writersOf(fs, [directory]), facts.uid, fs);
+  const [first] = others;
+  if (first !== undefined) throw new KwyreError('L1_STATE_UNSAFE', `others could put another folder in the place of the state folder: ${first.path} (${describeGrant(first)})`, `as root: ${mendingOf(others)}; or choose another place with --state DIR`);
   return directory;
 }
 
-/** Replaces one of our own files in one step. */
+/** Replaces one of our own files in one step; a failure leaves the former one. @throws `STATE_UNWRITABLE` */
 export function writePrivate(path: string, text: string): void {
   const fresh = `${path}.${process.pid}`;
-  rmSync(fresh, { force: true });
-  const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
   try {
-    fchmodSync(fd, 0o600);
-    writeFileSync(fd, text);
-  } finally {
-    closeSync(fd);
+    rmSync(fresh, { force: true });
+    const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    try {
+      fchmodSync(fd, 0o600);
+      writeFileSync(fd, text);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    try {
+      rmSync(fresh, { force: true });
+    } catch {
+      // What cannot be written cannot be removed either; the error below says so.
+    }
+    throw unwritable(path, error);
   }
-  renameSync(fresh, path);
+}
+
+/** Removes one of our own files; one that is not there is fine. @throws `STATE_UNWRITABLE` */
+export function removePrivate(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unwritable(path, error);
+  }
 }
 
 /** Reads one of our own files; `undefined` when there is none. @throws `L1_STATE_UNSAFE` */
@@ -57,6 +97,9 @@ export function readPrivate(path: string): string | undefined {
       throw new KwyreError('L1_STATE_UNSAFE', `${path} is open to other users`, `chmod 600 ${path}, then make new tokens: they may have been read`);
     }
     return readFileSync(fd, 'utf8');
+  } catch (error) {
+    if (error instanceof KwyreError) throw error;
+    throw new KwyreError('L1_STATE_UNSAFE', `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'it must be a plain file of yours; remove it and start again');
   } finally {
     closeSync(fd);
   }

@@ -1,13 +1,15 @@
 /**
  * Files of root's that every user of the machine may read, and files that root reads in folders of others.
  *
- * Promise: what is read as root's can have been written by root alone; no symbolic link is followed at the last step,
- *          and a file is replaced in one step, never written through.
+ * Promise: what is read as root's can have been written by root alone, folders above it included; no symbolic link is
+ *          followed at the last step, and a file is replaced in one step, never written through.
  * Proof:   test/attacks/2-isolate.test.ts
  * @module
  */
+import * as fs from 'node:fs';
 import { closeSync, constants, existsSync, fchmodSync, fchownSync, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
+import { mendingOf, writersOf } from '../linux/writers.ts';
 
 const mostBytes = 1 << 20;
 
@@ -30,7 +32,9 @@ export function readPlainText(path: string): string | undefined {
 /** The text of a file that only root can have written; `undefined` when there is none. @throws `L2_ISOLATE_RECORD` */
 export function readRootText(path: string): string | undefined {
   if (!existsSync(path)) return undefined;
-  const unsafe = () => new KwyreError('L2_ISOLATE_RECORD', `${path} is not a plain file that only root may write`, `look at it; chown root:root ${path}; chmod 644 ${path}`);
+  const writers = writersOf(fs, [path]);
+  const unsafe = () => new KwyreError('L2_ISOLATE_RECORD', `${path} is not a plain file that only root may write, with all folders above it`, `look at it; as root: ${writers.length > 0 ? mendingOf(writers) : `chown root:root ${path}`}`);
+  if (writers.length > 0) throw unsafe();
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -39,7 +43,7 @@ export function readRootText(path: string): string | undefined {
   }
   try {
     const facts = fstatSync(fd);
-    if (!facts.isFile() || facts.uid !== 0 || (facts.mode & 0o022) !== 0 || facts.size > mostBytes) throw unsafe();
+    if (!facts.isFile() || facts.uid !== 0 || facts.size > mostBytes) throw unsafe();
     return readFileSync(fd, 'utf8');
   } finally {
     closeSync(fd);

@@ -5,9 +5,11 @@
  * another user cannot change it.
  * @module
  */
+import * as fs from 'node:fs';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { mendingOf, writersOf } from '../linux/writers.ts';
 import { openState, readPrivate, writePrivate } from './directory.ts';
 
 const systemTrust = '/etc/kwyre/trust.json';
@@ -40,8 +42,8 @@ export function listModelRecords(state: string): string[] {
 /** Text of the trust file and whether it belongs to the user who asks. @throws `L4_TRUST_UNSAFE` */
 export function readModelTrust(state: string): { readonly text: string | undefined; readonly sameOwner: boolean } {
   if (!existsSync(systemTrust)) return { text: readPrivate(join(openState(state), 'trust.json')), sameOwner: true };
-  const facts = lstatSync(systemTrust);
-  if (!facts.isFile() || facts.uid !== 0 || (facts.mode & 0o022) !== 0) throw new KwyreError('L4_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write`, `chown root:root ${systemTrust}; chmod 644 ${systemTrust}`);
+  const writers = writersOf(fs, [systemTrust]);
+  if (writers.length > 0 || !lstatSync(systemTrust).isFile()) throw new KwyreError('L4_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write, with all folders above it`, `as root: ${writers.length > 0 ? mendingOf(writers) : `look at ${systemTrust}`}`);
   return { text: readFileSync(systemTrust, 'utf8'), sameOwner: process.getuid?.() === 0 };
 }
 

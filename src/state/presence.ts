@@ -2,9 +2,8 @@
  * Where the server of a state folder runs, for the clients of the same person.
  * @module
  */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPrivate, writePrivate } from './directory.ts';
+import { readPrivate, removePrivate, writePrivate } from './directory.ts';
 
 /** How a client finds a running server. */
 export type Presence = { readonly pid: number; readonly port: number; readonly socket: string | null; readonly model: string; readonly startedAt: string };
@@ -26,5 +25,5 @@ export function readPresence(directory: string): Presence | undefined {
 }
 
 export function removePresence(directory: string): void {
-  rmSync(presencePath(directory), { force: true });
+  removePrivate(presencePath(directory));
 }

@@ -2,18 +2,21 @@
  * Where the seal of an installation lies: its two manifests in `seal/`, the trust file beside them or in `/etc/kwyre`.
  *
  * When `/etc/kwyre/seal.json` names this installation it alone counts: removing `seal/` then refuses the start. Elsewhere the
- * state folder remembers the number of the last seal that it saw, so that a seal which is gone or older is noticed.
+ * state folder remembers number, key and root digest of the last seal that it saw, so that a seal which is gone, older or
+ * somebody else's is noticed.
  *
  * Limits:  where tree, seal and state folder belong to one user, whoever is that user can remove all three.
  * Proof:   test/attacks/3-seal.test.ts, test/attacks/3-system.test.ts
  * @module
  */
+import * as fs from 'node:fs';
 import { appendFileSync, closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { mendingOf, writersOf } from '../linux/writers.ts';
 import { openState, readPrivate, writePrivate } from './directory.ts';
 
-// Imports node: built-ins only, since it runs before anything is verified.
+// Imports nothing of others, since it runs before anything is verified.
 const systemTrust = '/etc/kwyre/seal.json';
 
 /** Names below `seal/`. */
@@ -41,10 +44,12 @@ function readPlain(path: string): Buffer | undefined {
 /** Text of root's trust file when it is about this installation. @throws `L3_TRUST_UNSAFE` */
 function readSystemTrust(root: string): string | undefined {
   if (!existsSync(systemTrust)) return undefined;
+  const writers = writersOf(fs, [systemTrust]);
+  if (writers.length > 0) throw new KwyreError('L3_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write, with all folders above it`, `as root: ${mendingOf(writers)}`);
   const fd = openSync(systemTrust, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const facts = fstatSync(fd);
-    if (!facts.isFile() || facts.uid !== 0 || (facts.mode & 0o022) !== 0) throw new KwyreError('L3_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write`, `chown root:root ${systemTrust}; chmod 644 ${systemTrust}`);
+    if (!facts.isFile() || facts.uid !== 0) throw new KwyreError('L3_TRUST_UNSAFE', `${systemTrust} is not a plain file of root`, 'look at it; put the plain file back, or seal again: ./kwyre deps seal --system');
     const text = readFileSync(fd, 'utf8');
     return text.includes(`"installation": ${JSON.stringify(root)}`) ? text : undefined;
   } finally {
@@ -78,8 +83,11 @@ export function writeSeal(root: string, seal: { readonly tree: string; readonly 
   appendFileSync(join(folder, names.log), `${seal.line}\n`);
 }
 
-/** File in the state folder: numbers of seals by installation. */
+/** File in the state folder: the last seal of each installation. */
 const memory = 'sealed.json';
+
+/** What is remembered of a seal; `key` and `root` are empty where an older version remembered the number alone. */
+type Remembered = { readonly sequence: number; readonly key: string; readonly root: string };
 
 function readMemory(state: string): Readonly<Record<string, unknown>> {
   const path = join(state, memory);
@@ -88,17 +96,26 @@ function readMemory(state: string): Readonly<Record<string, unknown>> {
   try {
     return JSON.parse(text) as Readonly<Record<string, unknown>>;
   } catch {
-    throw new KwyreError('L3_SEAL_MEMORY', `${path}, which remembers what was sealed, is damaged`, `if ./kwyre deps verify shows the seal that you made, remove ${path}`);
+    throw damaged(path);
   }
 }
 
-/** The number of the last seal of an installation that this state folder saw; 0 for none. @throws `L3_SEAL_MEMORY` */
-export function rememberedSeal(state: string, root: string): number {
-  const number = readMemory(state)[root];
-  return typeof number === 'number' ? number : 0;
+function damaged(path: string): KwyreError {
+  return new KwyreError('L3_SEAL_MEMORY', `${path}, which remembers what was sealed, is damaged`, `if ./kwyre deps verify shows the seal that you made, remove ${path}`);
 }
 
-/** Remembers the number of a seal. */
-export function rememberSeal(state: string, root: string, sequence: number): void {
-  writePrivate(join(openState(state), memory), `${JSON.stringify({ ...readMemory(state), [root]: sequence })}\n`);
+/** The last seal of an installation that this state folder saw; `undefined` for none. @throws `L3_SEAL_MEMORY` */
+export function rememberedSeal(state: string, root: string): Remembered | undefined {
+  const all = readMemory(state);
+  const found = Object.hasOwn(all, root) ? all[root] : undefined;
+  if (found === undefined) return undefined;
+  if (typeof found === 'number') return { sequence: found, key: '', root: '' };
+  const { sequence, key, root: digest } = found as Partial<Record<keyof Remembered, unknown>>;
+  if (typeof sequence !== 'number' || typeof key !== 'string' || typeof digest !== 'string') throw damaged(join(state, memory));
+  return { sequence, key, root: digest };
+}
+
+/** Remembers a seal. */
+export function rememberSeal(state: string, root: string, seal: Remembered): void {
+  writePrivate(join(openState(state), memory), `${JSON.stringify({ ...readMemory(state), [root]: seal })}\n`);
 }

@@ -6,10 +6,10 @@
  * @module
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { lstatSync, rmSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
-import { readPrivate, writePrivate } from './directory.ts';
+import { readPrivate, removePrivate, writePrivate } from './directory.ts';
 
 /** A token kept for one application. */
 export type NamedToken = { readonly name: string; readonly digest: string; readonly createdAt: string };
@@ -45,7 +45,7 @@ export function readToken(directory: string): string | undefined {
 
 /** Removes the person's token at the end: it was for this start only. */
 export function removeToken(directory: string): void {
-  for (const file of Object.values(tokenFiles)) rmSync(join(directory, file), { force: true });
+  for (const file of Object.values(tokenFiles)) removePrivate(join(directory, file));
 }
 
 const namedTokensFile = 'tokens.json';

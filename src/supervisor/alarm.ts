@@ -3,9 +3,10 @@
  *
  * Promise: nothing is served before the first scan; a tool that is there already refuses the start with the list. A
  *          confirmed violation ends every process of ours, beginning in the tick in which it is known: the engine is told to
- *          overwrite its keys and contents, and is killed if it has not ended 150 ms later. Then the violation is logged
- *          (metadata only), and the marker keeps the server from coming back in this boot.
- * Proof:   test/attacks/6-serve.test.ts
+ *          overwrite its keys and contents, and is killed if it has not ended 150 ms later. Only then the violation is
+ *          logged (metadata only), and the marker keeps the server from coming back in this boot; what cannot be written is said,
+ *          and changes neither the end nor its exit code.
+ * Proof:   test/attacks/6-serve.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
 import { fstatSync } from 'node:fs';
@@ -25,8 +26,7 @@ import { leaseHolds } from '../linux/memfd.ts';
 import { asShown } from '../linux/shown.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { requiredOf } from '../policy/roles.ts';
-import { logEvent } from '../state/events.ts';
-import { markViolation } from '../state/violation.ts';
+import type { EventLog } from '../state/events.ts';
 import type { JailInput } from './children.ts';
 import type { Role } from './children.ts';
 import { Child, socketInodes } from './children.ts';
@@ -35,8 +35,9 @@ import { Watch, describe, namespaceOf } from './watch.ts';
 
 /** What the alarm needs of the server. */
 export type AlarmPlan = {
-  readonly state: string;
-  readonly bootId: string;
+  readonly log: EventLog;
+  /** Leaves the marker and says where; `undefined` when it can be written nowhere. */
+  readonly mark: (violation: Violation) => string | undefined;
   readonly uid: number;
   readonly jail: JailInput;
   readonly intervalMs: number;
@@ -53,8 +54,8 @@ export type AlarmPlan = {
   readonly setIntake: (open: boolean) => void;
   /** Cuts every running turn. */
   readonly cutTurns: () => void;
-  /** Wipes every conversation and ends every process that holds one. */
-  readonly endAll: () => void;
+  /** Wipes every conversation and ends every process that holds one; settles when they are gone. */
+  readonly endAll: () => Promise<unknown>;
 };
 
 /**
@@ -96,9 +97,14 @@ export function jailCheck(enforced: readonly Enforcement[], at: number): Check {
   return { id: 'watchdog.jail', status: faults.length === 0 ? 'enforced' : 'degraded', evidence: faults.length === 0 ? `its own process, jailed: ${full} of ${enforced.length} features in force, every required one among them` : faults.join('; '), at };
 }
 
+/** The longest that a record waits for the end of what holds conversations. */
+const endMs = 1000;
+
 export class Alarm {
-  /** Settles when a violation is confirmed; everything has been ended by then. */
+  /** Settles when a violation is confirmed; everything has been told to end by then. */
   readonly raised: Promise<Violation>;
+  /** Settles when the last violation is logged and marked, as far as the disk let us. */
+  recorded: Promise<void> = Promise.resolve();
   readonly #plan: AlarmPlan;
   readonly #watch: Watch;
   readonly #raised = Promise.withResolvers<Violation>();
@@ -134,7 +140,7 @@ export class Alarm {
         plan.setIntake(false);
       },
       onResumed: (seconds) => {
-        logEvent(plan.state, { code: 'MACHINE_PAUSED', count: seconds });
+        plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
         if (this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
         plan.setIntake(this.open);
       },
@@ -162,7 +168,7 @@ export class Alarm {
 
   /** A role says that it stood still. */
   late(role: Role, ms: number, cut: boolean): void {
-    logEvent(this.#plan.state, { code: 'ROLE_LATE', role, count: Math.round(ms) });
+    this.#plan.log.write({ code: 'ROLE_LATE', role, count: Math.round(ms) });
     this.#watch.late(role, ms, cut);
   }
 
@@ -197,10 +203,18 @@ export class Alarm {
   /** A violation is certain, whoever saw it: ends everything, then logs it and leaves the marker. */
   raise(violation: Violation, words?: string): void {
     this.#violated = true;
-    this.#plan.endAll();
+    const ended = this.#plan.endAll().catch(() => undefined);
     this.#watch.kill();
-    confirm(this.#plan, violation, words);
     this.#raised.resolve(violation);
+    // A disk that is slow, full or gone keeps nobody alive: what is written waits for what ends.
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => {
+      late.resolve(undefined);
+    }, endMs);
+    this.recorded = Promise.race([ended, late.promise]).then(() => {
+      clearTimeout(timer);
+      confirm(this.#plan, violation, words);
+    });
   }
 
   /** Lets the watchdog go without that being a violation. */
@@ -215,7 +229,7 @@ export class Alarm {
 
   #tell(finding: Finding, standing: Standing): void {
     const { detector, pid, uid, name } = finding;
-    logEvent(this.#plan.state, { code: 'L6_SEEN', detector, pid, uid, name });
+    this.#plan.log.write({ code: 'L6_SEEN', detector, pid, uid, name });
     if (this.#admitted && finding.detector === 'mappings' && finding.relation === 'stranger') console.error(`kwyre: watchdog: ${describe(finding)}\n  next: if that was an upgrade, start the server again to use it`);
     if (!this.#admitted || finding.relation === 'stranger') return;
     const words = `kwyre: watchdog: ${describe(finding)}`;
@@ -225,18 +239,18 @@ export class Alarm {
 
   #turn(standing: Standing): void {
     if (!this.#admitted) return;
-    logEvent(this.#plan.state, { code: `L6_LEVEL_${standing.level.toUpperCase()}` });
+    this.#plan.log.write({ code: `L6_LEVEL_${standing.level.toUpperCase()}` });
     if (standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
     this.#plan.setIntake(this.open);
   }
 }
 
-/** Logs a violation, leaves the marker and says how to go on; everything has been ended already. */
-export function confirm(plan: Pick<AlarmPlan, 'state' | 'bootId'>, violation: Violation, words?: string): void {
+/** Logs a violation, leaves the marker and says how to go on; everything has been ended already. Never throws. */
+export function confirm(plan: Pick<AlarmPlan, 'log' | 'mark'>, violation: Violation, words?: string): void {
   const { code, detector, pid, uid, name } = violation;
-  logEvent(plan.state, { code, detector, pid, uid, name });
-  markViolation(plan.state, violation, plan.bootId);
+  plan.log.write({ code, detector, pid, uid, name });
+  const stays = plan.mark(violation) === undefined ? 'nowhere could a marker be left, so that only the exit code 16 and these words say so' : 'the server does not come back by itself';
   console.error(
-    `kwyre: ${code}: ${words ?? `${detector}, ${name} (pid ${pid}, uid ${uid})`}; every conversation was ended, and the server does not come back by itself\n  next: find out what that was; then start again: ./kwyre serve --acknowledge-violation`,
+    `kwyre: ${code}: ${words ?? `${detector}, ${name} (pid ${pid}, uid ${uid})`}; every conversation was ended, and ${stays}\n  next: find out what that was; then start again: ./kwyre serve --acknowledge-violation`,
   );
 }

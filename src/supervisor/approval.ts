@@ -8,6 +8,7 @@
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import type { Check } from '../base/verdict.ts';
 import { guideModel, guideName } from '../layers/4-model/guide.ts';
 import { approveRecord, emptyTrust, modelNamePattern, parseRecord, parseTrust } from '../layers/4-model/manifest.ts';
 import type { ModelRecord } from '../layers/4-model/manifest.ts';
@@ -15,7 +16,8 @@ import type { ApprovedModel, VerifiedModel } from '../layers/4-model/verify.ts';
 import { verifyModel } from '../layers/4-model/verify.ts';
 import type { WeightsMode } from '../layers/4-model/weights.ts';
 import { hideProcess } from '../linux/memfd.ts';
-import { faultsOf } from '../oms/fault.ts';
+import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/writers.ts';
+import { faultsOf, printable } from '../oms/fault.ts';
 import { listModelRecords, readModelRecord, readModelTrust } from '../state/models.ts';
 
 /** A verified model as the supervisor hands it on; its descriptors stay open for as long as it is served. */
@@ -29,6 +31,8 @@ export type OpenModel = {
   readonly bytes: number;
   readonly createdSeconds: number;
   readonly verified: VerifiedModel;
+  /** Lines of `GET /kwyre/status`. */
+  readonly checks: readonly Check[];
 };
 
 /** What is asked for. */
@@ -91,5 +95,15 @@ export async function openApprovedModel(wish: ModelWish): Promise<OpenModel> {
   });
   const [first, ...others] = verified.weights;
   const bytes = verified.weights.reduce((sum, part) => sum + part.bytes, 0);
-  return { name: approved.name, paths: approved.weights.map((name) => join(approved.root, name)), fds: [first.fd, ...others.map(({ fd }) => fd)], bytes, createdSeconds: first.createdSeconds, verified };
+  const paths = approved.weights.map((name) => join(approved.root, name));
+  const checks = [...verified.checks, ...(verified.mode === 'file' ? pathChecks(paths, process.getuid?.() ?? 0) : [])];
+  return { name: approved.name, paths, checks, fds: [first.fd, ...others.map(({ fd }) => fd)], bytes, createdSeconds: first.createdSeconds, verified };
+}
+
+/** Weights that are served from their file: whether somebody else could change it, or put another in its place. */
+function pathChecks(paths: readonly string[], uid: number): Check[] {
+  const { others, groups } = sortWriters(writersOf(fs, paths), uid, fs);
+  const [first, ...more] = [...others, ...groups];
+  if (first === undefined) return [];
+  return [{ id: 'path', status: 'degraded', evidence: `others can change the file that is served: ${printable(first.path)} (${describeGrant(first)}); ${mendingOf([first, ...more])}, or serve a sealed copy: --weights memfd`, at: Date.now() }];
 }

@@ -204,17 +204,17 @@ export class Pair {
     clearTimeout(timer);
   }
 
-  /** Ends both after a violation: the gateway at once, the engine by the order to wipe, and by force if it has not ended soon. */
-  wipe(): void {
+  /** Ends both after a violation: the gateway at once, the engine by the order to wipe, and by force if it has not ended soon. Settles when both are gone. */
+  async wipe(): Promise<void> {
     this.#wiping = true;
     this.gateway.kill();
     this.engine.stop();
     const timer = setTimeout(() => {
       this.engine.kill();
     }, wipeMs);
-    void this.engine.ended.then(() => {
-      clearTimeout(timer);
-    });
+    await this.engine.ended;
+    clearTimeout(timer);
+    await this.gateway.ended;
   }
 
   /** Cuts every running turn: the machine stood still, and who knows what saw it meanwhile. */
@@ -238,8 +238,11 @@ export class Pair {
     if (this.#workingFd === undefined) return;
     const fd = this.#workingFd;
     this.#workingFd = undefined;
-    this.#onOverwritten(overwriteWorkingMemory(fd));
-    closeSync(fd);
+    try {
+      this.#onOverwritten(overwriteWorkingMemory(fd));
+    } finally {
+      closeSync(fd); // with the last descriptor the kernel takes the pages back
+    }
   }
 
   #onBreach(role: Role): (error: KwyreError) => void {

@@ -7,6 +7,7 @@
  * Proof:   test/e2e/lifecycle.test.ts
  * @module
  */
+import { randomInt } from 'node:crypto';
 import * as fs from 'node:fs';
 import { availableParallelism, release, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ import { KwyreError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/bind.ts';
 import { statusLine } from '../layers/2-isolation/confine.ts';
-import { chooseIdentity, taskLimit, watchdogIds } from '../layers/2-isolation/identity.ts';
+import { chooseIdentity, drawId, taskLimit } from '../layers/2-isolation/identity.ts';
 import { probePrograms } from '../layers/2-isolation/probe.ts';
 import { confineSupervisor } from '../layers/2-isolation/supervisor.ts';
 import { checkWaivers } from '../layers/2-isolation/waivers.ts';
@@ -24,17 +25,19 @@ import { parseInstalled, recordPath } from '../layers/2-isolation/record.ts';
 import { mappedFaults } from '../layers/3-dependencies/hook.ts';
 import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
+import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
+import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
 import { sealedBytes } from '../linux/memfd.ts';
 import { processAge } from '../linux/tasks.ts';
 import { DifferenceError } from '../oms/fault.ts';
-import { defaultStateDirectory, openState } from '../state/directory.ts';
-import { logEvent } from '../state/events.ts';
+import { defaultStateDirectory, openState, unwritable } from '../state/directory.ts';
+import { EventLog, eventsFile } from '../state/events.ts';
 import { readRootText } from '../state/installed.ts';
 import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
-import { assertNoViolation, readBootId } from '../state/violation.ts';
+import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation.ts';
 import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/messages.ts';
 import { Alarm, confirm } from './alarm.ts';
@@ -57,9 +60,14 @@ const graceMs = 800;
 async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const startedAt = Date.now();
   const state = openState(config.state ?? defaultStateDirectory(process.env));
-  if (!lockFile(join(state, 'lock'))) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
+  if (!takeLock(state)) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
   const bootId = readBootId();
-  assertNoViolation(state, bootId, config.acknowledgeViolation);
+  const uid = process.getuid?.() ?? -1;
+  const markers = markerPaths(state, uid);
+  assertNoViolation(markers, bootId, config.acknowledgeViolation);
+  const log = new EventLog(state, (reason) => {
+    console.error(`kwyre: events cannot be written to ${join(state, eventsFile)} (${reason}): they are counted, and the server goes on\n  next: ${unwritable(state, { code: reason }).remedy}`);
+  });
   // The kernel's word that somebody wants to write the model's file, which is held under a lease; the watchdog's next
   // scans judge it (`alarm.ts`). Without a listener the signal would end this process.
   process.on('SIGIO', () => undefined);
@@ -67,10 +75,12 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const { listener, heldIpv6, network } = openLoopback({ fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] }, process.pid, config.port);
   const unix = config.socketPath === undefined ? undefined : bindUnix(config.socketPath);
   const readable = [join(import.meta.dirname, '..'), join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json'), ...(model.verified.mode === 'file' ? model.paths : [])];
-  const uid = process.getuid?.() ?? -1;
   const installed = isInstalled(uid);
+  // Now: the filter of this process refuses keys.
+  const draw = (): number | undefined => (uid === 0 ? drawId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }) : undefined);
+  const ids = { roles: draw(), watchdog: draw() };
   const jailFor = (who: 'roles' | 'watchdog'): JailInput => {
-    const become = uid === 0 ? chooseIdentity(process.pid + (who === 'watchdog' ? watchdogIds : 0), readable, fs.statSync) : undefined;
+    const become = uid === 0 ? chooseIdentity(ids[who], readable, fs.statSync) : undefined;
     return { readable, accepted: config.accepted, installed, ...become, ...taskLimit(become, installed, availableParallelism(), config.threads) };
   };
 
@@ -88,12 +98,12 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   /** Filters of this process when it started the watchdog, and the pair. */
   const atStart = countFilters();
   let atPair = atStart;
-  const tokens = new Tokens(state, () => {
+  const tokens = new Tokens(state, log, () => {
     pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
   });
+  const record: Parameters<typeof confirm>[0] = { log, mark: (violation) => markViolation(markers, violation, bootId) };
   const alarm = new Alarm({
-    state,
-    bootId,
+    ...record,
     uid,
     jail: jailFor('watchdog'),
     intervalMs: config.scanMs,
@@ -107,7 +117,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     tree,
     setIntake,
     cutTurns: () => pair?.cutTurns(),
-    endAll: () => pair?.wipe(),
+    endAll: async () => await pair?.wipe(),
   });
   const probe = new SelfProbe({
     programs: probePrograms(join(import.meta.dirname, '..'), import.meta.filename, process.execPath, nodeFlags, { fd: loadsFd, at: loadsDescriptor }),
@@ -125,6 +135,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     },
   });
   const budget = new RestartBudget();
+  const program = programCheck(tree, Date.now());
   const layers = () =>
     reportLayers({
       port: listener.port,
@@ -140,7 +151,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       installed,
       accepted: config.accepted,
       tree: tree.checks,
-      model: model.verified.checks,
+      model: [...model.checks, program],
       memory: memoryChecks(facts, readTable('/proc/swaps'), { presentBytes: pair?.workingBytes ?? 0, ...ended }, Date.now()),
       watchdog: alarm.checks,
       now: Date.now(),
@@ -152,6 +163,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     model: { name: model.name, bytes: model.bytes, architecture: facts?.architecture ?? 'loading', context: facts?.contextTokens ?? 0 },
     engine: { version: facts?.engineVersion ?? 'loading', backend: facts?.backend ?? 'loading', threads: facts?.threads ?? 0, parallel: config.parallel, restarts: budget.taken },
     layers: layers(),
+    events: log.losses,
   });
   const startPair = async (): Promise<Pair> => {
     atPair = countFilters();
@@ -164,7 +176,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       onOverwritten: (bytes) => {
         ended.engines += 1;
         ended.overwrittenBytes += bytes;
-        logEvent(state, { code: 'WORKING_SET_OVERWRITTEN', role: 'engine', count: bytes });
+        log.write({ code: 'WORKING_SET_OVERWRITTEN', role: 'engine', count: bytes });
       },
       jail: () => jailFor('roles'),
       engine: {
@@ -188,7 +200,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         alarm.late(role, ms, cut);
       },
       onEvent: (code, role, pid, count) => {
-        logEvent(state, { code, role, pid, ...(count === undefined ? {} : { count }) });
+        log.write({ code, role, pid, ...(count === undefined ? {} : { count }) });
       },
     });
     alarm.follow(pair, false);
@@ -210,10 +222,11 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   });
   process.on('exit', () => {
     pair?.kill();
-    pair?.overwrite();
     alarm.kill();
+    void attempt(() => pair?.overwrite());
   });
   const violated = alarm.raised.then((): 'violated' => 'violated');
+  let failure: unknown;
 
   try {
     const first = await Promise.race([Promise.all([startPair(), alarm.admit(), probe.start()]), stop.promise, violated]);
@@ -223,7 +236,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     writeToken(state, tokens.personal);
     setIntake(true);
     writePresence(state, { pid: process.pid, port: listener.port, socket: unix?.path ?? null, model: model.name, startedAt: new Date(startedAt).toISOString() });
-    logEvent(state, { code: 'SERVER_READY', pid: process.pid });
+    log.write({ code: 'SERVER_READY', pid: process.pid });
     console.log(
       welcome({
         version,
@@ -242,42 +255,71 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       if (ending === 'violated') return 16;
       if (ending === 'stop') {
         await current.stop(graceMs);
-        logEvent(state, { code: 'SERVER_STOPPED' });
+        log.write({ code: 'SERVER_STOPPED' });
         return 0;
       }
       alarm.follow(undefined, false);
-      const exit = judge(ending, state, bootId, budget, alarm.starved);
+      const exit = judge(ending, state, record, budget, alarm.starved);
       if (exit !== undefined) return exit;
       const next = await Promise.race([startPair(), stop.promise, violated]);
       if (next === 'violated') return 16;
       if (next === 'stop') return 0;
       current = next;
     }
+  } catch (error) {
+    failure = error;
+    throw error;
   } finally {
     probe.stop();
     tokens.stop();
     if (!alarm.violated) pair?.kill();
-    if (pair !== undefined) await pair.ended;
-    await alarm.stop();
-    removePresence(state);
-    removeToken(state);
-    unix?.remove();
+    // Whatever fails from here on is said; it must not take the place of why the server ends.
+    await attempt(() => pair?.ended, failure);
+    await attempt(() => alarm.stop());
+    await attempt(() => alarm.recorded);
+    await attempt(() => {
+      removePresence(state);
+    });
+    await attempt(() => {
+      removeToken(state);
+    });
+    await attempt(() => unix?.remove());
+  }
+}
+
+/** Does one thing on the way out and says what failed, unless that is said elsewhere. */
+async function attempt(step: () => unknown, saidElsewhere?: unknown): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    if (error === saidElsewhere) return;
+    console.error(error instanceof KwyreError ? `kwyre: ${error.message}\n  next: ${error.remedy}` : error);
+  }
+}
+
+/** Takes the lock of a state folder; `false` when another server has it. @throws `STATE_UNWRITABLE` */
+function takeLock(state: string): boolean {
+  const path = join(state, 'lock');
+  try {
+    return lockFile(path);
+  } catch (error) {
+    throw unwritable(path, error);
   }
 }
 
 /** What the end of a pair means: an exit code, or `undefined` for another start. */
-function judge(ending: PairEnding, state: string, bootId: string, budget: RestartBudget, starved: boolean): number | undefined {
+function judge(ending: PairEnding, state: string, record: Parameters<typeof confirm>[0], budget: RestartBudget, starved: boolean): number | undefined {
   if (ending.kind === 'stopped') return 0;
   // Whoever waited in vain for the word of a process that had no processor met a busy machine, not an intruder.
   if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
-    if (ending.reason === supervisorStopped) confirm({ state, bootId }, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
-    else confirm({ state, bootId }, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` }, `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`);
+    if (ending.reason === supervisorStopped) confirm(record, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
+    else confirm(record, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` }, `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`);
     return 16;
   }
   const signal = ending.kind === 'crash' ? ending.signal : null;
-  logEvent(state, { code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED', role: ending.role, ...(signal === null ? {} : { signal }) });
+  record.log.write({ code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED', role: ending.role, ...(signal === null ? {} : { signal }) });
   if (!budget.take(performance.now())) {
-    console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, 'events.jsonl')}`);
+    console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, eventsFile)}`);
     return 1;
   }
   console.error(`kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? `exit ${ending.code ?? 0}`) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);

@@ -6,7 +6,7 @@
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
-import { logEvent } from '../state/events.ts';
+import type { EventLog } from '../state/events.ts';
 import type { NamedToken } from '../state/tokens.ts';
 import { digestToken, makeToken, namedTokensStamp, principalOf, readNamedTokens } from '../state/tokens.ts';
 import type { TokenDigest } from '../wire/messages.ts';
@@ -17,13 +17,15 @@ export class Tokens {
   /** The person's token. */
   readonly personal = makeToken();
   readonly #state: string;
+  readonly #log: EventLog;
   readonly #timer: NodeJS.Timeout;
   #named: readonly NamedToken[];
   #stamp: string;
 
   /** @throws `STATE_*` when the file of named tokens cannot be read at the start */
-  constructor(state: string, onChange: () => void) {
+  constructor(state: string, log: EventLog, onChange: () => void) {
     this.#state = state;
+    this.#log = log;
     this.#stamp = namedTokensStamp(state);
     this.#named = readNamedTokens(state);
     this.#timer = setInterval(() => {
@@ -50,7 +52,7 @@ export class Tokens {
       // A damaged file opens nothing: until it is mended only the person's own token is good.
       if (!(error instanceof KwyreError)) throw error;
       this.#named = [];
-      logEvent(this.#state, { code: error.code });
+      this.#log.write({ code: error.code });
     }
     return true;
   }

@@ -12,8 +12,10 @@ import { readSeal, rememberedSeal, rememberSeal } from '../state/seal.ts';
 
 /** Verifies the installation at `root`, which this process runs from; `state` remembers its seal. @throws `L3_*` (exit 13) */
 export function verifyOwnTree(root: string, state?: string): VerifiedTree {
-  const remembered = state === undefined ? 0 : rememberedSeal(state, root);
+  const remembered = state === undefined ? undefined : rememberedSeal(state, root);
   const tree = verifyInstallation(describeInstallation(fs, process, root), readSeal(root), new Date(), remembered);
-  if (state !== undefined && tree.sequence > remembered) rememberSeal(state, root, tree.sequence);
+  const { seal } = tree;
+  const news = seal !== undefined && (seal.sequence !== remembered?.sequence || seal.key !== remembered.key || seal.root !== remembered.root);
+  if (state !== undefined && news) rememberSeal(state, root, seal);
   return tree;
 }

@@ -270,6 +270,8 @@ export class Watch {
     this.#detections = detections;
     this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
     const now = this.#standing;
+    // The consequence first: what tells and logs comes after it.
+    if (now.level === 'confirmed') this.#violate(violationOf(now));
     const seen = new Set<string>();
     for (const finding of [...now.counted, ...now.yellow, ...now.notes]) {
       const key = `${finding.detector} ${finding.pid} ${finding.name} ${finding.relation}`;
@@ -281,12 +283,7 @@ export class Watch {
     for (const key of this.#known) if (!seen.has(key) && this.#known.size > 256) this.#known.delete(key);
     if (now.level !== before.level) this.#powers.onLevel(now);
     // To be late is what a start on a busy machine is; a scan that was on time says more.
-    const onTime = now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector));
-    if (onTime) this.#first.resolve(now);
-    if (now.level === 'confirmed') {
-      this.#violate(violationOf(now));
-      return;
-    }
+    if (now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector))) this.#first.resolve(now);
     const seconds = began === undefined || now.counted.length > 0 ? undefined : this.#stillness.resume(began, nowMs);
     if (seconds !== undefined) this.#powers.onResumed(seconds);
   }

@@ -81,6 +81,29 @@ const rows: readonly [attempt: string, ids: string, expected: string, when?: 'st
   ['queue', 'a message queue', 'EPERM', 'sealed'],
   ['x32', 'a call of the x32 table', killed],
   ['inspector', 'L6-06 opening the inspector', killed, 'started'],
+  ['accept', 'being reached: accept on the inherited listener', killed],
+  ['fifo', 'being reached: a pipe with a name', 'EACCES'],
+  ['pty', 'being reached: a terminal of its own', 'EACCES'],
+  ['add-key', 'being reached: a key that others read', killed],
+  ['32-bit', 'L2-04 a socket by the table of 32-bit programs', killed],
+  ['own-filter', 'a filter of its own, after the seal', killed, 'sealed'],
+  ['own-descriptors', 'a thread with descriptors of its own', killed],
+  ['options', 'options of the shared listener, which outlive the role', 'ok', 'sealed'],
+  ['peer-pidfd', 'a handle on the supervisor by SO_PEERPIDFD', 'EPERM', 'sealed'],
+  ['slow-parent', 'the priority of the supervisor', 'EPERM', 'sealed'],
+  ['is-not-dumpable', 'L6-02 it is not dumpable once it is sealed', 'ok', 'sealed'],
+  ['dies-with-parent', 'L6-09 the kernel ends it with the supervisor', 'ok', 'started'],
+  ['its-limits', 'its limits: no core image, no file that grows, few descriptors', 'ok', 'started'],
+  ['system-files', 'the files of the system that it may read, and no other', 'ok', 'started'],
+  ['secret-memory', 'secret memory for the engine alone', 'ok', 'started'],
+  ['image', 'the image of the role has its flags and its environment', 'ok', 'started'],
+  ['only-its-descriptors', 'L2-08 no descriptor but its own comes through', 'ok', 'started'],
+];
+
+/** What one role may do and the other may not. */
+const differing: readonly [attempt: string, ids: string, expected: Readonly<Record<'gateway' | 'engine', string>>][] = [
+  ['listen', 'being reached: listen, which for the gateway is answered and not made', { gateway: 'ok', engine: killed }],
+  ['accept4', 'being reached: accept4', { gateway: 'EWOULDBLOCK', engine: killed }],
 ];
 
 /** Both moments of a role's life, under different users when root runs this. */
@@ -91,6 +114,21 @@ const lives = [
 ] as const;
 
 for (const role of ['gateway', 'engine'] as const) {
+  test(`the bounding set of the ${role} and all its capabilities are empty`, async (t) => {
+    if (!asRoot) {
+      t.diagnostic('an ordinary user cannot empty it, and gains nothing by it: no_new_privs');
+      return;
+    }
+    for (const uid of [undefined, 12345]) assert.equal((await attack(role, 'started', 'no-bounding-set', uid)).answer, 'ok');
+  });
+  for (const { mode, uid, who } of lives) {
+    for (const [attempt, ids, expected] of differing) {
+      test(`${ids}: the ${role} as ${who}`, async () => {
+        const { answer, signal } = await attack(role, mode, attempt, uid);
+        assert.equal(signal ?? answer, expected[role]);
+      });
+    }
+  }
   for (const life of lives) {
     for (const [attempt, ids, expected, when] of rows) {
       test(`${ids}: refused to the ${role} as ${life.who}`, async () => {

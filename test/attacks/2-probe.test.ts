@@ -118,7 +118,7 @@ function weakened(): ReturnType<typeof copyInstallation> {
   const open = text
     .replace(/^ {2}\['socket', .*\n/m, '')
     .replace('conditions = [', "conditions = [\n  { call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },")
-    .replace("  ['read', 'channels'],", "  ['sendto', 'x'], ['read', 'channels'],");
+    .replace("  ['read', 'channels',", "  ['sendto', 'x'], ['read', 'channels',");
   assert.notEqual(open, text);
   writeFileSync(path, open);
   spawnSync(join(copy.path, 'kwyre'), ['--version'], { cwd: '/' }); // prepared by its owner

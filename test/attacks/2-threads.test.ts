@@ -13,7 +13,7 @@ import { starters } from '../support/probe.ts';
 import { call, startServer } from '../support/server.ts';
 
 test('a user that is ours alone has a bound, everybody else has none', () => {
-  const own = { uid: 2_000_000_007, gid: 2_000_000_007 };
+  const own = { uid: 2_010_000_007, gid: 2_010_000_007 };
   assert.ok(isTransient(own.uid));
   assert.deepEqual(taskLimit(own, false, 2, 0), { tasks: 134 });
   assert.deepEqual(taskLimit(own, false, 2, 256), { tasks: 896 });
@@ -28,7 +28,7 @@ for (const role of ['gateway', 'engine'] as const) {
       t.diagnostic('an ordinary user has no user of its own, and no bound');
       return;
     }
-    const uid = 2_000_000_099;
+    const uid = 2_010_000_099;
     assert.equal((await attack(role, 'started', 'thread-bomb', uid, 32)).answer, 'ERR_WORKER_INIT_FAILED');
     assert.equal((await attack(role, 'started', 'thread-bomb', uid, 4096)).answer, 'ok');
   });
@@ -43,7 +43,7 @@ for (const { who, uid } of starters) {
       const pids = server.pids();
       const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string; evidence: string }[] }[] };
       const { checks } = layers.find(({ layer }) => layer === 2)!;
-      const { tasks = 0 } = taskLimit({ uid: 2_000_000_000, gid: 0 }, false, availableParallelism(), 0);
+      const { tasks = 0 } = taskLimit({ uid: 2_010_000_000, gid: 0 }, false, availableParallelism(), 0);
       for (const role of ['gateway', 'engine']) {
         const check = checks.find(({ id }) => id === `${role}.process-limit`);
         assert.equal(check?.status, asRoot ? 'enforced' : 'off');

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -83,6 +84,27 @@ test('L3-15: sealing starts from what was published: an infected tree is not sea
   const added = deps(['seal', '--reason', 'added', '--yes', '--passphrase-file', join(operator.path, 'passphrase')]);
   fs.rmSync(at('node_modules/left-pad'), { recursive: true });
   assert.equal(added.code, 13, added.output);
+});
+
+test('L4-02: the guide and its digest in the program replaced together, where nothing is sealed: served, and not called enforced', async () => {
+  const guide = 'models/guide/guide.gguf';
+  const before = fs.readFileSync(at(guide));
+  const other = Buffer.from(before);
+  other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
+  const digest = (bytes: Buffer) => hash('sha256', bytes, 'hex');
+  const undo = rewrite('dist/layers/4-model/guide.js', (text) => text.replace(digest(before), digest(other)))();
+  fs.writeFileSync(at(guide), other);
+  try {
+    const server = await startServer({ repository: copy.path });
+    const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; status: string; checks: { id: string; status: string; evidence: string }[] }[] };
+    const layer = status.layers.find((each) => each.layer === 4)!;
+    assert.equal(layer.status, 'degraded');
+    assert.match(layer.checks.find(({ id }) => id === 'program')!.evidence, /could be another one: it is under no signature/);
+    assert.equal((await server.stop()).code, 0);
+  } finally {
+    fs.writeFileSync(at(guide), before);
+    undo();
+  }
 });
 
 test('a sealed copy serves, and says who sealed it', async () => {
@@ -177,6 +199,43 @@ test('L3-06: files and manifest changed together: another key, or the old manife
   assert.match(replayed.output(), /the manifest is number 1, but number 2 was sealed already/);
 });
 
+test('L3-06: who can write the tree alone tampers and seals with a key and a state folder of their own: the owner\'s folder saw another key', async () => {
+  const names = ['tree.sig', 'runtime.sig', 'trust.json'];
+  seal('the owner\'s');
+  const good = names.map((name) => [name, fs.readFileSync(at(`seal/${name}`))] as const);
+  const undo = rewrite('page/app.js', (text) => `${text}\n// evil`)();
+  fs.writeFileSync(join(stranger.path, 'sealed.json'), '{}', { mode: 0o600 });
+  seal('the stranger\'s', stranger.path);
+  const started = launch({ repository: copy.path, state: operator.path });
+  const timer = setTimeout(() => started.process.kill('SIGTERM'), 20_000);
+  const { code } = await started.ended;
+  clearTimeout(timer);
+  assert.equal(code, 13, started.output());
+  assert.match(started.output(), /the seal is by key [0-9a-f]{16}, but the one seen before was by key [0-9a-f]{16}: somebody else sealed it\n  next: find out who/);
+  const { code: again, output } = deps(['seal', '--reason', 'not mine', '--passphrase-file', join(operator.path, 'passphrase')]);
+  assert.equal(again, 2, output);
+  assert.match(output, /the present seal is by key [0-9a-f]{16}, not by [0-9a-f]{16}, which this state folder saw last/);
+  undo();
+  for (const [name, bytes] of good) fs.writeFileSync(at(`seal/${name}`), bytes);
+  assert.equal(deps(['verify']).code, 0, 'the owner\'s own seal holds as before');
+  // An older version remembered the number alone: the key is learned from the seal that is there.
+  const memory = JSON.parse(fs.readFileSync(join(operator.path, 'sealed.json'), 'utf8')) as Record<string, { sequence: number }>;
+  fs.writeFileSync(join(operator.path, 'sealed.json'), JSON.stringify({ [copy.path]: memory[copy.path]!.sequence }));
+  const learned = launch({ repository: copy.path, state: operator.path, args: ['--model', 'none'] });
+  assert.equal((await learned.ended).code, 14, learned.output());
+  assert.deepEqual(JSON.parse(fs.readFileSync(join(operator.path, 'sealed.json'), 'utf8')), memory);
+});
+
+test('L3-15: a program that its sources do not make is not sealed', () => {
+  const undo = rewrite('dist/cli/status.js', (text) => `${text}\n// evil`)();
+  fs.writeFileSync(at('dist/cli/extra.js'), '');
+  const { code, output } = deps(['seal', '--reason', 'x', '--yes', '--passphrase-file', join(operator.path, 'passphrase')]);
+  undo();
+  fs.rmSync(at('dist/cli/extra.js'));
+  assert.equal(code, 13, output);
+  assert.match(output, /changed: dist\/cli\/status\.js \(.*not what its source makes.*\)\n.*not in the manifest: dist\/cli\/extra\.js/);
+});
+
 test('L3-14: a seal that was removed or damaged is no dead end: sealing again gives a higher number', () => {
   const harms = [() => { fs.rmSync(at('seal'), { recursive: true }); }, ...['tree.sig', 'runtime.sig', 'trust.json'].map((name) => () => { fs.writeFileSync(at(`seal/${name}`), ''); })];
   for (const [index, harm] of harms.entries()) {
@@ -184,7 +243,7 @@ test('L3-14: a seal that was removed or damaged is no dead end: sealing again gi
     assert.equal(deps(['verify']).code, 13);
     seal('mended');
     assert.equal(deps(['verify']).code, 0);
-    assert.match(deps(['verify']).output, new RegExp(`as number ${index + 3} by key`));
+    assert.match(deps(['verify']).output, new RegExp(`as number ${index + 4} by key`));
   }
 });
 

@@ -1,6 +1,7 @@
 /**
  * An installation that root sealed with its trust file in `/etc/kwyre`, on a machine of the test's own: removing the seal,
- * a second name of a file and rights of its group refuse the start (exit 13), which an ordinary user makes.
+ * a second name of a file and rights of its group refuse the start (exit 13), which an ordinary user makes. What others
+ * than root can write is never called enforced.
  * Needs root: the trust file is root's.
  * @module
  */
@@ -76,7 +77,7 @@ test('L3-14: a trust file that others may write', () => {
   const { code, output } = start();
   undo();
   assert.equal(code, 13, output);
-  assert.match(output, /not a file of root that only root may write[\s\S]*next: chown/);
+  assert.match(output, /not a file of root that only root may write[\s\S]*next: as root: chmod g-w \/etc\/kwyre\/seal\.json; chmod o-w \/etc\/kwyre\/seal\.json/);
 });
 
 test('L3-05: a second name of a file', () => {
@@ -107,4 +108,45 @@ test('a link to it from elsewhere: the same installation by another path is seal
   const { status, stderr } = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [join(link, 'kwyre'), 'serve', '--port', '0', '--state', state.path]));
   fs.renameSync(at('kept'), at('seal'));
   assert.equal(status, 13, stderr);
+});
+
+const seal = () => machine.try(at('kwyre'), 'deps', 'seal', '--system', '--reason', 'again', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
+const verify = () => machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [at('kwyre'), 'deps', 'verify', '--state', state.path])).stdout;
+
+test('L3-05: a tree that the user who runs it owns is not enforced, whoever sealed it; root neither runs nor seals it', () => {
+  assert.match(verify(), /^enforced\s+sealed-tree: /m);
+  machine.run('chown', '-hR', `${testUid}:${testUid}`, copy.path);
+  const found = verify();
+  assert.match(found, /^degraded\s+sealed-tree: .*detect-only, same owner: .* belongs to the user who runs it/m);
+  assert.equal(start().code, 14, 'they may run it');
+  for (const { status, stderr } of [seal(), machine.try(at('kwyre'), 'serve', '--port', '0', '--state', operator.path)]) {
+    assert.equal(status, 13, stderr);
+    assert.match(stderr, new RegExp(`others than root can change what runs:[^]*belongs to user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`));
+  }
+  machine.run('chown', '-hR', 'root:root', copy.path);
+  // One file of the verifier, or one folder above it, is enough.
+  for (const name of ['dist/layers/3-dependencies/verify.js', 'dist', 'kwyre', '.']) {
+    machine.run('chown', `${testUid}`, at(name));
+    assert.match(verify(), /^degraded\s+sealed-tree: /m, name);
+    machine.run('chown', 'root', at(name));
+  }
+  assert.match(verify(), /^enforced\s+sealed-tree: /m);
+});
+
+test('L3-14: a folder above the trust file that others may write', () => {
+  machine.run('chmod', '777', '/etc/kwyre');
+  const { code, output } = start();
+  machine.run('chmod', '755', '/etc/kwyre');
+  assert.equal(code, 13, output);
+  assert.match(output, /only root may write, with all folders above it\n  next: as root: chmod g-w \/etc\/kwyre; chmod o-w \/etc\/kwyre/);
+});
+
+test('L3-09: a library that the system puts into every program, after sealing: named', () => {
+  const folder = /(\/\S*)\/libm\.so\.6$/m.exec(fs.readFileSync('/proc/self/maps', 'latin1'))![1]!;
+  machine.run('sh', '-c', `echo ${folder}/libresolv.so.2 > /etc/ld.so.preload`);
+  const found = verify();
+  machine.run('rm', '/etc/ld.so.preload');
+  assert.match(found, /^degraded\s+system-libraries: .*added: \S*libresolv\.so\.2/m);
+  assert.match(found, /^degraded\s+preload: .*libresolv\.so\.2/m);
+  assert.doesNotMatch(verify(), /preload|system-libraries/);
 });

@@ -90,6 +90,17 @@ test('L3-05: a link, a hard link, a folder behind a link', () => {
   fs.rmSync(outside);
 });
 
+test('L3-05: files and folders of another user, run by root and by a third', () => {
+  for (const name of ['.', 'src', 'src/cli/main.ts', 'page', 'package.json', 'node_modules', 'node_modules/koffi', koffi]) {
+    for (const uid of [undefined, 12345]) {
+      refuses(/belongs to user 61234/, () => {
+        fs.chownSync(at(name), 61_234, 0);
+        return () => fs.chownSync(at(name), 0, 0);
+      }, uid === undefined ? {} : { uid });
+    }
+  }
+});
+
 test('L3-06, L3-14: the committed list missing, cut off or widened', () => {
   const list = `src/layers/3-dependencies/tree.linux-${process.arch}.digests`;
   refuses(/L3_MANIFEST_ABSENT/, () => { fs.renameSync(at(list), at('list')); return () => fs.renameSync(at('list'), at(list)); });

@@ -136,7 +136,12 @@ test('L4-12, L4-13: a template that reaches for the host or never ends costs one
     ['grow', '{% set ns = namespace(x="aaaaaaaaaaaaaaaa") %}{% for a in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}'],
     ['recursion', '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}'],
   ] as const) {
-    approve(state.path, write(`${name}.gguf`, changed({ 'tokenizer.chat_template': { text: source } })), name);
+    // As it is, no approval: a trial conversation is rendered first. What waits for its moment is bounded then.
+    const bare = add(write(`${name}.gguf`, changed({ 'tokenizer.chat_template': { text: source } })), '--name', name);
+    assert.equal(bare.code, 14, `${name}: ${bare.output}`);
+    assert.match(bare.output, /chat template of the model cannot be used/);
+    const waiting = `{% if messages[0].content == 'hello' %}${source}{% else %}{% for m in messages %}{{ m.content }}{% endfor %}{% endif %}`;
+    approve(state.path, write(`${name}.gguf`, changed({ 'tokenizer.chat_template': { text: waiting } })), name);
     const started = launch({ state: state.path, args: ['--model', name] });
     t.after(() => {
       started.process.kill('SIGKILL');
@@ -152,8 +157,7 @@ test('L4-12, L4-13: a template that reaches for the host or never ends costs one
     const from = performance.now();
     const { status, code, text } = await ask(server);
     assert.ok(status >= 400, `${name}: ${status} ${text}`);
-    // Names of the host are undefined here: nothing is rendered at all.
-    assert.match(code!, name === 'names' ? /^messages_empty$/ : /template/i, text);
+    assert.match(code!, /template/i, text);
     assert.ok(!text.includes('hello'), 'nothing is echoed');
     assert.ok(performance.now() - from < 10_000, `${name} was not bounded`);
     assert.equal((await call(server, '/v1/models')).status, 200, `${name}: the server lives`);

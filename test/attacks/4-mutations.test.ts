@@ -146,6 +146,9 @@ for (const [weightsMode, status] of [['memfd', 'enforced'], ['file', 'degraded']
       const found = layers[3]!.checks.find(({ id }) => id === 'rights')!;
       assert.equal(found.status, status);
       assert.match(found.evidence, /1 can be written by their group, 1 have a second name elsewhere \(hard link\), 1 are executable/);
+      const path = layers[3]!.checks.find(({ id }) => id === 'path');
+      assert.equal(path?.status, weightsMode === 'file' ? 'degraded' : undefined, 'only the file itself can be changed by others');
+      if (path !== undefined) assert.match(path.evidence, /others can change the file that is served: .* may write it\); chmod g-w .*--weights memfd/);
     } finally {
       fs.rmSync(join(outside.path, 'second'));
       undo();

@@ -11,7 +11,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Arena } from '../../src/layers/5-memory/arena.ts';
 import { Cipher } from '../../src/layers/5-memory/cipher.ts';
+import { usualQuotas } from '../../src/layers/5-memory/quota.ts';
 import { Sealed } from '../../src/layers/5-memory/sealed.ts';
+import { Vault } from '../../src/layers/5-memory/vault.ts';
 import { fillMemory, mapMemory } from '../../src/linux/memory.ts';
 import { served } from '../support/engine.ts';
 import { benchShape, writeModel } from '../support/gguf.ts';
@@ -50,6 +52,26 @@ function sealingSpeed(): number {
   return best;
 }
 
+/** Wiping 1,000 idle conversations of 100 KB: the median of five, in milliseconds. */
+function wipeAllMs(): number {
+  const work = mapMemory(100_000);
+  fillMemory(work, 100_000, 7);
+  const vault = new Vault(Arena.open(undefined), usualQuotas, () => randomBytes(16));
+  return median(
+    Array.from({ length: rounds }, (_, round) => {
+      for (let i = 0; i < 1000; i += 1) {
+        const session = vault.create(randomBytes(16), 'kept', round);
+        if (!vault.put(session, 'state', work, 100_000, round)) throw new Error('the vault is full');
+        vault.end(session, round);
+      }
+      const began = performance.now();
+      vault.wipeAll(round);
+      return performance.now() - began;
+    }),
+  );
+}
+
+console.log(JSON.stringify({ wipe: `${wipeAllMs().toFixed(0)} ms to the last overwritten byte of 1,000 conversations of 100 KB, goal 100` }));
 console.log(JSON.stringify({ sealing: `${sealingSpeed().toFixed(1)} GB/s on one core` }));
 for (const kv of ['sealed', 'keep', 'drop'] as const) {
   await served({ model, config: { kv, parallel: 1, threads: 2, contextTokens: 4096, turnSeconds: 600 } }, async (engine) => {

@@ -100,9 +100,6 @@ test('a guard that lets foreign names through: breached, 11', async () => {
 
 test('a policy that lets roles make children: breached, 12, although the server starts', async () => {
   using copy = broken('src/policy/shared.ts', "{ call: 'clone', action: 'kill', when: { argument: 0, mask: 0, is: 0 }", "{ call: 'clone', action: 'allow', when: { argument: 0, mask: 0, is: 0 }");
-  const started = readFileSync(join(copy.path, 'src/layers/2-isolation/confine.ts'), 'utf8');
-  writeFileSync(join(copy.path, 'src/layers/2-isolation/confine.ts'), started.replace("    { call: 'clone', action: 'kill' },\n", ''));
-  spawnSync(join(copy.path, 'kwyre'), ['--version'], { cwd: '/' });
   const proved = await prove(copy.path, ['--json']);
   assert.equal(proved.code, 12, proved.output.slice(0, 500));
   const { proofs } = parse(proved);
@@ -113,7 +110,7 @@ test('a policy that lets roles make children: breached, 12, although the server 
 test('a policy that lets sockets through: the server refuses its start, layer 1 is NOT PROVED, and it is 12', async () => {
   using copy = broken('src/policy/shared.ts', /^ {2}\['(?:socket|connect)', .*\n/gm, '');
   const path = join(copy.path, 'src/policy/shared.ts');
-  writeFileSync(path, readFileSync(path, 'utf8').replace("  ['read', 'channels'],", "  ['socket', 'x'], ['connect', 'x'], ['sendto', 'x'], ['read', 'channels'],"));
+  writeFileSync(path, readFileSync(path, 'utf8').replace("  ['read', 'channels',", "  ['socket', 'x'], ['connect', 'x'], ['sendto', 'x'], ['read', 'channels',"));
   const proved = await prove(copy.path, []);
   assert.equal(proved.code, 12, proved.output);
   assert.match(proved.output, /NOT PROVED {2}.*\n.*did not start: a trial process got out/);

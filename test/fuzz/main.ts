@@ -12,7 +12,7 @@ import { KwyreError } from '../../src/base/errors.ts';
 import { parseJson } from '../../src/engine/json.ts';
 import { parseChatRequest } from '../../src/engine/openai.ts';
 import type { Message } from '../../src/engine/request.ts';
-import { compileTemplate } from '../../src/engine/template.ts';
+import { compileTemplate } from '../../src/template/template.ts';
 import { Random, readRounds } from './random.ts';
 
 if (process.argv[2] === 'gguf') {

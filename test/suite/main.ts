@@ -32,7 +32,7 @@ const inside = `ip link set lo up; echo "$1" > ${own}; shift; exec "$@"`;
 /** The command that runs one file. Unit tests need no namespaces: they start no server. */
 function command(file: string, index: number): string[] {
   const node = [
-    process.execPath, '--disable-warning=ExperimentalWarning', '--test', '--test-timeout=300000',
+    process.execPath, '--disable-warning=ExperimentalWarning', '--test', '--test-timeout=600000',
     '--test-reporter=./test/support/reporter.ts', '--test-reporter-destination=stdout', file,
   ];
   if (!isRoot || file.startsWith('test/unit/')) return node;

@@ -11,7 +11,7 @@ import { parseChatRequest } from '../../src/engine/openai.ts';
 import type { ChatRequest, Prompt } from '../../src/engine/request.ts';
 import { RequestError } from '../../src/engine/request.ts';
 import { StopMatcher } from '../../src/engine/stop.ts';
-import { compileTemplate } from '../../src/engine/template.ts';
+import { compileTemplate } from '../../src/template/template.ts';
 import { Utf8Holdback } from '../../src/engine/utf8.ts';
 import { writeCompletion, writeContentChunk, writeError } from '../../src/engine/writer.ts';
 

@@ -7,9 +7,13 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bindLoopback } from '../../src/layers/1-loopback/bind.ts';
-import { makeSocketPair } from '../../src/linux/socket.ts';
+import { callByName } from '../../src/linux/process.ts';
+import { families, makeSocket, makeSocketPair } from '../../src/linux/socket.ts';
 import type { Role } from '../../src/policy/roles.ts';
 import { root } from './server.ts';
+
+const setFlags = 4;
+const nonBlocking = 0x800;
 
 export type Verdict = { readonly answer: string; readonly signal: string | null; readonly code: number | null };
 
@@ -18,16 +22,19 @@ export async function attack(role: Role, mode: 'started' | 'sealed', attempt: st
   const control = makeSocketPair();
   const data = makeSocketPair();
   const held = role === 'gateway' ? bindLoopback(0).fd : openSync('/dev/null', 'r');
+  // So that a hostile gateway's accept4 is answered; and two descriptors that must not come through.
+  if (role === 'gateway') callByName('fcntl', held, setFlags, nonBlocking);
+  const more = [openSync(import.meta.filename, 'r'), makeSocket(families.inet)];
   const source = join(root, 'src');
   const entry = join(root, 'test', 'attacks', 'entries', 'hostile.ts');
   const input = { readable: [source, join(root, 'test'), join(root, 'node_modules'), join(root, 'package.json')], accepted: [], ...(uid === undefined ? {} : { uid, gid: uid }), ...(tasks === undefined ? {} : { tasks }) };
   const command = [process.execPath, '--disable-warning=ExperimentalWarning', join(source, 'jail', 'main.ts'), role, entry, JSON.stringify(input)];
-  const child = spawn(command[0]!, command.slice(1), { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1], data[1], held] });
+  const child = spawn(command[0]!, command.slice(1), { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1], data[1], held, 'ignore', 'ignore', 'ignore', ...more] });
   let noise = '';
   child.stderr!.on('data', (chunk: Buffer) => (noise += chunk.toString()));
   writeSync(data[0], `${mode} ${attempt}\n`);
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
-  for (const fd of [control[1], data[1], held]) closeSync(fd);
+  for (const fd of [control[1], data[1], held, ...more]) closeSync(fd);
   const ending = await Promise.race([ended, sleep(15_000).then(() => undefined)]);
   if (ending === undefined) {
     child.kill('SIGKILL');

@@ -6,7 +6,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { presentRuns, readMemory, regionsOf, scanProcess } from '../../src/cli/scanner.ts';
 import type { Calls } from '../../src/engine/library.ts';
-import { compileTemplate } from '../../src/engine/template.ts';
+import { compileTemplate } from '../../src/template/template.ts';
 import { Vocabulary } from '../../src/engine/vocabulary.ts';
 import { Cursor, Metadata } from '../../src/layers/4-model/metadata.ts';
 import { checkTensors } from '../../src/layers/4-model/tensors.ts';

@@ -11,13 +11,12 @@ import { KwyreError } from '../../base/errors.ts';
 import type { Enforcement, Outcome } from '../../base/verdict.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { becomeUser, dieWithParent, dropBoundingSet, dropCapabilities, enterEmptyNetwork, keepCapabilitiesOnce, resources, setLimit, setNoNewPrivs } from '../../linux/process.ts';
-import { errnos, installFilter } from '../../linux/seccomp.ts';
-import type { Filter } from '../../linux/seccomp.ts';
+import { installFilter } from '../../linux/seccomp.ts';
 import type { Feature, LandlockFeature, Policy } from '../../policy/policy.ts';
 import type { Role } from '../../policy/roles.ts';
 import { roles } from '../../policy/roles.ts';
-import { absent, forbidden } from '../../policy/shared.ts';
 import { landlockFeatures } from './extents.ts';
+import { startFilter } from './filters.ts';
 import type { Identity } from './identity.ts';
 import { isTransient } from './identity.ts';
 import { landlockSelf } from './landlock.ts';
@@ -51,20 +50,6 @@ export type Circumstances = {
   readonly readDevices: (of: 'self' | '1') => string;
   /** For a probe alone: features to leave out, and whether the filter kills or answers. */
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
-};
-
-/** The filter of the starting image: nothing forbidden, no ring; the sealed filter narrows it to an allowlist. */
-export const startFilter: Filter = {
-  rules: [
-    ...absent.map(([call]) => ({ call, action: { errno: errnos.ENOSYS } })),
-    ...forbidden.map(([call]) => ({ call, action: 'kill' as const })),
-    { call: 'clone', action: 'allow', when: { argument: 0, mask: 0x00010000, is: 0x00010000 } },
-    { call: 'clone', action: 'kill' },
-    { call: 'sendto', action: 'kill', when: { argument: 3, mask: 0x20000000, is: 0x20000000 } },
-    { call: 'sendmsg', action: 'kill', when: { argument: 2, mask: 0x20000000, is: 0x20000000 } },
-    { call: 'sendmmsg', action: 'kill' },
-  ],
-  otherwise: 'allow',
 };
 
 /** A line of `/proc/PID/status`; empty when it is empty or not there. */
@@ -140,7 +125,8 @@ export function confineSelf(here: Circumstances): Enforcement[] {
   const landlocked = landlockSelf(plan, wanted, here.supervisor);
   for (const feature of wanted) apply(feature, landlockFeatures[feature].holds, () => landlocked(feature));
   apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
-    installFilter(here.probe?.deadly === false ? soften(startFilter) : startFilter);
+    const filter = startFilter(policy);
+    installFilter(here.probe?.deadly === false ? soften(filter) : filter);
     return observed(statusLine(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
   });
   return done;

@@ -2,15 +2,32 @@
  * As whom the roles run when root starts an uninstalled server: never as root, where that is possible; and how many threads
  * a user may have who is ours alone.
  *
- * Proof: test/attacks/2-threads.test.ts
+ * Promise: a transient id is drawn at random, no process that can be seen has it, and it is claimed in a register that all
+ *          pid namespaces share: servers beside one another have different ones.
+ * Limits:  where a container refuses keys there is no register; then chance alone keeps two apart (1 in 137 million).
+ * Proof:   test/attacks/2-users.test.ts, test/attacks/2-threads.test.ts
  * @module
  */
 
-/** Ids that no distribution gives out; one per supervisor for its roles, and another for its watchdog. */
-const firstTransient = 2_000_000_000;
+/**
+ * Ids that nobody gives out: above the ranges of directories (SSSD's and FreeIPA's end at 2,000,200,000) and of containers
+ * (systemd's at 1,879,048,191), below systemd's foreign images (from 2,147,352,576) and what a signed number cannot hold.
+ */
+export const transientIds = { first: 2_010_000_000, end: 2_147_352_576 } as const;
 
-/** Added to the supervisor's pid (below 2^22) for the watchdog, so that a role cannot touch it. */
-export const watchdogIds = 1 << 23;
+/** What choosing an id needs: a number in [first, end), whether anybody has it, and a claim to it. */
+export type IdPowers = { readonly draw: (first: number, end: number) => number; readonly inUse: (uid: number) => boolean; readonly claim: (uid: number) => 'claimed' | 'taken' | 'unavailable' };
+
+const mostDraws = 64;
+
+/** An id for the life of this process; one for the roles and another for the watchdog, so that a role cannot touch it. `undefined` when all that were drawn are somebody's. */
+export function drawId({ draw, inUse, claim }: IdPowers): number | undefined {
+  for (let tries = 0; tries < mostDraws; tries += 1) {
+    const uid = draw(transientIds.first, transientIds.end);
+    if (!inUse(uid) && claim(uid) !== 'taken') return uid;
+  }
+  return undefined;
+}
 
 export type Identity = { readonly uid: number; readonly gid: number };
 
@@ -34,18 +51,18 @@ export function canReach(who: Identity, path: string, stat: (path: string) => Fa
 }
 
 /**
- * A transient id of its own for this start, else the owner of the program's folder when that is not root.
+ * The id that was drawn for this start, else the owner of the program's folder when that is not root.
  * @returns `undefined` when neither can read what the roles need; they then run as root without capabilities, and say so.
  */
-export function chooseIdentity(pid: number, paths: readonly string[], stat: (path: string) => Facts): Identity | undefined {
-  const transient = { uid: firstTransient + pid, gid: firstTransient + pid };
+export function chooseIdentity(drawn: number | undefined, paths: readonly string[], stat: (path: string) => Facts): Identity | undefined {
+  const transient = drawn === undefined ? [] : [{ uid: drawn, gid: drawn }];
   const owners = paths.map((path) => stat(path)).filter((facts) => facts.uid !== 0).map(({ uid, gid }) => ({ uid, gid }));
-  return [transient, ...owners].find((who) => paths.every((path) => canReach(who, path, stat)));
+  return [...transient, ...owners].find((who) => paths.every((path) => canReach(who, path, stat)));
 }
 
 /** Whether an id is one of ours, which nobody else has. */
 export function isTransient(uid: number): boolean {
-  return uid >= firstTransient;
+  return uid >= transientIds.first && uid < transientIds.end;
 }
 
 /** Threads of five Node images (gateway, engine, watchdog, supervisor, probe: 11 each once they are warm), and the same again. */

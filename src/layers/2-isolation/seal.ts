@@ -12,24 +12,10 @@ import type { Enforcement } from '../../base/verdict.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { callByName, setUndumpable } from '../../linux/process.ts';
 import { errnos, installFilter } from '../../linux/seccomp.ts';
-import type { Filter } from '../../linux/seccomp.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Role } from '../../policy/roles.ts';
 import { roles } from '../../policy/roles.ts';
-import { absent, forbidden, forbiddenSealed } from '../../policy/shared.ts';
-
-/** The filter of a sealed role; pure. */
-export function sealFilter(policy: Policy): Filter {
-  return {
-    rules: [
-      ...absent.map(([call]) => ({ call, action: { errno: errnos.ENOSYS } })),
-      ...[...forbidden, ...forbiddenSealed].map(([call]) => ({ call, action: 'kill' as const })),
-      ...policy.conditions.map(({ call, action, when }) => ({ call, action, when })),
-      ...policy.calls.map(([call]) => ({ call, action: 'allow' as const })),
-    ],
-    otherwise: { errno: errnos.EPERM },
-  };
-}
+import { sealFilter } from './filters.ts';
 
 const getSeccomp = 21;
 

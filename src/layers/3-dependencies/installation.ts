@@ -13,11 +13,11 @@ import type { Disk } from '../../oms/disk.ts';
 import { digestsFile } from './digests.ts';
 import type { SealFiles } from './seal.ts';
 import { verifySeal } from './seal.ts';
-import type { TreeOrder, VerifiedTree } from './verify.ts';
+import type { SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
 import { verifyTree } from './verify.ts';
 
 /** The calls that are needed, from `node:fs`. */
-export type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync'>;
+export type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
 
 /** The process that verifies: `process` itself. */
 export type Self = Pick<NodeJS.Process, 'platform' | 'arch' | 'execArgv' | 'env'> & { getuid?: () => number };
@@ -55,15 +55,15 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
 
 /**
  * Verifies by the seal where there is one, else by the committed digests.
- * @param remembered - number of the last seal that the state folder saw of it; 0 for none
+ * @param remembered - the last seal that the state folder saw of it
  * @throws `L3_SEAL_ABSENT` when a seal was seen and is gone, `L3_*` (exit 13)
  */
-export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered = 0): VerifiedTree {
+export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered?: SealMemory): VerifiedTree {
   if (seal !== undefined) return verifySeal(order, seal, wallClock, remembered);
-  if (remembered === 0) return verifyTree(order);
+  if (remembered === undefined) return verifyTree(order);
   throw new KwyreError(
     'L3_SEAL_ABSENT',
-    `the installation in ${order.root} was sealed as number ${remembered}, and its seal is gone: the folder seal/ is missing`,
+    `the installation in ${order.root} was sealed as number ${remembered.sequence}, and its seal is gone: the folder seal/ is missing`,
     'put seal/ back; or look at ./kwyre deps plan and seal again: ./kwyre deps seal --reason "..."; or, to run unsealed on purpose, remove sealed.json from the state folder',
   );
 }

@@ -7,7 +7,8 @@
  * Proof:   test/unit/layers/3-runtime.test.ts
  * @module
  */
-import type * as fs from 'node:fs';
+import type { WritersDisk } from '../../linux/writers.ts';
+import { describeGrant, sortWriters, writersOf } from '../../linux/writers.ts';
 import type { Difference } from '../../oms/fault.ts';
 import { fromShown } from '../../linux/shown.ts';
 import { printable } from '../../oms/fault.ts';
@@ -52,14 +53,20 @@ function makeDevice(major: number, minor: number): number {
   return (minor & 0xff) + (major & 0xfff) * 0x100 + (minor >>> 8) * 0x100000;
 }
 
-/** A library of the system that is mapped, by its path. */
-export type RuntimeEvidence = { readonly libraries: readonly string[]; readonly verified: number };
+/** Libraries of the system that are mapped, by their paths. */
+export type RuntimeEvidence = {
+  readonly libraries: readonly string[];
+  readonly verified: number;
+  /** One that a group, or the user who runs us, can write, folders above included, in words; empty when there is none. */
+  readonly wide: string;
+};
 
 /**
  * Mapped executables that are neither verified files nor libraries that only root can write.
+ * @param uid - who runs this process
  * @param verified - paths and `device:inode` of verified files; some file systems show another device in maps than in stat
  */
-export function mappingFaults(disk: Pick<typeof fs, 'lstatSync'>, maps: string, verified: ReadonlySet<string>): { readonly faults: readonly Difference[]; readonly evidence: RuntimeEvidence } {
+export function mappingFaults(disk: WritersDisk, maps: string, verified: ReadonlySet<string>, uid: number): { readonly faults: readonly Difference[]; readonly evidence: RuntimeEvidence } {
   const faults: Difference[] = [];
   const libraries: string[] = [];
   let known = 0;
@@ -74,7 +81,10 @@ export function mappingFaults(disk: Pick<typeof fs, 'lstatSync'>, maps: string, 
     if (facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path)) libraries.push(path);
     else faults.push({ kind: 'extra', name: printable(path), found: 'mapped as code, and neither verified nor a library of the system' });
   }
-  return { faults, evidence: { libraries: libraries.sort(), verified: known } };
+  const { own, groups, others } = sortWriters(writersOf(disk, libraries), uid, disk);
+  for (const grant of others) faults.push({ kind: 'mode', name: printable(grant.path), found: `${describeGrant(grant)}, and libraries of the system are loaded through it` });
+  const [wide] = [...groups, ...own];
+  return { faults, evidence: { libraries: libraries.sort(), verified: known, wide: wide === undefined ? '' : `${printable(wide.path)} (${describeGrant(wide)})` } };
 }
 
 /** Where the system keeps its libraries. */

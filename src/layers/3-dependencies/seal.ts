@@ -2,7 +2,7 @@
  * The seal of an installation: a signed list of every file that runs, and a signed statement of what a list cannot say.
  *
  * Promise: own code, page, packages, native libraries and Node are under one signature; a seal that is missing, damaged,
- *          older than the last one or by another key refuses the start (exit 13).
+ *          older than the last one or by another key than the last one refuses the start (exit 13).
  * Trust:   the trust file (public key, last sequence, root digest) is the root: root's in `/etc/kwyre` when installed.
  * Limits:  libraries of the system that changed since are shown, not refused: root updates them.
  * Proof:   test/unit/layers/3-seal.test.ts
@@ -14,17 +14,15 @@ import type { Check } from '../../base/verdict.ts';
 import { parseBundle } from '../../oms/bundle.ts';
 import type { Hashed } from '../../oms/disk.ts';
 import { Hasher, openRegular } from '../../oms/disk.ts';
-import { DifferenceError, faultsOf } from '../../oms/fault.ts';
+import { DifferenceError, faultsOf, printable } from '../../oms/fault.ts';
 import { Shape } from '../../oms/shape.ts';
-import { parsePublicKey, signPayload, verifySignature } from '../../oms/signature.ts';
+import { keyIdOf, parsePublicKey, signPayload, verifySignature } from '../../oms/signature.ts';
 import { parseStatement, statementType } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/verify.ts';
 import { mappingFaults } from './runtime.ts';
-import type { TreeOrder, VerifiedTree } from './verify.ts';
-import { identitiesOf, nodePath, processFaults, rightsChecks, rightsFor } from './verify.ts';
-
-/** What is sealed, at the root of the installation. Models have manifests of their own (layer 4). */
-export const sealedEntries = ['.npmrc', 'dist', 'kwyre', 'node_modules', 'package-lock.json', 'package.json', 'page', 'src'] as const;
+import { chainGrants, foundGrants, judgeAccess, refuseOthers, sealedEntries, sortAccess } from './access.ts';
+import type { SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
+import { accessOrder, identitiesOf, nodePath, processFaults, rightsChecks, rightsFor, runtimeChecks } from './verify.ts';
 
 export const runtimeType = 'https://kwyre.dev/integrity/runtime/v1';
 const remedy = 'if you changed the installation yourself: ./kwyre deps plan shows what, ./kwyre deps seal --reason "..." approves it; if not, install again';
@@ -116,18 +114,33 @@ export function digestLibrary(order: Pick<TreeOrder, 'disk'>, path: string): str
   }
 }
 
-/** Verifies a sealed installation; `remembered` is the number of the last seal that was seen of it. @throws `L3_*` */
-export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered = 0): VerifiedTree {
+/** Whether a seal can follow the one that was seen last; where root keeps the trust file, the key is root's word. @throws `L3_*` */
+function refuseOlder(runtime: Runtime, keyId: string, trust: SealTrust, installed: boolean, remembered: SealMemory | undefined): void {
+  const last = Math.max(trust.sequence, remembered?.sequence ?? 0);
+  if (runtime.sequence < last) throw sealFault('MANIFEST_ROLLBACK', `the manifest is number ${runtime.sequence}, but number ${last} was sealed already`);
+  if (remembered === undefined) return;
+  const { key, root, sequence } = remembered;
+  if (!installed && key !== '' && key !== keyId) {
+    throw sealFault('SEAL_KEY', `the seal is by key ${keyId.slice(0, 16)}, but the one seen before was by key ${key.slice(0, 16)}: somebody else sealed it`, 'find out who sealed it, with which key (seal/log.jsonl); if you did: ./kwyre deps seal --reason "..." with this state folder; if not, install again');
+  }
+  if (root !== '' && sequence === runtime.sequence && root !== runtime.root) throw sealFault('MANIFEST_ROLLBACK', `another manifest with number ${runtime.sequence} was seen before`);
+}
+
+/** Verifies a sealed installation; `remembered` is the last seal that was seen of it. @throws `L3_*` */
+export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered?: SealMemory): VerifiedTree {
   const startedAt = order.now();
+  const who = accessOrder(order);
+  const around = chainGrants(who);
+  refuseOthers(who, sortAccess(who, around));
   const trust = parseSealTrust(seal.trust);
   const key = parsePublicKey(trust.key, sealFault);
+  const keyId = keyIdOf(key);
   if (seal.tree === undefined || seal.runtime === undefined) throw sealFault('MANIFEST_ABSENT', `the installation in ${order.root} is sealed, but its manifest is missing`);
   const trusted = { keys: [key], roots: [] };
   const runtimeBundle = parseBundle(seal.runtime, sealFault);
-  const signer = verifySignature(runtimeBundle, trusted, wallClock, sealFault);
+  verifySignature(runtimeBundle, trusted, wallClock, sealFault);
   const runtime = parseRuntime(runtimeBundle.payload);
-  const last = Math.max(trust.sequence, remembered);
-  if (runtime.sequence < last) throw sealFault('MANIFEST_ROLLBACK', `the manifest is number ${runtime.sequence}, but number ${last} was sealed already`);
+  refuseOlder(runtime, keyId, trust, seal.installed, remembered);
   const treeBundle = parseBundle(seal.tree, sealFault);
   verifySignature(treeBundle, trusted, wallClock, sealFault);
   const statement = parseStatement(treeBundle.payload, { allowedIgnores: [] }, sealFault);
@@ -136,33 +149,48 @@ export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, r
   if (lockfile !== runtime.lockfile) throw sealFault('LOCKFILE_DIFFERS', 'package-lock.json is not the sealed one');
 
   const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
-  const { differences, evidence } = compareTree({ disk: order.disk, root: order.root, files: statement.files, excluded: outsideSeal(order), rights, shardBytes: undefined, threads: order.threads });
-  const mapped = mappingFaults(order.disk, order.running.maps, identitiesOf(order, [nodePath(order.running.platform)]));
+  const compared = compareTree({ disk: order.disk, root: order.root, files: statement.files, excluded: outsideSeal(order), rights, shardBytes: undefined, threads: order.threads });
+  const { differences, evidence } = compared;
+  const mapped = mappingFaults(order.disk, order.running.maps, identitiesOf(order, [nodePath(order.running.platform)]), order.running.uid);
   const all = [...processFaults(order), ...differences, ...mapped.faults];
   if (all.length > 0) throw new DifferenceError(3, `the sealed installation in ${order.root}`, all, remedy);
+  const writers = sortAccess(who, [...around, ...foundGrants(order.root, compared.rights)]);
+  refuseOthers(who, writers);
+  const access = judgeAccess(who, writers);
 
-  const changed = runtime.libraries.filter((library) => mapped.evidence.libraries.includes(library.path) && digestLibrary(order, library.path) !== library.sha256);
   const seconds = (order.now() - startedAt) / 1000;
-  const same = !seal.installed || order.running.uid === 0;
-  const by = signer.method === 'key' ? signer.keyId.slice(0, 16) : signer.fingerprint;
+  const enforced = seal.installed && access.rootOnly;
+  const reason = access.rootOnly ? 'detect-only: the trust file lies in the installation; sealed with --system it is root\'s, in /etc/kwyre' : access.reason;
   const at = order.now();
   const checks: Check[] = [
     {
       id: 'sealed-tree',
-      status: same ? 'degraded' : 'enforced',
-      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s; root sha256:${statement.root}, sealed ${runtime.sealedAt} as number ${runtime.sequence} by key ${by}${same ? '; detect-only, same owner: tree, manifest and key belong to the user who runs it' : ''}`,
+      status: enforced ? 'enforced' : 'degraded',
+      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s; root sha256:${statement.root}, sealed ${runtime.sealedAt} as number ${runtime.sequence} by key ${keyId.slice(0, 16)}${enforced ? '' : `; ${reason}`}`,
       at,
     },
-    { id: 'runtime', status: 'enforced', evidence: `runs the sealed Node with our flags only; ${mapped.evidence.libraries.length} libraries of the system are mapped, each writable by root alone`, at },
-    ...(changed.length === 0 ? [] : [{ id: 'system-libraries', status: 'degraded' as const, evidence: `changed since sealing: ${changed.map((library) => library.path).join(', ')}`, at }]),
+    ...runtimeChecks(order, 'sealed', mapped.evidence, at),
+    ...libraryChecks(order, runtime.libraries, mapped.evidence.libraries, at),
     ...rightsChecks(evidence, at),
   ];
   return {
     files: new Map(statement.files.map((file) => [file.name, file.digest ?? ''])),
     root: order.root,
     sealed: true,
-    sequence: runtime.sequence,
+    seal: { sequence: runtime.sequence, key: keyId, root: statement.root },
+    access: enforced ? access : { rootOnly: false, reason },
     evidence: { ...evidence, digest: statement.root, seconds, libraries: mapped.evidence.libraries },
     checks,
   };
+}
+
+/** Libraries of the system that are not as they were when it was sealed, or were not there. */
+function libraryChecks(order: Pick<TreeOrder, 'disk'>, sealed: readonly Library[], mapped: readonly string[], at: number): Check[] {
+  const known = new Map(sealed.map((library) => [library.path, library.sha256]));
+  const words = mapped.flatMap((path) => {
+    const before = known.get(path);
+    if (before === undefined) return [`added: ${printable(path)}`];
+    return digestLibrary(order, path) === before ? [] : [`changed: ${printable(path)}`];
+  });
+  return words.length === 0 ? [] : [{ id: 'system-libraries', status: 'degraded', evidence: `since sealing, libraries of the system in this process were ${words.join(', ')}`, at }];
 }

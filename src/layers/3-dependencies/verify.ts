@@ -5,6 +5,7 @@
  * Promise: every file is hashed at every start; changed, added, missing, linked, renamed and other users' files refuse
  *          the start by name (exit 13). There is no variable, flag or file that skips it. Uses node: built-ins only.
  * Trust:   without a seal the list of digests belongs to whoever owns the checkout: detect-only, and the status says so.
+ *          What others than root and the user who runs it can write refuses the start (`access.ts`).
  * Limits:  a process of the owner can change a file after it was verified; the load hook looks again at what is loaded.
  * Proof:   test/unit/layers/3-verify.test.ts, test/attacks/3-tree.test.ts
  * @module
@@ -12,14 +13,17 @@
 import type * as fs from 'node:fs';
 import type { Check } from '../../base/verdict.ts';
 import type { Difference } from '../../oms/fault.ts';
-import { DifferenceError, faultsOf } from '../../oms/fault.ts';
+import { DifferenceError, faultsOf, printable } from '../../oms/fault.ts';
 import { asShown } from '../../linux/shown.ts';
 import type { Disk, Rights } from '../../oms/disk.ts';
 import type { SignedFile } from '../../oms/statement.ts';
 import { rootDigest } from '../../oms/statement.ts';
 import type { TreeEvidence } from '../../oms/verify.ts';
 import { compareTree } from '../../oms/verify.ts';
+import type { Access, AccessOrder } from './access.ts';
+import { chainGrants, foundGrants, judgeAccess, ownGrants, refuseOthers, sortAccess } from './access.ts';
 import { compareLockfile, digestsRemedy, parseDigests } from './digests.ts';
+import type { RuntimeEvidence } from './runtime.ts';
 import { environmentFaults, mappingFaults } from './runtime.ts';
 
 /** What this process is, as the caller sees it. */
@@ -36,7 +40,7 @@ export type Running = {
 
 /** What to verify. */
 export type TreeOrder = {
-  readonly disk: Disk & Pick<typeof fs, 'statSync'>;
+  readonly disk: Disk & Pick<typeof fs, 'statSync' | 'readlinkSync' | 'readFileSync'>;
   /** Root of the installation. */
   readonly root: string;
   /** The committed list of digests for this platform. */
@@ -49,12 +53,23 @@ export type TreeOrder = {
   readonly now: () => number;
 };
 
+/** What a state folder remembers of the last seal that it saw of an installation. */
+export type SealMemory = {
+  readonly sequence: number;
+  /** Id of the key that sealed; empty where an older version remembered the number alone. */
+  readonly key: string;
+  /** Root digest; empty likewise. */
+  readonly root: string;
+};
+
 /** A tree that was verified in this run. */
 export type VerifiedTree = {
   /** Whether our own files are among `files`, under a signature. */
   readonly sealed: boolean;
-  /** Number of the seal; 0 without one. */
-  readonly sequence: number;
+  /** The seal, to be remembered; `undefined` without one. */
+  readonly seal: SealMemory | undefined;
+  /** Who can change what was verified, and what verified it. */
+  readonly access: Access;
   /** Digests by path relative to the root: what the load hook compares with. */
   readonly files: ReadonlyMap<string, string>;
   readonly root: string;
@@ -63,8 +78,8 @@ export type VerifiedTree = {
   readonly checks: readonly Check[];
 };
 
-/** npm's own record of what it installed: no code, its content depends on npm's version. */
-export const hiddenLockfile = '.package-lock.json';
+/** No code: npm's own record of what it installed, and the launcher's digest of the lockfile that it installed by. */
+export const records = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
 
 /** Folders in which a module would be found before the verified ones. */
 const codeFolders = ['dist', 'src'] as const;
@@ -74,45 +89,56 @@ export function nodePath(platform: string): string {
   return `node_modules/node-${platform}/bin/node`;
 }
 
+/** The order as a question about rights to write. */
+export function accessOrder({ disk, root, running }: TreeOrder): AccessOrder {
+  return { disk, root, uid: running.uid };
+}
+
 /**
- * Rights in the tree: files belong to root, to the user who runs it, or to the owner of the installation. A second name
- * of a file gives nobody rights that its owner and mode do not give, and profilers make some (`perf` keeps one of Node):
- * it is shown here, and refused where root sealed the installation.
+ * Rights in the tree: files belong to root or to the user who runs it. A second name of a file gives nobody rights that its
+ * owner and mode do not give, and profilers make some (`perf` keeps one of Node): it is shown here, and refused where root
+ * sealed the installation.
  */
-export function rightsFor(order: TreeOrder): Rights {
-  const owner = order.disk.lstatSync(order.root).uid;
-  return { owners: new Set([0, owner, order.running.uid]), refuseGroupWritable: false, refuseLinks: false };
+export function rightsFor(order: Pick<TreeOrder, 'running'>): Rights {
+  return { owners: new Set([0, order.running.uid]), refuseGroupWritable: false, refuseLinks: false };
 }
 
 /**
  * Verifies the third-party tree, Node and this process.
- * @throws `L3_FILES_DIFFER` with every difference, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
+ * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
  */
 export function verifyTree(order: TreeOrder): VerifiedTree {
   const { disk, root, running } = order;
   const startedAt = order.now();
+  const who = accessOrder(order);
+  const around = [...chainGrants(who), ...ownGrants(who)];
+  refuseOthers(who, sortAccess(who, around));
   const packages = parseDigests(order.digests);
   const [drifted] = compareLockfile(packages, order.lockfile);
   if (drifted !== undefined) throw faultsOf(3, digestsRemedy)('LOCKFILE_DIFFERS', `package-lock.json and the committed digests name different packages at ${drifted}`);
   const files = packages.flatMap((entry) => entry.files);
   const prefix = 'node_modules/';
   const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
-  const { differences, evidence } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set([hiddenLockfile]), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
+  const { differences, evidence, rights } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set(records), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
   // The process first: who brought code into it explains the rest.
   const all: Difference[] = [...processFaults(order), ...differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }))];
   all.push(...strayFaults(order));
-  const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]));
+  const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]), running.uid);
   all.push(...mapped.faults);
   if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
+  const writers = sortAccess(who, [...around, ...foundGrants(`${root}/node_modules`, rights)]);
+  refuseOthers(who, writers);
+  const access = judgeAccess(who, writers);
   const seconds = (order.now() - startedAt) / 1000;
   const digest = rootDigest(files.map((file) => file.digest ?? ''));
   return {
     files: new Map(files.map((file) => [file.name, file.digest ?? ''])),
     root,
     sealed: false,
-    sequence: 0,
+    seal: undefined,
+    access,
     evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
-    checks: reportTree(order, evidence, digest, seconds, mapped.evidence.libraries.length),
+    checks: reportTree(order, evidence, access, digest, seconds, mapped.evidence),
   };
 }
 
@@ -132,12 +158,14 @@ export function processFaults(order: TreeOrder): Difference[] {
   return [...nodeFaults(order), ...environmentFaults(environment, flags, compileCache)];
 }
 
-/** Modules or package files that would be found before the verified tree, and a hidden lockfile that is no file. */
+/** Modules or package files that would be found before the verified tree, and a record that is no file. */
 function strayFaults(order: TreeOrder): Difference[] {
   const { disk, root } = order;
   const faults: Difference[] = [];
-  const hidden = disk.lstatSync(`${root}/node_modules/${hiddenLockfile}`, { throwIfNoEntry: false });
-  if (hidden !== undefined && !hidden.isFile()) faults.push({ kind: 'kind', name: `node_modules/${hiddenLockfile}` });
+  for (const record of records) {
+    const facts = disk.lstatSync(`${root}/node_modules/${record}`, { throwIfNoEntry: false });
+    if (facts !== undefined && !facts.isFile()) faults.push({ kind: 'kind', name: `node_modules/${record}` });
+  }
   const visit = (folder: string): void => {
     for (const entry of disk.readdirSync(`${root}/${folder}`, { withFileTypes: true })) {
       const name = `${folder}/${entry.name}`;
@@ -160,21 +188,51 @@ function nodeFaults(order: TreeOrder): Difference[] {
   return [{ kind: 'changed', name, expected: 'to be the program that runs', found: 'another Node; start with ./kwyre' }];
 }
 
-function reportTree(order: TreeOrder, evidence: TreeEvidence, digest: string, seconds: number, libraries: number): Check[] {
+function reportTree(order: TreeOrder, evidence: TreeEvidence, access: Access, digest: string, seconds: number, runtime: RuntimeEvidence): Check[] {
   const at = order.now();
-  const owner = order.disk.lstatSync(`${order.root}/node_modules`).uid;
-  const same = owner === order.running.uid;
   return [
     {
       id: 'third-party-tree',
-      status: same ? 'degraded' : 'enforced',
-      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s, as published; root sha256:${digest}${same ? '; detect-only: the tree belongs to the user who runs it' : ''}`,
+      status: access.rootOnly ? 'enforced' : 'degraded',
+      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s, as published; root sha256:${digest}${access.rootOnly ? '' : `; ${access.reason}`}`,
       at,
     },
-    { id: 'runtime', status: 'enforced', evidence: `runs the verified Node with our flags only; ${libraries} libraries of the system are mapped, each writable by root alone`, at },
+    ...runtimeChecks(order, 'verified', runtime, at),
     { id: 'own-code', status: 'degraded', evidence: "not sealed: Kwyre's own files are under no signature; ./kwyre deps seal covers them", at },
     ...rightsChecks(evidence, at),
   ];
+}
+
+/** What is shown of Node, of the system's libraries in this process, and of what the system brings into every process. */
+export function runtimeChecks(order: Pick<TreeOrder, 'disk'>, which: 'verified' | 'sealed', { libraries, wide }: RuntimeEvidence, at: number): Check[] {
+  const preloaded = readPreload(order.disk);
+  return [
+    {
+      id: 'runtime',
+      status: wide === '' ? 'enforced' : 'degraded',
+      evidence: `runs the ${which} Node with our flags only; ${libraries.length} libraries of the system are mapped, ${wide === '' ? 'each writable by root alone' : `of which others than root can write one: ${wide}`}`,
+      at,
+    },
+    ...(preloaded === '' ? [] : [{ id: 'preload', status: 'degraded' as const, evidence: `the system puts libraries into every program (/etc/ld.so.preload): ${preloaded}`, at }]),
+  ];
+}
+
+/** What the dynamic loader puts into every program of this machine; empty where that is nothing. */
+function readPreload(disk: Pick<typeof fs, 'readFileSync'>): string {
+  let text: string;
+  try {
+    text = disk.readFileSync('/etc/ld.so.preload', 'utf8');
+  } catch {
+    return '';
+  }
+  return printable(text.replace(/#.*$/gm, '').split(/[\s:]+/).filter((name) => name !== '').join(', ')).slice(0, 512);
+}
+
+/** Whether the program that compares, and the constants in it, can be trusted: no check of another layer is worth more. */
+export function programCheck({ sealed, access }: Pick<VerifiedTree, 'sealed' | 'access'>, at: number): Check {
+  const good = sealed && access.rootOnly;
+  const reasons = [...(sealed ? [] : ['it is under no signature: ./kwyre deps seal']), ...(access.rootOnly ? [] : [access.reason])];
+  return { id: 'program', status: good ? 'enforced' : 'degraded', evidence: good ? 'the program that compared, with its constants, is sealed, and only root can change it' : `the program that compared, with its constants, could be another one: ${reasons.join('; ')}`, at };
 }
 
 /** What is shown of rights that are wider than they need be. */

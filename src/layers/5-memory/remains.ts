@@ -29,6 +29,17 @@ export function contentBytes(fd: number): number {
   return sum;
 }
 
+/** Overwrites one block and reads it again; says what went wrong, nothing when it is as it must be. */
+function overwriteBlock(fd: number, at: number, random: Buffer, seen: Buffer): string {
+  try {
+    const written = writeSync(fd, random, 0, random.length, at);
+    const read = readSync(fd, seen, 0, seen.length, at);
+    return written === random.length && read === seen.length && seen.equals(random) ? '' : 'it reads as something else';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'error';
+  }
+}
+
 /** Overwrites all content and looks; gives how many bytes that were. @throws `L5_NOT_OVERWRITTEN` */
 export function overwriteWorkingMemory(fd: number): number {
   const random = randomFillSync(ownBytes(blockBytes));
@@ -37,11 +48,8 @@ export function overwriteWorkingMemory(fd: number): number {
   for (const content of contentOf(fd)) {
     for (let done = 0; done < content.bytes; done += blockBytes) {
       const length = Math.min(blockBytes, content.bytes - done);
-      const written = writeSync(fd, random, 0, length, content.at + done);
-      const read = readSync(fd, seen, 0, length, content.at + done);
-      if (written !== length || read !== length || seen.compare(random, 0, length, 0, length) !== 0) {
-        throw new KwyreError('L5_NOT_OVERWRITTEN', 'what an ended engine left in memory could not be overwritten', 'the kernel clears it before anybody else gets it; a failure here speaks of faulty memory, which the log of the kernel names');
-      }
+      const fault = overwriteBlock(fd, content.at + done, random.subarray(0, length), seen.subarray(0, length));
+      if (fault !== '') throw new KwyreError('L5_NOT_OVERWRITTEN', `what an ended engine left in memory could not be overwritten (${fault})`, 'the kernel clears it before anybody else gets it; a difference speaks of faulty memory, which the log of the kernel names, EFBIG of a limit on the size of files that was set on the running server');
       sum += length;
     }
   }

@@ -3,13 +3,15 @@
  *
  * Descriptor 4 brings one line `MODE ATTEMPT`; one line goes back: `ok`, or the kernel's word for why not.
  */
-import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { sealSelf } from '../../../src/layers/2-isolation/seal.ts';
-import { libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
+import { ffi, libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
+import { statusLine } from '../../../src/layers/2-isolation/confine.ts';
 import { systemCalls } from '../../../src/linux/syscalls.ts';
+import { keptDescriptors } from '../../../src/policy/roles.ts';
 import type { Role } from '../../../src/policy/roles.ts';
 
 const role = process.argv[2] as Role;
@@ -22,7 +24,124 @@ const inet = (port: number, ...address: number[]) => Buffer.from([2, 0, port >> 
 const sendFlags = { fastOpen: 0x20000000 };
 const listener = 5;
 
+/** `ok` only where a protection that must be there is seen. */
+const seen = (holds: boolean, otherwise: string): void => {
+  if (!holds) throw Object.assign(new Error(), { code: otherwise });
+};
+
+/** A socket by the table of 32-bit programs: `int 0x80` with socketcall(SOCKET), whose number is getuid's in ours. */
+function socketBy32Bits(): number {
+  const mmap = libc.func('intptr_t mmap(void *a, size_t length, int protection, int flags, int fd, int64_t offset)') as (a: null, length: number, protection: number, flags: number, fd: number, offset: number) => number;
+  const copy = libc.func('void *memcpy(intptr_t to, void *from, size_t length)') as (to: number, from: Buffer, length: number) => void;
+  const below4GiB = 0x40;
+  const at = mmap(null, 4096, 7, 0x22 | below4GiB, -1, 0);
+  // push rbx; mov eax, 102; mov ebx, 1; mov ecx, words; int 0x80; pop rbx; ret
+  const code = Buffer.from([0x53, 0xb8, 102, 0, 0, 0, 0xbb, 1, 0, 0, 0, 0xb9, 0, 0, 0, 0, 0xcd, 0x80, 0x5b, 0xc3]);
+  code.writeUInt32LE(at + 2048, 12);
+  copy(at, code, code.length);
+  copy(at + 2048, Buffer.from(new Int32Array([2, 1, 0]).buffer), 12);
+  return (ffi.decode(BigInt(at), ffi.proto('int socketBy32Bits()')) as () => number)();
+}
+
+const refusedOptions: readonly (readonly [level: number, name: number])[] = [[0, 4], [6, 13], [6, 9], [1, 5], [1, 9], [1, 13], [6, 1]];
+
+/** What the image of a role reads when it starts. */
+const systemFiles = [
+  '/etc/ld.so.cache', '/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf', '/proc/meminfo', '/proc/cpuinfo', '/proc/stat', '/proc/sys/vm/overcommit_memory', '/sys/devices/system/cpu/online',
+  '/sys/devices/system/node', '/sys/fs/cgroup', '/dev/null', '/dev/urandom', '/lib', '/lib64', '/usr/lib', '/usr/lib64',
+];
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const attempts: Record<string, () => unknown> = {
+  'listen': () => call('listen', listener, 9),
+  'accept': () => call('accept', listener, 0, 0),
+  'accept4': () => call('accept4', listener, 0, 0, 0),
+  '32-bit': () => socketBy32Bits(),
+  'own-filter': () => call('seccomp', 1, 0, addressOf(Buffer.alloc(16))),
+  'own-descriptors': () => call('clone', 0x3d0f00 & ~0x400, 0, 0, 0, 0),
+  'peer-pidfd': () => call('getsockopt', 4, 1, 77, addressOf(new Int32Array(1)), addressOf(new Uint32Array([4]))),
+  'slow-parent': () => call('setpriority', 0, process.ppid, 19),
+  'fifo': () => call('mknod', addressOf(Buffer.from('/tmp/kwyre-pipe\0')), 0o010666, 0),
+  'pty': () => openSync('/dev/ptmx', 'r+'),
+  'add-key': () => call('add_key', addressOf(Buffer.from('user\0')), addressOf(Buffer.from('kwyre\0')), addressOf(Buffer.from('x')), 1, -3),
+  'options': () => {
+    const left = refusedOptions.filter(([level, name]) => {
+      try {
+        call('setsockopt', listener, level, name, addressOf(new Int32Array([1, 1])), 4);
+        return true;
+      } catch (error) {
+        return !(error instanceof LinuxError) || error.code !== 'EPERM';
+      }
+    });
+    seen(left.length === 0, `not refused: ${left.join(' and ')}`);
+  },
+  'is-not-dumpable': () => {
+    seen(call('prctl', 3, 0, 0, 0, 0) === 0, 'dumpable');
+  },
+  'dies-with-parent': () => {
+    const signal = new Int32Array(1);
+    call('prctl', 2, addressOf(signal), 0, 0, 0);
+    seen(signal[0] === 9, `signal ${signal[0] ?? 0}`);
+  },
+  'no-bounding-set': () => {
+    const status = readFileSync('/proc/self/status', 'latin1');
+    const sets = ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb'].filter((name) => BigInt(`0x${statusLine(status, name)}`) !== 0n);
+    seen(sets.length === 0, sets.join(' and '));
+  },
+  'its-limits': () => {
+    const text = readFileSync('/proc/self/limits', 'latin1');
+    const wanted = [['Max core file size', 0], ['Max file size', 0], ['Max open files', role === 'gateway' ? 2048 : role === 'engine' ? 256 : 64]] as const;
+    const wrong = wanted.filter(([name, value]) => !new RegExp(`^${name} +${value} +${value} `, 'm').test(text)).map(([name]) => name);
+    seen(wrong.length === 0, wrong.join(' and '));
+  },
+  'system-files': () => {
+    const closed = systemFiles.filter((path) => {
+      try {
+        closeSync(openSync(path, 'r'));
+        return false;
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code === 'EACCES'; // what is not there is hidden as well
+      }
+    });
+    seen(closed.length === 0, closed.join(' and '));
+    seen(['/etc/hostname', '/proc/version', '/root', '/home', '/usr/share', '/var'].every((path) => {
+      try {
+        closeSync(openSync(path, 'r'));
+        return false;
+      } catch {
+        return true;
+      }
+    }), 'more than them');
+  },
+  'secret-memory': () => {
+    seen(role === 'engine' ? fstatSync(200).size === 16_384 * 32 : !isOpen(200), 'another one');
+  },
+  'image': () => {
+    const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'];
+    const missing = flags.filter((flag) => !process.execArgv.includes(flag));
+    seen(missing.length === 0, missing.join(' and '));
+    seen(JSON.stringify(process.env) === JSON.stringify({ GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' }), JSON.stringify(process.env));
+    seen(!('__proto__' in {}), '__proto__');
+  },
+  'only-its-descriptors': () => {
+    const more = Array.from({ length: 256 }, (_, fd) => fd).filter((fd) => {
+      try {
+        const facts = fstatSync(fd);
+        return fd > 2 && !keptDescriptors[role].includes(fd) && (facts.isSocket() || facts.isFile());
+      } catch {
+        return false;
+      }
+    });
+    seen(more.length === 0, `also ${more.join(' and ')}`);
+  },
   'tcp': () => call('socket', 2, 1, 0),
   'udp': () => call('socket', 2, 2, 0),
   'tcp6': () => call('socket', 10, 1, 0),
@@ -56,7 +175,7 @@ const attempts: Record<string, () => unknown> = {
   'fork': () => call('fork'),
   'vfork': () => call('vfork'),
   'clone-process': () => call('clone', 17, 0, 0, 0, 0),
-  'execve': () => process.execve!('/bin/true', ['true'], {}),
+  'execve': () => call('execve', addressOf(Buffer.from('/bin/true\0')), 0, 0),
   'unshare': () => call('unshare', 0x10000000),
   'setns': () => call('setns', 0, 0),
   'mount': () => call('mount', 0, 0, 0, 0, 0),

@@ -4,12 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startFilter } from '../../../src/layers/2-isolation/confine.ts';
-import { sealFilter } from '../../../src/layers/2-isolation/seal.ts';
+import { sealFilter, startFilter } from '../../../src/layers/2-isolation/filters.ts';
 import { soften, softened } from '../../../src/layers/2-isolation/soften.ts';
 import { roles } from '../../../src/policy/roles.ts';
 
-for (const [name, filter] of [['start', startFilter], ...Object.entries(roles).map(([role, policy]) => [role, sealFilter(policy)] as const)] as const) {
+for (const [name, filter] of Object.entries(roles).flatMap(([role, policy]) => [[`${role} at its start`, startFilter(policy)], [role, sealFilter(policy)]] as const)) {
   test(`${name}: every kill becomes an answer, nothing else changes, in the same order`, () => {
     const soft = soften(filter);
     assert.equal(soft.rules.length, filter.rules.length);

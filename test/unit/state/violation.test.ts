@@ -3,49 +3,77 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { KwyreError } from '../../../src/base/errors.ts';
-import { assertNoViolation, clearViolation, markViolation, readBootId, readViolation } from '../../../src/state/violation.ts';
+import { assertNoViolation, clearViolation, markerPaths, markViolation, readBootId, readViolation } from '../../../src/state/violation.ts';
 
 let state = '';
+/** A folder of this boot, for when the state folder takes nothing. */
+let runtime = '';
+let places: readonly [string, ...string[]] = [''];
 const facts = { code: 'L6_VIOLATION', detector: 'tracer', pid: 4711, uid: 0, name: 'gdb' };
 
 beforeEach(() => {
   state = mkdtempSync(join(tmpdir(), 'kwyre-violation-'));
+  runtime = mkdtempSync(join(tmpdir(), 'kwyre-runtime-'));
+  places = markerPaths(state, 0, [join(runtime, 'absent'), runtime]);
 });
 afterEach(() => {
-  rmSync(state, { recursive: true });
+  for (const folder of [state, runtime]) rmSync(folder, { recursive: true, force: true });
 });
 
 const refused = (error: unknown) => error instanceof KwyreError && error.code === 'L6_VIOLATION_STANDS' && error.exitCode === 16;
 
 test('L6-18 no start in the same boot until acknowledged', () => {
-  assertNoViolation(state, 'boot-a', false);
-  markViolation(state, facts, 'boot-a');
+  assertNoViolation(places, 'boot-a', false);
+  assert.equal(markViolation(places, facts, 'boot-a'), join(state, 'violation.json'));
   assert.equal(statSync(join(state, 'violation.json')).mode & 0o777, 0o600);
-  assert.equal(readViolation(state, 'boot-a')?.name, 'gdb');
-  assert.throws(() => { assertNoViolation(state, 'boot-a', false); }, refused);
-  assert.throws(() => { assertNoViolation(state, 'boot-a', false); }, refused, 'asking does not clear it');
-  assertNoViolation(state, 'boot-a', true);
-  assertNoViolation(state, 'boot-a', false);
+  assert.equal(readViolation(places, 'boot-a')?.name, 'gdb');
+  assert.throws(() => { assertNoViolation(places, 'boot-a', false); }, refused);
+  assert.throws(() => { assertNoViolation(places, 'boot-a', false); }, refused, 'asking does not clear it');
+  assertNoViolation(places, 'boot-a', true);
+  assertNoViolation(places, 'boot-a', false);
 });
 
 test('another boot makes it void', () => {
-  markViolation(state, facts, 'boot-a');
-  assertNoViolation(state, 'boot-b', false);
-  assert.equal(readViolation(state, 'boot-a'), undefined);
+  markViolation(places, facts, 'boot-a');
+  assertNoViolation(places, 'boot-b', false);
+  assert.equal(readViolation(places, 'boot-a'), undefined);
 });
 
 test('a damaged marker still stands', () => {
-  for (const text of ['', '{', '[]', 'null', '{"bootId":7}', '{"bootId":"boot-b"}']) {
-    writeFileSync(join(state, 'violation.json'), text, { mode: 0o600 });
-    assert.throws(() => { assertNoViolation(state, 'boot-a', false); }, refused, text);
+  for (const path of [places[0], places.at(-1)!]) {
+    for (const text of ['', '{', '[]', 'null', '{"bootId":7}', '{"bootId":"boot-b"}']) {
+      writeFileSync(path, text, { mode: 0o600 });
+      assert.throws(() => { assertNoViolation(places, 'boot-a', false); }, refused, text);
+    }
+    clearViolation(places);
+    assert.equal(readViolation(places, 'boot-a'), undefined);
   }
-  clearViolation(state);
-  assert.equal(readViolation(state, 'boot-a'), undefined);
+});
+
+test('L6-18 a state folder that was removed: the marker lies in a folder of this boot, and the next start finds it', () => {
+  rmSync(state, { recursive: true });
+  assert.equal(markViolation(places, facts, 'boot-a'), places.at(-1));
+  assert.equal(statSync(places.at(-1)!).mode & 0o777, 0o600);
+  assert.throws(() => { assertNoViolation(places, 'boot-a', false); }, refused);
+  assertNoViolation(places, 'boot-a', true);
+  assert.deepEqual(readdirSync(runtime), [], 'acknowledged: nothing stays behind');
+});
+
+test('nowhere to write: it says so and does not throw', () => {
+  for (const folder of [state, runtime]) rmSync(folder, { recursive: true });
+  assert.equal(markViolation(places, facts, 'boot-a'), undefined);
+});
+
+test('two paths to one state folder are one; two folders are two', () => {
+  symlinkSync(state, join(runtime, 'link'));
+  assert.equal(markerPaths(join(runtime, 'link'), 0, ['/x'])[1], markerPaths(state, 0, ['/x'])[1]);
+  assert.notEqual(markerPaths(runtime, 0, ['/x'])[1], markerPaths(state, 0, ['/x'])[1]);
+  for (const folder of ['/run/kwyre', '/run/user/1000', '/dev/shm']) assert.ok(markerPaths(state, 1000).some((path) => path.startsWith(`${folder}/kwyre-violation-1000-`)), folder);
 });
 
 test('the boot id is the kernel\'s', () => {

@@ -1,0 +1,41 @@
+/**
+ * Which tests should notice that something of a kind is gone, the cheapest first: the first that fails ends the mutant.
+ * @module
+ */
+
+/** A test file, and which of its tests (a pattern of their names). */
+export type Tests = readonly [file: string, names?: string];
+
+const calls: Tests = ['test/attacks/2-calls.test.ts'];
+const inJail = (names: string): Tests => ['test/attacks/2-jail.test.ts', names];
+const whole: readonly Tests[] = [['test/attacks/2-probe.test.ts', 'in the jail of'], ['test/attacks/2-live.test.ts', 'goes on serving']];
+
+export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
+  calls: [[calls[0], 'gateway|every call'], calls, ['test/attacks/2-probe.test.ts', 'in the jail of']],
+  supervisor: [[calls[0], 'supervisor'], ['test/attacks/2-supervisor.test.ts', 'hostile supervisor'], ['test/attacks/2-supervisor.test.ts', 'puts it on once']],
+  supervisorCapabilities: [['test/attacks/2-supervisor.test.ts', 'puts it on once'], ['test/attacks/2-supervisor.test.ts', 'hostile supervisor']],
+  supervisorLives: [['test/attacks/2-supervisor.test.ts', 'puts it on once']],
+  paths: [inJail('the files of the system'), ...whole],
+  features: [['test/unit/layers/2-policy.test.ts'], ['test/unit/supervisor/reported.test.ts'], ['test/unit/layers/2-waivers.test.ts'], ['test/attacks/2-waivers.test.ts']],
+  limits: [inJail('its limits')],
+  tasks: [['test/attacks/2-threads.test.ts']],
+  memory: [inJail('secret memory'), ['test/attacks/5-sessions.test.ts']],
+  without: [['test/attacks/6-watchdog.test.ts'], ['test/attacks/2-locks.test.ts', 'landlock alone']],
+  capabilities: [['test/unit/layers/2-policy.test.ts'], ['test/attacks/6-watchdog.test.ts']],
+  descriptors: [inJail('comes through'), ['test/attacks/2-live.test.ts', 'goes on serving']],
+  image: [inJail('the image of the role')],
+  waivers: [['test/unit/layers/2-waivers.test.ts']],
+  dumpable: [inJail('not dumpable')],
+  '32-bit': [inJail('32-bit')],
+  x32: [inJail('x32')],
+  threads: [inJail('on a pool thread|every thread'), ['test/attacks/3-doors.test.ts']],
+  death: [inJail('ends it with the supervisor')],
+  bounding: [inJail('bounding set')],
+  users: [['test/attacks/2-users.test.ts'], inJail('bounding set')],
+  locks: [['test/attacks/2-locks.test.ts', 'alone in the'], inJail('outside the plan')],
+  start: [inJail('L2-01'), ['test/attacks/2-probe.test.ts', 'the kill is real'], ['test/attacks/2-live.test.ts', 'goes on serving']],
+  seal: [inJail('L2-01'), ['test/attacks/2-waivers.test.ts']],
+  frozen: [['test/attacks/6-frozen.test.ts']],
+  detectors: [['test/unit/layers/6-detectors.test.ts']],
+  landlock: [['test/unit/layers/2-landlock.test.ts']],
+};
