@@ -139,9 +139,10 @@ export class Alarm {
         plan.cutTurns();
         plan.setIntake(false);
       },
-      onResumed: (seconds) => {
-        plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
-        if (this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
+      onResumed: (seconds, noticed) => {
+        // What a role said is not written anywhere: it could say it in a rhythm.
+        if (noticed) plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
+        if (noticed && this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
         plan.setIntake(this.open);
       },
       onViolation: (violation) => {
@@ -168,7 +169,6 @@ export class Alarm {
 
   /** A role says that it stood still. */
   late(role: Role, ms: number, cut: boolean): void {
-    this.#plan.log.write({ code: 'ROLE_LATE', role, count: Math.round(ms) });
     this.#watch.late(role, ms, cut);
   }
 

@@ -22,6 +22,8 @@ export function isLateness(detector: Detection['detector']): boolean {
 export class Stillness {
   #lastTick: Clocks;
   #pause: Pause | undefined;
+  /** Whether the pause was noticed here, and not only said by a role. */
+  #noticed = false;
   /** Our own gap, until it is known what it was. */
   #own: Detection | undefined;
   /** Who stood still, for how long, and when that was said. */
@@ -47,10 +49,14 @@ export class Stillness {
     this.#late.set(who, { ms, at: nowMs });
   }
 
-  /** A role cut its turns by itself, since it had heard nothing for too long; whether a pause begins with that. */
-  cut(ms: number, nowMs: number): boolean {
+  /**
+   * A role cut its turns by itself, since it had heard nothing for too long; whether a pause begins with that. Nothing of
+   * what it says is logged or printed.
+   */
+  cut(nowMs: number): boolean {
     if (this.#pause !== undefined) return false;
-    this.#pause = new Pause(ms, nowMs, [], false);
+    this.#pause = new Pause(0, nowMs, [], false);
+    this.#noticed = false;
     return true;
   }
 
@@ -66,6 +72,7 @@ export class Stillness {
     if (gap.heldUpMs > 2 * tickMs) this.#starvedAt = now.monotonic;
     if (gap.stopped || gap.suspended) {
       this.#pause = new Pause(gap.suspended ? now.boot - before.boot - tickMs : gap.lateMs, now.monotonic, others, gap.suspended);
+      this.#noticed = true;
       this.#own = detectGap(before, now, tickMs, { role: 'supervisor', ...whose });
       return 'begun';
     }
@@ -85,14 +92,15 @@ export class Stillness {
 
   /**
    * A clean scan that began at `beganMs`: the end of a pause that was before it.
-   * @returns how many seconds all of us stood still, 0 when it was not all of us, `undefined` when no pause ends.
+   * @returns how many seconds all of us stood still, 0 when it was not all of us, and whether that was noticed here; `undefined`
+   * when no pause ends.
    */
-  resume(beganMs: number, nowMs: number): number | undefined {
+  resume(beganMs: number, nowMs: number): { readonly seconds: number; readonly noticed: boolean } | undefined {
     const pause = this.#pause;
     const verdict = pause?.judge(this.#late, nowMs);
     if (pause === undefined || verdict === 'waiting' || beganMs < pause.at) return undefined;
     this.#pause = undefined;
     this.#late.clear();
-    return verdict === 'pause' ? Math.round(pause.lateMs / 1000) : 0;
+    return { seconds: verdict === 'pause' ? Math.round(pause.lateMs / 1000) : 0, noticed: this.#noticed };
   }
 }

@@ -44,8 +44,8 @@ export type WatchPowers = {
   readonly onLevel: (standing: Standing) => void;
   /** The machine stood still, or we did: cuts every running turn, and takes nothing until `onResumed`. */
   readonly onPaused: () => void;
-  /** A scan that began after a pause was clean. `seconds`: how long all of us stood still; 0 when the machine itself was not said to. */
-  readonly onResumed: (seconds: number) => void;
+  /** A scan that began after a pause was clean. `seconds`: how long all of us stood still, 0 when not all did; `noticed`: by this process itself. */
+  readonly onResumed: (seconds: number, noticed: boolean) => void;
   /** Ends everything; called once. */
   readonly onViolation: (violation: Violation) => void;
 };
@@ -140,7 +140,7 @@ export class Watch {
   late(role: Target['role'], ms: number, cut: boolean): void {
     const now = this.#powers.clocks().monotonic;
     this.#stillness.late(role, ms, now);
-    if (cut && this.#stillness.cut(ms, now)) this.#pause();
+    if (cut && this.#stillness.cut(now)) this.#pause();
   }
 
   /** What the watchdog's own jail and seal observed. */
@@ -284,8 +284,8 @@ export class Watch {
     if (now.level !== before.level) this.#powers.onLevel(now);
     // To be late is what a start on a busy machine is; a scan that was on time says more.
     if (now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector))) this.#first.resolve(now);
-    const seconds = began === undefined || now.counted.length > 0 ? undefined : this.#stillness.resume(began, nowMs);
-    if (seconds !== undefined) this.#powers.onResumed(seconds);
+    const pause = began === undefined || now.counted.length > 0 ? undefined : this.#stillness.resume(began, nowMs);
+    if (pause !== undefined) this.#powers.onResumed(pause.seconds, pause.noticed);
   }
 
   #pause(): void {

@@ -35,7 +35,7 @@ test('L6-07 stopped alone: a pause until a clean scan, and a detection once the 
   assert.equal(after(1000), undefined, 'once');
   assert.ok(still.paused);
   assert.equal(still.resume(1000, now()), undefined, 'a scan that began before');
-  assert.equal(still.resume(now(), now()), 0);
+  assert.deepEqual(still.resume(now(), now()), { seconds: 0, noticed: true });
   assert.ok(!still.paused);
 });
 
@@ -45,7 +45,7 @@ test('a machine that paused as a whole, or was suspended: no detection', () => {
     assert.equal(after(slept === 0 ? 12_000 : 1000, { slept }), 'begun');
     if (slept === 0) for (const who of others) still.late(who, 10_500, now());
     for (let i = 0; i < 6; i += 1) assert.equal(after(1000), undefined);
-    assert.equal(still.resume(now(), now()), slept === 0 ? 11 : 3600);
+    assert.deepEqual(still.resume(now(), now()), { seconds: slept === 0 ? 11 : 3600, noticed: true });
   }
 });
 
@@ -57,9 +57,9 @@ test('a busy machine: late for want of a processor is no pause, and is remembere
   assert.equal(after(29_000, { waited: 9000 }), 'begun', 'a stop on a busy machine is a stop');
 });
 
-test('a role that cut its turns by itself begins a pause, once', () => {
+test('a role that cut its turns by itself begins a pause, once, and says nothing by it', () => {
   const { still, now } = begin();
-  assert.deepEqual([still.cut(6000, now()), still.cut(6000, now())], [true, false]);
+  assert.deepEqual([still.cut(now()), still.cut(now())], [true, false]);
   assert.ok(still.paused);
-  assert.equal(still.resume(now(), now()), 6);
+  assert.deepEqual(still.resume(now(), now()), { seconds: 0, noticed: false }, 'nothing that it said is told');
 });
