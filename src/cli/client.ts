@@ -76,15 +76,34 @@ export function send(server: { readonly presence: Pick<Presence, 'port'>; readon
       },
       resolve,
     );
-    call.once('error', reject);
+    call.once('error', (error) => {
+      reject(signal?.aborted === true ? error : cut(error));
+    });
     call.end(body);
   });
 }
 
-/** The whole body of an answer as JSON. @throws the server's own error as a `KwyreError` */
+/** The server ended, or went away, while it was asked. */
+function cut(error: unknown): KwyreError {
+  return new KwyreError('SERVER_GONE', `the server ended while it was asked (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'if it does not come back by itself, start it again: ./kwyre serve');
+}
+
+/** No answer of ours is longer. */
+const mostAnswerBytes = 64 << 20;
+
+/** The whole body of an answer as JSON. @throws the server's own error as a `KwyreError`; `SERVER_GONE`, `SERVER_ANSWER` */
 export async function readJson(response: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > mostAnswerBytes) throw new KwyreError('SERVER_ANSWER', 'the server answers without an end', 'look at what listens there: ./kwyre doctor');
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof KwyreError ? error : cut(error);
+  }
   let value: unknown;
   try {
     value = JSON.parse(Buffer.concat(chunks).toString('utf8'));
@@ -92,6 +111,6 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
     throw new KwyreError('SERVER_ANSWER', `the server answered ${response.statusCode ?? 0} without JSON`, 'look at ./kwyre status');
   }
   if ((response.statusCode ?? 500) < 400) return value;
-  const { error } = value as { error?: { message?: string; code?: string } };
+  const { error } = (value ?? {}) as { error?: { message?: string; code?: string } };
   throw new KwyreError('SERVER_REFUSED', error?.message ?? `the server answered ${response.statusCode ?? 0}`, error?.code === 'invalid_api_key' ? 'the server was started again: try once more' : '');
 }

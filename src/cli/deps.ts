@@ -84,10 +84,10 @@ function verify(order: TreeOrder, values: Flags): number {
   }
 }
 
-/** Everything that a seal would cover, hashed now. */
-function hashInstallation(order: TreeOrder, packages: readonly PackageDigests[]): { files: FileToSign[]; signing: SigningOrder } {
+/** Everything that a seal would cover, hashed now, with the rights that a seal of root's or of the user's will ask for. */
+function hashInstallation(order: TreeOrder, packages: readonly PackageDigests[], installed: boolean): { files: FileToSign[]; signing: SigningOrder } {
   const owner = new Map(packages.flatMap((entry) => entry.files.map((file) => [file.name, entry.id] as const)));
-  const signing: SigningOrder = { disk: fs, layer: 3, root, only: undefined, excluded: outsideSeal(order), rights: rightsFor(order), name: 'kwyre', method: { kind: 'files' } };
+  const signing: SigningOrder = { disk: fs, layer: 3, root, only: undefined, excluded: outsideSeal(order), rights: { ...rightsFor(order), refuseGroupWritable: installed, refuseLinks: installed }, name: 'kwyre', method: { kind: 'files' } };
   const files = hashFiles(signing, sealFault).map((file) => {
     const from = owner.get(file.name);
     return from === undefined ? file : { ...file, package: from };
@@ -141,7 +141,7 @@ const native = /\.(node|so|dylib|dll)(\.[\d.]+)?$|\/bin\/node$/;
 
 function plan(order: TreeOrder, values: Flags): number {
   const packages = parseDigests(order.digests);
-  const { files } = hashInstallation(order, packages);
+  const { files } = hashInstallation(order, packages, false);
   if (values.format === 'sha256sum') {
     console.log(files.map((file) => `${file.digest ?? ''}  ${file.name}`).join('\n'));
     return 0;
@@ -228,8 +228,9 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
   if (differences.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, differences, 'only what was published can be sealed: npm ci --omit=dev --ignore-scripts --no-bin-links');
   const unlike = strippedFaults(fs, root);
   if (unlike.length > 0) throw new DifferenceError(3, `the program in ${join(root, 'dist')}, which is made of src/,`, unlike, `remove it and look again, it is made anew: rm -r ${join(root, 'dist')}; ./kwyre deps plan`);
-  const { files, signing } = hashInstallation(order, parseDigests(order.digests));
   const stored = readSeal(root);
+  const installed = values.system === true || stored?.installed === true;
+  const { files, signing } = hashInstallation(order, parseDigests(order.digests), installed);
   const before = sealedBefore(stored);
   const changes = changesSince(before, files);
   const state = stateDirectory(values.state);
@@ -245,7 +246,6 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
     .map(({ path }) => ({ path, sha256: digestLibrary(order, path) }))
     .filter((library) => library.sha256 !== '' && !library.path.startsWith(root));
   const runtime: Runtime = { sequence, sealedAt: new Date().toISOString(), reason, root: statement.root, previous: before?.runtime.root ?? null, lockfile: createHash('sha512').update(order.lockfile).digest('hex'), libraries };
-  const installed = values.system === true || stored?.installed === true;
   const trust = formatSealTrust({ key: publicPem(key), sequence, root: statement.root }, root);
   const keyId = keyIdOf(createPublicKey(key));
   writeSeal(root, { tree, runtime: signRuntime(runtime, key), trust, line: JSON.stringify({ at: runtime.sealedAt, sequence, reason, root: statement.root, previous: runtime.previous, key: keyId, uid: process.getuid?.() ?? null }), installed });

@@ -4,6 +4,7 @@
  */
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { guardConsole } from '../base/text.ts';
 import { version } from '../base/version.ts';
 import { chat } from './chat.ts';
 import { isolate } from './isolate.ts';
@@ -63,6 +64,7 @@ async function main(args: readonly string[]): Promise<number> {
   return await command.run(rest);
 }
 
+guardConsole(console);
 process.exitCode = 1;
 try {
   process.exitCode = await main(process.argv.slice(2));

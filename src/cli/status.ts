@@ -32,6 +32,16 @@ export function render(answer: StatusAnswer, all: boolean): string {
   return plainText(lines.join('\n'));
 }
 
+/** An answer as a status. @throws `SERVER_ANSWER` when it is none */
+export function asStatus(value: unknown): StatusAnswer {
+  const answer = value as { layers?: unknown; model?: { name?: unknown } } | null;
+  const isLayer = (layer: unknown): boolean => typeof layer === 'object' && layer !== null && 'name' in layer && typeof layer.name === 'string' && 'checks' in layer && Array.isArray(layer.checks);
+  if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every(isLayer)) {
+    throw new KwyreError('SERVER_ANSWER', 'the server answered with something that is no status', 'look at what listens there, and at its version');
+  }
+  return value as StatusAnswer;
+}
+
 /** What could not be written to the event log, if anything. */
 export function describeLosses(events: StatusAnswer['events']): string {
   return events === undefined || events.lost === 0 ? '' : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); everything else goes on`;
@@ -40,7 +50,7 @@ export function describeLosses(events: StatusAnswer['events']): string {
 export async function status(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
   const server = findServer(serverDirectory(values.state));
-  const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
+  const answer = asStatus(await readJson(await send(server, 'GET', '/kwyre/status')));
   const entries = await listEntries(server);
   const conversations = entries === undefined ? undefined : countEntries(entries);
   if (values.json === true) console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));

@@ -113,6 +113,7 @@ function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<str
   } catch {
     return []; // without /proc nothing of ours starts
   }
+  if (!table.includes(' - fuse')) return [];
   const mounts = parseMounts(table);
   const found = new Map<string, Grant>();
   for (const path of paths) {

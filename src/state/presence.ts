@@ -20,8 +20,13 @@ export function writePresence(directory: string, presence: Presence): void {
 export function readPresence(directory: string): Presence | undefined {
   const text = readPrivate(presencePath(directory));
   if (text === undefined) return undefined;
-  const value = JSON.parse(text) as Partial<Presence>;
-  return typeof value.pid === 'number' && typeof value.port === 'number' ? (value as Presence) : undefined;
+  let value: Partial<Presence> | null;
+  try {
+    value = JSON.parse(text) as Partial<Presence> | null;
+  } catch {
+    return undefined; // cut off by a full disk
+  }
+  return typeof value?.pid === 'number' && typeof value.port === 'number' ? (value as Presence) : undefined;
 }
 
 export function removePresence(directory: string): void {

@@ -30,12 +30,15 @@ import type { EventLog } from '../state/events.ts';
 import type { JailInput } from './children.ts';
 import type { Role } from './children.ts';
 import { Child, socketInodes } from './children.ts';
+import type { Ledger } from './ledger.ts';
 import type { Pair } from './pair.ts';
 import { Watch, describe, namespaceOf } from './watch.ts';
 
 /** What the alarm needs of the server. */
 export type AlarmPlan = {
   readonly log: EventLog;
+  /** What is written because the watchdog said so. */
+  readonly ledger: Ledger;
   /** Leaves the marker and says where; `undefined` when it can be written nowhere. */
   readonly mark: (violation: Violation) => string | undefined;
   readonly uid: number;
@@ -228,10 +231,9 @@ export class Alarm {
   }
 
   #tell(finding: Finding, standing: Standing): void {
-    const { detector, pid, uid, name } = finding;
-    this.#plan.log.write({ code: 'L6_SEEN', detector, pid, uid, name });
-    if (this.#admitted && finding.detector === 'mappings' && finding.relation === 'stranger') console.error(`kwyre: watchdog: ${describe(finding)}\n  next: if that was an upgrade, start the server again to use it`);
-    if (!this.#admitted || finding.relation === 'stranger') return;
+    if (!this.#plan.ledger.seen(finding) || !this.#admitted) return;
+    if (finding.detector === 'mappings' && finding.relation === 'stranger') console.error(`kwyre: watchdog: ${describe(finding)}\n  next: if that was an upgrade, start the server again to use it`);
+    if (finding.relation === 'stranger') return;
     const words = `kwyre: watchdog: ${describe(finding)}`;
     if (standing.counted.includes(finding)) console.error(`${words}\n  ${standing.level === 'confirmed' ? 'that is confirmed' : `one more scan like this, in ${this.#plan.intervalMs / 1000} s, ends the server`}`);
     else if (standing.yellow.includes(finding)) console.error(`${words}\n  new conversations are refused until it is gone\n  next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`);
@@ -239,8 +241,7 @@ export class Alarm {
 
   #turn(standing: Standing): void {
     if (!this.#admitted) return;
-    this.#plan.log.write({ code: `L6_LEVEL_${standing.level.toUpperCase()}` });
-    if (standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
+    if (this.#plan.ledger.level(standing.level) && standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
     this.#plan.setIntake(this.open);
   }
 }

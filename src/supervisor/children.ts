@@ -17,6 +17,7 @@ import type { DispatchTable } from '../wire/channel.ts';
 import { Channel } from '../wire/channel.ts';
 import { controlMessages } from '../wire/messages.ts';
 import type { KwyreError } from '../base/errors.ts';
+import { printable } from '../base/text.ts';
 
 export type Role = 'gateway' | 'engine';
 /** Every role behind the jail stage; a pair is made of the two above. */
@@ -40,6 +41,8 @@ export type Ending = { readonly code: number | null; readonly signal: NodeJS.Sig
 /** The flags of every process of ours after the launcher. */
 export const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
 
+/** Characters that are kept of what a role prints while it starts. */
+const mostWords = 4096;
 const sourceDirectory = join(import.meta.dirname, '..');
 
 /** The path of another entry, beside the running copy (`.ts` in development, `.js` when served). */
@@ -114,7 +117,7 @@ export class Child {
     });
     for (const pipe of [this.#process.stdout, this.#process.stderr]) {
       pipe?.on('data', (chunk: Buffer) => {
-        if (!this.#quiet && this.lastWords.length < 4096) this.lastWords += chunk.toString('utf8');
+        if (!this.#quiet && this.lastWords.length < mostWords) this.lastWords = printable(`${this.lastWords}${chunk.toString('utf8')}`, mostWords);
         chunk.fill(0);
       });
     }

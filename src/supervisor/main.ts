@@ -10,12 +10,14 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
+import { guardConsole } from '../base/text.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
 import { startConfined, takeTree } from './handover.ts';
 import { verifyOwnTree } from './tree.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
+guardConsole(console);
 process.exitCode = 1;
 try {
   const handed = takeTree();

@@ -46,7 +46,10 @@ export type PairPlan = {
   readonly onOverwritten: (bytes: number) => void;
   /** A role stood still, and cut its turns if that was for long. */
   readonly onLate: (role: Role, ms: number, cut: boolean) => void;
-  readonly onEvent: (code: string, role: Role, pid: number, count: number | undefined) => void;
+  /** The engine of a pair that was wiped has ended: by itself, or by force. */
+  readonly onWiped: (code: 'ENGINE_WIPED' | 'ENGINE_KILLED', pid: number) => void;
+  /** The gateway counted wrong tokens. */
+  readonly onWrongTokens: (pid: number, count: number) => void;
 };
 
 /** The reason of a breach when the roles ended because this process stood still. */
@@ -73,7 +76,7 @@ export class Pair {
   closedRoutes = 0;
   #workingFd: number | undefined;
   readonly #onOverwritten: (bytes: number) => void;
-  readonly #onEvent: PairPlan['onEvent'];
+  readonly #onWiped: PairPlan['onWiped'];
   #breach: PairEnding | undefined;
   #stopping = false;
   #wiping = false;
@@ -86,7 +89,7 @@ export class Pair {
     const workingFd = makeWorkingMemory(plan.machineBytes);
     this.#workingFd = workingFd;
     this.#onOverwritten = plan.onOverwritten;
-    this.#onEvent = plan.onEvent;
+    this.#onWiped = plan.onWiped;
     const keep = new Set([plan.listenerFd, plan.modelFds[0], workingFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])]);
     const drained = new Promise<undefined>((resolve) => {
       this.#drained = resolve;
@@ -95,13 +98,13 @@ export class Pair {
     const gatewayFds = [gatewayControl[1], data[0], plan.listenerFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])];
     const common = (role: Role): DispatchTable => ({
       [controlMessages.enforced]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           this.enforced[role] = parseJson(controlSchemas.enforced, frame.payload).enforced;
         },
       },
       [controlMessages.failed]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
           readiness[role].reject(new KwyreError(code, message, remedy));
@@ -115,24 +118,24 @@ export class Pair {
         },
       },
       [controlMessages.pong]: { permit: 'always', answer: () => undefined },
-      [controlMessages.event]: {
-        permit: 'always',
-        answer: (frame) => {
-          const { code, count } = parseJson(controlSchemas.event, frame.payload);
-          plan.onEvent(code, role, this[role].pid, count);
-        },
-      },
     });
+    /** Nothing that it says from now on is shown or written: it may hold text of a conversation. */
+    const endStart = (role: Role): void => {
+      this[role].silence();
+      this[role].control.endStart();
+    };
 
     const [model, ...parts] = plan.modelFds;
     this.engine = new Child('engine', plan.jail('engine'), [engineControl[1], data[1], model, workingFd], engineControl[0], keep, {
       ...common('engine'),
       [controlMessages.ready]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           const facts = parseJson(controlSchemas.readyEngine, frame.payload);
           this.enforced.engine = [...this.enforced.engine, ...facts.enforced];
-          this.engine.silence();
+          endStart('engine');
+          // Only now may a client be heard: whatever the engine said until here, it can have held no word of anybody's.
+          this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
           readiness.engine.resolve(facts);
         },
       },
@@ -140,13 +143,19 @@ export class Pair {
     this.gateway = new Child('gateway', plan.jail('gateway'), gatewayFds, gatewayControl[0], keep, {
       ...common('gateway'),
       [controlMessages.ready]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           const facts = parseJson(controlSchemas.readyGateway, frame.payload);
           this.enforced.gateway = [...this.enforced.gateway, ...facts.enforced];
           this.closedRoutes = facts.closedRoutes;
-          this.gateway.silence();
+          endStart('gateway');
           readiness.gateway.resolve(undefined);
+        },
+      },
+      [controlMessages.event]: {
+        permit: 'always',
+        answer: (frame) => {
+          plan.onWrongTokens(this.gateway.pid, parseJson(controlSchemas.event, frame.payload).count);
         },
       },
       [controlMessages.statusRequest]: {
@@ -164,7 +173,6 @@ export class Pair {
     }, this.#onBreach('gateway'), plan.loadsFd);
 
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
-    this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
     const speak = () => {
       for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }));
     };
@@ -273,7 +281,7 @@ export class Pair {
     this.kill();
     const endings = await Promise.all([this.engine.ended, this.gateway.ended]);
     // An engine that ends with 0 has overwritten its keys and contents itself.
-    if (this.#wiping) this.#onEvent(endings[0].code === 0 ? 'ENGINE_WIPED' : 'ENGINE_KILLED', 'engine', this.engine.pid, undefined);
+    if (this.#wiping) this.#onWiped(endings[0].code === 0 ? 'ENGINE_WIPED' : 'ENGINE_KILLED', this.engine.pid);
     this.engine.release();
     this.gateway.release();
     this.overwrite();

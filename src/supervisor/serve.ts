@@ -38,6 +38,7 @@ import { readRootText } from '../state/installed.ts';
 import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
 import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation.ts';
+import { lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/messages.ts';
 import { Alarm, confirm } from './alarm.ts';
@@ -46,6 +47,7 @@ import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
 import { nodeFlags } from './children.ts';
 import { memoryChecks } from './memory.ts';
+import { Ledger } from './ledger.ts';
 import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped } from './pair.ts';
 import { describeOut, SelfProbe } from './probe.ts';
@@ -55,6 +57,8 @@ import { Tokens } from './tokens.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const graceMs = 800;
+/** What roles end with: in order, by an error, by V8, by a module that is not the verified one, by a breach, by silence. */
+const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
 
 /** What a server owns from its start to its end. */
 async function serve(config: Config, tree: VerifiedTree): Promise<number> {
@@ -102,8 +106,10 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
   });
   const record: Parameters<typeof confirm>[0] = { log, mark: (violation) => markViolation(markers, violation, bootId) };
+  const ledger = new Ledger(log, () => performance.now());
   const alarm = new Alarm({
     ...record,
+    ledger,
     uid,
     jail: jailFor('watchdog'),
     intervalMs: config.scanMs,
@@ -199,8 +205,11 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
       onLate: (role, ms, cut) => {
         alarm.late(role, ms, cut);
       },
-      onEvent: (code, role, pid, count) => {
-        log.write({ code, role, pid, ...(count === undefined ? {} : { count }) });
+      onWiped: (code, pid) => {
+        log.write({ code, role: 'engine', pid });
+      },
+      onWrongTokens: (pid, count) => {
+        ledger.wrongTokens(pid, count);
       },
     });
     alarm.follow(pair, false);
@@ -277,6 +286,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     await attempt(() => pair?.ended, failure);
     await attempt(() => alarm.stop());
     await attempt(() => alarm.recorded);
+    ledger.close();
     await attempt(() => {
       removePresence(state);
     });
@@ -322,8 +332,13 @@ function judge(ending: PairEnding, state: string, record: Parameters<typeof conf
     console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, eventsFile)}`);
     return 1;
   }
-  console.error(`kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? `exit ${ending.code ?? 0}`) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
+  console.error(`kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? describeExit(ending.code)) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
   return undefined;
+}
+
+/** The exit code of a role that ended while it served: one of those that it has, and no number of its own choice. */
+function describeExit(code: number | null): string {
+  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that none of our processes has';
 }
 
 /** Whether this is the installed server: root's record names our user. @throws `L2_ISOLATE_RECORD` */

@@ -69,7 +69,9 @@ export class Stillness {
     const before = this.#lastTick;
     const gap = judgeGap(before, now, tickMs);
     this.#lastTick = now;
-    if (gap.heldUpMs > 2 * tickMs) this.#starvedAt = now.monotonic;
+    // Whoever stops us on a busy machine has stopped us.
+    if (gap.stopped) this.#starvedAt = -Infinity;
+    else if (gap.heldUpMs > 2 * tickMs) this.#starvedAt = now.monotonic;
     if (gap.stopped || gap.suspended) {
       this.#pause = new Pause(gap.suspended ? now.boot - before.boot - tickMs : gap.lateMs, now.monotonic, others, gap.suspended);
       this.#noticed = true;

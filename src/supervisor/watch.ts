@@ -20,6 +20,7 @@ import type { DispatchTable } from '../wire/channel.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
 import type { Child } from './children.ts';
 import { isLateness, Stillness, tickMs } from './stillness.ts';
+import { identify, testify } from './testimony.ts';
 
 /** What the supervisor gives. */
 export type WatchPowers = {
@@ -73,6 +74,8 @@ export class Watch {
   readonly #powers: WatchPowers;
   readonly #child: Child;
   #order: Omit<Watched, 'targets'> = { port: 0, listener: 0, networks: [process.pid], unixPath: '', code: [] };
+  /** Our processes by their ids, for their names in findings. */
+  #ours: ReadonlyMap<number, string> = new Map();
   #epoch = -1;
   #standing = initialStanding;
   #detections: readonly Detection[] = [];
@@ -155,8 +158,15 @@ export class Watch {
     this.#order = facts;
     this.#children = children;
     this.#epoch += 1;
+    this.#send();
+  }
+
+  /** The order to watch, as it is now. */
+  #send(): void {
     const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: namespaceOf(this.#enforced, this.#powers.uid), sockets: this.#child.sockets };
-    this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets: [this.#powers.self(), watchdog, ...children], ...facts }));
+    const targets = [this.#powers.self(), watchdog, ...this.#children];
+    this.#ours = new Map(targets.map(({ pid, role }) => [pid, role]));
+    this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets, ...this.#order }));
   }
 
   /** Lets the watchdog end without that being a violation. */
@@ -180,7 +190,7 @@ export class Watch {
     const scan: Check = {
       id: 'scan',
       status: this.#scans === 0 ? 'off' : level === 'clean' ? 'enforced' : 'degraded',
-      evidence: this.#scans === 0 ? 'no scan yet' : `scan ${this.#scans}, every ${this.#powers.intervalMs} ms, profile ${this.#powers.profile}, level ${level}, the last one took ${this.#scanMs.toFixed(1)} ms${found.length === 0 ? '' : `: ${found.slice(0, 3).join('; ')}`}`,
+      evidence: this.#scans === 0 ? 'no scan yet' : `scan ${this.#scans}, every ${this.#powers.intervalMs} ms, profile ${this.#powers.profile}, level ${level}, the last one took ${this.#scanMs} ms${found.length === 0 ? '' : `: ${found.slice(0, 3).join('; ')}`}`,
       at,
     };
     const checks = this.#detections.map((detection): Check => {
@@ -210,13 +220,13 @@ export class Watch {
   #table(): DispatchTable {
     return {
       [controlMessages.enforced]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           this.#enforced = parseJson(controlSchemas.enforced, frame.payload).enforced;
         },
       },
       [controlMessages.failed]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
           this.#first.reject(new KwyreError(code, message, remedy));
@@ -224,11 +234,12 @@ export class Watch {
         },
       },
       [controlMessages.ready]: {
-        permit: 'once',
+        permit: 'start',
         answer: (frame) => {
           this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyWatchdog, frame.payload).enforced];
           this.#isReady = true;
           this.#child.silence();
+          this.#child.control.endStart();
           this.#heard();
           this.#ready.resolve(undefined);
         },
@@ -251,7 +262,8 @@ export class Watch {
           this.#scans += 1;
           this.#scanMs = scanMs;
           const weights = this.#powers.weights();
-          this.#judge(weights === undefined ? detections : [...detections, weights], at);
+          const seen = testify(detections, this.#ours, identify);
+          this.#judge(weights === undefined ? seen : [...seen, weights], at);
         },
       },
     };
@@ -290,8 +302,8 @@ export class Watch {
 
   #pause(): void {
     this.#powers.onPaused();
-    // A scan of what is there now, without waiting for the next one.
-    if (this.#epoch >= 0) void this.observe(this.#children);
+    // A scan of what is there now, without waiting for the next one. Those of the time before are still on the way, and count.
+    if (this.#epoch >= 0) this.#send();
   }
 
   /** Once a second: our own gap, what it was, and the watchdog's silence. */

@@ -67,7 +67,7 @@ export function watch(powers: ProcessPowers): void {
     const detections = bounded(detectAll(snapshot));
     sampler.watchClosely(new Set(detections.flatMap((detection) => detection.findings.map((finding) => finding.pid))));
     const scanMs = powers.now() - from;
-    supervisor.send(controlMessages.scanned, encodeJson({ epoch, sequence, at, scanMs, detections }));
+    supervisor.send(controlMessages.scanned, encodeJson({ epoch, sequence, at, scanMs: Math.round(scanMs), detections }));
     sequence += 1;
     scanning = false;
     // Targets that came while this scan ran are looked at without delay.

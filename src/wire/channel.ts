@@ -1,8 +1,9 @@
 /**
  * One end of an edge: frames in, looked up in a table of what this end may receive; frames out.
  *
- * Promise: default deny. A type that is not in the table, a `once` message that comes twice and a malformed frame
- *          are a breach by the sibling: no answer, `onBreach` ends the process.
+ * Promise: default deny. A type that is not in the table, a `once` message that comes twice, a message of the start that
+ *          comes later and a malformed frame are a breach by the sibling: no answer, `onBreach` ends the process.
+ * Proof:   test/unit/wire/channel.test.ts
  * @module
  */
 import type { Frame } from './frame.ts';
@@ -17,7 +18,8 @@ export type Transport = {
 
 /** What an end does with one type of message. */
 export type Answer = {
-  readonly permit: 'always' | 'once';
+  /** `start`: once, and only before {@link Channel.endStart}. */
+  readonly permit: 'always' | 'once' | 'start';
   /** The payload is a view, valid only during the call. */
   readonly answer: (frame: Frame) => void;
 };
@@ -31,6 +33,7 @@ export class Channel {
   readonly #spent = new Set<number>();
   readonly #decoder: FrameDecoder;
   #broken = false;
+  #started = false;
 
   constructor(transport: Transport, table: DispatchTable, onBreach: (error: KwyreError) => void) {
     this.#transport = transport;
@@ -54,6 +57,11 @@ export class Channel {
     }
   }
 
+  /** From now on messages of the start are a breach. */
+  endStart(): void {
+    this.#started = true;
+  }
+
   /** Sends one message; the payload is copied into the frame, the caller overwrites its own bytes. */
   send(type: number, payload: Uint8Array = empty, stream = 0): void {
     this.#transport.write(encodeFrame(type, stream, payload));
@@ -62,7 +70,8 @@ export class Channel {
   #dispatch(frame: Frame): void {
     const entry = this.#table[frame.type];
     if (entry === undefined) throw new KwyreError('WIRE_MESSAGE_DENIED', `message ${String(frame.type)} is not permitted here`);
-    if (entry.permit === 'once') {
+    if (entry.permit === 'start' && this.#started) throw new KwyreError('WIRE_MESSAGE_LATE', `message ${String(frame.type)} belongs to the start`);
+    if (entry.permit !== 'always') {
       if (this.#spent.has(frame.type)) throw new KwyreError('WIRE_MESSAGE_REPEATED', `message ${String(frame.type)} came twice`);
       this.#spent.add(frame.type);
     }

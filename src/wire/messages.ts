@@ -9,7 +9,7 @@
  */
 import { KwyreError } from '../base/errors.ts';
 import type { Infer } from './schema.ts';
-import { array, boolean, literals, number, object, optional, string } from './schema.ts';
+import { array, boolean, literals, number, object, optional, string, text, whole } from './schema.ts';
 
 /** Descriptors that the jail stage keeps open across `execve`, the same in every run. */
 export const descriptors = {
@@ -200,13 +200,17 @@ export function parseCredit(payload: Buffer): number {
 /** The findings of one detector in one message; the first ones are enough to act on. */
 export const maxFindings = 12;
 
+/** The highest process id that Linux has, and the highest user id. */
+const mostPid = 1 << 22;
+const mostUid = 2 ** 32 - 1;
+
 const enforcement = object({
-  feature: string(64),
+  feature: text(64),
   need: literals('required', 'preferred'),
-  asked: string(256),
-  got: string(256),
+  asked: text(256),
+  got: text(256),
   status: literals('full', 'partial', 'none'),
-  reason: string(512),
+  reason: text(512),
 });
 
 const watchTarget = object({
@@ -218,19 +222,20 @@ const watchTarget = object({
   reported: optional(array(number(0), 4096)),
 });
 
+const detectors = literals('tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat');
 const detection = object({
-  detector: literals('tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat'),
+  detector: detectors,
   seen: literals('full', 'self-reported', 'not-available', 'unreadable'),
-  reason: string(160),
+  reason: text(160),
   findings: array(
     object({
-      detector: literals('tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat'),
+      detector: detectors,
       relation: literals('effect', 'able', 'stranger'),
-      pid: number(0),
-      uid: number(-1),
-      name: string(64),
-      what: string(160),
-      tool: optional(string(32)),
+      pid: whole(0, mostPid),
+      uid: whole(-1, mostUid),
+      name: text(64),
+      what: text(160),
+      tool: optional(text(32)),
     }),
     maxFindings,
   ),
@@ -277,21 +282,21 @@ export const controlSchemas = {
   }),
   enforced: object({ enforced: array(enforcement, 64) }),
   /** `closedRoutes`: how many routes refused a request without a token, and with one that nobody has. */
-  readyGateway: object({ pid: number(1), enforced: array(enforcement, 64), closedRoutes: number(0, 1024) }),
-  readyWatchdog: object({ pid: number(1), enforced: array(enforcement, 64) }),
+  readyGateway: object({ pid: whole(1, mostPid), enforced: array(enforcement, 64), closedRoutes: number(0, 1024) }),
+  readyWatchdog: object({ pid: whole(1, mostPid), enforced: array(enforcement, 64) }),
   readyEngine: object({
-    pid: number(1),
+    pid: whole(1, mostPid),
     enforced: array(enforcement, 64),
-    architecture: string(64),
+    architecture: text(64),
     parameters: number(0),
     contextTokens: number(1),
     parallel: number(1),
     threads: number(1),
-    engineVersion: string(64),
-    backend: string(64),
+    engineVersion: text(64),
+    backend: text(64),
     memory: object({
       arena: literals('secret', 'locked', 'plain'),
-      reason: string(512),
+      reason: text(512),
       arenaBytes: number(0),
       /** Of the working set: used so far, and of it kept out of swap. */
       workingBytes: number(0),
@@ -310,14 +315,15 @@ export const controlSchemas = {
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
   watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64) }),
   /** The supervisor's word: when it was said, by CLOCK_MONOTONIC in milliseconds. */
-  ping: object({ at: number(0) }),
-  late: object({ ms: number(0), cut: boolean() }),
-  beat: object({ lateMs: number(0) }),
+  ping: object({ at: whole(0, 2 ** 52) }),
+  late: object({ ms: whole(0, 2 ** 40), cut: boolean() }),
+  beat: object({ lateMs: whole(0, 2 ** 40) }),
   /** `at`: when the scan began, by CLOCK_MONOTONIC in milliseconds. */
-  scanned: object({ epoch: number(0), sequence: number(0), at: number(0), scanMs: number(0), detections: array(detection, 16) }),
+  scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), at: whole(0, 2 ** 52), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
   intake: object({ open: boolean() }),
-  failed: object({ code: string(64), message: string(1024), remedy: string(1024) }),
-  event: object({ code: string(64), count: optional(number(0)) }),
+  failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
+  /** What a serving gateway counts; nothing else may be written down for it. */
+  event: object({ code: literals('L1_TOKEN_WRONG'), count: whole(1, 1 << 30) }),
 };
 
 export type TokenDigest = Infer<typeof controlSchemas.tokens>['tokens'][number];

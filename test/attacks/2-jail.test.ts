@@ -86,6 +86,7 @@ const rows: readonly [attempt: string, ids: string, expected: string, when?: 'st
   ['pty', 'being reached: a terminal of its own', 'EACCES'],
   ['add-key', 'being reached: a key that others read', killed],
   ['32-bit', 'L2-04 a socket by the table of 32-bit programs', killed],
+  ['other-thread', 'L2-01 TCP, on a thread of the pool: the filter is on every thread', killed],
   ['own-filter', 'a filter of its own, after the seal', killed, 'sealed'],
   ['own-descriptors', 'a thread with descriptors of its own', killed],
   ['options', 'options of the shared listener, which outlive the role', 'ok', 'sealed'],
@@ -120,6 +121,13 @@ for (const role of ['gateway', 'engine'] as const) {
       return;
     }
     for (const uid of [undefined, 12345]) assert.equal((await attack(role, 'started', 'no-bounding-set', uid)).answer, 'ok');
+  });
+  test(`the ${role} runs as the user that it was given, in all places`, async (t) => {
+    if (!asRoot) {
+      t.diagnostic('an ordinary user keeps the own one');
+      return;
+    }
+    assert.equal((await attack(role, 'started', 'its-user', 12345)).answer, 'ok');
   });
   for (const { mode, uid, who } of lives) {
     for (const [attempt, ids, expected] of differing) {

@@ -134,6 +134,10 @@ for (const { who, uid } of starters) {
       }
       for (const [family, type, protocol] of [[1, 1, 0], [2, 2, 0], [2, 3, 255], [2, 1, 262], [10, 1, 0], [16, 3, 0], [17, 3, 0x300], [40, 1, 0]] as const) assert.deepEqual(await makes('socket', family, type, protocol), { answer: -1 });
       assert.deepEqual(await makes('unshare', 0x10000000), { answer: -1 });
+      // Being reached, by the socket that it may make and by what it has.
+      const made = await makes('socket', 2, 1, 0);
+      assert.ok('answer' in made && made.answer > 2, JSON.stringify(made));
+      for (const [name, ...args] of [['listen', made.answer, 9], ['accept', made.answer, 0, 0], ['accept4', made.answer, 0, 0, 0], ['recvmsg', 3, 0, 0], ['shmget', 0x6b777972, 4096, 0o1666], ['mknodat', -100, 0, 0o010666, 0], ['prctl', 4, 1, 0, 0, 0]] as const) assert.deepEqual(await makes(name, ...args), { answer: -1 }, name);
       assert.deepEqual(await makes('ptrace', 16, server.pids()['engine']!, 0, 0), { answer: -1 });
       assert.equal((await server.stop()).code, 0, server.output());
     } finally {

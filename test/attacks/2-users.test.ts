@@ -54,11 +54,14 @@ test('an id that any process has is not taken, whatever that process lets be see
   const child = spawn(file, args, { env: {}, stdio: ['pipe', 'pipe', 'inherit'] });
   endWithUs(child);
   await once(child.stdout, 'data');
-  assert.equal(hasProcesses(uid), true);
-  let next = uid;
-  assert.equal(drawId({ draw: () => next++, inUse: hasProcesses, claim: () => 'claimed' }), uid + 1);
-  child.kill('SIGKILL');
-  await once(child, 'exit');
+  try {
+    assert.equal(hasProcesses(uid), true);
+    let next = uid;
+    assert.equal(drawId({ draw: () => next++, inUse: hasProcesses, claim: () => 'claimed' }), uid + 1);
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
 });
 
 test('ids are drawn where nobody gives them out; what is everybody\'s is not taken for ours', () => {

@@ -50,6 +50,15 @@ function refuses(words: RegExp, change: () => () => void): void {
   assert.equal(start().code, 14);
 }
 
+test('L3-05: root does not seal what the start would refuse: files that their group may write, as an unpacked archive has them', () => {
+  fs.chmodSync(at('page/app.js'), 0o664);
+  const { status, stderr } = seal();
+  fs.chmodSync(at('page/app.js'), 0o644);
+  assert.equal(status, 13, stderr);
+  assert.match(stderr, /unsafe rights: page\/app\.js \(its group may write it\)\n  next: mend or remove/);
+  assert.ok(!fs.existsSync(at('seal')));
+});
+
 test('root seals with --system: the trust file is in /etc/kwyre, and layer 3 is enforced for whoever is not root', () => {
   const sealed = machine.try(at('kwyre'), 'deps', 'seal', '--system', '--reason', 'test', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
   assert.equal(sealed.status, 0, sealed.stderr);

@@ -24,7 +24,7 @@ import { testsOf } from './tests.ts';
 const root = join(import.meta.dirname, '..', '..');
 const { values } = parseArgs({ options: { only: { type: 'string' }, limit: { type: 'string' }, jobs: { type: 'string' }, minutes: { type: 'string' }, state: { type: 'string' }, list: { type: 'boolean' } } });
 const statePath = values.state ?? join(tmpdir(), `kwyre-mutants-${createHash('sha256').update(root).digest('hex').slice(0, 8)}.jsonl`);
-const limitMs = 240_000;
+const limitMs = 150_000;
 
 type Fate = { readonly id: string; readonly what: string; readonly fate: 'killed' | 'survived'; readonly how: string };
 
@@ -78,31 +78,31 @@ console.log(`${every.length} mutants, ${chosen.length} chosen, ${chosen.length -
 /** Files that pass unchanged, by copy: where they do not, every mutant would seem killed. */
 const sound = new Map<string, Promise<string | undefined>>();
 
+async function assertSound(copy: string, one: Tests): Promise<void> {
+  const key = one.join(' ');
+  const base = sound.get(key) ?? run(copy, one);
+  sound.set(key, base);
+  const fault = await base;
+  if (fault !== undefined) throw new Error(`the test fails without any change, and would kill everything: ${fault}`);
+}
+
+/** Runs one after another of the tests that should notice, until one does. */
 async function judge(copy: string, mutant: Mutant): Promise<Fate> {
-  const tests = testsOf[mutant.kind] ?? [];
-  for (const one of tests) {
-    const key = one.join(' ');
-    let base = sound.get(key);
-    if (base === undefined) {
-      base = run(copy, one);
-      sound.set(key, base);
-    }
-    const fault = await base;
-    if (fault !== undefined) throw new Error(`the test fails without any change, and would kill everything: ${fault}`);
-  }
   const path = join(copy, mutant.file);
   const text = readFileSync(path, 'utf8');
   if (text.slice(mutant.at, mutant.at + mutant.text.length) !== mutant.text) throw new Error(`${mutant.file} does not say at ${mutant.at}: ${mutant.text}`);
-  writeFileSync(path, text.slice(0, mutant.at) + mutant.instead + text.slice(mutant.at + mutant.text.length));
-  try {
-    for (const one of tests) {
+  const tests = testsOf[mutant.kind] ?? [];
+  for (const one of tests) {
+    await assertSound(copy, one);
+    writeFileSync(path, text.slice(0, mutant.at) + mutant.instead + text.slice(mutant.at + mutant.text.length));
+    try {
       const how = await run(copy, one);
       if (how !== undefined) return { id: mutant.id, what: mutant.what, fate: 'killed', how };
+    } finally {
+      writeFileSync(path, text);
     }
-    return { id: mutant.id, what: mutant.what, fate: 'survived', how: `${tests.map(([file]) => file).join(', ')} passed` };
-  } finally {
-    writeFileSync(path, text);
   }
+  return { id: mutant.id, what: mutant.what, fate: 'survived', how: `${tests.map(([file]) => file).join(', ')} passed` };
 }
 
 const copies: string[] = [];

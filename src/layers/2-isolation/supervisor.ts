@@ -1,9 +1,10 @@
 /**
  * The supervisor's own filter, on every thread and on everything that it starts from then on.
  *
- * Promise: afterwards neither it nor a program that it starts can open a connection, send to an address, make another
- *          socket than the one of a probe, debug a process, read memory by process_vm_readv, enter another namespace than
- *          an empty network, load code into the kernel or mount. A filter of its own that a child adds still decides more.
+ * Promise: afterwards neither it nor a program that it starts can open a connection, listen, send to an address, be handed a
+ *          descriptor, share memory or a queue with somebody, make another socket than the one of a probe, debug a process,
+ *          read memory by process_vm_readv, enter another namespace than an empty network, load code into the kernel or
+ *          mount. A filter of its own that a child adds still decides more.
  * Limits:  files are not confined: a Landlock domain would be inherited by the watchdog, which could then not look
  *          into any process outside of it. So it opens what its user may: started by root, which keeps CAP_SYS_PTRACE for
  *          the watchdog, also `/proc/PID/mem` of its roles. A user who owns no file and has no capability holds both
@@ -47,7 +48,7 @@ function capabilityWords(status: string): string {
 }
 
 /** Tried once the filter is on, without a descriptor: unfiltered they say that it is none, or no such family. */
-const tried = ['connect', 'bind', 'sendto', 'sendmsg', 'process_vm_readv', 'socket'] as const;
+const tried = ['connect', 'bind', 'listen', 'accept', 'accept4', 'sendto', 'sendmsg', 'recvmsg', 'shmget', 'process_vm_readv', 'socket'] as const;
 
 function answerOf(name: string): number {
   try {
@@ -71,5 +72,5 @@ export function confineSupervisor(): string {
   });
   const open = tried.filter((name) => answerOf(name) !== errnos.EPERM);
   if (open.length > 0) throw new KwyreError('L2_FEATURE_MISSING', `the supervisor's filter does not hold ${open.join(', ')}`, './kwyre doctor says what this machine can enforce');
-  return `${tried.join(', ')} were tried and refused; no connection, no message to an address, no debugger: ${refusedToSupervisor.length} calls are refused to it and to all that it starts; ${capabilityWords(readFileSync('/proc/self/status', 'latin1'))}`;
+  return `${tried.join(', ')} were tried and refused; no connection, nothing that listens, no message to an address, no debugger: ${refusedToSupervisor.length} calls are refused to it and to all that it starts; ${capabilityWords(readFileSync('/proc/self/status', 'latin1'))}`;
 }

@@ -42,19 +42,28 @@ export function chainGrants({ disk, root }: AccessOrder): Grant[] {
   return writersOf(disk, [root, ...[...sealedEntries, sealFolder].map((name) => `${root}/${name}`)]);
 }
 
-/** Grants on our own files, one by one; links are refused elsewhere and not followed. */
-export function ownGrants({ disk, root }: AccessOrder): Grant[] {
-  const grants: Grant[] = [];
+/** One of our own files or folders; its name is relative to the root. */
+export type OwnEntry = { readonly name: string; readonly facts: fs.Stats };
+
+/** Our own files and folders, one by one; links and folders of modules, which are refused elsewhere, are not entered. */
+export function listOwn({ disk, root }: AccessOrder): OwnEntry[] {
+  const entries: OwnEntry[] = [];
   const visit = (folder: string): void => {
-    for (const entry of disk.readdirSync(folder, { withFileTypes: true })) {
-      const path = `${folder}/${entry.name}`;
-      const facts = disk.lstatSync(path, { throwIfNoEntry: false });
-      if (facts !== undefined) grants.push(...grantsOf(path, facts, false));
-      if (entry.isDirectory()) visit(path);
+    for (const part of disk.readdirSync(`${root}/${folder}`)) {
+      const name = `${folder}/${part}`;
+      const facts = disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false });
+      if (facts === undefined) continue; // gone meanwhile
+      entries.push({ name, facts });
+      if (facts.isDirectory() && part !== 'node_modules') visit(name);
     }
   };
-  for (const name of ownFolders) if (disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false })?.isDirectory() === true) visit(`${root}/${name}`);
-  return grants;
+  for (const name of ownFolders) if (disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false })?.isDirectory() === true) visit(name);
+  return entries;
+}
+
+/** Grants on our own files. */
+export function ownGrants({ root }: Pick<AccessOrder, 'root'>, entries: readonly OwnEntry[]): Grant[] {
+  return entries.flatMap(({ name, facts }) => grantsOf(`${root}/${name}`, facts, false));
 }
 
 /** The grants behind what a walk over verified files found. */

@@ -20,8 +20,8 @@ import type { SignedFile } from '../../oms/statement.ts';
 import { rootDigest } from '../../oms/statement.ts';
 import type { TreeEvidence } from '../../oms/verify.ts';
 import { compareTree } from '../../oms/verify.ts';
-import type { Access, AccessOrder } from './access.ts';
-import { chainGrants, foundGrants, judgeAccess, ownGrants, refuseOthers, sortAccess } from './access.ts';
+import type { Access, AccessOrder, OwnEntry } from './access.ts';
+import { chainGrants, foundGrants, judgeAccess, listOwn, ownGrants, refuseOthers, sortAccess } from './access.ts';
 import { compareLockfile, digestsRemedy, parseDigests } from './digests.ts';
 import type { RuntimeEvidence } from './runtime.ts';
 import { environmentFaults, mappingFaults } from './runtime.ts';
@@ -111,7 +111,8 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   const { disk, root, running } = order;
   const startedAt = order.now();
   const who = accessOrder(order);
-  const around = [...chainGrants(who), ...ownGrants(who)];
+  const own = listOwn(who);
+  const around = [...chainGrants(who), ...ownGrants(who, own)];
   refuseOthers(who, sortAccess(who, around));
   const packages = parseDigests(order.digests);
   const [drifted] = compareLockfile(packages, order.lockfile);
@@ -122,7 +123,7 @@ export function verifyTree(order: TreeOrder): VerifiedTree {
   const { differences, evidence, rights } = compareTree({ disk, root: `${root}/node_modules`, files: inside, excluded: new Set(records), rights: rightsFor(order), shardBytes: undefined, threads: order.threads });
   // The process first: who brought code into it explains the rest.
   const all: Difference[] = [...processFaults(order), ...differences.map((entry) => ({ ...entry, name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}` }))];
-  all.push(...strayFaults(order));
+  all.push(...strayFaults(order, own));
   const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]), running.uid);
   all.push(...mapped.faults);
   if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
@@ -159,22 +160,17 @@ export function processFaults(order: TreeOrder): Difference[] {
 }
 
 /** Modules or package files that would be found before the verified tree, and a record that is no file. */
-function strayFaults(order: TreeOrder): Difference[] {
-  const { disk, root } = order;
+function strayFaults({ disk, root }: TreeOrder, own: readonly OwnEntry[]): Difference[] {
   const faults: Difference[] = [];
   for (const record of records) {
     const facts = disk.lstatSync(`${root}/node_modules/${record}`, { throwIfNoEntry: false });
     if (facts !== undefined && !facts.isFile()) faults.push({ kind: 'kind', name: `node_modules/${record}` });
   }
-  const visit = (folder: string): void => {
-    for (const entry of disk.readdirSync(`${root}/${folder}`, { withFileTypes: true })) {
-      const name = `${folder}/${entry.name}`;
-      if (entry.isSymbolicLink()) faults.push({ kind: 'kind', name, found: 'a symbolic link' });
-      else if (entry.name === 'node_modules' || entry.name === 'package.json') faults.push({ kind: 'extra', name, found: 'modules would be taken from here instead of the verified tree' });
-      else if (entry.isDirectory()) visit(name);
-    }
-  };
-  for (const folder of codeFolders) if (disk.lstatSync(`${root}/${folder}`, { throwIfNoEntry: false })?.isDirectory() === true) visit(folder);
+  for (const { name, facts } of own) {
+    if (!codeFolders.some((folder) => name.startsWith(`${folder}/`))) continue;
+    if (facts.isSymbolicLink()) faults.push({ kind: 'kind', name, found: 'a symbolic link' });
+    else if (/\/(?:node_modules|package\.json)$/.test(name)) faults.push({ kind: 'extra', name, found: 'modules would be taken from here instead of the verified tree' });
+  }
   return faults;
 }
 

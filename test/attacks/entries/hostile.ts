@@ -96,6 +96,18 @@ const attempts: Record<string, () => unknown> = {
     const sets = ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb'].filter((name) => BigInt(`0x${statusLine(status, name)}`) !== 0n);
     seen(sets.length === 0, sets.join(' and '));
   },
+  'its-user': () => {
+    const status = readFileSync('/proc/self/status', 'latin1');
+    for (const name of ['Uid', 'Gid']) seen(/^12345\t12345\t12345\t12345$/.test(statusLine(status, name)), `${name} ${statusLine(status, name)}`);
+  },
+  'other-thread': async () => {
+    const raw = libc.func('long syscall(long number, long a, long b, long c)') as unknown as { async(...args: (number | ((error: unknown, result: number) => void))[]): void };
+    await new Promise((resolve) => {
+      raw.async(systemCalls.x64['socket']!, 2, 1, 0, (_error, result) => {
+        resolve(result);
+      });
+    });
+  },
   'its-limits': () => {
     const text = readFileSync('/proc/self/limits', 'latin1');
     const wanted = [['Max core file size', 0], ['Max file size', 0], ['Max open files', role === 'gateway' ? 2048 : role === 'engine' ? 256 : 64]] as const;
@@ -230,6 +242,8 @@ const attempts: Record<string, () => unknown> = {
   'inspector': async () => (await import('node:inspector')).open(0, '127.0.0.1'),
 };
 
+// The threads of the pool are there before the seal.
+if (attempt === 'other-thread') await readFile(import.meta.filename);
 if (mode === 'sealed') sealSelf(role);
 let answer = 'ok';
 try {

@@ -92,6 +92,24 @@ test('what a group without known members may write is shown, never enforced', ()
   if (asRoot) assert.equal(verifyTree(order(tree.path, { uid: stranger })).checks[0]!.status, 'enforced');
 });
 
+test('what a group with another member may write refuses: on the way, and in the packages', () => {
+  using tree = install();
+  // Any group that is somebody's own, and neither root's nor that of who runs the tests.
+  const [gid] = fs.readFileSync('/etc/passwd', 'utf8').split('\n').map((line) => line.split(':')).filter(([, , uid, group]) => Number(uid) > 0 && Number(uid) !== process.getuid!() && Number(group) > 0).map(([, , , group]) => Number(group));
+  assert.ok(gid !== undefined);
+  for (const name of ['dist/cli/main.js', 'node_modules/koffi', 'node_modules/koffi/index.js']) {
+    const path = join(tree.path, name);
+    const before = fs.statSync(path).mode & 0o777;
+    if (asRoot) fs.chownSync(path, 0, gid);
+    fs.chmodSync(path, before | 0o020);
+    // Who is no root can give a file to no such group: somebody else looks at the files of the group of who runs the tests.
+    const error = refusal(tree.path, asRoot ? 0 : stranger);
+    assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
+    if (asRoot) assert.ok(error.message.includes(`${path} (group ${gid} may write it)`), error.message);
+    fs.chmodSync(path, before);
+  }
+});
+
 test('layer 4 is worth no more than the program that compares', () => {
   const rootOnly = { rootOnly: true, reason: '' };
   assert.equal(programCheck({ sealed: true, access: rootOnly }, 0).status, 'enforced');

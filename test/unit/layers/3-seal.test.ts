@@ -8,8 +8,8 @@ import type { KeyObject } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { formatSealTrust, outsideSeal, sealFault, signRuntime, verifySeal } from '../../../src/layers/3-dependencies/seal.ts';
-import type { SealFiles } from '../../../src/layers/3-dependencies/seal.ts';
+import { digestLibrary, formatSealTrust, outsideSeal, sealFault, signRuntime, verifySeal } from '../../../src/layers/3-dependencies/seal.ts';
+import type { Library, SealFiles } from '../../../src/layers/3-dependencies/seal.ts';
 import { rightsFor } from '../../../src/layers/3-dependencies/verify.ts';
 import { parseBundle } from '../../../src/oms/bundle.ts';
 import { makeSigningKey, publicPem } from '../../../src/oms/operator.ts';
@@ -21,12 +21,12 @@ import { codeOf } from '../../support/trees.ts';
 
 const now = new Date();
 
-function seal(root: string, key: KeyObject, sequence = 1): SealFiles {
+function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly Library[] = []): SealFiles {
   const tree = order(root);
   const signing: SigningOrder = { disk: fs, layer: 3, root, only: undefined, excluded: outsideSeal(tree), rights: rightsFor(tree), name: 'kwyre', method: { kind: 'files' } };
   const text = signFiles(signing, hashFiles(signing, sealFault), key, sealFault);
   const digest = parseStatement(parseBundle(Buffer.from(text), sealFault).payload, { allowedIgnores: [] }, sealFault).root;
-  const runtime = signRuntime({ sequence, sealedAt: now.toISOString(), reason: 'test', root: digest, previous: null, lockfile: createHash('sha512').update(tree.lockfile).digest('hex'), libraries: [] }, key);
+  const runtime = signRuntime({ sequence, sealedAt: now.toISOString(), reason: 'test', root: digest, previous: null, lockfile: createHash('sha512').update(tree.lockfile).digest('hex'), libraries }, key);
   return { trust: formatSealTrust({ key: publicPem(key), sequence, root: digest }, root), tree: Buffer.from(text), runtime: Buffer.from(runtime), installed: false };
 }
 const { privateKey } = makeSigningKey();
@@ -65,6 +65,31 @@ test('L3-07: own code is sealed too', () => {
   assert.equal(code(() => fs.writeFileSync(join(tree.path, 'dist/new.js'), ''), () => fs.rmSync(join(tree.path, 'dist/new.js'))), 'L3_FILES_DIFFER');
   assert.equal(code(() => fs.writeFileSync(join(tree.path, 'package.json'), '{}'), () => fs.rmSync(join(tree.path, 'package.json'))), 'L3_FILES_DIFFER', 'a sealed entry that was not there');
   assert.equal(code(() => undefined, () => undefined), 'nothing was thrown');
+});
+
+test('L3-06: the seal that was seen before: an older one, another one of the same number, and one by another key refuse', () => {
+  using tree = install();
+  const first = seal(tree.path, privateKey, 2);
+  const seen = verifySeal(order(tree.path), first, now).seal!;
+  const refuse = (files: SealFiles, remembered: typeof seen) => codeOf(() => verifySeal(order(tree.path), files, now, remembered));
+  assert.equal(refuse(first, seen), 'nothing was thrown');
+  assert.equal(refuse(first, { ...seen, sequence: 3 }), 'L3_MANIFEST_ROLLBACK');
+  assert.equal(refuse(first, { ...seen, sequence: 1, root: 'f'.repeat(64) }), 'nothing was thrown', 'a newer one');
+  assert.equal(refuse(first, { ...seen, root: 'f'.repeat(64) }), 'L3_MANIFEST_ROLLBACK');
+  assert.equal(refuse(first, { sequence: 2, key: '', root: '' }), 'nothing was thrown', 'an older version remembered the number alone');
+  const foreign = seal(tree.path, makeSigningKey().privateKey, 3);
+  assert.equal(refuse(foreign, seen), 'L3_SEAL_KEY');
+  assert.equal(refuse({ ...foreign, installed: true }, seen), 'nothing was thrown', "root's trust file says which key");
+});
+
+test('L3-09: a library that was not there when it was sealed, and one that changed, are named', () => {
+  using tree = install();
+  const line = fs.readFileSync('/proc/self/maps', 'latin1').split('\n').find((text) => / r-xp .*\/libm\.so\.6$/.test(text))!;
+  const path = line.slice(line.indexOf('/'));
+  const shown = (libraries: Library[]) => verifySeal(order(tree.path, { maps: line }), seal(tree.path, privateKey, 1, libraries), now).checks.filter(({ id }) => id === 'system-libraries').map(({ status, evidence }) => `${status} ${evidence}`);
+  assert.deepEqual(shown([{ path, sha256: digestLibrary(order(tree.path), path) }]), []);
+  assert.match(shown([])[0]!, /^degraded .*added: \S*libm\.so\.6$/);
+  assert.match(shown([{ path, sha256: 'f'.repeat(64) }])[0]!, /^degraded .*changed: \S*libm\.so\.6$/);
 });
 
 test('L3-06, L3-14: manifests that are missing, damaged, older, mixed or by another key', () => {

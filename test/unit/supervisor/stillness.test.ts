@@ -55,6 +55,7 @@ test('a busy machine: late for want of a processor is no pause, and is remembere
   assert.deepEqual([still.paused, still.starved(now())], [false, true]);
   assert.equal(still.starved(now() + 15_000), false);
   assert.equal(after(29_000, { waited: 9000 }), 'begun', 'a stop on a busy machine is a stop');
+  assert.equal(still.starved(now()), false);
 });
 
 test('a role that cut its turns by itself begins a pause, once, and says nothing by it', () => {
