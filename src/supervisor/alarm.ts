@@ -143,10 +143,10 @@ export class Alarm {
         plan.setIntake(false);
       },
       onResumed: (seconds, noticed) => {
+        plan.setIntake(this.open);
         // What a role said is not written anywhere: it could say it in a rhythm.
         if (noticed) plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
         if (noticed && this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
-        plan.setIntake(this.open);
       },
       onViolation: (violation) => {
         this.raise(violation);

@@ -315,11 +315,11 @@ export const controlSchemas = {
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
   watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64) }),
   /** The supervisor's word: when it was said, by CLOCK_MONOTONIC in milliseconds. */
-  ping: object({ at: whole(0, 2 ** 52) }),
+  ping: object({ at: whole(0, 2 ** 40) }),
   late: object({ ms: whole(0, 2 ** 40), cut: boolean() }),
   beat: object({ lateMs: whole(0, 2 ** 40) }),
   /** `at`: when the scan began, by CLOCK_MONOTONIC in milliseconds. */
-  scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), at: whole(0, 2 ** 52), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
+  scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), at: whole(0, 2 ** 40), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
   intake: object({ open: boolean() }),
   failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
   /** What a serving gateway counts; nothing else may be written down for it. */
