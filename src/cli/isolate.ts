@@ -191,7 +191,7 @@ function remove(flags: Flags): number {
   const steps = planRemove(readFacts(root, record?.person ?? { uid: 0 }));
   if (record !== undefined) {
     perform(steps, tellSteps(flags), () => {
-      if (readRules(record.firewall) !== 'absent') throw new KwyreError('L2_ISOLATE_FAILED', 'the rules are still there');
+      if (readRules(record.firewall) !== 'absent') throw new KwyreError('L2_ISOLATE_FAILED', 'the rules are still there', 'look at them (nft list ruleset, iptables -S), and remove again: sudo ./kwyre isolate remove');
     });
   }
   print(flags, { installed: false, changed: steps.map((step) => step.id) }, record === undefined ? 'nothing is installed' : `removed: no user, rule, unit or file of it is left; ${places.state} is gone too`);

@@ -182,7 +182,7 @@ function act(action: Action, undo: Undo[]): void {
   switch (action.do) {
     case 'run': {
       const ran = runCommand(action.argv);
-      if (!ran.ok && action.mayFail !== true) throw new KwyreError('L2_ISOLATE_FAILED', `${action.argv[0] ?? ''} failed (${ran.why})`);
+      if (!ran.ok && action.mayFail !== true) throw new KwyreError('L2_ISOLATE_FAILED', `${action.argv[0] ?? ''} failed (${ran.why})`, 'what was done before that is taken back; mend that and do it again');
       return;
     }
     case 'write': {

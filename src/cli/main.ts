@@ -6,6 +6,7 @@ import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { guardConsole } from '../base/text.ts';
 import { version } from '../base/version.ts';
+import { ignoreAgain } from '../linux/ignored.ts';
 import { chat } from './chat.ts';
 import { isolate } from './isolate.ts';
 import { status } from './status.ts';
@@ -66,6 +67,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 guardConsole(console);
 process.exitCode = 1;
+ignoreAgain(process);
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {

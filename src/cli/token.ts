@@ -9,12 +9,12 @@ import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import { openState } from '../state/directory.ts';
 import { digestToken, makeToken, readNamedTokens, writeNamedTokens } from '../state/tokens.ts';
-import { findServer, serverDirectory, stateDirectory } from './client.ts';
+import { findServer, proveServer, serverDirectory, stateDirectory } from './client.ts';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const maxNamedTokens = 256;
 
-export function token(args: readonly string[]): number {
+export async function token(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseFlags(args);
   const directory = stateDirectory(values.state);
   const [action = 'show', name, ...extra] = positionals;
@@ -25,11 +25,13 @@ export function token(args: readonly string[]): number {
   switch (action) {
     case 'show': {
       const server = findServer(serverDirectory(values.state));
+      await proveServer(server);
       print({ token: server.token }, server.token);
       return 0;
     }
     case 'link': {
       const server = findServer(serverDirectory(values.state));
+      await proveServer(server);
       const link = `http://127.0.0.1:${server.presence.port}/#${server.token}`;
       print({ link }, link);
       return 0;

@@ -123,7 +123,7 @@ export function answerConversations(keeper: Keeper, { unixSeconds, model }: Fact
     switch (open.route) {
       case engineRoutes.conversationCreate: {
         const messages = readItems(body, owned, false);
-        const session = keeper.create(open.principal, 'kept');
+        const session = keeper.create(open, 'kept');
         try {
           append(keeper, session, messages, unixSeconds()).transcript[Symbol.dispose]();
         } catch (error) {

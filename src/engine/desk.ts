@@ -209,7 +209,6 @@ export class Desk {
   /** `POST /v1/responses`. */
   async #respond(exchange: Exchange): Promise<void> {
     const { keeper, llama, model, unixSeconds, randomHex } = this.#powers;
-    const { principal } = exchange.open;
     let request: ResponseRequest;
     try {
       request = parseResponseRequest(exchange.body);
@@ -223,8 +222,8 @@ export class Desk {
       const kept = store || previous !== undefined || conversation !== undefined;
       if (kept && !store) throw new RequestError('REQUEST_FIELD_RANGE', 'store must be true where the response goes on from another one or from a conversation', 'store');
       const visit = kept
-        ? Visit.converse(keeper, principal, { wish: previous?.session ?? conversation ?? 'new', fresh, preface, until: previous?.turn }, unixSeconds, llama.contextTokens * answerBytesPerToken)
-        : Visit.recognise(keeper, principal, [...preface, ...fresh]);
+        ? Visit.converse(keeper, exchange.open, { wish: previous?.session ?? conversation ?? 'new', fresh, preface, until: previous?.turn }, unixSeconds, llama.contextTokens * answerBytesPerToken)
+        : Visit.recognise(keeper, exchange.open, [...preface, ...fresh]);
       const session = kept ? visit?.session.id : undefined;
       const head: ResponseHeadFacts = { id: session === undefined || visit === undefined ? `resp_${randomHex(40)}` : responseId(session, visit.turn), created: unixSeconds(), model: model.name, session };
       const answerId = session === undefined || visit === undefined ? randomHex(24) : visit.answerId;
@@ -276,9 +275,9 @@ export class Desk {
   /** The conversation that a request is a turn of: one with an id, or one that is recognised. */
   #visit(exchange: Exchange, request: ChatRequest): Visit | undefined {
     const { keeper, unixSeconds, llama } = this.#powers;
-    const { principal, session } = exchange.open;
-    if (session === '') return Visit.recognise(keeper, principal, request.messages);
-    const visit = Visit.converse(keeper, principal, { wish: session, fresh: request.messages }, unixSeconds, llama.contextTokens * answerBytesPerToken);
+    const { session } = exchange.open;
+    if (session === '') return Visit.recognise(keeper, exchange.open, request.messages);
+    const visit = Visit.converse(keeper, exchange.open, { wish: session, fresh: request.messages }, unixSeconds, llama.contextTokens * answerBytesPerToken);
     exchange.response.session = visit.session.id;
     return visit;
   }

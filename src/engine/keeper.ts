@@ -12,6 +12,7 @@
 import { wipeBytes, wordMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import type { Arena } from '../layers/5-memory/arena.ts';
+import type { Holder } from '../layers/5-memory/holders.ts';
 import type { Session, SessionKind, Why } from '../layers/5-memory/session.ts';
 import type { Tracer } from '../layers/5-memory/trace.ts';
 import type { Vault } from '../layers/5-memory/vault.ts';
@@ -49,7 +50,7 @@ const fewestTokens = 1;
 const gone: Readonly<Record<Why, string>> = {
   ended: 'this conversation was wiped',
   idle: 'nobody used this conversation for so long that it was wiped',
-  pressure: 'this conversation was wiped to make room for others, as the one that nobody had used for the longest time',
+  pressure: 'this conversation was wiped to make room for others, as the one of its token that nobody had used for the longest time',
 };
 
 /** The answer for a conversation that is not there any more. */
@@ -104,9 +105,9 @@ export class Keeper {
   }
 
   /** Begins a conversation. @throws RequestError `SESSION_QUOTA`, `SESSION_MEMORY` */
-  create(principal: Buffer, kind: SessionKind): Session {
+  create(holder: Holder, kind: SessionKind): Session {
     try {
-      return this.vault.create(principal, kind, this.now);
+      return this.vault.create(holder, kind, this.now);
     } catch (error) {
       if (!(error instanceof KwyreError)) throw error;
       throw error.code === 'L5_SESSIONS_FULL' || error.code === 'L5_SHARE_FULL' ? new RequestError('SESSION_QUOTA', error.message, null, 429) : new RequestError('SESSION_MEMORY', error.message, null, 507);

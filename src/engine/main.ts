@@ -6,7 +6,6 @@
  * the seal. Losing a channel or a breach by a sibling ends the process.
  * @module
  */
-import { getRandomValues, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { useWordMemory } from '../base/bytes.ts';
@@ -23,6 +22,7 @@ import { Tracer } from '../layers/5-memory/trace.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
 import { WorkingSet } from '../layers/5-memory/working.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { randomHex, randomOwn } from '../linux/random.ts';
 import { openStream } from '../linux/stream.ts';
 import { compileTemplate } from '../template/template.ts';
 import type { Template } from '../template/template.ts';
@@ -169,13 +169,13 @@ function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, schedu
     llama,
     scheduler,
     arena,
-    vault: new Vault(arena, quotas, () => randomBytes(16)),
+    vault: new Vault(arena, quotas, () => randomOwn(16)),
     tracer: new Tracer(arena),
     work,
     kv: config.kv,
     now: () => performance.now(),
     unixSeconds: () => Math.floor(Date.now() / 1000),
-    randomHex: (count) => randomBytes(count / 2).toString('hex'),
+    randomHex,
   });
   const { kv, idleSeconds, continueSeconds } = config;
   return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workingBytes: Math.max(working.usedBytes, working.lockedBytes + work.bytes), workingLockedBytes: working.lockedBytes + work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions, tried } };
@@ -275,13 +275,12 @@ async function start(config: EngineConfig): Promise<void> {
       bodyBytes,
       now,
       unixSeconds: () => Math.floor(Date.now() / 1000),
-      randomHex: (count) => randomBytes(count / 2).toString('hex'),
-      randomSeed: () => getRandomValues(new Uint32Array(1))[0] ?? 0,
+      randomHex,
+      randomSeed: () => randomOwn(4).readUInt32LE(0),
     },
     () => data,
   );
   desk = served;
-  randomBytes(16); // OpenSSL opens what it needs before the seal
 
   setInterval(() => {
     kept.keeper.tick();

@@ -8,6 +8,7 @@
  */
 import { copyWords, wordBytes } from '../base/bytes.ts';
 import { bug } from '../base/errors.ts';
+import type { Holder } from '../layers/5-memory/holders.ts';
 import type { Session } from '../layers/5-memory/session.ts';
 import type { Trace } from '../layers/5-memory/trace.ts';
 import type { AnswerReader } from './answer.ts';
@@ -65,12 +66,12 @@ export class Visit implements Stay {
   }
 
   /** A turn of a conversation with an id: the messages are new ones. @throws RequestError `SESSION_*` */
-  static converse(keeper: Keeper, principal: Buffer, { wish, fresh, preface = [], until }: Wish, unixSeconds: () => number, transcriptRoom: number): Visit {
-    const source = wish === 'new' ? undefined : keeper.find(wish, principal);
+  static converse(keeper: Keeper, holder: Holder, { wish, fresh, preface = [], until }: Wish, unixSeconds: () => number, transcriptRoom: number): Visit {
+    const source = wish === 'new' ? undefined : keeper.find(wish, holder.principal);
     // Whoever goes on from an earlier turn begins another conversation with what was said until then.
     const branches = source !== undefined && until !== undefined && until < source.turns;
     const isNew = source === undefined || branches;
-    const session = isNew ? keeper.create(principal, 'kept') : source;
+    const session = isNew ? keeper.create(holder, 'kept') : source;
     if (!isNew) keeper.begin(session);
     let transcript: Transcript | undefined;
     try {
@@ -105,14 +106,14 @@ export class Visit implements Stay {
   }
 
   /** A turn of a client that sends its history with every request; `undefined` when such are not kept. */
-  static recognise(keeper: Keeper, principal: Buffer, messages: readonly Message[]): Visit | undefined {
+  static recognise(keeper: Keeper, holder: Holder, messages: readonly Message[]): Visit | undefined {
     if (!keeper.continues) return undefined;
-    const traces = tracesOf(keeper.tracer, principal, messages);
-    const known = keeper.vault.match(traces, principal);
+    const traces = tracesOf(keeper.tracer, holder.principal, messages);
+    const known = keeper.vault.match(traces, holder.principal);
     let session: Session;
     try {
       if (known !== undefined) keeper.begin(known);
-      session = known ?? keeper.create(principal, 'continued');
+      session = known ?? keeper.create(holder, 'continued');
     } catch (error) {
       wipeTraces(traces);
       if (!(error instanceof RequestError)) throw error;

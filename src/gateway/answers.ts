@@ -54,7 +54,7 @@ export function sendFault(request: IncomingMessage, response: ServerResponse, fa
     'Content-Type': 'application/json',
     'Content-Length': body.length,
     ...(fault.status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {}),
-    ...(fault.status === 405 ? { Allow: 'GET, POST, DELETE' } : {}),
+    ...(fault.status === 405 ? { Allow: 'GET, HEAD, POST, DELETE' } : {}),
     ...(fault.retryAfterSeconds === undefined ? {} : { 'Retry-After': String(fault.retryAfterSeconds) }),
     ...(ends ? { Connection: 'close' } : {}),
   });

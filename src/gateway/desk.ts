@@ -6,28 +6,36 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { exhaustive, KwyreError } from '../base/errors.ts';
 import { Attempts } from '../layers/1-loopback/attempts.ts';
 import { bodyLengthOf, headerValues, refusalOf } from '../layers/1-loopback/guard.ts';
 import type { Received } from '../layers/1-loopback/guard.ts';
-import { TokenRing, credentialOf } from '../layers/1-loopback/token.ts';
+import { TokenRing, credentialOf, proofHeaders } from '../layers/1-loopback/token.ts';
 import type { TokenDigest } from '../wire/messages.ts';
 import type { Fault } from './answers.ts';
 import { sendFault, sendWhole } from './answers.ts';
 import type { Page } from './page.ts';
 import { pagePolicy } from './page.ts';
+import type { Connections } from './connections.ts';
 import type { Relay } from './relay.ts';
+import { faults } from './relay.ts';
 import type { Match, Route } from './routes.ts';
 import { matchRoute, placeholder, routes } from './routes.ts';
+import { Places } from './shares.ts';
+
+/** `open`: new conversations are taken. `ready`: token and engine are there, so that the next one is answered. */
+export type Intake = { readonly open: boolean; readonly ready: boolean };
 
 export type DeskPlan = {
   readonly port: number;
   readonly tokens: readonly TokenDigest[];
   readonly bodyBytes: number;
-  /** Whether new conversations are taken. */
-  readonly open: boolean;
+  /** Whether new conversations are taken, and whether the engine is there to answer. */
+  readonly intake: Intake;
   readonly page: Page;
   readonly relay: Relay;
+  readonly connections: Connections<Socket>;
   /** Asks the supervisor for the JSON of the status and answers with it. */
   readonly status: (request: IncomingMessage, response: ServerResponse) => void;
   /** Wrong tokens since the last report; a count, never a token. */
@@ -42,6 +50,7 @@ const unauthorized: Fault = { status: 401, code: 'invalid_api_key', message: 'Th
 const ambiguous: Fault = { status: 401, code: 'invalid_api_key', message: 'Send one token, as Authorization: Bearer or as x-api-key.' };
 const tooManyGuesses: Fault = { status: 429, code: 'too_many_attempts', message: 'Too many wrong tokens. The right one still works.' };
 const closed: Fault = { status: 503, code: 'intake_closed', message: 'No new conversation is taken: a tool that could look into this server runs beside it, it stood still a moment ago, or it is still starting. ./kwyre status names what was seen.', retryAfterSeconds: 5 };
+const starting: Fault = { status: 503, code: 'server_starting', message: 'The server is starting: the next request would wait.', retryAfterSeconds: 1 };
 const notFound: Fault = { status: 404, code: 'not_found', message: 'There is nothing here.' };
 const wrongMethod: Fault = { status: 405, code: 'method_not_allowed', message: 'This path takes another method.' };
 const sessionsRepeated: Fault = { status: 400, code: 'header_repeated', message: 'A header that must be single came more than once.' };
@@ -64,25 +73,34 @@ export class Desk {
   readonly #plan: DeskPlan;
   readonly #ring: TokenRing;
   readonly #attempts: Attempts;
-  #open: boolean;
+  readonly #places = new Places();
+  #intake: Intake;
   #reported = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
   constructor(plan: DeskPlan) {
     this.#plan = plan;
-    this.#open = plan.open;
+    this.#intake = plan.intake;
     this.#ring = new TokenRing(plan.tokens);
     this.#attempts = new Attempts(plan.now());
   }
 
-  /** Another list of tokens; the former ones are void at once. */
+  /** Another list of tokens; the former ones are void at once, and what is open under them ends. */
   replaceTokens(tokens: readonly TokenDigest[]): void {
-    this.#ring.replace(tokens);
+    for (const principal of this.#ring.replace(tokens)) {
+      const told = this.#plan.relay.revoke(principal);
+      this.#plan.connections.close(principal, told);
+    }
   }
 
   /** Takes new conversations from now on, or refuses them. */
-  setIntake(open: boolean): void {
-    this.#open = open;
+  setIntake(intake: Intake): void {
+    this.#intake = intake;
+  }
+
+  /** Takes no new conversations until the supervisor says so. */
+  closeIntake(): void {
+    this.#intake = { ...this.#intake, open: false };
   }
 
   /** Answers one request, or passes it on. */
@@ -98,9 +116,17 @@ export class Desk {
         sendFault(request, response, wait === 0 ? unauthorized : { ...tooManyGuesses, retryAfterSeconds: wait }, true);
         return;
       }
-      case 'admitted':
-        this.#enter(request, response, admission.match, admission.principal);
+      case 'admitted': {
+        const { match, principal } = admission;
+        if (principal.length > 0) {
+          this.#plan.connections.hold(request.socket, principal.toString('hex'));
+          response.once('close', () => {
+            this.#plan.connections.rest(request.socket);
+          });
+        }
+        this.#enter(request, response, match, principal);
         return;
+      }
       default:
         exhaustive(admission);
     }
@@ -152,10 +178,24 @@ export class Desk {
 
   #answer(request: IncomingMessage, response: ServerResponse, route: Route, parameter: string, principal: Buffer): void {
     const { target } = route;
-    switch (target.kind) {
-      case 'health':
-        sendWhole(response, 200, 'application/json', health);
+    const operator = this.#ring.isOperator(principal);
+    if (route.kept === true) {
+      const leave = this.#places.take({ principal: principal.toString('hex'), person: operator });
+      if (leave === undefined) {
+        sendFault(request, response, faults.busy, false);
         return;
+      }
+      response.once('close', leave);
+    }
+    switch (target.kind) {
+      case 'health': {
+        const { open, ready } = this.#intake;
+        const proof = this.#ring.prove(request.rawHeaders, this.#plan.port);
+        if (proof !== undefined) response.setHeader(proofHeaders.proof, proof);
+        if (open && ready) sendWhole(response, 200, 'application/json', health);
+        else sendFault(request, response, ready ? closed : starting, false);
+        return;
+      }
       case 'page': {
         const file = this.#plan.page.get(target.file);
         if (file === undefined) sendFault(request, response, notFound, false);
@@ -166,7 +206,7 @@ export class Desk {
         this.#plan.status(request, response);
         return;
       case 'engine': {
-        if (route.method === 'POST' && !this.#open) {
+        if (route.method === 'POST' && !this.#intake.open) {
           sendFault(request, response, closed, false);
           return;
         }
@@ -187,7 +227,7 @@ export class Desk {
           }
           response.writeContinue();
         }
-        this.#plan.relay.forward(request, response, { route: target.route, principal, bodyLength, parameter, session, operator: this.#ring.isOperator(principal) });
+        this.#plan.relay.forward(request, response, { route: target.route, principal, bodyLength, parameter, session, operator }, route.kept === true);
         return;
       }
       default:

@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { openFilesOf } from '../linux/limits.ts';
 import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
 import { descriptors } from '../wire/messages.ts';
 import { serve } from './serve.ts';
@@ -29,6 +30,7 @@ serve({
       return false; // nothing there, or a descriptor of Node's own
     }
   },
+  openFiles: () => openFilesOf(readFileSync('/proc/self/limits', 'utf8')).soft,
   now: () => performance.now(),
   monotonic: monotonicMs,
   randomToken: () => randomBytes(32).toString('base64url'),

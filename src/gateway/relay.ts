@@ -7,6 +7,7 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { copyBytes, wipeBytes } from '../base/bytes.ts';
 import { KwyreError, bug } from '../base/errors.ts';
 import type { DispatchTable } from '../wire/channel.ts';
@@ -15,13 +16,15 @@ import { maxPayloadBytes } from '../wire/frame.ts';
 import type { RequestOpen } from '../wire/messages.ts';
 import { dataMessages, encodeCredit, encodeRequestOpen, initialCreditBytes, mediaTypes, parseResponseHead } from '../wire/messages.ts';
 import type { Fault } from './answers.ts';
-import { errorBody, fixedHeaders, sendFault } from './answers.ts';
+import { errorBody, fixedHeaders, lingerLimits, sendFault } from './answers.ts';
+import type { Holder } from './shares.ts';
+import { Shares } from './shares.ts';
 
 /** The gateway's end of the data edge. */
 export type DataEdge = { send(type: number, payload: Uint8Array | undefined, stream: number): void; full(): boolean };
 
-/** Requests at the engine at a time, the sum of their declared bodies, and how long a client may take nothing of its answer. */
-export const relayLimits = { requests: 128, bodyBytes: 128 << 20, stallMs: 60_000 } as const;
+/** Requests at the engine at a time and the sum of their declared bodies, what is kept for the person beyond that, and how long a client may take nothing of its answer. */
+export const relayLimits = { requests: 128, bodyBytes: 128 << 20, personRequests: 16, personBytes: 32 << 20, stallMs: 60_000 } as const;
 
 /** Credit is given back in pieces of this size: one for each token would wake the engine in the middle of its next step. */
 const creditStep = initialCreditBytes / 4;
@@ -34,6 +37,7 @@ export const faults = {
   engineLost: { status: 503, code: 'engine_restarting', message: 'The engine ended while it worked on this request; it is being started again.', retryAfterSeconds: 2 },
   engineGaveUp: { status: 500, code: 'engine_error', message: 'The engine could not finish this request.' },
   paused: { status: 503, code: 'machine_paused', message: 'The machine stood still while this request was worked on, and its answer was cut for that. Send it again.', retryAfterSeconds: 5 },
+  revoked: { status: 401, code: 'invalid_api_key', message: 'This token has been revoked. ./kwyre token add NAME makes another one.' },
   stopping: { status: 503, code: 'server_stopping', message: 'The server is stopping.' },
 } as const satisfies Record<string, Fault>;
 
@@ -42,7 +46,10 @@ type Exchange = {
   readonly id: number;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly declared: number;
+  readonly holder: Holder;
+  /** Declared bytes of its body. */
+  readonly bytes: number;
+  readonly yields: () => 0 | 1 | undefined;
   /** Response bytes that are with the kernel or on their way to it. */
   readonly live: Set<Buffer>;
   stream: boolean;
@@ -57,8 +64,8 @@ export class Relay {
   readonly #now: () => number;
   readonly #open = new Map<number, Exchange>();
   readonly #paused = new Set<IncomingMessage>();
+  readonly #shares = new Shares<Exchange>(relayLimits);
   #lastId = 0;
-  #declared = 0;
   #fault: Fault | undefined;
 
   constructor(edge: DataEdge, now: () => number) {
@@ -74,19 +81,36 @@ export class Relay {
     [dataMessages.responseAbort]: { permit: 'always', answer: (frame) => { this.#giveUp(frame); } },
   };
 
-  /** Opens a request at the engine and passes its body on as it comes. */
-  forward(request: IncomingMessage, response: ServerResponse, open: RequestOpen): void {
-    const full = this.#open.size >= relayLimits.requests || this.#declared + open.bodyLength > relayLimits.bodyBytes;
-    const fault = this.#fault ?? (full ? faults.busy : undefined);
+  /**
+   * Opens a request at the engine and passes its body on as it comes.
+   * @param kept - it has a place of its own already, and is not counted here.
+   */
+  forward(request: IncomingMessage, response: ServerResponse, open: RequestOpen, kept: boolean): void {
+    const holder = { principal: open.principal.toString('hex'), person: open.operator };
+    const room = kept ? [] : this.#shares.room(holder, open.bodyLength);
+    const fault = this.#fault ?? (room === undefined ? faults.busy : undefined);
     if (fault !== undefined) {
       sendFault(request, response, fault, this.#fault !== undefined);
       return;
     }
+    for (const other of room ?? []) this.#cut(other, faults.busy);
     if (this.#lastId === 0xffffffff) bug('four billion requests in one life of a gateway');
     this.#lastId += 1;
-    const exchange: Exchange = { id: this.#lastId, request, response, declared: open.bodyLength, live: new Set(), stream: false, unacked: 0, owed: 0, movedAt: this.#now() };
+    const exchange: Exchange = {
+      id: this.#lastId,
+      request,
+      response,
+      holder,
+      bytes: open.bodyLength,
+      yields: () => (response.headersSent ? undefined : request.complete ? 1 : 0),
+      live: new Set(),
+      stream: false,
+      unacked: 0,
+      owed: 0,
+      movedAt: this.#now(),
+    };
     this.#open.set(exchange.id, exchange);
-    this.#declared += exchange.declared;
+    if (!kept) this.#shares.enter(exchange);
     this.#edge.send(dataMessages.requestOpen, encodeRequestOpen(open), exchange.id);
     request.on('data', (chunk: Buffer) => {
       this.#send(exchange, chunk);
@@ -205,7 +229,29 @@ export class Relay {
   }
 
   #forget(exchange: Exchange): void {
-    if (this.#open.delete(exchange.id)) this.#declared -= exchange.declared;
+    this.#open.delete(exchange.id);
+    this.#shares.leave(exchange);
+  }
+
+  /** Ends one request from here: the client is told, the engine lets it go. */
+  #cut(exchange: Exchange, fault: Fault): void {
+    this.#forget(exchange);
+    this.#edge.send(dataMessages.requestAbort, undefined, exchange.id);
+    this.#fail(exchange, fault);
+    // One that reads nothing is not waited for.
+    const timer = setTimeout(() => {
+      exchange.request.socket.destroy();
+    }, 2 * lingerLimits.ms);
+    exchange.response.once('close', () => {
+      clearTimeout(timer);
+    });
+  }
+
+  /** Ends every request of a holder whose token is void; returns the connections on which they are told. */
+  revoke(principal: string): Set<Socket> {
+    const theirs = [...this.#open.values()].filter((exchange) => exchange.holder.principal === principal);
+    if (this.#fault === undefined) for (const exchange of theirs) this.#cut(exchange, faults.revoked);
+    return new Set(theirs.map(({ request }) => request.socket));
   }
 
   /** Cuts off clients that take nothing of their answers; called now and then. */

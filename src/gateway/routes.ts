@@ -21,6 +21,8 @@ export type Route = {
   readonly path: string;
   /** Answered without a token: reveals nothing and changes nothing. */
   readonly public: boolean;
+  /** Short, and kept places for: it is answered while everything else is taken. */
+  readonly kept?: true;
   readonly target: Target;
 };
 
@@ -35,20 +37,20 @@ export const pageFiles: Readonly<Record<string, { readonly file: string; readonl
 export const routes: readonly Route[] = [
   { method: 'GET', path: '/health', public: true, target: { kind: 'health' } },
   ...Object.entries(pageFiles).map(([path, { file }]): Route => ({ method: 'GET', path, public: true, target: { kind: 'page', file } })),
-  { method: 'GET', path: '/kwyre/status', public: false, target: { kind: 'status' } },
+  { method: 'GET', path: '/kwyre/status', public: false, kept: true, target: { kind: 'status' } },
   { method: 'POST', path: '/v1/chat/completions', public: false, target: { kind: 'engine', route: engineRoutes.chatCompletions } },
   { method: 'POST', path: '/v1/conversations', public: false, target: { kind: 'engine', route: engineRoutes.conversationCreate } },
   { method: 'GET', path: '/v1/conversations/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.conversationGet } },
-  { method: 'DELETE', path: '/v1/conversations/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.conversationDelete } },
+  { method: 'DELETE', path: '/v1/conversations/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.conversationDelete } },
   { method: 'GET', path: '/v1/conversations/{parameter}/items', public: false, target: { kind: 'engine', route: engineRoutes.itemsList } },
   { method: 'POST', path: '/v1/conversations/{parameter}/items', public: false, target: { kind: 'engine', route: engineRoutes.itemsAppend } },
   { method: 'POST', path: '/v1/responses', public: false, target: { kind: 'engine', route: engineRoutes.responseCreate } },
   { method: 'GET', path: '/v1/responses/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.responseGet } },
-  { method: 'DELETE', path: '/v1/responses/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.responseDelete } },
-  { method: 'GET', path: '/kwyre/sessions', public: false, target: { kind: 'engine', route: engineRoutes.sessionsList } },
-  { method: 'DELETE', path: '/kwyre/sessions', public: false, target: { kind: 'engine', route: engineRoutes.sessionsDelete } },
-  { method: 'GET', path: '/kwyre/sessions/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.sessionGet } },
-  { method: 'DELETE', path: '/kwyre/sessions/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.sessionDelete } },
+  { method: 'DELETE', path: '/v1/responses/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.responseDelete } },
+  { method: 'GET', path: '/kwyre/sessions', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionsList } },
+  { method: 'DELETE', path: '/kwyre/sessions', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionsDelete } },
+  { method: 'GET', path: '/kwyre/sessions/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionGet } },
+  { method: 'DELETE', path: '/kwyre/sessions/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionDelete } },
   { method: 'GET', path: '/v1/models', public: false, target: { kind: 'engine', route: engineRoutes.modelsList } },
   { method: 'GET', path: '/v1/models/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.modelGet } },
 ];
@@ -72,15 +74,16 @@ function parameterOf(route: Route, path: string): string | undefined {
   return parameterShape.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
 }
 
-/** Finds the route of a request; a query is cut off and means nothing. */
+/** Finds the route of a request; a query is cut off and means nothing. HEAD is GET, whose body `node:http` leaves out. */
 export function matchRoute(method: string, target: string): Match {
+  const wanted = method === 'HEAD' ? 'GET' : method;
   const query = target.indexOf('?');
   const path = query < 0 ? target : target.slice(0, query);
   let otherMethod = false;
   for (const route of routes) {
     const parameter = parameterOf(route, path);
     if (parameter === undefined) continue;
-    if (route.method === method) return { kind: 'route', route, parameter };
+    if (route.method === wanted) return { kind: 'route', route, parameter };
     otherMethod = true;
   }
   return { kind: otherMethod ? 'method' : 'none' };

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import { KwyreError } from '../base/errors.ts';
 import type { Enforcement } from '../base/verdict.ts';
 import { backlog, verifyLoopback } from '../layers/1-loopback/bind.ts';
@@ -17,9 +18,10 @@ import type { GatewayConfig } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
 import { Desk } from './desk.ts';
+import { Connections } from './connections.ts';
 import { loadPage } from './page.ts';
 import { Relay, faults } from './relay.ts';
-import { listenHttp } from './server.ts';
+import { connectionsFor, listenHttp } from './server.ts';
 import { StatusDesk } from './status.ts';
 
 /** What the process may do, handed in by `main.ts`. */
@@ -31,6 +33,8 @@ export type Powers = {
   readonly readFile: (path: string) => Buffer;
   /** Whether the descriptor of the optional Unix listener was handed over. */
   readonly hasUnixListener: () => boolean;
+  /** How many descriptors this process may have. */
+  readonly openFiles: () => number;
   readonly now: () => number;
   /** CLOCK_MONOTONIC in milliseconds, the same in every process. */
   readonly monotonic: () => number;
@@ -92,11 +96,13 @@ export function serve(powers: Powers): void {
     const listener = verifyLoopback(descriptors.listener);
     if (listener.port !== config.port) throw new KwyreError('L1_SOCKET_FOREIGN', 'the listening socket is not the one of the configuration');
     const unix = powers.hasUnixListener();
+    const connections = new Connections<Socket>(connectionsFor(powers.openFiles()));
     desk = new Desk({
       port: config.port,
       tokens: config.tokens,
       bodyBytes: config.bodyBytes,
-      open: config.open,
+      intake: { open: config.open, ready: config.ready },
+      connections,
       page: loadPage((file) => powers.readFile(`${config.pageDirectory}/${file}`)),
       relay,
       status: (request, response) => {
@@ -109,8 +115,8 @@ export function serve(powers: Powers): void {
     });
     const ask = desk.ask.bind(desk);
     const closedRoutes = desk.tryClosed(powers.randomToken());
-    servers = [listenHttp({ fd: listener.fd, unix: false, backlog }, ask)];
-    if (unix) servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog }, ask));
+    servers = [listenHttp({ fd: listener.fd, unix: false, backlog, connections }, ask)];
+    if (unix) servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog, connections }, ask));
     // Still the same tick: the event loop has accepted nothing yet.
     const enforced = powers.seal();
     setInterval(() => {
@@ -121,7 +127,7 @@ export function serve(powers: Powers): void {
 
   /** Ends what is open and takes nothing more until the supervisor says so. */
   const cutTurns = (): void => {
-    desk?.setIntake(false);
+    desk?.closeIntake();
     relay.cut(faults.paused);
   };
 
@@ -159,7 +165,7 @@ export function serve(powers: Powers): void {
       [controlMessages.intake]: {
         permit: 'always',
         answer: (frame) => {
-          desk?.setIntake(parseJson(controlSchemas.intake, frame.payload).open);
+          desk?.setIntake(parseJson(controlSchemas.intake, frame.payload));
         },
       },
       [controlMessages.statusAnswer]: {

@@ -13,6 +13,7 @@ import type { SocketConstructorOpts } from 'node:net';
 import { ownBytes, wipeBytes } from '../base/bytes.ts';
 import { isLocalConnection } from '../layers/1-loopback/guard.ts';
 import { errorBody, fixedHeaders } from './answers.ts';
+import type { Connections } from './connections.ts';
 import type { Fault } from './answers.ts';
 
 // An import of node:http reads every name of it, and one of them loads a whole HTTP client: 40 ms for nothing.
@@ -30,7 +31,15 @@ export const limits = {
   requestsPerConnection: 1000,
 } as const;
 
-export type Listener = { readonly fd: number; readonly unix: boolean; readonly backlog: number };
+/** Descriptors that a gateway needs besides its connections. */
+const ownDescriptors = 40;
+
+/** How many connections a gateway that may have so many descriptors takes at a time. */
+export function connectionsFor(openFiles: number): number {
+  return Math.min(limits.connections, openFiles - ownDescriptors);
+}
+
+export type Listener = { readonly fd: number; readonly unix: boolean; readonly backlog: number; readonly connections: Connections<Socket> };
 export type Ask = (request: IncomingMessage, response: ServerResponse, unix: boolean) => void;
 
 const faults: Readonly<Record<string, Fault>> = {
@@ -81,6 +90,29 @@ function takeOver(accepted: Socket, buffer: Buffer): Socket {
   return socket;
 }
 
+/** When a client that said all that it has to say is asked whether it still reads, and how often after that. */
+const probeMs = [250, 500, 5000] as const;
+
+/**
+ * Finds out which of two things a client did that closed its sending side: it waits for its answer, or it is gone. The kernel
+ * shows both alike until something is sent: an interim answer, which a client of HTTP/1.1 passes over, comes back as an error
+ * from one that is gone. Once an answer has begun, its own bytes do that.
+ */
+function probeHalfOpen(response: ServerResponse): void {
+  let sent = 0;
+  const ask = (): void => {
+    if (response.headersSent || response.destroyed) return;
+    // HTTP/1.0 knows no interim answers.
+    if (response.req.httpVersionMinor === 1) response.writeContinue();
+    sent += 1;
+    timer = setTimeout(ask, probeMs[Math.min(sent, probeMs.length - 1)]);
+  };
+  let timer = setTimeout(ask, probeMs[0]);
+  response.once('close', () => {
+    clearTimeout(timer);
+  });
+}
+
 /** Starts serving on the socket; `listen` is called before this returns, no connection is accepted before the next tick. */
 export function listenHttp(listener: Listener, ask: Ask): Server {
   const answering = new WeakMap<object, ServerResponse>();
@@ -98,7 +130,8 @@ export function listenHttp(listener: Listener, ask: Ask): Server {
   // Node would drop what is above this count silently, a second Host among it: the guard counts instead.
   server.maxHeadersCount = 0;
   server.maxRequestsPerSocket = limits.requestsPerConnection;
-  server.maxConnections = limits.connections;
+  // A client that closed its sending side may still read: it gets its answer.
+  (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
 
   const toParser = server.listeners('connection');
   server.removeAllListeners('connection');
@@ -109,9 +142,20 @@ export function listenHttp(listener: Listener, ask: Ask): Server {
       return;
     }
     const socket = takeOver(accepted, readBuffer);
+    if (!listener.connections.enter(socket)) {
+      socket.destroy();
+      return;
+    }
     for (const listen of toParser) listen.call(server, socket);
     // A second listener for data takes the reading back from the parser's native side, which has a buffer of its own.
     socket.on('data', () => undefined);
+    socket.once('end', () => {
+      const response = answering.get(socket);
+      if (response === undefined || response.writableEnded) return;
+      // Who closes in the middle of an answer wants no more of it.
+      if (response.headersSent) socket.destroy();
+      else probeHalfOpen(response);
+    });
   });
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     if (request.socket.destroyed) return;

@@ -7,7 +7,6 @@ import type { Frame } from '../wire/frame.ts';
 import { sendFault, sendWhole } from './answers.ts';
 
 const answerMs = 3000;
-const maxWaiting = 32;
 
 export class StatusDesk {
   readonly #send: (stream: number) => void;
@@ -20,10 +19,6 @@ export class StatusDesk {
   }
 
   ask(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#waiting.size >= maxWaiting) {
-      sendFault(request, response, { status: 503, code: 'server_busy', message: 'Too many requests are open. Try again.', retryAfterSeconds: 1 }, false);
-      return;
-    }
     this.#last = (this.#last % 0xffffffff) + 1;
     const id = this.#last;
     const settle = (body: Buffer | undefined) => {

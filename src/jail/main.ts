@@ -14,6 +14,7 @@ import { confineSelf } from '../layers/2-isolation/confine.ts';
 import { parseOrder } from '../layers/2-isolation/order.ts';
 import { loadsDescriptor } from '../layers/3-dependencies/loads.ts';
 import { LinuxError } from '../linux/ffi.ts';
+import { openFilesOf } from '../linux/limits.ts';
 import { makeSecretMemory } from '../linux/memory.ts';
 import { duplicateTo, keepAcrossExec } from '../linux/process.ts';
 import { families, makeSocket } from '../linux/socket.ts';
@@ -82,6 +83,7 @@ try {
     installed: input.installed === true,
     tasks: input.tasks,
     readNetwork: () => readlinkSync('/proc/self/ns/net'),
+    openFiles: openFilesOf(readFileSync('/proc/self/limits', 'latin1')).hard,
     readStatus: () => readFileSync('/proc/self/status', 'latin1'),
     readDevices(of) {
       try {

@@ -1,16 +1,18 @@
 /**
- * OpenSSL of the Node binary by address: AES-256-GCM, HMAC-SHA-256 and random bytes over memory that JavaScript never sees.
+ * OpenSSL of the Node binary by address: AES-256-GCM, HMAC-SHA-256 and overwriting over memory that JavaScript never sees.
  *
  * Promise: a key is read where it lies; contexts, which hold the expanded key, are freed (and cleansed by OpenSSL) after
- *          every use, whatever happens.
- * Limits:  the functions that OpenSSL keeps stable since 1.1; a Node without one of them refuses at the first import.
+ *          every use, and the native stack is overwritten, whatever happens.
+ * Limits:  nothing secret is drawn here: the state of OpenSSL's generator lies on the heap (`random.ts` asks the kernel instead).
+ *          The functions that OpenSSL keeps stable since 1.1; a Node without one of them refuses at the first import.
  * Source:  EVP_EncryptInit(3), HMAC(3), RAND_bytes(3)
- * Proof:   test/unit/layers/5-cipher.test.ts
+ * Proof:   test/unit/layers/5-cipher.test.ts, test/attacks/5-derive.test.ts
  * @module
  */
 import { bug } from '../base/errors.ts';
 import { libc } from './ffi.ts';
 import type { Address } from './memory.ts';
+import { cleanseStack } from './stack.ts';
 
 const cipherNew = libc.func('void *EVP_CIPHER_CTX_new()') as () => Address | null;
 const cipherFree = libc.func('void EVP_CIPHER_CTX_free(void *context)') as (context: Address) => void;
@@ -28,7 +30,7 @@ const hmacUpdate = libc.func('int HMAC_Update(void *context, void *data, size_t 
 const hmacFinal = libc.func('int HMAC_Final(void *context, void *out, void *length)') as (context: Address, out: Address, length: null) => number;
 const hmacFree = libc.func('void HMAC_CTX_free(void *context)') as (context: Address) => void;
 const sha256 = libc.func('void *EVP_sha256()') as () => Address;
-const randBytes = libc.func('int RAND_priv_bytes(void *out, int count)') as (out: Address, count: number) => number;
+const randBytes = libc.func('int RAND_bytes(void *out, int count)') as (out: Address, count: number) => number;
 const randCleanse = libc.func('void OPENSSL_cleanse(void *address, size_t count)') as (address: Address, count: number) => void;
 
 const gcm = { setTag: 0x11, getTag: 0x10 } as const;
@@ -59,6 +61,7 @@ function withCipher<T>(use: (context: Address) => T): T {
     return use(context);
   } finally {
     cipherFree(context);
+    cleanseStack();
   }
 }
 
@@ -99,11 +102,12 @@ export function authenticateMemory(key: Address, pieces: readonly Binding[], out
     must(hmacFinal(context, out, null));
   } finally {
     hmacFree(context);
+    cleanseStack();
   }
 }
 
-/** Writes random bytes straight to an address. */
-export function randomMemory(address: Address, bytes: number): void {
+/** Overwrites memory with random bytes, ten times as fast as the kernel makes them. They are no secret: nothing is ever made of them. */
+export function overwriteMemory(address: Address, bytes: number): void {
   inPieces(bytes, (at, count) => {
     must(randBytes(address + at, count));
   });

@@ -8,7 +8,7 @@
 import * as fs from 'node:fs';
 import type { Stats } from 'node:fs';
 import { closeSync, constants, fchmodSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/writers.ts';
 
@@ -82,14 +82,29 @@ export function removePrivate(path: string): void {
   }
 }
 
-/** Reads one of our own files; `undefined` when there is none. @throws `L1_STATE_UNSAFE` */
+/** Why one of our own files could not be opened: the way to it, or the file itself. */
+function unreadable(path: string, code: string): KwyreError {
+  const folder = dirname(path);
+  if (code === 'ENOTDIR') return new KwyreError('STATE_UNREADABLE', `the state folder ${folder} is no folder, or something on the way to it is none`, 'choose another with --state DIR');
+  if (code === 'EACCES' || code === 'EPERM') {
+    try {
+      lstatSync(path);
+    } catch {
+      return new KwyreError('STATE_UNREADABLE', `this user may not enter the state folder ${folder}`, 'run this as the user who owns it, or choose another with --state DIR');
+    }
+    return new KwyreError('STATE_UNREADABLE', `this user may not read ${path}`, `chmod 600 ${path} if it is yours, or choose another folder with --state DIR`);
+  }
+  return new KwyreError('L1_STATE_UNSAFE', `cannot read ${path} (${code})`, 'it must be a plain file of yours; remove it and start again');
+}
+
+/** Reads one of our own files; `undefined` when there is none. @throws `L1_STATE_UNSAFE`, `STATE_UNREADABLE` */
 export function readPrivate(path: string): string | undefined {
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new KwyreError('L1_STATE_UNSAFE', `cannot read ${path}`, 'it must be a plain file of yours; remove it and start again');
+    throw unreadable(path, (error as NodeJS.ErrnoException).code ?? 'error');
   }
   try {
     const facts = fstatSync(fd);

@@ -5,8 +5,22 @@
 import { join } from 'node:path';
 import { readPrivate, removePrivate, writePrivate } from './directory.ts';
 
-/** How a client finds a running server. */
-export type Presence = { readonly pid: number; readonly port: number; readonly socket: string | null; readonly model: string; readonly startedAt: string };
+/** What the kernel says of a running server, so that a command knows it again; written by the server itself. */
+export type Witness = {
+  /** This boot of the machine, and the namespace in which its pid is a pid. */
+  readonly boot: string;
+  readonly pids: string;
+  /** When the process was started, in ticks after boot: with the pid it names a process for good. */
+  readonly started: number;
+  /** Inodes of the lock that it holds and of the socket that it listens on. */
+  readonly lock: number;
+  readonly listener: number;
+  /** `device:inode` of its executable. */
+  readonly executable: string;
+};
+
+/** How a client finds a running server; an installed one, which its user may not look into, has no witness. */
+export type Presence = { readonly pid: number; readonly port: number; readonly socket: string | null; readonly model: string; readonly startedAt: string; readonly witness?: Witness };
 
 export function presencePath(directory: string): string {
   return join(directory, 'server.json');

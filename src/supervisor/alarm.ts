@@ -53,8 +53,8 @@ export type AlarmPlan = {
   readonly modelFds: readonly number[];
   readonly loadsFd: number;
   readonly tree: VerifiedTree;
-  /** Takes new conversations or refuses them. */
-  readonly setIntake: (open: boolean) => void;
+  /** Whether new conversations are taken has changed. */
+  readonly setIntake: () => void;
   /** Cuts every running turn. */
   readonly cutTurns: () => void;
   /** Wipes every conversation and ends every process that holds one; settles when they are gone. */
@@ -140,10 +140,10 @@ export class Alarm {
       },
       onPaused: () => {
         plan.cutTurns();
-        plan.setIntake(false);
+        plan.setIntake();
       },
       onResumed: (seconds, noticed) => {
-        plan.setIntake(this.open);
+        plan.setIntake();
         // What a role said is not written anywhere: it could say it in a rhythm.
         if (noticed) plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
         if (noticed && this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
@@ -242,7 +242,7 @@ export class Alarm {
   #turn(standing: Standing): void {
     if (!this.#admitted) return;
     if (this.#plan.ledger.level(standing.level) && standing.level === 'clean') console.error('kwyre: watchdog: nothing is to be seen any more');
-    this.#plan.setIntake(this.open);
+    this.#plan.setIntake();
   }
 }
 

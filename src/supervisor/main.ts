@@ -12,6 +12,8 @@ import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { guardConsole } from '../base/text.ts';
 import { hookLoads } from '../layers/3-dependencies/hook.ts';
+import { ignoreAgain } from '../linux/ignored.ts';
+import { assertOpenFiles } from '../linux/limits.ts';
 import { defaultStateDirectory } from '../state/directory.ts';
 import { startConfined, takeTree } from './handover.ts';
 import { verifyOwnTree } from './tree.ts';
@@ -19,7 +21,9 @@ import { verifyOwnTree } from './tree.ts';
 process.title = 'kwyre: supervisor [monitor]';
 guardConsole(console);
 process.exitCode = 1;
+ignoreAgain(process);
 try {
+  assertOpenFiles(fs.readFileSync('/proc/self/limits', 'utf8'));
   const handed = takeTree();
   const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
   const tree = handed ?? verifyOwnTree(join(import.meta.dirname, '..', '..'), state);

@@ -58,6 +58,9 @@ export const supervisorStopped = 'SUPERVISOR_STOPPED';
 /** What a child ends with when a module is not the verified one. */
 const loadRefused = 13;
 
+/** The number of the ping whose answer says that the gateway has read what came before it. */
+const heardStream = 1;
+
 const drainMs = 1000;
 /** How long an engine may take to overwrite keys and contents after a violation; 250 ms is the promise. */
 const wipeMs = 150;
@@ -80,6 +83,7 @@ export class Pair {
   #breach: PairEnding | undefined;
   #stopping = false;
   #wiping = false;
+  readonly #heard = Promise.withResolvers<undefined>();
   #drained!: (value: undefined) => void;
 
   constructor(plan: PairPlan) {
@@ -117,7 +121,12 @@ export class Pair {
           plan.onLate(role, ms, cut);
         },
       },
-      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.pong]: {
+        permit: 'always',
+        answer: (frame) => {
+          if (role === 'gateway' && frame.stream === heardStream) this.#heard.resolve(undefined);
+        },
+      },
     });
     /** Nothing that it says from now on is shown or written: it may hold text of a conversation. */
     const endStart = (role: Role): void => {
@@ -186,7 +195,7 @@ export class Pair {
       void this[role].silent.then((ending) => {
         const words = this[role].lastWords.trim();
         const code = ending.code === loadRefused ? 'L3_LOAD_REFUSED' : 'START_FAILED';
-        readiness[role].reject(new KwyreError(code, `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`));
+        readiness[role].reject(new KwyreError(code, `the ${role} ended while starting (${ending.signal ?? `exit ${ending.code ?? 1}`})${words === '' ? '' : `: ${words}`}`, code === 'L3_LOAD_REFUSED' ? 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links' : './kwyre doctor says what this machine can enforce; start again with less --ctx if memory is short'));
       });
     }
     this.ready = Promise.all([readiness.engine.promise, readiness.gateway.promise])
@@ -198,6 +207,12 @@ export class Pair {
     this.ended = this.#watch(drained).finally(() => {
       clearInterval(words);
     });
+  }
+
+  /** Settles when the gateway has taken in everything that it was told until now; for the start, once. */
+  async heard(): Promise<void> {
+    this.gateway.control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }), heardStream);
+    await this.#heard.promise;
   }
 
   /** Ends both, by order first and by force after `graceMs`. */

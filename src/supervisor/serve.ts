@@ -27,6 +27,7 @@ import { encodeLoads, loadsDescriptor } from '../layers/3-dependencies/loads.ts'
 import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
 import { programCheck } from '../layers/3-dependencies/verify.ts';
 import { immediate } from '../layers/6-intrusion/response.ts';
+import { ignoredIn, ignoredVariable } from '../linux/ignored.ts';
 import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
 import { sealedBytes } from '../linux/memfd.ts';
@@ -38,6 +39,7 @@ import { readRootText } from '../state/installed.ts';
 import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
 import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation.ts';
+import { lockName, witnessSelf } from '../state/witness.ts';
 import { lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/messages.ts';
@@ -65,6 +67,9 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const startedAt = Date.now();
   const state = openState(config.state ?? defaultStateDirectory(process.env));
   if (!takeLock(state)) throw new KwyreError('STATE_IN_USE', `a server runs already with the state folder ${state}`, './kwyre status shows it; another one needs another --state DIR and --port');
+  // Left by a server that was killed: void, and not for others to find.
+  removeToken(state);
+  removePresence(state);
   const bootId = readBootId();
   const uid = process.getuid?.() ?? -1;
   const markers = markerPaths(state, uid);
@@ -96,8 +101,13 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   const ended = { engines: 0, overwrittenBytes: 0 };
   /** What holds this process itself, in words; empty until it is confined. */
   let confined = '';
-  const setIntake = (open: boolean): void => {
-    pair?.gateway.control.send(controlMessages.intake, encodeJson({ open }));
+  /** The token can be read: from then on this server is one that a person can use. */
+  let published = false;
+  /** The engine of the present pair is loaded and sealed. */
+  let answering = false;
+  const intake = () => ({ open: published && alarm.open, ready: published && answering });
+  const tellIntake = (): void => {
+    pair?.gateway.control.send(controlMessages.intake, encodeJson(intake()));
   };
   /** Filters of this process when it started the watchdog, and the pair. */
   const atStart = countFilters();
@@ -121,7 +131,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     modelFds: model.fds,
     loadsFd,
     tree,
-    setIntake,
+    setIntake: tellIntake,
     cutTurns: () => pair?.cutTurns(),
     endAll: async () => await pair?.wipe(),
   });
@@ -173,6 +183,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
   });
   const startPair = async (): Promise<Pair> => {
     atPair = countFilters();
+    answering = false;
     pair = new Pair({
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
@@ -200,7 +211,7 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
         continueSeconds: config.continueSeconds,
         sealedBytes: 0,
       },
-      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), open: alarm.open }),
+      gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), ...intake() }),
       status,
       onLate: (role, ms, cut) => {
         alarm.late(role, ms, cut);
@@ -214,20 +225,23 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     });
     alarm.follow(pair, false);
     facts = await pair.ready;
+    answering = true;
     alarm.follow(pair, true);
-    setIntake(alarm.open);
+    tellIntake();
     return pair;
   };
 
   const stop = Promise.withResolvers<'stop'>();
+  const ignored = ignoredIn(process.env[ignoredVariable]);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) {
+    if (ignored.has(signal)) continue;
     process.on(signal, () => {
       stop.resolve('stop');
     });
   }
   // A server that stands still cannot act on what its watchdog sees: it is not put in the background by Ctrl-Z.
   process.on('SIGTSTP', () => {
-    console.error('kwyre: it cannot be suspended, a stopped server would be a violation\n  next: end it with Ctrl-C');
+    if (!ignored.has('SIGTSTP')) console.error('kwyre: it cannot be suspended, a stopped server would be a violation\n  next: end it with Ctrl-C');
   });
   process.on('exit', () => {
     pair?.kill();
@@ -243,8 +257,11 @@ async function serve(config: Config, tree: VerifiedTree): Promise<number> {
     if (first === 'violated') return 16;
     let [current] = first;
     writeToken(state, tokens.personal);
-    setIntake(true);
-    writePresence(state, { pid: process.pid, port: listener.port, socket: unix?.path ?? null, model: model.name, startedAt: new Date(startedAt).toISOString() });
+    published = true;
+    tellIntake();
+    // Ready is said to everybody at the same time: once the gateway has heard it.
+    await Promise.race([current.heard(), current.ended]);
+    writePresence(state, { pid: process.pid, port: listener.port, socket: unix?.path ?? null, model: model.name, startedAt: new Date(startedAt).toISOString(), witness: witnessSelf(state, fs.fstatSync(listener.fd).ino) });
     log.write({ code: 'SERVER_READY', pid: process.pid });
     console.log(
       welcome({
@@ -309,7 +326,7 @@ async function attempt(step: () => unknown, saidElsewhere?: unknown): Promise<vo
 
 /** Takes the lock of a state folder; `false` when another server has it. @throws `STATE_UNWRITABLE` */
 function takeLock(state: string): boolean {
-  const path = join(state, 'lock');
+  const path = join(state, lockName);
   try {
     return lockFile(path);
   } catch (error) {

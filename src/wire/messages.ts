@@ -50,7 +50,7 @@ export const controlMessages = {
   stop: 0x44,
   tokensSet: 0x46,
   statusAnswer: 0x48,
-  /** Gateway: whether new conversations are taken; after what the configuration said. */
+  /** Gateway: whether new conversations are taken and the engine answers; after what the configuration said. */
   intake: 0x4a,
   /** Gateway, engine: the machine stood still; running turns are cut. */
   pause: 0x4c,
@@ -258,6 +258,8 @@ export const controlSchemas = {
     pageDirectory: string(4096),
     /** Whether new conversations are taken from the start on. */
     open: boolean(),
+    /** Whether token and engine are there. */
+    ready: boolean(),
   }),
   configureEngine: object({
     modelName: string(128),
@@ -320,7 +322,7 @@ export const controlSchemas = {
   beat: object({ lateMs: whole(0, 2 ** 40) }),
   /** `at`: when the scan began, by CLOCK_MONOTONIC in milliseconds. */
   scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), at: whole(0, 2 ** 40), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
-  intake: object({ open: boolean() }),
+  intake: object({ open: boolean(), ready: boolean() }),
   failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
   /** What a serving gateway counts; nothing else may be written down for it. */
   event: object({ code: literals('L1_TOKEN_WRONG'), count: whole(1, 1 << 30) }),

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -152,6 +152,58 @@ test('L1-17 L1-35 after the server ended, a stranger on its port gets no token f
     rmSync(folder, { recursive: true });
   }
 });
+
+/** A program of a user that stands in for the server: answers everything, keeps what it is sent, and takes the lock too. */
+async function standIn(uid: number, port: number, state: string): Promise<{ got: () => string; stop: () => void }> {
+  const program = `const answer = JSON.stringify({ version: '1', pid: 1, uptime_s: 1, status: 'ok', model: { name: 'guide' }, data: [], wiped: 0, layers: [{ layer: 1, name: 'x', status: 'enforced', checks: [] }] });
+    const s = require('node:net').createServer((c) => { c.on('data', (d) => { process.stdout.write(d); c.write('HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: ' + answer.length + '\\r\\n\\r\\n' + answer); }); c.on('error', () => 0); }).on('error', (e) => { console.log(e.code); process.exit(1); }).listen(Number(process.argv[1]), '127.0.0.1', () => console.log('listens'));`;
+  const [file = '', ...args] = asUser(uid, ['flock', '--nonblock', '--no-fork', join(state, 'lock'), process.execPath, '-e', program, String(port)]);
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] } });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  assert.equal(line.toString().trim(), 'listens');
+  let got = '';
+  child.stdout.on('data', (chunk: Buffer) => (got += chunk.toString('latin1')));
+  return { got: () => got, stop: () => child.kill() };
+}
+
+for (const [who, uid] of [['root', 0], ['an ordinary user', 12345]] as const) {
+  test(`L1-35 after the server of ${who} was killed, a program of the same user on its port gets neither token nor text`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'kwyre-fake-'));
+    chownSync(folder, uid, uid);
+    const state = join(folder, 'state');
+    const own = await startServer({ state, ...(uid === 0 ? {} : { uid }) });
+    const ask = (command: readonly string[]) => {
+      const [file = '', ...args] = asUser(uid, [join(root, 'kwyre'), ...command, '--state', state]);
+      return spawnSync(file, args, { encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: '/nonexistent' }, input: 'the-words-of-a-person\n', timeout: 30_000 });
+    };
+    try {
+      const commands = [['status'], ['wipe', '--all'], ['token'], ['token', 'link'], ['chat']];
+      for (const command of commands) assert.equal(ask(command).status, 0, `${command.join(' ')}: ${ask(command).stderr}`);
+      const pids = tree(own.pid);
+      own.kill();
+      await own.ended;
+      await until('the children to end', () => pids.every((pid) => !alive(pid)), 5000);
+      assert.ok(existsSync(join(state, 'token')), 'what a killed server leaves');
+      const fake = await standIn(uid, own.port, state);
+      try {
+        for (const command of commands) {
+          const ran = ask(command);
+          assert.notEqual(ran.status, 0, command.join(' '));
+          assert.match(ran.stderr, /\n {2}next: /, command.join(' '));
+          assert.ok(!`${ran.stdout}${ran.stderr}`.includes('kw-') && !ran.stdout.includes('enforced'), ran.stdout);
+        }
+      } finally {
+        fake.stop();
+      }
+      assert.ok(!fake.got().includes(own.token) && !fake.got().includes('the-words'), fake.got());
+      await until('its lock to be free', () => ask(['status']).stderr.includes('no server runs'), 10_000);
+      assert.ok(!existsSync(join(state, 'token')) && !existsSync(join(state, 'authorization')), 'the void token is taken away');
+    } finally {
+      own.kill();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
 
 test('L1-34 [::1] on the server\'s port cannot be taken by another user', () => {
   const program = "require('node:net').createServer().on('error', (e) => console.log(e.code)).listen({ host: '::1', port: Number(process.argv[1]) }, () => { console.log('bound'); process.exit(); })";

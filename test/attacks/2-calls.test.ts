@@ -61,10 +61,13 @@ for (const role of Object.keys(roles) as Role[]) {
   });
 }
 
-test('the confined supervisor gets the answers of the list, and without its filter others', async (t) => {
-  const rows = inSupervisor();
+test('the confined supervisor gets the answers of the list', async () => {
   const { answers } = await answersOf('supervisor', 'confined');
-  assert.deepEqual(faults(rows, answers), []);
+  assert.deepEqual(faults(inSupervisor(), answers), []);
+});
+
+test('without its filter the supervisor gets other answers', async (t) => {
+  const rows = inSupervisor();
   const free = (await answersOf('supervisor', 'free')).answers;
   const hidden = rows.filter(({ title, answer }) => answer === 1 && free[title] === 1).map(({ title }) => title);
   t.diagnostic(`refused to this user without the filter, too: ${hidden.join(', ') || 'none'}`);

@@ -86,7 +86,7 @@ const rows: readonly [attempt: string, ids: string, expected: string, when?: 'st
   ['pty', 'being reached: a terminal of its own', 'EACCES'],
   ['add-key', 'being reached: a key that others read', killed],
   ['32-bit', 'L2-04 a socket by the table of 32-bit programs', killed],
-  ['other-thread', 'L2-01 TCP, on a thread of the pool: the filter is on every thread', killed],
+  ['other-thread', 'L2-07 a memory file on a thread of the pool: the seal is on every thread', killed, 'sealed'],
   ['own-filter', 'a filter of its own, after the seal', killed, 'sealed'],
   ['own-descriptors', 'a thread with descriptors of its own', killed],
   ['options', 'options of the shared listener, which outlive the role', 'ok', 'sealed'],

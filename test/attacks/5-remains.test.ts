@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { runAs } from '../support/identity.ts';
 import { longAnswer } from '../support/kills.ts';
 import { canaryOf } from '../support/mixed.ts';
 import type { Page } from '../support/remains.ts';
@@ -30,7 +31,28 @@ async function midAnswer(t: TestContext, start: Start): Promise<{ server: Server
   });
   const before = pagesOf(fd);
   assert.ok(copiesIn(before, canaries) > 0, 'the control: words of a running turn stand in it, and are found there');
+  if (start.uid !== undefined) assertHidden(start.uid, server.pids());
   return { server, fd, canaries, before };
+}
+
+/** What a program opens of the processes that it is given: of whom it reads memory, descriptors or environment. */
+const reach = `const { closeSync, openSync, readdirSync } = require('node:fs');
+  const ways = { memory: (at) => [at + '/mem'], environment: (at) => [at + '/environ'], descriptors: (at) => readdirSync(at + '/fd').map((fd) => at + '/fd/' + fd) };
+  const opened = [];
+  for (const pid of process.argv.slice(1)) for (const [way, paths] of Object.entries(ways)) {
+    try {
+      for (const path of paths('/proc/' + pid)) closeSync(openSync(path, 'r'));
+      opened.push(pid + ' ' + way);
+    } catch (error) {
+      if (!['EACCES', 'EPERM'].includes(error.code)) opened.push(pid + ' ' + way + ' ' + error.code);
+    }
+  }
+  console.log(opened.join());`;
+
+/** Another program of the same user gets to the memory of no process: the supervisor holds the working set of running turns. */
+function assertHidden(uid: number, pids: Readonly<Record<string, number>>): void {
+  for (const [role, pid] of Object.entries(pids)) assert.equal(runAs(uid, reach, String(pid)), '', role);
+  assert.match(runAs(uid, reach.replace('process.argv.slice(1)', "['self']")), /self environment/, 'the control: a process that is not hidden');
 }
 
 /** Nothing of what was there is there now, nor a constant in its place. */

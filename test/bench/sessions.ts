@@ -60,7 +60,7 @@ function wipeAllMs(): number {
   return median(
     Array.from({ length: rounds }, (_, round) => {
       for (let i = 0; i < 1000; i += 1) {
-        const session = vault.create(randomBytes(16), 'kept', round);
+        const session = vault.create({ principal: randomBytes(16), operator: false }, 'kept', round);
         if (!vault.put(session, 'state', work, 100_000, round)) throw new Error('the vault is full');
         vault.end(session, round);
       }

@@ -3,7 +3,10 @@
  * @module
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { alive, call, launch, startServer, tree, until } from '../support/server.ts';
@@ -11,6 +14,15 @@ import type { Server } from '../support/server.ts';
 
 const ordinary = 12345;
 const question = (extra = {}) => ({ model: 'guide', messages: [{ role: 'user', content: 'What does layer 5 do?' }], ...extra });
+
+/** A port that nobody has now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
 
 /** Waits until none of the processes lives. */
 async function gone(pids: readonly number[], ms = 2000): Promise<void> {
@@ -82,6 +94,31 @@ for (const role of ['gateway', 'engine'] as const) {
     assert.match(server.output(), new RegExp(`the ${role} \\(pid \\d+\\) did what it may not`));
   });
 }
+
+test('/health is 200 from the moment on when the very next chat is answered, and not before', async () => {
+  const port = await freePort();
+  const { process: child, state, output, ended } = launch({ args: ['--port', String(port)] });
+  const health = async (): Promise<number> => (await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined))?.status ?? 0;
+  const before = new Set<number>();
+  try {
+    const end = Date.now() + 60_000;
+    for (;;) {
+      const announced = existsSync(join(state, 'server.json')) || /\(ready in/.test(output());
+      const status = await health();
+      if (status === 200) break;
+      assert.equal(announced, false, `it was announced, and /health said ${status}`);
+      before.add(status);
+      assert.ok(Date.now() < end && child.exitCode === null, output());
+    }
+    for (const status of before) assert.ok(status === 0 || status === 503, `${status} while it started`);
+    const token = readFileSync(join(state, 'token'), 'utf8').trim();
+    const answer = await call({ url: `http://127.0.0.1:${port}`, token }, '/v1/chat/completions', question({ max_tokens: 4 }));
+    assert.equal(answer.status, 200, 'the next request');
+  } finally {
+    child.kill('SIGTERM');
+    await ended;
+  }
+});
 
 test('two servers cannot share a state folder, and the second one says what to do', async () => {
   const server = await startServer();

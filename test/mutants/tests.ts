@@ -11,8 +11,8 @@ const inJail = (names: string): Tests => ['test/attacks/2-jail.test.ts', names];
 const whole: readonly Tests[] = [['test/attacks/2-probe.test.ts', 'in the jail of'], ['test/attacks/2-live.test.ts', 'goes on serving']];
 
 export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
-  calls: [[calls[0], 'gateway|every call'], calls, ['test/attacks/2-probe.test.ts', 'in the jail of']],
-  supervisor: [[calls[0], 'supervisor'], ['test/attacks/2-supervisor.test.ts', 'hostile supervisor'], ['test/attacks/2-supervisor.test.ts', 'puts it on once']],
+  calls: [[calls[0], 'the sealed gateway'], calls, ['test/attacks/2-probe.test.ts', 'in the jail of']],
+  supervisor: [[calls[0], 'the confined supervisor'], calls, ['test/attacks/2-supervisor.test.ts', 'hostile supervisor'], ['test/attacks/2-supervisor.test.ts', 'puts it on once']],
   supervisorCapabilities: [['test/attacks/2-supervisor.test.ts', 'puts it on once'], ['test/attacks/2-supervisor.test.ts', 'hostile supervisor']],
   supervisorLives: [['test/attacks/2-supervisor.test.ts', 'puts it on once']],
   paths: [inJail('the files of the system'), ...whole],
@@ -28,7 +28,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   dumpable: [inJail('not dumpable')],
   '32-bit': [inJail('32-bit')],
   x32: [inJail('x32')],
-  threads: [inJail('every thread'), ['test/attacks/3-doors.test.ts']],
+  threads: [inJail('the seal is on every thread'), ['test/attacks/3-doors.test.ts']],
   death: [inJail('ends it with the supervisor')],
   bounding: [inJail('bounding set')],
   users: [inJail('that it was given'), ['test/attacks/2-users.test.ts']],

@@ -22,7 +22,8 @@ import type { EngineConfig, EngineFacts, EngineRoute, Failure } from '../../src/
 import { controlMessages, controlSchemas, dataMessages, encodeCredit, encodeJson, encodeRequestOpen, engineRoutes, mediaTypes, parseJson, parseResponseHead } from '../../src/wire/messages.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-export const libraryDirectory = join(root, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
+const librariesOf = (home: string) => join(home, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
+export const libraryDirectory = librariesOf(root);
 /** Nobody's number in the range that ordinary systems leave unused. */
 const testUid = 64_123;
 
@@ -70,25 +71,28 @@ export function events(text: string): ChatChunk[] {
   return text.split('\n\n').filter((event) => event.startsWith('data: ') && event !== 'data: [DONE]').map((event) => JSON.parse(event.slice(6)) as ChatChunk);
 }
 
-export type Start = { readonly model: string; readonly config?: Partial<EngineConfig> };
+/** `repository`: a copy of the program to run the engine from; the default is this one. */
+export type Start = { readonly model: string; readonly config?: Partial<EngineConfig>; readonly repository?: string };
 
 /** The committed digests of this platform: what an engine may load. */
-function listedFiles(): LoadList {
+function listedFiles(home: string): LoadList {
   const text = readFileSync(join(root, 'src/layers/3-dependencies', digestsFile(`${process.platform}-${process.arch}`)), 'utf8');
-  return { root, sealed: false, files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))) };
+  return { root: home, sealed: false, files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))) };
 }
 
 /** What a start came to: a serving engine, or the failure that it reported. */
 export async function tryEngine(start: Start): Promise<EngineProcess | Failure> {
+  const home = start.repository ?? root;
   const control = makeSocketPair();
   const data = makeSocketPair();
   const model = openSync(start.model, 'r');
   const working = makeWorkingMemory(totalmem());
   const asRoot = process.getuid?.() === 0;
-  const input = { readable: [join(root, 'src'), join(root, 'package.json'), join(root, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
+  const input = { readable: [join(home, 'src'), join(home, 'package.json'), join(home, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
-  const list = sealedBytes('kwyre-loads', encodeLoads(listedFiles()));
-  const child: ChildProcess = spawn(process.execPath, [...flags, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts'), 'engine', join(root, 'src/engine/main.ts'), JSON.stringify(input)], {
+  const list = sealedBytes('kwyre-loads', encodeLoads(listedFiles(home)));
+  const node = join(home, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
+  const child: ChildProcess = spawn(node, [...flags, join(home, 'src/jail/entry.ts'), join(home, 'src/jail/main.ts'), 'engine', join(home, 'src/engine/main.ts'), JSON.stringify(input)], {
     env: {},
     cwd: '/',
     stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list],
@@ -109,7 +113,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     [controlMessages.ready]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload)); } },
     [controlMessages.failed]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.failed, frame.payload)); } },
   }, (error) => { ready.reject(error); });
-  const config: EngineConfig = { modelName: 'test', modelBytes: size, modelFiles: 1, createdSeconds: 1, libraryDirectory, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
+  const config: EngineConfig = { modelName: 'test', modelBytes: size, modelFiles: 1, createdSeconds: 1, libraryDirectory: librariesOf(home), contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
   orders.send(controlMessages.configure, encodeJson(config));
   void ended.then(({ code, signal }) => { ready.reject(new Error(`the engine ended while starting (${signal ?? code ?? ''}): ${words}`)); });
   const answer = await ready.promise;

@@ -20,6 +20,7 @@ serve({
       return false;
     }
   },
+  openFiles: () => 2048,
   now: () => performance.now(),
   monotonic: monotonicMs,
   randomToken: () => randomBytes(32).toString('base64url'),

@@ -80,7 +80,8 @@ export type Gateway = {
   resumeEngine(): void;
   /** Closes the supervisor's end of the control edge. */
   dropControl(): void;
-  setTokens(tokens: readonly string[]): void;
+  /** Replaces the tokens; `person` is the one of the person who runs the server. */
+  setTokens(tokens: readonly string[], person?: string): void;
   readonly drained: Promise<undefined>;
   readonly ended: Promise<{ code: number | null; signal: string | null }>;
   readonly stderr: () => string;
@@ -103,7 +104,7 @@ const testUid = 61_234;
 
 export const digestOf = (token: string) => createHash('sha256').update(token).digest('hex');
 export const principalOf = (token: string) => createHash('sha256').update(`p${token}`).digest('hex').slice(0, 32);
-const entriesOf = (tokens: readonly string[]) => tokens.map((token) => ({ digest: digestOf(token), principal: principalOf(token) }));
+const entriesOf = (tokens: readonly string[], person?: string) => tokens.map((token) => ({ digest: digestOf(token), principal: principalOf(token), operator: token === person }));
 
 /** Starts a gateway and waits until it is ready. */
 export async function startGateway(options: Options = {}): Promise<Gateway> {
@@ -211,7 +212,7 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
     [controlMessages.statusRequest]: { permit: 'always', answer: (frame) => supervisor.send(controlMessages.statusAnswer, encodeJson(options.status ?? { version: 'test', layers: [] }), frame.stream) },
     [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
   }, onBreach);
-  supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page'), open: true }));
+  supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page'), open: true, ready: true }));
   void ended.then(({ code, signal }) => ready.reject(new Error(`the gateway ended while starting (${code}, ${signal}): ${stderr}`)));
   drained.promise.catch(() => undefined);
   await ready.promise;
@@ -229,7 +230,7 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
     pauseEngine: () => void dataSocket.pause(),
     resumeEngine: () => void dataSocket.resume(),
     dropControl: () => controlStream.end(),
-    setTokens: (tokens) => supervisor.send(controlMessages.tokensSet, encodeJson({ tokens: entriesOf(tokens) })),
+    setTokens: (tokens, person) => supervisor.send(controlMessages.tokensSet, encodeJson({ tokens: entriesOf(tokens, person) })),
     drained: drained.promise,
     ended,
     stderr: () => stderr,

@@ -111,7 +111,7 @@ export function bindLoopback(port: number): LoopbackListener {
       throw error;
     }
     const listener = verifyLoopback(fd);
-    if (port !== 0 && listener.port !== port) throw new KwyreError('L1_SOCKET_FOREIGN', `asked for port ${port}, the kernel gave ${listener.port}`);
+    if (port !== 0 && listener.port !== port) throw new KwyreError('L1_SOCKET_FOREIGN', `asked for port ${port}, the kernel gave ${listener.port}`, 'a program that changes sockets on this machine stands between; try again without it');
     return listener;
   });
 }
@@ -211,7 +211,7 @@ export function bindUnix(path: string): UnixListener {
     chmodSync(full, 0o600);
     listenSocket(fd, backlog);
     const made = lstatSync(full, { bigint: true });
-    if (socketName(fd).family !== 'unix' || !made.isSocket() || (made.mode & 0o777n) !== 0o600n) throw new KwyreError('L1_SOCKET_FOREIGN', `the socket ${full} is not what was asked for`);
+    if (socketName(fd).family !== 'unix' || !made.isSocket() || (made.mode & 0o777n) !== 0o600n) throw new KwyreError('L1_SOCKET_FOREIGN', `the socket ${full} is not what was asked for`, 'choose another --socket PATH, on a file system that keeps sockets and their modes');
     return {
       fd,
       path: full,

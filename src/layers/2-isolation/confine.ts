@@ -42,6 +42,8 @@ export type Circumstances = {
   readonly installed: boolean;
   /** How many threads the user may have; `undefined` where the user is not ours alone. */
   readonly tasks: number | undefined;
+  /** The hard limit of open files that this process was started with. */
+  readonly openFiles: number;
   /** The name of the network namespace that this process is in. */
   readonly readNetwork: () => string;
   /** This process's own `/proc/self/status`. */
@@ -85,7 +87,11 @@ export function confineSelf(here: Circumstances): Enforcement[] {
 
   apply('core-limit', 'no core dump', () => observed(setLimit(resources.core, 0), 'RLIMIT_CORE 0'));
   apply('file-size-limit', 'no file grows', () => observed(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
-  apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => observed(setLimit(resources.openFiles, policy.limits.openFiles), `RLIMIT_NOFILE ${policy.limits.openFiles}`));
+  apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => {
+    // Only root may raise a hard limit; one that is lower holds the role more closely.
+    const most = Math.min(policy.limits.openFiles, here.openFiles);
+    return observed(setLimit(resources.openFiles, most), `RLIMIT_NOFILE ${most}`);
+  });
   apply('network-namespace', 'an empty network', () => {
     if (here.uid !== 0 && onlyLoopback(here.readDevices('self')) && here.readDevices('1') !== '' && !onlyLoopback(here.readDevices('1'))) return { got: 'a network with nothing but a loopback of its own, made by the service manager', status: 'full' };
     if (here.uid !== 0) return { got: 'the network of the machine', status: 'none', reason: 'only root can make one without a user namespace, which would let a debugger of the same user in; seccomp is the wall here' };

@@ -1,19 +1,21 @@
 /**
  * The keys of all conversations, side by side in one piece of memory that no other process can read, root's included.
  *
- * Promise: a key never leaves its place: it is made there, used there by address, and overwritten there. A place is
- *          given out again only with a fresh key, so no two conversations ever share one.
+ * Promise: a key never leaves its place: the kernel writes it there, it is used there by address, and overwritten there. What it
+ *          was made from is in no memory of this process. A place is given out again only with a fresh key, so no two
+ *          conversations ever share one.
  * Limits:  where the kernel has no memfd_secret the keys lie in locked memory, or in plain memory where even that is
  *          refused; `kind` says which, and the status calls it degraded.
  * Source:  memfd_secret(2)
- * Proof:   test/unit/layers/5-arena.test.ts, test/attacks/5-sessions.test.ts
+ * Proof:   test/unit/layers/5-arena.test.ts, test/attacks/5-derive.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
 import { bug } from '../../base/errors.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import type { Address } from '../../linux/memory.ts';
 import { lockMemory, mapMemory, mapSecretMemory, viewMemory } from '../../linux/memory.ts';
-import { cleanseMemory, keyBytes, randomMemory } from '../../linux/openssl.ts';
+import { cleanseMemory, keyBytes } from '../../linux/openssl.ts';
+import { randomMemory } from '../../linux/random.ts';
 
 export const arenaKeys = 16_384;
 export const arenaBytes = arenaKeys * keyBytes;

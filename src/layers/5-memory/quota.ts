@@ -1,7 +1,7 @@
 /**
  * How much of the machine conversations may take: all of them, those of one token, and a single one.
  *
- * Promise: what is full refuses or lets the oldest idle one go; nothing is ever merged.
+ * Promise: what is full refuses or lets an idle one go (`holders.ts` says whose); nothing is ever merged.
  * Proof:   test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -36,8 +36,8 @@ export const usualQuotas: Quotas = {
   tombstoneMs: 3_600_000,
 };
 
-/** What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. */
-export function tokenShare(sealedBytes: number, holders: number): number {
+/** What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. The person's own has no such limit. */
+export function tokenLimit(sealedBytes: number, holders: number): number {
   return holders > 1 ? Math.floor(sealedBytes / 2) : sealedBytes;
 }
 

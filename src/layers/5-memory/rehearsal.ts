@@ -5,10 +5,10 @@
  * Proof:   test/unit/layers/5-rehearsal.test.ts
  * @module
  */
-import { randomBytes } from 'node:crypto';
 import { copyBytes } from '../../base/bytes.ts';
 import type { Address } from '../../linux/memory.ts';
 import { fillMemory, viewMemory } from '../../linux/memory.ts';
+import { randomOwn } from '../../linux/random.ts';
 import type { Arena } from './arena.ts';
 import type { Quotas } from './quota.ts';
 import { Vault } from './vault.ts';
@@ -16,7 +16,7 @@ import { Vault } from './vault.ts';
 /** What came out as promised. */
 export type Tried = { readonly sealing: boolean; readonly idle: boolean };
 
-const principal = Buffer.alloc(16);
+const holder = { principal: Buffer.alloc(16), operator: false };
 const wordsBytes = 1024;
 /** What the rehearsal needs: the words, and a place to open them to. */
 export const rehearsalBytes = 2 * wordsBytes;
@@ -36,10 +36,10 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
   const opened = viewMemory(room + BigInt(wordsBytes), wordsBytes);
   const keys = arena.live;
   const seen = { ciphertext: words, overwritten: false };
-  const vault = new Vault(arena, quotas, () => randomBytes(16), (address) => {
+  const vault = new Vault(arena, quotas, () => randomOwn(16), (address) => {
     seen.overwritten = !viewMemory(address, wordsBytes).equals(seen.ciphertext);
   });
-  const session = vault.create(principal, 'kept', 0);
+  const session = vault.create(holder, 'kept', 0);
   const opens = () => vault.open(session, 'history', room + BigInt(wordsBytes));
   const put = vault.put(session, 'history', room, wordsBytes, 0);
   const sealed = session.sealed.get('history');
@@ -57,10 +57,10 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
 
 /** While a turn is under way no time is too long; then it is wiped at its time, and not before. */
 function tryIdleness(arena: Arena, quotas: Quotas): boolean {
-  const vault = new Vault(arena, quotas, () => randomBytes(16));
-  const session = vault.create(principal, 'kept', 0);
+  const vault = new Vault(arena, quotas, () => randomOwn(16));
+  const session = vault.create(holder, 'kept', 0);
   const { idleMs } = quotas;
   const active = vault.reap(2 * idleMs);
   vault.end(session, 2 * idleMs);
-  return active === 0 && vault.reap(3 * idleMs - 1) === 0 && vault.reap(3 * idleMs) === 1 && vault.find(session.id, principal, 3 * idleMs).kind === 'gone';
+  return active === 0 && vault.reap(3 * idleMs - 1) === 0 && vault.reap(3 * idleMs) === 1 && vault.find(session.id, holder.principal, 3 * idleMs).kind === 'gone';
 }

@@ -8,7 +8,7 @@
 import { ownBytes } from '../../base/bytes.ts';
 import type { Address } from '../../linux/memory.ts';
 import { growMemory, mapMemory, unmapMemory, wholePages } from '../../linux/memory.ts';
-import { randomMemory, tagBytes } from '../../linux/openssl.ts';
+import { overwriteMemory, tagBytes } from '../../linux/openssl.ts';
 
 /** Shown the memory between overwriting and giving back; tests look there. */
 export type Look = (address: Address, bytes: number) => void;
@@ -37,15 +37,17 @@ export class Sealed {
     return this.#capacity;
   }
 
-  /** Makes room for another content; pages that are there already are used again. @throws LinuxError */
-  fit(bytes: number): void {
+  /** Makes room for another content; pages that are there already are used again, those that are not needed any more overwritten. @throws LinuxError */
+  fit(bytes: number, look?: Look): void {
     const wanted = wholePages(Math.max(1, bytes));
     if (wanted > this.#capacity) {
       this.#address = growMemory(this.#address, this.#capacity, wanted);
       this.#capacity = wanted;
     } else if (wanted < this.#capacity) {
-      randomMemory(this.#address + BigInt(wanted), this.#capacity - wanted);
-      unmapMemory(this.#address + BigInt(wanted), this.#capacity - wanted);
+      const tail = this.#address + BigInt(wanted);
+      overwriteMemory(tail, this.#capacity - wanted);
+      look?.(tail, this.#capacity - wanted);
+      unmapMemory(tail, this.#capacity - wanted);
       this.#capacity = wanted;
     }
   }
@@ -55,7 +57,7 @@ export class Sealed {
     this.tag.fill(0);
     this.bytes = 0;
     if (this.#capacity === 0) return;
-    randomMemory(this.#address, this.#capacity);
+    overwriteMemory(this.#address, this.#capacity);
     look?.(this.#address, this.#capacity);
     unmapMemory(this.#address, this.#capacity);
     this.#capacity = 0;

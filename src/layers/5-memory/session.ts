@@ -21,6 +21,8 @@ export type Session = {
   readonly idBytes: Buffer;
   /** The token that it belongs to, as 16 opaque bytes. */
   readonly principal: Buffer;
+  /** Whether that token is the one of the person who runs the server. */
+  readonly operator: boolean;
   readonly kind: SessionKind;
   readonly createdAt: number;
   readonly key: KeyPlace;

@@ -16,20 +16,20 @@ import { wholePages } from '../../linux/memory.ts';
 import type { Arena } from './arena.ts';
 import type { Part } from './cipher.ts';
 import { Cipher } from './cipher.ts';
+import type { Holder, Measure } from './holders.ts';
 import { Holders } from './holders.ts';
 import type { Quotas } from './quota.ts';
-import { tokenShare } from './quota.ts';
+import { tokenLimit } from './quota.ts';
 import type { Look } from './sealed.ts';
 import { Sealed } from './sealed.ts';
 import type { Session, SessionFacts, SessionKind, Why } from './session.ts';
 import { sealedBytesOf } from './session.ts';
+import { Tombstones } from './tombstones.ts';
 import type { Trace } from './trace.ts';
 import { TraceIndex } from './trace.ts';
 
 /** What a look for an id finds. `gone`: it was let go, and its owner may know. */
 export type Found = { readonly kind: 'found'; readonly session: Session } | { readonly kind: 'gone'; readonly why: Why } | { readonly kind: 'unknown' };
-
-type Tombstone = { readonly principal: Buffer; readonly why: Why; readonly at: number };
 
 export class Vault {
   readonly quotas: Quotas;
@@ -40,7 +40,7 @@ export class Vault {
   /** In the order of their last use, the oldest first. */
   readonly #sessions = new Map<string, Session>();
   readonly #traces = new TraceIndex<Session>();
-  readonly #tombstones = new Map<string, Tombstone>();
+  readonly #tombstones: Tombstones;
   readonly #holders = new Holders();
   #sealedBytes = 0;
 
@@ -48,6 +48,7 @@ export class Vault {
   constructor(arena: Arena, quotas: Quotas, randomId: () => Buffer, look?: Look) {
     this.#arena = arena;
     this.quotas = quotas;
+    this.#tombstones = new Tombstones(quotas.tombstones, quotas.tombstoneMs);
     this.#randomId = randomId;
     this.#look = look;
   }
@@ -69,23 +70,21 @@ export class Vault {
    * Begins a conversation, active at once.
    * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when they are too large, `L5_MEMORY_FULL` when nothing can be let go
    */
-  create(principal: Buffer, kind: SessionKind, now: number): Session {
-    const own = this.#holders.sessionsOf(principal, kind);
+  create(holder: Holder, kind: SessionKind, now: number): Session {
+    const { principal, operator } = holder;
+    const own = this.#holders.sessionsOf(holder, kind);
     if (kind === 'kept' && own >= this.quotas.sessionsPerToken) throw new KwyreError('L5_SESSIONS_FULL', `this token holds ${own} conversations, which is all it may`, 'delete one');
-    if (kind === 'continued' && own >= this.quotas.continuedPerToken) {
-      const oldest = this.#sessions.values().find((session) => session.kind === kind && session.state === 'idle' && session.principal.equals(principal));
-      if (oldest !== undefined) this.wipe(oldest, 'pressure', now);
-    }
-    if (!this.#pressOwn(principal, wholePages(1), now)) throw new KwyreError('L5_SHARE_FULL', 'the conversations of this token take all the memory that one token may take', 'delete one, or wait until one is over');
-    while (this.#sessions.size >= this.quotas.sessions) if (!this.#letOldestGo(now)) break;
+    if (kind === 'continued' && own >= this.quotas.continuedPerToken) this.#letGo(this.#holders.oldest(holder, kind), now);
+    if (!this.#pressOwn(holder, wholePages(1), now)) throw new KwyreError('L5_SHARE_FULL', 'the conversations of this token take all the memory that one token may take', 'delete one, or wait until one is over');
+    while (this.#sessions.size >= this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now));
     let key = this.#sessions.size < this.quotas.sessions ? this.#arena.take() : undefined;
-    if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#letOldestGo(now)) key = this.#arena.take();
-    if (key === undefined) throw new KwyreError('L5_MEMORY_FULL', 'there is no room for another conversation, and none is idle', 'try again in a moment');
+    if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now)) key = this.#arena.take();
+    if (key === undefined) throw new KwyreError('L5_MEMORY_FULL', 'there is no room for another conversation, and none may be let go for it', 'try again in a moment');
     const idBytes = copyBytes(this.#randomId());
     const id = idBytes.toString('hex');
-    const session: Session = { id, idBytes, principal: copyBytes(principal), kind, createdAt: now, key, sealed: new Map(), traces: [], state: 'active', usedAt: now, seals: 0, turns: 0, tokens: 0, abort: undefined };
+    const session: Session = { id, idBytes, principal: copyBytes(principal), operator, kind, createdAt: now, key, sealed: new Map(), traces: [], state: 'active', usedAt: now, seals: 0, turns: 0, tokens: 0, abort: undefined };
     this.#sessions.set(id, session);
-    this.#holders.count(session, 1);
+    this.#holders.add(session);
     return session;
   }
 
@@ -93,9 +92,8 @@ export class Vault {
   find(id: string, principal: Buffer, now: number): Found {
     const session = this.#sessions.get(id);
     if (session?.kind === 'kept' && session.principal.equals(principal)) return { kind: 'found', session };
-    const tombstone = this.#tombstones.get(id);
-    if (tombstone?.principal.equals(principal) === true && now - tombstone.at <= this.quotas.tombstoneMs) return { kind: 'gone', why: tombstone.why };
-    return { kind: 'unknown' };
+    const why = this.#tombstones.find(principal, id, now);
+    return why === undefined ? { kind: 'unknown' } : { kind: 'gone', why };
   }
 
   /** Looks for an idle conversation of this owner under the traces, the first that fits. */
@@ -141,12 +139,12 @@ export class Vault {
     const others = sealedBytesOf(session) - (present?.capacity ?? 0);
     const wanted = wholePages(Math.max(1, bytes));
     const more = wanted - (present?.capacity ?? 0);
-    if (others + wanted > this.quotas.bytesPerSession || !this.#pressOwn(session.principal, more, now) || !this.press(more, now)) return false;
+    if (others + wanted > this.quotas.bytesPerSession || !this.#pressOwn(session, more, now) || !this.#press(session, more, now)) return false;
     if (!this.#sessions.has(session.id)) return false; // it was the oldest idle one itself
     this.#account(session, -(present?.capacity ?? 0));
     let sealed = present;
     try {
-      sealed?.fit(bytes);
+      sealed?.fit(bytes, this.#look);
       sealed ??= new Sealed(bytes);
     } catch (error) {
       this.#account(session, present?.capacity ?? 0);
@@ -189,8 +187,8 @@ export class Vault {
     for (const part of [...session.sealed.keys()]) this.drop(session, part);
     this.#forgetTraces(session);
     this.#sessions.delete(session.id);
-    this.#holders.count(session, -1);
-    if (why !== 'ended' && session.kind === 'kept') this.#bury(session, why, now);
+    this.#holders.remove(session);
+    if (why !== 'ended' && session.kind === 'kept') this.#tombstones.add(session.principal, session.id, why, now);
     session.idBytes.fill(0);
     session.tokens = 0;
     const { abort } = session;
@@ -206,15 +204,8 @@ export class Vault {
       this.wipe(session, 'idle', now);
       count += 1;
     }
-    for (const [id, tombstone] of this.#tombstones) if (now - tombstone.at > this.quotas.tombstoneMs) this.#tombstones.delete(id);
+    this.#tombstones.reap(now);
     return count;
-  }
-
-  /** Makes room for more sealed bytes by letting the oldest idle conversations go; `false` when that is not enough. */
-  press(bytes: number, now: number): boolean {
-    if (bytes > this.quotas.sealedBytes) return false;
-    while (this.#sealedBytes + bytes > this.quotas.sealedBytes) if (!this.#letOldestGo(now)) return false;
-    return true;
   }
 
   /** Wipes those of one owner, or all; every key is destroyed before the first content is overwritten. Gives how many. */
@@ -259,24 +250,32 @@ export class Vault {
     session.usedAt = now;
     this.#sessions.delete(session.id);
     this.#sessions.set(session.id, session);
+    this.#holders.touch(session);
   }
 
-  /** As {@link press}, within the share of one token, and of its conversations only. */
-  #pressOwn(principal: Buffer, bytes: number, now: number): boolean {
-    const share = tokenShare(this.quotas.sealedBytes, this.#holders.with(principal));
-    if (share === this.quotas.sealedBytes || bytes <= 0) return true;
-    if (bytes > share) return false;
-    while (this.#holders.bytesOf(principal) + bytes > share) if (!this.#letOldestGo(now, principal)) return false;
+  /** Makes room for more sealed bytes of a token; `false` when nothing may be let go for them. */
+  #press(holder: Holder, bytes: number, now: number): boolean {
+    if (bytes > this.quotas.sealedBytes) return false;
+    while (this.#sealedBytes + bytes > this.quotas.sealedBytes) if (!this.#makeRoom(holder, 'bytes', bytes, now)) return false;
     return true;
   }
 
-  #letOldestGo(now: number, principal?: Buffer): boolean {
-    for (const session of this.#sessions.values()) {
-      if (session.state !== 'idle' || (principal !== undefined && !session.principal.equals(principal))) continue;
-      this.wipe(session, 'pressure', now);
-      return true;
-    }
-    return false;
+  /** As {@link #press}, within what one token may take, and of its conversations only. */
+  #pressOwn(holder: Holder, bytes: number, now: number): boolean {
+    const limit = tokenLimit(this.quotas.sealedBytes, holder.operator ? 1 : this.#holders.with(holder));
+    if (limit === this.quotas.sealedBytes || bytes <= 0) return true;
+    if (bytes > limit) return false;
+    while (this.#holders.bytesOf(holder) + bytes > limit) if (!this.#letGo(this.#holders.oldest(holder), now)) return false;
+    return true;
+  }
+
+  #makeRoom(holder: Holder, measure: Measure, more: number, now: number): boolean {
+    return this.#letGo(this.#holders.choose(holder, measure, measure === 'bytes' ? this.quotas.sealedBytes : this.quotas.sessions, more), now);
+  }
+
+  #letGo(session: Session | undefined, now: number): boolean {
+    if (session !== undefined) this.wipe(session, 'pressure', now);
+    return session !== undefined;
   }
 
   #account(session: Session, bytes: number): void {
@@ -287,13 +286,5 @@ export class Vault {
   #forgetTraces(session: Session): void {
     for (const trace of session.traces) this.#traces.remove(trace, session);
     session.traces = [];
-  }
-
-  #bury(session: Session, why: Why, now: number): void {
-    this.#tombstones.set(session.id, { principal: copyBytes(session.principal), why, at: now });
-    for (const id of this.#tombstones.keys()) {
-      if (this.#tombstones.size <= this.quotas.tombstones) break;
-      this.#tombstones.delete(id);
-    }
   }
 }

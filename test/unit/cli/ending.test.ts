@@ -9,13 +9,22 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { KwyreError } from '../../../src/base/errors.ts';
 import { readJson, send } from '../../../src/cli/client.ts';
+import { TokenRing } from '../../../src/layers/1-loopback/token.ts';
+import { digestToken, principalOf } from '../../../src/state/tokens.ts';
 import { asStatus } from '../../../src/cli/status.ts';
 
-/** Asks a listener that does this with a connection once the request has come. */
+const ring = new TokenRing([{ digest: digestToken('kw-x'), principal: principalOf(digestToken('kw-x')) }]);
+
+/** Asks a listener that knows the token, and does this with a connection once the request has come. */
 async function ask(t: TestContext, answer: (socket: Socket) => void): Promise<unknown> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined);
-    socket.once('data', () => { answer(socket); });
+    socket.once('data', (bytes: Buffer) => {
+      const challenge = /kwyre-challenge: (\S+)/i.exec(bytes.toString('latin1'))?.[1] ?? '';
+      const proof = ring.prove(['Kwyre-Challenge', challenge], (server.address() as AddressInfo).port) ?? '';
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKwyre-Proof: ${proof}\r\n\r\n`);
+      socket.once('data', () => { answer(socket); });
+    });
   }).listen(0, '127.0.0.1');
   t.after(() => server.close());
   await new Promise((resolve) => server.once('listening', resolve));

@@ -14,6 +14,8 @@ import { mapMemory, viewMemory } from '../../../src/linux/memory.ts';
 const work = mapMemory(1 << 20);
 const alice = Buffer.alloc(16, 1);
 const bob = Buffer.alloc(16, 2);
+/** Two named tokens; shares.test.ts has the person's. */
+const holder = (principal: Buffer) => ({ principal, operator: false });
 
 function make(quotas: Partial<Quotas> = {}, look?: (bytes: Buffer) => void): { vault: Vault; arena: Arena } {
   const arena = Arena.open(undefined, 64);
@@ -33,7 +35,7 @@ function read(vault: Vault, session: Session): string | undefined {
 
 /** A kept conversation that said something and is idle. */
 function idle(vault: Vault, text: string, now = 0, principal = alice): Session {
-  const session = vault.create(principal, 'kept', now);
+  const session = vault.create(holder(principal), 'kept', now);
   assert.ok(fill(vault, session, text, now));
   vault.end(session, now);
   return session;
@@ -82,6 +84,25 @@ describe('the end of a conversation', () => {
     assert.equal(session.state, 'gone');
   });
 
+  test('a part that shrinks: what it does not need any more is random before it is given back, and so is a whole part', () => {
+    const pieces: Buffer[] = [];
+    const { vault } = make({}, (bytes) => { pieces.push(bytes); });
+    const session = idle(vault, 'plain words '.repeat(2000));
+    const { address, capacity } = session.sealed.get('history')!;
+    const before = Buffer.from(viewMemory(address, capacity));
+    assert.ok(vault.begin(session, 1));
+    assert.ok(fill(vault, session, 'less', 1));
+    assert.deepEqual(pieces.map((piece) => piece.length), [capacity - 4096], 'all but the page that is used again');
+    const tail = before.subarray(4096, 24_000);
+    let equal = 0;
+    for (let i = 0; i < tail.length; i += 1) if (tail[i] === pieces[0]![i]) equal += 1;
+    assert.ok(equal < tail.length / 64, `${equal} of ${tail.length} bytes are the old ones`);
+    assert.ok(new Set(pieces[0]).size > 200, 'no constant');
+    assert.equal(read(vault, session), 'less');
+    vault.drop(session, 'history');
+    assert.equal(pieces.length, 2);
+  });
+
   test('L5-15 a wipe under a turn breaks the turn off, and its end seals nothing', () => {
     const { vault } = make();
     const session = idle(vault, 'first');
@@ -110,7 +131,7 @@ describe('time', () => {
     const kept = idle(vault, 'kept');
     const active = idle(vault, 'active');
     vault.begin(active, 0);
-    const continued = vault.create(alice, 'continued', 0);
+    const continued = vault.create(holder(alice), 'continued', 0);
     vault.end(continued, 0);
     assert.equal(vault.reap(99), 0);
     assert.equal(vault.reap(100), 1);
@@ -129,14 +150,14 @@ describe('quotas', () => {
     const { vault } = make({ sealedBytes: 3 * 4096, bytesPerSession: 2 * 4096 });
     const [a, b, c] = ['a', 'b', 'c'].map((text, i) => idle(vault, text, i)) as [Session, Session, Session];
     vault.begin(a, 10);
-    const d = vault.create(alice, 'kept', 11);
+    const d = vault.create(holder(alice), 'kept', 11);
     assert.ok(fill(vault, d, 'd', 11));
     assert.deepEqual([a, b, c, d].map((session) => session.state), ['active', 'gone', 'idle', 'active']);
     assert.deepEqual(vault.find(b.id, alice, 11), { kind: 'gone', why: 'pressure' });
     assert.ok(!fill(vault, d, 'x'.repeat(3 * 4096), 12));
     assert.equal(read(vault, d), 'd', 'what was sealed before is still there');
     vault.begin(c, 13);
-    const e = vault.create(alice, 'kept', 13);
+    const e = vault.create(holder(alice), 'kept', 13);
     assert.ok(!fill(vault, e, 'e', 13), 'everything is active');
   });
 
@@ -144,19 +165,19 @@ describe('quotas', () => {
     const { vault } = make({ sessionsPerToken: 2, continuedPerToken: 2 });
     idle(vault, 'one');
     idle(vault, 'two');
-    assert.throws(() => vault.create(alice, 'kept', 0), { code: 'L5_SESSIONS_FULL' });
-    assert.doesNotThrow(() => vault.create(bob, 'kept', 0));
-    const first = vault.create(alice, 'continued', 0);
+    assert.throws(() => vault.create(holder(alice), 'kept', 0), { code: 'L5_SESSIONS_FULL' });
+    assert.doesNotThrow(() => vault.create(holder(bob), 'kept', 0));
+    const first = vault.create(holder(alice), 'continued', 0);
     vault.end(first, 0);
-    vault.end(vault.create(alice, 'continued', 1), 1);
-    vault.create(alice, 'continued', 2);
+    vault.end(vault.create(holder(alice), 'continued', 1), 1);
+    vault.create(holder(alice), 'continued', 2);
     assert.equal(first.state, 'gone');
   });
 
   test('without a place for another key and without an idle one there is a clear refusal', () => {
     const { vault } = make({ sessions: 3 });
-    for (let i = 0; i < 3; i += 1) vault.create(alice, 'kept', i);
-    assert.throws(() => vault.create(alice, 'kept', 3), { code: 'L5_MEMORY_FULL' });
+    for (let i = 0; i < 3; i += 1) vault.create(holder(alice), 'kept', i);
+    assert.throws(() => vault.create(holder(alice), 'kept', 3), { code: 'L5_MEMORY_FULL' });
   });
 });
 
@@ -165,7 +186,7 @@ describe('size', () => {
     const arena = Arena.open(undefined);
     const vault = new Vault(arena, usualQuotas, () => randomBytes(16));
     for (let i = 0; i < 10_000; i += 1) {
-      const session = vault.create(alice, 'kept', i);
+      const session = vault.create(holder(alice), 'kept', i);
       assert.ok(vault.put(session, 'history', work, 5000, i));
       vault.end(session, i);
     }
@@ -173,7 +194,7 @@ describe('size', () => {
     assert.ok(vault.sealedBytes <= 10_000 * (5000 + 4096));
     assert.equal(vault.wipeAll(10_000), 10_000);
     for (let i = 0; i < 1000; i += 1) {
-      const session = vault.create(alice, 'kept', i);
+      const session = vault.create(holder(alice), 'kept', i);
       assert.ok(vault.put(session, 'state', work, 100_000, i));
       vault.end(session, i);
     }
@@ -194,8 +215,8 @@ describe('what one may take', () => {
     idle(vault, 'more of hers', 21);
     assert.deepEqual(hers.map(({ state }) => state), [...Array.from({ length: 5 }, () => 'gone'), 'idle', 'idle', 'idle']);
     assert.equal(his.state, 'idle');
-    const active = Array.from({ length: 4 }, () => { const session = vault.create(bob, 'kept', 22); fill(vault, session, 'his', 22); return session; });
-    assert.throws(() => vault.create(bob, 'kept', 23), { code: 'L5_SHARE_FULL' });
+    const active = Array.from({ length: 4 }, () => { const session = vault.create(holder(bob), 'kept', 22); fill(vault, session, 'his', 22); return session; });
+    assert.throws(() => vault.create(holder(bob), 'kept', 23), { code: 'L5_SHARE_FULL' });
     assert.ok(!fill(vault, active[0]!, 'x'.repeat(5000), 23), 'nor can a part grow beyond it');
     assert.equal(hers[5]!.state, 'idle');
     vault.wipeAll(24, alice);
@@ -233,7 +254,7 @@ describe('traces', () => {
     const { vault, arena } = make();
     const tracer = new Tracer(arena);
     const after = () => tracer.next(tracer.begin(alice), 1, [Buffer.from('hello')]);
-    const session = vault.create(alice, 'continued', 0);
+    const session = vault.create(holder(alice), 'continued', 0);
     const trace = after();
     vault.leaveTraces(session, [trace]);
     assert.equal(vault.match([after()], alice), undefined, 'a turn is under way');
@@ -263,7 +284,7 @@ test('property: in any order of create, turn, abort, wipe, idleness, pressure an
         if (what === 'create') {
           const principal = number % 3 === 0 ? bob : alice;
           try {
-            const session = vault.create(principal, number % 2 === 0 ? 'kept' : 'continued', now);
+            const session = vault.create(holder(principal), number % 2 === 0 ? 'kept' : 'continued', now);
             model.push({ session, text: undefined, id: session.id, principal });
           } catch (error) {
             assert.match(String((error as { code?: string }).code), /^L5_/);

@@ -1,0 +1,62 @@
+/**
+ * The ids of conversations that were let go, so that their owner is told so, and nobody else.
+ *
+ * Promise: when there are too many, the oldest of the token that has most of them is forgotten: no token drives out another's.
+ * Proof:   test/unit/layers/5-shares.test.ts, test/unit/layers/5-vault.test.ts
+ * @module
+ */
+import type { Why } from './session.ts';
+
+type Stone = { readonly why: Why; readonly at: number };
+
+export class Tombstones {
+  /** By owner, then by id, the oldest first. */
+  readonly #owners = new Map<string, Map<string, Stone>>();
+  readonly #limit: number;
+  readonly #keepMs: number;
+  #count = 0;
+
+  /** @param keepMs - for how long an id is remembered */
+  constructor(limit: number, keepMs: number) {
+    this.#limit = limit;
+    this.#keepMs = keepMs;
+  }
+
+  add(principal: Buffer, id: string, why: Why, now: number): void {
+    const owner = principal.toString('hex');
+    const stones = this.#owners.get(owner) ?? new Map<string, Stone>();
+    this.#owners.set(owner, stones);
+    stones.set(id, { why, at: now });
+    this.#count += 1;
+    while (this.#count > this.#limit) this.#forgetOldest();
+  }
+
+  /** Why a conversation of this owner was let go; `undefined` when it never was, or too long ago. */
+  find(principal: Buffer, id: string, now: number): Why | undefined {
+    const stone = this.#owners.get(principal.toString('hex'))?.get(id);
+    return stone !== undefined && now - stone.at <= this.#keepMs ? stone.why : undefined;
+  }
+
+  /** Forgets what is too old. */
+  reap(now: number): void {
+    for (const [owner, stones] of this.#owners) {
+      for (const [id, { at }] of stones) {
+        if (now - at <= this.#keepMs) break;
+        this.#forget(owner, stones, id);
+      }
+    }
+  }
+
+  #forgetOldest(): void {
+    let most: readonly [string, Map<string, Stone>] | undefined;
+    for (const entry of this.#owners) if (most === undefined || entry[1].size > most[1].size) most = entry;
+    const [oldest] = most?.[1].keys() ?? [];
+    if (most !== undefined && oldest !== undefined) this.#forget(most[0], most[1], oldest);
+  }
+
+  #forget(owner: string, stones: Map<string, Stone>, id: string): void {
+    if (!stones.delete(id)) return;
+    this.#count -= 1;
+    if (stones.size === 0) this.#owners.delete(owner);
+  }
+}
