@@ -86,6 +86,12 @@ export class Keeper {
     return this.#powers.now();
   }
 
+  /** Milliseconds until the next conversation is due, negative when it is late; `undefined` for none. */
+  dueInMs(turnMs: number): number | undefined {
+    const due = this.vault.nextDue(turnMs);
+    return due === undefined ? undefined : due - this.now;
+  }
+
   /** Whether clients that send their history again are recognised. */
   get continues(): boolean {
     return this.vault.quotas.continueMs > 0 && this.kv !== 'drop';

@@ -53,6 +53,7 @@ function bindAll(directory: string) {
     parameterCount: llama('uint64_t llama_model_n_params(void *model)') as (model: Pointer) => number,
     contextPerSequence: llama('uint32_t llama_n_ctx_seq(void *context)') as (context: Pointer) => number,
 
+    vocabType: llama('int32_t llama_vocab_type(void *vocab)') as (vocab: Pointer) => number,
     vocabSize: llama('int32_t llama_vocab_n_tokens(void *vocab)') as (vocab: Pointer) => number,
     isEndOfGeneration: llama('bool llama_vocab_is_eog(void *vocab, int32_t token)') as (vocab: Pointer, token: number) => boolean,
     bos: llama('int32_t llama_vocab_bos(void *vocab)') as (vocab: Pointer) => number,

@@ -48,6 +48,9 @@ function refusal(name: string, log: string): KwyreError {
   return new KwyreError('ENGINE_MODEL_REFUSED', `llama.cpp cannot load the model ${name}`, 'try another GGUF file, or another conversion of it');
 }
 
+/** `LLAMA_VOCAB_TYPE_BPE`. */
+const bytePairs = 2;
+
 export class Llama {
   readonly contextTokens: number;
   readonly parallel: number;
@@ -179,6 +182,11 @@ export class Llama {
   get beginning(): number | undefined {
     const token = this.#calls.addsBos(this.#vocab) ? this.#calls.bos(this.#vocab) : -1;
     return token < 0 ? undefined : token;
+  }
+
+  /** Whether the vocabulary is one of byte pairs, whose patterns may recurse over a text. */
+  get splitsByPattern(): boolean {
+    return this.#calls.vocabType(this.#vocab) === bytePairs;
   }
 
   /** Bits of `tokenAttributes`. */

@@ -29,7 +29,7 @@ import type { Template } from '../template/template.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
-import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, descriptors, encodeJson, encodePulse, parseJson } from '../wire/messages.ts';
 import { suitsFlashAttention } from './attention.ts';
 import { Desk } from './desk.ts';
 import { Keeper } from './keeper.ts';
@@ -77,7 +77,7 @@ const orders = new Channel(
       permit: 'always',
       answer: (frame) => {
         lifeline.hear(parseJson(controlSchemas.ping, frame.payload).at);
-        orders.send(controlMessages.pong);
+        orders.send(controlMessages.pong, encodePulse({ dueMs: keeper?.dueInMs(turnMs) }), frame.stream);
       },
     },
     [controlMessages.pause]: {
@@ -118,6 +118,7 @@ const firstWorkBytes = 8 << 20;
 
 let keeper: Keeper | undefined;
 let desk: Desk | undefined;
+let turnMs = 0;
 // Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
 process.on('exit', () => {
   keeper?.close();
@@ -241,6 +242,7 @@ function cores(): number {
 }
 
 async function start(config: EngineConfig): Promise<void> {
+  turnMs = config.turnSeconds * 1000;
   const working = openWorkingSet();
   const facts = checkModel(config);
   const template = chatTemplate(facts);
@@ -271,7 +273,7 @@ async function start(config: EngineConfig): Promise<void> {
       template,
       keeper,
       model: { name: config.modelName, createdSeconds: config.createdSeconds },
-      turnMs: config.turnSeconds * 1000,
+      turnMs,
       bodyBytes,
       now,
       unixSeconds: () => Math.floor(Date.now() / 1000),

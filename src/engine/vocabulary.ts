@@ -6,8 +6,8 @@
  *          Everything between two such tokens is tokenised as one text, so that a harmless conversation gets the same
  *          tokens as its rendered whole.
  * Limits:  a template whose markers are no tokens (`[INST]` of some models) cannot be told from text that imitates it.
- *          Runs of more than 4 KiB without a change between space and other bytes are cut, since some tokenisers of
- *          llama.cpp recurse over them.
+ *          In vocabularies of byte pairs, runs of more than 16 KiB without a change between space and other bytes are cut,
+ *          since patterns of llama.cpp recurse over them: with some it would end the engine.
  * Proof:   test/e2e/openai.test.ts
  * @module
  */
@@ -24,12 +24,13 @@ export type TokenRun = { readonly tokens: Int32Array; readonly length: number };
 const bytesPerToken = 128;
 /** Texts from this size on are tokenised off the main thread, which has others' tokens to send. */
 const asideBytes = 16 * 1024;
-const longestRun = 4096;
+/** `std::regex` recurses over a run, and overflows a stack of 8 MiB from some 40,000 bytes on. */
+const longestRun = 16 * 1024;
 /** Template pieces whose parts are remembered; they repeat from turn to turn. */
 const rememberedPieces = 128;
 
 /** A part of a prompt: text, or a token that the vocabulary sets apart (from a template piece only). */
-type Part = { readonly kind: 'text'; readonly bytes: Buffer } | { readonly kind: 'token'; readonly token: number; readonly marker: Buffer | undefined };
+type Part = { readonly kind: 'text'; readonly bytes: Buffer } | { readonly kind: 'token'; readonly token: number; readonly marker: Buffer | undefined; readonly strips: { readonly left: boolean; readonly right: boolean } };
 
 /** Where a prompt stands while it is put together: text up to an offset of the bytes, then a token. */
 type Section = { end: number; token: number | undefined };
@@ -62,11 +63,8 @@ export class Vocabulary {
     const count = Math.max(0, llama.tokenize(bytes, tokens, true));
     const parts: Part[] = [];
     let at = 0;
-    let stripped = false;
-    const addText = (from: number, to: number, strip: boolean) => {
-      let piece = text.slice(from, to);
-      if (stripped) piece = piece.trimStart();
-      if (strip) piece = piece.trimEnd();
+    const addText = (from: number, to: number) => {
+      const piece = text.slice(from, to);
       if (piece !== '') parts.push({ kind: 'text', bytes: constantBytes(piece) });
     };
     for (const token of tokens.subarray(0, count)) {
@@ -76,12 +74,11 @@ export class Vocabulary {
       if (name.trim() === '') continue; // runs of white space are tokens of their own in some vocabularies, and mark nothing
       const found = text.indexOf(name, at);
       if (found < 0) continue; // the stand-in for an unknown character, not the token's own name
-      addText(at, found, (attributes & tokenAttributes.stripsLeft) !== 0);
-      parts.push({ kind: 'token', token, marker: (attributes & tokenAttributes.userDefined) !== 0 ? constantBytes(name) : undefined });
-      stripped = (attributes & tokenAttributes.stripsRight) !== 0;
+      addText(at, found);
+      parts.push({ kind: 'token', token, marker: (attributes & tokenAttributes.userDefined) !== 0 ? constantBytes(name) : undefined, strips: { left: (attributes & tokenAttributes.stripsLeft) !== 0, right: (attributes & tokenAttributes.stripsRight) !== 0 } });
       at = found + name.length;
     }
-    addText(at, text.length, false);
+    addText(at, text.length);
     if (this.#remembered.size >= rememberedPieces) this.#remembered.clear();
     this.#remembered.set(text, parts);
     return parts;
@@ -106,7 +103,7 @@ export class Vocabulary {
     const text = wordBytes(size);
     const tokens = new Int32Array(wordMemory(4 * Math.min(size + parts.length + 16, limit + 1)));
     try {
-      const length = await this.#tokenize(text, layOut(text, parts), tokens);
+      const length = await this.#tokenize(text, layOut(text, parts, this.#llama.splitsByPattern ? longestRun : Number.POSITIVE_INFINITY), tokens);
       if (length >= limit) throw tooLong(length, limit);
       if (length === 0) throw new RequestError('REQUEST_MESSAGES_EMPTY', 'messages render to an empty prompt', 'messages');
       return { tokens, length };
@@ -143,29 +140,37 @@ export class Vocabulary {
 }
 
 /** Writes the text of all parts one after another and says where tokens stand between them. */
-function layOut(text: Buffer, parts: readonly Part[]): Section[] {
+function layOut(text: Buffer, parts: readonly Part[], longest: number): Section[] {
   const sections: Section[] = [];
   const markers = parts.flatMap((part) => (part.kind === 'token' && part.marker !== undefined ? [part.marker] : []));
   let end = 0;
   let from = 0;
+  let stripping = false;
   const close = (token: number | undefined) => {
-    for (const cut of cuts(text.subarray(from, end), markers)) sections.push({ end: from + cut, token: undefined });
+    for (const cut of cuts(text.subarray(from, end), markers, longest)) sections.push({ end: from + cut, token: undefined });
     sections.push({ end, token });
     from = end;
   };
   for (const part of parts) {
-    if (part.kind === 'token') close(part.token);
-    else {
-      text.set(part.bytes, end);
-      end += part.bytes.length;
+    if (part.kind === 'token') {
+      if (part.strips.left) while (end > from && isSpace(text[end - 1] ?? 0)) end -= 1;
+      close(part.token);
+      stripping = part.strips.right;
+      continue;
     }
+    // A token takes white space away on its sides, whoever wrote it.
+    let skipped = 0;
+    while (stripping && skipped < part.bytes.length && isSpace(part.bytes[skipped] ?? 0)) skipped += 1;
+    if (skipped < part.bytes.length) stripping = false;
+    text.set(part.bytes.subarray(skipped), end);
+    end += part.bytes.length - skipped;
   }
   if (end > from) close(undefined);
   return sections;
 }
 
 /** Where a text has to be cut: inside the name of a marker, and inside overlong runs. */
-function cuts(text: Buffer, markers: readonly Buffer[]): number[] {
+function cuts(text: Buffer, markers: readonly Buffer[], longest: number): number[] {
   const found = new Set<number>();
   for (const marker of markers) {
     for (let at = text.indexOf(marker); at >= 0; at = text.indexOf(marker, at + 1)) {
@@ -178,7 +183,7 @@ function cuts(text: Buffer, markers: readonly Buffer[]): number[] {
   for (let i = 1; i < text.length; i += 1) {
     const byte = text[i] ?? 0;
     if (isSpace(byte) !== isSpace(text[i - 1] ?? 0)) start = i;
-    else if (i - start >= longestRun && !isInside(byte)) {
+    else if (i - start >= longest && !isInside(byte)) {
       found.add(i);
       start = i;
     }

@@ -18,9 +18,10 @@ import type { DispatchTable } from '../wire/channel.ts';
 import { monotonicMs } from '../linux/clock.ts';
 import { lifelineExit, wordMs } from '../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
-import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, encodeJson, parseJson, parsePulse } from '../wire/messages.ts';
 import type { JailInput, Role } from './children.ts';
 import { Child } from './children.ts';
+import { Pulse } from './pulse.ts';
 
 /** Why a pair ended. */
 export type PairEnding =
@@ -47,7 +48,7 @@ export type PairPlan = {
   /** A role stood still, and cut its turns if that was for long. */
   readonly onLate: (role: Role, ms: number, cut: boolean) => void;
   /** The engine of a pair that was wiped has ended: by itself, or by force. */
-  readonly onWiped: (code: 'ENGINE_WIPED' | 'ENGINE_KILLED', pid: number) => void;
+  readonly onWiped: (code: 'ENGINE_WIPED' | 'ENGINE_KILLED' | 'ENGINE_STOOD_STILL', pid: number) => void;
   /** The gateway counted wrong tokens. */
   readonly onWrongTokens: (pid: number, count: number) => void;
 };
@@ -100,6 +101,9 @@ export class Pair {
     });
     const readiness = { gateway: Promise.withResolvers<undefined>(), engine: Promise.withResolvers<EngineFacts>() };
     const gatewayFds = [gatewayControl[1], data[0], plan.listenerFd, ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd])];
+    // What lasts longest: a turn, or a conversation without one.
+    const pulse = new Pulse(Math.max(plan.engine.turnSeconds, plan.engine.idleSeconds) * 1000, () => performance.now());
+    let isServing = false;
     const common = (role: Role): DispatchTable => ({
       [controlMessages.enforced]: {
         permit: 'start',
@@ -124,6 +128,7 @@ export class Pair {
       [controlMessages.pong]: {
         permit: 'always',
         answer: (frame) => {
+          if (role === 'engine') pulse.hear(parsePulse(frame.payload));
           if (role === 'gateway' && frame.stream === heardStream) this.#heard.resolve(undefined);
         },
       },
@@ -143,6 +148,7 @@ export class Pair {
           const facts = parseJson(controlSchemas.readyEngine, frame.payload);
           this.enforced.engine = [...this.enforced.engine, ...facts.enforced];
           endStart('engine');
+          isServing = true;
           // Only now may a client be heard: whatever the engine said until here, it can have held no word of anybody's.
           this.gateway.control.send(controlMessages.configure, encodeJson(plan.gateway()));
           readiness.engine.resolve(facts);
@@ -183,6 +189,12 @@ export class Pair {
 
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     const speak = () => {
+      if (isServing && pulse.speak()) {
+        isServing = false;
+        plan.onWiped('ENGINE_STOOD_STILL', this.engine.pid);
+        this.engine.kill();
+        return;
+      }
       for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }));
     };
     speak();

@@ -197,6 +197,24 @@ export function parseCredit(payload: Buffer): number {
   return payload.readUInt32LE(0);
 }
 
+/** Engine's answer to a ping: milliseconds until the next conversation is due; `undefined` when it has none. */
+export type Pulse = { readonly dueMs: number | undefined };
+
+const noneDue = 0xffff_ffff;
+
+export function encodePulse({ dueMs }: Pulse): Buffer {
+  const payload = Buffer.allocUnsafeSlow(4);
+  payload.writeUInt32LE(dueMs === undefined ? noneDue : Math.min(noneDue - 1, Math.max(0, Math.ceil(dueMs))));
+  return payload;
+}
+
+/** @throws `WIRE_MESSAGE_SHAPE` when the payload is not one u32. */
+export function parsePulse(payload: Buffer): Pulse {
+  if (payload.length !== 4) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed pong of the engine');
+  const dueMs = payload.readUInt32LE(0);
+  return { dueMs: dueMs === noneDue ? undefined : dueMs };
+}
+
 /** The findings of one detector in one message; the first ones are enough to act on. */
 export const maxFindings = 12;
 

@@ -159,3 +159,30 @@ test('L5-16 an engine that was stopped for longer than the idle time goes on wit
   assert.equal((await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 1, messages: [{ role: 'user', content: 'x' }] }, { headers: { 'kwyre-session': id } })).status, 410);
   await server.stop();
 });
+
+test('an engine that stands still, whatever it computes, ends when its idle conversation is due: by the supervisor\'s clock', async (t) => {
+  const server = await startServer({ state: stateOf(t), repository: copy.path, args: ['--idle', '2s', '--scan-interval', '5000'] });
+  t.after(() => {
+    server.kill();
+  });
+  const first = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }] }, { headers: { 'kwyre-session': 'new' } });
+  assert.equal(first.status, 200);
+  const id = first.headers.get('kwyre-session')!;
+  await first.text();
+  const engine = server.pids()['engine']!;
+  await sleep(1100); // it has said when the conversation is due
+  process.kill(engine, orders.spin);
+  await until('the engine to end', () => !alive(engine), 60_000);
+  const state = async () => (await call(server, `/kwyre/sessions/${id}`).catch(() => undefined))?.status;
+  let seen = await state();
+  for (let tries = 0; tries < 100 && seen !== 404; tries += 1) {
+    await sleep(200);
+    seen = await state();
+  }
+  assert.equal(seen, 404, 'another engine serves, and knows nothing of it');
+  const { code } = await server.stop();
+  assert.equal(code, 0, server.output());
+  const events = readFileSync(join(server.state, 'events.jsonl'), 'utf8');
+  assert.match(events, /"code":"ENGINE_STOOD_STILL","role":"engine"/);
+  assert.match(events, /OVERWRITTEN/);
+});

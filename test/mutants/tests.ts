@@ -22,7 +22,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   memory: [inJail('secret memory')],
   without: [['test/attacks/6-watchdog.test.ts'], ['test/attacks/2-locks.test.ts', 'landlock alone']],
   capabilities: [['test/unit/layers/2-policy.test.ts'], ['test/attacks/6-watchdog.test.ts']],
-  descriptors: [inJail('comes through'), ['test/attacks/2-live.test.ts', 'goes on serving']],
+  descriptors: [inJail('comes through|secret memory'), ['test/attacks/2-live.test.ts', 'goes on serving'], ['test/attacks/1-server.test.ts']],
   image: [inJail('the image of the role')],
   waivers: [['test/unit/layers/2-waivers.test.ts']],
   dumpable: [inJail('not dumpable')],

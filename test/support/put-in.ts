@@ -8,7 +8,7 @@ import { copyInstallation } from './copy.ts';
 import type { Copy } from './copy.ts';
 
 /** What each signal does in the supervisor, the gateway and the engine of the copy. */
-export const orders = { throw: 'SIGUSR2', reject: 'SIGWINCH', writeHeap: 'SIGURG', writeReport: 'SIGIO', stepClock: 'SIGPWR' } as const;
+export const orders = { throw: 'SIGUSR2', reject: 'SIGWINCH', writeHeap: 'SIGURG', writeReport: 'SIGIO', stepClock: 'SIGPWR', spin: 'SIGXCPU' } as const;
 
 const folders = "['', '/tmp/', '/dev/shm/', process.cwd() + '/']";
 
@@ -25,6 +25,7 @@ process.on('${orders.throw}', () => { throw new Error('put in'); });
 process.on('${orders.reject}', () => { void Promise.reject(new Error('put in')); });
 process.on('${orders.writeHeap}', () => { ${writeHeap()} throw new Error('put in'); });
 process.on('${orders.writeReport}', () => { ${writeReport()} throw new Error('put in'); });
+process.on('${orders.spin}', () => { for (;;); });
 process.on('${orders.stepClock}', () => { const real = Date.now; Date.now = () => real() + 86_400_000; });
 `;
 

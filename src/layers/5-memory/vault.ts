@@ -208,6 +208,16 @@ export class Vault {
     return count;
   }
 
+  /** When the next conversation is due: an idle one by its life, an active one by the time of a turn; `undefined` for none. */
+  nextDue(turnMs: number): number | undefined {
+    let due: number | undefined;
+    for (const session of this.#sessions.values()) {
+      const end = session.usedAt + (session.state === 'idle' ? this.#lifeOf(session) : turnMs);
+      if (due === undefined || end < due) due = end;
+    }
+    return due;
+  }
+
   /** Wipes those of one owner, or all; every key is destroyed before the first content is overwritten. Gives how many. */
   wipeAll(now: number, principal?: Buffer): number {
     const all = [...this.#sessions.values()].filter((session) => principal === undefined || session.principal.equals(principal));
