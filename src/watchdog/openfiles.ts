@@ -8,7 +8,7 @@
  * Limits:  of a process with many threads, or with more than 512 descriptors, a descriptor is seen when its turn comes; how
  *          long that takes depends on their number: 512 descriptors and 4 threads a look.
  * Source:  proc_pid_fd(5), proc_pid_task(5), clone(2) CLONE_FILES
- * Proof:   test/unit/watchdog/openfiles.test.ts, test/attacks/6-readers.test.ts
+ * Proof:   test/unit/watchdog/openfiles.test.ts, test/attacks/6-debugger.test.ts
  * @module
  */
 import type { Seen } from '../layers/6-intrusion/snapshot.ts';
