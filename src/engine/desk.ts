@@ -101,6 +101,11 @@ export class Desk {
     },
   };
 
+  /** Cuts every request that is open: nobody gets any more of its answer, and its words are overwritten within a step. */
+  cut(): void {
+    for (const exchange of [...this.#exchanges.values()]) exchange.response.drop();
+  }
+
   #open(frame: Frame): void {
     const open = parseRequestOpen(frame.payload);
     const { stream } = frame;

@@ -21,6 +21,7 @@ import { rehearsalBytes, rehearse } from '../layers/5-memory/rehearsal.ts';
 import { Tracer } from '../layers/5-memory/trace.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
 import { WorkingSet } from '../layers/5-memory/working.ts';
+import { monotonicMs } from '../linux/clock.ts';
 import { randomHex, randomOwn } from '../linux/random.ts';
 import { openStream } from '../linux/stream.ts';
 import { compileTemplate } from '../template/template.ts';
@@ -76,8 +77,14 @@ const orders = new Channel(
     [controlMessages.ping]: {
       permit: 'always',
       answer: (frame) => {
-        lifeline.hear();
+        lifeline.hear(parseJson(controlSchemas.ping, frame.payload).at);
         orders.send(controlMessages.pong, encodePulse({ dueMs: keeper?.dueInMs(turnMs) }), frame.stream);
+      },
+    },
+    [controlMessages.pause]: {
+      permit: 'always',
+      answer: () => {
+        desk?.cut();
       },
     },
     [controlMessages.stop]: {
@@ -93,7 +100,14 @@ const orders = new Channel(
 );
 
 const lifeline = new Lifeline({
-  now: () => performance.now(),
+  now: monotonicMs,
+  afterReading: (then) => setTimeout(setImmediate, 0, then),
+  onLate: (ms, cut) => {
+    orders.send(controlMessages.late, encodeJson({ ms, cut }));
+  },
+  onPaused: () => {
+    desk?.cut();
+  },
   onLost: () => {
     process.exit(lifelineExit);
   },
@@ -104,6 +118,7 @@ const tickMs = 1000;
 const firstWorkBytes = 8 << 20;
 
 let keeper: Keeper | undefined;
+let desk: Desk | undefined;
 let turnMs = 0;
 // Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
 process.on('exit', () => {
@@ -257,7 +272,7 @@ async function start(config: EngineConfig): Promise<void> {
   const scheduler = new Scheduler(llama, { now, after, next: setImmediate });
   const kept = makeKeeper(config, facts, llama, scheduler, working);
   keeper = kept.keeper;
-  const desk = new Desk(
+  const served = new Desk(
     {
       llama,
       vocabulary: new Vocabulary(llama),
@@ -274,6 +289,7 @@ async function start(config: EngineConfig): Promise<void> {
     },
     () => data,
   );
+  desk = served;
 
   setInterval(() => {
     kept.keeper.tick();
@@ -289,7 +305,7 @@ async function start(config: EngineConfig): Promise<void> {
       process.exit(exitCodes.stopped);
     },
   );
-  const data: Channel = new Channel(stream, desk.table, () => {
+  const data: Channel = new Channel(stream, served.table, () => {
     process.exit(exitCodes.breach);
   });
   const ready: EngineFacts = {

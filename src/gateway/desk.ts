@@ -49,7 +49,7 @@ type Admission = { readonly kind: 'refused'; readonly fault: Fault; readonly clo
 const unauthorized: Fault = { status: 401, code: 'invalid_api_key', message: 'This needs the API token of this server. ./kwyre token prints it.' };
 const ambiguous: Fault = { status: 401, code: 'invalid_api_key', message: 'Send one token, as Authorization: Bearer or as x-api-key.' };
 const tooManyGuesses: Fault = { status: 429, code: 'too_many_attempts', message: 'Too many wrong tokens. The right one still works.' };
-const closed: Fault = { status: 503, code: 'intake_closed', message: 'No new conversation is taken: a tool that could look into this server runs beside it, or it is still starting. ./kwyre status names what was seen.', retryAfterSeconds: 5 };
+const closed: Fault = { status: 503, code: 'intake_closed', message: 'No new conversation is taken: a tool that could look into this server runs beside it, it stood still a moment ago, or it is still starting. ./kwyre status names what was seen.', retryAfterSeconds: 5 };
 const starting: Fault = { status: 503, code: 'server_starting', message: 'The server is starting: the next request would wait.', retryAfterSeconds: 1 };
 const notFound: Fault = { status: 404, code: 'not_found', message: 'There is nothing here.' };
 const wrongMethod: Fault = { status: 405, code: 'method_not_allowed', message: 'This path takes another method.' };
@@ -96,6 +96,11 @@ export class Desk {
   /** Takes new conversations from now on, or refuses them. */
   setIntake(intake: Intake): void {
     this.#intake = intake;
+  }
+
+  /** Takes no new conversations until the supervisor says so. */
+  closeIntake(): void {
+    this.#intake = { ...this.#intake, open: false };
   }
 
   /** Answers one request, or passes it on. */

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { monotonicMs } from '../linux/clock.ts';
 import { openFilesOf } from '../linux/limits.ts';
 import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
 import { descriptors } from '../wire/messages.ts';
@@ -31,5 +32,6 @@ serve({
   },
   openFiles: () => openFilesOf(readFileSync('/proc/self/limits', 'utf8')).soft,
   now: () => performance.now(),
+  monotonic: monotonicMs,
   randomToken: () => randomBytes(32).toString('base64url'),
 });

@@ -36,6 +36,7 @@ export const faults = {
   busy: { status: 503, code: 'server_busy', message: 'Too many requests are open. Try again.', retryAfterSeconds: 1 },
   engineLost: { status: 503, code: 'engine_restarting', message: 'The engine ended while it worked on this request; it is being started again.', retryAfterSeconds: 2 },
   engineGaveUp: { status: 500, code: 'engine_error', message: 'The engine could not finish this request.' },
+  paused: { status: 503, code: 'machine_paused', message: 'The machine stood still while this request was worked on, and its answer was cut for that. Send it again.', retryAfterSeconds: 5 },
   revoked: { status: 401, code: 'invalid_api_key', message: 'This token has been revoked. ./kwyre token add NAME makes another one.' },
   stopping: { status: 503, code: 'server_stopping', message: 'The server is stopping.' },
 } as const satisfies Record<string, Fault>;
@@ -257,6 +258,15 @@ export class Relay {
   dropStalled(): void {
     for (const exchange of this.#open.values()) {
       if (exchange.unacked > 0 && this.#now() - exchange.movedAt > relayLimits.stallMs) exchange.response.destroy();
+    }
+  }
+
+  /** Cuts every request that is open: its client gets a clear end, and the engine is told that nobody waits for it. */
+  cut(fault: Fault): void {
+    for (const exchange of [...this.#open.values()]) {
+      this.#forget(exchange);
+      this.#edge.send(dataMessages.requestAbort, undefined, exchange.id);
+      this.#fail(exchange, fault);
     }
   }
 

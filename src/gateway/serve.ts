@@ -36,6 +36,8 @@ export type Powers = {
   /** How many descriptors this process may have. */
   readonly openFiles: () => number;
   readonly now: () => number;
+  /** CLOCK_MONOTONIC in milliseconds, the same in every process. */
+  readonly monotonic: () => number;
   /** A token that nobody has. */
   readonly randomToken: () => string;
 };
@@ -123,6 +125,12 @@ export function serve(powers: Powers): void {
     supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced, closedRoutes }));
   };
 
+  /** Ends what is open and takes nothing more until the supervisor says so. */
+  const cutTurns = (): void => {
+    desk?.closeIntake();
+    relay.cut(faults.paused);
+  };
+
   const control: Stream = openStream(
     descriptors.control,
     (chunk) => {
@@ -169,8 +177,14 @@ export function serve(powers: Powers): void {
       [controlMessages.ping]: {
         permit: 'always',
         answer: (frame) => {
-          lifeline.hear();
+          lifeline.hear(parseJson(controlSchemas.ping, frame.payload).at);
           supervisor.send(controlMessages.pong, undefined, frame.stream);
+        },
+      },
+      [controlMessages.pause]: {
+        permit: 'always',
+        answer: () => {
+          cutTurns();
         },
       },
       [controlMessages.stop]: {
@@ -183,7 +197,14 @@ export function serve(powers: Powers): void {
     onBreach,
   );
   const lifeline = new Lifeline({
-    now: powers.now,
+    now: powers.monotonic,
+    afterReading: (then) => setTimeout(setImmediate, 0, then),
+    onLate: (ms, cut) => {
+      supervisor.send(controlMessages.late, encodeJson({ ms, cut }));
+    },
+    onPaused: () => {
+      cutTurns();
+    },
     onLost: () => {
       powers.exit(lifelineExit);
     },

@@ -1,6 +1,8 @@
 /**
  * The kernel's tables of sockets in one network namespace (`/proc/PID/net/*`): pure parsers.
  *
+ * Trust:  every table is numbers but `unix`: there the path is a stranger's, and an abstract one may hold line feeds and
+ *         with them whole rows. Nothing is concluded from that table; `diag.ts` asks for one socket.
  * Limits: a socket that was made but neither bound nor connected is in no table; nor are vsock, XDP and the outer
  *         socket of Multipath TCP. `parseSocketCount` counts them; a descriptor tells who holds one.
  * Source: proc_net(5), net/packet/af_packet.c, net/netlink/af_netlink.c
@@ -28,6 +30,9 @@ export type SocketRow = {
   /** Index of the interface (packet): 0 for all of them. */
   readonly interface: number;
 };
+
+/** Name of the loopback interface where nobody renamed it. */
+export const loopbackName = 'lo';
 
 /** State of a listening TCP socket. */
 export const listening = 10;
@@ -79,6 +84,28 @@ export function parseSockets(table: SocketTable, text: string): SocketRow[] {
 export function parseSocketCount(text: string): number | undefined {
   const match = /^sockets: used (\d+)$/m.exec(text);
   return match === null ? undefined : Number(match[1]);
+}
+
+/** A function of the kernel that gets a copy of packets, from `/proc/net/ptype`. */
+export type PacketTap = {
+  /** Ethernet type; `allProtocols` for all. */
+  readonly protocol: number;
+  /** The interface's name; empty for all of them. */
+  readonly device: string;
+  /** The kernel's name of the function; empty where the kernel does not tell. */
+  readonly reader: string;
+};
+
+/** Every row of `ptype`. Interfaces are named by root; their names hold no blanks and no line feeds. */
+export function parseTaps(text: string): PacketTap[] {
+  const taps: PacketTap[] = [];
+  for (const line of text.split('\n').slice(1)) {
+    const match = /^(ALL |[0-9a-f]{4}) (\S*) +(\S+)/.exec(line);
+    if (match === null) continue;
+    const [, type = '', device = '', reader = ''] = match;
+    taps.push({ protocol: type === 'ALL ' ? allProtocols : Number.parseInt(type, 16), device, reader: /^[A-Za-z_]/.test(reader) ? reader.replace(/[+.].*$/, '') : '' });
+  }
+  return taps;
 }
 
 /** `127.0.0.1:port` as the IPv4 tables write it on the little-endian machines that Kwyre runs on. */

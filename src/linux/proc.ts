@@ -1,12 +1,14 @@
 /**
  * Looking into `/proc` without ever writing: one read buffer, and failures as values.
  *
- * Promise: opens for reading only; what could not be read says why and is never an empty answer.
+ * Promise: opens for reading only; what could not be read says why and is never an empty answer. Of a stranger's file at
+ *          most 4 KiB are read, and a path that a stranger could have put another file system under is never opened.
  * Source:  proc(5)
  * Proof:   test/unit/linux/tasks.test.ts
  * @module
  */
 import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { parseDescriptor } from './tasks.ts';
 
 /** A value, or why there is none. */
 export type Look<T> = { readonly value: T } | { readonly missing: 'denied' | 'gone' | 'failed' };
@@ -17,11 +19,20 @@ export type Eyes = {
   readonly read: (path: string) => Look<string>;
   /** The same for files with lines of any length. */
   readonly readLong: (path: string) => Look<string>;
+  /** The first 4 KiB of a file that a stranger may make as long as he likes. */
+  readonly readHead: (path: string) => Look<string>;
   readonly list: (path: string) => Look<string[]>;
   readonly link: (path: string) => Look<string>;
   /** How many descriptors a process has, from the size of `/proc/PID/fd`; 0 also where the kernel does not count (before 6.2). */
   readonly count: (path: string) => Look<number>;
+  /** The inode of a file of `/proc` itself. */
+  readonly inode: (path: string) => Look<number>;
+  /** Id of the mount that a file is on, as `fdinfo` of a descriptor tells it. */
+  readonly mount: (path: string) => Look<number>;
 };
+
+/** The most that is read of a stranger's file. */
+export const headBytes = 4096;
 
 function missing(error: unknown): { readonly missing: 'denied' | 'gone' | 'failed' } {
   const { code } = error as NodeJS.ErrnoException;
@@ -61,7 +72,20 @@ export function openEyes(): Eyes {
       if (fd !== undefined) closeSync(fd);
     }
   };
+  const head = Buffer.alloc(headBytes);
+  const readHead = (path: string): Look<string> => {
+    let fd: number | undefined;
+    try {
+      fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      return { value: head.toString('latin1', 0, readSync(fd, head, 0, headBytes, null)) };
+    } catch (error) {
+      return missing(error);
+    } finally {
+      if (fd !== undefined) closeSync(fd);
+    }
+  };
   return {
+    readHead,
     read: (path) => readWith(path, surelyAll),
     readLong: (path) => readWith(path, 0),
     list(path) {
@@ -83,6 +107,27 @@ export function openEyes(): Eyes {
         return { value: statSync(path).size };
       } catch (error) {
         return missing(error);
+      }
+    },
+    inode(path) {
+      try {
+        return { value: statSync(path).ino };
+      } catch (error) {
+        return missing(error);
+      }
+    },
+    mount(path) {
+      let fd: number | undefined;
+      try {
+        fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+        const look = readHead(`/proc/self/fdinfo/${fd}`);
+        if (!('value' in look)) return look;
+        const mount = parseDescriptor(look.value)?.mount;
+        return mount === undefined ? { missing: 'failed' } : { value: mount };
+      } catch (error) {
+        return missing(error);
+      } finally {
+        if (fd !== undefined) closeSync(fd);
       }
     },
   };

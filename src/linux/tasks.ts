@@ -49,6 +49,8 @@ export type TaskStatus = {
   readonly noNewPrivs: boolean;
   /** 0 none, 1 strict, 2 filter. */
   readonly seccomp: number;
+  /** Places in its table of descriptors: no descriptor has this number or a higher one. */
+  readonly slots: number;
 };
 
 function field(text: string, name: string): string | undefined {
@@ -77,6 +79,7 @@ export function parseStatus(text: string): TaskStatus | undefined {
     caughtSignals: mask(field(text, 'SigCgt')),
     noNewPrivs: field(text, 'NoNewPrivs') === '1',
     seccomp: Number(field(text, 'Seccomp') ?? 0),
+    slots: Number(field(text, 'FDSize') ?? 0),
   };
 }
 
@@ -92,11 +95,50 @@ export function socketInode(link: string): number | undefined {
   return link.startsWith('socket:[') ? Number(link.slice(8, -1)) : undefined;
 }
 
-/** The process or thread whose memory a descriptor link opens (`/proc/ID/mem`, wherever proc is mounted), or `undefined`. */
-export function memoryOwner(link: string): number | undefined {
+/**
+ * Whose memory a descriptor link names (`ID/mem` or `ID/task/TID/mem`), and the end of the path that says so; or `undefined`.
+ * Anybody can make a folder of that name: what is behind the link is another question (`watchdog/memory.ts`).
+ */
+export function memoryNamed(link: string): { readonly id: number; readonly tail: string } | undefined {
   if (!link.endsWith('/mem')) return undefined;
-  const match = /\/(\d+)\/(?:task\/\d+\/)?mem$/.exec(link);
-  return match === null ? undefined : Number(match[1]);
+  const match = /(?:^|\/)(\d+)\/(?:task\/\d+\/)?mem$/.exec(link);
+  return match === null ? undefined : { id: Number(match[1]), tail: match[0].startsWith('/') ? match[0] : `/${match[0]}` };
+}
+
+/** What `/proc/PID/fdinfo/N` tells about every descriptor, without a word from the file system that the file is on. */
+export type Descriptor = {
+  /** Opened as a path only (`O_PATH`): nothing can be read through it, and anybody may do that. */
+  readonly pathOnly: boolean;
+  readonly mount: number;
+  /** `undefined` before Linux 5.14. */
+  readonly inode: number | undefined;
+};
+
+const pathOnlyFlag = 0o10000000;
+
+/** Parses `fdinfo`; `undefined` when the text is not of that form. */
+export function parseDescriptor(text: string): Descriptor | undefined {
+  const match = /^pos:\t\d+\nflags:\t0(\d+)\nmnt_id:\t(\d+)\n(?:ino:\t(\d+)\n)?/.exec(text);
+  if (match === null) return undefined;
+  return { pathOnly: (Number.parseInt(match[1] ?? '0', 8) & pathOnlyFlag) !== 0, mount: Number(match[2]), inode: match[3] === undefined ? undefined : Number(match[3]) };
+}
+
+/** One mount of a process's namespace. The kernel writes blanks, tabs, line feeds and backslashes of names in octal. */
+export type Mount = { readonly device: string; readonly root: string; readonly point: string; readonly kind: string };
+
+/** The mount with this id in `/proc/PID/mountinfo`, or `undefined`. */
+export function findMount(text: string, id: number): Mount | undefined {
+  const line = text.split('\n').find((one) => one.startsWith(`${id} `));
+  if (line === undefined) return undefined;
+  const [fields = '', source = ''] = line.split(' - ', 2);
+  const [, , device, root, point] = fields.split(' ');
+  const [kind] = source.split(' ');
+  if (device === undefined || root === undefined || point === undefined || kind === undefined) return undefined;
+  return { device, root: unescapeMount(root), point: unescapeMount(point), kind };
+}
+
+function unescapeMount(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_whole, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 /** An executable mapping of a file, from `/proc/PID/maps`. */

@@ -19,8 +19,8 @@ export function requiredOf(role: Role): Feature[] {
 /** llama.cpp's libraries in sealed memory, behind the foreign function interface. */
 const engineLibraries = Array.from({ length: 23 }, (_, index) => 9 + index);
 
-/** Descriptors that survive into a role: control, data, listener or model, the gateway's optional Unix listener or the engine's working set, the digests to load by, the foreign function interface, the engine's libraries and secret memory. */
-export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7, 8], engine: [3, 4, 5, 6, 7, 8, ...engineLibraries, 200], watchdog: [3, 7, 8] };
+/** Descriptors that survive into a role: control, data (the watchdog's questions about Unix sockets), listener or model, the gateway's optional Unix listener or the engine's working set, the digests to load by, the foreign function interface, the engine's libraries and secret memory. */
+export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = { gateway: [3, 4, 5, 6, 7, 8], engine: [3, 4, 5, 6, 7, 8, ...engineLibraries, 200], watchdog: [3, 4, 7, 8] };
 
 /** V8 and Node flags of a role's image. */
 export const roleFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'] as const;

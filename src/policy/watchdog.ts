@@ -3,7 +3,9 @@
  *
  * It is not landlocked: Landlock would hide other processes' descriptors and executables, even from root. What is left
  * to a watchdog under an attacker's code is reading: its filter opens nothing for writing, makes no socket, signals,
- * traces and starts nobody, and its only way out is the channel to the supervisor.
+ * traces and starts nobody, and its only way out is the channel to the supervisor. By the netlink socket that it is
+ * handed it may write to the kernel alone (no other address can be given with `write`), which answers questions about
+ * sockets; ending one needs a capability that it does not have.
  * @module
  */
 import type { ConditionalRow, Policy } from './policy.ts';

@@ -18,12 +18,16 @@ import type { Profile, Standing, Violation } from '../layers/6-intrusion/respons
 import type { Target } from '../layers/6-intrusion/snapshot.ts';
 import type { FileStamp } from '../layers/6-intrusion/weights.ts';
 import { detectAllWeights } from '../layers/6-intrusion/weights.ts';
+import { monotonicMs, runnableOf } from '../linux/clock.ts';
+import { makeDiagSocket } from '../linux/diag.ts';
+import { LinuxError } from '../linux/ffi.ts';
 import { leaseHolds } from '../linux/memfd.ts';
 import { asShown } from '../linux/shown.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import { requiredOf } from '../policy/roles.ts';
 import type { EventLog } from '../state/events.ts';
 import type { ChildLoads, JailInput } from './children.ts';
+import type { Role } from './children.ts';
 import { Child, socketInodes } from './children.ts';
 import type { Ledger } from './ledger.ts';
 import type { Pair } from './pair.ts';
@@ -52,9 +56,21 @@ export type AlarmPlan = {
   readonly memory: readonly string[];
   /** Whether new conversations are taken has changed. */
   readonly setIntake: () => void;
+  /** Cuts every running turn. */
+  readonly cutTurns: () => void;
   /** Wipes every conversation and ends every process that holds one; settles when they are gone. */
   readonly endAll: () => Promise<unknown>;
 };
+
+/** The socket by which the watchdog asks about Unix sockets; none where a service manager lets us make none, and there is no Unix listener. */
+export function diagSocket(): number[] {
+  try {
+    return [makeDiagSocket()];
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+    return [];
+  }
+}
 
 function stampOf(fd: number): FileStamp | undefined {
   try {
@@ -97,10 +113,11 @@ export class Alarm {
     this.#watch = new Watch({
       start(table, onBreach) {
         const control = makeSocketPair();
-        return new Child('watchdog', plan.jail, [control[1]], control[0], new Set(), table, onBreach, plan.loads);
+        return new Child('watchdog', plan.jail, [control[1], ...diagSocket()], control[0], new Set(), table, onBreach, plan.loads);
       },
-      clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
+      clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
       now: () => Date.now(),
+      runnableOf,
       self: () => ({ role: 'supervisor', pid: process.pid, sealed: false, namespace: 'shared', sockets: socketInodes(process.pid) }),
       uid: plan.uid,
       intervalMs: plan.intervalMs,
@@ -113,6 +130,16 @@ export class Alarm {
       onLevel: (standing) => {
         this.#turn(standing);
       },
+      onPaused: () => {
+        plan.cutTurns();
+        plan.setIntake();
+      },
+      onResumed: (seconds, noticed) => {
+        plan.setIntake();
+        // What a role said is not written anywhere: it could say it in a rhythm.
+        if (noticed) plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
+        if (noticed && this.#admitted) console.error(`kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`);
+      },
       onViolation: (violation) => {
         this.raise(violation);
       },
@@ -122,12 +149,22 @@ export class Alarm {
   /** Whether new conversations are taken. */
   get open(): boolean {
     const { level } = this.#watch.standing;
-    return this.#admitted && (level === 'clean' || level === 'detected');
+    return this.#admitted && !this.#watch.paused && (level === 'clean' || level === 'detected');
   }
 
   /** Whether a violation was confirmed: everything ends by itself then. */
   get violated(): boolean {
     return this.#violated;
+  }
+
+  /** Whether the supervisor had no processor a moment ago. */
+  get starved(): boolean {
+    return this.#watch.starved;
+  }
+
+  /** A role says that it stood still. */
+  late(role: Role, ms: number, cut: boolean): void {
+    this.#watch.late(role, ms, cut);
   }
 
   get pid(): number {
@@ -186,7 +223,9 @@ export class Alarm {
   }
 
   #tell(finding: Finding, standing: Standing): void {
-    if (!this.#plan.ledger.seen(finding) || !this.#admitted || finding.relation === 'stranger') return;
+    if (!this.#plan.ledger.seen(finding) || !this.#admitted) return;
+    if (finding.detector === 'mappings' && finding.relation === 'stranger') console.error(`kwyre: watchdog: ${describe(finding)}\n  next: if that was an upgrade, start the server again to use it`);
+    if (finding.relation === 'stranger') return;
     const words = `kwyre: watchdog: ${describe(finding)}`;
     if (standing.counted.includes(finding)) console.error(`${words}\n  ${standing.level === 'confirmed' ? 'that is confirmed' : `one more scan like this, in ${this.#plan.intervalMs / 1000} s, ends the server`}`);
     else if (standing.yellow.includes(finding)) console.error(`${words}\n  new conversations are refused until it is gone\n  next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`);

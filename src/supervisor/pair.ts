@@ -15,6 +15,7 @@ import type { Enforcement } from '../base/verdict.ts';
 import { contentBytes, makeWorkingMemory, overwriteWorkingMemory } from '../layers/5-memory/remains.ts';
 import { makeSocketPair } from '../linux/socket.ts';
 import type { DispatchTable } from '../wire/channel.ts';
+import { monotonicMs } from '../linux/clock.ts';
 import { lifelineExit, wordMs } from '../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../wire/messages.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson, parsePulse } from '../wire/messages.ts';
@@ -44,6 +45,8 @@ export type PairPlan = {
   readonly status: () => unknown;
   /** The engine has ended; so much of its working set had content and was overwritten. */
   readonly onOverwritten: (bytes: number) => void;
+  /** A role stood still, and cut its turns if that was for long. */
+  readonly onLate: (role: Role, ms: number, cut: boolean) => void;
   /** The engine of a pair that was wiped has ended: by itself, or by force. */
   readonly onWiped: (code: 'ENGINE_WIPED' | 'ENGINE_KILLED' | 'ENGINE_STOOD_STILL', pid: number) => void;
   /** The gateway counted wrong tokens. */
@@ -113,6 +116,13 @@ export class Pair {
         answer: (frame) => {
           const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
           readiness[role].reject(new KwyreError(code, message, remedy));
+        },
+      },
+      [controlMessages.late]: {
+        permit: 'always',
+        answer: (frame) => {
+          const { ms, cut } = parseJson(controlSchemas.late, frame.payload);
+          plan.onLate(role, ms, cut);
         },
       },
       [controlMessages.pong]: {
@@ -185,7 +195,7 @@ export class Pair {
         this.engine.kill();
         return;
       }
-      for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping);
+      for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }));
     };
     speak();
     const words = setInterval(speak, wordMs);
@@ -213,7 +223,7 @@ export class Pair {
 
   /** Settles when the gateway has taken in everything that it was told until now; for the start, once. */
   async heard(): Promise<void> {
-    this.gateway.control.send(controlMessages.ping, undefined, heardStream);
+    this.gateway.control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }), heardStream);
     await this.#heard.promise;
   }
 
@@ -240,6 +250,11 @@ export class Pair {
     await this.engine.ended;
     clearTimeout(timer);
     await this.gateway.ended;
+  }
+
+  /** Cuts every running turn: the machine stood still, and who knows what saw it meanwhile. */
+  cutTurns(): void {
+    for (const role of ['gateway', 'engine'] as const) this[role].control.send(controlMessages.pause);
   }
 
   /** Ends both at once. */

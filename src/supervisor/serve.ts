@@ -136,6 +136,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     code: [...tree.evidence.libraries, ...(visible ? [fs.realpathSync(ownProgram)] : [])],
     memory: [fs.statSync(ownProgram), ...nativeFds.map((fd) => fs.fstatSync(fd))].map(identityOf),
     setIntake: tellIntake,
+    cutTurns: () => pair?.cutTurns(),
     endAll: async () => await pair?.wipe(),
   });
   const probe = new SelfProbe({
@@ -215,6 +216,9 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
       },
       gateway: () => ({ port: listener.port, tokens: tokens.digests, bodyBytes: 32 << 20, pageDirectory: join(root, 'page'), ...intake() }),
       status,
+      onLate: (role, ms, cut) => {
+        alarm.late(role, ms, cut);
+      },
       onWiped: (code, pid) => {
         log.write({ code, role: 'engine', pid });
       },
@@ -284,7 +288,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
         return 0;
       }
       alarm.follow(undefined, false);
-      const exit = judge(ending, state, record, budget);
+      const exit = judge(ending, state, record, budget, alarm.starved);
       if (exit !== undefined) return exit;
       const next = await Promise.race([startPair(), stop.promise, violated]);
       if (next === 'violated') return 16;
@@ -334,19 +338,21 @@ function takeLock(state: string): boolean {
 }
 
 /** What the end of a pair means: an exit code, or `undefined` for another start. */
-function judge(ending: PairEnding, state: string, record: Parameters<typeof confirm>[0], budget: RestartBudget): number | undefined {
+function judge(ending: PairEnding, state: string, record: Parameters<typeof confirm>[0], budget: RestartBudget, starved: boolean): number | undefined {
   if (ending.kind === 'stopped') return 0;
-  if (ending.kind === 'breach') {
+  // Whoever waited in vain for the word of a process that had no processor met a busy machine, not an intruder.
+  if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
     if (ending.reason === supervisorStopped) confirm(record, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
     else confirm(record, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` }, `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`);
     return 16;
   }
-  record.log.write({ code: 'PAIR_CRASHED', role: ending.role, ...(ending.signal === null ? {} : { signal: ending.signal }) });
+  const signal = ending.kind === 'crash' ? ending.signal : null;
+  record.log.write({ code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED', role: ending.role, ...(signal === null ? {} : { signal }) });
   if (!budget.take(performance.now())) {
     console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, eventsFile)}`);
     return 1;
   }
-  console.error(`kwyre: the ${ending.role} ended (${ending.signal ?? describeExit(ending.code)}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
+  console.error(`kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? describeExit(ending.code)) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
   return undefined;
 }
 

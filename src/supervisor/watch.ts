@@ -3,6 +3,7 @@
  *
  * Promise: the watchdog's death, its silence and a breach of its wire are violations like a confirmed detection. What
  *          follows from a violation is the caller's one function, called once.
+ *          A pause of the whole machine is none: running turns are cut, and nothing is taken until a clean scan.
  * Limits:  a supervisor that is itself stopped acts when it goes on; its own gap then counts.
  * Proof:   test/attacks/6-debugger.test.ts, test/attacks/6-watchdog.test.ts
  * @module
@@ -10,7 +11,7 @@
 import { KwyreError } from '../base/errors.ts';
 import type { Check, Enforcement, LayerStatus } from '../base/verdict.ts';
 import { worst } from '../base/verdict.ts';
-import { detectGap, judgeGap } from '../layers/6-intrusion/clock.ts';
+import { slackMs } from '../layers/6-intrusion/clock.ts';
 import type { Detection, Finding } from '../layers/6-intrusion/finding.ts';
 import { immediate, initialStanding, judgeScan, violationOf, weigh } from '../layers/6-intrusion/response.ts';
 import type { Profile, Standing, Violation } from '../layers/6-intrusion/response.ts';
@@ -18,6 +19,7 @@ import type { Clocks, Target, Watched } from '../layers/6-intrusion/snapshot.ts'
 import type { DispatchTable } from '../wire/channel.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../wire/messages.ts';
 import type { Child } from './children.ts';
+import { isLateness, Stillness, tickMs } from './stillness.ts';
 import { identify, testify } from './testimony.ts';
 
 /** What the supervisor gives. */
@@ -26,6 +28,8 @@ export type WatchPowers = {
   readonly start: (table: DispatchTable, onBreach: (error: KwyreError) => void) => Child;
   readonly clocks: () => Clocks;
   readonly now: () => number;
+  /** How long a process ran or waited for a processor, in milliseconds. */
+  readonly runnableOf: (pid: number) => number;
   /** The supervisor itself, as a target. */
   readonly self: () => Target;
   readonly uid: number;
@@ -39,14 +43,20 @@ export type WatchPowers = {
   readonly onFinding: (finding: Finding, standing: Standing) => void;
   /** The level changed: print it, refuse or take new conversations. */
   readonly onLevel: (standing: Standing) => void;
+  /** The machine stood still, or we did: cuts every running turn, and takes nothing until `onResumed`. */
+  readonly onPaused: () => void;
+  /** A scan that began after a pause was clean. `seconds`: how long all of us stood still, 0 when not all did; `noticed`: by this process itself. */
+  readonly onResumed: (seconds: number, noticed: boolean) => void;
   /** Ends everything; called once. */
   readonly onViolation: (violation: Violation) => void;
 };
 
-const tickMs = 1000;
 /** The most time without a word of the watchdog: two scans of the longest interval. */
 export const silenceMs = 10_000;
-const readyMs = 30_000;
+/** The most time until the first scan: on a busy machine a start takes long, and that is no intrusion. */
+const readyMs = 120_000;
+/** The most time without a word of a watchdog that has no processor to speak. */
+const starvedMs = 60_000;
 
 /** One finding in words, for a terminal or a refusal. */
 export function describe(finding: Finding): string {
@@ -71,19 +81,23 @@ export class Watch {
   #detections: readonly Detection[] = [];
   #enforced: readonly Enforcement[] = [];
   #lastWord: Clocks;
-  #lastTick: Clocks;
   #timer: NodeJS.Timeout;
   #over = false;
   #isReady = false;
   #scanMs = 0;
   #scans = 0;
+  #children: readonly Target[] = [];
+  /** How long the watchdog had been runnable at its last word. */
+  #runnableThen = 0;
+  readonly #stillness: Stillness;
   readonly #known = new Set<string>();
   readonly #ready = Promise.withResolvers<undefined>();
   readonly #first = Promise.withResolvers<Standing>();
 
   constructor(powers: WatchPowers) {
     this.#powers = powers;
-    this.#lastWord = this.#lastTick = powers.clocks();
+    this.#lastWord = powers.clocks();
+    this.#stillness = new Stillness(this.#lastWord);
     this.#child = powers.start(this.#table(), (error) => {
       this.#violate({ code: immediate.wireBreach, detector: 'heartbeat', pid: this.#child.pid, uid: powers.uid, name: error.code });
     });
@@ -115,6 +129,23 @@ export class Watch {
     return this.#standing;
   }
 
+  /** Whether nothing may be taken because of a pause that no clean scan has followed yet. */
+  get paused(): boolean {
+    return this.#stillness.paused;
+  }
+
+  /** Whether this process had no processor a moment ago. */
+  get starved(): boolean {
+    return this.#stillness.starved(this.#powers.clocks().monotonic);
+  }
+
+  /** A role says that it stood still, and whether it cut its turns for that. */
+  late(role: Target['role'], ms: number, cut: boolean): void {
+    const now = this.#powers.clocks().monotonic;
+    this.#stillness.late(role, ms, now);
+    if (cut && this.#stillness.cut(now)) this.#pause();
+  }
+
   /** What the watchdog's own jail and seal observed. */
   get enforced(): readonly Enforcement[] {
     return this.#enforced;
@@ -125,11 +156,17 @@ export class Watch {
     await this.#ready.promise;
     if (this.#over) return;
     this.#order = facts;
+    this.#children = children;
     this.#epoch += 1;
+    this.#send();
+  }
+
+  /** The order to watch, as it is now. */
+  #send(): void {
     const watchdog: Target = { role: 'watchdog', pid: this.#child.pid, sealed: true, namespace: namespaceOf(this.#enforced, this.#powers.uid), sockets: this.#child.sockets };
-    const targets = [this.#powers.self(), watchdog, ...children];
+    const targets = [this.#powers.self(), watchdog, ...this.#children];
     this.#ours = new Map(targets.map(({ pid, role }) => [pid, role]));
-    this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets, ...facts }));
+    this.#child.control.send(controlMessages.watch, encodeJson({ epoch: this.#epoch, targets, ...this.#order }));
   }
 
   /** Lets the watchdog end without that being a violation. */
@@ -203,35 +240,45 @@ export class Watch {
           this.#isReady = true;
           this.#child.silence();
           this.#child.control.endStart();
-          this.#lastWord = this.#powers.clocks();
+          this.#heard();
           this.#ready.resolve(undefined);
         },
       },
       [controlMessages.beat]: {
         permit: 'always',
-        answer: () => {
-          this.#lastWord = this.#powers.clocks();
+        answer: (frame) => {
+          this.#heard();
+          const { lateMs } = parseJson(controlSchemas.beat, frame.payload);
+          if (lateMs > tickMs) this.#stillness.late('watchdog', lateMs, this.#lastWord.monotonic);
         },
       },
       [controlMessages.pong]: { permit: 'always', answer: () => undefined },
       [controlMessages.scanned]: {
         permit: 'always',
         answer: (frame) => {
-          this.#lastWord = this.#powers.clocks();
-          const { epoch, scanMs, detections } = parseJson(controlSchemas.scanned, frame.payload);
+          this.#heard();
+          const { epoch, at, scanMs, detections } = parseJson(controlSchemas.scanned, frame.payload);
           if (epoch !== this.#epoch || this.#over) return; // of processes that were replaced since
           this.#scans += 1;
           this.#scanMs = scanMs;
           const weights = this.#powers.weights();
           const seen = testify(detections, this.#ours, identify);
-          this.#judge(weights === undefined ? seen : [...seen, weights]);
+          this.#judge(weights === undefined ? seen : [...seen, weights], at);
         },
       },
     };
   }
 
-  #judge(detections: readonly Detection[]): void {
+  #heard(): void {
+    this.#lastWord = this.#powers.clocks();
+    this.#runnableThen = this.#powers.runnableOf(this.#child.pid);
+  }
+
+  /** @param began - when the scan began that this comes from; nothing else ends a pause. */
+  #judge(seenBy: readonly Detection[], began: number | undefined): void {
     const before = this.#standing;
+    const nowMs = this.#powers.clocks().monotonic;
+    const detections = this.#stillness.explain(seenBy, nowMs);
     this.#detections = detections;
     this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
     const now = this.#standing;
@@ -247,24 +294,42 @@ export class Watch {
     // What went away may come back and is then worth a line again; the log cannot be flooded by one pid.
     for (const key of this.#known) if (!seen.has(key) && this.#known.size > 256) this.#known.delete(key);
     if (now.level !== before.level) this.#powers.onLevel(now);
-    this.#first.resolve(now);
+    // To be late is what a start on a busy machine is; a scan that was on time says more.
+    if (now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector))) this.#first.resolve(now);
+    const pause = began === undefined || now.counted.length > 0 ? undefined : this.#stillness.resume(began, nowMs);
+    if (pause !== undefined) this.#powers.onResumed(pause.seconds, pause.noticed);
   }
 
-  /** Once a second: our own gap, and the watchdog's silence. */
+  #pause(): void {
+    this.#powers.onPaused();
+    // A scan of what is there now, without waiting for the next one. Those of the time before are still on the way, and count.
+    if (this.#epoch >= 0) this.#send();
+  }
+
+  /** Once a second: our own gap, what it was, and the watchdog's silence. */
   #tick(): void {
     const now = this.#powers.clocks();
-    const own = detectGap(this.#lastTick, now, tickMs, { role: 'supervisor', pid: this.#powers.self().pid, uid: this.#powers.uid });
-    const gap = judgeGap(this.#lastTick, now, tickMs);
-    this.#lastTick = now;
-    if (gap.stopped || gap.suspended) {
-      // The words of that time wait in the channel; they are read first.
-      this.#lastWord = now;
-      if (own.findings.length > 0) this.#judge([...this.#detections.filter((detection) => detection.detector !== 'clock').map((detection) => ({ ...detection, findings: [] })), own]);
+    const others = [...new Set(['watchdog', ...this.#children.map(({ role }) => role)])];
+    const came = this.#stillness.tick(now, others, { pid: this.#powers.self().pid, uid: this.#powers.uid });
+    if (came === 'begun') {
+      this.#pause();
+      return; // the words of that time wait in the channel; they are read first
+    }
+    if (came !== undefined) this.#judge([...this.#detections.filter((detection) => detection.detector !== came.detector).map((detection) => ({ ...detection, findings: [] })), came], undefined);
+    this.#judgeSilence(now);
+  }
+
+  #judgeSilence(now: Clocks): void {
+    const silentMs = now.monotonic - this.#lastWord.monotonic;
+    if (this.#scans === 0) {
+      if (silentMs <= readyMs) return;
+      this.#first.reject(new KwyreError('L6_WATCHDOG_FAILED', `the watchdog made no scan in ${readyMs / 1000} s`, 'start again when the machine is less busy'));
       return;
     }
-    const limit = this.#scans === 0 ? readyMs : silenceMs;
-    if (now.monotonic - this.#lastWord.monotonic > limit) {
-      this.#violate({ code: immediate.watchdogSilent, detector: 'heartbeat', pid: this.#child.pid, uid: this.#powers.uid, name: 'kwyre watchdog' });
-    }
+    if (silentMs <= silenceMs) return;
+    // It could not speak while it had no processor; a stopped one does not wait for one.
+    const heldUpMs = this.#powers.runnableOf(this.#child.pid) - this.#runnableThen;
+    if (silentMs <= starvedMs && silentMs - heldUpMs <= slackMs) return;
+    this.#violate({ code: immediate.watchdogSilent, detector: 'heartbeat', pid: this.#child.pid, uid: this.#powers.uid, name: 'kwyre watchdog' });
   }
 }

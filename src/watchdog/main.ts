@@ -1,27 +1,43 @@
 /**
  * kwyre: watchdog [watch]. Looks at our processes and at those who look at them; reports to the supervisor, never acts.
  *
- * It opens nothing for writing, makes no socket, signals nobody. The flow is in watch.ts; here are the powers it gets.
+ * It opens nothing for writing, makes no socket, signals nobody; by one that it is handed it asks what a Unix socket is. The flow is in watch.ts; here are the powers it gets.
  * @module
  */
 import { uptime } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
+import { monotonicMs, runnableOf } from '../linux/clock.ts';
+import { askUnixSocket } from '../linux/diag.ts';
 import { openEyes } from '../linux/proc.ts';
+import { socketName } from '../linux/socket.ts';
+import { descriptors } from '../wire/messages.ts';
 import { watch } from './watch.ts';
 
 process.title = 'kwyre: watchdog [watch]';
 process.exitCode = 1;
 // Every process that hides something from us throws; the traces would be the dearest part of a scan.
 Error.stackTraceLimit = 0;
+
+/** Whether the supervisor handed over a socket to ask by: a service manager may not have let it make one. */
+function canAsk(): boolean {
+  try {
+    return socketName(descriptors.diag).family === 'other';
+  } catch {
+    return false;
+  }
+}
+
 watch({
   pid: process.pid,
   seal: () => sealSelf('watchdog'),
   exit(code) {
     process.exit(code);
   },
+  askUnix: canAsk() ? (inode) => askUnixSocket(descriptors.diag, inode) : undefined,
   eyes: openEyes(),
-  clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
+  clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
+  now: () => performance.now(),
   pause: async (ms) => {
     await pause(ms);
   },

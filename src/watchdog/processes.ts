@@ -3,18 +3,23 @@
  *
  * A process younger than a few seconds is read whole each time, since it may be about to become another program. Older
  * ones are looked at in turn, each at least once in five seconds (in ten once it has run for a minute), and read whole
- * when their name changed or once in two minutes. What was found is looked at in every scan. Descriptors are counted in that turn and followed when their number changed.
+ * when their name changed or once in two minutes. What was found is looked at in every scan.
  * A process that ended and only waits for its parent can do nothing and is left out; one whose first thread ended goes on in the
  * others, and is read through one of them.
  *
- * Limits:  a descriptor that takes the place of another between two looks is seen within two minutes, and so is a process that
- *          gets the pid of an ended one between two scans.
+ * Anybody may start as many processes as he likes: a scan stops looking when its time is over, and the next one begins
+ * with those that have waited longest. How many wait, and for how long, is said.
+ *
+ * Limits:  a process that gets the pid of an ended one between two scans is seen within ten seconds; descriptors, see
+ *          `openfiles.ts`.
  * Proof:   test/unit/watchdog/processes.test.ts, test/bench/isolation.ts
  * @module
  */
-import type { ProcessState, Seen } from '../layers/6-intrusion/snapshot.ts';
+import type { Overdue, ProcessState, Seen } from '../layers/6-intrusion/snapshot.ts';
 import type { Eyes } from '../linux/proc.ts';
-import { memoryOwner, parseStat, parseStatus, socketInode } from '../linux/tasks.ts';
+import { parseStat, parseStatus } from '../linux/tasks.ts';
+import type { OurMemory } from './memory.ts';
+import { OpenFiles } from './openfiles.ts';
 
 export const turnMs = 5000;
 const youngMs = 3000;
@@ -22,8 +27,11 @@ const youngMs = 3000;
 const settledMs = 60_000;
 const settledTurnMs = 10_000;
 const wholeMs = 120_000;
+/** The most time that a scan takes for other processes: a part of the interval, more for the first one, which has to see all. */
+const budgetPart = 0.04;
+const firstBudgetMs = 3000;
 const capSysPtrace = 1n << 19n;
-const noDescriptors: Seen<readonly number[]> = { value: [] };
+const mostWords = 64;
 
 type Entry = {
   readonly pid: number;
@@ -35,18 +43,25 @@ type Entry = {
   folder: string;
   name: string;
   parent: number;
+  threads: number;
   uid: number;
   privileged: boolean;
   argv: readonly string[];
   executable: string;
-  /** How many descriptors it had when they were followed last, and what they opened. */
-  count: number;
-  memories: Seen<readonly number[]>;
-  sockets: readonly number[];
+  readonly open: OpenFiles;
   nextLook: number;
   nextWhole: number;
   hot: boolean;
   mark: number;
+};
+
+/** What a scan is told besides the time. */
+export type Order = {
+  readonly intervalMs: number;
+  /** Pids and thread ids of our own processes, which are left out. */
+  readonly ours: ReadonlySet<number>;
+  /** Follow every descriptor now: a socket has to be explained. */
+  readonly everything: boolean;
 };
 
 /** Whether every number is a pid; `/proc` holds other names too. */
@@ -61,39 +76,38 @@ function pidsOf(names: readonly string[]): number[] {
 
 export class Census {
   readonly #eyes: Eyes;
+  readonly #memory: OurMemory;
+  readonly #ownUid: number;
+  readonly #clock: () => number;
   readonly #entries = new Map<number, Entry>();
+  /** Processes that were listed and not looked at yet, and since when. */
+  #waiting = new Map<number, number>();
   readonly #ownUserMap: string;
   #mark = 0;
+  #scans = 0;
   /** Whether process 1 is listed, which hidepid would hide. */
   othersListed = true;
+  /** What the last scan had no time for. */
+  overdue: Overdue = { processes: 0, oldestMs: 0 };
 
-  constructor(eyes: Eyes) {
+  /** @param clock - in milliseconds, by which a scan ends. */
+  constructor(eyes: Eyes, memory: OurMemory, ownUid: number, clock: () => number) {
     this.#eyes = eyes;
+    this.#memory = memory;
+    this.#ownUid = ownUid;
+    this.#clock = clock;
     const map = eyes.read('/proc/self/uid_map');
     this.#ownUserMap = 'value' in map ? map.value.trim().replace(/ +/g, ' ') : '';
   }
 
-  /**
-   * Looks at what is due.
-   * @param ours - pids and thread ids of our own processes, which are left out.
-   * @param everything - follow every descriptor now: a socket has to be explained.
-   */
-  take(nowMs: number, intervalMs: number, ours: ReadonlySet<number>, everything: boolean): Seen<ProcessState[]> {
+  /** Looks at what is due. */
+  take(nowMs: number, order: Order): Seen<ProcessState[]> {
     const names = this.#eyes.list('/proc');
     if (!('value' in names)) return { missing: names.missing === 'gone' ? 'failed' : names.missing };
     this.#mark += 1;
     const pids = pidsOf(names.value);
     this.othersListed = pids.includes(1);
-    for (const pid of pids) {
-      if (ours.has(pid)) continue;
-      const entry = this.#entries.get(pid);
-      if (entry === undefined) {
-        this.#enter(pid, nowMs, intervalMs, ours, everything);
-      } else {
-        entry.mark = this.#mark;
-        if (everything || entry.hot || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs) this.#look(entry, nowMs, intervalMs, ours, everything);
-      }
-    }
+    this.#lookAtDue(this.#due(pids, nowMs, order), nowMs, order);
     const processes: ProcessState[] = [];
     for (const [pid, entry] of this.#entries) {
       if (entry.mark !== this.#mark) {
@@ -101,7 +115,8 @@ export class Census {
         continue;
       }
       if (entry.inert) continue;
-      processes.push({ pid, parent: entry.parent, uid: entry.uid, privileged: entry.privileged, name: entry.name, argv: entry.argv, executable: entry.executable, opened: entry.memories, captures: entry.sockets });
+      const { uid, parent, privileged, name, argv, executable, open } = entry;
+      processes.push({ pid, parent, uid, privileged, name, argv, executable, opened: open.memories, captures: open.sockets });
     }
     return { value: processes };
   }
@@ -111,10 +126,48 @@ export class Census {
     for (const entry of this.#entries.values()) entry.hot = pids.has(entry.pid);
   }
 
-  #enter(pid: number, nowMs: number, intervalMs: number, ours: ReadonlySet<number>, everything: boolean): void {
-    const text = this.#eyes.read(`/proc/${pid}/stat`);
+  /** Processes to be looked at now, by when their turn was. What was found before comes first, whatever waits. */
+  #due(pids: readonly number[], nowMs: number, order: Order): { readonly pid: number; readonly since: number }[] {
+    const due: { readonly pid: number; readonly since: number }[] = [];
+    const waiting = new Map<number, number>();
+    for (const pid of pids) {
+      if (order.ours.has(pid)) continue;
+      const entry = this.#entries.get(pid);
+      if (entry === undefined) {
+        const since = this.#waiting.get(pid) ?? nowMs;
+        waiting.set(pid, since);
+        due.push({ pid, since });
+        continue;
+      }
+      entry.mark = this.#mark;
+      // Whoever seems to be a child of ours may be one of an ended process that had the same pid.
+      if (entry.hot || order.ours.has(entry.parent)) due.push({ pid, since: -Infinity });
+      else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs) due.push({ pid, since: Math.min(nowMs, entry.nextLook) });
+    }
+    this.#waiting = waiting;
+    return due.sort((a, b) => a.since - b.since);
+  }
+
+  #lookAtDue(due: readonly { readonly pid: number; readonly since: number }[], nowMs: number, order: Order): void {
+    const until = this.#clock() + (this.#scans === 0 ? firstBudgetMs : Math.max(10, order.intervalMs * budgetPart));
+    this.#scans += 1;
+    for (const [done, { pid, since }] of due.entries()) {
+      if (since > -Infinity && this.#clock() > until) {
+        this.overdue = { processes: due.length - done, oldestMs: Math.max(0, nowMs - since) };
+        return;
+      }
+      const entry = this.#entries.get(pid);
+      if (entry === undefined) this.#enter(pid, nowMs, order);
+      else this.#look(entry, nowMs, order);
+    }
+    this.overdue = { processes: 0, oldestMs: 0 };
+  }
+
+  #enter(pid: number, nowMs: number, order: Order): void {
+    const text = this.#eyes.readHead(`/proc/${pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return; // it ended between the listing and the reading
+    this.#waiting.delete(pid);
     const entry: Entry = {
       pid,
       started: stat.started,
@@ -123,33 +176,32 @@ export class Census {
       folder: `/proc/${pid}`,
       name: stat.name,
       parent: stat.parent,
+      threads: stat.threads,
       uid: -1,
       privileged: false,
       argv: [],
       executable: '',
-      count: 0,
-      memories: noDescriptors,
-      sockets: [],
+      open: new OpenFiles(this.#eyes, this.#memory),
       nextLook: 0,
       nextWhole: 0,
       hot: false,
       mark: this.#mark,
     };
     this.#entries.set(pid, entry);
-    this.#look(entry, nowMs, intervalMs, ours, everything);
+    this.#look(entry, nowMs, order);
   }
 
-  #look(entry: Entry, nowMs: number, intervalMs: number, ours: ReadonlySet<number>, everything: boolean): void {
+  #look(entry: Entry, nowMs: number, order: Order): void {
     // Each pid has its own moment in the turn, so that no scan has to look at all of them.
     const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
-    entry.nextLook = intervalMs >= turn ? 0 : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
-    const text = this.#eyes.read(`/proc/${entry.pid}/stat`);
+    entry.nextLook = order.intervalMs >= turn ? nowMs : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
+    const text = this.#eyes.readHead(`/proc/${entry.pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return;
     if (stat.started !== entry.started) {
       // The pid was given to another process since.
       this.#entries.delete(entry.pid);
-      this.#enter(entry.pid, nowMs, intervalMs, ours, everything);
+      this.#enter(entry.pid, nowMs, order);
       return;
     }
     entry.inert = stat.kernel || (stat.state === 'Z' && stat.threads <= 1) || stat.state === 'X';
@@ -161,12 +213,13 @@ export class Census {
     const renamed = stat.name !== entry.name;
     entry.parent = stat.parent;
     entry.name = stat.name;
+    entry.threads = stat.threads;
     const whole = renamed || entry.hot || nowMs >= entry.nextWhole || nowMs - entry.firstSeen < youngMs;
     if (whole) {
       entry.nextWhole = nowMs + wholeMs - ((entry.pid * 37) % (wholeMs / 2));
       this.#readWhole(entry);
     }
-    this.#readDescriptors(entry, whole || everything, ours);
+    entry.open.read({ ...entry, ours: order.ours, whole: whole || order.everything });
   }
 
   /** The folder of a thread that goes on after the first one of its process ended. */
@@ -177,51 +230,25 @@ export class Census {
   }
 
   #readWhole(entry: Entry): void {
-    const status = this.#eyes.read(`${entry.folder}/status`);
+    const status = this.#eyes.readHead(`${entry.folder}/status`);
     const parsed = 'value' in status ? parseStatus(status.value) : undefined;
     if (parsed !== undefined) {
       const [real = -1, effective, saved] = parsed.uids;
       entry.uid = real;
       // Anybody can start a set-user-ID program under a name of their choice: it is judged by who started it (L6-10).
       entry.privileged = real === 0 || (real === effective && real === saved && (parsed.effectiveCapabilities & capSysPtrace) !== 0n && this.#sameUserNamespace(entry.folder));
+      entry.open.slots = parsed.slots;
     }
-    const command = this.#eyes.read(`${entry.folder}/cmdline`);
-    if ('value' in command) entry.argv = command.value.slice(0, 4096).split('\0', 64).filter((word, index, all) => word !== '' || index < all.length - 1);
     const executable = this.#eyes.link(`${entry.folder}/exe`);
     entry.executable = 'value' in executable ? executable.value : '';
+    // What a stranger calls itself is worth nothing, and its arguments lie in its own memory, where a look can be made slow.
+    const command = entry.privileged || entry.uid === this.#ownUid ? this.#eyes.readHead(`${entry.folder}/cmdline`) : { value: '' };
+    if ('value' in command) entry.argv = command.value.split('\0', mostWords).filter((word, index, all) => word !== '' || index < all.length - 1);
   }
 
   /** Full capabilities inside a user namespace of one's own are worth nothing outside it. */
   #sameUserNamespace(folder: string): boolean {
-    const map = this.#eyes.read(`${folder}/uid_map`);
+    const map = this.#eyes.readHead(`${folder}/uid_map`);
     return 'value' in map && map.value.trim().replace(/ +/g, ' ') === this.#ownUserMap;
-  }
-
-  #readDescriptors(entry: Entry, whole: boolean, ours: ReadonlySet<number>): void {
-    if (!whole) {
-      if (!('value' in entry.memories)) return; // hidden from us the last time; asked again when it is read whole
-      const count = this.#eyes.count(`${entry.folder}/fd`);
-      if ('value' in count && count.value > 0 && count.value === entry.count) return;
-    }
-    const names = this.#eyes.list(`${entry.folder}/fd`);
-    if (!('value' in names)) {
-      entry.memories = names.missing === 'gone' ? noDescriptors : { missing: names.missing };
-      entry.sockets = [];
-      entry.count = 0;
-      return;
-    }
-    entry.count = names.value.length;
-    const memories: number[] = [];
-    const sockets: number[] = [];
-    for (const name of names.value) {
-      const link = this.#eyes.link(`${entry.folder}/fd/${name}`);
-      if (!('value' in link)) continue;
-      const owner = memoryOwner(link.value);
-      if (owner !== undefined && ours.has(owner)) memories.push(owner);
-      const inode = socketInode(link.value);
-      if (inode !== undefined) sockets.push(inode);
-    }
-    entry.memories = memories.length === 0 ? noDescriptors : { value: memories };
-    entry.sockets = sockets;
   }
 }

@@ -6,12 +6,15 @@
  * @module
  */
 import { captures } from '../layers/6-intrusion/capture.ts';
-import { declaredCode } from '../layers/6-intrusion/mappings.ts';
-import { heldBy } from '../layers/6-intrusion/sockets.ts';
+import { declaredCode, mappedKey } from '../layers/6-intrusion/mappings.ts';
+import { heldBy, served } from '../layers/6-intrusion/sockets.ts';
 import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/snapshot.ts';
 import { seen } from '../layers/6-intrusion/snapshot.ts';
 import type { Eyes } from '../linux/proc.ts';
-import type { SocketRow, SocketTable } from '../linux/nettables.ts';
+import type { UnixSocket } from '../linux/diag.ts';
+import type { PacketTap, SocketRow, SocketTable } from '../linux/nettables.ts';
+import { parseTaps } from '../linux/nettables.ts';
+import { OurMemory } from './memory.ts';
 import { Census, turnMs } from './processes.ts';
 import { Descriptors, lookAt, socketsOf, tablesOf } from './targets.ts';
 
@@ -19,16 +22,24 @@ import { Descriptors, lookAt, socketsOf, tablesOf } from './targets.ts';
 export type Powers = {
   readonly eyes: Eyes;
   readonly clocks: () => Clocks;
+  /** Milliseconds, by which a scan is measured. */
+  readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
+  /** The pid of this process. */
+  readonly pid: number;
+  /** Asks the kernel for one Unix socket; `undefined` where no socket for that was handed over. */
+  readonly askUnix: ((inode: number) => UnixSocket | undefined) | undefined;
 };
 
 /** Read in every scan: captures by anybody. */
 const everyScan: readonly SocketTable[] = ['packet', 'raw', 'raw6'];
 /** Read when a descriptor of ours has to be explained. */
-const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink', 'unix'];
+const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink'];
+/** The most sockets that the kernel is asked about one by one in a scan. */
+const mostAsked = 256;
 const mappingsMs = 20_000;
-/** How long a socket that is in no table may be on its way out. */
-const transientMs = 30;
+/** How long a socket that is in no table may be on its way out, look by look. */
+const transientMs = [30, 60];
 
 export class Sampler {
   readonly #powers: Powers;
@@ -37,6 +48,10 @@ export class Sampler {
   readonly #ownUid: number;
   #before: Clocks | undefined;
   #mappingsDue = -Infinity;
+  /** Processes whose maps were read, by pid and whether they were sealed. */
+  #mapped = new Set<string>();
+  /** Files that one of ours has mapped, and that lay at a declared path when that was seen first. */
+  #knownCode: ReadonlySet<string> = new Set();
   #explained = new Set<number>();
   /** What the tables said of sockets of ours; read anew for a socket that is not in it, and once in a turn. */
   readonly #lastRows = new Map<number, SocketRow>();
@@ -45,7 +60,7 @@ export class Sampler {
   constructor(powers: Powers, ownUid: number) {
     this.#powers = powers;
     this.#ownUid = ownUid;
-    this.#census = new Census(powers.eyes);
+    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes, powers.pid), ownUid, powers.now);
     this.#descriptors = new Descriptors(powers.eyes);
   }
 
@@ -56,30 +71,39 @@ export class Sampler {
     const before = this.#before;
     this.#before = clocks;
     // The maps of a process are long and seldom change; once something foreign was seen they are read every time.
-    const withMappings = watched.code.length > 0 && clocks.monotonic >= this.#mappingsDue;
+    const shown = watched.targets.map(({ pid, sealed }) => `${pid} ${sealed}`);
+    const withMappings = watched.code.length > 0 && (clocks.monotonic >= this.#mappingsDue || shown.some((one) => !this.#mapped.has(one)));
     this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
     let targets = watched.targets.map((target) => lookAt(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings));
+    const knownCode = this.#knownCode;
     if (withMappings) {
-      const foreign = targets.some((state) => seen(state.mappings)?.some((mapping) => !declaredCode(mapping, watched)) === true);
+      this.#mapped = new Set(shown);
+      const mappings = targets.flatMap((state) => seen(state.mappings) ?? []);
+      const accepted = mappings.filter((mapping) => declaredCode(mapping, watched) || knownCode.has(mappedKey(mapping)));
+      // While one of ours has it mapped, no other file gets its inode.
+      this.#knownCode = new Set(accepted.map(mappedKey));
+      const foreign = accepted.length < mappings.length;
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
     const { rows, unexplained } = this.#rows(watched, targets, clocks.monotonic);
-    if (unexplained.size > 0) {
-      // A connection that was closed since is in no table; a socket of another family stays.
-      await this.#powers.pause(transientMs);
+    for (const wait of unexplained.size > 0 ? transientMs : []) {
+      // A connection that was closed since is in no table, and one that the gateway refuses is closed at once; others stay.
+      await this.#powers.pause(wait);
       targets = targets.map((state) => {
         const inodes = seen(state.sockets);
         if (inodes?.some((inode) => unexplained.has(inode)) !== true) return state;
         const again = seen(socketsOf(eyes, state.target.pid));
         return again === undefined ? state : { ...state, sockets: { value: inodes.filter((inode) => !unexplained.has(inode) || again.includes(inode)) } };
       });
+      if (!targets.some((state) => seen(state.sockets)?.some((inode) => unexplained.has(inode)))) break;
     }
     const capturing = (seen(rows) ?? []).filter(captures).map((row) => row.inode);
     const everything = capturing.some((inode) => !this.#explained.has(inode));
     this.#explained = new Set(capturing);
     const ours = new Set(targets.flatMap((state) => [state.target.pid, ...(seen(state.threads) ?? []).map((thread) => thread.tid)]));
-    const processes = this.#census.take(clocks.monotonic, intervalMs, ours, everything);
-    return { clocks, before, intervalMs, watched, targets, processes, othersListed: this.#census.othersListed, ownUid: this.#ownUid, rows };
+    const processes = this.#census.take(clocks.monotonic, { intervalMs, ours, everything });
+    const { othersListed, overdue } = this.#census;
+    return { clocks, before, intervalMs, watched, targets, processes, othersListed, overdue, ownUid: this.#ownUid, rows, taps: this.#taps(watched), unixKnown: this.#powers.askUnix !== undefined, knownCode };
   }
 
   /** Processes that were found are read in every scan until they are gone. */
@@ -96,6 +120,27 @@ export class Sampler {
       rows.push(...seenThere.value);
     }
     return networks.length === 0 ? { missing: 'failed' } : { value: rows };
+  }
+
+  /** Unix sockets one by one: their table may hold rows that a stranger wrote. */
+  #askUnix(inodes: readonly number[]): void {
+    const { askUnix } = this.#powers;
+    if (askUnix === undefined) return;
+    for (const inode of inodes) {
+      const socket = askUnix(inode);
+      if (socket !== undefined) this.#lastRows.set(inode, { table: 'unix', inode, uid: 0, state: socket.state, local: socket.name.replaceAll('\n', '\\012'), remote: '', protocol: 0, interface: 0 });
+    }
+  }
+
+  /** What gets copies of packets in the networks that count. */
+  #taps(watched: Watched): Seen<PacketTap[]> {
+    const taps: PacketTap[] = [];
+    for (const pid of watched.networks) {
+      const text = this.#powers.eyes.readLong(`/proc/${pid}/net/ptype`);
+      if (!('value' in text)) return { missing: text.missing };
+      taps.push(...parseTaps(text.value));
+    }
+    return watched.networks.length === 0 ? { missing: 'failed' } : { value: taps };
   }
 
   /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
@@ -127,7 +172,11 @@ export class Sampler {
         for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
       }
     }
-    for (const inode of undeclared) if (this.#lastRows.has(inode)) undeclared.delete(inode);
+    this.#askUnix([...undeclared].filter((inode) => !this.#lastRows.has(inode)).slice(0, mostAsked));
+    for (const inode of undeclared) {
+      const row = this.#lastRows.get(inode);
+      if (row !== undefined && served(row, watched)) undeclared.delete(inode);
+    }
     return { rows: { value: [...always.value, ...this.#lastRows.values()] }, unexplained: undeclared };
   }
 }

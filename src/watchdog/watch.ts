@@ -23,7 +23,7 @@ export type ProcessPowers = Powers & {
 };
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
-const beatMs = 2500;
+const beatMs = 1000;
 
 /** Cuts what could grow without bound: the first findings are enough to act on. */
 function bounded(detections: readonly Detection[]): Detection[] {
@@ -44,6 +44,7 @@ export function watch(powers: ProcessPowers): void {
   let sequence = 0;
   let scanning = false;
   let timer: NodeJS.Timeout | undefined;
+  let beaten = powers.now();
 
   const control = openStream(
     descriptors.control,
@@ -60,12 +61,13 @@ export function watch(powers: ProcessPowers): void {
     scanning = true;
     clearTimeout(timer);
     const { epoch, ...watched } = order;
-    const from = powers.clocks().monotonic;
+    const at = powers.clocks().monotonic;
+    const from = powers.now();
     const snapshot = await sampler.take(watched, intervalMs);
     const detections = bounded(detectAll(snapshot));
     sampler.watchClosely(new Set(detections.flatMap((detection) => detection.findings.map((finding) => finding.pid))));
-    const scanMs = powers.clocks().monotonic - from;
-    supervisor.send(controlMessages.scanned, encodeJson({ epoch, sequence, scanMs: Math.round(scanMs), detections }));
+    const scanMs = powers.now() - from;
+    supervisor.send(controlMessages.scanned, encodeJson({ epoch, sequence, at, scanMs: Math.round(scanMs), detections }));
     sequence += 1;
     scanning = false;
     // Targets that came while this scan ran are looked at without delay.
@@ -81,10 +83,13 @@ export function watch(powers: ProcessPowers): void {
           const config = parseJson(controlSchemas.configureWatchdog, frame.payload);
           intervalMs = config.intervalMs;
           sampler = new Sampler(powers, config.ownUid);
+          beaten = powers.now();
           try {
             const enforced = powers.seal();
             setInterval(() => {
-              supervisor.send(controlMessages.beat);
+              const now = powers.now();
+              supervisor.send(controlMessages.beat, encodeJson({ lateMs: Math.max(0, Math.round(now - beaten - beatMs)) }));
+              beaten = now;
             }, beatMs);
             supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced }));
           } catch (error) {

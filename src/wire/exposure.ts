@@ -26,7 +26,8 @@ export const reports: Readonly<Record<string, Report>> = {
   pong: { from: ['gateway', 'engine', 'watchdog'], phase: 'serving' },
   statusRequest: { from: ['gateway'], phase: 'serving' },
   drained: { from: ['gateway'], phase: 'serving' },
-  beat: { from: ['watchdog'], phase: 'serving' },
+  late: { from: ['gateway', 'engine'], phase: 'serving', shape: controlSchemas.late.shape },
+  beat: { from: ['watchdog'], phase: 'serving', shape: controlSchemas.beat.shape },
   event: { from: ['gateway'], phase: 'serving', shape: controlSchemas.event.shape },
   scanned: { from: ['watchdog'], phase: 'serving', shape: controlSchemas.scanned.shape },
 };
@@ -58,7 +59,7 @@ export const exposures: readonly Exposure[] = [
   { way: 'levels of layer 6', reaches: 'log, terminal', fields: [], bitsAnHour: bits(linesAnHour.levels, 2), why: 'one of four words' },
   { way: 'the end of a role', reaches: 'log, terminal', fields: [], bitsAnHour: bits(linesAnHour.crashes, 1 + Math.log2(40)), why: 'which role, a signal or one of six exit codes; three restarts in an hour' },
   { way: 'bytes of a working set', reaches: 'log', fields: [], bitsAnHour: linesAnHour.crashes * 26, why: 'pages of memory, once for each engine that ended' },
-  { way: 'nothing outside of the supervisor', reaches: 'status', fields: ['scanned.epoch', 'scanned.sequence', 'scanned.scanMs', 'scanned.detections[].detector', 'scanned.detections[].seen', 'scanned.detections[].reason'], bitsAnHour: 0, why: 'shown to who asks for the status, never written' },
+  { way: 'nothing outside of the supervisor', reaches: 'status', fields: ['scanned.epoch', 'scanned.sequence', 'scanned.at', 'scanned.scanMs', 'late.ms', 'late.cut', 'beat.lateMs', 'scanned.detections[].detector', 'scanned.detections[].seen', 'scanned.detections[].reason'], bitsAnHour: 0, why: 'shown to who asks for the status, never written' },
 ];
 
 /** Paths of every value in a shape, with its kind. */

@@ -15,6 +15,8 @@ import { array, boolean, literals, number, object, optional, string, text, whole
 export const descriptors = {
   control: 3,
   data: 4,
+  /** Watchdog: the socket by which it asks about Unix sockets. */
+  diag: 4,
   /** Gateway: the listening socket. */
   listener: 5,
   /** Engine: the model file, read-only. */
@@ -50,6 +52,8 @@ export const controlMessages = {
   statusAnswer: 0x48,
   /** Gateway: whether new conversations are taken and the engine answers; after what the configuration said. */
   intake: 0x4a,
+  /** Gateway, engine: the machine stood still; running turns are cut. */
+  pause: 0x4c,
   /** Watchdog: which processes are ours from now on. */
   watch: 0x50,
   enforced: 0x41,
@@ -60,9 +64,11 @@ export const controlMessages = {
   event: 0x4b,
   /** Gateway: every request in flight has been answered after the data edge closed. */
   drained: 0x4d,
+  /** Gateway, engine: stood still for so long. */
+  late: 0x4f,
   /** Watchdog: what one scan saw. */
   scanned: 0x51,
-  /** Watchdog: still there. */
+  /** Watchdog: still there, and how late this is. */
   beat: 0x53,
 } as const;
 
@@ -327,7 +333,12 @@ export const controlSchemas = {
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
   watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64), memory: array(string(64), 64) }),
-  scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
+  /** The supervisor's word: when it was said, by CLOCK_MONOTONIC in milliseconds. */
+  ping: object({ at: whole(0, 2 ** 40) }),
+  late: object({ ms: whole(0, 2 ** 40), cut: boolean() }),
+  beat: object({ lateMs: whole(0, 2 ** 40) }),
+  /** `at`: when the scan began, by CLOCK_MONOTONIC in milliseconds. */
+  scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), at: whole(0, 2 ** 40), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
   intake: object({ open: boolean(), ready: boolean() }),
   failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
   /** What a serving gateway counts; nothing else may be written down for it. */

@@ -51,6 +51,15 @@ test('L6-13 a packet socket for IP alone, bound to the loopback interface', asyn
   assert.equal((await watched.next('violation')).detector, 'capture');
 });
 
+for (const protocol of ['0x0800', '0x86dd']) {
+  test(`L6-13 a packet socket for one protocol of ours (${protocol}) on every interface`, async (t) => {
+    const watched = use(t, await startWatched());
+    const capture = use(t, start(packetSocket(`s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(${protocol}))`)));
+    const violation = await watched.next('violation');
+    assert.deepEqual([violation.detector, violation.pid], ['capture', capture.pid]);
+  });
+}
+
 test('L6-13 a raw socket for TCP, which gets a copy of every segment', async (t) => {
   const watched = use(t, await startWatched());
   use(t, start(packetSocket('s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 6)')));
@@ -61,7 +70,7 @@ test('L6-22 L6-11 ordinary neighbours: packet sockets of their own protocol, ser
   const watched = use(t, await startWatched());
   const neighbours = [
     'a = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x888e))', // Wi-Fi keys
-    "b = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)); b.bind((sorted(n for _, n in socket.if_nameindex() if n != 'lo')[0], 0x0800)) if len(socket.if_nameindex()) > 1 else None", // DHCP
+    "b = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0); b.bind((sorted(n for _, n in socket.if_nameindex() if n != 'lo')[0], 0x0800)) if len(socket.if_nameindex()) > 1 else None", // DHCP
     'c = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88cc))', // LLDP
     'd = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)', // ping
     'e = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); e.bind((0, 0))', // ip monitor

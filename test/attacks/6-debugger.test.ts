@@ -105,6 +105,36 @@ test('L6-02 root holds it open in a process whose first thread has ended', async
   assert.match(readFileSync(`/proc/${holder.pid}/stat`, 'latin1'), /\) Z /);
 });
 
+/** A program of root's: what it does with the memory of the engine, which is `path`. */
+const reader = (body: string) => (watched: { readonly target: number }) => ['/usr/bin/python3', '-c', `import ctypes, os, threading, time\npath = '/proc/${watched.target}/mem'\n${body}\ntime.sleep(30)`];
+const readers: readonly (readonly [string, (watched: { readonly target: number }) => string[]])[] = [
+  ['in a thread with a table of descriptors of its own', reader(`def read():
+    assert ctypes.CDLL(None).unshare(0x400) == 0
+    os.close(0)
+    os.open(path, os.O_RDONLY)
+    time.sleep(30)
+threading.Thread(target=read).start()`)],
+  ['in the place of another descriptor, once it has run for a while', reader(`time.sleep(4)
+os.dup2(os.open(path, os.O_RDONLY), 1)
+os.closerange(3, 100)`)],
+  ['after it gave up root\'s rights', reader(`os.open(path, os.O_RDONLY)
+os.setresuid(12399, 12399, 12399)`)],
+];
+for (const [what, command] of readers) {
+  test(`L6-02 root reads the engine's memory ${what}`, async (t) => {
+    const watched = use(t, await startWatched());
+    const holder = use(t, start(command(watched)));
+    assert.equal((await watched.next('violation', undefined, 20_000)).detector, 'memory', holder.output());
+    assert.equal((await watched.next('finding', (one) => one.detector === 'memory')).pid, holder.pid);
+  });
+}
+
+test('L6-02 root reads it through a proc of its own', async (t) => {
+  const watched = use(t, await startWatched());
+  use(t, start(['unshare', '--mount', 'sh', '-c', `mount -t proc other /mnt && exec 7</mnt/${watched.target}/mem; exec sleep 20`]));
+  await confirmed(watched, 'memory');
+});
+
 test('L6-10 a debugger that ended, and that nobody collected, ends nothing', async (t) => {
   const watched = use(t, await startWatched({ profile: 'installed' }));
   const parent = use(t, start(['sh', '-c', 'gdb --version >/dev/null & exec sleep 20']));

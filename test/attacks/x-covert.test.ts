@@ -54,7 +54,7 @@ process.on('SIGUSR2', () => {
   print();
   for (let epoch = 0; epoch < 6; epoch += 1) for (let at = 0; at < words.length; at += 8) {
     const findings = [{ detector: 'tools', relation: 'able', pid: 1 + at, uid: 0, name: '\\u001b]0;' + words.slice(at, at + 8) + '\\u0007', what: words + '\\u202e', tool: words.slice(0, 32) }];
-    for (const some of [findings, []]) say(${scanned}, { epoch, sequence: at, scanMs: 1, detections: [{ detector: 'tools', seen: 'full', reason: words, findings: some }] });
+    for (const some of [findings, []]) say(${scanned}, { epoch, sequence: at, at: 1, scanMs: 1, detections: [{ detector: 'tools', seen: 'full', reason: words, findings: some }] });
   }
 });
 process.on('SIGWINCH', () => { ${lateFailure} });

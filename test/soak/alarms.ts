@@ -103,14 +103,14 @@ async function bustle(end: number): Promise<void> {
   }
 }
 
-const clocks = () => ({ monotonic: performance.now(), boot: uptime() * 1000 });
+const clocks = () => ({ monotonic: performance.now(), boot: uptime() * 1000, runnable: 0 });
 
 /** The lid closed for an hour between two scans, by the clocks of this machine. */
 async function suspend(intervalMs: number): Promise<void> {
   const before = clocks();
   await sleep(1000);
   const now = clocks();
-  const { findings } = detectGap(before, { monotonic: now.monotonic + intervalMs, boot: now.boot + intervalMs + 3_600_000 }, intervalMs, { role: 'watchdog', pid: 0, uid: 0 });
+  const { findings } = detectGap(before, { monotonic: now.monotonic + intervalMs, boot: now.boot + intervalMs + 3_600_000, runnable: 0 }, intervalMs, { role: 'watchdog', pid: 0, uid: 0 });
   counts.suspensions += 1;
   for (const finding of findings) alarms.push(`suspension: ${finding.what}`);
 }

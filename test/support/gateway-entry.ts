@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { serve } from '../../src/gateway/serve.ts';
+import { monotonicMs } from '../../src/linux/clock.ts';
 import { socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
 
 serve({
@@ -21,5 +22,6 @@ serve({
   },
   openFiles: () => 2048,
   now: () => performance.now(),
+  monotonic: monotonicMs,
   randomToken: () => randomBytes(32).toString('base64url'),
 });

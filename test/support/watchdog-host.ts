@@ -6,9 +6,11 @@ import { spawn } from 'node:child_process';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { monotonicMs, runnableOf } from '../../src/linux/clock.ts';
 import { makeSocketPair } from '../../src/linux/socket.ts';
 import { transientIdentity } from './identity.ts';
 import { Child, nodeFlags, socketInodes } from '../../src/supervisor/children.ts';
+import { diagSocket } from '../../src/supervisor/alarm.ts';
 import { Watch } from '../../src/supervisor/watch.ts';
 import type { Profile } from '../../src/layers/6-intrusion/response.ts';
 
@@ -27,9 +29,10 @@ target.stdout.on('data', (chunk: Buffer) => {
 const watch = new Watch({
   start(table, onBreach) {
     const control = makeSocketPair();
-    return new Child('watchdog', { readable: [], accepted: [], ...transientIdentity(uid) }, [control[1]], control[0], new Set(), table, onBreach);
+    return new Child('watchdog', { readable: [], accepted: [], ...transientIdentity(uid) }, [control[1], ...diagSocket()], control[0], new Set(), table, onBreach);
   },
-  clocks: () => ({ monotonic: performance.now(), boot: uptime() * 1000 }),
+  clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
+  runnableOf,
   now: () => Date.now(),
   self: () => ({ role: 'supervisor', pid: process.pid, sealed: false, namespace: 'shared', sockets: socketInodes(process.pid) }),
   uid,
@@ -42,6 +45,12 @@ const watch = new Watch({
   },
   onLevel(standing) {
     say('level', { level: standing.level, count: standing.count });
+  },
+  onPaused() {
+    say('paused');
+  },
+  onResumed(seconds) {
+    say('resumed', { seconds });
   },
   onViolation(violation) {
     target.kill('SIGKILL');

@@ -22,6 +22,8 @@ type Said =
   | ({ readonly type: 'finding'; readonly at: number } & Finding)
   | { readonly type: 'level'; readonly at: number; readonly level: Standing['level']; readonly count: number }
   | ({ readonly type: 'violation'; readonly at: number } & Violation)
+  | { readonly type: 'paused'; readonly at: number }
+  | { readonly type: 'resumed'; readonly at: number; readonly seconds: number }
   | { readonly type: 'target'; readonly line: string }
   | { readonly type: 'checks'; readonly report: { readonly status: string; readonly checks: readonly Check[] } };
 type Of<T extends Said['type']> = Extract<Said, { type: T }>;

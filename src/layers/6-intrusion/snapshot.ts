@@ -4,7 +4,7 @@
  * Promise: what could not be read says so and why; an absent value is never taken for a clean one.
  * @module
  */
-import type { SocketRow } from '../../linux/nettables.ts';
+import type { PacketTap, SocketRow } from '../../linux/nettables.ts';
 import type { Mapping, TaskStatus } from '../../linux/tasks.ts';
 
 /** Processes that are watched. */
@@ -79,14 +79,17 @@ export type ProcessState = {
   readonly argv: readonly string[];
   /** Path of its executable; empty where we may not see it. */
   readonly executable: string;
-  /** Pids of ours whose memory it has open; `missing` where its descriptors are hidden from us. */
+  /** Pids of ours whose memory it has open, by the kernel's word and not by a path; `missing` where its descriptors are hidden from us. */
   readonly opened: Seen<readonly number[]>;
   /** Inodes of packet sockets that it holds; read only when one has to be explained. */
   readonly captures: readonly number[];
 };
 
-/** Clocks in milliseconds: `monotonic` stands still while the machine sleeps, `boot` does not. */
-export type Clocks = { readonly monotonic: number; readonly boot: number };
+/** Processes that a scan had no time for, and for how long the first of them waits. */
+export type Overdue = { readonly processes: number; readonly oldestMs: number };
+
+/** Clocks in milliseconds: `monotonic` stands still while the machine sleeps, `boot` does not; `runnable`: how long the process itself ran or waited for a processor. */
+export type Clocks = { readonly monotonic: number; readonly boot: number; readonly runnable: number };
 
 /** One scan. */
 export type Snapshot = {
@@ -99,10 +102,17 @@ export type Snapshot = {
   readonly processes: Seen<readonly ProcessState[]>;
   /** Whether processes of other users are listed at all (`hidepid` hides them). */
   readonly othersListed: boolean;
+  readonly overdue: Overdue;
   /** User whose processes are ours: the supervisor's. */
   readonly ownUid: number;
   /** Sockets of the machine's namespace that belong to our processes, and every packet and raw socket. */
   readonly rows: Seen<readonly SocketRow[]>;
+  /** What the kernel hands every packet to, in the networks that our traffic is in. */
+  readonly taps: Seen<readonly PacketTap[]>;
+  /** Files (device and inode as `maps` shows them) that ours have mapped since an earlier scan, when they lay at a declared path. */
+  readonly knownCode: ReadonlySet<string>;
+  /** Whether the kernel could be asked about Unix sockets; their table holds text of strangers and is not read. */
+  readonly unixKnown: boolean;
 };
 
 /** The value, or `undefined`. */

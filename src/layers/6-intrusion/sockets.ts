@@ -25,15 +25,22 @@ export function heldBy(state: TargetState): { readonly inodes: ReadonlySet<numbe
   return state.target.reported === undefined ? undefined : { inodes: new Set(state.target.reported), selfReported: true };
 }
 
+/** The first byte of 127.0.0.0/8, which stands last in the kernel's hexadecimal form. Whom the gateway answers is its own business. */
+const loopbackPeer = /^[0-9A-F]{6}7F:/;
+
 /** Whether a socket is a connection that our own listener accepted. */
-function served(row: SocketRow, watched: Watched): boolean {
-  if (row.table === 'tcp') return row.local === loopbackHex(watched.port) && row.state !== listening && row.remote.startsWith('0100007F:');
+export function served(row: SocketRow, watched: Watched): boolean {
+  if (row.table === 'tcp') return row.local === loopbackHex(watched.port) && row.state !== listening && loopbackPeer.test(row.remote);
   return row.table === 'unix' && watched.unixPath !== '' && row.local === watched.unixPath;
 }
+
+/** Netlink's protocol number of the socket that tells about sockets. */
+const sockDiag = 4;
 
 /** Whether a declared socket still is what it was declared as. */
 function unchanged(row: SocketRow, watched: Watched): boolean {
   if (row.table === 'unix') return true;
+  if (row.table === 'netlink') return row.protocol === sockDiag;
   return row.inode === watched.listener && row.table === 'tcp' && row.state === listening && row.local === loopbackHex(watched.port);
 }
 
@@ -68,7 +75,9 @@ export function detectSockets(snapshot: Snapshot): Detection {
       if (declared.has(inode)) {
         if (row !== undefined && !unchanged(row, watched)) findings.push(ours('sockets', state, `a declared socket of the ${role} has changed (${row.table}, state ${row.state})`));
       } else if (row === undefined) {
-        if (rows !== undefined) findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
+        // Where the kernel cannot be asked, it may be a connection to the Unix listener.
+        if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown) sight = worse(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
+        else if (rows !== undefined) findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
       } else if (role !== 'gateway' || !served(row, watched)) {
         findings.push(ours('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`));
       }

@@ -21,6 +21,7 @@ const aboutRole = (role: string): readonly string[] => [
   `the ${role} has a child`,
   `the ${role} has a handler for SIGUSR1, which opens Node's inspector`,
   `undeclared files are mapped as code in the ${role}`,
+  `files that the ${role} runs were replaced on the disk since; it runs the former ones`,
   `the ${role} has sockets in its empty network`,
   `the ${role} has a socket that is in no table of the kernel`,
   `the ${role} stood still`,

@@ -19,7 +19,7 @@ import { detectAllWeights, detectWeights } from '../../../src/layers/6-intrusion
 import type { SocketRow } from '../../../src/linux/nettables.ts';
 
 const target = (role: WatchedRole, pid: number, more: Partial<Target> = {}): Target => ({ role, pid, sealed: true, namespace: 'shared', sockets: [1, 2], ...more });
-const status = { state: 'S', tracer: 0, uids: [9, 9, 9, 9], effectiveCapabilities: 0n, caughtSignals: 0n, noNewPrivs: true, seccomp: 2 };
+const status = { state: 'S', tracer: 0, uids: [9, 9, 9, 9], effectiveCapabilities: 0n, caughtSignals: 0n, noNewPrivs: true, seccomp: 2, slots: 64 };
 const state = (of: Target, more: Partial<TargetState> = {}): TargetState => ({
   target: of,
   status: { value: status },
@@ -36,15 +36,19 @@ const row = (more: Partial<SocketRow>): SocketRow => ({ table: 'tcp', inode: 3, 
 const listenerRow = row({ inode: 2, state: 10, local: '0100007F:1F40', remote: '00000000:0000' });
 function snapshot(more: Partial<Snapshot> = {}, states = [state(target('gateway', 10)), state(target('engine', 20))]): Snapshot {
   return {
-    clocks: { monotonic: 10_000, boot: 10_000 },
-    before: { monotonic: 5000, boot: 5000 },
+    clocks: { monotonic: 10_000, boot: 10_000, runnable: 0 },
+    before: { monotonic: 5000, boot: 5000, runnable: 0 },
     intervalMs: 5000,
     watched: { targets: states.map((one) => one.target), port: 8000, listener: 2, networks: [1], unixPath: '/run/k.sock', code: ['/usr/lib', '/opt/kwyre'], memory: ['1:77'] },
     targets: states,
     processes: { value: [neighbour()] },
     othersListed: true,
+    overdue: { processes: 0, oldestMs: 0 },
     ownUid: 9,
     rows: { value: [listenerRow] },
+    taps: { value: [{ protocol: 0x0800, device: '', reader: 'ip_rcv' }, { protocol: 3, device: 'lo', reader: 'packet_rcv' }, { protocol: 0x0806, device: '', reader: 'arp_rcv' }] },
+    unixKnown: true,
+    knownCode: new Set(),
     ...more,
   };
 }
@@ -118,7 +122,7 @@ for (const [what, stranger] of strangers) {
 }
 
 test('L6-11 what the gateway serves is declared, in every state; the same socket in the engine is not', () => {
-  for (const served of [row({ inode: 9, local: '0100007F:1F40', remote: '0100007F:C350' }), row({ inode: 9, state: 8, local: '0100007F:1F40', remote: '0100007F:C350' }), row({ table: 'unix', inode: 9, state: 3, local: '/run/k.sock' })]) {
+  for (const served of [row({ inode: 9, local: '0100007F:1F40', remote: '0100007F:C350' }), row({ inode: 9, local: '0100007F:1F40', remote: '0200007F:C350' }), row({ inode: 9, state: 8, local: '0100007F:1F40', remote: '0100007F:C350' }), row({ table: 'unix', inode: 9, state: 3, local: '/run/k.sock' })]) {
     const rows = { value: [listenerRow, served] };
     assert.equal(found(detectSockets(snapshot({ rows }, one('gateway', { sockets: { value: [1, 2, 9] } })))), 0);
     assert.equal(found(detectSockets(snapshot({ rows }, one('engine', { sockets: { value: [1, 2, 9] } })))), 1);
@@ -143,12 +147,12 @@ test('L6-24 hidden descriptors: not available, or self-reported, and a report is
   assert.deepEqual([reported.seen, found(reported)], ['self-reported', 1]);
 });
 
-test('L6-02 our memory held open: an effect by whoever could, a note by whoever could not', () => {
+test('L6-02 our memory held open is an effect, whoever has it: that it is ours is the kernel\'s word', () => {
   const holder = (more: Partial<ProcessState>) => detectMemory(snapshot({ processes: { value: [neighbour({ opened: { value: [20] }, ...more })] } }));
   assert.equal(holder({ uid: 0 }).findings[0]?.relation, 'effect');
   assert.equal(holder({ uid: 9 }).findings[0]?.relation, 'effect');
   assert.equal(holder({ privileged: true }).findings[0]?.relation, 'effect');
-  assert.equal(holder({}).findings[0]?.relation, 'stranger');
+  assert.equal(holder({}).findings[0]?.relation, 'effect', 'opened by root, who then gave up his rights');
   assert.equal(detectMemory(snapshot({ processes: { value: [neighbour({ uid: 0, opened: { missing: 'denied' } })] } })).seen, 'not-available');
   assert.equal(detectMemory(snapshot({ processes: { value: [neighbour({ opened: { missing: 'denied' } })] } })).seen, 'full', 'a stranger could not open it anyway');
 });
@@ -160,6 +164,9 @@ const captures: readonly (readonly [string, SocketRow, number])[] = [
   ['Wi-Fi keys on every interface', row({ table: 'packet', protocol: 0x888e, interface: 0 }), 0],
   ['IPv4 on another interface (NetworkManager)', row({ table: 'packet', protocol: 0x0800, interface: 2 }), 0],
   ['IPv4 on lo', row({ table: 'packet', protocol: 0x0800, interface: 1 }), 1],
+  ['IPv4 on every interface', row({ table: 'packet', protocol: 0x0800, interface: 0 }), 1],
+  ['IPv6 on every interface', row({ table: 'packet', protocol: 0x86dd, interface: 0 }), 1],
+  ['ARP on every interface', row({ table: 'packet', protocol: 0x0806, interface: 0 }), 0],
   ['IPv6 on lo', row({ table: 'packet', protocol: 0x86dd, interface: 1 }), 1],
   ['a socket that has no protocol yet', row({ table: 'packet', protocol: 0, interface: 0 }), 0],
   ['raw TCP', row({ table: 'raw', protocol: 6 }), 1],
@@ -172,6 +179,30 @@ for (const [what, socket, count] of captures) {
     assert.equal(found(detectCapture(snapshot({ rows: { value: [socket] } }))), count);
   });
 }
+
+test('L6-13 a module of the kernel that gets every packet, or those of the loopback interface', () => {
+  const tapped = (protocol: number, device: string, reader: string) => found(detectCapture(snapshot({ taps: { value: [{ protocol, device, reader }] } })));
+  assert.deepEqual([tapped(3, '', 'pf_ring_rcv'), tapped(0x0800, 'lo', 'other_rcv'), tapped(3, 'wire0', 'vboxNetFltLinuxPacketHandler'), tapped(0x88cc, '', 'lldp_rcv'), tapped(3, '', '')], [1, 1, 0, 0, 0]);
+  assert.equal(detectCapture(snapshot({ taps: { missing: 'denied' } })).seen, 'unreadable');
+});
+
+test('what a scan had no time for is said, and spoils the sight when it lasts', () => {
+  const late = (oldestMs: number) => detectMemory(snapshot({ overdue: { processes: 7, oldestMs } }));
+  assert.deepEqual([late(10_000).seen, late(31_000).seen], ['full', 'unreadable']);
+  assert.match(late(10_000).reason, /^7 processes wait for their turn, the first of them for 10 s$/);
+});
+
+test('a process that only calls itself a tool is shown and not acted on, whoever owns it', () => {
+  const { findings } = detectTools(snapshot({ processes: { value: [neighbour({ uid: 0, name: 'gdb', argv: ['gdb'], executable: '/usr/bin/sleep' })] } }));
+  assert.deepEqual(findings.map(({ relation, tool }) => [relation, tool]), [['stranger', 'gdb']]);
+});
+
+test('L6-11 where the kernel tells nothing about Unix sockets, the gateway\'s are not taken for strangers\', and that is said', () => {
+  const blind = { rows: { value: [listenerRow] }, unixKnown: false };
+  const judged = detectSockets(snapshot(blind, one('gateway', { sockets: { value: [1, 2, 9] } })));
+  assert.deepEqual([judged.seen, found(judged)], ['unreadable', 0]);
+  assert.equal(found(detectSockets(snapshot(blind, one('engine', { sockets: { value: [1, 2, 9] } })))), 1);
+});
 
 test('a named tool by its owner: root, the same user and CAP_SYS_PTRACE could look into us', () => {
   const relation = (more: Partial<ProcessState>) => detectTools(snapshot({ processes: { value: [neighbour({ name: 'gdb', argv: ['gdb'], ...more })] } })).findings[0]?.relation;
@@ -197,17 +228,24 @@ test('sealed memory is known by what identifies it, not by a name that anybody c
   assert.equal(found(memory(2, 77)), 1, 'of another device');
 });
 
-const gaps: readonly (readonly [string, number, number, boolean])[] = [
+test('a file that was replaced on the disk since it was mapped is no foreign code; it is told', () => {
+  const mapped = (inode: number) => detectMappings(snapshot({ knownCode: new Set(['65024 7']) }, one('engine', { mappings: { value: [{ path: '/usr/lib/libc.so.6 (deleted)', device: 0xfe00, inode }] } }))).findings.map(({ relation }) => relation);
+  assert.deepEqual([mapped(7), mapped(8)], [['stranger'], ['effect']]);
+});
+
+const gaps: readonly (readonly [string, number, number, boolean, number?])[] = [
   ['on time', 5000, 5000, false],
   ['late on a busy machine', 8500, 8500, false],
   ['stopped for half a minute', 35_000, 35_000, true],
+  ['half a minute late, but for want of a processor', 35_000, 35_000, false, 28_000],
+  ['half a minute late, and some seconds of it for want of a processor', 35_000, 35_000, true, 20_000],
   ['L6-23 the lid closed for an hour: one clock stood still', 5100, 3_605_100, false],
   ['L6-23 the lid closed, and a slow return', 12_000, 3_612_000, false],
 ];
-for (const [what, monotonic, boot, stopped] of gaps) {
+for (const [what, monotonic, boot, stopped, runnable = 0] of gaps) {
   test(`L6-07 a gap: ${what}`, () => {
-    const before = { monotonic: 1000, boot: 2000 };
-    const now = { monotonic: 1000 + monotonic, boot: 2000 + boot };
+    const before = { monotonic: 1000, boot: 2000, runnable: 500 };
+    const now = { monotonic: 1000 + monotonic, boot: 2000 + boot, runnable: 500 + runnable };
     assert.equal(judgeGap(before, now, 5000).stopped, stopped);
     assert.equal(found(detectGap(before, now, 5000, { role: 'watchdog', pid: 1, uid: 0 })), stopped ? 1 : 0);
     assert.equal(found(detectGap(undefined, now, 5000, { role: 'watchdog', pid: 1, uid: 0 })), 0);

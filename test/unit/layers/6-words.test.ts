@@ -15,7 +15,7 @@ const places: readonly (readonly [RegExp, string])[] = [
   [/\$\{claimed\.title\}/g, 'GDB'],
   [/\$\{tables[^}]*\}/g, 'tcp, unix'],
   [/\$\{row\.table\}/g, 'tcp'],
-  [/\$\{[^}]*(?:\bpid|state|own|stopped|foreign|lateMs|gap)\b[^{}]*\}/g, '12'],
+  [/\$\{[^}]*(?:\bpid|state|own|stopped|foreign|replaced|lateMs|gap)\b[^{}]*\}/g, '12'],
   [/\$\{[^}]*role[^}]*\}/g, 'engine'],
 ];
 

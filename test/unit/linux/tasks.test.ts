@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { loopbackHex, parseSockets, socketTables } from '../../../src/linux/nettables.ts';
 import { asShown, fromShown } from '../../../src/linux/shown.ts';
-import { memoryOwner, parseCodeMappings, parseStat, parseStatus, parseThread, socketInode } from '../../../src/linux/tasks.ts';
+import { memoryNamed, parseCodeMappings, parseStat, parseStatus, parseThread, socketInode } from '../../../src/linux/tasks.ts';
 
 const vectors = join(import.meta.dirname, '..', '..', 'vectors', 'proc');
 const read = (name: string): string => readFileSync(join(vectors, name), 'latin1');
@@ -50,11 +50,12 @@ test('status: an ordinary process, as recorded', () => {
 test('links: sockets and memory, and nothing that only looks like them', () => {
   assert.equal(socketInode('socket:[1684]'), 1684);
   assert.equal(socketInode('pipe:[1684]'), undefined);
-  assert.equal(memoryOwner('/proc/812/mem'), 812);
-  assert.equal(memoryOwner('/proc/812/task/815/mem'), 812);
-  assert.equal(memoryOwner('/mnt/other-proc/812/mem'), 812);
-  assert.equal(memoryOwner('/proc/812/memory'), undefined);
-  assert.equal(memoryOwner('/proc/meminfo'), undefined);
+  assert.deepEqual(memoryNamed('/proc/812/mem'), { id: 812, tail: '/812/mem' });
+  assert.deepEqual(memoryNamed('/proc/812/task/815/mem'), { id: 812, tail: '/812/task/815/mem' });
+  assert.equal(memoryNamed('/mnt/other-proc/812/mem')?.id, 812);
+  assert.equal(memoryNamed('/home/a/812/mem')?.id, 812, 'a name is all that it is');
+  assert.equal(memoryNamed('/proc/812/memory'), undefined);
+  assert.equal(memoryNamed('/proc/meminfo'), undefined);
 });
 
 test('maps: files mapped as code, each once, those without a name left out', () => {

@@ -44,7 +44,7 @@ test('the supervisor takes nothing that is not in the budget', () => {
 
 test('texts are cleaned and cut as they come; whole numbers are whole', () => {
   const finding = { detector: 'tools', relation: 'able', pid: 7, uid: 0, name: '\u001b]0;x\u0007', what: `\u202e${'w'.repeat(300)}` };
-  const scan = (changed: object) => ({ epoch: 0, sequence: 0, scanMs: 1, detections: [{ detector: 'tools', seen: 'full', reason: '', findings: [{ ...finding, ...changed }] }] });
+  const scan = (changed: object) => ({ epoch: 0, sequence: 0, at: 0, scanMs: 1, detections: [{ detector: 'tools', seen: 'full', reason: '', findings: [{ ...finding, ...changed }] }] });
   const [seen] = controlSchemas.scanned.check(scan({}), '$').detections[0]!.findings;
   assert.equal(seen!.name, '?]0;x?');
   assert.equal(seen!.what, `?${'w'.repeat(159)}`);

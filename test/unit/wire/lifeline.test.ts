@@ -4,9 +4,22 @@ import { Lifeline } from '../../../src/wire/lifeline.ts';
 
 function begin(t: { after: (end: () => void) => void }) {
   const clock = { at: 0 };
+  /** What waits in the channel is heard first. */
+  const waiting: number[] = [];
+  const told: [number, boolean][] = [];
   let lost = 0;
-  const line = new Lifeline({ now: () => clock.at, onLost: () => (lost += 1) });
-  line.hear();
+  let paused = 0;
+  const line = new Lifeline({
+    now: () => clock.at,
+    afterReading(then) {
+      for (const said of waiting.splice(0)) line.hear(said);
+      then();
+    },
+    onLate: (ms, cut) => told.push([ms, cut]),
+    onPaused: () => (paused += 1),
+    onLost: () => (lost += 1),
+  });
+  line.hear(0);
   t.after(() => {
     line.stop();
   });
@@ -16,7 +29,7 @@ function begin(t: { after: (end: () => void) => void }) {
       line.look();
     }
   };
-  return { line, clock, pass, lost: () => lost };
+  return { line, clock, pass, waiting, told, lost: () => lost, paused: () => paused };
 }
 
 test('five seconds of silence are the end', (t) => {
@@ -28,21 +41,64 @@ test('five seconds of silence are the end', (t) => {
 });
 
 test('a word now and then keeps it', (t) => {
-  const { line, pass, lost } = begin(t);
+  const { line, clock, pass, lost } = begin(t);
   for (let i = 0; i < 20; i += 1) {
     pass(4000);
-    line.hear();
+    line.hear(clock.at);
   }
   assert.equal(lost(), 0);
 });
 
-test('a role that was held up itself waits anew', (t) => {
-  const { line, clock, pass, lost } = begin(t);
+test('a role that stood still itself cuts its turns at once, tells, and waits for one word only', (t) => {
+  const { clock, line, pass, lost, paused, told } = begin(t);
   clock.at += 60_000;
   line.look();
-  assert.equal(lost(), 0);
+  assert.deepEqual([lost(), paused()], [0, 1]);
+  assert.deepEqual(told, [[59_000, true]]);
   pass(4000);
   assert.equal(lost(), 0);
   pass(2000);
   assert.equal(lost(), 1);
+  assert.equal(paused(), 1);
+});
+
+test('L6-07 one that is stopped again and again while the supervisor is silent gets no new time', (t) => {
+  const { clock, line, lost, paused } = begin(t);
+  for (let i = 0; i < 20 && lost() === 0; i += 1) {
+    clock.at += 3100;
+    line.look();
+  }
+  assert.ok(clock.at <= 4 * 3100 + 5000, `it went on for ${clock.at} ms`);
+  assert.deepEqual([lost(), paused()], [1, 1], 'and the turns were cut at the first look after five seconds');
+});
+
+test('L6-07 a word that waited while the role stood still is as old as it is', (t) => {
+  const { clock, line, waiting, lost, paused } = begin(t);
+  clock.at += 60_000;
+  waiting.push(1000, 2000, 3000);
+  line.look();
+  assert.deepEqual([lost(), paused()], [0, 1]);
+  line.hear(4000);
+  clock.at += 5100;
+  line.look();
+  assert.equal(lost(), 1, 'nor does an old one that is read later');
+});
+
+test('a machine that paused as a whole goes on with the supervisor\'s next word', (t) => {
+  const { clock, line, pass, lost, paused } = begin(t);
+  clock.at += 11_000;
+  line.look();
+  line.hear(clock.at);
+  pass(5000);
+  assert.deepEqual([lost(), paused()], [0, 1]);
+  pass(1000);
+  assert.equal(lost(), 1);
+});
+
+test('a role that alone was late, while the supervisor went on speaking, keeps its turns', (t) => {
+  const { clock, line, waiting, lost, paused, told } = begin(t);
+  clock.at += 8000;
+  waiting.push(1000, 7000);
+  line.look();
+  assert.deepEqual([lost(), paused(), told], [0, 0, [[7000, false]]]);
 });

@@ -1,0 +1,125 @@
+/**
+ * What another process has open, as far as it matters to us: memory of ours, and sockets.
+ *
+ * Every descriptor is followed at each look, since one can take the place of another without a change of their number.
+ * Threads may have tables of their own: those whose number of descriptors differs from the first one's are followed at
+ * each look, the others in turn. A table that is longer than a look has time for is followed part by part.
+ *
+ * Limits:  of a process with many threads, or with more than 512 descriptors, a descriptor is seen when its turn comes; how
+ *          long that takes depends on their number: 512 descriptors and 4 threads a look.
+ * Source:  proc_pid_fd(5), proc_pid_task(5), clone(2) CLONE_FILES
+ * Proof:   test/unit/watchdog/openfiles.test.ts, test/attacks/6-debugger.test.ts
+ * @module
+ */
+import type { Seen } from '../layers/6-intrusion/snapshot.ts';
+import type { Eyes } from '../linux/proc.ts';
+import { socketInode } from '../linux/tasks.ts';
+import type { OurMemory } from './memory.ts';
+
+const none: Seen<readonly number[]> = { value: [] };
+/** The most descriptors of one table that one look follows. */
+const mostAtOnce = 512;
+/** The most threads whose tables one look follows although nothing speaks for it. */
+const threadsInTurn = 4;
+/** The most threads that one look counts, or follows in a process where something was found. */
+const mostThreads = 256;
+
+/** Whose descriptors are read, and how thoroughly. */
+export type Reading = {
+  readonly pid: number;
+  /** Of the process, or of a living thread of it. */
+  readonly folder: string;
+  readonly threads: number;
+  readonly ours: ReadonlySet<number>;
+  /** Read again what was hidden the last time. */
+  readonly whole: boolean;
+  /** Something was found here before: look at all threads. */
+  readonly hot: boolean;
+};
+
+export class OpenFiles {
+  /** Places in the process's table, by its `status`. */
+  slots = 0;
+  /** Pids of ours whose memory it has open; `missing` where its descriptors are hidden from us. */
+  memories: Seen<readonly number[]> = none;
+  /** Inodes of its sockets. */
+  sockets: readonly number[] = [];
+  readonly #eyes: Eyes;
+  readonly #memory: OurMemory;
+  #nextSlot = 0;
+  #nextThread = 0;
+
+  constructor(eyes: Eyes, memory: OurMemory) {
+    this.#eyes = eyes;
+    this.#memory = memory;
+  }
+
+  read(reading: Reading): void {
+    if (!reading.whole && !('value' in this.memories)) return; // hidden the last time; asked again when it is read whole
+    const memories = new Set<number>();
+    const sockets: number[] = [];
+    const size = this.#follow(reading.folder, reading.ours, memories, sockets);
+    if (typeof size !== 'number') {
+      this.memories = size.missing === 'gone' ? none : { missing: size.missing };
+      this.sockets = [];
+      return;
+    }
+    if (reading.threads > 1) this.#followThreads(reading, size, memories, sockets);
+    this.memories = memories.size === 0 ? none : { value: [...memories] };
+    this.sockets = sockets;
+  }
+
+  /** Follows one table, all of it or its next part; how many descriptors it has. */
+  #follow(folder: string, ours: ReadonlySet<number>, memories: Set<number>, sockets: number[]): number | { readonly missing: 'denied' | 'gone' | 'failed' } {
+    const counted = this.#eyes.count(`${folder}/fd`);
+    if (!('value' in counted)) return counted;
+    let names: readonly string[];
+    const before = memories.size;
+    let part: number | undefined;
+    if (counted.value > mostAtOnce && this.slots > 0) {
+      const from = this.#nextSlot >= this.slots ? 0 : this.#nextSlot;
+      names = Array.from({ length: Math.min(mostAtOnce, this.slots - from) }, (_, index) => String(from + index));
+      part = from;
+      this.#nextSlot = from + names.length;
+    } else {
+      const listed = this.#eyes.list(`${folder}/fd`);
+      if (!('value' in listed)) return listed;
+      names = listed.value.slice(0, 2 * mostAtOnce);
+    }
+    for (const name of names) {
+      const link = this.#eyes.link(`${folder}/fd/${name}`);
+      if (!('value' in link)) continue;
+      const inode = socketInode(link.value);
+      if (inode !== undefined) sockets.push(inode);
+      const owner = this.#memory.openedBy(folder, name, link.value, ours);
+      if (owner !== undefined) memories.add(owner);
+    }
+    // What was found is looked at again by the next look.
+    if (part !== undefined && memories.size > before) this.#nextSlot = part;
+    return counted.value > 0 ? counted.value : names.length;
+  }
+
+  #followThreads(reading: Reading, size: number, memories: Set<number>, sockets: number[]): void {
+    const tasks = this.#eyes.list(`/proc/${reading.pid}/task`);
+    if (!('value' in tasks)) return;
+    const { length } = tasks.value;
+    const from = length > mostThreads ? this.#nextThread % length : 0;
+    let inTurn = reading.hot ? mostThreads : threadsInTurn;
+    let last = this.#nextThread;
+    for (let step = 0; step < Math.min(length, mostThreads); step += 1) {
+      const index = (from + step) % length;
+      const folder = `/proc/${reading.pid}/task/${tasks.value[index] ?? ''}`;
+      if (folder === reading.folder || index === 0) continue; // the first thread is the process itself
+      const counted = this.#eyes.count(`${folder}/fd`);
+      const differs = 'value' in counted && counted.value !== size;
+      const turn = inTurn > 0 && (reading.hot || index >= this.#nextThread);
+      if (!differs && !turn) continue;
+      if (turn) {
+        inTurn -= 1;
+        last = index + 1;
+      }
+      this.#follow(folder, reading.ours, memories, sockets);
+    }
+    this.#nextThread = last >= length ? 0 : last;
+  }
+}

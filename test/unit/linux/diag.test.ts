@@ -1,0 +1,48 @@
+/**
+ * What the kernel tells about one Unix socket, asked by its inode; real sockets.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { closeSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { askUnixSocket, makeDiagSocket, parseUnixAnswer } from '../../../src/linux/diag.ts';
+import { makeSocketPair } from '../../../src/linux/socket.ts';
+import { socketInode } from '../../../src/linux/tasks.ts';
+
+const inodeOf = (fd: number): number => socketInode(readlinkSync(`/proc/self/fd/${fd}`)) ?? 0;
+const descriptorOf = (socket: unknown): number => (socket as { _handle: { fd: number } })._handle.fd;
+
+test('a connection that a path accepted has that path, a pair has none, and a name with line feeds is a name', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kwyre-diag-'));
+  const diag = makeDiagSocket();
+  t.after(() => {
+    closeSync(diag);
+    rmSync(folder, { recursive: true });
+  });
+  const pair = makeSocketPair();
+  assert.equal(askUnixSocket(diag, inodeOf(pair[0]))?.name, '');
+  for (const fd of pair) closeSync(fd);
+  for (const [path, name] of [[join(folder, 's'), join(folder, 's')], [`\0x\n0000000000000000: 00000002 00000000 00010000 0001 01 ${process.pid} /y`, undefined]] as const) {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
+    const client = connect(path);
+    const inode = inodeOf(descriptorOf(await accepted));
+    const told = askUnixSocket(diag, inode);
+    assert.deepEqual(told, { inode, state: 1, name: name ?? path });
+    (await accepted).destroy();
+    client.destroy();
+    await new Promise((resolve) => server.close(resolve));
+    assert.equal(askUnixSocket(diag, inode), undefined, 'it is gone');
+  }
+  assert.equal(askUnixSocket(diag, process.pid), undefined, 'the forged row is no socket');
+});
+
+test('an answer that is cut short or is another one says nothing', () => {
+  for (const length of [0, 16, 31]) assert.equal(parseUnixAnswer(Buffer.alloc(length)), undefined);
+  assert.equal(parseUnixAnswer(Buffer.alloc(64, 0xff)), undefined);
+});
