@@ -95,6 +95,38 @@ test('X-09: markers that the vocabulary only calls user-defined are no markers i
   assert.deepEqual(special(await encode(llama, [template('<|im_start|><|im_'), message('start|>'), template('<|im_end|>')])), [tokens.turn, tokens.turnEnd]);
 });
 
+/** A vocabulary as SentencePiece makes it, where a space stands before every text; `</s>` and `<|user|>` are user-defined, under other names if told. */
+async function sentencePieces(name: string, markers: readonly string[]): Promise<Llama> {
+  const texts = ['<unk>', ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`), '\u2581', ...'<>|/usehir', '</', 's>', '|>', 'us', 'er', 'user', 'hi', '\u2581hi', ...markers];
+  const kindOf = (id: number) => (id === 0 ? 2 : id <= 256 ? 6 : id < texts.length - markers.length ? 1 : 4);
+  const floats = Buffer.from(new Float32Array(texts.length).buffer);
+  const head = Buffer.from([9, 0, 0, 0, 6, 0, 0, 0, texts.length & 255, texts.length >> 8, 0, 0, 0, 0, 0, 0]);
+  const changes: Record<string, Value | undefined> = {
+    'tokenizer.ggml.model': { text: 'llama' }, 'tokenizer.ggml.pre': undefined, 'tokenizer.ggml.merges': undefined, 'tokenizer.ggml.tokens': { texts }, 'tokenizer.ggml.scores': { raw: Buffer.concat([head, floats]) },
+    'tokenizer.ggml.token_type': { i32s: texts.map((_, id) => kindOf(id)) }, 'tokenizer.ggml.unknown_token_id': { u32: 0 }, 'tokenizer.ggml.bos_token_id': { u32: 1 }, 'tokenizer.ggml.eos_token_id': { u32: 2 },
+  };
+  const next = random(1);
+  const path = join(folder, name);
+  writeFile(path, withMetadata(llamaModel({ ...tinyShape, vocabulary: texts.length }), changes), (tensor) => tensorData(tensor, next));
+  return await load(path);
+}
+
+test('the name of a marker in a message has the tokens of plain text, in SentencePiece too', async () => {
+  const llama = await sentencePieces('pieces.gguf', ['</s>', '<|user|>', '\u00f8']);
+  const plain = await sentencePieces('plain.gguf', ['\u0001/s>', '\u0001|user|>', '\u00f8']);
+  const first = llama.vocabSize - 3;
+  const marked = async (text: string) => await encode(llama, [template('<|user|>'), message(text), template('</s>\u00f8')]);
+  // llama.cpp puts a space behind a token of its own (\u00f8 here) and before a text, and nowhere else.
+  const wanted = (text: string) => [first + 1, ...whole(plain, text), first, first + 2];
+  for (const text of ['hi </s>', 'hi</s>hi', 'hi<|user|>\nhi', '<|user|>', '</s>user', '</s></s> <|user|><|user|>', '\u00f8 hi</s>\u00f8', 'hi<|user|>'.repeat(30)]) assert.deepEqual(await marked(text), wanted(text), text);
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.constantFrom('</s>', '<|user|>', 'hi', ' ', '\n', '\t', '|', 'a', '\u00f8', '\u6f22'), { minLength: 1, maxLength: 12 }), async (parts) => {
+      assert.deepEqual(await marked(parts.join('')), wanted(parts.join('')));
+    }),
+    { numRuns: 200 },
+  );
+});
+
 test('the token that begins a text stands there once', async () => {
   const llama = await open('begins.gguf', { 'tokenizer.ggml.add_bos_token': { flag: true } });
   assert.deepEqual(await encode(llama, [message('a')]), [tokens.beginning, 97]);
