@@ -17,6 +17,14 @@ const old = `${fresh}.old`;
 /** How often another process that does the same at the same time may be in the way. */
 const mostTries = 5;
 
+/** Removes what earlier runs left that were killed; a folder is named after the process that fills it. */
+function removeLeftovers(): void {
+  for (const name of fs.readdirSync(root)) {
+    const pid = /^dist\.(\d+)(?:\.old)?$/.exec(name)?.[1];
+    if (pid !== undefined && !fs.existsSync(`/proc/${pid}`)) fs.rmSync(join(root, name), { recursive: true, force: true });
+  }
+}
+
 /** Puts the fresh folder in the place of the one that is there, if any. */
 function swap(): void {
   for (let tries = 1; ; tries += 1) {
@@ -33,6 +41,7 @@ function swap(): void {
 }
 
 try {
+  removeLeftovers();
   const files = stripSources(fs, root);
   for (const [name, text] of files) {
     const path = join(fresh, name);
