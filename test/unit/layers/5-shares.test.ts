@@ -57,6 +57,14 @@ describe('by number', () => {
     assert.deepEqual(states(few), Array.from({ length: 4 }, () => 'idle'));
   });
 
+  test('of two tokens beyond their share the one that holds most gives', () => {
+    const vault = make({ sessions: 20, sessionsPerToken: 20 });
+    const few = Array.from({ length: 8 }, (_, i) => idle(vault, other, i));
+    const many = Array.from({ length: 11 }, (_, i) => idle(vault, app, 10 + i));
+    for (let i = 0; i < 3; i += 1) assert.equal(idle(vault, third, 30 + i)?.state, 'idle');
+    assert.deepEqual([few, many].map((each) => each.filter((session) => session?.state === 'idle').length), [8, 9]);
+  });
+
   test('the ids of ended conversations of one token do not drive out the other\'s: 410 stays 410', () => {
     const vault = make({ tombstones: 20 });
     const hers = idle(vault, person, 0)!;
@@ -76,6 +84,13 @@ describe('by bytes', () => {
       assert.ok(made.some((session) => session?.state === 'idle'), 'the others have what is left');
       assert.ok(vault.sealedBytes <= 20 * page);
     }
+  });
+
+  test('what a token asks for counts as its own: it does not push out another that holds less than it would', () => {
+    const vault = make({ sealedBytes: 20 * page, bytesPerSession: 20 * page });
+    const [hers, his, first] = [idle(vault, person, 0, 8), idle(vault, other, 1, 7), idle(vault, app, 2, 5)];
+    assert.equal(idle(vault, app, 3, 5)?.state, 'idle');
+    assert.deepEqual(states([hers, his, first]), ['idle', 'idle', 'gone']);
   });
 
   test('the person\'s oldest makes room for another only while her share is left to her', () => {

@@ -30,6 +30,17 @@ test('names without the executable are enough: another user\'s process shows no 
   for (const entry of entries) if (entry.tool !== null && entry.executable.startsWith('/usr/bin/') && entry.argv[0] === entry.name) assert.equal(nameTool({ ...entry, executable: '' })?.id, entry.tool);
 });
 
+test('what a process calls itself is no sign: its file counts, and where that is hidden the kernel\'s name and the first argument must agree', () => {
+  for (const { name, argv, executable } of [
+    { name: 'charles', argv: ['proftpd: RETR /pub/charles'], executable: '/usr/sbin/proftpd' },
+    { name: 'gdb', argv: ['gdb'], executable: '/usr/bin/sleep' },
+    { name: 'proftpd', argv: ['proftpd: RETR /pub/charles'], executable: '' },
+    { name: 'sleep', argv: ['gdb'], executable: '' },
+    { name: 'gdb', argv: ['/usr/bin/sleep'], executable: '' },
+  ]) assert.equal(nameTool({ name, argv, executable }), undefined, `${name} ${argv.join(' ')} ${executable}`);
+  assert.equal(nameTool({ name: 'gdb', argv: ['gdb'], executable: '' })?.id, 'gdb');
+});
+
 test('ids and names are in one tool each', () => {
   const all = tools.flatMap((tool) => tool.names);
   assert.equal(new Set(all).size, all.length);

@@ -3,7 +3,7 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { closeSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -40,6 +40,24 @@ test('a connection that a path accepted has that path, a pair has none, and a na
     assert.equal(askUnixSocket(diag, inode), undefined, 'it is gone');
   }
   assert.equal(askUnixSocket(diag, process.pid), undefined, 'the forged row is no socket');
+});
+
+test('an answer to another question, which was not read, is not taken for this socket\'s', (t) => {
+  const diag = makeDiagSocket();
+  const [mine, other] = makeSocketPair();
+  t.after(() => {
+    for (const fd of [diag, mine, other]) closeSync(fd);
+  });
+  const question = Buffer.alloc(40);
+  question.writeUInt32LE(question.length, 0);
+  question.writeUInt16LE(20, 4);
+  question.writeUInt16LE(1, 6);
+  question[16] = 1;
+  question.fill(0xff, 20, 24);
+  question.writeUInt32LE(inodeOf(other), 24);
+  question.fill(0xff, 32, 40);
+  writeSync(diag, question);
+  assert.equal(askUnixSocket(diag, inodeOf(mine)), undefined);
 });
 
 test('an answer that is cut short or is another one says nothing', () => {

@@ -3,6 +3,7 @@
  * @module
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,3 +54,15 @@ for (const [title, code, obstruct] of obstacles) {
     assert.deepEqual(lines().map((line) => line.code), ['SERVER_READY'], 'told once');
   });
 }
+
+test('of a line that does not fit nothing stays: what was written before, and what comes after, are whole', () => {
+  log.write({ code: 'SERVER_READY' });
+  const long = { code: 'L6_SEEN', name: 'x'.repeat(4000) };
+  const module = join(import.meta.dirname, '../../../src/state/events.ts');
+  // No file of that process grows beyond a kilobyte or two: a part of the line is written.
+  const script = `import { EventLog } from ${JSON.stringify(module)}; const log = new EventLog(${JSON.stringify(state)}, () => undefined); log.write(${JSON.stringify(long)}); console.log(log.losses.reason);`;
+  const { stdout } = spawnSync('/bin/sh', ['-c', 'ulimit -f 2; exec "$0" --input-type=module -e "$1"', process.execPath, script], { encoding: 'utf8' });
+  assert.equal(stdout.trim(), 'EFBIG');
+  log.write({ code: 'SERVER_STOPPED' });
+  assert.deepEqual(lines().map(({ code }) => code), ['SERVER_READY', 'SERVER_STOPPED']);
+});

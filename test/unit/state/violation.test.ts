@@ -3,7 +3,7 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -53,6 +53,17 @@ test('a damaged marker still stands', () => {
     clearViolation(places);
     assert.equal(readViolation(places, 'boot-a'), undefined);
   }
+});
+
+test('what others put where everybody may write is no marker: it ends no start, and is not taken away', () => {
+  let path = '/proc/version'; // root's, for an ordinary user
+  if (process.getuid?.() === 0) {
+    path = join(runtime, 'marker');
+    writeFileSync(path, '{', { mode: 0o600 });
+    chownSync(path, 4711, 4711);
+  }
+  assertNoViolation([places[0], path], 'boot-a', false);
+  assert.ok(existsSync(path));
 });
 
 test('L6-18 a state folder that was removed: the marker lies in a folder of this boot, and the next start finds it', () => {

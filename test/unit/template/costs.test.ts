@@ -121,6 +121,14 @@ test('a small value costs little: prices do not refuse ordinary templates', () =
   for (const source of ['{{ x | trim }}', '{{ x == same }}', '{{ x.split("b")[0] }}', '{{ d["k1"] }}']) assert.ok(costOf(source, variablesOf(12, true)).cost < 40, source);
 });
 
+test('no text is made or looked at that is longer than any prompt may be', () => {
+  const budget = new Budget(1 << 30, 1000);
+  for (const pay of ['bytes', 'each'] as const) {
+    budget[pay](1000);
+    assert.throws(() => { budget[pay](1001); }, (error: unknown) => (error as { code?: string }).code === 'TEMPLATE_LIMIT');
+  }
+});
+
 test('time is bounded by a clock of its own, whatever the steps say', () => {
   let ms = 0;
   const clock = () => (ms += 1000);

@@ -49,6 +49,13 @@ test('a word now and then keeps it', (t) => {
   assert.equal(lost(), 0);
 });
 
+test('a word that claims to be of the future gives no more time than one of now', (t) => {
+  const { line, clock, pass, lost } = begin(t);
+  line.hear(clock.at + 60_000);
+  pass(6000);
+  assert.equal(lost(), 1);
+});
+
 test('a role that stood still itself cuts its turns at once, tells, and waits for one word only', (t) => {
   const { clock, line, pass, lost, paused, told } = begin(t);
   clock.at += 60_000;
