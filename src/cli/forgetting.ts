@@ -163,7 +163,7 @@ export async function proveForgetting(server: Running | undefined, traces: Trace
     tell(group);
   };
   const root = process.getuid?.() === 0;
-  let reason = 'only root can look into its memory: sudo ./kwyre prove --layer 5';
+  let reason = 'only root can look into its memory, and root runs only what nobody else can change: in a checkout of root\'s own, ./kwyre prove --layer 5';
   if (server === undefined) reason = `the second server did not start: ${why}`;
   else {
     try {

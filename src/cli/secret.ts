@@ -3,41 +3,76 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
 import { KwyreError } from '../base/errors.ts';
 
-/** Asks; anything but y or yes is a no. */
-export async function confirm(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+const most = 1024;
+const keys = { interrupt: 3, end: 4, backspace: 8, newline: 10, enter: 13, erase: 127 } as const;
+
+/**
+ * The next line of the standard input. What was pasted behind it stays for the next question, and the input stays open.
+ * @param raw - whether keys arrive one by one and unseen; otherwise the terminal edits the line
+ * @returns `undefined` at the end of the input (Ctrl-D, a closed terminal)
+ * @throws `USAGE_INTERRUPTED` at Ctrl-C on a raw terminal
+ */
+async function readLine(raw: boolean): Promise<Buffer | undefined> {
+  const input = process.stdin;
+  const typed: number[] = [];
+  const line = Promise.withResolvers<Buffer | undefined>();
+  const onEnd = (): void => {
+    line.resolve(undefined);
+  };
+  const onData = (chunk: Buffer): void => {
+    for (const [index, byte] of chunk.entries()) {
+      const ends = byte === keys.newline || byte === keys.enter;
+      if (ends || (raw && byte === keys.end)) {
+        const rest = Buffer.from(chunk.subarray(index + 1));
+        chunk.fill(0);
+        input.off('data', onData);
+        input.pause();
+        if (rest.length > 0) input.unshift(rest);
+        line.resolve(ends || typed.length > 0 ? Buffer.from(typed) : undefined);
+        return;
+      }
+      if (raw && byte === keys.interrupt) {
+        line.reject(new KwyreError('USAGE_INTERRUPTED', 'interrupted; nothing was changed', 'start again when you are ready'));
+        return;
+      }
+      if (raw && (byte === keys.erase || byte === keys.backspace)) typed.pop();
+      else if (typed.length < most) typed.push(byte);
+    }
+    chunk.fill(0);
+  };
+  input.on('data', onData).once('end', onEnd);
+  input.resume();
   try {
-    const answer = await terminal.question(`${question} [y/N] `);
-    return /^y(es)?$/i.test(answer.trim());
+    return await line.promise;
   } finally {
-    terminal.close();
+    input.off('data', onData).off('end', onEnd);
+    input.pause();
+    typed.fill(0);
   }
 }
 
-/** Reads a line without showing it. @throws `USAGE_PASSPHRASE` when there is no terminal or it is interrupted */
+/** Asks; anything but y or yes is a no. */
+export async function confirm(question: string): Promise<boolean> {
+  process.stderr.write(`${question} [y/N] `);
+  const answer = await readLine(false);
+  if (answer === undefined) process.stderr.write('\n');
+  return /^y(es)?$/i.test((answer ?? Buffer.alloc(0)).toString('latin1').trim());
+}
+
+/** Reads a line without showing it. @throws `USAGE_PASSPHRASE` when there is no terminal or it is closed */
 async function readHidden(question: string): Promise<Buffer> {
   const input = process.stdin;
   if (!input.isTTY) throw new KwyreError('USAGE_PASSPHRASE', 'a passphrase is needed, and there is no terminal to ask for it', 'give the path of a file that holds it with --passphrase-file');
   process.stderr.write(question);
   input.setRawMode(true);
-  const typed: number[] = [];
   try {
-    for await (const chunk of input as AsyncIterable<Buffer>) {
-      for (const byte of chunk) {
-        if (byte === 3) throw new KwyreError('USAGE_PASSPHRASE', 'interrupted', '');
-        if (byte === 13 || byte === 10) return Buffer.from(typed);
-        if (byte === 127 || byte === 8) typed.pop();
-        else if (typed.length < 1024) typed.push(byte);
-      }
-    }
-    return Buffer.from(typed);
+    const typed = await readLine(true);
+    if (typed === undefined) throw new KwyreError('USAGE_PASSPHRASE', 'no passphrase was typed; nothing was changed', 'start again when you are ready');
+    return typed;
   } finally {
-    typed.fill(0);
     input.setRawMode(false);
-    input.pause();
     process.stderr.write('\n');
   }
 }

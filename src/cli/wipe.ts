@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import { findServer, readJson, send, serverDirectory } from './client.ts';
 
-const usage = () => new KwyreError('USAGE_FLAG_UNKNOWN', 'wipe takes one id or --all', './kwyre wipe --all');
+const usage = () => new KwyreError('USAGE_FLAG_UNKNOWN', 'wipe takes one id or --all', './kwyre wipe lists the ids');
 
 type Listed = { readonly data: readonly { readonly id: string; readonly state: string; readonly idle_s: number; readonly left_s: number; readonly bytes: number; readonly tokens: number }[] };
 

@@ -13,7 +13,7 @@ import type * as fs from 'node:fs';
 import { constants, writeSync } from 'node:fs';
 import type { Difference } from './fault.ts';
 import { printable } from './fault.ts';
-import { partFault, twinKey } from './names.ts';
+import { readPart, twinKey } from './names.ts';
 import type { Shard } from './statement.ts';
 
 // Taken before any other code of the process could replace them.
@@ -69,9 +69,9 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
     if (!owners.has(facts.uid)) owners.set(facts.uid, name);
     if (!facts.isSymbolicLink() && (facts.mode & 0o020) !== 0) groupWritable.push({ name, gid: facts.gid });
   };
-  const list = (path: string, prefix: string): Buffer[] => {
+  const list = (path: string, prefix: string): string[] => {
     try {
-      return disk.readdirSync(path, { encoding: 'buffer' });
+      return disk.readdirSync(path, { encoding: 'latin1' });
     } catch (error) {
       // What cannot be looked at is a difference by name, never a tree that is taken for whole.
       faults.push({ kind: 'mode', name: printable(prefix === '' ? root : prefix), found: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'})` });
@@ -82,12 +82,12 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
     folders += 1;
     const twins = new Map<string, string>();
     for (const entry of list(path, prefix)) {
-      const fault = partFault(entry);
-      if (fault !== undefined) {
-        faults.push({ kind: 'name', name: `${printable(prefix)}${printable(entry)}`, found: fault });
+      const read = readPart(entry);
+      if ('fault' in read) {
+        faults.push({ kind: 'name', name: `${printable(prefix)}${printable(Buffer.from(entry, 'latin1'))}`, found: read.fault });
         continue;
       }
-      const part = entry.toString('utf8');
+      const { part } = read;
       const name = `${prefix}${part}`;
       if (excluded.has(name)) continue;
       const twin = twins.get(twinKey(part));

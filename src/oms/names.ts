@@ -13,10 +13,14 @@ export function compareNames(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 }
 
-/** Why one part of a path cannot be accepted, or `undefined` when it can. */
-export function partFault(part: Buffer): string | undefined {
-  if (!isUtf8(part)) return 'not valid UTF-8';
-  return textFault(part.toString('utf8'));
+/** One part of a path as text, or why it cannot be accepted; `bytes` has one character for each byte (Latin-1). */
+export function readPart(bytes: string): { readonly part: string } | { readonly fault: string } {
+  const plain = /^[\x20-\x7e]*$/.test(bytes);
+  const raw = plain ? undefined : Buffer.from(bytes, 'latin1');
+  if (raw !== undefined && !isUtf8(raw)) return { fault: 'not valid UTF-8' };
+  const part = raw?.toString('utf8') ?? bytes;
+  const fault = textFault(part);
+  return fault === undefined ? { part } : { fault };
 }
 
 function textFault(part: string): string | undefined {

@@ -25,33 +25,54 @@ export function makeQueue(jobs: readonly Job[]): Queue {
   return { jobs, shared: new SharedArrayBuffer(headBytes + jobs.length * slotBytes) };
 }
 
-function slot(queue: Queue, index: number): { state: Int32Array; size: Float64Array; digest: Buffer } {
-  const at = headBytes + index * slotBytes;
-  return { state: new Int32Array(queue.shared, at, 1), size: new Float64Array(queue.shared, at + 8, 1), digest: Buffer.from(queue.shared, at + 16, 32) };
+/** The results of all jobs: one view of each kind over the whole, since thousands of small ones cost more than the hashing. */
+class Results {
+  readonly #states: Int32Array;
+  readonly #sizes: Float64Array;
+  readonly #digests: Buffer;
+
+  constructor({ shared }: Queue) {
+    this.#states = new Int32Array(shared);
+    this.#sizes = new Float64Array(shared);
+    this.#digests = Buffer.from(shared);
+  }
+
+  /** Stores what came of a job, and wakes who waits for it. */
+  store(index: number, result: Result): void {
+    const at = headBytes + index * slotBytes;
+    if (result !== undefined) {
+      this.#sizes[(at + 8) / 8] = result.size;
+      this.#digests.write(result.digest, at + 16, 32, 'hex');
+    }
+    Atomics.store(this.#states, at / 4, result === undefined ? states.failed : states.done);
+    Atomics.notify(this.#states, at / 4);
+  }
+
+  /** What came of a job; waits for it at most so many milliseconds. */
+  wait(index: number, timeoutMs: number): Result {
+    const at = headBytes + index * slotBytes;
+    if (Atomics.load(this.#states, at / 4) === states.waiting) Atomics.wait(this.#states, at / 4, states.waiting, timeoutMs);
+    if (Atomics.load(this.#states, at / 4) !== states.done) return undefined;
+    return { digest: this.#digests.toString('hex', at + 16, at + slotBytes), size: this.#sizes[(at + 8) / 8] ?? 0 };
+  }
 }
 
 /** Takes and does jobs until none is left. */
 export function workQueue(queue: Queue, disk: Disk): void {
   const hasher = new Hasher(disk);
   const next = new Int32Array(queue.shared, 0, 1);
+  const results = new Results(queue);
   for (;;) {
     const index = Atomics.add(next, 0, 1);
     const job = queue.jobs[index];
     if (job === undefined) return;
-    const { state, size, digest } = slot(queue, index);
-    let outcome: number = states.failed;
+    let result: Result;
     try {
-      const hashed = 'path' in job ? hashPath(hasher, disk, job.path, job.into) : hasher.range(job.fd, job.start, job.end);
-      if (hashed !== undefined) {
-        size[0] = hashed.size;
-        digest.set(Buffer.from(hashed.digest, 'hex'));
-        outcome = states.done;
-      }
+      result = 'path' in job ? hashPath(hasher, disk, job.path, job.into) : hasher.range(job.fd, job.start, job.end);
     } catch {
-      outcome = states.failed; // the caller refuses what has no digest
+      result = undefined; // the caller refuses what has no digest
     }
-    Atomics.store(state, 0, outcome);
-    Atomics.notify(state, 0);
+    results.store(index, result);
   }
 }
 
@@ -65,9 +86,11 @@ function hashPath(hasher: Hasher, disk: Disk, path: string, into: number | undef
   }
 }
 
-/** Waits for a job that another thread took; a thread that says nothing for so long counts as failed. */
-export function waitResult(queue: Queue, index: number, timeoutMs: number): Result {
-  const { state, size, digest } = slot(queue, index);
-  Atomics.wait(state, 0, states.waiting, timeoutMs);
-  return Atomics.load(state, 0) === states.done ? { digest: Buffer.from(digest).toString('hex'), size: size[0] ?? 0 } : undefined;
+/**
+ * What came of all jobs, in their order.
+ * @param timeoutMs - how long to wait for each one that another thread took; one that takes longer counts as failed
+ */
+export function collectResults(queue: Queue, timeoutMs: number): Result[] {
+  const results = new Results(queue);
+  return queue.jobs.map((_, index) => results.wait(index, timeoutMs));
 }

@@ -9,7 +9,7 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Disk } from './disk.ts';
 import type { Job, Result } from './queue.ts';
-import { makeQueue, waitResult, workQueue } from './queue.ts';
+import { collectResults, makeQueue, workQueue } from './queue.ts';
 
 const worthBytes = 64 << 20;
 const patienceMs = 120_000;
@@ -31,7 +31,7 @@ export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: numbe
   return {
     finish() {
       workQueue(queue, disk);
-      const results = jobs.map((_, index) => waitResult(queue, index, workers.length === 0 ? 0 : patienceMs));
+      const results = collectResults(queue, workers.length === 0 ? 0 : patienceMs);
       for (const worker of workers) void worker.terminate();
       return results;
     },

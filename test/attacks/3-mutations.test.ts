@@ -119,7 +119,7 @@ const rows: readonly (readonly [id: string, what: string, words: string | RegExp
   ['L3-03', 'add an empty file', 'not in the manifest: node_modules/koffi/.npmignore2', () => create('node_modules/koffi/.npmignore2', '')],
   ['L3-03', 'add a package', 'not in the manifest: node_modules/@evil/pack/index.js', () => create('node_modules/@evil/pack/index.js', cjs)],
   ['L3-04', 'delete a file', 'missing: node_modules/koffi/LICENSE.txt', () => replace('node_modules/koffi/LICENSE.txt', () => undefined)],
-  ['L3-04', 'delete a package', 'missing: node_modules/@huggingface/jinja/LICENSE', () => replace('node_modules/@huggingface/jinja', () => undefined)],
+  ['L3-04', 'delete a package', 'missing: node_modules/@sigstore/bundle/LICENSE', () => replace('node_modules/@sigstore/bundle', () => undefined)],
   ['L3-05', 'make executable', /unsafe rights: node_modules\/koffi\/LICENSE\.txt \(executable, which it was not\)/, () => mode('node_modules/koffi/LICENSE.txt', 0o755)],
   ['L3-05', 'writable by anybody', /node_modules\/koffi\/index\.js \(.*anybody may write/, () => mode(module, 0o666)],
   ['L3-05', 'a folder writable by anybody', /node_modules\/koffi \(.*anybody may write/, () => mode('node_modules/koffi', 0o777)],

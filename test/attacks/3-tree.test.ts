@@ -67,7 +67,7 @@ test('the untouched copy starts, for root and for an ordinary user', () => {
 
 test('L3-01, L3-02: one byte in a module; a package.json that leads elsewhere', () => {
   refuses(koffi, rewrite(koffi, (bytes) => Buffer.concat([Buffer.from(esmPayload), bytes])));
-  refuses('node_modules/@huggingface/jinja/LICENSE', rewrite('node_modules/@huggingface/jinja/LICENSE', (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])])));
+  refuses('node_modules/@sigstore/bundle/LICENSE', rewrite('node_modules/@sigstore/bundle/LICENSE', (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])])));
   refuses('node_modules/koffi/package.json', rewrite('node_modules/koffi/package.json', (bytes) => Buffer.from(bytes.toString().replace('"./index.js"', '"./evil.js"'))));
 });
 

@@ -65,7 +65,7 @@ async function startsWith(file: string, place: (size: number) => number): Promis
 }
 
 /** A comment of a third-party module: another byte there changes nothing but its digest. */
-const module = 'node_modules/@huggingface/jinja/dist/index.js';
+const module = 'node_modules/@sigstore/bundle/dist/validate.js';
 const comment = readFileSync(join(copy.path, module), 'latin1').indexOf('//') + 3;
 
 /** One attack on each layer; whether it came through. */

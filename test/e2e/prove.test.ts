@@ -54,7 +54,7 @@ for (const { who, uid } of starters) {
     // Only root looks into the memory of others: for anyone else that is said, and is no success.
     const asRoot = process.getuid?.() === 0 && uid === undefined;
     assert.deepEqual(proofs.filter((proof) => proof.verdict === 'breached'), []);
-    assert.deepEqual(proofs.filter((proof) => proof.verdict === 'not-proved').map((proof) => `${proof.layer} ${proof.got}`), asRoot ? [] : Array.from({ length: 3 }, () => '5 not tried: only root can look into its memory: sudo ./kwyre prove --layer 5'));
+    assert.deepEqual(proofs.filter((proof) => proof.verdict === 'not-proved').map((proof) => `${proof.layer} ${proof.got}`), asRoot ? [] : Array.from({ length: 3 }, () => '5 not tried: only root can look into its memory, and root runs only what nobody else can change: in a checkout of root\'s own, ./kwyre prove --layer 5'));
     assert.equal(proved.code, asRoot ? 0 : 1);
     assert.equal(exitCode, proved.code);
     assert.equal(proofs.filter((proof) => proof.attempt.startsWith('control') && proof.verdict === 'held').length, asRoot ? 1 : 0);
