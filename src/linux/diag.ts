@@ -11,6 +11,8 @@ import { checked, libc } from './ffi.ts';
 
 const cSocket = libc.func('int socket(int domain, int type, int protocol)') as (domain: number, type: number, protocol: number) => number;
 
+const cGetXattr = libc.func('int64_t getxattr(const char *path, const char *name, uint8_t *value, size_t size)') as (path: string, name: string, value: Buffer, size: number) => number;
+
 const netlink = 16;
 const raw = 3;
 const closeOnExec = 0o2000000;
@@ -69,4 +71,11 @@ export function askUnixSocket(fd: number, inode: number): UnixSocket | undefined
   const answer = Buffer.alloc(4096);
   const socket = parseUnixAnswer(answer.subarray(0, readSync(fd, answer)));
   return socket?.inode === inode ? socket : undefined;
+}
+
+/** The kernel's name of a socket's protocol (`TCP`, `MPTCP`, `UNIX-STREAM`) by a path in `/proc/PID/fd`; `undefined` where it says none. */
+export function protocolName(path: string): string | undefined {
+  const value = Buffer.alloc(64);
+  const length = cGetXattr(path, 'system.sockprotoname', value, value.length);
+  return length <= 0 ? undefined : value.toString('latin1', 0, length).replace(/\0.*$/s, '');
 }

@@ -36,6 +36,8 @@ export const loopbackName = 'lo';
 
 /** State of a listening TCP socket. */
 export const listening = 10;
+/** State of a TCP socket that is neither connected nor listening. */
+export const closed = 7;
 /** Every Ethernet type: what a capture asks for. */
 export const allProtocols = 3;
 /** The loopback interface has this index in every network namespace. */

@@ -8,7 +8,7 @@
 /** System call numbers by architecture; those of arm64 were never run. */
 export const systemCalls: Readonly<Record<'x64' | 'arm64', Readonly<Record<string, number>>>> = {
   x64: {
-    read: 0, write: 1, close: 3, fstat: 5, lseek: 8, mmap: 9, mprotect: 10, munmap: 11, brk: 12, rt_sigaction: 13, rt_sigprocmask: 14,
+    read: 0, getxattr: 191, write: 1, close: 3, fstat: 5, lseek: 8, mmap: 9, mprotect: 10, munmap: 11, brk: 12, rt_sigaction: 13, rt_sigprocmask: 14,
     rt_sigreturn: 15, ioctl: 16, pread64: 17, pwrite64: 18, readv: 19, writev: 20, access: 21, pipe: 22, pipe2: 293, select: 23, sched_yield: 24,
     mremap: 25, msync: 26, mincore: 27, madvise: 28, dup: 32, dup2: 33, dup3: 292, nanosleep: 35, getpid: 39, sendfile: 40, socket: 41, connect: 42,
     accept: 43, accept4: 288, sendto: 44, recvfrom: 45, sendmsg: 46, recvmsg: 47, sendmmsg: 307, recvmmsg: 299, shutdown: 48, bind: 49, listen: 50,
@@ -39,7 +39,7 @@ export const systemCalls: Readonly<Record<'x64' | 'arm64', Readonly<Record<strin
     ioprio_set: 251, process_mrelease: 448, migrate_pages: 256, move_pages: 279,
   },
   arm64: {
-    read: 63, write: 64, close: 57, fstat: 80, lseek: 62, mmap: 222, mprotect: 226, munmap: 215, brk: 214, rt_sigaction: 134, rt_sigprocmask: 135,
+    getxattr: 8, read: 63, write: 64, close: 57, fstat: 80, lseek: 62, mmap: 222, mprotect: 226, munmap: 215, brk: 214, rt_sigaction: 134, rt_sigprocmask: 135,
     rt_sigreturn: 139, ioctl: 29, pread64: 67, pwrite64: 68, readv: 65, writev: 66, pipe2: 59, sched_yield: 124, mremap: 216, msync: 227, mincore: 232,
     madvise: 233, dup: 23, dup3: 24, nanosleep: 101, getpid: 172, sendfile: 71, socket: 198, connect: 203, accept: 202, accept4: 242, sendto: 206,
     recvfrom: 207, sendmsg: 211, recvmsg: 212, sendmmsg: 269, recvmmsg: 243, shutdown: 210, bind: 200, listen: 201, getsockname: 204, getpeername: 205,

@@ -41,6 +41,7 @@ export const watchdog = {
     ...runtimeCalls,
     ['readlink', 'descriptors and executables', tells],
     ['readlinkat', 'descriptors and executables', tells],
+    ['getxattr', 'the protocol of a socket that is in no table', tells],
     ['getdents64', 'lists of processes, threads and descriptors', tells],
     ['newfstatat', 'kinds of directory entries', tells],
     ['statx', 'kinds of directory entries', tells],

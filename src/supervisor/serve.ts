@@ -56,7 +56,7 @@ import type { PairEnding } from './pair.ts';
 import { Pair, supervisorStopped, wipeMs } from './pair.ts';
 import { describeOut, SelfProbe } from './probe.ts';
 import { RestartBudget, restartLimit } from './restarts.ts';
-import { reportLayers } from './status.ts';
+import { mostTable, reportLayers } from './status.ts';
 import { Tokens } from './tokens.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -382,11 +382,24 @@ function isInstalled(uid: number): boolean {
   return record !== undefined && parseInstalled(record).uid === uid;
 }
 
+/** A table of the kernel, at most `mostTable` bytes of it: others make as many connections as they like. */
 function readTable(path: string): string {
+  let fd: number | undefined;
   try {
-    return fs.readFileSync(path, 'latin1');
+    fd = fs.openSync(path, 'r');
+    const parts: Buffer[] = [];
+    for (let length = 0; length < mostTable; ) {
+      const part = Buffer.alloc(Math.min(65_536, mostTable - length));
+      const taken = fs.readSync(fd, part);
+      if (taken === 0) break;
+      parts.push(part.subarray(0, taken));
+      length += taken;
+    }
+    return Buffer.concat(parts).toString('latin1');
   } catch {
     return ''; // a kernel without IPv6 has no such table
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
   }
 }
 

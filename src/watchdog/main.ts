@@ -8,7 +8,7 @@ import { uptime } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { sealSelf } from '../layers/2-isolation/seal.ts';
 import { monotonicMs, runnableOf } from '../linux/clock.ts';
-import { askUnixSocket } from '../linux/diag.ts';
+import { askUnixSocket, protocolName } from '../linux/diag.ts';
 import { openEyes } from '../linux/proc.ts';
 import { socketName } from '../linux/socket.ts';
 import { descriptors } from '../wire/messages.ts';
@@ -35,6 +35,7 @@ watch({
     process.exit(code);
   },
   askUnix: canAsk() ? (inode) => askUnixSocket(descriptors.diag, inode) : undefined,
+  protocolName,
   eyes: openEyes(),
   clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
   now: () => performance.now(),

@@ -7,7 +7,7 @@
  */
 import { captures } from '../layers/6-intrusion/capture.ts';
 import { declaredCode, mappedKey } from '../layers/6-intrusion/mappings.ts';
-import { heldBy, served } from '../layers/6-intrusion/sockets.ts';
+import { deadConnection, heldBy, served } from '../layers/6-intrusion/sockets.ts';
 import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/snapshot.ts';
 import { seen } from '../layers/6-intrusion/snapshot.ts';
 import type { Eyes } from '../linux/proc.ts';
@@ -16,7 +16,7 @@ import type { PacketTap, SocketRow, SocketTable } from '../linux/nettables.ts';
 import { parseTaps } from '../linux/nettables.ts';
 import { OurMemory } from './memory.ts';
 import { Census, turnMs } from './processes.ts';
-import { Descriptors, lookAt, socketsOf, tablesOf } from './targets.ts';
+import { Descriptors, lookAt, socketsOf, tablesOf, tcpAmong } from './targets.ts';
 
 /** What a scan may use. */
 export type Powers = {
@@ -27,6 +27,8 @@ export type Powers = {
   readonly pause: (ms: number) => Promise<void>;
   /** Asks the kernel for one Unix socket; `undefined` where no socket for that was handed over. */
   readonly askUnix: ((inode: number) => UnixSocket | undefined) | undefined;
+  /** The kernel's name of the protocol of a socket, by its path in `/proc/PID/fd`. */
+  readonly protocolName: (path: string) => string | undefined;
 };
 
 /** Read in every scan: captures by anybody. */
@@ -83,7 +85,7 @@ export class Sampler {
       const foreign = accepted.length < mappings.length;
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
-    const { rows, unexplained } = this.#rows(watched, targets, clocks.monotonic);
+    const { rows: found, unexplained, tablesRead } = this.#rows(watched, targets, clocks.monotonic);
     for (const wait of unexplained.size > 0 ? transientMs : []) {
       // A connection that was closed since is in no table, and one that the gateway refuses is closed at once; others stay.
       await this.#powers.pause(wait);
@@ -95,13 +97,14 @@ export class Sampler {
       });
       if (!targets.some((state) => seen(state.sockets)?.some((inode) => unexplained.has(inode)))) break;
     }
+    const rows = 'value' in found && unexplained.size > 0 ? { value: [...found.value, ...this.#dead(targets, unexplained)] } : found;
     const capturing = (seen(rows) ?? []).filter(captures).map((row) => row.inode);
     const everything = capturing.some((inode) => !this.#explained.has(inode));
     this.#explained = new Set(capturing);
     const ours = new Set(targets.flatMap((state) => [state.target.pid, ...(seen(state.threads) ?? []).map((thread) => thread.tid)]));
     const processes = this.#census.take(clocks.monotonic, { intervalMs, ours, everything });
     const { othersListed, overdue } = this.#census;
-    return { clocks, before, intervalMs, watched, targets, processes, othersListed, overdue, ownUid: this.#ownUid, rows, taps: this.#taps(watched), unixKnown: this.#powers.askUnix !== undefined, knownCode };
+    return { clocks, before, intervalMs, watched, targets, processes, othersListed, overdue, ownUid: this.#ownUid, rows, tablesRead, taps: this.#taps(watched), unixKnown: this.#powers.askUnix !== undefined, knownCode };
   }
 
   /** Processes that were found are read in every scan until they are gone. */
@@ -130,6 +133,13 @@ export class Sampler {
     }
   }
 
+  /** Sockets of the gateway that are in no table and plain TCP. */
+  #dead(targets: readonly TargetState[], unexplained: ReadonlySet<number>): SocketRow[] {
+    const unknown = new Set([...unexplained].filter((inode) => !this.#lastRows.has(inode)));
+    const gateways = unknown.size === 0 ? [] : targets.filter(({ target }) => target.role === 'gateway');
+    return gateways.flatMap(({ target }) => tcpAmong(this.#powers.eyes, target.pid, unknown, this.#powers.protocolName)).map(deadConnection);
+  }
+
   /** What gets copies of packets in the networks that count. */
   #taps(watched: Watched): Seen<PacketTap[]> {
     const taps: PacketTap[] = [];
@@ -142,9 +152,9 @@ export class Sampler {
   }
 
   /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
-  #rows(watched: Watched, targets: readonly TargetState[], nowMs: number): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number> } {
+  #rows(watched: Watched, targets: readonly TargetState[], nowMs: number): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number>; readonly tablesRead: boolean } {
     const always = this.#tables(watched, everyScan);
-    if (!('value' in always)) return { rows: always, unexplained: new Set() };
+    if (!('value' in always)) return { rows: always, unexplained: new Set(), tablesRead: false };
     const held = new Set<number>();
     const undeclared = new Set<number>();
     for (const state of targets) {
@@ -166,7 +176,7 @@ export class Sampler {
       for (const tables of [['tcp'], onDemand] as const) {
         if (tables === onDemand && !isNew()) break;
         const more = this.#tables(watched, tables);
-        if (!('value' in more)) return { rows: more, unexplained: new Set() };
+        if (!('value' in more)) return { rows: { value: [...always.value, ...this.#lastRows.values()] }, unexplained: new Set(), tablesRead: false }; // captures are seen all the same
         for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
       }
     }
@@ -175,6 +185,6 @@ export class Sampler {
       const row = this.#lastRows.get(inode);
       if (row !== undefined && served(row, watched)) undeclared.delete(inode);
     }
-    return { rows: { value: [...always.value, ...this.#lastRows.values()] }, unexplained: undeclared };
+    return { rows: { value: [...always.value, ...this.#lastRows.values()] }, unexplained: undeclared, tablesRead: true };
   }
 }

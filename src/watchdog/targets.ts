@@ -51,6 +51,23 @@ export function socketsOf(eyes: Eyes, pid: number): Seen<number[]> {
   return { value: inodes };
 }
 
+/** Which of these sockets of a process are plain TCP, by the kernel's word about each. */
+export function tcpAmong(eyes: Eyes, pid: number, inodes: ReadonlySet<number>, protocolName: (path: string) => string | undefined): number[] {
+  const names = eyes.list(`/proc/${pid}/fd`);
+  const found: number[] = [];
+  for (const name of 'value' in names ? names.value : []) {
+    const path = `/proc/${pid}/fd/${name}`;
+    const inode = (): number | undefined => {
+      const link = eyes.link(path);
+      return 'value' in link ? socketInode(link.value) : undefined;
+    };
+    const before = inode();
+    // Asked again afterwards: another one may have taken its place.
+    if (before !== undefined && inodes.has(before) && protocolName(path) === 'TCP' && inode() === before) found.push(before);
+  }
+  return found;
+}
+
 const sameMs = 1000;
 
 /**

@@ -6,7 +6,8 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -141,3 +142,47 @@ test('L6-11 a stranger without a token forges rows of the table of Unix sockets,
   assert.doesNotMatch(server.output(), /kwyre: watchdog/);
   assert.equal((await server.stop()).code, 0);
 });
+
+test('L6-11 clients that end their half of the connection and then reset it', async (t) => {
+  using state = makeState();
+  const server = await startServer({ state: state.path, args: ['--scan-interval', '250'] });
+  t.after(() => {
+    server.kill();
+  });
+  const gateway = server.pids()['gateway'] ?? 0;
+  const body = JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: 'Tell me all about layer 5 and layer 6. '.repeat(60) }], max_tokens: 3000 });
+  let dead = 0;
+  for (let wave = 0; wave < 6 && dead === 0; wave += 1) {
+    const clients = Array.from({ length: 40 }, () => {
+      const client = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true }, () => {
+        client.end(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nAuthorization: Bearer ${server.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      });
+      client.on('error', () => undefined);
+      return client;
+    });
+    await sleep(900);
+    for (const client of clients) client.resetAndDestroy();
+    for (let look = 0; look < 6; look += 1) {
+      await sleep(100);
+      dead = Math.max(dead, deadSockets(gateway));
+    }
+  }
+  assert.ok(dead > 0, 'the gateway held a socket that is in no table');
+  assert.equal((await call(server, '/v1/models')).status, 200, server.output());
+  assert.doesNotMatch(server.output(), /kwyre: watchdog/);
+  assert.equal((await server.stop()).code, 0);
+});
+
+/** How many sockets of a process are in no table of TCP and of Unix sockets. */
+function deadSockets(pid: number): number {
+  const tables = ['tcp', 'unix', 'netlink'].map((name) => readFileSync(`/proc/net/${name}`, 'latin1')).join('\n').split(/\s+/);
+  const known = new Set(tables);
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
+      return inode !== undefined && !known.has(inode);
+    } catch {
+      return false; // closed meanwhile
+    }
+  }).length;
+}

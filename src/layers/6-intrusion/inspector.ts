@@ -36,6 +36,6 @@ export function detectInspector(snapshot: Snapshot): Detection {
       findings.push(ours('inspector', state, `the ${state.target.role} listens on another socket (${row.table}), as an inspector does`));
     }
   }
-  if (!('value' in snapshot.rows)) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  if (!('value' in snapshot.rows) || !snapshot.tablesRead) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
   return { detector: 'inspector', ...sight, findings };
 }

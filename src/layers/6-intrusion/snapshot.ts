@@ -107,6 +107,8 @@ export type Snapshot = {
   readonly ownUid: number;
   /** Sockets of the machine's namespace that belong to our processes, and every packet and raw socket. */
   readonly rows: Seen<readonly SocketRow[]>;
+  /** Whether the tables that explain sockets of ours could be read; captures have tables of their own. */
+  readonly tablesRead: boolean;
   /** What the kernel hands every packet to, in the networks that our traffic is in. */
   readonly taps: Seen<readonly PacketTap[]>;
   /** Files (device and inode as `maps` shows them) that ours have mapped since an earlier scan, when they lay at a declared path. */

@@ -10,7 +10,7 @@
  * Proof:   test/unit/layers/6-detectors.test.ts, test/attacks/6-watchdog.test.ts
  * @module
  */
-import { listening, loopbackHex } from '../../linux/nettables.ts';
+import { closed, listening, loopbackHex } from '../../linux/nettables.ts';
 import type { SocketRow } from '../../linux/nettables.ts';
 import type { Detection, Finding } from './finding.ts';
 import { clear, ours, worse } from './finding.ts';
@@ -28,8 +28,17 @@ export function heldBy(state: TargetState): { readonly inodes: ReadonlySet<numbe
 /** The first byte of 127.0.0.0/8, which stands last in the kernel's hexadecimal form. Whom the gateway answers is its own business. */
 const loopbackPeer = /^[0-9A-F]{6}7F:/;
 
-/** Whether a socket is a connection that our own listener accepted. */
+/**
+ * A TCP socket that is in no table: it neither listens nor is it connected, so that no byte passes. The gateway holds a
+ * connection that its client reset until it writes to it again.
+ */
+export function deadConnection(inode: number): SocketRow {
+  return { table: 'tcp', inode, uid: 0, state: closed, local: '', remote: '', protocol: 0, interface: 0 };
+}
+
+/** Whether a socket is a connection that our own listener accepted, or what is left of one. */
 export function served(row: SocketRow, watched: Watched): boolean {
+  if (row.table === 'tcp' && row.state === closed && row.local === '') return true;
   if (row.table === 'tcp') return row.local === loopbackHex(watched.port) && row.state !== listening && loopbackPeer.test(row.remote);
   return row.table === 'unix' && watched.unixPath !== '' && row.local === watched.unixPath;
 }
@@ -50,7 +59,8 @@ export function detectSockets(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   let sight = clear;
   const rows = seen(snapshot.rows);
-  if (rows === undefined) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  const readable = rows !== undefined && snapshot.tablesRead;
+  if (!readable) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
   const byInode = new Map((rows ?? []).map((row) => [row.inode, row]));
   for (const state of snapshot.targets) {
     const { role } = state.target;
@@ -77,7 +87,7 @@ export function detectSockets(snapshot: Snapshot): Detection {
       } else if (row === undefined) {
         // Where the kernel cannot be asked, it may be a connection to the Unix listener.
         if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown) sight = worse(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
-        else if (rows !== undefined) findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
+        else if (readable) findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
       } else if (role !== 'gateway' || !served(row, watched)) {
         findings.push(ours('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`));
       }

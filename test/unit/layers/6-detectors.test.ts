@@ -46,6 +46,7 @@ function snapshot(more: Partial<Snapshot> = {}, states = [state(target('gateway'
     overdue: { processes: 0, oldestMs: 0 },
     ownUid: 9,
     rows: { value: [listenerRow] },
+    tablesRead: true,
     taps: { value: [{ protocol: 0x0800, device: '', reader: 'ip_rcv' }, { protocol: 3, device: 'lo', reader: 'packet_rcv' }, { protocol: 0x0806, device: '', reader: 'arp_rcv' }] },
     unixKnown: true,
     knownCode: new Set(),
@@ -90,6 +91,12 @@ test('L6-15 states that everybody may read and that we cannot: unreadable, never
   assert.equal(detectTools(snapshot({ othersListed: false })).seen, 'unreadable');
   assert.equal(detectSockets(snapshot({ rows: { missing: 'denied' } })).seen, 'unreadable');
   assert.equal(detectCapture(snapshot({ rows: { missing: 'failed' } })).seen, 'unreadable');
+  // Tables of connections too long to be read: no socket is judged by them, and a capture is seen all the same.
+  const long = { tablesRead: false, rows: { value: [row({ table: 'packet', protocol: 3 })] } };
+  const unjudged = detectSockets(snapshot(long, one('gateway', { sockets: { value: [1, 2, 9] } })));
+  assert.deepEqual([unjudged.seen, found(unjudged)], ['unreadable', 0]);
+  assert.equal(detectInspector(snapshot(long)).seen, 'unreadable');
+  assert.deepEqual([detectCapture(snapshot(long)).seen, found(detectCapture(snapshot(long)))], ['full', 1]);
   assert.equal(detectSockets(snapshot({}, one('engine', { namespaceSockets: { missing: 'failed' } }, { namespace: 'own' }))).seen, 'unreadable');
 });
 

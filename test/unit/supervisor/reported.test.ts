@@ -8,7 +8,7 @@ import type { Enforcement } from '../../../src/base/verdict.ts';
 import { requiredOf } from '../../../src/policy/roles.ts';
 import { jailCheck } from '../../../src/supervisor/alarm.ts';
 import { livingCheck } from '../../../src/supervisor/probe.ts';
-import { reportLayers } from '../../../src/supervisor/status.ts';
+import { cutShort, mostTable, reportLayers } from '../../../src/supervisor/status.ts';
 
 const entry = (feature: string, status: Enforcement['status'] = 'full'): Enforcement => ({ feature, need: 'required', asked: '', got: 'seen', status, reason: '' });
 const whole = requiredOf('watchdog').map((feature) => entry(feature));
@@ -41,4 +41,12 @@ test('a role that reported nothing degrades layer 2', () => {
   assert.equal(layer2({ gateway: full('gateway'), engine: full('engine') }).status, 'enforced');
   assert.equal(layer2({ gateway: full('gateway'), engine: [] }).status, 'degraded');
   assert.equal(layer2({ gateway: full('gateway').slice(1), engine: full('engine') }).status, 'degraded');
+});
+
+test('L1-01 a table of sockets that was cut among what listens says nothing about other listeners', () => {
+  const row = (state: string) => `   0: 0100007F:1F40 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n`;
+  const table = (first: string, rest: string) => `head\n${row(first)}${row(rest).repeat(mostTable / row(rest).length)}`;
+  assert.equal(cutShort(`head\n${row('0A')}`), false, 'a whole table');
+  assert.equal(cutShort(table('0A', '01')), false, 'cut among connections, which come after what listens');
+  assert.equal(cutShort(table('0A', '0A')), true);
 });

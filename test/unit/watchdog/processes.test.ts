@@ -9,6 +9,7 @@ import { seen } from '../../../src/layers/6-intrusion/snapshot.ts';
 import type { Watched } from '../../../src/layers/6-intrusion/snapshot.ts';
 import type { Eyes, Look } from '../../../src/linux/proc.ts';
 import { Census } from '../../../src/watchdog/processes.ts';
+import { detectSockets } from '../../../src/layers/6-intrusion/sockets.ts';
 import { OurMemory } from '../../../src/watchdog/memory.ts';
 import { Sampler } from '../../../src/watchdog/snapshot.ts';
 import { Descriptors } from '../../../src/watchdog/targets.ts';
@@ -77,7 +78,7 @@ function censusOf(proc: FakeProc, clock = () => 0) {
     take: (at: number, intervalMs = 5000, ours = none, everything = false) => census.take(at, { intervalMs, ours, everything }),
   };
 }
-const samplerPowers = { askUnix: undefined, now: () => 0 };
+const samplerPowers = { askUnix: undefined, protocolName: () => undefined, now: () => 0 };
 
 test('a settled process costs one look in its turn; a renamed one is read whole', () => {
   const proc = new FakeProc();
@@ -288,6 +289,27 @@ test('L6-11 a connection that closes between the two reads is no finding; a sock
     assert.ok(paused > 0 && paused < 100);
     assert.deepEqual(seen(snapshot.targets[1]!.sockets), stays ? [20, 900] : [20]);
   }
+});
+
+test('L6-11 a TCP socket of the gateway that is in no table is a dead connection; one of another protocol is not', async () => {
+  for (const [protocol, findings] of [['TCP', 0], ['MPTCP', 1], ['UNIX-STREAM', 1], ['TCPv6', 1]] as const) {
+    const proc = new FakeProc();
+    const watched = serving(proc);
+    proc.descriptors(20, { 3: 'socket:[20]', 9: 'socket:[900]' });
+    const sampler = new Sampler({ ...samplerPowers, protocolName: (path) => (path === '/proc/20/fd/9' ? protocol : undefined), eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }), pause: () => Promise.resolve() }, 0);
+    assert.equal(detectSockets(await sampler.take(watched, 5000)).findings.length, findings, protocol);
+  }
+});
+
+test('L6-13 a table of connections that cannot be read hides no capture', async () => {
+  const proc = new FakeProc();
+  const watched = serving(proc);
+  proc.entries.set('/proc/10/net/tcp', { denied: true });
+  proc.entries.set('/proc/10/net/packet', 'sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n0000000000000000 3      3    0003   1     1 0      0      777\n');
+  const sampler = new Sampler({ ...samplerPowers, eyes: proc.eyes, clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }), pause: () => Promise.resolve() }, 0);
+  const snapshot = await sampler.take(watched, 5000);
+  assert.equal(snapshot.tablesRead, false);
+  assert.deepEqual(seen(snapshot.rows)?.map((row) => row.inode), [777]);
 });
 
 test('an accepted connection is looked up once in a turn, not in every scan', async () => {
