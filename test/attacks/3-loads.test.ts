@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,11 +17,15 @@ import { natives } from '../support/sealed.ts';
 import { call, root, startServer, until } from '../support/server.ts';
 
 const copy = copyInstallation(true);
-after(() => copy[Symbol.dispose]());
+const marks = fs.mkdtempSync(join(tmpdir(), 'kwyre-marks-'));
+after(() => {
+  copy[Symbol.dispose]();
+  fs.rmSync(marks, { recursive: true, force: true });
+});
 const at = (name: string) => join(copy.path, name);
-const marker = at('MARKER');
-// Everybody may leave the mark, whoever the payload runs as.
-fs.chmodSync(copy.path, 0o777);
+const marker = join(marks, 'MARKER');
+// Everybody may leave the mark, whoever the payload runs as; not in the installation, which would not start then.
+fs.chmodSync(marks, 0o777);
 const payload = `import { createRequire } from 'node:module'; createRequire('/')('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n`;
 
 for (const name of ['node_modules/koffi/index.js', 'node_modules/koffi/src/koffi/index.js']) {

@@ -101,6 +101,14 @@ test('a running server maps nothing of its installation from a disk, Node itself
   try {
     assert.equal((await call(server, '/v1/models')).status, 200);
     if (process.getuid?.() !== 0) return; // hidden, as it should be
+    const held = `/proc/${server.pids()['supervisor']!}/fd`;
+    const memories = fs.readdirSync(held).map((fd) => join(held, fd)).filter((path) => /^\/memfd:kwyre-native /.test(fs.readlinkSync(path)));
+    assert.ok(memories.length > 5, 'koffi and the libraries of llama.cpp');
+    for (const path of memories) {
+      const fd = fs.openSync(path, 'r+');
+      assert.throws(() => fs.writeSync(fd, '\x7f', 0), { code: 'EPERM' }, 'sealed: not even root writes to it');
+      fs.closeSync(fd);
+    }
     for (const [role, pid] of Object.entries(server.pids())) {
       const paths = executableMappings(fs.readFileSync(`/proc/${pid}/maps`, 'latin1')).map(({ path }) => path);
       assert.deepEqual(paths.filter((path) => path.startsWith(copy.path)), [], role);

@@ -165,6 +165,16 @@ test('the start is refused where the kernel lets programs be read that their use
   assert.throws(() => { assertUntraced(disk('nothing')); }, { code: 'L6_TRACED' }, 'what cannot be read is not clean');
 });
 
+test('a start under fs.suid_dumpable=1 refuses before anything else', () => {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'kwyre-setting-'));
+  fs.writeFileSync(join(folder, 'setting'), '1\n');
+  const inside = `mount --bind ${folder}/setting /proc/sys/fs/suid_dumpable && exec ${join(root, 'kwyre')} serve --port 0 --state ${folder}/state`;
+  const ran = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', inside], { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 60_000 });
+  fs.rmSync(folder, { recursive: true, force: true });
+  assert.notEqual(ran.status, 0, ran.stdout);
+  assert.match(ran.stderr, /fs\.suid_dumpable is 1.*\n {2}next: sysctl/);
+});
+
 test('a role that is started from a file which its user can read does not begin', () => {
   const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root, sealed: false, files: [] })), 0o444);
   const [file = '', ...args] = asUser(uid, [process.execPath, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts')]);

@@ -41,6 +41,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   native: [['test/attacks/3-native.test.ts'], ['test/attacks/3-loads.test.ts']],
   commands: [['test/attacks/3-commands.test.ts']],
   window: [['test/attacks/6-window.test.ts']],
+  setting: [['test/attacks/6-window.test.ts', 'suid_dumpable']],
   writers: [['test/unit/linux/writers.test.ts'], ['test/unit/layers/3-access.test.ts']],
   sealed: [['test/attacks/3-native.test.ts', 'maps nothing of its installation'], ['test/attacks/6-window.test.ts']],
   hidden: [['test/attacks/6-window.test.ts'], ['test/attacks/5-remains.test.ts', 'ordinary user']],
