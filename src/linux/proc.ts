@@ -17,8 +17,8 @@ export type Look<T> = { readonly value: T } | { readonly missing: 'denied' | 'go
 export type Eyes = {
   /** A whole file as Latin-1 text, for files whose lines are short: a first read far below a page is all there is. */
   readonly read: (path: string) => Look<string>;
-  /** The same for files with lines of any length. */
-  readonly readLong: (path: string) => Look<string>;
+  /** The same for files with lines of any length; with `most`, its first bytes and no more than that. */
+  readonly readLong: (path: string, most?: number) => Look<string>;
   /** The first 4 KiB of a file that a stranger may make as long as he likes. */
   readonly readHead: (path: string) => Look<string>;
   readonly list: (path: string) => Look<string[]>;
@@ -50,16 +50,17 @@ const surelyAll = 2048;
 /** Eyes on this machine. */
 export function openEyes(): Eyes {
   let buffer = Buffer.alloc(64 * 1024);
-  const readWith = (path: string, enough: number): Look<string> => {
+  const readWith = (path: string, enough: number, most?: number): Look<string> => {
     let fd: number | undefined;
     try {
       fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
       let length = 0;
       for (;;) {
-        const taken = readSync(fd, buffer, length, buffer.length - length, null);
+        const taken = readSync(fd, buffer, length, Math.min(buffer.length, most ?? mostBytes) - length, null);
         if (taken === 0) break;
         const first = length === 0;
         length += taken;
+        if (length === most) break;
         if (first && taken < enough) break;
         if (length < buffer.length) continue;
         if (buffer.length >= mostBytes) return { missing: 'failed' };
@@ -87,7 +88,7 @@ export function openEyes(): Eyes {
   return {
     readHead,
     read: (path) => readWith(path, surelyAll),
-    readLong: (path) => readWith(path, 0),
+    readLong: (path, most) => readWith(path, 0, most),
     list(path) {
       try {
         return { value: readdirSync(path) };

@@ -64,7 +64,7 @@ const heardStream = 1;
 
 const drainMs = 1000;
 /** How long an engine may take to overwrite keys and contents after a violation; 250 ms is the promise. */
-const wipeMs = 150;
+export const wipeMs = 150;
 const readyMs = 120_000;
 
 export class Pair {

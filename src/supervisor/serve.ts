@@ -53,7 +53,7 @@ import type { Handed } from './handover.ts';
 import { memoryChecks } from './memory.ts';
 import { Ledger } from './ledger.ts';
 import type { PairEnding } from './pair.ts';
-import { Pair, supervisorStopped } from './pair.ts';
+import { Pair, supervisorStopped, wipeMs } from './pair.ts';
 import { describeOut, SelfProbe } from './probe.ts';
 import { RestartBudget, restartLimit } from './restarts.ts';
 import { reportLayers } from './status.ts';
@@ -61,6 +61,8 @@ import { Tokens } from './tokens.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const graceMs = 800;
+/** The longest that the way out waits for children that were killed: one may stand in the kernel and never go. */
+const goneMs = 2000;
 /** What roles end with: in order, by an error, by V8, by a module that is not the verified one, by a breach, by silence. */
 const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
 
@@ -303,8 +305,8 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     tokens.stop();
     if (!alarm.violated) pair?.kill();
     // Whatever fails from here on is said; it must not take the place of why the server ends.
-    await attempt(() => pair?.ended, failure);
-    await attempt(() => alarm.stop());
+    await attempt(() => within(pair?.ended, goneMs + (alarm.violated ? wipeMs : 0)), failure);
+    await attempt(() => within(alarm.stop(), goneMs));
     await attempt(() => alarm.recorded);
     ledger.close();
     await attempt(() => {
@@ -314,6 +316,19 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
       removeToken(state);
     });
     await attempt(() => unix?.remove());
+  }
+}
+
+/** Waits for something, but no longer than so many milliseconds. */
+async function within(what: Promise<unknown> | undefined, ms: number): Promise<void> {
+  const over = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => {
+    over.resolve(undefined);
+  }, ms);
+  try {
+    await Promise.race([what, over.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -3,10 +3,11 @@
  *
  * Every descriptor is followed at each look, since one can take the place of another without a change of their number.
  * Threads may have tables of their own: those whose number of descriptors differs from the first one's are followed at
- * each look, the others in turn. A table that is longer than a look has time for is followed part by part.
+ * each look, the others in turn. A table that is longer than a look has time for is followed part by part: the next look goes on where
+ * the last one stopped, and one that found something begins there again.
  *
  * Limits:  of a process with many threads, or with more than 512 descriptors, a descriptor is seen when its turn comes; how
- *          long that takes depends on their number: 512 descriptors and 4 threads a look.
+ *          long that takes depends on their number: at most 512 descriptors and 4 threads a look, fewer when its time is over.
  * Source:  proc_pid_fd(5), proc_pid_task(5), clone(2) CLONE_FILES
  * Proof:   test/unit/watchdog/openfiles.test.ts, test/attacks/6-debugger.test.ts
  * @module
@@ -23,6 +24,10 @@ const mostAtOnce = 512;
 const threadsInTurn = 4;
 /** The most threads that one look counts, or follows in a process where something was found. */
 const mostThreads = 256;
+/** Descriptors of a table that are followed although the time is over, so that each look gets further. */
+const leastAtOnce = 64;
+/** Tables in whose middle a look stopped; beyond that they begin anew. */
+const mostMarks = 512;
 
 /** Whose descriptors are read, and how thoroughly. */
 export type Reading = {
@@ -35,6 +40,8 @@ export type Reading = {
   readonly whole: boolean;
   /** Something was found here before: look at all threads. */
   readonly hot: boolean;
+  /** Whether the time for this look is over. */
+  readonly over: () => boolean;
 };
 
 export class OpenFiles {
@@ -46,8 +53,13 @@ export class OpenFiles {
   sockets: readonly number[] = [];
   readonly #eyes: Eyes;
   readonly #memory: OurMemory;
-  #nextSlot = 0;
+  /** Whether the last look had no time for all of it. */
+  unfinished = false;
+  /** Where the next look begins in a table, by its folder. */
+  readonly #marks = new Map<string, number>();
   #nextThread = 0;
+  /** The thread at which the next look begins, when the last one was cut there or found something. */
+  #resume: number | undefined;
 
   constructor(eyes: Eyes, memory: OurMemory) {
     this.#eyes = eyes;
@@ -58,7 +70,9 @@ export class OpenFiles {
     if (!reading.whole && !('value' in this.memories)) return; // hidden the last time; asked again when it is read whole
     const memories = new Set<number>();
     const sockets: number[] = [];
-    const size = this.#follow(reading.folder, reading.ours, memories, sockets);
+    this.unfinished = false;
+    this.#memory.begin();
+    const size = this.#follow(reading.folder, reading, memories, sockets);
     if (typeof size !== 'number') {
       this.memories = size.missing === 'gone' ? none : { missing: size.missing };
       this.sockets = [];
@@ -70,46 +84,70 @@ export class OpenFiles {
   }
 
   /** Follows one table, all of it or its next part; how many descriptors it has. */
-  #follow(folder: string, ours: ReadonlySet<number>, memories: Set<number>, sockets: number[]): number | { readonly missing: 'denied' | 'gone' | 'failed' } {
+  #follow(folder: string, { ours, over }: Reading, memories: Set<number>, sockets: number[]): number | { readonly missing: 'denied' | 'gone' | 'failed' } {
     const counted = this.#eyes.count(`${folder}/fd`);
     if (!('value' in counted)) return counted;
-    let names: readonly string[];
-    const before = memories.size;
-    let part: number | undefined;
-    if (counted.value > mostAtOnce && this.slots > 0) {
-      const from = this.#nextSlot >= this.slots ? 0 : this.#nextSlot;
-      names = Array.from({ length: Math.min(mostAtOnce, this.slots - from) }, (_, index) => String(from + index));
-      part = from;
-      this.#nextSlot = from + names.length;
-    } else {
+    let nameAt = (index: number) => String(index);
+    let total = this.slots;
+    const byNumber = counted.value > mostAtOnce && this.slots > 0;
+    if (!byNumber) {
       const listed = this.#eyes.list(`${folder}/fd`);
       if (!('value' in listed)) return listed;
-      names = listed.value.slice(0, 2 * mostAtOnce);
+      nameAt = (index) => listed.value[index] ?? '';
+      total = Math.min(listed.value.length, 2 * mostAtOnce);
     }
-    for (const name of names) {
+    const marked = this.#marks.get(folder) ?? 0;
+    const from = marked >= total ? 0 : marked;
+    const length = byNumber ? Math.min(mostAtOnce, total - from) : total;
+    let next = byNumber ? from + length : 0;
+    let found: number | undefined;
+    for (let step = 0; step < length; step += 1) {
+      const index = (from + step) % total;
+      if (step >= leastAtOnce && over()) {
+        next = index;
+        this.unfinished = true;
+        break;
+      }
+      const name = nameAt(index);
       const link = this.#eyes.link(`${folder}/fd/${name}`);
       if (!('value' in link)) continue;
       const inode = socketInode(link.value);
       if (inode !== undefined) sockets.push(inode);
       const owner = this.#memory.openedBy(folder, name, link.value, ours);
-      if (owner !== undefined) memories.add(owner);
+      if (owner === undefined) continue;
+      memories.add(owner);
+      found ??= index;
     }
     // What was found is looked at again by the next look.
-    if (part !== undefined && memories.size > before) this.#nextSlot = part;
-    return counted.value > 0 ? counted.value : names.length;
+    this.#mark(folder, found ?? next);
+    return counted.value > 0 ? counted.value : total;
+  }
+
+  #mark(folder: string, index: number): void {
+    if (this.#marks.size >= mostMarks) this.#marks.clear();
+    if (index === 0) this.#marks.delete(folder);
+    else this.#marks.set(folder, index);
   }
 
   #followThreads(reading: Reading, size: number, memories: Set<number>, sockets: number[]): void {
     const tasks = this.#eyes.list(`/proc/${reading.pid}/task`);
     if (!('value' in tasks)) return;
     const { length } = tasks.value;
-    const from = length > mostThreads ? this.#nextThread % length : 0;
+    const from = (this.#resume ?? (length > mostThreads ? this.#nextThread : 0)) % length;
+    this.#resume = undefined;
     let inTurn = reading.hot ? mostThreads : threadsInTurn;
     let last = this.#nextThread;
+    let found: number | undefined;
+    let followed = 0;
     for (let step = 0; step < Math.min(length, mostThreads); step += 1) {
       const index = (from + step) % length;
       const folder = `/proc/${reading.pid}/task/${tasks.value[index] ?? ''}`;
       if (folder === reading.folder || index === 0) continue; // the first thread is the process itself
+      if (followed > 0 && reading.over()) {
+        this.#resume = index;
+        this.unfinished = true;
+        break;
+      }
       const counted = this.#eyes.count(`${folder}/fd`);
       const differs = 'value' in counted && counted.value !== size;
       const turn = inTurn > 0 && (reading.hot || index >= this.#nextThread);
@@ -118,8 +156,12 @@ export class OpenFiles {
         inTurn -= 1;
         last = index + 1;
       }
-      this.#follow(folder, reading.ours, memories, sockets);
+      const before = memories.size;
+      this.#follow(folder, reading, memories, sockets);
+      followed += 1;
+      if (memories.size > before) found ??= index;
     }
+    this.#resume = found ?? this.#resume;
     this.#nextThread = last >= length ? 0 : last;
   }
 }

@@ -30,6 +30,8 @@ const wholeMs = 120_000;
 /** The most time that a scan takes for other processes: a part of the interval, more for the first one, which has to see all. */
 const budgetPart = 0.04;
 const firstBudgetMs = 3000;
+/** The part of a scan's time that one process may take, however much it has open. */
+const onePart = 8;
 const capSysPtrace = 1n << 19n;
 const mostWords = 64;
 
@@ -63,6 +65,9 @@ export type Order = {
   /** Follow every descriptor now: a socket has to be explained. */
   readonly everything: boolean;
 };
+
+/** An order, and the most milliseconds that one process may take. */
+type Look = Order & { readonly mostMs: number };
 
 /** Whether every number is a pid; `/proc` holds other names too. */
 function pidsOf(names: readonly string[]): number[] {
@@ -149,7 +154,9 @@ export class Census {
   }
 
   #lookAtDue(due: readonly { readonly pid: number; readonly since: number }[], nowMs: number, order: Order): void {
-    const until = this.#clock() + (this.#scans === 0 ? firstBudgetMs : Math.max(10, order.intervalMs * budgetPart));
+    const budget = this.#scans === 0 ? firstBudgetMs : Math.max(10, order.intervalMs * budgetPart);
+    const until = this.#clock() + budget;
+    const look: Look = { ...order, mostMs: budget / onePart };
     this.#scans += 1;
     for (const [done, { pid, since }] of due.entries()) {
       if (since > -Infinity && this.#clock() > until) {
@@ -157,13 +164,13 @@ export class Census {
         return;
       }
       const entry = this.#entries.get(pid);
-      if (entry === undefined) this.#enter(pid, nowMs, order);
-      else this.#look(entry, nowMs, order);
+      if (entry === undefined) this.#enter(pid, nowMs, look);
+      else this.#look(entry, nowMs, look);
     }
     this.overdue = { processes: 0, oldestMs: 0 };
   }
 
-  #enter(pid: number, nowMs: number, order: Order): void {
+  #enter(pid: number, nowMs: number, order: Look): void {
     const text = this.#eyes.readHead(`/proc/${pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return; // it ended between the listing and the reading
@@ -191,7 +198,7 @@ export class Census {
     this.#look(entry, nowMs, order);
   }
 
-  #look(entry: Entry, nowMs: number, order: Order): void {
+  #look(entry: Entry, nowMs: number, order: Look): void {
     // Each pid has its own moment in the turn, so that no scan has to look at all of them.
     const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
     entry.nextLook = order.intervalMs >= turn ? nowMs : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
@@ -219,7 +226,10 @@ export class Census {
       entry.nextWhole = nowMs + wholeMs - ((entry.pid * 37) % (wholeMs / 2));
       this.#readWhole(entry);
     }
-    entry.open.read({ ...entry, ours: order.ours, whole: whole || order.everything });
+    const until = this.#clock() + order.mostMs;
+    entry.open.read({ ...entry, ours: order.ours, whole: whole || order.everything, over: () => this.#clock() > until });
+    // Its turn comes again in the next scan, behind those that wait already.
+    if (entry.open.unfinished) entry.nextLook = nowMs;
   }
 
   /** The folder of a thread that goes on after the first one of its process ended. */

@@ -25,8 +25,6 @@ export type Powers = {
   /** Milliseconds, by which a scan is measured. */
   readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
-  /** The pid of this process. */
-  readonly pid: number;
   /** Asks the kernel for one Unix socket; `undefined` where no socket for that was handed over. */
   readonly askUnix: ((inode: number) => UnixSocket | undefined) | undefined;
 };
@@ -60,7 +58,7 @@ export class Sampler {
   constructor(powers: Powers, ownUid: number) {
     this.#powers = powers;
     this.#ownUid = ownUid;
-    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes, powers.pid), ownUid, powers.now);
+    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes), ownUid, powers.now);
     this.#descriptors = new Descriptors(powers.eyes);
   }
 

@@ -18,7 +18,7 @@ const pathOnly = 0o10000000;
 /** Opens a path in this process, and says whose memory the watchdog would take it for. */
 function opened(path: string, flags = 0): number | undefined {
   const fd = openSync(path, flags);
-  const owner = new OurMemory(openEyes(), me).openedBy('/proc/self', String(fd), readlinkSync(`/proc/self/fd/${fd}`), ours);
+  const owner = new OurMemory(openEyes()).openedBy('/proc/self', String(fd), readlinkSync(`/proc/self/fd/${fd}`), ours);
   closeSync(fd);
   return owner;
 }
@@ -50,12 +50,16 @@ const mounts = [
   '25 1 0:21 /77 /tmp/20 rw - proc proc rw',
 ].join('\n');
 
-/** The kernel's answers as a table; our process is 9, and what it looks at is process 60. */
+/** The kernel's answers as a table; what is looked at is process 60. Below its root nothing may be asked. */
 function ask(link: string, fdinfo: string, more: Readonly<Record<string, string | number>> = {}): number | undefined {
   const table: Readonly<Record<string, string | number>> = { '/proc/60/fdinfo/3': fdinfo, '/proc/60/mountinfo': mounts, '/proc/self/mountinfo': mounts, '/proc/20/mem': 700, '/proc/20/task/21/mem': 701, ...more };
   const text = (path: string) => (typeof table[path] === 'string' ? { value: table[path] } : ({ missing: 'gone' } as const));
-  const eyes = { read: text, readLong: text, readHead: text, link: text, list: () => ({ missing: 'gone' }) as const, count: () => ({ missing: 'gone' }) as const, mount: () => ({ value: 21 }), inode: (path: string) => (typeof table[path] === 'number' ? { value: table[path] } : ({ missing: 'gone' } as const)) };
-  return new OurMemory(eyes, 9).openedBy('/proc/60', '3', link, new Set([20, 21]));
+  const follow = (path: string) => {
+    assert.doesNotMatch(path, /\/root\//, 'a file system below the root of a stranger need not answer');
+    return text(path);
+  };
+  const eyes = { read: text, readLong: text, readHead: text, link: follow, list: () => ({ missing: 'gone' }) as const, count: () => ({ missing: 'gone' }) as const, mount: () => ({ value: 21 }), inode: (path: string) => (typeof table[path] === 'number' ? { value: table[path] } : ({ missing: 'gone' } as const)) };
+  return new OurMemory(eyes).openedBy('/proc/60', '3', link, new Set([20, 21]));
 }
 
 const descriptors: readonly (readonly [string, number | undefined, string, string, Readonly<Record<string, string>>?])[] = [
@@ -64,10 +68,8 @@ const descriptors: readonly (readonly [string, number | undefined, string, strin
   ['of a process that is not ours', undefined, '/proc/30/mem', info('0100000', 21, 700)],
   ['as a path only', undefined, '/proc/20/mem', info('012100000', 21, 700)],
   ['in a file system that a stranger serves, with the inode of the real one', undefined, '/home/a b/20/mem', info('0100000', 22, 700)],
-  ['on a second mount of our proc', 20, '/mnt/p/20/mem', info('0100000', 23, 5), { '/proc/60/root/mnt/p/self': '9' }],
-  ['in a container\'s proc, where 20 is somebody else', undefined, '/proc/20/mem', info('0100000', 23, 5), { '/proc/60/root/mnt/p/self': '4711' }],
-  ['on a second mount that cannot be asked, by a process that is numbered with us', 20, '/mnt/p/20/mem', info('0100000', 23, 5), { '/proc/60/ns/pid': 'pid:[1]', '/proc/self/ns/pid': 'pid:[1]' }],
-  ['on a second mount that cannot be asked, by a process of another numbering', undefined, '/mnt/p/20/mem', info('0100000', 23, 5), { '/proc/60/ns/pid': 'pid:[2]', '/proc/self/ns/pid': 'pid:[1]' }],
+  ['on a second mount of our proc', 20, '/mnt/p/20/mem', info('0100000', 23, 5), { '/proc/60/ns/pid': 'pid:[1]', '/proc/self/ns/pid': 'pid:[1]' }],
+  ['in a container\'s proc, where 20 is somebody else', undefined, '/proc/20/mem', info('0100000', 23, 5), { '/proc/60/ns/pid': 'pid:[2]', '/proc/self/ns/pid': 'pid:[1]' }],
   ['mounted under a name of its own', 20, '/tmp/20/mem', info('0100000', 24, 700)],
   ['another process\'s, mounted under our number', undefined, '/tmp/20/mem', info('0100000', 25, 702)],
   ['on a mount that was taken off', 20, '/20/mem', info('0100000', 99, 700)],
@@ -78,6 +80,38 @@ for (const [what, owner, link, fdinfo, more] of descriptors) {
     assert.equal(ask(link, fdinfo, more), owner);
   });
 }
+
+test('L6-20 a stranger\'s table of mounts is read for our numbers only, once a look, and no more than 1 MiB of it', () => {
+  const asked: (number | undefined)[] = [];
+  const gone = { missing: 'gone' } as const;
+  const eyes = {
+    read: () => gone,
+    readLong(path: string, most?: number) {
+      if (path === '/proc/60/mountinfo') asked.push(most);
+      return { value: mounts };
+    },
+    readHead: () => ({ value: info('0100000', 23, 5) }),
+    link: () => ({ value: 'pid:[1]' }),
+    list: () => gone,
+    count: () => gone,
+    mount: () => ({ value: 21 }),
+    inode: () => gone,
+  };
+  const memory = new OurMemory(eyes);
+  const look = (link: string) => memory.openedBy('/proc/60', '3', link, new Set([20]));
+  for (let i = 0; i < 500; i += 1) assert.equal(look('/mnt/p/1234/mem'), undefined);
+  assert.deepEqual(asked, [], 'nothing for the numbers of others');
+  for (let i = 0; i < 500; i += 1) assert.equal(look('/mnt/p/20/mem'), 20);
+  assert.deepEqual(asked, [1 << 20]);
+  memory.begin();
+  look('/mnt/p/20/mem');
+  assert.equal(asked.length, 2, 'anew in the next look');
+});
+
+test('a long file is read up to a bound', () => {
+  const look = openEyes().readLong('/proc/self/maps', 5000);
+  assert.equal('value' in look && look.value.length, 5000);
+});
 
 test('the kernel\'s texts: fdinfo of every kind, and mount points that hold blanks', () => {
   assert.deepEqual(parseDescriptor(info('012100000', 21, 700)), { pathOnly: true, mount: 21, inode: 700 });

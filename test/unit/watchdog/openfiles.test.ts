@@ -27,10 +27,10 @@ function procOf(tables: Readonly<Record<string, { count: number; opened: Record<
     mount: () => ({ value: 21 }),
     inode: () => gone,
   };
-  const files = new OpenFiles(eyes, new OurMemory(eyes, 9));
-  const look = (more: { threads?: number; hot?: boolean } = {}) => {
+  const files = new OpenFiles(eyes, new OurMemory(eyes));
+  const look = (more: { threads?: number; hot?: boolean; over?: () => boolean } = {}) => {
     links = 0;
-    files.read({ pid: 60, folder: '/proc/60', threads: 1, ours: new Set([20]), whole: false, hot: false, ...more });
+    files.read({ pid: 60, folder: '/proc/60', threads: 1, ours: new Set([20]), whole: false, hot: false, over: () => false, ...more });
     return { memories: 'value' in files.memories ? files.memories.value : undefined, links };
   };
   return { files, look };
@@ -68,4 +68,24 @@ test('a table without an end is followed part by part, and what was found is loo
   assert.ok(looks.every(({ links }) => links <= 512));
   delete main.opened[1500];
   for (let i = 0; i < 300; i += 1) assert.deepEqual(look().memories, []);
+});
+
+test('L6-20 a look that has no time left stops, goes on there the next time, and keeps what it found', () => {
+  const plain = { count: 500, opened: {} as Record<number, string> };
+  const tables: Record<string, { count: number; opened: Record<number, string> }> = { '/proc/60': plain };
+  for (let tid = 61; tid < 160; tid += 1) tables[`/proc/60/task/${tid}`] = { count: 400 + (tid % 7), opened: {} };
+  tables['/proc/60/task/100'] = { count: 450, opened: { 300: '/proc/20/mem' } };
+  const { files, look } = procOf(tables);
+  const cut = { threads: 100, over: () => true };
+  let looks = 0;
+  for (let found = false; !found && looks < 1000; looks += 1) {
+    const seen = look(cut);
+    assert.ok(seen.links <= 2 * 64, `${seen.links} descriptors`);
+    assert.ok(files.unfinished);
+    found = seen.memories?.includes(20) === true;
+  }
+  assert.ok(looks < 1000, 'its turn comes');
+  for (let i = 0; i < 3; i += 1) assert.deepEqual(look(cut).memories, [20], 'what was found is looked at each time');
+  plain.opened[499] = '/proc/20/mem';
+  assert.ok(Array.from({ length: 9 }, () => look(cut)).some(({ memories }) => memories?.includes(20)), 'the first table, too');
 });

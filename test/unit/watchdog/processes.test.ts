@@ -71,13 +71,13 @@ class FakeProc {
 const none: ReadonlySet<number> = new Set();
 /** A census of a scan each five seconds, or as told. */
 function censusOf(proc: FakeProc, clock = () => 0) {
-  const census = new Census(proc.eyes, new OurMemory(proc.eyes, 4), 0, clock);
+  const census = new Census(proc.eyes, new OurMemory(proc.eyes), 0, clock);
   return {
     census,
     take: (at: number, intervalMs = 5000, ours = none, everything = false) => census.take(at, { intervalMs, ours, everything }),
   };
 }
-const samplerPowers = { pid: 4, askUnix: undefined, now: () => 0 };
+const samplerPowers = { askUnix: undefined, now: () => 0 };
 
 test('a settled process costs one look in its turn; a renamed one is read whole', () => {
   const proc = new FakeProc();
@@ -158,7 +158,7 @@ test('L6-08 of other processes\' files no more than the head is read, and of a s
     readLong: (path) => { whole.push(path); return proc.eyes.readLong(path); },
     readHead: (path) => { heads.push(path); return proc.eyes.readHead(path); },
   };
-  const census = new Census(eyes, new OurMemory(eyes, 4), 0, () => 0);
+  const census = new Census(eyes, new OurMemory(eyes), 0, () => 0);
   const init = seen(census.take(0, { intervalMs: 5000, ours: none, everything: false }))?.find((process) => process.pid === 1);
   assert.deepEqual(whole.filter((path) => /^\/proc\/\d/.test(path)), []);
   assert.ok(heads.includes('/proc/1/cmdline') && !heads.includes('/proc/50/cmdline'));
