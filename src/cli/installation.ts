@@ -13,7 +13,8 @@ import { planRules } from '../layers/2-isolation/firewall.ts';
 import type { Installed } from '../layers/2-isolation/record.ts';
 import { accessFolder, places } from '../layers/2-isolation/record.ts';
 import { enabledLinks, renderUnits, unitFolder, unitNames } from '../layers/2-isolation/units.ts';
-import { chainGrants, listOwn, ownGrants } from '../layers/3-dependencies/access.ts';
+import { printable } from '../oms/fault.ts';
+import { chainGrants, listOwn, ownGrants, strangeOwn } from '../layers/3-dependencies/access.ts';
 import { describeGrant, mendingOf } from '../linux/writers.ts';
 import { readPlainText } from '../state/installed.ts';
 import { listenerOwner } from './client.ts';
@@ -50,7 +51,10 @@ function seeFiles(record: Installed, root: string): Seen {
 function seeProgram(): Seen {
   if (lstatSync(places.program, { throwIfNoEntry: false })?.isDirectory() !== true) return bad(`${places.program} is not there`);
   const order = { disk: fs, root: places.program, uid: 0 };
-  const [first, ...more] = [...chainGrants(order), ...ownGrants(order, listOwn(order))];
+  const own = listOwn(order);
+  const [linked] = strangeOwn(order, own);
+  if (linked !== undefined) return bad(`${places.program}/${printable(linked)} is a symbolic link or no plain file or folder: install again`);
+  const [first, ...more] = [...chainGrants(order), ...ownGrants(order, own)];
   return first === undefined ? good(`${places.program}, which only root can change`) : bad(`${places.program} can be changed by others than root: ${first.path} (${describeGrant(first)}); as root: ${mendingOf([first, ...more])}`);
 }
 

@@ -7,9 +7,10 @@
  */
 import * as fs from 'node:fs';
 import type { Stats } from 'node:fs';
-import { closeSync, constants, fchmodSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { closeSync, constants, fchmodSync, fstatSync, lstatSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
+import { makeFolders } from '../linux/folders.ts';
 import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/writers.ts';
 
 /** The default folder: `$XDG_STATE_HOME/kwyre`, else `~/.local/state/kwyre`. */
@@ -36,7 +37,7 @@ export function unwritable(what: string, error: unknown): KwyreError {
 export function openState(directory: string): string {
   let facts: Stats;
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolders(resolve(directory), 0o700);
     facts = lstatSync(directory);
   } catch (error) {
     throw unwritable(`the state folder ${directory}`, error);
@@ -48,6 +49,24 @@ export function openState(directory: string): string {
   const [first] = others;
   if (first !== undefined) throw new KwyreError('L1_STATE_UNSAFE', `others could put another folder in the place of the state folder: ${first.path} (${describeGrant(first)})`, `as root: ${mendingOf(others)}; or choose another place with --state DIR`);
   return directory;
+}
+
+/**
+ * What lies at a path of root's; `undefined` only where the kernel says that nothing does: what cannot be seen is not absent.
+ * @throws an error with the given code
+ */
+export function rootFacts(path: string, code: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw unreadableRoot(path, code, error);
+  }
+}
+
+/** A file of root's that everybody has to read, and this user cannot. */
+export function unreadableRoot(path: string, code: string, error: unknown): KwyreError {
+  return new KwyreError(code, `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, `as root: chmod 755 ${dirname(path)}; chmod 644 ${path}; what lies there is public`);
 }
 
 /** Replaces one of our own files in one step; a failure leaves the former one. @throws `STATE_UNWRITABLE` */

@@ -6,11 +6,11 @@
  * @module
  */
 import * as fs from 'node:fs';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { mendingOf, writersOf } from '../linux/writers.ts';
-import { openState, readPrivate, writePrivate } from './directory.ts';
+import { openState, readPrivate, rootFacts, unreadableRoot, writePrivate } from './directory.ts';
 
 const systemTrust = '/etc/kwyre/trust.json';
 
@@ -39,21 +39,27 @@ export function listModelRecords(state: string): string[] {
     .sort();
 }
 
-/** Text of the trust file and whether it belongs to the user who asks. @throws `L4_TRUST_UNSAFE` */
+/** Text of the trust file and whether it belongs to the user who asks. @throws `L4_TRUST_UNSAFE`, `L4_TRUST_UNREADABLE` */
 export function readModelTrust(state: string): { readonly text: string | undefined; readonly sameOwner: boolean } {
-  if (!existsSync(systemTrust)) return { text: readPrivate(join(openState(state), 'trust.json')), sameOwner: true };
+  const facts = rootFacts(systemTrust, 'L4_TRUST_UNREADABLE');
+  if (facts === undefined) return { text: readPrivate(join(openState(state), 'trust.json')), sameOwner: true };
   const writers = writersOf(fs, [systemTrust]);
-  if (writers.length > 0 || !lstatSync(systemTrust).isFile()) throw new KwyreError('L4_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write, with all folders above it`, `as root: ${writers.length > 0 ? mendingOf(writers) : `look at ${systemTrust}`}`);
-  return { text: readFileSync(systemTrust, 'utf8'), sameOwner: process.getuid?.() === 0 };
+  if (writers.length > 0 || !facts.isFile()) throw new KwyreError('L4_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write, with all folders above it`, `as root: ${writers.length > 0 ? mendingOf(writers) : `look at ${systemTrust}`}`);
+  try {
+    return { text: readFileSync(systemTrust, 'utf8'), sameOwner: process.getuid?.() === 0 };
+  } catch (error) {
+    throw unreadableRoot(systemTrust, 'L4_TRUST_UNREADABLE', error);
+  }
 }
 
 export function writeModelTrust(state: string, text: string): void {
-  if (!existsSync(systemTrust)) {
+  if (rootFacts(systemTrust, 'L4_TRUST_UNREADABLE') === undefined) {
     writePrivate(join(openState(state), 'trust.json'), text);
     return;
   }
   try {
     writeFileSync(`${systemTrust}.new`, text, { mode: 0o644 });
+    chmodSync(`${systemTrust}.new`, 0o644);
     renameSync(`${systemTrust}.new`, systemTrust);
   } catch {
     throw new KwyreError('L4_TRUST_UNWRITABLE', `only root may change ${systemTrust}`, 'run the command as root');
@@ -66,6 +72,5 @@ export function readOperatorKey(state: string): string | undefined {
 }
 
 export function writeOperatorKey(state: string, text: string): void {
-  mkdirSync(state, { recursive: true, mode: 0o700 });
   writePrivate(join(openState(state), 'operator.key'), text);
 }

@@ -34,13 +34,26 @@ export function writePresence(directory: string, presence: Presence): void {
 export function readPresence(directory: string): Presence | undefined {
   const text = readPrivate(presencePath(directory));
   if (text === undefined) return undefined;
-  let value: Partial<Presence> | null;
+  let value: Unchecked<Presence> | null;
   try {
-    value = JSON.parse(text) as Partial<Presence> | null;
+    value = JSON.parse(text) as Unchecked<Presence> | null;
   } catch {
     return undefined; // cut off by a full disk
   }
-  return typeof value?.pid === 'number' && typeof value.port === 'number' ? (value as Presence) : undefined;
+  return value !== null && isPresence(value) ? value : undefined;
+}
+
+type Unchecked<T> = { readonly [K in keyof T]?: unknown };
+
+/** Whether it has the shape that a server writes: a file of this user's that something else wrote names no server. */
+function isPresence(value: Unchecked<Presence>): value is Presence {
+  const { pid, port, socket, model, startedAt, witness } = value;
+  if (!Number.isSafeInteger(pid) || !Number.isSafeInteger(port) || typeof model !== 'string' || typeof startedAt !== 'string' || (socket !== null && typeof socket !== 'string')) return false;
+  return witness === undefined || (typeof witness === 'object' && witness !== null && isWitness(witness));
+}
+
+function isWitness({ boot, pids, started, lock, listener, executable }: Unchecked<Witness>): boolean {
+  return [boot, pids, executable].every((text) => typeof text === 'string') && [started, lock, listener].every((count) => typeof count === 'number');
 }
 
 export function removePresence(directory: string): void {

@@ -10,11 +10,11 @@
  * @module
  */
 import * as fs from 'node:fs';
-import { appendFileSync, closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, chmodSync, closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { mendingOf, writersOf } from '../linux/writers.ts';
-import { openState, readPrivate, writePrivate } from './directory.ts';
+import { openState, readPrivate, rootFacts, unreadableRoot, writePrivate } from './directory.ts';
 
 // Imports nothing of others, since it runs before anything is verified.
 const systemTrust = '/etc/kwyre/seal.json';
@@ -41,12 +41,17 @@ function readPlain(path: string): Buffer | undefined {
   }
 }
 
-/** Text of root's trust file when it is about this installation. @throws `L3_TRUST_UNSAFE` */
+/** Text of root's trust file when it is about this installation. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE` */
 function readSystemTrust(root: string): string | undefined {
-  if (!existsSync(systemTrust)) return undefined;
+  if (rootFacts(systemTrust, 'L3_TRUST_UNREADABLE') === undefined) return undefined;
   const writers = writersOf(fs, [systemTrust]);
   if (writers.length > 0) throw new KwyreError('L3_TRUST_UNSAFE', `${systemTrust} is not a file of root that only root may write, with all folders above it`, `as root: ${mendingOf(writers)}`);
-  const fd = openSync(systemTrust, constants.O_RDONLY | constants.O_NOFOLLOW);
+  let fd: number;
+  try {
+    fd = openSync(systemTrust, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    throw unreadableRoot(systemTrust, 'L3_TRUST_UNREADABLE', error);
+  }
   try {
     const facts = fstatSync(fd);
     if (!facts.isFile() || facts.uid !== 0) throw new KwyreError('L3_TRUST_UNSAFE', `${systemTrust} is not a plain file of root`, 'look at it; put the plain file back, or seal again: ./kwyre deps seal --system');
@@ -69,18 +74,26 @@ export function readSeal(root: string): StoredSeal | undefined {
 
 function replace(path: string, text: string): void {
   writeFileSync(`${path}.new`, text, { mode: 0o644 });
+  chmodSync(`${path}.new`, 0o644); // whatever the caller's umask: others verify too
   renameSync(`${path}.new`, path);
+}
+
+/** Makes a folder that everybody may read, whatever the caller's umask. */
+function openFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o755 });
+  chmodSync(path, 0o755);
 }
 
 /** Writes a seal: the manifests first, the trust file last, then a line in the log. */
 export function writeSeal(root: string, seal: { readonly tree: string; readonly runtime: string; readonly trust: string; readonly line: string; readonly installed: boolean }): void {
   const folder = join(root, 'seal');
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  openFolder(folder);
   replace(join(folder, names.tree), seal.tree);
   replace(join(folder, names.runtime), seal.runtime);
-  if (seal.installed) mkdirSync('/etc/kwyre', { recursive: true, mode: 0o755 });
+  if (seal.installed) openFolder(dirname(systemTrust));
   replace(seal.installed ? systemTrust : join(folder, names.trust), seal.trust);
   appendFileSync(join(folder, names.log), `${seal.line}\n`);
+  chmodSync(join(folder, names.log), 0o644);
 }
 
 /** File in the state folder: the last seal of each installation. */

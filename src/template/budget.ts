@@ -1,8 +1,9 @@
 /**
- * What a render may cost: steps, time, and the length of a text.
+ * What a render may cost: steps, time, and the length of a text, and how many values.
  *
  * Promise: whoever touches bytes pays for each of them first, so that the work is in proportion to the steps; one step
- *          stands for at most 64 bytes looked at or 16 bytes made. The clock bounds what the prices have wrong.
+ *          stands for at most 64 bytes looked at or 16 bytes made. What
+ *          binds or copies arguments pays for each of them first. The clock bounds what the prices have wrong.
  * Trust:   the clock is an argument; the engine gives the processor time of its own thread, which a busy machine does not
  *          make longer.
  * Proof:   test/unit/template/costs.test.ts
@@ -32,10 +33,14 @@ export type Clock = () => number;
 /** The clock is looked at after so many steps: a few milliseconds of work. */
 const stepsPerLook = 4096;
 
+/** Of what a render makes and a template can keep: a few hundred MiB at most, in units of about 64 bytes. */
+const maxHeld = 1 << 22;
+
 /** Counts what a render costs, so that no template runs for long or grows without end. */
 export class Budget {
   #steps: number;
   #untilLook = stepsPerLook;
+  #held = 0;
   readonly #clock: Clock;
   readonly #deadline: number;
   readonly maxBytes: number;
@@ -61,6 +66,16 @@ export class Budget {
     if (this.#untilLook > 0) return;
     this.#untilLook = stepsPerLook;
     if (this.#clock() > this.#deadline) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template takes too long");
+  }
+
+  /**
+   * Pays for values that a template can keep, in units of about 64 bytes; they count until the render ends.
+   * @throws `TEMPLATE_LIMIT`
+   */
+  hold(units: number): void {
+    this.#held += units;
+    if (this.#held > maxHeld) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too many values");
+    this.spend(units);
   }
 
   #pay(count: number, shift: number): void {

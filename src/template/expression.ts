@@ -231,6 +231,7 @@ export function parseArguments(tokens: TokenStream): CallArguments {
   return tokens.within(() => {
     const positional: Node[] = [];
     const named: (readonly [string, Node])[] = [];
+    const names = new Set<string>();
     let list: Node | undefined;
     let dict: Node | undefined;
     const must = (condition: boolean) => {
@@ -247,7 +248,8 @@ export function parseArguments(tokens: TokenStream): CallArguments {
         must(dict === undefined);
         const name = tokens.next().value;
         tokens.next();
-        must(named.every(([other]) => other !== name));
+        must(!names.has(name));
+        names.add(name);
         named.push([name, parseExpression(tokens)]);
       } else {
         must(list === undefined && dict === undefined && named.length === 0);

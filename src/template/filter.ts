@@ -43,8 +43,9 @@ function folded(value: Value, render: Render): Value {
 function attributeOf(path: Value, render: Render): (value: Value) => Value {
   if (isNone(path)) return (value) => value;
   if (typeof path !== 'string' && typeof path !== 'number') throw unsupported('asks for an attribute in an unknown way');
-  const names = String(path).split('.').map((name) => (/^\d+$/.test(name) ? Number(name) : name));
-  render.budget.each(String(path).length);
+  const written = String(path);
+  render.budget.spend(written.length);
+  const names = written.split('.').map((name) => (/^\d+$/.test(name) ? Number(name) : name));
   return (value) => {
     let at = value;
     for (const name of names) {
@@ -74,8 +75,8 @@ function sort(value: Value, args: Arguments, render: Render): List {
 function dictsort(value: Value, args: Arguments, render: Render): List {
   const [exact, by = 'key', reverse] = parameters(args, ['case_sensitive', 'by', 'reverse']);
   if (!isDict(value) || (by !== 'key' && by !== 'value')) throw unsupported('sorts something that is no dict');
+  render.budget.hold(3 * value.entries.size);
   const pairs = [...value.entries].map(([name, item]) => new List([name, item], 'tuple'));
-  render.budget.spend(3 * pairs.length);
   const key = (pair: Value) => {
     const part = pair instanceof List ? pair.items[by === 'value' ? 1 : 0] : undefined;
     return truth(exact) ? part : folded(part, render);
@@ -314,7 +315,9 @@ const filters = new Map<string, Filter>([
 export function applyFilter(name: string, value: Value, args: Arguments, render: Render): Value {
   const filter = filters.get(name);
   if (filter === undefined) throw unsupported(`uses the filter ${plainName(name)}`);
-  render.budget.spend(1);
+  render.budget.hold(1);
+  // A filter may copy its arguments, and `map` applies one to each item.
+  render.budget.spend(args.positional.length + args.named.size);
   return filter(value, args, render);
 }
 

@@ -20,13 +20,14 @@ function refused(): TemplateError {
 /** The pairs of a dict, or of a list of pairs, and the named arguments after them. */
 function pairs({ positional, named }: Arguments, render: Render): [string | number, Value][] {
   const [first] = positional;
+  render.budget.hold(4);
   if (positional.length > 1) throw unsupported('makes a dict in an unknown way');
   if (isDict(first)) {
-    render.budget.spend(first.entries.size + named.size);
+    render.budget.hold(first.entries.size + named.size);
     return [...first.entries, ...named];
   }
   const given = positional.length === 0 ? [] : iterate(first, render);
-  render.budget.spend(given.length + named.size);
+  render.budget.hold(given.length + named.size);
   const made = given.map((pair): [string | number, Value] => {
     if (!(pair instanceof List) || pair.items.length !== 2) throw unsupported('makes a dict in an unknown way');
     return [keyOf(pair.items[0]), pair.items[1]];
@@ -58,6 +59,7 @@ function range(args: Arguments, render: Render): List {
   const [start, stop] = b === undefined ? [0, a] : [a, b];
   const length = Math.max(0, Math.ceil((stop - start) / step));
   if (length > maxRange) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template counts too far");
+  render.budget.hold(2 + (length >> 3));
   render.budget.spend(length);
   return new List(Array.from({ length }, (_, i) => start + i * step), 'range');
 }

@@ -146,13 +146,17 @@ export class Evaluator {
       });
       return;
     }
-    const object = scope.get(target.name);
+    const object = this.#variable(target.name, scope);
     if (!(object instanceof Dict) || object.kind !== 'namespace') throw unsupported('assigns to something that is no variable');
+    this.#render.budget.hold(1);
     object.entries.set(target.field, value);
   }
 
   #macro({ parameters, body, reads }: MacroNode, defined: Scope): Callable {
+    // A macro keeps the scope that it was defined in.
+    this.#render.budget.hold(8);
     return new Callable(({ positional, named }) => {
+      this.#render.budget.hold(8 + parameters.length + positional.length + 2 * named.size);
       const scope = new Scope(defined);
       const rest = new Map(named);
       const caller = rest.get('caller');
@@ -200,6 +204,7 @@ export class Evaluator {
     const callee = this.evaluate(node.callee, scope);
     if (!(callee instanceof Callable)) throw unsupported('calls something that is no function');
     const { positional, named } = this.#arguments(node.args, scope);
+    this.#render.budget.spend(1 + positional.length + named.size);
     return callee.call({ positional, named: caller === undefined ? named : new Map([...named, ['caller', caller]]) });
   }
 
@@ -221,13 +226,16 @@ export class Evaluator {
       case 'literal':
         return node.value;
       case 'float':
+        render.budget.hold(1);
         return new Float(node.value);
       case 'name':
         return this.#variable(node.name, scope);
       case 'list':
       case 'tuple':
+        render.budget.hold(2 + (node.items.length >> 3));
         return new List(node.items.map((item) => this.evaluate(item, scope)), node.type);
       case 'dict':
+        render.budget.hold(4 + node.pairs.length);
         return new Dict(node.pairs.map(([key, value]) => [keyOf(this.evaluate(key, scope)), this.evaluate(value, scope)] as const));
       case 'attribute':
         return this.#attribute(this.evaluate(node.object, scope), node.name);

@@ -43,6 +43,7 @@ function change(segment: Segment, wanted: Case, render: Render): Segment {
   render.budget.each(source.length * 4);
   const table = tableOf(wanted);
   const first = wanted === 'upper' ? 0x61 : 0x41;
+  render.budget.hold(4);
   const target = wordBytes(source.length * 3);
   render.own(target);
   let length = 0;

@@ -147,7 +147,7 @@ const dictMethods = new Map<string, Method<Dict>>([
   }],
   ['items', (self, args, { budget }) => {
     parameters(args, []);
-    budget.spend(2 * self.entries.size);
+    budget.hold(2 + 2 * self.entries.size);
     return new List([...self.entries].map(([key, value]) => new List([key, value], 'tuple')), 'view');
   }],
   ['keys', (self, args, { budget }) => {
@@ -162,7 +162,7 @@ const dictMethods = new Map<string, Method<Dict>>([
   }],
   ['copy', (self, args, { budget }) => {
     parameters(args, []);
-    budget.spend(2 * self.entries.size);
+    budget.hold(4 + 2 * self.entries.size);
     return new Dict(self.entries);
   }],
   ['pop', (self, args, render) => {
@@ -214,10 +214,13 @@ const others = {
 
 function bind<T>(methods: ReadonlyMap<string, Method<T>>, unknown: ReadonlySet<string>, self: T, name: string, render: Render): Callable | undefined {
   const method = methods.get(name);
-  if (method !== undefined) return new Callable((args) => {
-    render.budget.spend(1);
-    return method(self, args, render);
-  });
+  if (method !== undefined) {
+    render.budget.hold(2);
+    return new Callable((args) => {
+      render.budget.hold(1);
+      return method(self, args, render);
+    });
+  }
   if (unknown.has(name)) throw unsupported('uses a method that is not known');
   return undefined;
 }

@@ -7,6 +7,7 @@
  * Proof:  test/unit/template/jinja.test.ts
  * @module
  */
+import type { Budget } from './budget.ts';
 import { unsupported } from './budget.ts';
 import { contains, order } from './order.ts';
 import type { Str } from './rope.ts';
@@ -74,12 +75,13 @@ export function combine(operator: string, left: Value, right: Value, render: Ren
 }
 
 /** The positions of a Python slice. */
-function positions(length: number, start: number | undefined, stop: number | undefined, step: number): number[] {
+function positions(length: number, start: number | undefined, stop: number | undefined, step: number, budget: Budget): number[] {
   const place = (index: number, least: number, most: number) => Math.min(most, Math.max(least, index < 0 ? index + length : index));
   const [least, most] = step > 0 ? [0, length] : [-1, length - 1];
   const from = start === undefined ? (step > 0 ? least : most) : place(start, least, most);
   const to = stop === undefined ? (step > 0 ? most : least) : place(stop, least, most);
   const count = Math.max(0, Math.ceil((to - from) / step));
+  budget.spend(1 + count);
   return Array.from({ length: count }, (_, i) => from + i * step);
 }
 
@@ -89,11 +91,11 @@ export function cut(object: Value, start: number | undefined, stop: number | und
   if (isText(object)) {
     if (step === undefined || step === 1) return characters(object, start, stop, budget);
     const all: readonly Str[] = charactersOf(object, budget);
-    return Rope.concat(positions(all.length, start, stop, step).map((at) => all[at] ?? ''), budget);
+    return Rope.concat(positions(all.length, start, stop, step, budget).map((at) => all[at] ?? ''), budget);
   }
   if (!(object instanceof List) || (object.kind !== 'list' && object.kind !== 'tuple')) throw unsupported('cuts something that is no list');
-  const chosen = positions(object.items.length, start, stop, step ?? 1);
-  budget.spend(1 + chosen.length);
+  budget.hold(2);
+  const chosen = positions(object.items.length, start, stop, step ?? 1, budget);
   return new List(chosen.map((at) => object.items[at]), object.kind);
 }
 

@@ -156,6 +156,9 @@ function parseTarget(tokens: TokenStream, fields: boolean, single = false): Targ
   return { type: 'tuple', items };
 }
 
+/** Of one macro: each call binds all of them. */
+const maxParameters = 256;
+
 function parseParameters(tokens: TokenStream): Parameter[] {
   const parameters: Parameter[] = [];
   while (!tokens.is('operator', ')')) {
@@ -163,6 +166,7 @@ function parseParameters(tokens: TokenStream): Parameter[] {
     const name = tokens.expect('name').value;
     const fallback = tokens.skip('operator', '=') ? parseExpression(tokens) : undefined;
     if (fallback === undefined && parameters.at(-1)?.fallback !== undefined) throw invalid('a parameter without a default follows one with it');
+    if (parameters.length >= maxParameters) throw invalid('a macro has too many parameters');
     parameters.push({ name, fallback });
   }
   tokens.expect('operator', ')');

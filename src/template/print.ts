@@ -67,6 +67,7 @@ function quote(text: Str, ascii: boolean, budget: Budget, own: (bytes: Buffer) =
       continue;
     }
     budget.each(size);
+    budget.hold(4);
     const escaped = wordBytes(size);
     own(escaped);
     escape(bytes, escaped, 0);
@@ -153,6 +154,7 @@ function quoted(text: Str, render: Render): Str {
   for (const segment of text.segments) {
     const source = segment.bytes.subarray(segment.from, segment.to);
     budget.each(source.length * 4);
+    budget.hold(4);
     const target = wordBytes(source.length * 4);
     own(target);
     let length = 0;

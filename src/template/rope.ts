@@ -81,7 +81,8 @@ export class Rope {
 
   /** The bytes from one offset to another. */
   slice(from: number, to: number, budget: Budget): Str {
-    budget.spend(1 + this.segments.length);
+    budget.hold(2);
+    budget.spend(this.segments.length);
     const segments: Segment[] = [];
     let at = 0;
     for (const segment of this.segments) {

@@ -46,7 +46,7 @@ const loopCost = 16;
 /** `loop` in one round. */
 export function loopOf(items: readonly Value[], at: number, render: Render): Dict {
   const { length } = items;
-  render.budget.spend(loopCost);
+  render.budget.hold(loopCost);
   return new Dict(
     [
       ['index', at + 1],

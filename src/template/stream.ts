@@ -88,6 +88,11 @@ export class TokenStream {
 
   /** A variable is read here. */
   reads(name: string): void {
-    if (names.has(name)) for (const reads of this.#macros) reads.add(name);
+    if (!names.has(name)) return;
+    for (let i = this.#macros.length - 1; i >= 0; i -= 1) {
+      // The macros around one that knows it know it too.
+      if (this.#macros[i]?.has(name) === true) return;
+      this.#macros[i]?.add(name);
+    }
   }
 }

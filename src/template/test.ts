@@ -80,7 +80,7 @@ export const plainName = (name: string) => (/^\w{1,40}$/.test(name) ? name : 'of
 export function applyTest(name: string, value: Value, args: Arguments, render: Render): boolean {
   const test = tests.get(name);
   if (test === undefined) throw unsupported(`uses the test ${plainName(name)}`);
-  render.budget.spend(1);
+  render.budget.spend(1 + args.positional.length + args.named.size);
   return test(value, args, render);
 }
 

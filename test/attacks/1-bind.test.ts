@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { adoptLoopback, bindLoopback, bindUnix, holdIpv6, verifyLoopback } from '../../src/layers/1-loopback/bind.ts';
 import { bindSocket, closeDescriptor, families, inet6Loopback, inetAddress, listenSocket, makeSocket, makeSocketPair, setSocketOption, socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
+import { openState } from '../../src/state/directory.ts';
 import { rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
 import { runAs } from '../support/identity.ts';
 
@@ -213,6 +214,12 @@ test('L1-18 nothing but a dead socket of ours is replaced, and no unsafe folder 
     chownSync(home, 12345, 12345);
     assert.throws(() => bindUnix(join(home, 'x')), refusal('L1_SOCKET_UNSAFE'));
     assert.throws(() => bindUnix(`/tmp/${'x'.repeat(120)}`), refusal('L1_SOCKET_PATH'));
+    assert.throws(() => bindUnix('/proc/nonexistent/s'), refusal('L1_SOCKET_PATH'), 'a folder that cannot be made');
+    assert.throws(() => bindUnix(join(home, 'link', 'file', 's')), refusal('L1_SOCKET_PATH'), 'a folder behind a dead link');
+    assert.throws(() => openState('/proc/nonexistent/s'), refusal('STATE_UNWRITABLE'), 'the same of a state folder');
+    const deep = join(home, 'a', 'b', 's');
+    made.push(bindUnix(deep).fd);
+    assert.equal(statSync(join(home, 'a')).mode & 0o777, 0o700);
   } finally {
     for (const fd of made) closeDescriptor(fd);
     rmSync(home, { recursive: true });

@@ -4,10 +4,12 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { hash } from 'node:crypto';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { text as readAll } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { makeState } from '../support/approved.ts';
 import { copyInstallation } from '../support/copy.ts';
@@ -84,6 +86,82 @@ test('a set-up that succeeds takes the place of what was there, with its record'
   assert.equal(fs.readFileSync(at(record), 'utf8'), lockDigest());
   assert.equal(kwyre('deps', 'verify', '--state', operator.path).code, 0, 'the record is no foreign file');
   assert.equal(kwyre('--version').output, kwyre('--version').output);
+});
+
+/** A stand-in that installs what is in place, after a moment, and counts how often it ran. */
+function installing(body: string): Disposable {
+  const real = fs.readFileSync(join(tools.path, 'npm'));
+  fs.writeFileSync(join(tools.path, 'npm'), `#!/bin/sh\nset -e\necho ran >>${join(tools.path, 'runs')}\n${body}\n`);
+  return {
+    [Symbol.dispose]() {
+      fs.writeFileSync(join(tools.path, 'npm'), real);
+      fs.rmSync(join(tools.path, 'runs'), { force: true });
+    },
+  };
+}
+
+test('a set-up that was killed between its two moves: the next start puts back the complete tree, old or new, and installs nothing', () => {
+  fs.writeFileSync(at(record), lockDigest());
+  const dead = at('.install.4194305'); // above the kernel's highest pid
+  for (const name of ['replaced', 'node_modules']) {
+    fs.mkdirSync(dead);
+    fs.renameSync(at('node_modules'), join(dead, name));
+    if (name === 'replaced') fs.mkdirSync(join(dead, 'node_modules')); // a set-up that was cut off: no record in it
+    const { code, output } = kwyre('--version');
+    assert.equal(code, 0, output);
+    assert.doesNotMatch(output, /npm ran|installing/);
+    assert.ok(fs.existsSync(node) && !fs.existsSync(dead), name);
+  }
+});
+
+test('two first starts at once: one installs, the other waits for it, and neither tree lies in the other', async () => {
+  fs.renameSync(at('node_modules'), at('kept'));
+  const npm = installing(`sleep 1\nmkdir node_modules\ncp -a ${at('kept')}/. node_modules/`);
+  const starts = [0, 1].map(() => spawn(at('kwyre'), ['--version'], { cwd: '/', env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000 }));
+  const ended = await Promise.all(starts.map(async (child) => {
+    const said = await Promise.all([child.stdout, child.stderr].map((stream) => readAll(stream)));
+    return { code: child.exitCode ?? (await once(child, 'exit') as [number])[0], output: said.join('') };
+  }));
+  for (const { code, output } of ended) assert.equal(code, 0, output);
+  assert.equal(fs.readFileSync(join(tools.path, 'runs'), 'utf8'), 'ran\n');
+  assert.ok(ended.some(({ output }) => output.includes('another start sets up')));
+  assert.ok(!fs.existsSync(at('node_modules/node_modules')));
+  assert.deepEqual(fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')), []);
+  fs.rmSync(at('kept'), { recursive: true });
+  npm[Symbol.dispose]();
+});
+
+test("the caller's umask makes no program that others cannot read, or may write", () => {
+  for (const umask of ['077', '000']) {
+    fs.rmSync(at('dist'), { recursive: true });
+    const { status, stderr } = spawnSync('sh', ['-c', `umask ${umask}; exec "$0" --version`, at('kwyre')], { cwd: '/', env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path }, encoding: 'utf8', timeout: 120_000 });
+    assert.equal(status, 0, stderr);
+    assert.equal(fs.statSync(at('dist')).mode & 0o777, 0o755);
+    assert.equal(fs.statSync(at('dist/cli/main.js')).mode & 0o777, 0o644);
+  }
+});
+
+test('a link to the launcher starts the installation that it leads to', () => {
+  fs.symlinkSync(at('kwyre'), join(tools.path, 'linked'));
+  const { status, stdout, stderr } = spawnSync(join(tools.path, 'linked'), ['--version'], { cwd: '/', env: { PATH: '/usr/bin:/bin', HOME: operator.path }, encoding: 'utf8', timeout: 120_000 });
+  assert.equal(status, 0, stderr);
+  assert.equal(stdout, kwyre('--version').output);
+  assert.doesNotMatch(stderr, /installing/);
+});
+
+test('folders of the program that are links are refused before anything of them runs', () => {
+  for (const name of ['src', 'dist', 'page']) {
+    fs.renameSync(at(name), at('real'));
+    fs.symlinkSync('real', at(name));
+    const undo = update(`${name === 'src' ? 'real' : 'src'}/setup/strip.ts`, (before) => `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${before}`);
+    const { code, output } = kwyre('--version');
+    undo();
+    fs.rmSync(at(name));
+    fs.renameSync(at('real'), at(name));
+    assert.equal(code, 13, output);
+    assert.match(output, /is a symbolic link: .*L3_OWN_LINKED.*\n {2}next: put the real folder/);
+    assert.ok(!fs.existsSync(marker), 'what lies behind the link ran');
+  }
 });
 
 test('an update with older times has its effect', () => {

@@ -70,6 +70,26 @@ test('root seals with --system: the trust file is in /etc/kwyre, and layer 3 is 
   assert.match(verified.stdout, /^enforced\s+sealed-tree: /m, verified.stderr);
 });
 
+test('the umask of who seals shuts nobody out; a trust file that cannot be read refuses, with what mends it', () => {
+  machine.run('rm', '-r', '/etc/kwyre');
+  fs.rmSync(at('seal'), { recursive: true });
+  fs.rmSync(join(operator.path, 'sealed.json'), { force: true });
+  fs.rmSync(join(state.path, 'sealed.json'), { force: true });
+  const sealed = machine.try('sh', '-c', 'umask 077; exec "$@"', 'sh', at('kwyre'), 'deps', 'seal', '--system', '--reason', 'test', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
+  assert.equal(sealed.status, 0, sealed.stderr);
+  assert.equal(machine.run('stat', '-c', '%a', '/etc/kwyre', '/etc/kwyre/seal.json', at('seal'), at('seal/tree.sig')), '755\n644\n755\n644\n');
+  assert.equal(start().code, 14);
+  for (const [path, narrow, wide] of [['/etc/kwyre', '700', '755'], ['/etc/kwyre/seal.json', '600', '644']] as const) {
+    machine.run('chmod', narrow, path);
+    const { code, output } = start();
+    machine.run('chmod', wide, path);
+    assert.equal(code, 13, output);
+    assert.match(output, /cannot read \/etc\/kwyre\/seal\.json \(EACCES\)[\s\S]*next: as root: chmod 755 \/etc\/kwyre; chmod 644 \/etc\/kwyre\/seal\.json/);
+    assert.doesNotMatch(output, /^ {4}at /m);
+  }
+  assert.equal(start().code, 14);
+});
+
 test('L3-14: without seal/, for a state folder that never saw it too', () => {
   fs.rmSync(join(state.path, 'sealed.json'));
   refuses(/is sealed, but its manifest is missing/, () => {

@@ -90,6 +90,23 @@ test('L3-05: a link, a hard link, a folder behind a link', () => {
   fs.rmSync(outside);
 });
 
+test('L3-05: our own folders behind a link, where another user can write', () => {
+  for (const name of ['src', 'page', 'page/icons']) {
+    refuses(/L3_OWN_LINKED .* is a symbolic link/, () => {
+      const made = !fs.existsSync(at(name));
+      if (made) fs.mkdirSync(at('real')); else fs.renameSync(at(name), at('real'));
+      fs.symlinkSync(at('real'), at(name));
+      const inside = at(name === 'src' ? 'real/cli/main.ts' : 'real');
+      if (name === 'src') fs.chownSync(inside, 61_234, 0);
+      return () => {
+        if (name === 'src') fs.chownSync(inside, 0, 0);
+        fs.rmSync(at(name));
+        if (made) fs.rmdirSync(at('real')); else fs.renameSync(at('real'), at(name));
+      };
+    });
+  }
+});
+
 test('L3-05: files and folders of another user, run by root and by a third', () => {
   for (const name of ['.', 'src', 'src/cli/main.ts', 'page', 'package.json', 'node_modules', 'node_modules/koffi', koffi]) {
     for (const uid of [undefined, 12345]) {

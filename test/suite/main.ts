@@ -3,13 +3,13 @@
  * slowest files, and last the plain line `N passed, N failed`.
  *
  * Root gives each file process, network and mount namespaces of its own (`unshare`). So no test sees another's debuggers,
- * captures or servers, and the kernel ends whatever a test leaves behind. An ordinary user cannot make them: their attack files
- * run one after another, because a server under test counts every debugger that it sees.
+ * captures or servers, and the kernel ends whatever a test leaves behind. Where that is not possible (an ordinary user, some
+ * containers) attack files run one after another, because a server under test counts every debugger that it sees.
  *
  *   node test/suite/main.ts [--jobs N] FILE...
  * @module
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -18,7 +18,6 @@ import { slowFirst } from './slow.ts';
 const root = join(import.meta.dirname, '..', '..');
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' } } });
 const files = positionals.map((file) => relative(root, file));
-const isRoot = process.getuid?.() === 0;
 const jobs = values.jobs === undefined ? Math.max(2, availableParallelism()) : Number(values.jobs);
 if (!Number.isSafeInteger(jobs) || jobs < 1) throw new Error('--jobs takes a whole number from 1');
 
@@ -29,14 +28,18 @@ const own = '/proc/sys/kernel/ns_last_pid';
 /** A file's first process: loopback up, and process ids that no sibling namespace uses (a transient user is named after one). */
 const inside = `ip link set lo up; echo "$1" > ${own}; shift; exec "$@"`;
 
+const namespaces = ['--pid', '--fork', '--kill-child', '--mount-proc', '--net', '--mount', '--propagation', 'private'];
+/** Whether files get namespaces of their own: root may, except in a container that forbids it. */
+const apart = process.getuid?.() === 0 && spawnSync('unshare', [...namespaces, 'true']).status === 0;
+
 /** The command that runs one file. Unit tests need no namespaces: they start no server. */
 function command(file: string, index: number): string[] {
   const node = [
     process.execPath, '--disable-warning=ExperimentalWarning', '--test', '--test-timeout=600000',
     '--test-reporter=./test/support/reporter.ts', '--test-reporter-destination=stdout', file,
   ];
-  if (!isRoot || file.startsWith('test/unit/')) return node;
-  return ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--net', '--mount', '--propagation', 'private', 'sh', '-c', inside, 'sh', String(400 + (index * 250) % 30_000), ...node];
+  if (!apart || file.startsWith('test/unit/')) return node;
+  return ['unshare', ...namespaces, 'sh', '-c', inside, 'sh', String(400 + (index * 250) % 30_000), ...node];
 }
 
 function run(file: string, index: number): Promise<Result> {
@@ -83,7 +86,7 @@ async function drain(queue: string[], width: number): Promise<Result[]> {
 // The longest files first, so that none of them is alone at the end.
 const rank = (file: string): number => (slowFirst.includes(file) ? slowFirst.indexOf(file) : slowFirst.length);
 const ordered = [...files].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
-const alone = isRoot ? [] : ordered.filter((file) => !file.startsWith('test/unit/'));
+const alone = apart ? [] : ordered.filter((file) => !file.startsWith('test/unit/'));
 const results = [...(await drain(ordered.filter((file) => !alone.includes(file)), jobs)), ...(await drain(alone, 1))];
 
 const slowest = [...results].sort((a, b) => b.seconds - a.seconds).slice(0, 10);

@@ -8,10 +8,12 @@
  * Proof:   test/attacks/1-bind.test.ts, test/attacks/1-lan.test.ts
  * @module
  */
-import { chmodSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
 import { LinuxError } from '../../linux/ffi.ts';
+import { makeFolders } from '../../linux/folders.ts';
 import { portHolder } from '../../linux/holder.ts';
 import { loopbackHex } from '../../linux/nettables.ts';
 import { closeOnExec } from '../../linux/process.ts';
@@ -228,10 +230,15 @@ function taken(path: string): KwyreError {
   return new KwyreError('L1_SOCKET_TAKEN', `${path} exists and is not a dead socket of this user`, 'remove it yourself if nothing uses it, or choose another --socket PATH');
 }
 
-/** The folder decides who can reach or replace the socket. @throws `L1_SOCKET_UNSAFE` */
+/** The folder decides who can reach or replace the socket. @throws `L1_SOCKET_UNSAFE`, `L1_SOCKET_PATH` */
 function checkFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const facts = lstatSync(folder);
+  let facts: Stats;
+  try {
+    makeFolders(folder, 0o700);
+    facts = lstatSync(folder);
+  } catch (error) {
+    throw new KwyreError('L1_SOCKET_PATH', `cannot make or read the folder ${folder} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'choose another --socket PATH, in a folder of this user with mode 0700');
+  }
   if (!facts.isDirectory() || facts.uid !== process.getuid?.() || (facts.mode & 0o077) !== 0) {
     throw new KwyreError('L1_SOCKET_UNSAFE', `${folder} must be a folder of this user with mode 0700`, `chmod 700 ${folder}, or choose another --socket PATH`);
   }

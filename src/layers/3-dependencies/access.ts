@@ -61,6 +61,21 @@ export function listOwn({ disk, root }: AccessOrder): OwnEntry[] {
   return entries;
 }
 
+/** Those of our own files and folders that are neither: behind a link lies what nothing here looks at. */
+export function strangeOwn({ disk, root }: AccessOrder, entries: readonly OwnEntry[]): string[] {
+  const folders = ownFolders.filter((name) => disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false })?.isDirectory() === false);
+  return [...folders, ...entries.filter(({ facts }) => !facts.isDirectory() && !facts.isFile()).map(({ name }) => name)];
+}
+
+/** Refuses links and devices among our own files. @throws `L3_OWN_LINKED` */
+export function refuseStrange(order: AccessOrder, entries: readonly OwnEntry[]): void {
+  const [first, ...more] = strangeOwn(order, entries);
+  if (first === undefined) return;
+  const path = printable(`${order.root}/${first}`);
+  const others = more.length > 0 ? `, and ${more.length} more` : '';
+  throw new KwyreError('L3_OWN_LINKED', `${path} is a symbolic link or no plain file or folder${others}: what lies behind it is not looked at`, `put the real file or folder in the place of ${path}, or install again`);
+}
+
 /** Grants on our own files. */
 export function ownGrants({ root }: Pick<AccessOrder, 'root'>, entries: readonly OwnEntry[]): Grant[] {
   return entries.flatMap(({ name, facts }) => grantsOf(`${root}/${name}`, facts, false));

@@ -21,7 +21,7 @@ import { rootDigest } from '../../oms/statement.ts';
 import type { TreeEvidence } from '../../oms/verify.ts';
 import { compareTree } from '../../oms/verify.ts';
 import type { Access, AccessOrder, OwnEntry } from './access.ts';
-import { chainGrants, foundGrants, judgeAccess, listOwn, ownGrants, refuseOthers, sortAccess } from './access.ts';
+import { chainGrants, foundGrants, judgeAccess, listOwn, ownGrants, refuseOthers, refuseStrange, sortAccess } from './access.ts';
 import { compareLockfile, digestsRemedy, parseDigests } from './digests.ts';
 import type { RuntimeEvidence } from './runtime.ts';
 import { environmentFaults, mappingFaults } from './runtime.ts';
@@ -120,7 +120,7 @@ export function rightsFor(order: Pick<TreeOrder, 'running'>): Rights {
 
 /**
  * Reads the list of the third-party tree.
- * @throws `L3_OTHERS_WRITE`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
+ * @throws `L3_OTHERS_WRITE`, `L3_OWN_LINKED`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
  */
 export function prepareTree(order: TreeOrder): Prepared {
   const { disk, root, running } = order;
@@ -129,6 +129,7 @@ export function prepareTree(order: TreeOrder): Prepared {
   const own = listOwn(who);
   const around = [...chainGrants(who), ...ownGrants(who, own)];
   refuseOthers(who, sortAccess(who, around));
+  refuseStrange(who, own);
   const packages = parseDigests(order.digests);
   const [drifted] = compareLockfile(packages, order.lockfile);
   if (drifted !== undefined) throw faultsOf(3, digestsRemedy)('LOCKFILE_DIFFERS', `package-lock.json and the committed digests name different packages at ${drifted}`);
@@ -171,7 +172,7 @@ export function prepareTree(order: TreeOrder): Prepared {
 
 /**
  * Verifies the third-party tree, Node and this process.
- * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
+ * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_OWN_LINKED`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
  */
 export function verifyTree(order: TreeOrder): VerifiedTree {
   return prepareTree(order).compare();

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,12 +14,30 @@ import { test } from 'node:test';
 import { findSocket } from '../../../src/linux/holder.ts';
 import { lockFile } from '../../../src/linux/lock.ts';
 import type { Presence } from '../../../src/state/presence.ts';
+import { presencePath, readPresence } from '../../../src/state/presence.ts';
 import { lockHolders, lockName, seeServer, witnessSelf } from '../../../src/state/witness.ts';
 
 test('locks: the holder of an exclusive one, by the columns of the kernel', () => {
   const locks = '1: FLOCK  ADVISORY  WRITE 21893 fe:00:14549618 0 EOF\n2: POSIX  ADVISORY  READ  5 fe:00:14549618 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 77 fe:00:14549618 0 EOF\n3: LEASE  ACTIVE    READ  9 fe:00:14549618 0 EOF\n4: POSIX  ADVISORY  WRITE 6 fe:00:1454961 0 EOF\n5: OFDLCK ADVISORY  WRITE -1 fe:00:14549618 0 EOF\n';
   assert.deepEqual(lockHolders(locks, 14_549_618), [21_893], 'neither a reader, nor one who waits, nor a lease, nor another file');
   assert.deepEqual(lockHolders('', 1), []);
+});
+
+test('a presence file of another shape names no server', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kwyre-presence-'));
+  const witness = { boot: '', pids: '', started: 1, lock: 1, listener: 1, executable: '' };
+  const whole = { pid: 1, port: 8000, socket: null, model: 'guide', startedAt: '' };
+  const read = (value: unknown) => {
+    writeFileSync(presencePath(folder), JSON.stringify(value), { mode: 0o600 });
+    return readPresence(folder);
+  };
+  try {
+    assert.deepEqual(read(whole), whole);
+    assert.deepEqual(read({ ...whole, witness }), { ...whole, witness });
+    for (const value of [null, 1, 'x', [], {}, { ...whole, pid: '1' }, { ...whole, port: null }, { ...whole, socket: 1 }, { ...whole, model: undefined }, { ...whole, witness: null }, { ...whole, witness: 1 }, { ...whole, witness: {} }, { ...whole, witness: { ...witness, pids: 1 } }, { ...whole, witness: { ...witness, lock: '1' } }]) assert.equal(read(value), undefined, JSON.stringify(value));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a server is known again by lock, time, executable and socket; each that differs is noticed', async () => {

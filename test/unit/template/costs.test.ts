@@ -156,6 +156,71 @@ test('reading a template is linear: no repetition of anything makes it slow', ()
   }
 });
 
+/** Sources with as many different names as fit, for checks that compare each with all before it. */
+const distinct: Readonly<Record<string, (names: readonly string[]) => string>> = {
+  'named arguments of a call': (names) => `{{ f(${names.map((name) => `${name}=1`).join(',')}) }}`,
+  'named arguments of a filter': (names) => `{{ x | f(${names.map((name) => `${name}=1`).join(',')}) }}`,
+  'keys of a dict': (names) => `{{ {${names.map((name) => `"${name}":1`).join(',')}} }}`,
+  'targets of a loop': (names) => `{% for ${names.join(',')} in x %}{% endfor %}`,
+  'targets of set': (names) => `{% set ${names.join(',')} = x %}`,
+  'variables of with': (names) => `{% with ${names.map((name) => `${name}=1`).join(',')} %}{% endwith %}`,
+  'macros': (names) => names.slice(0, names.length / 4).map((name) => `{% macro ${name}() %}{% endmacro %}`).join(''),
+};
+
+test('reading different names is linear, wherever a template lists them', () => {
+  // Four characters each, the first of them a letter.
+  const names = Array.from({ length: 25_000 }, (_, i) => (10 * 36 ** 3 + i).toString(36));
+  const ms = (source: string) => {
+    const started = process.threadCpuUsage();
+    parseSource(source);
+    const { user, system } = process.threadCpuUsage(started);
+    return (user + system) / 1000;
+  };
+  for (const [what, write] of Object.entries(distinct)) {
+    // A quadratic check takes about 2,500 ms.
+    const took = ms(write(names));
+    assert.ok(took < 1000, `${what}: ${took} ms`);
+  }
+});
+
+test('a macro has a bounded number of parameters', () => {
+  const write = (count: number) => Array.from({ length: count }, (_, i) => `a${i}`).join(',');
+  for (const source of [(names: string) => `{% macro f(${names}) %}{% endmacro %}`, (names: string) => `{% call(${names}) f() %}{% endcall %}`]) {
+    parseSource(source(write(256)));
+    assert.throws(() => parseSource(source(write(257))), (error: unknown) => (error as { code?: string }).code === 'TEMPLATE_INVALID');
+  }
+});
+
+test('what a call binds or copies is paid for at each call', () => {
+  const rounds = 100;
+  const names = Array.from({ length: 250 }, (_, i) => `a${i}`);
+  const ones = names.map(() => '1').join(',');
+  const loop = (body: string) => `{% for i in range(${rounds}) %}${body}{% endfor %}`;
+  const d = new Dict(names.map((name) => [name, 1] as const));
+  const many = new List(Array.from({ length: rounds }, () => new List([])));
+  const rows: readonly (readonly [source: string, least: number])[] = [
+    [`{% macro f(${names.join(',')}) %}{% endmacro %}${loop('{{ f() }}')}`, 250],
+    [`{% macro f(${names.join(',')}) %}{% endmacro %}${loop('{{ f(**d) }}')}`, 4 * 250],
+    [`{% macro f() %}{{ varargs | length }}{% endmacro %}${loop(`{{ f(${ones}) }}`)}`, 3 * 250],
+    [`{% macro f() %}{{ kwargs | length }}{% endmacro %}${loop('{{ f(**d) }}')}`, 4 * 250],
+    [`{% macro f() %}{{ caller(${ones}) }}{% endmacro %}${loop(`{% call(${names.join(',')}) f() %}{% endcall %}`)}`, 4 * 250],
+    [`{% set r = many | map("select", "eq", ${ones}) | list %}`, 250],
+    [`{% set r = many | map("map", "default", ${ones}) | list %}`, 250],
+  ];
+  for (const [source, least] of rows) {
+    const { cost } = costOf(source, { d, many });
+    assert.ok(cost >= rounds * least, `${source.slice(0, 40)}...${source.slice(-60)} costs ${cost}`);
+  }
+});
+
+test('what a template can keep is bounded, whatever steps are left', () => {
+  const row = (one: string) => `[${Array.from({ length: 64 }, () => one).join(',')}]`;
+  for (const body of [`{% set _ = l.append(${row('{}')}) %}`, '{% macro g() %}{% endmacro %}{% set _ = l.append(g) %}', '{% set _ = l.append(loop) %}']) {
+    const source = `{% set l = [] %}{% for i in range(10000) %}{% for j in range(1000) %}${body}{% endfor %}{% endfor %}`;
+    assert.throws(() => costOf(source, {}), (error: unknown) => (error as { code?: string }).code === 'TEMPLATE_LIMIT' && /too many values/.test(String(error)), body);
+  }
+});
+
 test('searches for what is almost there do not become slow', () => {
   const hay = `${'a'.repeat(499)}b`.repeat(2000);
   const needles = ['a'.repeat(600), `b${'a'.repeat(600)}`, `${'a'.repeat(600)}b`, `${'a'.repeat(300)}b${'a'.repeat(400)}`, 'ab'.repeat(300)];
