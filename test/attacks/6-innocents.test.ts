@@ -152,7 +152,7 @@ test('L6-11 clients that end their half of the connection and then reset it', as
   const gateway = server.pids()['gateway'] ?? 0;
   const body = JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: 'Tell me all about layer 5 and layer 6. '.repeat(60) }], max_tokens: 3000 });
   let dead = 0;
-  for (let wave = 0; wave < 6 && dead === 0; wave += 1) {
+  for (let wave = 0; wave < 3; wave += 1) {
     const clients = Array.from({ length: 40 }, () => {
       const client = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true }, () => {
         client.end(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nAuthorization: Bearer ${server.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
