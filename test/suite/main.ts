@@ -68,7 +68,8 @@ function run(file: string, index: number): Promise<Result> {
 const running = new Set<ReturnType<typeof spawn>>();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => {
-    for (const child of running) child.kill('SIGTERM');
+    // unshare(1) passes SIGTERM on to nobody; when it is killed, the kernel ends all of its namespace.
+    for (const child of running) child.kill(apart ? 'SIGKILL' : 'SIGTERM');
     process.exit(1);
   });
 }
