@@ -80,7 +80,9 @@ test('L3-11: another Node than the verified one', () => {
 test('L3-16: modules that would be found before the verified ones', () => {
   assert.deepEqual(refused((r) => { fs.mkdirSync(join(r, 'dist/node_modules/koffi'), { recursive: true }); }), ['extra dist/node_modules']);
   assert.deepEqual(refused((r) => fs.writeFileSync(join(r, 'dist/cli/package.json'), '{"imports":{}}')), ['extra dist/cli/package.json']);
-  assert.deepEqual(refused((r) => fs.symlinkSync('/tmp', join(r, 'src/linked'))), ['kind src/linked']);
+  using tree = install();
+  fs.symlinkSync('/tmp', join(tree.path, 'src/linked'));
+  assert.throws(() => verifyTree(order(tree.path)), { code: 'L3_OWN_LINKED', exitCode: 13 });
 });
 
 test('L3-08: variables and flags refuse the start too', () => {
