@@ -149,7 +149,7 @@ for (const [how, args] of [['a DELETE', []], ['its end with --continue off', ['-
       await running.body!.getReader().read();
       const seen = still(engine, () => look(engine));
       // Embeddings stand there for the first moments of a step only: long prompts, one after another, and several looks.
-      const long = [{ role: 'user', content: `${messages[0]!.content} `.repeat(12) }];
+      const long = [{ role: 'user', content: `${messages[0]!.content} `.repeat(24) }];
       const asking = Array.from({ length: 4 }, async () => { while (!abort.signal.aborted) await call(server, '/v1/chat/completions', { ...body, max_tokens: 1, messages: long }, { headers }).then(async (response) => await response.text()); });
       for (let tries = 0; seen['embeddings'] === 0 && tries < 250; tries += 1) {
         await sleep(7 * (tries % 5)); // it is not held still so often: the watchdog would take it for stopped
