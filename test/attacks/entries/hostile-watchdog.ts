@@ -36,7 +36,7 @@ const attempts: Readonly<Record<string, () => unknown>> = {
   mode: () => { chmodSync(path, 0o777); },
   signal: () => process.kill(Number(pid), 'SIGKILL'),
   program: () => spawnSync('/bin/true').error === undefined,
-  'other program': () => process.execve?.('/bin/true', ['true'], {}),
+  'other program': () => call('execve', addressOf(Buffer.from('/bin/true\0')), 0, 0),
   connect: () => native.connect(3, Buffer.from([2, 0, 0, 80, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), 16) === 0,
   ptrace: () => native.ptrace(16, Number(pid), null, null) === 0,
   'packet socket': () => native.socket(17, 3, 0) >= 0,
