@@ -33,6 +33,7 @@ import { claimUser, hasProcesses } from '../linux/keys.ts';
 import { lockFile } from '../linux/lock.ts';
 import { isDumpable, sealedBytes } from '../linux/memfd.ts';
 import { closeOnExec } from '../linux/process.ts';
+import { openEyes } from '../linux/proc.ts';
 import { processAge } from '../linux/tasks.ts';
 import { defaultStateDirectory, openState, unwritable } from '../state/directory.ts';
 import { EventLog, eventsFile } from '../state/events.ts';
@@ -41,7 +42,6 @@ import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/tokens.ts';
 import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation.ts';
 import { lockName, witnessSelf } from '../state/witness.ts';
-import { lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/messages.ts';
 import { Alarm, confirm } from './alarm.ts';
@@ -51,21 +51,19 @@ import type { JailInput } from './children.ts';
 import { nodeFlags, ownProgram } from './children.ts';
 import type { Handed } from './handover.ts';
 import { memoryChecks } from './memory.ts';
+import { judge } from './ending.ts';
 import { Ledger } from './ledger.ts';
-import type { PairEnding } from './pair.ts';
-import { Pair, supervisorStopped, wipeMs } from './pair.ts';
+import { Pair, wipeMs } from './pair.ts';
 import { describeOut, SelfProbe } from './probe.ts';
-import { RestartBudget, restartLimit } from './restarts.ts';
+import { RestartBudget } from './restarts.ts';
 import { mostTable, reportLayers } from './status.ts';
 import { Tokens } from './tokens.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const graceMs = 800;
+const eyes = openEyes();
 /** The longest that the way out waits for children that were killed: one may stand in the kernel and never go. */
 const goneMs = 2000;
-/** What roles end with: in order, by an error, by V8, by a module that is not the verified one, by a breach, by silence. */
-const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
-
 /** What a server owns from its start to its end. */
 async function serve(config: Config, { tree, natives, visible }: Handed): Promise<number> {
   const startedAt = Date.now();
@@ -352,30 +350,6 @@ function takeLock(state: string): boolean {
   }
 }
 
-/** What the end of a pair means: an exit code, or `undefined` for another start. */
-function judge(ending: PairEnding, state: string, record: Parameters<typeof confirm>[0], budget: RestartBudget, starved: boolean): number | undefined {
-  if (ending.kind === 'stopped') return 0;
-  // Whoever waited in vain for the word of a process that had no processor met a busy machine, not an intruder.
-  if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
-    if (ending.reason === supervisorStopped) confirm(record, { code: immediate.supervisorStopped, detector: 'clock', pid: process.pid, uid: -1, name: 'kwyre supervisor' });
-    else confirm(record, { code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach, detector: 'jail', pid: ending.pid, uid: -1, name: `kwyre ${ending.role}` }, `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`);
-    return 16;
-  }
-  const signal = ending.kind === 'crash' ? ending.signal : null;
-  record.log.write({ code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED', role: ending.role, ...(signal === null ? {} : { signal }) });
-  if (!budget.take(performance.now())) {
-    console.error(`kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, eventsFile)}`);
-    return 1;
-  }
-  console.error(`kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? describeExit(ending.code)) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`);
-  return undefined;
-}
-
-/** The exit code of a role that ended while it served: one of those that it has, and no number of its own choice. */
-function describeExit(code: number | null): string {
-  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that none of our processes has';
-}
-
 /** Whether this is the installed server: root's record names our user. @throws `L2_ISOLATE_RECORD` */
 function isInstalled(uid: number): boolean {
   const record = readRootText(recordPath);
@@ -384,23 +358,8 @@ function isInstalled(uid: number): boolean {
 
 /** A table of the kernel, at most `mostTable` bytes of it: others make as many connections as they like. */
 function readTable(path: string): string {
-  let fd: number | undefined;
-  try {
-    fd = fs.openSync(path, 'r');
-    const parts: Buffer[] = [];
-    for (let length = 0; length < mostTable; ) {
-      const part = Buffer.alloc(Math.min(65_536, mostTable - length));
-      const taken = fs.readSync(fd, part);
-      if (taken === 0) break;
-      parts.push(part.subarray(0, taken));
-      length += taken;
-    }
-    return Buffer.concat(parts).toString('latin1');
-  } catch {
-    return ''; // a kernel without IPv6 has no such table
-  } finally {
-    if (fd !== undefined) fs.closeSync(fd);
-  }
+  const look = eyes.readLong(path, mostTable);
+  return 'value' in look ? look.value : ''; // a kernel without IPv6 has no such table
 }
 
 /** How many filters this process has; 0 where the kernel does not count them (before Linux 5.9). */
