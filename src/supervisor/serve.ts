@@ -44,7 +44,8 @@ import { assertNoViolation, markerPaths, markViolation, readBootId } from '../st
 import { lockName, witnessSelf } from '../state/witness.ts';
 import { controlMessages, encodeJson } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/messages.ts';
-import { Alarm, confirm } from './alarm.ts';
+import type { confirm } from './alarm.ts';
+import { Alarm } from './alarm.ts';
 import { openApprovedModel } from './approval.ts';
 import { welcome } from './banner.ts';
 import type { JailInput } from './children.ts';
