@@ -65,6 +65,8 @@ const heardStream = 1;
 const drainMs = 1000;
 /** How long an engine may take to overwrite keys and contents after a violation; 250 ms is the promise. */
 export const wipeMs = 150;
+/** How long a killed engine is waited for: a tracer that does not reap it keeps its death from us. */
+const reapedMs = 500;
 const readyMs = 120_000;
 
 export class Pair {
@@ -239,17 +241,26 @@ export class Pair {
     clearTimeout(timer);
   }
 
-  /** Ends both after a violation: the gateway at once, the engine by the order to wipe, and by force if it has not ended soon. Settles when both are gone. */
+  /** Ends both after a violation: the gateway at once, the engine by the order to wipe, and by force if it has not ended soon. Settles when both are gone, or killed and held by a tracer. */
   async wipe(): Promise<void> {
+    if (this.#wiping) return;
     this.#wiping = true;
     this.gateway.kill();
     this.engine.stop();
-    const timer = setTimeout(() => {
-      this.engine.kill();
-    }, wipeMs);
-    await this.engine.ended;
-    clearTimeout(timer);
-    await this.gateway.ended;
+    const held = Promise.withResolvers<undefined>();
+    const timers = [
+      setTimeout(() => {
+        this.engine.kill();
+      }, wipeMs),
+      setTimeout(() => {
+        held.resolve(undefined);
+      }, wipeMs + reapedMs),
+    ];
+    const ending = await Promise.race([this.engine.ended, held.promise]);
+    for (const timer of timers) clearTimeout(timer);
+    // An engine that ends with 0 has overwritten its keys and contents itself.
+    this.#onWiped(ending?.code === 0 ? 'ENGINE_WIPED' : 'ENGINE_KILLED', this.engine.pid);
+    await Promise.race([this.gateway.ended, held.promise]);
   }
 
   /** Cuts every running turn: the machine stood still, and who knows what saw it meanwhile. */
@@ -307,8 +318,6 @@ export class Pair {
     if (this.#wiping) await this.engine.ended;
     this.kill();
     const endings = await Promise.all([this.engine.ended, this.gateway.ended]);
-    // An engine that ends with 0 has overwritten its keys and contents itself.
-    if (this.#wiping) this.#onWiped(endings[0].code === 0 ? 'ENGINE_WIPED' : 'ENGINE_KILLED', this.engine.pid);
     this.engine.release();
     this.gateway.release();
     this.overwrite();

@@ -25,8 +25,11 @@ if (!Number.isSafeInteger(jobs) || jobs < 1) throw new Error('--jobs takes a who
 type Result = { readonly file: string; readonly passed: number; readonly failed: number; readonly seconds: number };
 
 const own = '/proc/sys/kernel/ns_last_pid';
-/** A file's first process: loopback up, and process ids that no sibling namespace uses (a transient user is named after one). */
-const inside = `ip link set lo up; echo "$1" > ${own}; shift; exec "$@"`;
+/**
+ * A file's first process: loopback up, and process ids that no sibling namespace uses (a transient user is named after one).
+ * The shell stays, as the process that reaps orphans: a zombie keeps its keys and its user.
+ */
+const inside = `ip link set lo up; echo "$1" > ${own}; shift; "$@"; exit $?`;
 
 const namespaces = ['--pid', '--fork', '--kill-child', '--mount-proc', '--net', '--mount', '--propagation', 'private'];
 /** Whether files get namespaces of their own: root may, except in a container that forbids it. */
