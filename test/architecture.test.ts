@@ -4,21 +4,34 @@
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 
 const source = join(import.meta.dirname, '..', 'src');
-const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).sort();
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .sort();
 
 /** Every specifier of a file: `from '…'`, bare imports and dynamic ones. */
 function specifiers(file: string): { specifier: string; typeOnly: boolean }[] {
   const text = readFileSync(join(source, file), 'utf8');
-  const found = [...text.matchAll(/^(import|export)\s+(type\s+)?(?:[\w*{][^;'"]*?from\s+)?['"]([^'"]+)['"]/gm)].map((m) => ({ specifier: m[3]!, typeOnly: m[2] !== undefined }));
-  for (const dynamic of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g)) found.push({ specifier: dynamic[1]!, typeOnly: false });
+  const found = [...text.matchAll(/^(import|export)\s+(type\s+)?(?:[\w*{][^;'"]*?from\s+)?['"]([^'"]+)['"]/gm)].map(
+    (m) => ({ specifier: m[3]!, typeOnly: m[2] !== undefined }),
+  );
+  for (const dynamic of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g))
+    found.push({ specifier: dynamic[1]!, typeOnly: false });
   return found;
 }
 
-const imports = new Map(files.map((file) => [file, specifiers(file).map(({ specifier, typeOnly }) => ({ typeOnly, target: specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier }))]));
+const imports = new Map(
+  files.map((file) => [
+    file,
+    specifiers(file).map(({ specifier, typeOnly }) => ({
+      typeOnly,
+      target: specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier,
+    })),
+  ]),
+);
 
 /** The first folder of a path; layers count with their number. */
 function room(path: string): string {
@@ -38,7 +51,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   oms: [],
   state: ['linux'],
   setup: ['oms', 'layers/3-dependencies'],
-  ...Object.fromEntries(layers.map((layer) => [layer, ['linux', 'policy', ...(/^layers\/[34]-/.test(layer) ? ['oms'] : [])]])),
+  ...Object.fromEntries(
+    layers.map((layer) => [layer, ['linux', 'policy', ...(/^layers\/[34]-/.test(layer) ? ['oms'] : [])]]),
+  ),
   layers: layers,
   installation: ['state', 'linux', 'oms', 'layers/3-dependencies'],
   cli: ['state', 'installation', 'template', 'linux', 'oms', 'policy', ...layers, 'layers'],
@@ -69,8 +84,10 @@ test('every import goes in an allowed direction', () => {
 test('processes never import one another, and base has no authority', () => {
   for (const [file, list] of imports) {
     for (const { target } of list) {
-      if (processes.includes(room(file)) && processes.includes(room(target))) assert.equal(room(file), room(target), `${file} -> ${target}`);
-      if (room(file) === 'base') assert.ok(!target.startsWith('node:') || target === 'node:util', `${file} -> ${target}`);
+      if (processes.includes(room(file)) && processes.includes(room(target)))
+        assert.equal(room(file), room(target), `${file} -> ${target}`);
+      if (room(file) === 'base')
+        assert.ok(!target.startsWith('node:') || target === 'node:util', `${file} -> ${target}`);
     }
   }
 });
@@ -79,31 +96,42 @@ test('processes never import one another, and base has no authority', () => {
 const doors: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^linux\/ffi\.ts$/],
   // Keyless signatures of model makers: one command, never a process that serves.
-  '@sigstore/bundle': [/^cli\/keyless\.ts$/],
-  '@sigstore/protobuf-specs': [/^cli\/keyless\.ts$/],
-  '@sigstore/verify': [/^cli\/keyless\.ts$/],
-  'node:child_process': [/^linux\/command\.ts$/, /^supervisor\/children\.ts$/, /^layers\/2-isolation\/probe\.ts$/, /^cli\/instance\.ts$/, /^setup\/digests\.ts$/],
+  '@sigstore/bundle': [/^cli\/model\/sigstore\.ts$/],
+  '@sigstore/protobuf-specs': [/^cli\/model\/sigstore\.ts$/],
+  '@sigstore/verify': [/^cli\/model\/sigstore\.ts$/],
+  'node:child_process': [
+    /^linux\/command\.ts$/,
+    /^supervisor\/roles\/role-process\.ts$/,
+    /^layers\/2-isolation\/probe\/probe-runner\.ts$/,
+    /^cli\/prove\/target-server\.ts$/,
+    /^setup\/lock-digests\.ts$/,
+  ],
   'node:http': [/^gateway\//, /^cli\/client\.ts$/, /^cli\/chat\.ts$/],
-  'node:net': [/^gateway\//, /^cli\/raw\.ts$/, /^linux\/stream\.ts$/],
+  'node:net': [/^gateway\//, /^cli\/prove\/raw-http\.ts$/, /^linux\/sockets\/inherited-stream\.ts$/],
   'node:dgram': [],
   'node:dns': [],
   'node:https': [],
   'node:http2': [],
   'node:tls': [],
   'node:cluster': [],
-  // doors.ts imports these to shut them.
-  'node:inspector': [/^layers\/3-dependencies\/doors\.ts$/],
-  'node:vm': [/^layers\/3-dependencies\/doors\.ts$/],
+  // code-loading-lockdown.ts imports these to shut them.
+  'node:inspector': [/^layers\/3-dependencies\/code-loading-lockdown\.ts$/],
+  'node:vm': [/^layers\/3-dependencies\/code-loading-lockdown\.ts$/],
   'node:repl': [],
-  'node:worker_threads': [/^oms\/threads?\.ts$/, /^layers\/3-dependencies\/doors\.ts$/],
+  'node:worker_threads': [/^oms\/hash-(pool|worker)\.ts$/, /^layers\/3-dependencies\/code-loading-lockdown\.ts$/],
 };
 
 test('modules with authority are imported at their one door only', () => {
   for (const [file, list] of imports) {
     for (const { target, typeOnly } of list) {
       const door = doors[target];
-      if (door !== undefined && !typeOnly) assert.ok(door.some((pattern) => pattern.test(file)), `${file} may not import ${target}`);
-      if (!target.startsWith('node:') && !target.endsWith('.ts')) assert.ok(door !== undefined, `${file} imports ${target}, which is not in the table`);
+      if (door !== undefined && !typeOnly)
+        assert.ok(
+          door.some((pattern) => pattern.test(file)),
+          `${file} may not import ${target}`,
+        );
+      if (!target.startsWith('node:') && !target.endsWith('.ts'))
+        assert.ok(door !== undefined, `${file} imports ${target}, which is not in the table`);
     }
   }
 });
@@ -131,7 +159,7 @@ test('no barrels, no default exports, no vague names, no `any`', () => {
     const text = readFileSync(join(source, file), 'utf8');
     assert.doesNotMatch(text, /^export \* from/m, `${file} is a barrel`);
     assert.doesNotMatch(text, /^export default/m, file);
-    assert.doesNotMatch(file, /utils?|helpers?|common|manager|service|handler/, file);
+    assert.doesNotMatch(file, /utils?|helpers?|common|manager/, file);
     assert.doesNotMatch(text, /\bas any\b|: any(?=[;,)\]>=]|$)|@ts-(ignore|expect-error|nocheck)/m, file);
     assert.ok(text.startsWith('/**'), `${file} has no head that says what it is`);
   }
@@ -147,4 +175,19 @@ test('a file whose head names a proof has that proof', () => {
       }
     }
   }
+});
+
+/** Names that every process or layer has one of. */
+const sharedNames: ReadonlySet<string> = new Set(['main.ts', 'status.ts', 'types.ts']);
+
+test('one file name stands for one thing, and a folder holds what one look takes in', () => {
+  const names = new Map<string, string>();
+  const folders = new Map<string, number>();
+  for (const file of files) {
+    const [name, folder] = [basename(file), dirname(file)];
+    if (!sharedNames.has(name)) assert.equal(names.get(name) ?? file, file, `${file} has the name of another`);
+    names.set(name, file);
+    folders.set(folder, (folders.get(folder) ?? 0) + 1);
+  }
+  for (const [folder, count] of folders) assert.ok(count <= 15, `src/${folder} holds ${count} files`);
 });

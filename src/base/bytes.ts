@@ -24,7 +24,9 @@ export function copyBytes(source: Uint8Array): Buffer {
 
 let takeWordMemory: ((length: number) => ArrayBuffer) | undefined;
 
-/** Words of conversations stand in this memory from now on; the engine says so once, before it reads the first of them. */
+/**
+ * Words of conversations stand in this memory from now on; the engine says so once, before it reads the first of them.
+ */
 export function useWordMemory(take: (length: number) => ArrayBuffer): void {
   takeWordMemory = take;
 }

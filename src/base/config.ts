@@ -1,5 +1,6 @@
 /**
- * The flags of `kwyre serve` as one frozen value. There is no flag, variable or file for another address than 127.0.0.1.
+ * The flags of `kwyre serve` as one frozen value. There is no flag, variable or file for another address than
+ * 127.0.0.1.
  * @module
  */
 import { parseArgs } from 'node:util';
@@ -47,8 +48,10 @@ const longestContinueSeconds = 600;
 /** A time like `90s`, `20m` or `1h`, no longer than an hour. */
 function idleTime(text: string | undefined): number {
   const match = /^(\d{1,4})([smh]?)$/.exec(text ?? `${longestIdleSeconds}s`);
-  const seconds = match === null ? Number.NaN : Number(match[1]) * ({ '': 1, s: 1, m: 60, h: 3600 }[match[2] ?? ''] ?? Number.NaN);
-  if (!(seconds >= 1 && seconds <= longestIdleSeconds)) throw new KwyreError('USAGE_FLAG_RANGE', '--idle takes a time from 1s to 1h', './kwyre serve --idle 20m');
+  const seconds =
+    match === null ? Number.NaN : Number(match[1]) * ({ '': 1, s: 1, m: 60, h: 3600 }[match[2] ?? ''] ?? Number.NaN);
+  if (!(seconds >= 1 && seconds <= longestIdleSeconds))
+    throw new KwyreError('USAGE_FLAG_RANGE', '--idle takes a time from 1s to 1h', './kwyre serve --idle 20m');
   return seconds;
 }
 
@@ -56,7 +59,11 @@ function integer(flag: string, text: string | undefined, fallback: number, min: 
   if (text === undefined) return fallback;
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value >= min && value <= max)) {
-    throw new KwyreError('USAGE_FLAG_RANGE', `--${flag} takes a whole number from ${min} to ${max}`, `./kwyre serve --${flag} ${fallback}`);
+    throw new KwyreError(
+      'USAGE_FLAG_RANGE',
+      `--${flag} takes a whole number from ${min} to ${max}`,
+      `./kwyre serve --${flag} ${fallback}`,
+    );
   }
   return value;
 }
@@ -73,20 +80,43 @@ export function parseServe(args: readonly string[]): Config {
       args: [...args],
       strict: true,
       allowPositionals: false,
-      options: { port: text, socket: text, model: text, state: text, ctx: text, parallel: text, threads: text, weights: text, kv: text, idle: text, continue: text, 'scan-interval': text, 'acknowledge-violation': { type: 'boolean' }, 'acknowledge-tool': many, 'accept-weaker': many },
+      options: {
+        port: text,
+        socket: text,
+        model: text,
+        state: text,
+        ctx: text,
+        parallel: text,
+        threads: text,
+        weights: text,
+        kv: text,
+        idle: text,
+        continue: text,
+        'scan-interval': text,
+        'acknowledge-violation': { type: 'boolean' },
+        'acknowledge-tool': many,
+        'accept-weaker': many,
+      },
     }).values;
   let values: ReturnType<typeof parse>;
   try {
     values = parse();
   } catch {
-    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'serve does not know one of these flags; the address is always 127.0.0.1', './kwyre help serve lists the flags');
+    throw new KwyreError(
+      'USAGE_FLAG_UNKNOWN',
+      'serve does not know one of these flags; the address is always 127.0.0.1',
+      './kwyre help serve lists the flags',
+    );
   }
   const weights = values.weights ?? 'auto';
-  if (weights !== 'memfd' && weights !== 'file' && weights !== 'auto') throw new KwyreError('USAGE_FLAG_RANGE', '--weights takes memfd, file or auto', './kwyre serve --weights auto');
+  if (weights !== 'memfd' && weights !== 'file' && weights !== 'auto')
+    throw new KwyreError('USAGE_FLAG_RANGE', '--weights takes memfd, file or auto', './kwyre serve --weights auto');
   const kv = values.kv ?? 'sealed';
-  if (kv !== 'sealed' && kv !== 'drop' && kv !== 'keep') throw new KwyreError('USAGE_FLAG_RANGE', '--kv takes sealed, drop or keep', './kwyre serve --kv sealed');
+  if (kv !== 'sealed' && kv !== 'drop' && kv !== 'keep')
+    throw new KwyreError('USAGE_FLAG_RANGE', '--kv takes sealed, drop or keep', './kwyre serve --kv sealed');
   const continued = values.continue ?? 'sealed';
-  if (continued !== 'sealed' && continued !== 'off') throw new KwyreError('USAGE_FLAG_RANGE', '--continue takes sealed or off', './kwyre serve --continue sealed');
+  if (continued !== 'sealed' && continued !== 'off')
+    throw new KwyreError('USAGE_FLAG_RANGE', '--continue takes sealed or off', './kwyre serve --continue sealed');
   const idleSeconds = idleTime(values.idle);
   return Object.freeze({
     port: integer('port', values.port, defaultPort, 0, 65535),

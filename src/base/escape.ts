@@ -4,7 +4,7 @@
  * Trust:  `unescape` takes only what the reader has checked; `escape` takes any bytes and keeps those above 0x7f as
  *         they are, so valid UTF-8 stays valid.
  * Source: RFC 8259 section 7
- * Proof:  test/unit/engine/json.test.ts, test/unit/engine/writer.test.ts
+ * Proof:  test/unit/engine/json-parser.test.ts, test/unit/engine/response-json.test.ts
  * @module
  */
 
@@ -33,12 +33,22 @@ export const isLow = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff
 
 /** What the letter after a backslash stands for; 0 for no escape. */
 export const shortEscapes = new Uint8Array(128);
-for (const [letter, byte] of [['"', 0x22], ['\\', 0x5c], ['/', 0x2f], ['b', 8], ['f', 12], ['n', 10], ['r', 13], ['t', 9]] as const) shortEscapes[letter.charCodeAt(0)] = byte;
+for (const [letter, byte] of [
+  ['"', 0x22],
+  ['\\', 0x5c],
+  ['/', 0x2f],
+  ['b', 8],
+  ['f', 12],
+  ['n', 10],
+  ['r', 13],
+  ['t', 9],
+] as const)
+  shortEscapes[letter.charCodeAt(0)] = byte;
 
 /** Decodes a checked string body into `target`; returns the length. A string is never longer decoded than escaped. */
 export function unescape(body: Uint8Array, from: number, to: number, target: Uint8Array): number {
   let length = 0;
-  for (let at = from; at < to; ) {
+  for (let at = from; at < to;) {
     const byte = body[at] ?? 0;
     if (byte !== 0x5c) {
       target[length++] = byte;

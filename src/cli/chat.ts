@@ -1,6 +1,7 @@
 /**
- * `kwyre chat`: a conversation in the terminal. It lives in this process's memory and ends with it: no history file. The server
- * keeps its sealed state for a while (`--continue`), and the chat says for how long when a turn went on from it.
+ * `kwyre chat`: a conversation in the terminal. It lives in this process's memory and ends with it: no history file.
+ * The server keeps its sealed state for a while (`--continue`), and the chat says for how long when a turn went on from
+ * it.
  *
  * Ctrl-C stops an answer that is being written, and ends the chat when none is.
  * @module
@@ -23,12 +24,21 @@ export async function chat(args: readonly string[]): Promise<number> {
   const server = findServer(serverDirectory(values.state));
   const answer = (await readJson(await send(server, 'GET', '/kwyre/status'))) as StatusAnswer;
   console.log(`Kwyre ${answer.version}, model ${plainText(answer.model.name)}. ${oneLine(answer.layers)}`);
-  if (answer.model.name === 'guide') console.log('The guide is a small demonstration model: it knows Kwyre only, and where it is wrong it is fluently wrong.');
+  if (answer.model.name === 'guide')
+    console.log(
+      'The guide is a small demonstration model: it knows Kwyre only, and where it is wrong it is fluently wrong.',
+    );
   console.log('Ctrl-C stops an answer, and then the chat. Nothing is written anywhere.\n');
 
   const turns: Turn[] = [];
   let generation: AbortController | undefined;
-  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: 'you> ', historySize: 0, terminal: process.stdin.isTTY });
+  const terminal = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    prompt: 'you> ',
+    historySize: 0,
+    terminal: process.stdin.isTTY,
+  });
   const input = { over: false };
   terminal.once('close', () => {
     input.over = true;
@@ -59,7 +69,9 @@ async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal
   let said = '';
   const plain = new PlainTextStream();
   try {
-    const body = Buffer.from(JSON.stringify({ model: 'default', stream: true, stream_options: { include_usage: true }, messages: turns }));
+    const body = Buffer.from(
+      JSON.stringify({ model: 'default', stream: true, stream_options: { include_usage: true }, messages: turns }),
+    );
     const response = await send(server, 'POST', '/v1/chat/completions', body, signal);
     if (response.statusCode !== 200) await readJson(response);
     let reused = 0;
@@ -69,20 +81,30 @@ async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal
       process.stdout.write(plain.push(text));
     }
     const left = reused > 0 ? await lastContinued(server) : undefined;
-    process.stdout.write(left === undefined ? '\n\n' : `\n[went on from the sealed state, ${reused} tokens; it is wiped in ${describeSeconds(left)} without another turn]\n\n`);
+    process.stdout.write(
+      left === undefined
+        ? '\n\n'
+        : `\n[went on from the sealed state, ${reused} tokens; it is wiped in ${describeSeconds(left)} without another turn]\n\n`,
+    );
     return said;
   } catch (error) {
     if (signal.aborted) {
       process.stdout.write(' [stopped]\n\n');
       return said;
     }
-    const reason = error instanceof KwyreError ? `${error.message}${error.remedy === '' ? '' : `; ${error.remedy}`}` : 'the server went away; see ./kwyre status';
+    const reason =
+      error instanceof KwyreError
+        ? `${error.message}${error.remedy === '' ? '' : `; ${error.remedy}`}`
+        : 'the server went away; see ./kwyre status';
     console.log(`\n[${plainText(reason)}]\n`);
     return undefined;
   }
 }
 
-/** The text pieces of a streamed answer, and how many tokens need not be computed. @throws what the server reported in the stream */
+/**
+ * The text pieces of a streamed answer, and how many tokens need not be computed. @throws what the server reported in
+ * the stream
+ */
 async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly text: string; readonly cached: number }> {
   let rest = '';
   const decoder = new TextDecoder();
@@ -91,9 +113,17 @@ async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly tex
     rest = lines.pop() ?? '';
     for (const line of lines) {
       if (!line.startsWith('data: ') || line === 'data: [DONE]') continue;
-      const event = JSON.parse(line.slice(6)) as { error?: { message?: string }; choices?: { delta?: { content?: string | null } }[]; usage?: { prompt_tokens_details?: { cached_tokens?: number } } | null };
-      if (event.error !== undefined) throw new KwyreError('SERVER_REFUSED', event.error.message ?? 'the answer broke off', '');
-      yield { text: event.choices?.[0]?.delta?.content ?? '', cached: event.usage?.prompt_tokens_details?.cached_tokens ?? 0 };
+      const event = JSON.parse(line.slice(6)) as {
+        error?: { message?: string };
+        choices?: { delta?: { content?: string | null } }[];
+        usage?: { prompt_tokens_details?: { cached_tokens?: number } } | null;
+      };
+      if (event.error !== undefined)
+        throw new KwyreError('SERVER_REFUSED', event.error.message ?? 'the answer broke off', '');
+      yield {
+        text: event.choices?.[0]?.delta?.content ?? '',
+        cached: event.usage?.prompt_tokens_details?.cached_tokens ?? 0,
+      };
     }
   }
 }

@@ -9,39 +9,61 @@ import type { KeyObject } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { root } from '../installation/paths.ts';
 import { KwyreError } from '../base/errors.ts';
-import { parseDigests } from '../layers/3-dependencies/digests.ts';
-import type { PackageDigests } from '../layers/3-dependencies/digests.ts';
+import { parseDigests } from '../layers/3-dependencies/published-digests.ts';
+import type { PackageDigests } from '../layers/3-dependencies/published-digests.ts';
 import { describeInstallation, verifyInstallation } from '../layers/3-dependencies/installation.ts';
-import { executableMappings } from '../layers/3-dependencies/runtime.ts';
-import { digestLibrary, formatSealTrust, outsideSeal, parseRuntime, parseSealTrust, sealFault, signRuntime } from '../layers/3-dependencies/seal.ts';
-import type { Runtime } from '../layers/3-dependencies/seal.ts';
-import { rightsFor, verifyTree } from '../layers/3-dependencies/verify.ts';
-import type { TreeOrder } from '../layers/3-dependencies/verify.ts';
-import { strippedFaults } from '../layers/3-dependencies/stripped.ts';
+import { executableMappings } from '../layers/3-dependencies/runtime-check.ts';
+import {
+  digestLibrary,
+  formatSealTrust,
+  outsideSeal,
+  parseRuntime,
+  parseSealTrust,
+  sealFault,
+  signRuntime,
+} from '../layers/3-dependencies/signed-tree.ts';
+import type { Runtime } from '../layers/3-dependencies/signed-tree.ts';
+import { rightsFor, verifyTree } from '../layers/3-dependencies/tree-verifier.ts';
+import type { TreeOrder } from '../layers/3-dependencies/tree-verifier.ts';
+import { strippedFaults } from '../layers/3-dependencies/stripped-sources.ts';
 import { parseBundle } from '../oms/bundle.ts';
-import type { Difference } from '../oms/fault.ts';
-import { DifferenceError } from '../oms/fault.ts';
-import { makeSigningKey, publicPem, readPrivatePem, unwrapKey, wrapKey } from '../oms/operator.ts';
-import type { SigningOrder } from '../oms/sign.ts';
-import { hashFiles, signFiles } from '../oms/sign.ts';
+import type { Difference } from '../oms/verification-error.ts';
+import { DifferenceError } from '../oms/verification-error.ts';
+import { makeSigningKey, publicPem, readPrivatePem, unwrapKey, wrapKey } from '../oms/operator-key.ts';
+import type { SigningOrder } from '../oms/signer.ts';
+import { hashFiles, signFiles } from '../oms/signer.ts';
 import { keyIdOf, parsePublicKey } from '../oms/signature.ts';
 import type { FileToSign, SignedFile } from '../oms/statement.ts';
 import { parseStatement } from '../oms/statement.ts';
-import { openState } from '../state/directory.ts';
-import { readOperatorKey, writeOperatorKey } from '../state/models.ts';
-import { readSeal, rememberedSeal, rememberSeal, writeSeal } from '../state/seal.ts';
-import type { StoredSeal } from '../state/seal.ts';
+import { openState } from '../state/state-directory.ts';
+import { readOperatorKey, writeOperatorKey } from '../state/model-records.ts';
+import { readSeal, rememberedSeal, rememberSeal, writeSeal } from '../state/tree-signatures.ts';
+import type { StoredSeal } from '../state/tree-signatures.ts';
 import { stateDirectory } from './client.ts';
-import { askNewPassphrase, askPassphrase, confirm } from './secret.ts';
+import { askNewPassphrase, askPassphrase, confirm } from './prompt.ts';
 
-const root = join(import.meta.dirname, '..', '..');
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean' } as const;
 
 function parseFlags(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], strict: true, allowPositionals: true, options: { json: flag, yes: flag, system: flag, state: text, reason: text, key: text, format: text, 'passphrase-file': text } });
+    return parseArgs({
+      args: [...args],
+      strict: true,
+      allowPositionals: true,
+      options: {
+        json: flag,
+        yes: flag,
+        system: flag,
+        state: text,
+        reason: text,
+        key: text,
+        format: text,
+        'passphrase-file': text,
+      },
+    });
   } catch {
     throw usage();
   }
@@ -50,7 +72,11 @@ function parseFlags(args: readonly string[]) {
 type Flags = ReturnType<typeof parseFlags>['values'];
 
 function usage(): KwyreError {
-  return new KwyreError('USAGE_DEPS', 'deps takes plan [--format sha256sum|cyclonedx], seal --reason "..." or verify', './kwyre help deps');
+  return new KwyreError(
+    'USAGE_DEPS',
+    'deps takes plan [--format sha256sum|cyclonedx], seal --reason "..." or verify',
+    './kwyre help deps',
+  );
 }
 
 /** Runs `kwyre deps ...`. */
@@ -73,21 +99,49 @@ export async function deps(args: readonly string[]): Promise<number> {
 
 function verify(order: TreeOrder, values: Flags): number {
   try {
-    const verified = verifyInstallation(order, readSeal(root), new Date(), rememberedSeal(stateDirectory(values.state), root));
+    const verified = verifyInstallation(
+      order,
+      readSeal(root),
+      new Date(),
+      rememberedSeal(stateDirectory(values.state), root),
+    );
     if (values.json === true) console.log(JSON.stringify({ ok: true, sealed: verified.sealed, ...verified.evidence }));
     else for (const check of verified.checks) console.log(`${check.status.padEnd(9)} ${check.id}: ${check.evidence}`);
     return 0;
   } catch (error) {
     if (!(error instanceof KwyreError) || values.json !== true) throw error;
-    console.log(JSON.stringify({ ok: false, code: error.code, message: error.message, remedy: error.remedy, differences: error instanceof DifferenceError ? error.differences : [] }));
+    console.log(
+      JSON.stringify({
+        ok: false,
+        code: error.code,
+        message: error.message,
+        remedy: error.remedy,
+        differences: error instanceof DifferenceError ? error.differences : [],
+      }),
+    );
     return error.exitCode;
   }
 }
 
-/** Everything that a seal would cover, hashed now, with the rights that a seal of root's or of the user's will ask for. */
-function hashInstallation(order: TreeOrder, packages: readonly PackageDigests[], installed: boolean): { files: FileToSign[]; signing: SigningOrder } {
+/**
+ * Everything that a seal would cover, hashed now, with the rights that a seal of root's or of the user's will ask for.
+ */
+function hashInstallation(
+  order: TreeOrder,
+  packages: readonly PackageDigests[],
+  installed: boolean,
+): { files: FileToSign[]; signing: SigningOrder } {
   const owner = new Map(packages.flatMap((entry) => entry.files.map((file) => [file.name, entry.id] as const)));
-  const signing: SigningOrder = { disk: fs, layer: 3, root, only: undefined, excluded: outsideSeal(order), rights: { ...rightsFor(order), refuseGroupWritable: installed, refuseLinks: installed }, name: 'kwyre', method: { kind: 'files' } };
+  const signing: SigningOrder = {
+    disk: fs,
+    layer: 3,
+    root,
+    only: undefined,
+    excluded: outsideSeal(order),
+    rights: { ...rightsFor(order), refuseGroupWritable: installed, refuseLinks: installed },
+    name: 'kwyre',
+    method: { kind: 'files' },
+  };
   const files = hashFiles(signing, sealFault).map((file) => {
     const from = owner.get(file.name);
     return from === undefined ? file : { ...file, package: from };
@@ -122,7 +176,10 @@ function readable<T>(read: () => T): T | undefined {
 function sealedBefore(stored: StoredSeal | undefined): Before | undefined {
   const { tree, runtime } = stored ?? {};
   if (tree === undefined || runtime === undefined) return undefined;
-  return readable(() => ({ runtime: parseRuntime(parseBundle(runtime, sealFault).payload), files: parseStatement(parseBundle(tree, sealFault).payload, { allowedIgnores: [] }, sealFault).files }));
+  return readable(() => ({
+    runtime: parseRuntime(parseBundle(runtime, sealFault).payload),
+    files: parseStatement(parseBundle(tree, sealFault).payload, { allowedIgnores: [] }, sealFault).files,
+  }));
 }
 
 function changesSince(before: Before | undefined, files: readonly FileToSign[]): string[] {
@@ -165,16 +222,32 @@ function plan(order: TreeOrder, values: Flags): number {
     return differences.length === 0 ? 0 : 13;
   }
   console.log('packages, each as published (its tarball is the one whose sha512 package-lock.json names):');
-  for (const entry of summary) console.log(`  ${entry.package.padEnd(40)} ${String(entry.files).padStart(5)} files, ${entry.native.length} with machine code, ${entry.executable} executable`);
+  for (const entry of summary)
+    console.log(
+      `  ${entry.package.padEnd(40)} ${String(entry.files).padStart(5)} files, ${entry.native.length} with machine code, ${entry.executable} executable`,
+    );
   console.log(`own files: ${own.length} (program, stripped copy, page, lockfile)`);
   const before = sealedBefore(readSeal(root));
   if (before === undefined) console.log('this installation is not sealed yet');
-  else console.log(changes.length === 0 ? 'nothing changed since the last seal' : `since the last seal:\n  ${changes.slice(0, 40).join('\n  ')}${changes.length > 40 ? `\n  and ${changes.length - 40} more` : ''}`);
+  else
+    console.log(
+      changes.length === 0
+        ? 'nothing changed since the last seal'
+        : `since the last seal:\n  ${changes.slice(0, 40).join('\n  ')}${changes.length > 40 ? `\n  and ${changes.length - 40} more` : ''}`,
+    );
   if (differences.length === 0) {
-    if (before === undefined || changes.length > 0) console.log('all packages are as published; to put everything above under your signature: ./kwyre deps seal --reason "why"');
+    if (before === undefined || changes.length > 0)
+      console.log(
+        'all packages are as published; to put everything above under your signature: ./kwyre deps seal --reason "why"',
+      );
     return 0;
   }
-  console.log(`from no published package, or unlike it:\n${differences.slice(0, 40).map((entry) => `  ${entry.kind.padEnd(8)} ${entry.name}`).join('\n')}`);
+  console.log(
+    `from no published package, or unlike it:\n${differences
+      .slice(0, 40)
+      .map((entry) => `  ${entry.kind.padEnd(8)} ${entry.name}`)
+      .join('\n')}`,
+  );
   return 13;
 }
 
@@ -186,7 +259,15 @@ function cyclonedx(packages: readonly PackageDigests[]): unknown {
     components: packages.map((entry) => {
       const at = entry.id.lastIndexOf('@');
       const [name, version] = [entry.id.slice(0, at), entry.id.slice(at + 1)];
-      return { type: 'library', name, version, purl: `pkg:npm/${name.replace('@', '%40')}@${version}`, hashes: [{ alg: 'SHA-512', content: Buffer.from(entry.integrity.slice('sha512-'.length), 'base64').toString('hex') }] };
+      return {
+        type: 'library',
+        name,
+        version,
+        purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
+        hashes: [
+          { alg: 'SHA-512', content: Buffer.from(entry.integrity.slice('sha512-'.length), 'base64').toString('hex') },
+        ],
+      };
     }),
   };
 }
@@ -196,14 +277,23 @@ function readKeyFile(path: string): string {
   try {
     return fs.readFileSync(path, 'utf8');
   } catch (error) {
-    throw new KwyreError('USAGE_FILE', `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'})`, 'give the path of a PEM file');
+    throw new KwyreError(
+      'USAGE_FILE',
+      `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'})`,
+      'give the path of a PEM file',
+    );
   }
 }
 
 /** The operator's key: from a file, unwrapped, or made now. */
 async function operatorKey(values: Flags): Promise<KeyObject> {
   const file = values['passphrase-file'];
-  if (values.key !== undefined) return readPrivatePem(readKeyFile(values.key), file === undefined ? undefined : await askPassphrase(file), sealFault);
+  if (values.key !== undefined)
+    return readPrivatePem(
+      readKeyFile(values.key),
+      file === undefined ? undefined : await askPassphrase(file),
+      sealFault,
+    );
   const state = openState(stateDirectory(values.state));
   const wrapped = readOperatorKey(state);
   if (wrapped !== undefined) return unwrapKey(wrapped, await askPassphrase(file), sealFault);
@@ -213,21 +303,50 @@ async function operatorKey(values: Flags): Promise<KeyObject> {
   return privateKey;
 }
 
-/** Says so when the seal that is about to be replaced is by another key than the one that this state folder saw last. */
+/**
+ * Says so when the seal that is about to be replaced is by another key than the one that this state folder saw last.
+ */
 function warnOfStranger(stored: StoredSeal | undefined, remembered: { readonly key: string } | undefined): void {
-  const by = stored === undefined ? undefined : readable(() => keyIdOf(parsePublicKey(parseSealTrust(stored.trust).key, sealFault)));
+  const by =
+    stored === undefined
+      ? undefined
+      : readable(() => keyIdOf(parsePublicKey(parseSealTrust(stored.trust).key, sealFault)));
   if (by === undefined || remembered === undefined || remembered.key === '' || remembered.key === by) return;
-  console.error(`the present seal is by key ${by.slice(0, 16)}, not by ${remembered.key.slice(0, 16)}, which this state folder saw last: look at what it sealed before you go on`);
+  console.error(
+    `the present seal is by key ${by.slice(0, 16)}, not by ${remembered.key.slice(0, 16)}, which this state folder saw last: look at what it sealed before you go on`,
+  );
 }
 
 async function seal(order: TreeOrder, values: Flags): Promise<number> {
   const reason = (values.reason ?? '').replace(/[\p{C}]/gu, ' ').trim();
-  if (reason === '') throw new KwyreError('USAGE_DEPS_REASON', 'sealing needs a reason, which is kept in its log', './kwyre deps seal --reason "first installation"');
-  if (values.system === true && process.getuid?.() !== 0) throw new KwyreError('USAGE_DEPS_ROOT', 'only root can keep the trust file in /etc/kwyre', 'leave out --system, or run it as root');
+  if (reason === '')
+    throw new KwyreError(
+      'USAGE_DEPS_REASON',
+      'sealing needs a reason, which is kept in its log',
+      './kwyre deps seal --reason "first installation"',
+    );
+  if (values.system === true && process.getuid?.() !== 0)
+    throw new KwyreError(
+      'USAGE_DEPS_ROOT',
+      'only root can keep the trust file in /etc/kwyre',
+      'leave out --system, or run it as root',
+    );
   const differences = publishedDifferences(order);
-  if (differences.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, differences, 'only what was published can be sealed: npm ci --omit=dev --ignore-scripts --no-bin-links');
+  if (differences.length > 0)
+    throw new DifferenceError(
+      3,
+      `what is installed in ${root}`,
+      differences,
+      'only what was published can be sealed: npm ci --omit=dev --ignore-scripts --no-bin-links',
+    );
   const unlike = strippedFaults(fs, root);
-  if (unlike.length > 0) throw new DifferenceError(3, `the program in ${join(root, 'dist')}, which is made of src/,`, unlike, `remove it and look again, it is made anew: rm -r ${join(root, 'dist')}; ./kwyre deps plan`);
+  if (unlike.length > 0)
+    throw new DifferenceError(
+      3,
+      `the program in ${join(root, 'dist')}, which is made of src/,`,
+      unlike,
+      `remove it and look again, it is made anew: rm -r ${join(root, 'dist')}; ./kwyre deps plan`,
+    );
   const stored = readSeal(root);
   const installed = values.system === true || stored?.installed === true;
   const { files, signing } = hashInstallation(order, parseDigests(order.digests), installed);
@@ -236,21 +355,59 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
   const state = stateDirectory(values.state);
   const remembered = rememberedSeal(state, root);
   warnOfStranger(stored, remembered);
-  console.error(`${files.length} files${before === undefined ? '' : `; since the last seal ${changes.length} changes${changes.length === 0 ? '' : `: ${changes.slice(0, 8).join(', ')}`}`}`);
-  if (values.yes !== true && !(process.stdin.isTTY && (await confirm('Seal exactly these files?')))) throw new KwyreError('USAGE_DEPS_CONFIRM', 'sealing needs a yes', 'look at ./kwyre deps plan, then add --yes');
+  console.error(
+    `${files.length} files${before === undefined ? '' : `; since the last seal ${changes.length} changes${changes.length === 0 ? '' : `: ${changes.slice(0, 8).join(', ')}`}`}`,
+  );
+  if (values.yes !== true && !(process.stdin.isTTY && (await confirm('Seal exactly these files?'))))
+    throw new KwyreError('USAGE_DEPS_CONFIRM', 'sealing needs a yes', 'look at ./kwyre deps plan, then add --yes');
   const key = await operatorKey(values);
   const tree = signFiles(signing, files, key, sealFault);
-  const statement = parseStatement(parseBundle(Buffer.from(tree), sealFault).payload, { allowedIgnores: [] }, sealFault);
-  const sequence = Math.max(stored === undefined ? 0 : (readable(() => parseSealTrust(stored.trust).sequence) ?? 0), before?.runtime.sequence ?? 0, remembered?.sequence ?? 0) + 1;
+  const statement = parseStatement(
+    parseBundle(Buffer.from(tree), sealFault).payload,
+    { allowedIgnores: [] },
+    sealFault,
+  );
+  const sequence =
+    Math.max(
+      stored === undefined ? 0 : (readable(() => parseSealTrust(stored.trust).sequence) ?? 0),
+      before?.runtime.sequence ?? 0,
+      remembered?.sequence ?? 0,
+    ) + 1;
   const libraries = executableMappings(order.running.maps)
     .map(({ path }) => ({ path, sha256: digestLibrary(order, path) }))
     .filter((library) => library.sha256 !== '' && !library.path.startsWith(root));
-  const runtime: Runtime = { sequence, sealedAt: new Date().toISOString(), reason, root: statement.root, previous: before?.runtime.root ?? null, lockfile: createHash('sha512').update(order.lockfile).digest('hex'), libraries };
+  const runtime: Runtime = {
+    sequence,
+    sealedAt: new Date().toISOString(),
+    reason,
+    root: statement.root,
+    previous: before?.runtime.root ?? null,
+    lockfile: createHash('sha512').update(order.lockfile).digest('hex'),
+    libraries,
+  };
   const trust = formatSealTrust({ key: publicPem(key), sequence, root: statement.root }, root);
   const keyId = keyIdOf(createPublicKey(key));
-  writeSeal(root, { tree, runtime: signRuntime(runtime, key), trust, line: JSON.stringify({ at: runtime.sealedAt, sequence, reason, root: statement.root, previous: runtime.previous, key: keyId, uid: process.getuid?.() ?? null }), installed });
+  writeSeal(root, {
+    tree,
+    runtime: signRuntime(runtime, key),
+    trust,
+    line: JSON.stringify({
+      at: runtime.sealedAt,
+      sequence,
+      reason,
+      root: statement.root,
+      previous: runtime.previous,
+      key: keyId,
+      uid: process.getuid?.() ?? null,
+    }),
+    installed,
+  });
   rememberSeal(state, root, { sequence, key: keyId, root: statement.root });
-  if (values.json === true) console.log(JSON.stringify({ sequence, root: statement.root, files: files.length, key: keyId, installed }));
-  else console.log(`sealed as number ${sequence}: ${files.length} files, root sha256:${statement.root}, by key ${keyId.slice(0, 16)}; the trust file is in ${installed ? '/etc/kwyre' : 'seal/'}`);
+  if (values.json === true)
+    console.log(JSON.stringify({ sequence, root: statement.root, files: files.length, key: keyId, installed }));
+  else
+    console.log(
+      `sealed as number ${sequence}: ${files.length} files, root sha256:${statement.root}, by key ${keyId.slice(0, 16)}; the trust file is in ${installed ? '/etc/kwyre' : 'seal/'}`,
+    );
   return 0;
 }

@@ -6,24 +6,28 @@
  * Proof:   test/attacks/3-commands.test.ts
  * @module
  */
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
+import { extension, programFolder, root } from '../installation/paths.ts';
 import { KwyreError } from '../base/errors.ts';
-import { guardConsole } from '../base/text.ts';
+import { guardConsole } from '../base/untrusted-text.ts';
 import { version } from '../base/version.ts';
-import { loadOnly, verifyOwnTree } from '../installation/tree.ts';
-import type { VerifiedTree } from '../layers/3-dependencies/verify.ts';
-import { ignoreAgain } from '../linux/ignored.ts';
-import { defaultStateDirectory } from '../state/directory.ts';
+import { loadOnly, verifyOwnTree } from '../installation/own-tree.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
+import { ignoreAgain } from '../linux/ignored-signals.ts';
+import { defaultStateDirectory } from '../state/state-directory.ts';
 import { chat } from './chat.ts';
-import { isolate } from './isolate.ts';
+import { isolate } from './isolate/isolate.ts';
 import { status } from './status.ts';
 import { token } from './token.ts';
-import { depsUsage, modelUsage } from './usage.ts';
+import { depsUsage, modelUsage } from './help.ts';
 import { wipe } from './wipe.ts';
 
-type Command = { readonly usage: string; readonly what: string; /** Its actions and flags, one a line. */ readonly more?: string; readonly run: (args: readonly string[]) => Promise<number> | number };
-
-const root = join(import.meta.dirname, '..', '..');
+type Command = {
+  readonly usage: string;
+  readonly what: string;
+  /** Its actions and flags, one a line. */ readonly more?: string;
+  readonly run: (args: readonly string[]) => Promise<number> | number;
+};
 
 /** Verifies the installation; from then on this process loads nothing else. @throws `L3_*` (exit 13) */
 async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
@@ -37,28 +41,89 @@ async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
 
 const commands: Readonly<Record<string, Command>> = {
   serve: {
-    usage: 'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--weights auto|memfd|file] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] [--scan-interval MS] [--acknowledge-tool NAME]... [--acknowledge-violation] [--accept-weaker=FEATURE]...',
+    usage:
+      'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--weights auto|memfd|file] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] [--scan-interval MS] [--acknowledge-tool NAME]... [--acknowledge-violation] [--accept-weaker=FEATURE]...',
     what: 'serves a model on 127.0.0.1',
     run(args) {
-      const supervisor = join(import.meta.dirname, '..', 'supervisor', `main${extname(import.meta.filename)}`);
-      const environment = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
-      process.execve?.(process.execPath, [process.execPath, '--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', supervisor, ...args], environment);
+      const supervisor = join(programFolder, 'supervisor', `main${extension}`);
+      const environment = Object.fromEntries(
+        Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+      );
+      process.execve?.(
+        process.execPath,
+        [
+          process.execPath,
+          '--disable-warning=ExperimentalWarning',
+          '--disable-sigusr1',
+          '--disable-proto=delete',
+          supervisor,
+          ...args,
+        ],
+        environment,
+      );
       return 1;
     },
   },
-  chat: { usage: 'chat [--state DIR]', what: 'talks to the running server in this terminal; nothing is kept', run: chat },
-  status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server, live', run: status },
-  wipe: { usage: 'wipe [ID | --all] [--json] [--state DIR]', what: 'wipes conversations of the running server, or lists what is kept', run: wipe },
-  model: { usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME', what: 'looks at models, approves them by signing, verifies them', more: modelUsage, async run(args) { await loadVerified(args); return await (await import('./model.ts')).model(args); } },
-  deps: { usage: 'deps plan | seal --reason TEXT | verify', what: 'shows, seals and verifies everything that runs', more: depsUsage, run: async (args) => (await import('./deps.ts')).deps(args) },
-  isolate: { usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]', what: 'runs the server as a user of its own behind firewall rules, from the next boot on', run: isolate },
-  prove: { usage: 'prove [--json] [--layer 1|2|5]', what: 'attacks a second server of this installation and shows what was stopped', async run(args) { const tree = await loadVerified(args); return await (await import('./prove.ts')).prove(args, tree); } },
-  doctor: { usage: 'doctor [--json]', what: 'says what this machine can enforce, why, and what would make it more', run: async (args) => (await import('./doctor.ts')).doctor(args) },
-  token: { usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]', what: 'prints the API token or the browser link, or keeps a token per application', run: token },
+  chat: {
+    usage: 'chat [--state DIR]',
+    what: 'talks to the running server in this terminal; nothing is kept',
+    run: chat,
+  },
+  status: {
+    usage: 'status [--json] [--state DIR]',
+    what: 'shows the six layers of the running server, live',
+    run: status,
+  },
+  wipe: {
+    usage: 'wipe [ID | --all] [--json] [--state DIR]',
+    what: 'wipes conversations of the running server, or lists what is kept',
+    run: wipe,
+  },
+  model: {
+    usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME',
+    what: 'looks at models, approves them by signing, verifies them',
+    more: modelUsage,
+    async run(args) {
+      await loadVerified(args);
+      return await (await import('./model/model-command.ts')).model(args);
+    },
+  },
+  deps: {
+    usage: 'deps plan | seal --reason TEXT | verify',
+    what: 'shows, seals and verifies everything that runs',
+    more: depsUsage,
+    run: async (args) => (await import('./deps.ts')).deps(args),
+  },
+  isolate: {
+    usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]',
+    what: 'runs the server as a user of its own behind firewall rules, from the next boot on',
+    run: isolate,
+  },
+  prove: {
+    usage: 'prove [--json] [--layer 1|2|5]',
+    what: 'attacks a second server of this installation and shows what was stopped',
+    async run(args) {
+      const tree = await loadVerified(args);
+      return await (await import('./prove/prove.ts')).prove(args, tree);
+    },
+  },
+  doctor: {
+    usage: 'doctor [--json]',
+    what: 'says what this machine can enforce, why, and what would make it more',
+    run: async (args) => (await import('./doctor/doctor.ts')).doctor(args),
+  },
+  token: {
+    usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]',
+    what: 'prints the API token or the browser link, or keeps a token per application',
+    run: token,
+  },
 };
 
 function help(): string {
-  const lines = Object.entries(commands).map(([name, command]) => `  ./kwyre ${command.usage}\n      ${command.what}${command.more === undefined ? '' : `; more: ./kwyre help ${name}`}`);
+  const lines = Object.entries(commands).map(
+    ([name, command]) =>
+      `  ./kwyre ${command.usage}\n      ${command.what}${command.more === undefined ? '' : `; more: ./kwyre help ${name}`}`,
+  );
   return `Kwyre ${version}: a local LLM server that proves nothing leaves this machine.\n\n${lines.join('\n')}\n\nExit codes: 0 fine, 2 usage, 10+N refused by layer N, 1 anything else.`;
 }
 
@@ -76,9 +141,12 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const wanted = asked ? (subject ?? '') : name;
   const command = Object.hasOwn(commands, wanted) ? commands[wanted] : undefined;
-  if (command === undefined) throw new KwyreError('USAGE_COMMAND_UNKNOWN', 'there is no such command', './kwyre help lists them');
+  if (command === undefined)
+    throw new KwyreError('USAGE_COMMAND_UNKNOWN', 'there is no such command', './kwyre help lists them');
   if (asked || rest.includes('--help')) {
-    console.log(`./kwyre ${command.usage}\n    ${command.what}${command.more === undefined ? '' : `\n${command.more}`}`);
+    console.log(
+      `./kwyre ${command.usage}\n    ${command.what}${command.more === undefined ? '' : `\n${command.more}`}`,
+    );
     return 0;
   }
   return await command.run(rest);

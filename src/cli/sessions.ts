@@ -1,5 +1,6 @@
 /**
- * How many conversations the server keeps and for how long yet, for `./kwyre status` and the chat: numbers, never a word.
+ * How many conversations the server keeps and for how long yet, for `./kwyre status` and the chat: numbers, never a
+ * word.
  *
  * Proof: test/unit/cli/sessions.test.ts
  * @module
@@ -11,14 +12,21 @@ import { readJson, send } from './client.ts';
 /** One entry of `GET /kwyre/sessions`. */
 export type Entry = { readonly id: string; readonly left_s: number };
 
-/** Conversations with an id, those of clients that send their history again, and when the last of them is wiped by itself. */
+/**
+ * Conversations with an id, those of clients that send their history again, and when the last of them is wiped by
+ * itself.
+ */
 export type Conversations = { readonly kept: number; readonly continued: number; readonly longest_left_s: number };
 
 const isContinued = ({ id }: Entry) => id.startsWith('cont_');
 
 export function countEntries(data: readonly Entry[]): Conversations {
   const continued = data.filter(isContinued).length;
-  return { kept: data.length - continued, continued, longest_left_s: data.reduce((most, { left_s }) => Math.max(most, left_s), 0) };
+  return {
+    kept: data.length - continued,
+    continued,
+    longest_left_s: data.reduce((most, { left_s }) => Math.max(most, left_s), 0),
+  };
 }
 
 /** A time as people say it. */

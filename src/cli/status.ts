@@ -10,10 +10,22 @@ import type { Conversations } from './sessions.ts';
 import { countEntries, describeConversations, listEntries } from './sessions.ts';
 import { plainText } from './terminal.ts';
 
-export type StatusAnswer = { readonly version: string; readonly pid: number; readonly uptime_s: number; readonly model: { readonly name: string }; readonly layers: readonly LayerReport[]; readonly events?: { readonly lost: number; readonly reason: string }; readonly conversations?: Conversations };
+export type StatusAnswer = {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptime_s: number;
+  readonly model: { readonly name: string };
+  readonly layers: readonly LayerReport[];
+  readonly events?: { readonly lost: number; readonly reason: string };
+  readonly conversations?: Conversations;
+};
 
 /** The marks of the three states, readable without colour. */
-export const marks: Readonly<Record<LayerReport['status'], string>> = { enforced: '[ok]', degraded: '[--]', off: '[  ]' };
+export const marks: Readonly<Record<LayerReport['status'], string>> = {
+  enforced: '[ok]',
+  degraded: '[--]',
+  off: '[  ]',
+};
 
 /** All six layers in one line. */
 export function oneLine(layers: readonly LayerReport[]): string {
@@ -26,7 +38,8 @@ export function render(answer: StatusAnswer, all: boolean): string {
   for (const layer of answer.layers) {
     lines.push(`${marks[layer.status]} layer ${layer.layer}  ${layer.name.padEnd(27)} ${layer.status}`);
     for (const check of layer.checks) {
-      if (all || check.status !== 'enforced') lines.push(`       ${check.id}: ${check.evidence}${check.status === layer.status ? '' : ` (${check.status})`}`);
+      if (all || check.status !== 'enforced')
+        lines.push(`       ${check.id}: ${check.evidence}${check.status === layer.status ? '' : ` (${check.status})`}`);
     }
   }
   return plainText(lines.join('\n'));
@@ -35,16 +48,28 @@ export function render(answer: StatusAnswer, all: boolean): string {
 /** An answer as a status. @throws `SERVER_ANSWER` when it is none */
 export function asStatus(value: unknown): StatusAnswer {
   const answer = value as { layers?: unknown; model?: { name?: unknown } } | null;
-  const isLayer = (layer: unknown): boolean => typeof layer === 'object' && layer !== null && 'name' in layer && typeof layer.name === 'string' && 'checks' in layer && Array.isArray(layer.checks);
+  const isLayer = (layer: unknown): boolean =>
+    typeof layer === 'object' &&
+    layer !== null &&
+    'name' in layer &&
+    typeof layer.name === 'string' &&
+    'checks' in layer &&
+    Array.isArray(layer.checks);
   if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every(isLayer)) {
-    throw new KwyreError('SERVER_ANSWER', 'the server answered with something that is no status', 'look at what listens there, and at its version');
+    throw new KwyreError(
+      'SERVER_ANSWER',
+      'the server answered with something that is no status',
+      'look at what listens there, and at its version',
+    );
   }
   return value as StatusAnswer;
 }
 
 /** What could not be written to the event log, if anything. */
 export function describeLosses(events: StatusAnswer['events']): string {
-  return events === undefined || events.lost === 0 ? '' : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); everything else goes on`;
+  return events === undefined || events.lost === 0
+    ? ''
+    : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); everything else goes on`;
 }
 
 export async function status(args: readonly string[]): Promise<number> {
@@ -53,14 +78,22 @@ export async function status(args: readonly string[]): Promise<number> {
   const answer = asStatus(await readJson(await send(server, 'GET', '/kwyre/status')));
   const entries = await listEntries(server);
   const conversations = entries === undefined ? undefined : countEntries(entries);
-  if (values.json === true) console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));
-  else console.log(`Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}${conversations === undefined ? '' : `\n${describeConversations(conversations)}`}${describeLosses(answer.events)}`);
+  if (values.json === true)
+    console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));
+  else
+    console.log(
+      `Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}${conversations === undefined ? '' : `\n${describeConversations(conversations)}`}${describeLosses(answer.events)}`,
+    );
   return 0;
 }
 
 function parseFlags(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], strict: true, options: { json: { type: 'boolean' }, state: { type: 'string' } } });
+    return parseArgs({
+      args: [...args],
+      strict: true,
+      options: { json: { type: 'boolean' }, state: { type: 'string' } },
+    });
   } catch {
     throw new KwyreError('USAGE_FLAG_UNKNOWN', 'status does not know one of these flags', './kwyre status --help');
   }

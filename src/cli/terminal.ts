@@ -38,7 +38,7 @@ export class PlainTextStream {
       case 'text':
         if (code === 0x1b) this.#state = 'escape';
         else if (code === 0x9b) this.#state = 'control';
-        else if (code === 0x90 || code === 0x98 || code >= 0x9d && code <= 0x9f) this.#enterString();
+        else if (code === 0x90 || code === 0x98 || (code >= 0x9d && code <= 0x9f)) this.#enterString();
         else return shown(character, code);
         return false;
       case 'escape':

@@ -7,8 +7,8 @@
  */
 import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
-import { openState } from '../state/directory.ts';
-import { digestToken, makeToken, readNamedTokens, writeNamedTokens } from '../state/tokens.ts';
+import { openState } from '../state/state-directory.ts';
+import { digestToken, makeToken, readNamedTokens, writeNamedTokens } from '../state/token-store.ts';
 import { findServer, proveServer, serverDirectory, stateDirectory } from './client.ts';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -37,24 +37,53 @@ export async function token(args: readonly string[]): Promise<number> {
       return 0;
     }
     case 'list': {
-      const tokens = readNamedTokens(openState(directory)).map(({ name: known, createdAt }) => ({ name: known, createdAt }));
-      print({ tokens }, tokens.length === 0 ? 'no named tokens; make one with ./kwyre token add NAME' : tokens.map((entry) => `${entry.name}  since ${entry.createdAt}`).join('\n'));
+      const tokens = readNamedTokens(openState(directory)).map(({ name: known, createdAt }) => ({
+        name: known,
+        createdAt,
+      }));
+      print(
+        { tokens },
+        tokens.length === 0
+          ? 'no named tokens; make one with ./kwyre token add NAME'
+          : tokens.map((entry) => `${entry.name}  since ${entry.createdAt}`).join('\n'),
+      );
       return 0;
     }
     case 'add': {
-      if (name === undefined || !namePattern.test(name)) throw new KwyreError('USAGE_TOKEN_NAME', 'a token needs a name of letters, digits, dots and dashes, 64 at most', './kwyre token add my-editor');
+      if (name === undefined || !namePattern.test(name))
+        throw new KwyreError(
+          'USAGE_TOKEN_NAME',
+          'a token needs a name of letters, digits, dots and dashes, 64 at most',
+          './kwyre token add my-editor',
+        );
       const known = readNamedTokens(openState(directory));
-      if (known.some((entry) => entry.name === name)) throw new KwyreError('USAGE_TOKEN_EXISTS', 'there is a token of that name already', `./kwyre token revoke ${name}`);
-      if (known.length >= maxNamedTokens) throw new KwyreError('USAGE_TOKEN_LIMIT', `${maxNamedTokens} named tokens are the limit`, 'revoke one first');
+      if (known.some((entry) => entry.name === name))
+        throw new KwyreError(
+          'USAGE_TOKEN_EXISTS',
+          'there is a token of that name already',
+          `./kwyre token revoke ${name}`,
+        );
+      if (known.length >= maxNamedTokens)
+        throw new KwyreError('USAGE_TOKEN_LIMIT', `${maxNamedTokens} named tokens are the limit`, 'revoke one first');
       const fresh = makeToken();
-      writeNamedTokens(directory, [...known, { name, digest: digestToken(fresh), createdAt: new Date().toISOString() }]);
-      print({ name, token: fresh }, `${fresh}\n(shown this once; give it to ${name} alone, end it with ./kwyre token revoke ${name})`);
+      writeNamedTokens(directory, [
+        ...known,
+        { name, digest: digestToken(fresh), createdAt: new Date().toISOString() },
+      ]);
+      print(
+        { name, token: fresh },
+        `${fresh}\n(shown this once; give it to ${name} alone, end it with ./kwyre token revoke ${name})`,
+      );
       return 0;
     }
     case 'revoke': {
       const known = readNamedTokens(openState(directory));
-      if (name === undefined || !known.some((entry) => entry.name === name)) throw new KwyreError('USAGE_TOKEN_UNKNOWN', 'there is no named token of that name', './kwyre token list');
-      writeNamedTokens(directory, known.filter((entry) => entry.name !== name));
+      if (name === undefined || !known.some((entry) => entry.name === name))
+        throw new KwyreError('USAGE_TOKEN_UNKNOWN', 'there is no named token of that name', './kwyre token list');
+      writeNamedTokens(
+        directory,
+        known.filter((entry) => entry.name !== name),
+      );
       print({ revoked: name }, `${name} is revoked; a running server refuses it within a second`);
       return 0;
     }
@@ -64,12 +93,21 @@ export async function token(args: readonly string[]): Promise<number> {
 }
 
 function usage(): KwyreError {
-  return new KwyreError('USAGE_TOKEN', 'token takes nothing, link, add NAME, list, or revoke NAME', './kwyre token --help');
+  return new KwyreError(
+    'USAGE_TOKEN',
+    'token takes nothing, link, add NAME, list, or revoke NAME',
+    './kwyre token --help',
+  );
 }
 
 function parseFlags(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], strict: true, allowPositionals: true, options: { json: { type: 'boolean' }, state: { type: 'string' } } });
+    return parseArgs({
+      args: [...args],
+      strict: true,
+      allowPositionals: true,
+      options: { json: { type: 'boolean' }, state: { type: 'string' } },
+    });
   } catch {
     throw usage();
   }

@@ -11,36 +11,36 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { useWordMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
-import { sealSelf } from '../layers/2-isolation/seal.ts';
-import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
-import { parseParts } from '../layers/4-model/gguf.ts';
-import type { GgufFacts, PartReader } from '../layers/4-model/gguf.ts';
-import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/arena.ts';
+import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
+import { loadsDescriptor, readLoads } from '../layers/3-dependencies/load-list.ts';
+import { parseParts } from '../layers/4-model/gguf-header.ts';
+import type { GgufFacts, PartReader } from '../layers/4-model/gguf-header.ts';
+import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/key-arena.ts';
 import { sealedShare, sessionShare, usualQuotas } from '../layers/5-memory/quota.ts';
-import { rehearsalBytes, rehearse } from '../layers/5-memory/rehearsal.ts';
-import { Tracer } from '../layers/5-memory/trace.ts';
+import { rehearsalBytes, rehearse } from '../layers/5-memory/self-test.ts';
+import { Tracer } from '../layers/5-memory/history-hash.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
-import { WorkingSet } from '../layers/5-memory/working.ts';
-import { monotonicMs } from '../linux/clock.ts';
-import { randomHex, randomOwn } from '../linux/random.ts';
-import { openStream } from '../linux/stream.ts';
+import { WorkingSet } from '../layers/5-memory/working-set.ts';
+import { monotonicMs } from '../linux/clocks.ts';
+import { randomHex, randomOwn } from '../linux/memory/random.ts';
+import { openStream } from '../linux/sockets/inherited-stream.ts';
 import { compileTemplate } from '../template/template.ts';
 import type { Template } from '../template/template.ts';
 import { Channel } from '../wire/channel.ts';
 import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, encodePulse, parseJson } from '../wire/messages.ts';
-import { suitsFlashAttention } from './attention.ts';
-import { Desk } from './desk.ts';
-import { Keeper } from './keeper.ts';
-import type { Library } from './library.ts';
-import { libraryFiles, openLibrary } from './library.ts';
-import type { ContextShape } from './llama.ts';
-import { Llama } from './llama.ts';
-import { Scheduler } from './scheduler.ts';
-import { physicalCores, threadPlan } from './threads.ts';
-import { Vocabulary } from './vocabulary.ts';
-import { Work } from './work.ts';
+import { suitsFlashAttention } from './llama/flash-attention.ts';
+import { Desk } from './api/dispatcher.ts';
+import { Keeper } from './session/session-store.ts';
+import type { Library } from './llama/library.ts';
+import { libraryFiles, openLibrary } from './llama/library.ts';
+import type { ContextShape } from './llama/model.ts';
+import { Llama } from './llama/model.ts';
+import { Scheduler } from './inference/scheduler.ts';
+import { physicalCores, threadPlan } from './llama/cpu-plan.ts';
+import { Vocabulary } from './llama/prompt-tokenizer.ts';
+import { Work } from './session/plaintext-buffer.ts';
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 const bodyBytes = 32 << 20;
@@ -69,7 +69,10 @@ const orders = new Channel(
         const config = parseJson(controlSchemas.configureEngine, frame.payload);
         void start(config).catch((error: unknown) => {
           if (!(error instanceof KwyreError)) throw error;
-          orders.send(controlMessages.failed, encodeJson({ code: error.code, message: error.message, remedy: error.remedy }));
+          orders.send(
+            controlMessages.failed,
+            encodeJson({ code: error.code, message: error.message, remedy: error.remedy }),
+          );
           control.end();
         });
       },
@@ -150,7 +153,11 @@ function openWorkingSet(): WorkingSet {
   try {
     bytes = fs.fstatSync(descriptors.working).size;
   } catch {
-    throw new KwyreError('L5_WORKING_SET', 'the engine was started without memory for conversations', 'start with ./kwyre');
+    throw new KwyreError(
+      'L5_WORKING_SET',
+      'the engine was started without memory for conversations',
+      'start with ./kwyre',
+    );
   }
   const set = WorkingSet.open(descriptors.working, bytes);
   fs.closeSync(descriptors.working);
@@ -159,10 +166,23 @@ function openWorkingSet(): WorkingSet {
 }
 
 /** The vault of this start and what works with it. */
-function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, scheduler: Scheduler, working: WorkingSet): { keeper: Keeper; memory: EngineFacts['memory'] } {
+function makeKeeper(
+  config: EngineConfig,
+  facts: GgufFacts,
+  llama: Llama,
+  scheduler: Scheduler,
+  working: WorkingSet,
+): { keeper: Keeper; memory: EngineFacts['memory'] } {
   const arena = openArena();
   const sealedBytes = config.sealedBytes === 0 ? sealedShare(process.availableMemory()) : config.sealedBytes;
-  const quotas = { ...usualQuotas, sealedBytes, bytesPerSession: sessionShare(sealedBytes, facts.cacheBytesPerToken, llama.contextTokens, bodyBytes), idleMs: config.idleSeconds * 1000, continueMs: config.continueSeconds * 1000, sessions: Math.min(usualQuotas.sessions, arenaKeys - 1) };
+  const quotas = {
+    ...usualQuotas,
+    sealedBytes,
+    bytesPerSession: sessionShare(sealedBytes, facts.cacheBytesPerToken, llama.contextTokens, bodyBytes),
+    idleMs: config.idleSeconds * 1000,
+    continueMs: config.continueSeconds * 1000,
+    sessions: Math.min(usualQuotas.sessions, arenaKeys - 1),
+  };
   const room = working.claim(rehearsalBytes);
   const tried = rehearse(arena, quotas, working.address(room));
   working.release(room);
@@ -180,12 +200,29 @@ function makeKeeper(config: EngineConfig, facts: GgufFacts, llama: Llama, schedu
     randomHex,
   });
   const { kv, idleSeconds, continueSeconds } = config;
-  return { keeper: made, memory: { arena: arena.kind, reason: arena.reason, arenaBytes, workingBytes: Math.max(working.usedBytes, working.lockedBytes + work.bytes), workingLockedBytes: working.lockedBytes + work.lockedBytes, kv, idleSeconds, continueSeconds, sealedBytes, sessions: quotas.sessions, tried } };
+  return {
+    keeper: made,
+    memory: {
+      arena: arena.kind,
+      reason: arena.reason,
+      arenaBytes,
+      workingBytes: Math.max(working.usedBytes, working.lockedBytes + work.bytes),
+      workingLockedBytes: working.lockedBytes + work.lockedBytes,
+      kv,
+      idleSeconds,
+      continueSeconds,
+      sealedBytes,
+      sessions: quotas.sessions,
+      tried,
+    },
+  };
 }
 
 /** Descriptors of the model's files, in order. */
 function modelDescriptors(config: EngineConfig): number[] {
-  return Array.from({ length: config.modelFiles }, (_, index) => (index === 0 ? descriptors.model : descriptors.parts + index - 1));
+  return Array.from({ length: config.modelFiles }, (_, index) =>
+    index === 0 ? descriptors.model : descriptors.parts + index - 1,
+  );
 }
 
 /** Checks the headers of the model's files before native code sees them. */
@@ -204,18 +241,32 @@ function checkModel(config: EngineConfig): GgufFacts {
     },
   }));
   const size = parts.reduce((sum, part) => sum + part.size, 0);
-  if (size !== config.modelBytes) throw new KwyreError('L4_MODEL_CHANGED', `the file of the model ${config.modelName} is not as long as the one that was checked`, 'start again; if it stays so, verify the model');
+  if (size !== config.modelBytes)
+    throw new KwyreError(
+      'L4_MODEL_CHANGED',
+      `the file of the model ${config.modelName} is not as long as the one that was checked`,
+      'start again; if it stays so, verify the model',
+    );
   return parseParts(parts);
 }
 
 /** The model's own template. @throws `ENGINE_TEMPLATE` */
 function chatTemplate(facts: GgufFacts): Template {
-  if (facts.template === '') throw new KwyreError('ENGINE_TEMPLATE', 'the model file has no chat template', 'use an instruction-tuned model whose GGUF file carries one');
+  if (facts.template === '')
+    throw new KwyreError(
+      'ENGINE_TEMPLATE',
+      'the model file has no chat template',
+      'use an instruction-tuned model whose GGUF file carries one',
+    );
   try {
     return compileTemplate(facts.template, { bos: facts.bos, eos: facts.eos });
   } catch (error) {
     if (!(error instanceof KwyreError)) throw error;
-    throw new KwyreError('ENGINE_TEMPLATE', `the chat template of the model cannot be used: ${error.message}`, 'use another build of the model');
+    throw new KwyreError(
+      'ENGINE_TEMPLATE',
+      `the chat template of the model cannot be used: ${error.message}`,
+      'use another build of the model',
+    );
   }
 }
 
@@ -226,26 +277,44 @@ function contextShape(config: EngineConfig, facts: GgufFacts): ContextShape {
   const available = process.availableMemory();
   if (cacheBytes > available) {
     const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20);
-    throw new KwyreError('ENGINE_MEMORY', `${config.parallel} conversations of ${contextTokens} tokens need ${mib(cacheBytes)} MiB, and ${mib(available)} MiB are free`, 'start with a smaller --ctx or --parallel');
+    throw new KwyreError(
+      'ENGINE_MEMORY',
+      `${config.parallel} conversations of ${contextTokens} tokens need ${mib(cacheBytes)} MiB, and ${mib(available)} MiB are free`,
+      'start with a smaller --ctx or --parallel',
+    );
   }
-  return { contextTokens, parallel: config.parallel, threads: config.threads === 0 ? threadPlan(cores(), facts.parameters) : config.threads, batchTokens: Math.max(config.parallel, Math.min(batchTokens, contextTokens)), flashAttention: suitsFlashAttention(facts) };
+  return {
+    contextTokens,
+    parallel: config.parallel,
+    threads: config.threads === 0 ? threadPlan(cores(), facts.parameters) : config.threads,
+    batchTokens: Math.max(config.parallel, Math.min(batchTokens, contextTokens)),
+    flashAttention: suitsFlashAttention(facts),
+  };
 }
 
 function cores(): number {
   const folder = '/sys/devices/system/cpu';
   let siblings: string[] = [];
   try {
-    siblings = fs.readdirSync(folder).filter((name) => /^cpu\d+$/.test(name)).map((name) => fs.readFileSync(`${folder}/${name}/topology/thread_siblings_list`, 'latin1'));
+    siblings = fs
+      .readdirSync(folder)
+      .filter((name) => /^cpu\d+$/.test(name))
+      .map((name) => fs.readFileSync(`${folder}/${name}/topology/thread_siblings_list`, 'latin1'));
   } catch {
     // Not told here: every logical core counts.
   }
   return physicalCores(siblings, availableParallelism());
 }
 
-/** Loads llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what `openLibrary` throws */
+/**
+ * Loads llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what
+ * `openLibrary` throws
+ */
 function openLlama(): Library {
   const handed = [...readLoads(loadsDescriptor).natives].slice(1);
-  const library = openLibrary(libraryFiles(new Map(handed.map(([name, fd]) => [basename(name), `/proc/self/fd/${fd}`]))));
+  const library = openLibrary(
+    libraryFiles(new Map(handed.map(([name, fd]) => [basename(name), `/proc/self/fd/${fd}`]))),
+  );
   for (const [, fd] of handed) fs.closeSync(fd);
   return library;
 }
@@ -256,10 +325,20 @@ async function start(config: EngineConfig): Promise<void> {
   const facts = checkModel(config);
   const template = chatTemplate(facts);
   const library = openLlama();
-  const llama = await Llama.open(library, modelDescriptors(config).map((fd) => `/proc/self/fd/${fd}`), config.modelName, contextShape(config, facts));
+  const llama = await Llama.open(
+    library,
+    modelDescriptors(config).map((fd) => `/proc/self/fd/${fd}`),
+    config.modelName,
+    contextShape(config, facts),
+  );
   // One step before the seal: threads are made, pages are touched, and a broken model shows itself here.
   llama.batch.add(0, 0, 0, true);
-  if ((await llama.decode()) !== 'done') throw new KwyreError('ENGINE_MODEL_REFUSED', `the model ${config.modelName} cannot be decoded`, 'try another GGUF file');
+  if ((await llama.decode()) !== 'done')
+    throw new KwyreError(
+      'ENGINE_MODEL_REFUSED',
+      `the model ${config.modelName} cannot be decoded`,
+      'try another GGUF file',
+    );
   llama.erase();
 
   const after = (ms: number, wake: () => void) => {

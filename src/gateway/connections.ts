@@ -70,7 +70,8 @@ export class Connections<T extends Connection> {
 
   /** Closes every connection of a holder but those in `told`, which end by their last answer. */
   close(holder: string, told: ReadonlySet<T>): void {
-    for (const [connection, entry] of this.#entries) if (entry.holder === holder && !told.has(connection)) connection.destroy();
+    for (const [connection, entry] of this.#entries)
+      if (entry.holder === holder && !told.has(connection)) connection.destroy();
   }
 
   /** Of whoever holds most and has one to lose: the one that was unused for longest. */

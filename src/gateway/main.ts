@@ -7,12 +7,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { sealSelf } from '../layers/2-isolation/seal.ts';
-import { monotonicMs } from '../linux/clock.ts';
-import { openFilesOf } from '../linux/limits.ts';
-import { socketName, socketOption, socketOptions } from '../linux/socket.ts';
+import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
+import { monotonicMs } from '../linux/clocks.ts';
+import { openFilesOf } from '../linux/procfs/limits.ts';
+import { socketName, socketOption, socketOptions } from '../linux/sockets/socket.ts';
 import { descriptors } from '../wire/messages.ts';
-import { serve } from './serve.ts';
+import { serve } from './lifecycle.ts';
 
 process.title = 'kwyre: gateway [net]';
 process.exitCode = 1;
@@ -25,7 +25,10 @@ serve({
   readFile: (path) => readFileSync(path),
   hasUnixListener() {
     try {
-      return socketName(descriptors.unixListener).family === 'unix' && socketOption(descriptors.unixListener, socketOptions.acceptsConnections) === 1;
+      return (
+        socketName(descriptors.unixListener).family === 'unix' &&
+        socketOption(descriptors.unixListener, socketOptions.acceptsConnections) === 1
+      );
     } catch {
       return false; // nothing there, or a descriptor of Node's own
     }

@@ -14,30 +14,66 @@ import type { DispatchTable } from '../wire/channel.ts';
 import type { Frame } from '../wire/frame.ts';
 import { maxPayloadBytes } from '../wire/frame.ts';
 import type { RequestOpen } from '../wire/messages.ts';
-import { dataMessages, encodeCredit, encodeRequestOpen, initialCreditBytes, mediaTypes, parseResponseHead } from '../wire/messages.ts';
-import type { Fault } from './answers.ts';
-import { errorBody, fixedHeaders, lingerLimits, sendFault } from './answers.ts';
-import type { Holder } from './shares.ts';
-import { Shares } from './shares.ts';
+import {
+  dataMessages,
+  encodeCredit,
+  encodeRequestOpen,
+  initialCreditBytes,
+  mediaTypes,
+  parseResponseHead,
+} from '../wire/messages.ts';
+import type { Fault } from './local-response.ts';
+import { errorBody, fixedHeaders, lingerLimits, sendFault } from './local-response.ts';
+import type { Holder } from './request-quota.ts';
+import { Shares } from './request-quota.ts';
 
 /** The gateway's end of the data edge. */
 export type DataEdge = { send(type: number, payload: Uint8Array | undefined, stream: number): void; full(): boolean };
 
-/** Requests at the engine at a time and the sum of their declared bodies, what is kept for the person beyond that, and how long a client may take nothing of its answer. */
-export const relayLimits = { requests: 128, bodyBytes: 128 << 20, personRequests: 16, personBytes: 32 << 20, stallMs: 60_000 } as const;
+/**
+ * Requests at the engine at a time and the sum of their declared bodies, what is kept for the person beyond that, and
+ * how long a client may take nothing of its answer.
+ */
+export const relayLimits = {
+  requests: 128,
+  bodyBytes: 128 << 20,
+  personRequests: 16,
+  personBytes: 32 << 20,
+  stallMs: 60_000,
+} as const;
 
-/** Credit is given back in pieces of this size: one for each token would wake the engine in the middle of its next step. */
+/**
+ * Credit is given back in pieces of this size: one for each token would wake the engine in the middle of its next step.
+ */
 const creditStep = initialCreditBytes / 4;
 
-const contentTypes = { [mediaTypes.json]: 'application/json', [mediaTypes.eventStream]: 'text/event-stream; charset=utf-8' } as const;
+const contentTypes = {
+  [mediaTypes.json]: 'application/json',
+  [mediaTypes.eventStream]: 'text/event-stream; charset=utf-8',
+} as const;
 
 /** Why a request ends without the engine's own answer. */
 export const faults = {
   busy: { status: 503, code: 'server_busy', message: 'Too many requests are open. Try again.', retryAfterSeconds: 1 },
-  engineLost: { status: 503, code: 'engine_restarting', message: 'The engine ended while it worked on this request; it is being started again.', retryAfterSeconds: 2 },
+  engineLost: {
+    status: 503,
+    code: 'engine_restarting',
+    message: 'The engine ended while it worked on this request; it is being started again.',
+    retryAfterSeconds: 2,
+  },
   engineGaveUp: { status: 500, code: 'engine_error', message: 'The engine could not finish this request.' },
-  paused: { status: 503, code: 'machine_paused', message: 'The machine stood still while this request was worked on, and its answer was cut for that. Send it again.', retryAfterSeconds: 5 },
-  revoked: { status: 401, code: 'invalid_api_key', message: 'This token has been revoked. ./kwyre token add NAME makes another one.' },
+  paused: {
+    status: 503,
+    code: 'machine_paused',
+    message:
+      'The machine stood still while this request was worked on, and its answer was cut for that. Send it again.',
+    retryAfterSeconds: 5,
+  },
+  revoked: {
+    status: 401,
+    code: 'invalid_api_key',
+    message: 'This token has been revoked. ./kwyre token add NAME makes another one.',
+  },
   stopping: { status: 503, code: 'server_stopping', message: 'The server is stopping.' },
 } as const satisfies Record<string, Fault>;
 
@@ -75,10 +111,30 @@ export class Relay {
 
   /** What the engine may say. */
   readonly table: DispatchTable = {
-    [dataMessages.responseHead]: { permit: 'always', answer: (frame) => { this.#head(frame); } },
-    [dataMessages.responseBody]: { permit: 'always', answer: (frame) => { this.#body(frame); } },
-    [dataMessages.responseEnd]: { permit: 'always', answer: (frame) => { this.#end(frame); } },
-    [dataMessages.responseAbort]: { permit: 'always', answer: (frame) => { this.#giveUp(frame); } },
+    [dataMessages.responseHead]: {
+      permit: 'always',
+      answer: (frame) => {
+        this.#head(frame);
+      },
+    },
+    [dataMessages.responseBody]: {
+      permit: 'always',
+      answer: (frame) => {
+        this.#body(frame);
+      },
+    },
+    [dataMessages.responseEnd]: {
+      permit: 'always',
+      answer: (frame) => {
+        this.#end(frame);
+      },
+    },
+    [dataMessages.responseAbort]: {
+      permit: 'always',
+      answer: (frame) => {
+        this.#giveUp(frame);
+      },
+    },
   };
 
   /**
@@ -145,7 +201,8 @@ export class Relay {
 
   /** The exchange of a frame; `undefined` when it is over. @throws `WIRE_STREAM_UNKNOWN` for one that never was */
   #find(frame: Frame): Exchange | undefined {
-    if (frame.stream === 0 || frame.stream > this.#lastId) throw new KwyreError('WIRE_STREAM_UNKNOWN', 'an answer to no request');
+    if (frame.stream === 0 || frame.stream > this.#lastId)
+      throw new KwyreError('WIRE_STREAM_UNKNOWN', 'an answer to no request');
     return this.#open.get(frame.stream);
   }
 
@@ -172,7 +229,8 @@ export class Relay {
     if (frame.payload.length === 0) return;
     if (exchange.unacked === 0) exchange.movedAt = this.#now();
     exchange.unacked += frame.payload.length;
-    if (exchange.unacked > initialCreditBytes + maxPayloadBytes) throw new KwyreError('WIRE_CREDIT_EXCEEDED', 'more response bytes than there was credit for');
+    if (exchange.unacked > initialCreditBytes + maxPayloadBytes)
+      throw new KwyreError('WIRE_CREDIT_EXCEEDED', 'more response bytes than there was credit for');
     const bytes = copyBytes(frame.payload);
     const length = bytes.length;
     exchange.live.add(bytes);
@@ -225,7 +283,12 @@ export class Relay {
     exchange.request.resume();
     for (const bytes of exchange.live) wipeBytes(bytes);
     exchange.live.clear();
-    for (let chunk = exchange.request.read() as Buffer | null; chunk !== null; chunk = exchange.request.read() as Buffer | null) wipeBytes(chunk);
+    for (
+      let chunk = exchange.request.read() as Buffer | null;
+      chunk !== null;
+      chunk = exchange.request.read() as Buffer | null
+    )
+      wipeBytes(chunk);
   }
 
   #forget(exchange: Exchange): void {

@@ -36,27 +36,111 @@ export const pageFiles: Readonly<Record<string, { readonly file: string; readonl
 
 export const routes: readonly Route[] = [
   { method: 'GET', path: '/health', public: true, target: { kind: 'health' } },
-  ...Object.entries(pageFiles).map(([path, { file }]): Route => ({ method: 'GET', path, public: true, target: { kind: 'page', file } })),
+  ...Object.entries(pageFiles).map(([path, { file }]): Route => ({
+    method: 'GET',
+    path,
+    public: true,
+    target: { kind: 'page', file },
+  })),
   { method: 'GET', path: '/kwyre/status', public: false, kept: true, target: { kind: 'status' } },
-  { method: 'POST', path: '/v1/chat/completions', public: false, target: { kind: 'engine', route: engineRoutes.chatCompletions } },
-  { method: 'POST', path: '/v1/conversations', public: false, target: { kind: 'engine', route: engineRoutes.conversationCreate } },
-  { method: 'GET', path: '/v1/conversations/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.conversationGet } },
-  { method: 'DELETE', path: '/v1/conversations/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.conversationDelete } },
-  { method: 'GET', path: '/v1/conversations/{parameter}/items', public: false, target: { kind: 'engine', route: engineRoutes.itemsList } },
-  { method: 'POST', path: '/v1/conversations/{parameter}/items', public: false, target: { kind: 'engine', route: engineRoutes.itemsAppend } },
-  { method: 'POST', path: '/v1/responses', public: false, target: { kind: 'engine', route: engineRoutes.responseCreate } },
-  { method: 'GET', path: '/v1/responses/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.responseGet } },
-  { method: 'DELETE', path: '/v1/responses/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.responseDelete } },
-  { method: 'GET', path: '/kwyre/sessions', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionsList } },
-  { method: 'DELETE', path: '/kwyre/sessions', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionsDelete } },
-  { method: 'GET', path: '/kwyre/sessions/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionGet } },
-  { method: 'DELETE', path: '/kwyre/sessions/{parameter}', public: false, kept: true, target: { kind: 'engine', route: engineRoutes.sessionDelete } },
+  {
+    method: 'POST',
+    path: '/v1/chat/completions',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.chatCompletions },
+  },
+  {
+    method: 'POST',
+    path: '/v1/conversations',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.conversationCreate },
+  },
+  {
+    method: 'GET',
+    path: '/v1/conversations/{parameter}',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.conversationGet },
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/conversations/{parameter}',
+    public: false,
+    kept: true,
+    target: { kind: 'engine', route: engineRoutes.conversationDelete },
+  },
+  {
+    method: 'GET',
+    path: '/v1/conversations/{parameter}/items',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.itemsList },
+  },
+  {
+    method: 'POST',
+    path: '/v1/conversations/{parameter}/items',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.itemsAppend },
+  },
+  {
+    method: 'POST',
+    path: '/v1/responses',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.responseCreate },
+  },
+  {
+    method: 'GET',
+    path: '/v1/responses/{parameter}',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.responseGet },
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/responses/{parameter}',
+    public: false,
+    kept: true,
+    target: { kind: 'engine', route: engineRoutes.responseDelete },
+  },
+  {
+    method: 'GET',
+    path: '/kwyre/sessions',
+    public: false,
+    kept: true,
+    target: { kind: 'engine', route: engineRoutes.sessionsList },
+  },
+  {
+    method: 'DELETE',
+    path: '/kwyre/sessions',
+    public: false,
+    kept: true,
+    target: { kind: 'engine', route: engineRoutes.sessionsDelete },
+  },
+  {
+    method: 'GET',
+    path: '/kwyre/sessions/{parameter}',
+    public: false,
+    kept: true,
+    target: { kind: 'engine', route: engineRoutes.sessionGet },
+  },
+  {
+    method: 'DELETE',
+    path: '/kwyre/sessions/{parameter}',
+    public: false,
+    kept: true,
+    target: { kind: 'engine', route: engineRoutes.sessionDelete },
+  },
   { method: 'GET', path: '/v1/models', public: false, target: { kind: 'engine', route: engineRoutes.modelsList } },
-  { method: 'GET', path: '/v1/models/{parameter}', public: false, target: { kind: 'engine', route: engineRoutes.modelGet } },
+  {
+    method: 'GET',
+    path: '/v1/models/{parameter}',
+    public: false,
+    target: { kind: 'engine', route: engineRoutes.modelGet },
+  },
 ];
 
 /** What a request target leads to. */
-export type Match = { readonly kind: 'route'; readonly route: Route; readonly parameter: string } | { readonly kind: 'method' } | { readonly kind: 'none' };
+export type Match =
+  | { readonly kind: 'route'; readonly route: Route; readonly parameter: string }
+  | { readonly kind: 'method' }
+  | { readonly kind: 'none' };
 
 export const placeholder = '{parameter}';
 
@@ -68,13 +152,18 @@ function parameterOf(route: Route, path: string): string | undefined {
   if (at < 0) return route.path === path ? '' : undefined;
   const prefix = route.path.slice(0, at);
   const suffix = route.path.slice(at + placeholder.length);
-  if (!path.startsWith(prefix) || !path.endsWith(suffix) || path.length <= prefix.length + suffix.length) return undefined;
+  if (!path.startsWith(prefix) || !path.endsWith(suffix) || path.length <= prefix.length + suffix.length)
+    return undefined;
   // Clients percent-encode what model names may hold; nothing else is ever decoded.
-  const parameter = path.slice(prefix.length, path.length - suffix.length).replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
+  const parameter = path
+    .slice(prefix.length, path.length - suffix.length)
+    .replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
   return parameterShape.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
 }
 
-/** Finds the route of a request; a query is cut off and means nothing. HEAD is GET, whose body `node:http` leaves out. */
+/**
+ * Finds the route of a request; a query is cut off and means nothing. HEAD is GET, whose body `node:http` leaves out.
+ */
 export function matchRoute(method: string, target: string): Match {
   const wanted = method === 'HEAD' ? 'GET' : method;
   const query = target.indexOf('?');

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Frame } from '../wire/frame.ts';
-import { sendFault, sendWhole } from './answers.ts';
+import { sendFault, sendWhole } from './local-response.ts';
 
 const answerMs = 3000;
 
@@ -24,7 +24,13 @@ export class StatusDesk {
     const settle = (body: Buffer | undefined) => {
       clearTimeout(timer);
       if (!this.#waiting.delete(id) || response.destroyed) return;
-      if (body === undefined) sendFault(request, response, { status: 503, code: 'status_unavailable', message: 'The supervisor did not answer in time.' }, false);
+      if (body === undefined)
+        sendFault(
+          request,
+          response,
+          { status: 503, code: 'status_unavailable', message: 'The supervisor did not answer in time.' },
+          false,
+        );
       else sendWhole(response, 200, 'application/json', body);
     };
     const timer = setTimeout(() => {

@@ -1,7 +1,7 @@
 /**
- * The first code of every child, before its jail stage and again as its role: from here on it evaluates only modules whose
- * digest the supervisor verified, from the bytes that were hashed, and opens native code from sealed memory of them; other
- * ways to run code are shut. A process into which somebody may look already does not begin.
+ * The first code of every child, before its jail stage and again as its role: from here on it evaluates only modules
+ * whose digest the supervisor verified, from the bytes that were hashed, and opens native code from sealed memory of
+ * them; other ways to run code are shut. A process into which somebody may look already does not begin.
  *
  * Run: `node jail/entry.js TARGET ARGUMENTS…`; the list of digests is on its descriptor. Imports node: built-ins only.
  * Proof: test/attacks/3-loads.test.ts, test/attacks/3-doors.test.ts, test/attacks/6-window.test.ts
@@ -11,11 +11,11 @@ import * as fs from 'node:fs';
 import { extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { KwyreError } from '../base/errors.ts';
-import { assertHidden, assertUntraced } from '../layers/2-isolation/exposed.ts';
-import { shutDoors } from '../layers/3-dependencies/doors.ts';
-import { hookLoads } from '../layers/3-dependencies/hook.ts';
-import { loadsDescriptor, readLoads } from '../layers/3-dependencies/loads.ts';
-import { openFromMemory } from '../layers/3-dependencies/native.ts';
+import { assertHidden, assertUntraced } from '../layers/2-isolation/jail/exposure-check.ts';
+import { shutDoors } from '../layers/3-dependencies/code-loading-lockdown.ts';
+import { hookLoads } from '../layers/3-dependencies/load-hook.ts';
+import { loadsDescriptor, readLoads } from '../layers/3-dependencies/load-list.ts';
+import { openFromMemory } from '../layers/3-dependencies/native-code.ts';
 
 try {
   const list = readLoads(loadsDescriptor);
@@ -28,7 +28,12 @@ try {
   const [target = ''] = process.argv.splice(2, 1);
   // Root's jail stage begins visible, to root alone; it becomes a role that does not.
   const isStage = target === join(import.meta.dirname, `main${extname(import.meta.filename)}`);
-  if (uid === 0 && !isStage && !list.visible && (await import('../linux/memfd.ts')).isDumpable()) throw new KwyreError('L2_PROCESS_VISIBLE', 'this role began where another program of its user may read its memory', 'start with ./kwyre serve');
+  if (uid === 0 && !isStage && !list.visible && (await import('../linux/memory/memfd.ts')).isDumpable())
+    throw new KwyreError(
+      'L2_PROCESS_VISIBLE',
+      'this role began where another program of its user may read its memory',
+      'start with ./kwyre serve',
+    );
   await import(pathToFileURL(target).href);
 } catch (error) {
   if (!(error instanceof KwyreError)) throw error;

@@ -11,7 +11,12 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { bug } from '../base/errors.ts';
 
 /** How a program ended and what it printed. */
-export type Ran = { readonly ok: boolean; readonly code: number | null; readonly stdout: string; /** Why it failed: its last words, or the signal. */ readonly why: string };
+export type Ran = {
+  readonly ok: boolean;
+  readonly code: number | null;
+  readonly stdout: string;
+  /** Why it failed: its last words, or the signal. */ readonly why: string;
+};
 
 /** There is no output at all of a program that could not be started. */
 const text = (output: string | null): string => output ?? '';
@@ -31,18 +36,25 @@ export function runCommand(argv: readonly string[], identity?: { readonly uid: n
     ...identity,
   });
   const words = text(ended.stderr).trim().split('\n').slice(0, 3).join(' / ').replace(/\p{C}/gu, ' ');
-  const why = ended.error !== undefined ? ((ended.error as NodeJS.ErrnoException).code ?? 'error') : ended.signal !== null ? ended.signal : `exit ${ended.status ?? 0}${words === '' ? '' : `: ${words}`}`;
+  const why =
+    ended.error !== undefined
+      ? ((ended.error as NodeJS.ErrnoException).code ?? 'error')
+      : ended.signal !== null
+        ? ended.signal
+        : `exit ${ended.status ?? 0}${words === '' ? '' : `: ${words}`}`;
   return { ok: ended.error === undefined && ended.status === 0, code: ended.status, stdout: text(ended.stdout), why };
 }
 
 /** Where the system keeps a program, or `undefined`; no variable is asked. */
 export function findProgram(name: string): string | undefined {
-  return ['/usr/sbin', '/usr/bin', '/sbin', '/bin'].map((folder) => `${folder}/${name}`).find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return statSync(path).isFile();
-    } catch {
-      return false;
-    }
-  });
+  return ['/usr/sbin', '/usr/bin', '/sbin', '/bin']
+    .map((folder) => `${folder}/${name}`)
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return statSync(path).isFile();
+      } catch {
+        return false;
+      }
+    });
 }

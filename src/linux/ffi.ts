@@ -11,7 +11,7 @@ import { constants } from 'node:os';
 // too small for what llama.cpp does there (its tokenisers recurse over long words). Untouched pages cost nothing.
 koffi.config({ sync_stack_size: 16 << 20, async_stack_size: 16 << 20, resident_async_pools: 4, max_async_calls: 256 });
 
-/** The interface itself, for the two callers that need structs and pointers: `linux/` and `engine/llama.ts`. */
+/** The interface itself, for the two callers that need structs and pointers: `linux/` and `engine/llama/model.ts`. */
 export const ffi = koffi;
 
 /** The C library of this process. */

@@ -48,7 +48,10 @@ export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled
     } catch {
       return;
     }
-    const rights = fileRights.readFile | (execute ? fileRights.execute : 0n) | (statSync(path).isDirectory() ? fileRights.readDirectory : 0n);
+    const rights =
+      fileRights.readFile |
+      (execute ? fileRights.execute : 0n) |
+      (statSync(path).isDirectory() ? fileRights.readDirectory : 0n);
     const rule = Buffer.allocUnsafeSlow(16).fill(0);
     rule.writeBigUInt64LE(rights, 0);
     rule.writeInt32LE(fd, 8);

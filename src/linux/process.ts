@@ -8,17 +8,48 @@ import { arch } from 'node:process';
 import { checked, ffi, lastErrno, libc, LinuxError } from './ffi.ts';
 import { systemCalls } from './syscalls.ts';
 
-const prctl = libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)') as (option: number, a: number, b: number, c: number, d: number) => number;
-const prlimit = libc.func('int prlimit(int pid, int resource, void *next, void *old)') as (pid: number, resource: number, next: bigint | null, old: bigint | null) => number;
-const fcntl = libc.func('int fcntl(int fd, int command, int argument)') as (fd: number, command: number, argument: number) => number;
+const prctl = libc.func(
+  'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+) as (option: number, a: number, b: number, c: number, d: number) => number;
+const prlimit = libc.func('int prlimit(int pid, int resource, void *next, void *old)') as (
+  pid: number,
+  resource: number,
+  next: bigint | null,
+  old: bigint | null,
+) => number;
+const fcntl = libc.func('int fcntl(int fd, int command, int argument)') as (
+  fd: number,
+  command: number,
+  argument: number,
+) => number;
 const getppid = libc.func('int getppid()') as () => number;
 const unshareCall = libc.func('int unshare(int flags)') as (flags: number) => number;
 const setgroups = libc.func('int setgroups(size_t size, void *list)') as (size: number, list: null) => number;
-const setresgid = libc.func('int setresgid(unsigned int r, unsigned int e, unsigned int s)') as (r: number, e: number, s: number) => number;
-const setresuid = libc.func('int setresuid(unsigned int r, unsigned int e, unsigned int s)') as (r: number, e: number, s: number) => number;
-const syscallRaw = libc.func('long syscall(long number, long a, long b, long c, long d, long e, long f)') as (number: number, ...args: (number | bigint)[]) => number | bigint;
+const setresgid = libc.func('int setresgid(unsigned int r, unsigned int e, unsigned int s)') as (
+  r: number,
+  e: number,
+  s: number,
+) => number;
+const setresuid = libc.func('int setresuid(unsigned int r, unsigned int e, unsigned int s)') as (
+  r: number,
+  e: number,
+  s: number,
+) => number;
+const syscallRaw = libc.func('long syscall(long number, long a, long b, long c, long d, long e, long f)') as (
+  number: number,
+  ...args: (number | bigint)[]
+) => number | bigint;
 
-const options = { setDumpable: 4, getDumpable: 3, setDeathSignal: 1, capabilityBoundDrop: 24, setNoNewPrivs: 38, getNoNewPrivs: 39, setKeepCapabilities: 8, ambient: 47 } as const;
+const options = {
+  setDumpable: 4,
+  getDumpable: 3,
+  setDeathSignal: 1,
+  capabilityBoundDrop: 24,
+  setNoNewPrivs: 38,
+  getNoNewPrivs: 39,
+  setKeepCapabilities: 8,
+  ambient: 47,
+} as const;
 const ambientRaise = 2;
 const ambientClearAll = 4;
 

@@ -16,7 +16,12 @@ import { systemCalls } from './syscalls.ts';
 export type Action = 'allow' | 'kill' | { readonly errno: number };
 
 /** A condition on one argument: the row applies when the masked value is (or is not) the given one. */
-export type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
+export type Condition = {
+  readonly argument: number;
+  readonly mask?: number;
+  readonly is?: number;
+  readonly not?: number;
+};
 
 /** One row; rows are tried in order, the first that applies decides. Of several conditions every one must hold. */
 export type Rule = { readonly call: string; readonly action: Action; readonly when?: Condition | readonly Condition[] };
@@ -47,7 +52,11 @@ function verdict(action: Action): number {
  * Assembles a filter; pure.
  * @param numbers - system call numbers of the architecture; a rule whose call has none there is left out.
  */
-export function assemble(filter: Filter, numbers: Readonly<Record<string, number>>, architecture: keyof typeof audit): Instruction[] {
+export function assemble(
+  filter: Filter,
+  numbers: Readonly<Record<string, number>>,
+  architecture: keyof typeof audit,
+): Instruction[] {
   const program: Instruction[] = [
     [load, 0, 0, 4],
     [jumpEqual, 1, 0, audit[architecture]],

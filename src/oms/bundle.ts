@@ -7,8 +7,8 @@
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
  */
-import type { Fault } from './fault.ts';
-import { Shape } from './shape.ts';
+import type { Fault } from './verification-error.ts';
+import { Shape } from './json-shape.ts';
 
 export const mediaType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 export const payloadType = 'application/vnd.in-toto+json';
@@ -27,7 +27,11 @@ export type Bundle = { readonly material: Material; readonly payload: Buffer; re
 /** Parses a bundle. @throws `L3_BUNDLE_SHAPE`, `L4_BUNDLE_SHAPE` */
 export function parseBundle(bytes: Buffer, fault: Fault): Bundle {
   const shape = new Shape(fault, 'BUNDLE_SHAPE', 'the signature file');
-  const outer = shape.object(shape.json(bytes, maxBundleBytes), 'bundle', ['mediaType', 'verificationMaterial', 'dsseEnvelope']);
+  const outer = shape.object(shape.json(bytes, maxBundleBytes), 'bundle', [
+    'mediaType',
+    'verificationMaterial',
+    'dsseEnvelope',
+  ]);
   shape.same(outer['mediaType'], 'mediaType', mediaType);
   const envelope = shape.object(outer['dsseEnvelope'], 'dsseEnvelope', ['payload', 'payloadType', 'signatures']);
   shape.same(envelope['payloadType'], 'payloadType', payloadType);
@@ -45,15 +49,25 @@ export function parseBundle(bytes: Buffer, fault: Fault): Bundle {
 const methods = ['publicKey', 'x509CertificateChain', 'certificate'];
 
 function parseMaterial(value: unknown, shape: Shape): Material {
-  const material = shape.object(value, 'verificationMaterial', [], [...methods, 'tlogEntries', 'timestampVerificationData']);
-  const entries = material['tlogEntries'] === undefined ? [] : shape.list(material['tlogEntries'], 'tlogEntries', 0, 16);
+  const material = shape.object(
+    value,
+    'verificationMaterial',
+    [],
+    [...methods, 'tlogEntries', 'timestampVerificationData'],
+  );
+  const entries =
+    material['tlogEntries'] === undefined ? [] : shape.list(material['tlogEntries'], 'tlogEntries', 0, 16);
   const present = methods.filter((name) => material[name] !== undefined);
-  if (present.length !== 1) return shape.refuse('verificationMaterial', 'must have exactly one of a key, a chain or a certificate');
+  if (present.length !== 1)
+    return shape.refuse('verificationMaterial', 'must have exactly one of a key, a chain or a certificate');
   switch (present[0]) {
     case 'publicKey': {
       // Bundles before v1.1.0 carry the key itself (`rawBytes`, `keyDetails`): it is not looked at.
       const key = shape.object(material['publicKey'], 'publicKey', [], ['hint', 'rawBytes', 'keyDetails', 'validFor']);
-      return { method: 'key', hint: key['hint'] === undefined ? undefined : shape.text(key['hint'], 'hint', /^[0-9a-f]{64}$/) };
+      return {
+        method: 'key',
+        hint: key['hint'] === undefined ? undefined : shape.text(key['hint'], 'hint', /^[0-9a-f]{64}$/),
+      };
     }
     case 'x509CertificateChain': {
       const chain = shape.object(material['x509CertificateChain'], 'x509CertificateChain', ['certificates']);
@@ -72,7 +86,10 @@ function rawBytes(value: unknown, shape: Shape): Buffer {
 
 /** What is signed: the payload type and the payload with their lengths in bytes (DSSE's PAE). */
 export function preAuthEncoding(payload: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `, 'latin1'), payload]);
+  return Buffer.concat([
+    Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `, 'latin1'),
+    payload,
+  ]);
 }
 
 /** The bundle of a payload signed with a key; the hint lets other verifiers pick the key. */
@@ -80,6 +97,10 @@ export function formatBundle(payload: Buffer, signature: Buffer, hint: string): 
   return JSON.stringify({
     mediaType,
     verificationMaterial: { publicKey: { hint }, tlogEntries: [] },
-    dsseEnvelope: { payload: payload.toString('base64'), payloadType, signatures: [{ sig: signature.toString('base64'), keyid: '' }] },
+    dsseEnvelope: {
+      payload: payload.toString('base64'),
+      payloadType,
+      signatures: [{ sig: signature.toString('base64'), keyid: '' }],
+    },
   });
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import { X509Certificate } from 'node:crypto';
-import type { Fault } from './fault.ts';
+import type { Fault } from './verification-error.ts';
 
 const maxDepth = 8;
 const codeSigning = '1.3.6.1.5.5.7.3.3';
@@ -41,7 +41,7 @@ export function hasDigitalSignature(der: Buffer): boolean {
   const outer = element(der, 0);
   const body = outer === undefined ? undefined : element(der, outer.start);
   if (body === undefined || body.end > der.length) return false;
-  for (let at = body.start; at < body.end; ) {
+  for (let at = body.start; at < body.end;) {
     const field = element(der, at);
     if (field === undefined) return false;
     if (field.tag === 0xa3) return searchExtensions(der, field.start);
@@ -53,7 +53,7 @@ export function hasDigitalSignature(der: Buffer): boolean {
 function searchExtensions(der: Buffer, start: number): boolean {
   const list = element(der, start);
   if (list === undefined || list.end > der.length) return false;
-  for (let at = list.start; at < list.end; ) {
+  for (let at = list.start; at < list.end;) {
     const extension = element(der, at);
     if (extension === undefined) return false;
     if (der.subarray(extension.start, extension.start + keyUsageOid.length).equals(keyUsageOid)) {
@@ -81,7 +81,12 @@ function issued(certificate: X509Certificate, issuer: X509Certificate): boolean 
  * Walks from the leaf to one of the roots.
  * @throws `*_CERTIFICATE_INVALID` for a bad chain, `*_SIGNER_UNTRUSTED` when it ends at nobody whom we trust.
  */
-export function verifyChain(certificates: readonly Buffer[], roots: readonly X509Certificate[], now: Date, fault: Fault): Chain {
+export function verifyChain(
+  certificates: readonly Buffer[],
+  roots: readonly X509Certificate[],
+  now: Date,
+  fault: Fault,
+): Chain {
   let parsed: X509Certificate[];
   try {
     parsed = certificates.map((der) => new X509Certificate(der));
@@ -90,20 +95,27 @@ export function verifyChain(certificates: readonly Buffer[], roots: readonly X50
   }
   const [leaf, ...others] = parsed;
   if (leaf === undefined) throw fault('CERTIFICATE_INVALID', 'the signature has no certificate');
-  if (!inValidity(leaf, now)) throw fault('CERTIFICATE_INVALID', 'the signing certificate is not in its validity period');
+  if (!inValidity(leaf, now))
+    throw fault('CERTIFICATE_INVALID', 'the signing certificate is not in its validity period');
   if (!maySign(leaf)) throw fault('CERTIFICATE_INVALID', 'the signing certificate may not sign');
   let current = leaf;
   for (let depth = 0; depth < maxDepth; depth += 1) {
     const last = current;
     const root = roots.find((candidate) => candidate.fingerprint256 === last.fingerprint256 || issued(last, candidate));
     if (root !== undefined) {
-      if (!inValidity(root, now)) throw fault('CERTIFICATE_INVALID', 'the root certificate is not in its validity period');
+      if (!inValidity(root, now))
+        throw fault('CERTIFICATE_INVALID', 'the root certificate is not in its validity period');
       return { leaf, root };
     }
-    const next = others.find((candidate) => candidate.fingerprint256 !== last.fingerprint256 && issued(last, candidate));
+    const next = others.find(
+      (candidate) => candidate.fingerprint256 !== last.fingerprint256 && issued(last, candidate),
+    );
     if (next === undefined || !inValidity(next, now)) break;
     others.splice(others.indexOf(next), 1);
     current = next;
   }
-  throw fault('SIGNER_UNTRUSTED', 'the certificate chain of the signature does not lead to a root that is trusted here');
+  throw fault(
+    'SIGNER_UNTRUSTED',
+    'the certificate chain of the signature does not lead to a root that is trusted here',
+  );
 }

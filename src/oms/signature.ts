@@ -1,8 +1,8 @@
 /**
  * Who signed: ECDSA over the envelope, by a key from outside or by a certificate that leads to a trusted root.
  *
- * Promise: the key never comes from the bundle. P-256 goes with SHA-256, P-384 with SHA-384, P-521 with SHA-512, nothing
- *          else. The answer is evidence (who, by which key), never a boolean.
+ * Promise: the key never comes from the bundle. P-256 goes with SHA-256, P-384 with SHA-384, P-521 with SHA-512,
+ *          nothing else. The answer is evidence (who, by which key), never a boolean.
  * Source:  OpenSSF Model Signing v1.0
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -12,7 +12,7 @@ import type { KeyObject, X509Certificate } from 'node:crypto';
 import type { Bundle } from './bundle.ts';
 import { formatBundle, preAuthEncoding } from './bundle.ts';
 import { verifyChain } from './certificate.ts';
-import type { Fault } from './fault.ts';
+import type { Fault } from './verification-error.ts';
 
 /** Whom the caller trusts; an empty list trusts nobody. */
 export type Trust = { readonly keys: readonly KeyObject[]; readonly roots: readonly X509Certificate[] };
@@ -20,9 +20,19 @@ export type Trust = { readonly keys: readonly KeyObject[]; readonly roots: reado
 /** Evidence of a good signature by somebody trusted. */
 export type Signer =
   | { readonly method: 'key'; readonly keyId: string; readonly curve: string }
-  | { readonly method: 'certificate'; readonly subject: string; readonly fingerprint: string; readonly root: string; readonly validTo: string };
+  | {
+      readonly method: 'certificate';
+      readonly subject: string;
+      readonly fingerprint: string;
+      readonly root: string;
+      readonly validTo: string;
+    };
 
-const hashOfCurve: Readonly<Record<string, string>> = { prime256v1: 'sha256', secp384r1: 'sha384', secp521r1: 'sha512' };
+const hashOfCurve: Readonly<Record<string, string>> = {
+  prime256v1: 'sha256',
+  secp384r1: 'sha384',
+  secp521r1: 'sha512',
+};
 
 function curveOf(key: KeyObject): string {
   const curve = key.asymmetricKeyType === 'ec' ? key.asymmetricKeyDetails?.namedCurve : undefined;
@@ -31,7 +41,9 @@ function curveOf(key: KeyObject): string {
 
 /** Name of a key: SHA-256 of its PEM text as exported again (which is what other OMS tools call the hint). */
 export function keyIdOf(key: KeyObject): string {
-  return createHash('sha256').update(key.export({ type: 'spki', format: 'pem' })).digest('hex');
+  return createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'pem' }))
+    .digest('hex');
 }
 
 /** Reads a public key on one of the three curves. @throws `*_KEY_INVALID` */
@@ -64,19 +76,35 @@ export function verifySignature(bundle: Bundle, trust: Trust, now: Date, fault: 
   const { material } = bundle;
   switch (material.method) {
     case 'key': {
-      const wanted = material.hint === undefined ? trust.keys : trust.keys.filter((key) => keyIdOf(key) === material.hint);
-      if (wanted.length === 0) throw fault('SIGNER_UNTRUSTED', `the signature is by a key that is not trusted here${material.hint === undefined ? '' : ` (${material.hint})`}`);
+      const wanted =
+        material.hint === undefined ? trust.keys : trust.keys.filter((key) => keyIdOf(key) === material.hint);
+      if (wanted.length === 0)
+        throw fault(
+          'SIGNER_UNTRUSTED',
+          `the signature is by a key that is not trusted here${material.hint === undefined ? '' : ` (${material.hint})`}`,
+        );
       const key = wanted.find((candidate) => holds(candidate, bundle));
       if (key === undefined) throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
       return { method: 'key', keyId: keyIdOf(key), curve: curveOf(key) };
     }
     case 'certificate': {
       const { leaf, root } = verifyChain(material.certificates, trust.roots, now, fault);
-      if (!holds(leaf.publicKey, bundle)) throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
-      return { method: 'certificate', subject: leaf.subject, fingerprint: leaf.fingerprint256, root: root.subject, validTo: leaf.validToDate.toISOString() };
+      if (!holds(leaf.publicKey, bundle))
+        throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
+      return {
+        method: 'certificate',
+        subject: leaf.subject,
+        fingerprint: leaf.fingerprint256,
+        root: root.subject,
+        validTo: leaf.validToDate.toISOString(),
+      };
     }
     case 'sigstore':
-      throw fault('SIGNATURE_METHOD', 'keyless signatures are not accepted at start', 'verify it with ./kwyre model add, which signs the model with a key of yours');
+      throw fault(
+        'SIGNATURE_METHOD',
+        'keyless signatures are not accepted at start',
+        'verify it with ./kwyre model add, which signs the model with a key of yours',
+      );
   }
 }
 

@@ -2,18 +2,19 @@
  * What is signed: an in-toto statement that lists every file (or every shard of every file) with its digest.
  *
  * Promise: names are unique (also after folding case and Unicode form) and in order, digests are SHA-256, shards cover
- *          their file without a gap, and the root digest is recomputed. Only `ignore_paths` that the caller allows pass:
+ *          their file without a gap, and the root digest is recomputed. Only `ignore_paths` that the caller allows
+ *          pass:
  *          a signer cannot exclude the weights.
  * Source:  OpenSSF Model Signing v1.0; https://in-toto.io/Statement/v1
  * Proof:   test/unit/oms/statement.test.ts, test/unit/oms/vectors.test.ts
  * @module
  */
 import { createHash } from 'node:crypto';
-import type { Fault } from './fault.ts';
-import { printable } from './fault.ts';
-import { compareNames, findTwins, nameFault } from './names.ts';
-import type { Fields } from './shape.ts';
-import { Shape } from './shape.ts';
+import type { Fault } from './verification-error.ts';
+import { printable } from './verification-error.ts';
+import { compareNames, findTwins, nameFault } from './file-names.ts';
+import type { Fields } from './json-shape.ts';
+import { Shape } from './json-shape.ts';
 
 export const statementType = 'https://in-toto.io/Statement/v1';
 export const predicateType = 'https://model_signing/signature/v1.0';
@@ -76,9 +77,15 @@ type Resource = { readonly name: string; readonly digest: string; readonly extra
 /** Parses the payload of a verified envelope. @throws `*_STATEMENT_SHAPE`, `*_STATEMENT_KIND`, `*_IGNORE_WIDENED` */
 export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fault): Statement {
   const shape = new Shape(fault, 'STATEMENT_SHAPE', 'the signed statement');
-  const outer = shape.object(shape.json(payload, 64 << 20), 'statement', ['_type', 'subject', 'predicateType', 'predicate']);
+  const outer = shape.object(shape.json(payload, 64 << 20), 'statement', [
+    '_type',
+    'subject',
+    'predicateType',
+    'predicate',
+  ]);
   shape.same(outer['_type'], '_type', statementType);
-  if (outer['predicateType'] !== predicateType) throw fault('STATEMENT_KIND', 'the signature is over something else than a list of files');
+  if (outer['predicateType'] !== predicateType)
+    throw fault('STATEMENT_KIND', 'the signature is over something else than a list of files');
   const [only] = shape.list(outer['subject'], 'subject', 1, 1);
   const subject = shape.object(only, 'subject', ['name', 'digest']);
   const digest = shape.object(subject['digest'], 'subject.digest', ['sha256']);
@@ -89,34 +96,69 @@ export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fa
     const at = `resources[${index}]`;
     const extra = shape.object(entry, at, ['name', 'digest', 'algorithm'], [], true);
     shape.same(extra['algorithm'], `${at}.algorithm`, 'sha256');
-    return { name: shape.text(extra['name'], `${at}.name`, anyText), digest: shape.text(extra['digest'], `${at}.digest`, hexDigest), extra };
+    return {
+      name: shape.text(extra['name'], `${at}.name`, anyText),
+      digest: shape.text(extra['digest'], `${at}.digest`, hexDigest),
+      extra,
+    };
   });
   for (let index = 1; index < resources.length; index += 1) {
-    if (compareNames(resources[index - 1]?.name ?? '', resources[index]?.name ?? '') >= 0) shardOrder(resources, index, method, shape);
+    if (compareNames(resources[index - 1]?.name ?? '', resources[index]?.name ?? '') >= 0)
+      shardOrder(resources, index, method, shape);
   }
   const root = rootDigest(resources.map((entry) => entry.digest));
-  if (root !== shape.text(digest['sha256'], 'subject.digest', hexDigest)) shape.refuse('subject.digest', 'is not the digest over the files');
-  const files = method.kind === 'files' ? resources.map((entry) => wholeFile(entry, shape)) : shardedFiles(resources, method.shardBytes, shape);
+  if (root !== shape.text(digest['sha256'], 'subject.digest', hexDigest))
+    shape.refuse('subject.digest', 'is not the digest over the files');
+  const files =
+    method.kind === 'files'
+      ? resources.map((entry) => wholeFile(entry, shape))
+      : shardedFiles(resources, method.shardBytes, shape);
   const [twins] = findTwins(files.map((file) => file.name));
-  if (twins !== undefined) throw fault('NAME_TWINS', `two names differ only in letter case or Unicode form: ${printable(twins[0])} and ${printable(twins[1])}`);
+  if (twins !== undefined)
+    throw fault(
+      'NAME_TWINS',
+      `two names differ only in letter case or Unicode form: ${printable(twins[0])} and ${printable(twins[1])}`,
+    );
   return { name: shape.text(subject['name'], 'subject.name', anyText), root, method, ignorePaths, files };
 }
 
-/** Shards may also be in the order of their offsets, which is what the reference writes for files of ten shards and more. */
+/**
+ * Shards may also be in the order of their offsets, which is what the reference writes for files of ten shards and
+ * more.
+ */
 function shardOrder(resources: readonly Resource[], index: number, method: Method, shape: Shape): void {
-  const [before, after] = [resources[index - 1], resources[index]].map((entry) => /^([\s\S]*):(\d+):\d+$/.exec(entry?.name ?? ''));
-  const ordered = method.kind === 'shards' && before?.[1] !== undefined && before[1] === after?.[1] && Number(before[2]) < Number(after[2]);
+  const [before, after] = [resources[index - 1], resources[index]].map((entry) =>
+    /^([\s\S]*):(\d+):\d+$/.exec(entry?.name ?? ''),
+  );
+  const ordered =
+    method.kind === 'shards' &&
+    before?.[1] !== undefined &&
+    before[1] === after?.[1] &&
+    Number(before[2]) < Number(after[2]);
   if (!ordered) shape.refuse(`resources[${index}]`, 'is not in order, or appears twice');
 }
 
-function parseSerialization(value: unknown, rules: StatementRules, shape: Shape, fault: Fault): { method: Method; ignorePaths: readonly string[] } {
-  const fields = shape.object(value, 'serialization', ['method', 'hash_type', 'allow_symlinks'], ['shard_size', 'ignore_paths']);
+function parseSerialization(
+  value: unknown,
+  rules: StatementRules,
+  shape: Shape,
+  fault: Fault,
+): { method: Method; ignorePaths: readonly string[] } {
+  const fields = shape.object(
+    value,
+    'serialization',
+    ['method', 'hash_type', 'allow_symlinks'],
+    ['shard_size', 'ignore_paths'],
+  );
   shape.same(fields['hash_type'], 'hash_type', 'sha256');
   shape.same(fields['allow_symlinks'], 'allow_symlinks', false);
-  const ignorePaths = (fields['ignore_paths'] === undefined ? [] : shape.list(fields['ignore_paths'], 'ignore_paths', 0, 256)).map((entry) => shape.text(entry, 'ignore_paths', anyText));
+  const ignorePaths = (
+    fields['ignore_paths'] === undefined ? [] : shape.list(fields['ignore_paths'], 'ignore_paths', 0, 256)
+  ).map((entry) => shape.text(entry, 'ignore_paths', anyText));
   const allowed: readonly string[] = [...defaultExclusions, ...rules.allowedIgnores];
   const widened = ignorePaths.find((path) => !allowed.includes(path));
-  if (widened !== undefined) throw fault('IGNORE_WIDENED', `the signature leaves out ${printable(widened)}, which would then never be checked`);
+  if (widened !== undefined)
+    throw fault('IGNORE_WIDENED', `the signature leaves out ${printable(widened)}, which would then never be checked`);
   const method = shape.text(fields['method'], 'method', /^(files|shards)$/);
   if (method === 'files') {
     if (fields['shard_size'] !== undefined) shape.refuse('shard_size', 'belongs to the method shards');
@@ -161,21 +203,38 @@ function shardedFiles(resources: readonly Resource[], shardBytes: number, shape:
     for (const shard of shards) {
       const full = Math.min(at + shardBytes, size);
       // An empty file has the one shard 0:0; without it, adding or removing empty files would go unseen.
-      if (shard.start !== at || shard.end !== full || (full === at && size !== 0)) shape.refuse('a shard', 'leaves a gap or overlaps another');
+      if (shard.start !== at || shard.end !== full || (full === at && size !== 0))
+        shape.refuse('a shard', 'leaves a gap or overlaps another');
       at = full;
     }
     if (size === 0 && shards.length !== 1) shape.refuse('a shard', 'appears twice');
     const known = extras(extra, shape);
-    if (known.size !== undefined && known.size !== size) shape.refuse('a shard', 'does not agree with the size of its file');
+    if (known.size !== undefined && known.size !== size)
+      shape.refuse('a shard', 'does not agree with the size of its file');
     return { name, digest: undefined, shards, ...known, size };
   });
 }
 
 /** One file to be signed. */
-export type FileToSign = { readonly name: string; readonly size: number; readonly digest?: string; readonly shards?: readonly Shard[]; readonly executable?: boolean; readonly package?: string; readonly role?: string };
+export type FileToSign = {
+  readonly name: string;
+  readonly size: number;
+  readonly digest?: string;
+  readonly shards?: readonly Shard[];
+  readonly executable?: boolean;
+  readonly package?: string;
+  readonly role?: string;
+};
 
-/** Builds the statement over hashed files; what else is known of a file goes into fields that other verifiers ignore. */
-export function formatStatement(name: string, files: readonly FileToSign[], method: Method, ignorePaths: readonly string[]): Buffer {
+/**
+ * Builds the statement over hashed files; what else is known of a file goes into fields that other verifiers ignore.
+ */
+export function formatStatement(
+  name: string,
+  files: readonly FileToSign[],
+  method: Method,
+  ignorePaths: readonly string[],
+): Buffer {
   const resources = files
     .flatMap((file) => {
       const more = {
@@ -184,8 +243,14 @@ export function formatStatement(name: string, files: readonly FileToSign[], meth
         ...(file.package === undefined ? {} : { package: file.package }),
         ...(file.role === undefined ? {} : { role: file.role }),
       };
-      if (method.kind === 'files') return [{ name: file.name, digest: file.digest ?? '', algorithm: 'sha256', ...more }];
-      return (file.shards ?? []).map((shard) => ({ name: `${file.name}:${shard.start}:${shard.end}`, digest: shard.digest, algorithm: 'sha256', ...more }));
+      if (method.kind === 'files')
+        return [{ name: file.name, digest: file.digest ?? '', algorithm: 'sha256', ...more }];
+      return (file.shards ?? []).map((shard) => ({
+        name: `${file.name}:${shard.start}:${shard.end}`,
+        digest: shard.digest,
+        algorithm: 'sha256',
+        ...more,
+      }));
     })
     .sort((a, b) => compareNames(a.name, b.name));
   return Buffer.from(
@@ -194,7 +259,13 @@ export function formatStatement(name: string, files: readonly FileToSign[], meth
       subject: [{ name, digest: { sha256: rootDigest(resources.map((entry) => entry.digest)) } }],
       predicateType,
       predicate: {
-        serialization: { method: method.kind, hash_type: 'sha256', allow_symlinks: false, ...(method.kind === 'shards' ? { shard_size: method.shardBytes } : {}), ignore_paths: [...ignorePaths] },
+        serialization: {
+          method: method.kind,
+          hash_type: 'sha256',
+          allow_symlinks: false,
+          ...(method.kind === 'shards' ? { shard_size: method.shardBytes } : {}),
+          ignore_paths: [...ignorePaths],
+        },
         resources,
       },
     }),

@@ -2,8 +2,8 @@
  * Which protections an operator may give up by name (`--accept-weaker`), and which never. Data only.
  * @module
  */
-import type { Feature, Row } from './policy.ts';
-import { strictFeatures } from './shared.ts';
+import type { Feature, Row } from './role-policy.ts';
+import { strictFeatures } from './shared-rights.ts';
 
 /** Without these the promise itself is gone; the first three are features, the others what people would ask for. */
 export const neverWaived: readonly Row[] = [
@@ -17,4 +17,6 @@ export const neverWaived: readonly Row[] = [
 ];
 
 /** Everything else that a role's jail has. */
-export const waivable: readonly Feature[] = (Object.keys(strictFeatures) as Feature[]).filter((feature) => !neverWaived.some(([name]) => name === feature));
+export const waivable: readonly Feature[] = (Object.keys(strictFeatures) as Feature[]).filter(
+  (feature) => !neverWaived.some(([name]) => name === feature),
+);

@@ -6,23 +6,26 @@
  */
 import { writeSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
-import type { WayOut } from '../layers/2-isolation/held.ts';
-import { sealFilter } from '../layers/2-isolation/filters.ts';
-import { parseOrder } from '../layers/2-isolation/order.ts';
-import { soften } from '../layers/2-isolation/soften.ts';
+import type { WayOut } from '../layers/2-isolation/probe/probe-verdict.ts';
+import { sealFilter } from '../layers/2-isolation/jail/seccomp-filters.ts';
+import { parseOrder } from '../layers/2-isolation/probe/probe-request.ts';
+import { soften } from '../layers/2-isolation/probe/permissive-filter.ts';
 import { setUndumpable } from '../linux/process.ts';
 import { installFilter } from '../linux/seccomp.ts';
 import type { Role } from '../policy/roles.ts';
 import { roles } from '../policy/roles.ts';
-import { answerOf, waysOutOf } from './attempts.ts';
-import { deeds } from './deeds.ts';
+import { answerOf, waysOutOf } from './egress-attempts.ts';
+import { deeds } from './other-attempts.ts';
 
 process.title = 'kwyre: probe [jailed]';
 process.exitCode = 1;
 const [role = '', text = '', inherited = ''] = process.argv.slice(2);
 const order = parseOrder(text);
 const seal = sealFilter(roles[role as Role]);
-const attempts: Readonly<Record<string, () => unknown>> = { ...deeds, ...waysOutOf({ ...order, inherited: Number(inherited) }) } satisfies Record<WayOut, unknown>;
+const attempts: Readonly<Record<string, () => unknown>> = {
+  ...deeds,
+  ...waysOutOf({ ...order, inherited: Number(inherited) }),
+} satisfies Record<WayOut, unknown>;
 const tried = order.attempts.map((name) => {
   const attempt = attempts[name];
   if (attempt === undefined) throw new KwyreError('L2_PROBE_FAILED', 'the probe knows no such attempt');

@@ -15,7 +15,7 @@ function text(block: Buffer, start: number, length: number): string {
 
 /** Records of a pax header: `LENGTH KEY=VALUE\n`. */
 function paxPath(bytes: Buffer): string | undefined {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const space = bytes.indexOf(32, at);
     const length = Number(bytes.subarray(at, space).toString('latin1'));
     if (!(length > 0)) return undefined;
@@ -31,7 +31,7 @@ export function readTarball(gzipped: Buffer): TarFile[] {
   const tar = gunzipSync(gzipped);
   const files: TarFile[] = [];
   let longName: string | undefined;
-  for (let at = 0; at + 512 <= tar.length; ) {
+  for (let at = 0; at + 512 <= tar.length;) {
     const block = tar.subarray(at, at + 512);
     if (block.every((byte) => byte === 0)) break;
     const size = Number.parseInt(text(block, 124, 12).trim() || '0', 8);
@@ -46,7 +46,11 @@ export function readTarball(gzipped: Buffer): TarFile[] {
     longName = undefined;
     if (type === '5') continue;
     if (type !== '0' && type !== '\0') throw new Error(`the tarball holds something that is not a file: ${name}`);
-    files.push({ name: name.replace(/^[^/]*\//, ''), executable: (Number.parseInt(text(block, 100, 8).trim(), 8) & 0o111) !== 0, bytes });
+    files.push({
+      name: name.replace(/^[^/]*\//, ''),
+      executable: (Number.parseInt(text(block, 100, 8).trim(), 8) & 0o111) !== 0,
+      bytes,
+    });
   }
   return files;
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { join } from 'node:path';
-import { readPrivate, removePrivate, writePrivate } from './directory.ts';
+import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 
 /** What the kernel says of a running server, so that a command knows it again; written by the server itself. */
 export type Witness = {
@@ -20,7 +20,14 @@ export type Witness = {
 };
 
 /** How a client finds a running server; an installed one, which its user may not look into, has no witness. */
-export type Presence = { readonly pid: number; readonly port: number; readonly socket: string | null; readonly model: string; readonly startedAt: string; readonly witness?: Witness };
+export type Presence = {
+  readonly pid: number;
+  readonly port: number;
+  readonly socket: string | null;
+  readonly model: string;
+  readonly startedAt: string;
+  readonly witness?: Witness;
+};
 
 export function presencePath(directory: string): string {
   return join(directory, 'server.json');
@@ -48,12 +55,22 @@ type Unchecked<T> = { readonly [K in keyof T]?: unknown };
 /** Whether it has the shape that a server writes: a file of this user's that something else wrote names no server. */
 function isPresence(value: Unchecked<Presence>): value is Presence {
   const { pid, port, socket, model, startedAt, witness } = value;
-  if (!Number.isSafeInteger(pid) || !Number.isSafeInteger(port) || typeof model !== 'string' || typeof startedAt !== 'string' || (socket !== null && typeof socket !== 'string')) return false;
+  if (
+    !Number.isSafeInteger(pid) ||
+    !Number.isSafeInteger(port) ||
+    typeof model !== 'string' ||
+    typeof startedAt !== 'string' ||
+    (socket !== null && typeof socket !== 'string')
+  )
+    return false;
   return witness === undefined || (typeof witness === 'object' && witness !== null && isWitness(witness));
 }
 
 function isWitness({ boot, pids, started, lock, listener, executable }: Unchecked<Witness>): boolean {
-  return [boot, pids, executable].every((text) => typeof text === 'string') && [started, lock, listener].every((count) => typeof count === 'number');
+  return (
+    [boot, pids, executable].every((text) => typeof text === 'string') &&
+    [started, lock, listener].every((count) => typeof count === 'number')
+  );
 }
 
 export function removePresence(directory: string): void {

@@ -1,25 +1,27 @@
 /**
- * Entry of the supervisor: layer 3 first, with node: built-ins only; whatever comes from elsewhere is imported after it.
+ * Entry of the supervisor: layer 3 first, with node: built-ins only; whatever comes from elsewhere is imported after
+ * it.
  *
  * Promise: no third-party byte is read as code before it was compared, and nothing is served before the whole installed
- *          tree was; from then on every module is evaluated from the bytes whose digest was compared, and native code is
+ *          tree was; from then on every module is evaluated from the bytes whose digest was compared, and native code
+ *          is
  *          opened from sealed memory of them.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts, test/attacks/3-native.test.ts
  * @module
  */
 import * as fs from 'node:fs';
-import { join } from 'node:path';
+import { root } from '../installation/paths.ts';
 import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
-import { guardConsole } from '../base/text.ts';
-import { assertDumpSetting, assertHidden, assertUntraced } from '../layers/2-isolation/exposed.ts';
-import { hookLoads } from '../layers/3-dependencies/hook.ts';
-import { openFromMemory } from '../layers/3-dependencies/native.ts';
-import { ignoreAgain } from '../linux/ignored.ts';
-import { assertOpenFiles } from '../linux/limits.ts';
-import { defaultStateDirectory } from '../state/directory.ts';
-import { sealProgramOf } from './first.ts';
-import { startConfined, takeHanded } from './handover.ts';
+import { guardConsole } from '../base/untrusted-text.ts';
+import { assertDumpSetting, assertHidden, assertUntraced } from '../layers/2-isolation/jail/exposure-check.ts';
+import { hookLoads } from '../layers/3-dependencies/load-hook.ts';
+import { openFromMemory } from '../layers/3-dependencies/native-code.ts';
+import { ignoreAgain } from '../linux/ignored-signals.ts';
+import { assertOpenFiles } from '../linux/procfs/limits.ts';
+import { defaultStateDirectory } from '../state/state-directory.ts';
+import { sealProgramOf } from './start/program-memory.ts';
+import { startConfined, takeHanded } from './start/reexec.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
 guardConsole(console);
@@ -32,14 +34,14 @@ try {
   const handed = takeHanded();
   if (handed === undefined) {
     const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
-    await startConfined(await sealProgramOf(join(import.meta.dirname, '..', '..'), state));
+    await startConfined(await sealProgramOf(root, state));
   } else {
     if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);
     hookLoads(handed.tree, fs);
     openFromMemory(handed.tree, handed.natives);
     // Root's own process begins visible, to root alone.
-    (await import('../linux/memfd.ts')).hideProcess();
-    const { supervise } = await import('./serve.ts');
+    (await import('../linux/memory/memfd.ts')).hideProcess();
+    const { supervise } = await import('./server.ts');
     process.exitCode = await supervise(process.argv.slice(2), handed);
   }
 } catch (error) {

@@ -5,9 +5,9 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
-import { networkCheck } from '../layers/2-isolation/surroundings.ts';
+import { networkCheck } from '../layers/2-isolation/network-context.ts';
 import { requiredOf } from '../policy/roles.ts';
-import type { Role } from './children.ts';
+import type { Role } from './roles/role-process.ts';
 
 /** What the reports are made from. */
 export type Observed = {
@@ -68,36 +68,67 @@ function loopback(seen: Observed): Check[] {
     {
       id: 'listener',
       status: only ? 'enforced' : 'degraded',
-      evidence: only ? `the kernel's table shows 127.0.0.1:${seen.port} and no other listener on that port` : cut ? 'more sockets listen on this machine than are read: another listener on that port would not be seen' : `the kernel's table shows ${four.length + six.length} listeners on port ${seen.port}`,
+      evidence: only
+        ? `the kernel's table shows 127.0.0.1:${seen.port} and no other listener on that port`
+        : cut
+          ? 'more sockets listen on this machine than are read: another listener on that port would not be seen'
+          : `the kernel's table shows ${four.length + six.length} listeners on port ${seen.port}`,
       at: seen.now,
     },
     ipv6(seen, six.length),
     {
       id: 'token',
       status: seen.closedRoutes > 0 ? 'enforced' : 'degraded',
-      evidence: seen.closedRoutes > 0 ? `tried at its start: ${seen.closedRoutes} routes refuse a request without a token, and one with a token that nobody has; the gateway holds digests only` : 'the gateway is still starting',
+      evidence:
+        seen.closedRoutes > 0
+          ? `tried at its start: ${seen.closedRoutes} routes refuse a request without a token, and one with a token that nobody has; the gateway holds digests only`
+          : 'the gateway is still starting',
       at: seen.now,
     },
   ];
 }
 
-const extents: Readonly<Record<Enforcement['status'], LayerStatus>> = { full: 'enforced', partial: 'degraded', none: 'off' };
+const extents: Readonly<Record<Enforcement['status'], LayerStatus>> = {
+  full: 'enforced',
+  partial: 'degraded',
+  none: 'off',
+};
 
 /** Whether somebody else can answer clients that say `localhost`: read from the kernel now. */
 function ipv6(seen: Observed, listening: number): Check {
   const { held, reason } = seen.ipv6;
-  const evidence = held ? `[::1]:${seen.port} is bound by us without listening, so that nobody else can` : `${reason}; the kernel's table shows ${listening === 0 ? 'nobody' : 'somebody'} there`;
-  return { id: 'ipv6-held', status: listening === 0 && (held || reason !== '') ? 'enforced' : 'degraded', evidence, at: seen.now };
+  const evidence = held
+    ? `[::1]:${seen.port} is bound by us without listening, so that nobody else can`
+    : `${reason}; the kernel's table shows ${listening === 0 ? 'nobody' : 'somebody'} there`;
+  return {
+    id: 'ipv6-held',
+    status: listening === 0 && (held || reason !== '') ? 'enforced' : 'degraded',
+    evidence,
+    at: seen.now,
+  };
 }
 
-/** One check per feature and role; a waived, missing or unreported required feature degrades, a missing preferred one is shown. */
+/**
+ * One check per feature and role; a waived, missing or unreported required feature degrades, a missing preferred one is
+ * shown.
+ */
 function isolation(seen: Observed): Check[] {
   return (['gateway', 'engine'] as const).flatMap((role) => {
     const reported = seen.enforced[role];
     const silent = requiredOf(role).filter((feature) => !reported.some((entry) => entry.feature === feature));
     return [
-      ...reported.map((entry): Check => ({ id: `${role}.${entry.feature}`, status: extents[entry.status], evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`, at: seen.now })),
-      ...silent.map((feature): Check => ({ id: `${role}.${feature}`, status: 'degraded', evidence: 'not reported by this process', at: seen.now })),
+      ...reported.map((entry): Check => ({
+        id: `${role}.${entry.feature}`,
+        status: extents[entry.status],
+        evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`,
+        at: seen.now,
+      })),
+      ...silent.map((feature): Check => ({
+        id: `${role}.${feature}`,
+        status: 'degraded',
+        evidence: 'not reported by this process',
+        at: seen.now,
+      })),
     ];
   });
 }
@@ -106,24 +137,38 @@ const waived = 'waived';
 
 /** What the operator gave up by name: the layer is degraded for as long as that stands. */
 function waivers(seen: Observed): Check[] {
-  return seen.accepted.map((feature) => ({ id: `${waived}.${feature}`, status: 'degraded', evidence: `given up by the operator (--accept-weaker=${feature}): it would not have refused the start`, at: seen.now }));
+  return seen.accepted.map((feature) => ({
+    id: `${waived}.${feature}`,
+    status: 'degraded',
+    evidence: `given up by the operator (--accept-weaker=${feature}): it would not have refused the start`,
+    at: seen.now,
+  }));
 }
 
 /** Whether both roles are in empty networks, by what their jails read back. */
 function apart(seen: Observed): boolean {
-  return (['gateway', 'engine'] as const).every((role) => seen.enforced[role].some((entry) => entry.feature === 'network-namespace' && entry.status === 'full'));
+  return (['gateway', 'engine'] as const).every((role) =>
+    seen.enforced[role].some((entry) => entry.feature === 'network-namespace' && entry.status === 'full'),
+  );
 }
 
 /** The supervisor's own check. */
 const supervisorCheck = 'supervisor.confined';
 
-/** The filter holds the network part everywhere; files are held by a user who owns none, which is what installing gives. */
+/**
+ * The filter holds the network part everywhere; files are held by a user who owns none, which is what installing gives.
+ */
 function supervisor(seen: Observed): Check {
-  const files = seen.installed ? 'it runs as a user of its own, who owns no file but its state' : 'it may write what its user may: ./kwyre isolate install gives it a user of its own';
+  const files = seen.installed
+    ? 'it runs as a user of its own, who owns no file but its state'
+    : 'it may write what its user may: ./kwyre isolate install gives it a user of its own';
   return {
     id: supervisorCheck,
     status: seen.confined !== '' && seen.installed ? 'enforced' : 'degraded',
-    evidence: seen.confined === '' ? 'the supervisor puts its filter on a few seconds after the start' : `${seen.confined}; ${files}`,
+    evidence:
+      seen.confined === ''
+        ? 'the supervisor puts its filter on a few seconds after the start'
+        : `${seen.confined}; ${files}`,
     at: seen.now,
   };
 }
@@ -132,11 +177,22 @@ function supervisor(seen: Observed): Check {
 export function reportLayers(seen: Observed): LayerReport[] {
   const memory = (['gateway', 'engine'] as const).map((role): Check => {
     const core = seen.enforced[role].find((entry) => entry.feature === 'core-limit');
-    return { id: `${role}.no-core-dump`, status: core?.status === 'full' ? 'enforced' : 'degraded', evidence: core?.got ?? 'not reported', at: seen.now };
+    return {
+      id: `${role}.no-core-dump`,
+      status: core?.status === 'full' ? 'enforced' : 'degraded',
+      evidence: core?.got ?? 'not reported',
+      at: seen.now,
+    };
   });
   const checks: Readonly<Record<Layer, readonly Check[]>> = {
     1: loopback(seen),
-    2: [...isolation(seen), ...waivers(seen), ...seen.probes, networkCheck(seen.devices, seen.release, apart(seen), seen.now), supervisor(seen)],
+    2: [
+      ...isolation(seen),
+      ...waivers(seen),
+      ...seen.probes,
+      networkCheck(seen.devices, seen.release, apart(seen), seen.now),
+      supervisor(seen),
+    ],
     3: seen.tree,
     4: seen.model,
     5: [...memory, ...seen.memory],
@@ -154,8 +210,8 @@ function counts(layer: Layer, check: Check): boolean {
   if (layer === 6) return check.id === 'scan' || check.status !== 'off';
   if (layer !== 2 || check.id === supervisorCheck) return true;
   const [role, feature] = check.id.split('.') as [Role, string];
-  if (role as string === waived || feature === 'self-probe' || feature === 'living') return true;
-  if (role as string === 'network') return false; // told beside the features that hold there
+  if ((role as string) === waived || feature === 'self-probe' || feature === 'living') return true;
+  if ((role as string) === 'network') return false; // told beside the features that hold there
   if (feature === 'alone') return check.status !== 'off'; // a lock that this user or kernel does not have is shown by its feature
   return requiredOf(role).some((required) => required === feature);
 }

@@ -1,18 +1,19 @@
 /**
  * kwyre: watchdog [watch]. Looks at our processes and at those who look at them; reports to the supervisor, never acts.
  *
- * It opens nothing for writing, makes no socket, signals nobody; by one that it is handed it asks what a Unix socket is. The flow is in watch.ts; here are the powers it gets.
+ * It opens nothing for writing, makes no socket, signals nobody; by one that it is handed it asks what a Unix socket
+ * is. The flow is in watch.ts; here are the powers it gets.
  * @module
  */
 import { uptime } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
-import { sealSelf } from '../layers/2-isolation/seal.ts';
-import { monotonicMs, runnableOf } from '../linux/clock.ts';
-import { askUnixSocket, protocolName } from '../linux/diag.ts';
-import { openEyes } from '../linux/proc.ts';
-import { socketName } from '../linux/socket.ts';
+import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
+import { monotonicMs, runnableOf } from '../linux/clocks.ts';
+import { askUnixSocket, protocolName } from '../linux/sockets/sock-diag.ts';
+import { openEyes } from '../linux/procfs/procfs.ts';
+import { socketName } from '../linux/sockets/socket.ts';
 import { descriptors } from '../wire/messages.ts';
-import { watch } from './watch.ts';
+import { watch } from './watch-loop.ts';
 
 process.title = 'kwyre: watchdog [watch]';
 process.exitCode = 1;

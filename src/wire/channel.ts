@@ -1,8 +1,8 @@
 /**
  * One end of an edge: frames in, looked up in a table of what this end may receive; frames out.
  *
- * Promise: default deny. A type that is not in the table, a `once` message that comes twice, a message of the start that
- *          comes later and a malformed frame are a breach by the sibling: no answer, `onBreach` ends the process.
+ * Promise: default deny. A type that is not in the table, a `once` message that comes twice, a message of the start
+ *          that comes later and a malformed frame are a breach by the sibling: no answer, `onBreach` ends the process.
  * Proof:   test/unit/wire/channel.test.ts
  * @module
  */
@@ -10,7 +10,7 @@ import type { Frame } from './frame.ts';
 import { encodeFrame, FrameDecoder } from './frame.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** What carries the bytes; made by `linux/stream.ts` from a descriptor. */
+/** What carries the bytes; made by `linux/sockets/inherited-stream.ts` from a descriptor. */
 export type Transport = {
   /** Takes over `bytes`, writes them in order and overwrites them afterwards. */
   write(bytes: Buffer): void;
@@ -69,10 +69,13 @@ export class Channel {
 
   #dispatch(frame: Frame): void {
     const entry = this.#table[frame.type];
-    if (entry === undefined) throw new KwyreError('WIRE_MESSAGE_DENIED', `message ${String(frame.type)} is not permitted here`);
-    if (entry.permit === 'start' && this.#started) throw new KwyreError('WIRE_MESSAGE_LATE', `message ${String(frame.type)} belongs to the start`);
+    if (entry === undefined)
+      throw new KwyreError('WIRE_MESSAGE_DENIED', `message ${String(frame.type)} is not permitted here`);
+    if (entry.permit === 'start' && this.#started)
+      throw new KwyreError('WIRE_MESSAGE_LATE', `message ${String(frame.type)} belongs to the start`);
     if (entry.permit !== 'always') {
-      if (this.#spent.has(frame.type)) throw new KwyreError('WIRE_MESSAGE_REPEATED', `message ${String(frame.type)} came twice`);
+      if (this.#spent.has(frame.type))
+        throw new KwyreError('WIRE_MESSAGE_REPEATED', `message ${String(frame.type)} came twice`);
       this.#spent.add(frame.type);
     }
     entry.answer(frame);

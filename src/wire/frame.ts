@@ -70,7 +70,8 @@ export class FrameDecoder {
   }
 
   #checkHeader(): void {
-    if (this.#buffer.readUInt32LE(0) > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the ceiling');
+    if (this.#buffer.readUInt32LE(0) > maxPayloadBytes)
+      throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the ceiling');
     if (this.#buffer[4] !== wireVersion) throw new KwyreError('WIRE_FRAME_VERSION', 'frame of another wire version');
     if (this.#buffer.readUInt16LE(6) !== 0) throw new KwyreError('WIRE_FRAME_RESERVED', 'reserved frame bits are set');
   }

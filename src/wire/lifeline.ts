@@ -2,11 +2,11 @@
  * The supervisor's word, once a second, without which a role ends: somebody who stops the supervisor (a debugger,
  * SIGSTOP) stops the one who acts, and must not keep the conversations with that.
  *
- * A word counts from when it was said, by a clock that all our processes share: one that waited in the channel while the role
- * itself stood still gives it no time. Nor does standing still: a role that comes back and finds no fresh word cuts its
- * running turns at once, takes nothing more, and ends unless the supervisor speaks. So a machine that paused as a whole
- * (a frozen control group, a virtual machine) goes on without its running turns, and whoever stops the roles by turns has
- * nothing to look at. The clock stands still with a suspended machine.
+ * A word counts from when it was said, by a clock that all our processes share: one that waited in the channel while
+ * the role itself stood still gives it no time. Nor does standing still: a role that comes back and finds no fresh word
+ * cuts its running turns at once, takes nothing more, and ends unless the supervisor speaks. So a machine that paused
+ * as a whole (a frozen control group, a virtual machine) goes on without its running turns, and whoever stops the roles
+ * by turns has nothing to look at. The clock stands still with a suspended machine.
  *
  * Proof: test/unit/wire/lifeline.test.ts, test/attacks/6-serve.test.ts, test/attacks/6-pause.test.ts
  * @module

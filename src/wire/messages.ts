@@ -119,7 +119,8 @@ export function encodeRequestOpen(open: RequestOpen): Buffer {
   const parameter = Buffer.from(open.parameter, 'latin1');
   const bytes = Buffer.allocUnsafeSlow(openHeadBytes + parameter.length).fill(0);
   bytes[0] = open.route;
-  bytes[1] = open.session === '' ? sessionWishes.none : open.session === 'new' ? sessionWishes.fresh : sessionWishes.known;
+  bytes[1] =
+    open.session === '' ? sessionWishes.none : open.session === 'new' ? sessionWishes.fresh : sessionWishes.known;
   bytes[2] = open.operator ? 1 : 0;
   bytes.set(open.principal.subarray(0, principalBytes), 4);
   bytes.writeUInt32LE(open.bodyLength, 4 + principalBytes);
@@ -131,17 +132,28 @@ export function encodeRequestOpen(open: RequestOpen): Buffer {
 /** @throws `WIRE_MESSAGE_SHAPE` on anything that {@link encodeRequestOpen} would not write. */
 export function parseRequestOpen(payload: Buffer): RequestOpen {
   const route = payload[0] as EngineRoute | undefined;
-  if (payload.length < openHeadBytes || payload.length > openHeadBytes + maxParameterBytes || route === undefined || !Object.values(engineRoutes).includes(route)) {
+  if (
+    payload.length < openHeadBytes ||
+    payload.length > openHeadBytes + maxParameterBytes ||
+    route === undefined ||
+    !Object.values(engineRoutes).includes(route)
+  ) {
     throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed request.open');
   }
   const wish = payload[1] ?? 0;
-  if (wish > sessionWishes.known || (payload[2] ?? 0) > 1 || payload[3] !== 0) throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed request.open');
+  if (wish > sessionWishes.known || (payload[2] ?? 0) > 1 || payload[3] !== 0)
+    throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed request.open');
   return {
     route,
     principal: Buffer.from(payload.subarray(4, 4 + principalBytes)),
     bodyLength: payload.readUInt32LE(4 + principalBytes),
     parameter: payload.toString('latin1', openHeadBytes),
-    session: wish === sessionWishes.none ? '' : wish === sessionWishes.fresh ? 'new' : payload.toString('hex', openHeadBytes - sessionBytes, openHeadBytes),
+    session:
+      wish === sessionWishes.none
+        ? ''
+        : wish === sessionWishes.fresh
+          ? 'new'
+          : payload.toString('hex', openHeadBytes - sessionBytes, openHeadBytes),
     operator: payload[2] === 1,
   };
 }
@@ -179,7 +191,12 @@ export function parseResponseHead(payload: Buffer): ResponseHead {
     throw new KwyreError('WIRE_MESSAGE_SHAPE', 'malformed response.head');
   }
   const session = payload.toString('hex', 8);
-  return { status, media, retryAfterSeconds: payload.readUInt32LE(4), session: session === noSession ? undefined : session };
+  return {
+    status,
+    media,
+    retryAfterSeconds: payload.readUInt32LE(4),
+    session: session === noSession ? undefined : session,
+  };
 }
 
 /** The response bytes that the engine may have unacknowledged for one request before it stops decoding for it. */
@@ -240,7 +257,21 @@ const watchTarget = object({
   reported: optional(array(number(0), 4096)),
 });
 
-const detectors = literals('tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat');
+const detectors = literals(
+  'tracer',
+  'stopped',
+  'jail',
+  'inspector',
+  'sockets',
+  'children',
+  'memory',
+  'capture',
+  'tools',
+  'clock',
+  'mappings',
+  'weights',
+  'heartbeat',
+);
 const detection = object({
   detector: detectors,
   seen: literals('full', 'self-reported', 'not-available', 'unreadable'),
@@ -332,13 +363,28 @@ export const controlSchemas = {
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
   /** `epoch` numbers the sets of targets, so that a scan of processes that are gone is told apart. */
-  watch: object({ epoch: number(0), targets: array(watchTarget, 16), port: number(0, 65535), listener: number(0), networks: array(number(1), 2), unixPath: string(4096), code: array(string(4096), 64), memory: array(string(64), 64) }),
+  watch: object({
+    epoch: number(0),
+    targets: array(watchTarget, 16),
+    port: number(0, 65535),
+    listener: number(0),
+    networks: array(number(1), 2),
+    unixPath: string(4096),
+    code: array(string(4096), 64),
+    memory: array(string(64), 64),
+  }),
   /** The supervisor's word: when it was said, by CLOCK_MONOTONIC in milliseconds. */
   ping: object({ at: whole(0, 2 ** 40) }),
   late: object({ ms: whole(0, 2 ** 40), cut: boolean() }),
   beat: object({ lateMs: whole(0, 2 ** 40) }),
   /** `at`: when the scan began, by CLOCK_MONOTONIC in milliseconds. */
-  scanned: object({ epoch: whole(0, 1 << 30), sequence: whole(0, 2 ** 40), at: whole(0, 2 ** 40), scanMs: whole(0, 1 << 24), detections: array(detection, 16) }),
+  scanned: object({
+    epoch: whole(0, 1 << 30),
+    sequence: whole(0, 2 ** 40),
+    at: whole(0, 2 ** 40),
+    scanMs: whole(0, 1 << 24),
+    detections: array(detection, 16),
+  }),
   intake: object({ open: boolean(), ready: boolean() }),
   failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
   /** What a serving gateway counts; nothing else may be written down for it. */
@@ -366,7 +412,10 @@ export function parseJson<T>(schema: { check(value: unknown, at: string): T }, p
   try {
     value = JSON.parse(payload.toString('utf8'));
   } catch (cause) {
-    throw new KwyreError('WIRE_MESSAGE_SHAPE', `control payload is not JSON (${cause instanceof Error ? cause.name : 'error'})`);
+    throw new KwyreError(
+      'WIRE_MESSAGE_SHAPE',
+      `control payload is not JSON (${cause instanceof Error ? cause.name : 'error'})`,
+    );
   }
   return schema.check(value, '$');
 }

@@ -1,13 +1,13 @@
 /**
  * From `unknown` to a typed value for control messages; extra keys are refused.
  *
- * Each schema says its shape, so that what a jailed process can send is looked at as a whole (`exposure.ts`).
+ * Each schema says its shape, so that what a jailed process can send is looked at as a whole (`covert-channels.ts`).
  *
  * Trust: a message that fails is a breach by a sibling, never answered.
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
-import { printable } from '../base/text.ts';
+import { printable } from '../base/untrusted-text.ts';
 
 /** What values a schema lets through. */
 export type Shape =
@@ -38,22 +38,37 @@ function refuse(at: string): never {
 
 /** A string of at most `maxLength` UTF-16 units. */
 export function string(maxLength: number): Schema<string> {
-  return { shape: { kind: 'string', maxLength }, check: (value, at) => (typeof value === 'string' && value.length <= maxLength ? value : refuse(at)) };
+  return {
+    shape: { kind: 'string', maxLength },
+    check: (value, at) => (typeof value === 'string' && value.length <= maxLength ? value : refuse(at)),
+  };
 }
 
 /** Words of a jailed process for people: cleaned here, whatever it sent, and cut at `maxLength`. */
 export function text(maxLength: number): Schema<string> {
-  return { shape: { kind: 'text', maxLength }, check: (value, at) => (typeof value === 'string' ? printable(value, maxLength) : refuse(at)) };
+  return {
+    shape: { kind: 'text', maxLength },
+    check: (value, at) => (typeof value === 'string' ? printable(value, maxLength) : refuse(at)),
+  };
 }
 
 /** A whole number between the bounds. */
 export function whole(min: number, max: number): Schema<number> {
-  return { shape: { kind: 'whole', min, max }, check: (value, at) => (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max ? (value as number) : refuse(at)) };
+  return {
+    shape: { kind: 'whole', min, max },
+    check: (value, at) =>
+      Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+        ? (value as number)
+        : refuse(at),
+  };
 }
 
 /** A finite number between the bounds. */
 export function number(min: number, max = Number.MAX_SAFE_INTEGER): Schema<number> {
-  return { shape: { kind: 'number', min, max }, check: (value, at) => (typeof value === 'number' && value >= min && value <= max ? value : refuse(at)) };
+  return {
+    shape: { kind: 'number', min, max },
+    check: (value, at) => (typeof value === 'number' && value >= min && value <= max ? value : refuse(at)),
+  };
 }
 
 /** Exactly `true` or `false`. */
@@ -63,7 +78,10 @@ export function boolean(): Schema<boolean> {
 
 /** One of the given words. */
 export function literals<const W extends readonly string[]>(...words: W): Schema<W[number]> {
-  return { shape: { kind: 'literals', words }, check: (value, at) => (typeof value === 'string' && words.includes(value) ? value : refuse(at)) };
+  return {
+    shape: { kind: 'literals', words },
+    check: (value, at) => (typeof value === 'string' && words.includes(value) ? value : refuse(at)),
+  };
 }
 
 /** A list of at most `maxItems`. */
@@ -79,7 +97,11 @@ export function array<T>(item: Schema<T>, maxItems: number): Schema<T[]> {
 
 /** Marks a field that may be absent. */
 export function optional<T>(schema: Schema<T>): Schema<T | undefined> & { readonly optional: true } {
-  return { shape: schema.shape, optional: true, check: (value, at) => (value === undefined ? undefined : schema.check(value, at)) };
+  return {
+    shape: schema.shape,
+    optional: true,
+    check: (value, at) => (value === undefined ? undefined : schema.check(value, at)),
+  };
 }
 
 type Fields = Record<string, Schema<unknown>>;
@@ -87,7 +109,10 @@ type Fields = Record<string, Schema<unknown>>;
 /** An object with exactly these keys. */
 export function object<F extends Fields>(fields: F): Schema<{ [K in keyof F]: Infer<F[K]> }> {
   return {
-    shape: { kind: 'object', fields: Object.fromEntries(Object.entries(fields).map(([key, schema]) => [key, schema.shape])) },
+    shape: {
+      kind: 'object',
+      fields: Object.fromEntries(Object.entries(fields).map(([key, schema]) => [key, schema.shape])),
+    },
     check(value, at) {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) return refuse(at);
       const source = value as Record<string, unknown>;

@@ -28,7 +28,10 @@ async function refusedEverywhere(headers: readonly string[]): Promise<void> {
   const before = gateway.turns.length;
   for (const target of everyPath) {
     for (const method of ['GET', 'POST']) {
-      const answer = await rawRequest(gateway.port, requestText(gateway, { method, target, headers, ...(method === 'POST' ? { body: '{}' } : {}) }));
+      const answer = await rawRequest(
+        gateway.port,
+        requestText(gateway, { method, target, headers, ...(method === 'POST' ? { body: '{}' } : {}) }),
+      );
       assert.equal(answer.status, 403, `${method} ${target} with ${headers.join(', ')}`);
       noCors(answer);
     }
@@ -38,7 +41,17 @@ async function refusedEverywhere(headers: readonly string[]): Promise<void> {
 
 test('L1-09 a foreign Origin is refused on every route and nothing is reflected', async () => {
   await refusedEverywhere(['Origin: https://evil.example']);
-  for (const origin of [`http://localhost:${gateway.port + 1}`, `https://127.0.0.1:${gateway.port}`, `http://127.0.0.1`, `http://127.0.0.1:${gateway.port}.evil.example`, `http://127.0.0.1:${gateway.port}/`, 'file://', 'tauri://localhost', 'vscode-webview://x', 'chrome-extension://abc']) {
+  for (const origin of [
+    `http://localhost:${gateway.port + 1}`,
+    `https://127.0.0.1:${gateway.port}`,
+    `http://127.0.0.1`,
+    `http://127.0.0.1:${gateway.port}.evil.example`,
+    `http://127.0.0.1:${gateway.port}/`,
+    'file://',
+    'tauri://localhost',
+    'vscode-webview://x',
+    'chrome-extension://abc',
+  ]) {
     const answer = await rawRequest(gateway.port, requestText(gateway, { headers: [`Origin: ${origin}`] }));
     assert.equal(answer.status, 403, origin);
     assert.equal(errorCode(answer), 'origin_not_allowed');
@@ -48,7 +61,9 @@ test('L1-09 a foreign Origin is refused on every route and nothing is reflected'
 
 test('L1-09 no answer at all carries a CORS header', async () => {
   for (const target of everyPath) noCors(await rawRequest(gateway.port, requestText(gateway, { target })));
-  noCors(await rawRequest(gateway.port, requestText(gateway, { headers: [`Origin: http://127.0.0.1:${gateway.port}`] })));
+  noCors(
+    await rawRequest(gateway.port, requestText(gateway, { headers: [`Origin: http://127.0.0.1:${gateway.port}`] })),
+  );
   noCors(await rawRequest(gateway.port, 'rubbish\r\n\r\n'));
 });
 
@@ -61,30 +76,67 @@ test('L1-11 cross-site and same-site requests are refused on every route', async
   await refusedEverywhere(['Sec-Fetch-Site: cross-site']);
   await refusedEverywhere(['Sec-Fetch-Site: same-site']);
   await refusedEverywhere(['Sec-Fetch-Site: nonsense']);
-  const own = await rawRequest(gateway.port, requestText(gateway, { headers: ['Sec-Fetch-Site: same-origin', `Origin: http://127.0.0.1:${gateway.port}`] }));
+  const own = await rawRequest(
+    gateway.port,
+    requestText(gateway, { headers: ['Sec-Fetch-Site: same-origin', `Origin: http://127.0.0.1:${gateway.port}`] }),
+  );
   assert.equal(own.status, 200);
 });
 
 test('L1-11 a simple request (text/plain, a form) starts no work', async () => {
   const before = gateway.turns.length;
-  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain; application/json', 'application/jsonx', 'application/json; charset=utf-16', 'application/json, text/plain', 'application/json\ttext/plain']) {
+  for (const type of [
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'text/plain; application/json',
+    'application/jsonx',
+    'application/json; charset=utf-16',
+    'application/json, text/plain',
+    'application/json\ttext/plain',
+  ]) {
     const body = '{"messages":[]}';
-    const answer = await rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: [`Content-Type: ${type}`, `Content-Length: ${body.length}`] }) + body);
+    const answer = await rawRequest(
+      gateway.port,
+      requestText(gateway, {
+        method: 'POST',
+        target: '/v1/chat/completions',
+        headers: [`Content-Type: ${type}`, `Content-Length: ${body.length}`],
+      }) + body,
+    );
     assert.equal(answer.status, 415, type);
   }
-  const none = await rawRequest(gateway.port, `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Length: 2'] })}{}`);
+  const none = await rawRequest(
+    gateway.port,
+    `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Length: 2'] })}{}`,
+  );
   assert.equal(none.status, 415);
   assert.equal(gateway.turns.length, before);
 });
 
 test('L1-12 the guard and the token cover every route of the table, and GET starts no work', async () => {
   const open = routes.filter((route) => route.public).map((route) => `${route.method} ${route.path}`);
-  assert.deepEqual(open.sort(), ['GET /', 'GET /app.js', 'GET /health', 'GET /icon.svg', 'GET /style.css'], 'the list of public routes is explicit and tiny');
+  assert.deepEqual(
+    open.sort(),
+    ['GET /', 'GET /app.js', 'GET /health', 'GET /icon.svg', 'GET /style.css'],
+    'the list of public routes is explicit and tiny',
+  );
   for (const route of routes) {
     const target = route.path.replace('{parameter}', 'guide');
-    const stranger = await rawRequest(gateway.port, requestText(gateway, { method: route.method, target, token: false, ...(route.method === 'POST' ? { body: '{}' } : {}) }));
+    const stranger = await rawRequest(
+      gateway.port,
+      requestText(gateway, {
+        method: route.method,
+        target,
+        token: false,
+        ...(route.method === 'POST' ? { body: '{}' } : {}),
+      }),
+    );
     assert.equal(stranger.status, route.public ? 200 : 401, target);
-    const foreign = await rawRequest(gateway.port, requestText(gateway, { method: route.method, target, host: 'evil.example' }));
+    const foreign = await rawRequest(
+      gateway.port,
+      requestText(gateway, { method: route.method, target, host: 'evil.example' }),
+    );
     assert.equal(foreign.status, 403, target);
     if (route.target.kind === 'engine' && route.path.includes('completions')) assert.equal(route.method, 'POST');
   }
@@ -97,7 +149,19 @@ test('L1-12 the guard and the token cover every route of the table, and GET star
 test('L1-12 a preflight is refused, runs nothing and tells nothing', async () => {
   const before = gateway.turns.length;
   for (const target of everyPath) {
-    const answer = await rawRequest(gateway.port, requestText(gateway, { method: 'OPTIONS', target, headers: [`Origin: http://127.0.0.1:${gateway.port}`, 'Access-Control-Request-Method: POST', 'Access-Control-Request-Headers: authorization', 'Access-Control-Request-Private-Network: true'] }));
+    const answer = await rawRequest(
+      gateway.port,
+      requestText(gateway, {
+        method: 'OPTIONS',
+        target,
+        headers: [
+          `Origin: http://127.0.0.1:${gateway.port}`,
+          'Access-Control-Request-Method: POST',
+          'Access-Control-Request-Headers: authorization',
+          'Access-Control-Request-Private-Network: true',
+        ],
+      }),
+    );
     assert.equal(answer.status, 405);
     noCors(answer);
   }
@@ -114,8 +178,18 @@ test('L1-12 other methods do nothing', async () => {
 });
 
 test('L1-13 upgrades are refused, WebSocket and h2c alike', async () => {
-  const webSocket = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='];
-  for (const headers of [webSocket, ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'], ['Upgrade: websocket'], ['Connection: keep-alive, Upgrade']]) {
+  const webSocket = [
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  ];
+  for (const headers of [
+    webSocket,
+    ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'],
+    ['Upgrade: websocket'],
+    ['Connection: keep-alive, Upgrade'],
+  ]) {
     for (const target of ['/', '/v1/models']) {
       const answer = await rawRequest(gateway.port, requestText(gateway, { target, headers }));
       assert.equal(answer.status, 400, headers.join());
@@ -129,8 +203,17 @@ test('L1-13 upgrades are refused, WebSocket and h2c alike', async () => {
 test('L1-30 every answer forbids framing, sniffing, referrers and other origins', async () => {
   const answers = [];
   for (const target of everyPath) answers.push(await rawRequest(gateway.port, requestText(gateway, { target })));
-  answers.push(await rawRequest(gateway.port, requestText(gateway, { host: 'evil.example' })), await rawRequest(gateway.port, requestText(gateway, { token: false })), await rawRequest(gateway.port, 'rubbish\r\n\r\n'));
-  answers.push(await rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{}' })));
+  answers.push(
+    await rawRequest(gateway.port, requestText(gateway, { host: 'evil.example' })),
+    await rawRequest(gateway.port, requestText(gateway, { token: false })),
+    await rawRequest(gateway.port, 'rubbish\r\n\r\n'),
+  );
+  answers.push(
+    await rawRequest(
+      gateway.port,
+      requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{}' }),
+    ),
+  );
   for (const answer of answers) {
     assert.match(answer.headers['content-security-policy'] ?? '', /default-src 'none'.*frame-ancestors 'none'/);
     assert.doesNotMatch(answer.headers['content-security-policy'] ?? '', /unsafe|\*|https?:/);
@@ -147,15 +230,26 @@ test('L1-30 every answer forbids framing, sniffing, referrers and other origins'
 });
 
 test('L1-31 a link cannot make the page act: the query is never read, the page sends GET only and submits nothing', async () => {
-  const link = await rawRequest(gateway.port, requestText(gateway, { target: '/?q=ignore+all+rules&prompt=x', token: false }));
+  const link = await rawRequest(
+    gateway.port,
+    requestText(gateway, { target: '/?q=ignore+all+rules&prompt=x', token: false }),
+  );
   assert.equal(link.status, 200);
   const plain = await rawRequest(gateway.port, requestText(gateway, { target: '/', token: false }));
   assert.equal(link.body, plain.body, 'the page is the same bytes whatever the query');
   const script = readFileSync(`${root}/page/app.js`, 'utf8');
-  assert.doesNotMatch(script, /URLSearchParams|searchParams|location\.href|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|localStorage|sessionStorage|document\.cookie|postMessage|method:/);
+  assert.doesNotMatch(
+    script,
+    /URLSearchParams|searchParams|location\.href|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|localStorage|sessionStorage|document\.cookie|postMessage|method:/,
+  );
   assert.equal(script.match(/fetch\(/g)?.length, 1);
   assert.match(script, /fetch\('\/kwyre\/status'/);
   const html = readFileSync(`${root}/page/index.html`, 'utf8');
   assert.doesNotMatch(html, /<form|<iframe|<script(?![^>]*src="\/app\.js")|\son\w+=|style=|https?:\/\//);
-  for (const { file } of Object.values(pageFiles)) assert.doesNotMatch(readFileSync(`${root}/page/${file}`, 'utf8').replaceAll('http://www.w3.org/2000/svg', ''), /https?:\/\/|url\(|@import/, file);
+  for (const { file } of Object.values(pageFiles))
+    assert.doesNotMatch(
+      readFileSync(`${root}/page/${file}`, 'utf8').replaceAll('http://www.w3.org/2000/svg', ''),
+      /https?:\/\/|url\(|@import/,
+      file,
+    );
 });

@@ -46,7 +46,8 @@ function attempt(namespace: string, address: string, port: number, request: stri
 
 let host: ChildProcess;
 let gateway: { port: number; token: string; pid: number };
-const valid = (name = `127.0.0.1:${gateway.port}`) => `GET /health HTTP/1.1\r\nHost: ${name}\r\nAuthorization: Bearer ${gateway.token}\r\n\r\n`;
+const valid = (name = `127.0.0.1:${gateway.port}`) =>
+  `GET /health HTTP/1.1\r\nHost: ${name}\r\nAuthorization: Bearer ${gateway.token}\r\n\r\n`;
 
 /** No byte ever reaches the other machine. */
 function nothing(result: Try, what: string): void {
@@ -57,13 +58,27 @@ before(async () => {
   ip('netns', 'add', server);
   ip('netns', 'add', lan);
   ip('link', 'add', 'srv0', 'netns', server, 'type', 'veth', 'peer', 'name', 'lan0', 'netns', lan);
-  for (const [namespace, device, four, six] of [[server, 'srv0', serverAddress, 'fd77::1'], [lan, 'lan0', lanAddress, 'fd77::2']] as const) {
+  for (const [namespace, device, four, six] of [
+    [server, 'srv0', serverAddress, 'fd77::1'],
+    [lan, 'lan0', lanAddress, 'fd77::2'],
+  ] as const) {
     ip('-n', namespace, 'link', 'set', 'lo', 'up');
     ip('-n', namespace, 'link', 'set', device, 'up');
     ip('-n', namespace, 'addr', 'add', `${four}/24`, 'dev', device);
     ip('-n', namespace, 'addr', 'add', `${six}/64`, 'dev', device, 'nodad');
   }
-  host = spawn('ip', ['netns', 'exec', server, process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, '..', 'support', 'gateway-host.ts')], { stdio: ['pipe', 'pipe', 'inherit'] });
+  host = spawn(
+    'ip',
+    [
+      'netns',
+      'exec',
+      server,
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      join(import.meta.dirname, '..', 'support', 'gateway-host.ts'),
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
   const [line] = (await once(host.stdout!, 'data')) as [Buffer];
   gateway = JSON.parse(line.toString()) as typeof gateway;
 });
@@ -75,8 +90,11 @@ after(async () => {
 });
 
 test('L1-33 the two hosts reach one another, and the owner reaches the server: the setting itself works', async () => {
-  const program = "const s = require('node:net').createServer((c) => c.end('hello')).listen(4711, '0.0.0.0', () => console.log('up')); setTimeout(() => process.exit(), 8000)";
-  const echo = spawn('ip', ['netns', 'exec', server, process.execPath, '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const program =
+    "const s = require('node:net').createServer((c) => c.end('hello')).listen(4711, '0.0.0.0', () => console.log('up')); setTimeout(() => process.exit(), 8000)";
+  const echo = spawn('ip', ['netns', 'exec', server, process.execPath, '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await once(echo.stdout, 'data');
   assert.equal(attempt(lan, serverAddress, 4711, 'x').text, 'hello');
   echo.kill();
@@ -93,14 +111,33 @@ test('L1-33 another machine cannot connect to any address of the server (C3)', (
 });
 
 test('L1-33 route_localnet and DNAT deliver a foreign packet to us: the connection is closed without a byte (C4)', () => {
-  inside(server, 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1', 'net.ipv4.conf.srv0.route_localnet=1', 'net.ipv4.ip_forward=1');
-  inside(server, 'nft', 'add table ip kwyre_test; add chain ip kwyre_test pre { type nat hook prerouting priority -100; }');
-  inside(server, 'nft', `add rule ip kwyre_test pre iifname srv0 tcp dport ${gateway.port} dnat to 127.0.0.1:${gateway.port}`);
+  inside(
+    server,
+    'sysctl',
+    '-qw',
+    'net.ipv4.conf.all.route_localnet=1',
+    'net.ipv4.conf.srv0.route_localnet=1',
+    'net.ipv4.ip_forward=1',
+  );
+  inside(
+    server,
+    'nft',
+    'add table ip kwyre_test; add chain ip kwyre_test pre { type nat hook prerouting priority -100; }',
+  );
+  inside(
+    server,
+    'nft',
+    `add rule ip kwyre_test pre iifname srv0 tcp dport ${gateway.port} dnat to 127.0.0.1:${gateway.port}`,
+  );
   const result = attempt(lan, serverAddress, gateway.port, valid());
   assert.equal(result.connected, true, 'the kernel did not deliver: the attack itself does not work here');
   nothing(result, 'through DNAT');
   assert.ok(result.ended || result.error === 'ECONNRESET', 'closed at once');
-  assert.match(attempt(server, '127.0.0.1', gateway.port, valid()).text, /^HTTP\/1\.1 200/, 'the owner is still served');
+  assert.match(
+    attempt(server, '127.0.0.1', gateway.port, valid()).text,
+    /^HTTP\/1\.1 200/,
+    'the owner is still served',
+  );
 });
 
 test('L1-33 a packet that is sent to 127.0.0.1 from outside is closed without a byte', () => {
@@ -117,7 +154,13 @@ test('L1-33 when an administrator even forges the source to 127.0.0.1, guard and
   inside(server, 'nft', 'add chain ip kwyre_test in { type nat hook input priority 100; }');
   inside(server, 'nft', `add rule ip kwyre_test in iifname srv0 tcp dport ${gateway.port} snat to 127.0.0.1`);
   const named = attempt(lan, serverAddress, gateway.port, valid(`${serverAddress}:${gateway.port}`));
-  const bare = attempt(lan, serverAddress, gateway.port, `GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\n\r\n`);
+  const bare = attempt(
+    lan,
+    serverAddress,
+    gateway.port,
+    `GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\n\r\n`,
+  );
   // Such a relay is a local program as far as anyone can see; what it lacks is the token.
-  for (const result of [named, bare]) assert.ok(result.text === '' || /^HTTP\/1\.1 (401|403)/.test(result.text), result.text);
+  for (const result of [named, bare])
+    assert.ok(result.text === '' || /^HTTP\/1\.1 (401|403)/.test(result.text), result.text);
 });

@@ -11,7 +11,7 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { Gateway } from '../support/gateway.ts';
 import { rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
-import { describeScan, patternsOf, scanProcess, Searcher } from '../../src/cli/scanner.ts';
+import { describeScan, patternsOf, scanProcess, Searcher } from '../../src/cli/prove/memory-scanner.ts';
 
 const canary = () => randomBytes(12).toString('hex');
 
@@ -35,23 +35,51 @@ test('the scanner finds what is there, in every form, and counts right', async (
   const searcher = new Searcher(patternsOf(['abcabcabc', 'bcabcabcd']));
   const text = Buffer.from('abcabcabcabcabcd');
   const at: number[] = [];
-  searcher.search(text, text.length, text.length, (pattern, where) => pattern.form === 'utf8' && at.push(pattern.needle * 100 + where));
-  assert.deepEqual(at.sort((a, b) => a - b), [0, 3, 6, 107]);
+  searcher.search(
+    text,
+    text.length,
+    text.length,
+    (pattern, where) => pattern.form === 'utf8' && at.push(pattern.needle * 100 + where),
+  );
+  assert.deepEqual(
+    at.sort((a, b) => a - b),
+    [0, 3, 6, 107],
+  );
 });
 
 /** Posts a body that holds the text at its start, middle and end. */
 async function converse(gateway: Gateway, text: string, filler: number): Promise<string> {
   const content = `${text} ${'z'.repeat(filler)} ${text} ${'y'.repeat(filler)} ${text}`;
-  const response = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', body: `{"messages":[{"role":"user","content":"${content}"}]}`, headers: { 'content-type': 'application/json', authorization: `Bearer ${gateway.token}` } });
+  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    body: `{"messages":[{"role":"user","content":"${content}"}]}`,
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${gateway.token}` },
+  });
   return await response.text();
 }
 
-async function counted(name: string, gateway: Gateway, prompts: readonly string[], replies: readonly string[] = []): Promise<void> {
+async function counted(
+  name: string,
+  gateway: Gateway,
+  prompts: readonly string[],
+  replies: readonly string[] = [],
+): Promise<void> {
   await sleep(200);
   const scan = scanProcess(gateway.pid, [...prompts, ...replies]);
   console.log(`gateway, ${name}: ${describeScan(scan)}`);
-  assert.equal(scan.total, 0, JSON.stringify(scan.hits.slice(0, 4).map((hit) => ({ ...hit, address: hit.address.toString(16) })), undefined, 1));
-  assert.deepEqual(scan.unreadable.filter((region) => region !== '[vvar]'), []);
+  assert.equal(
+    scan.total,
+    0,
+    JSON.stringify(
+      scan.hits.slice(0, 4).map((hit) => ({ ...hit, address: hit.address.toString(16) })),
+      undefined,
+      1,
+    ),
+  );
+  assert.deepEqual(
+    scan.unreadable.filter((region) => region !== '[vvar]'),
+    [],
+  );
 }
 
 test('100 conversations leave nothing in the gateway, prompt or answer, small or large, streamed or whole', async () => {
@@ -78,7 +106,10 @@ test('100 conversations leave nothing in the gateway, prompt or answer, small or
     }
     await counted('100 conversations, all over', gateway, prompts, replies);
     const tiny = canary();
-    await rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: `"${tiny}"` }));
+    await rawRequest(
+      gateway.port,
+      requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: `"${tiny}"` }),
+    );
     await counted('a body of 26 bytes', gateway, [tiny]);
   } finally {
     await gateway.stop();
@@ -89,16 +120,48 @@ test('bodies that are refused leave nothing either', async () => {
   const gateway = await startGateway({ keepBodies: false });
   const texts: string[] = [];
   const sends: ((text: string) => Promise<unknown>)[] = [
-    (text) => rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/v1/chat/completions', token: false, body: text })),
-    (text) => rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/v1/chat/completions', host: 'evil.example', body: text })),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        requestText(gateway, { method: 'POST', target: '/v1/chat/completions', token: false, body: text }),
+      ),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        requestText(gateway, { method: 'POST', target: '/v1/chat/completions', host: 'evil.example', body: text }),
+      ),
     (text) => rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/nowhere', body: text })),
-    (text) => rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/health', token: false, body: text })),
-    (text) => rawRequest(gateway.port, requestText(gateway, { method: 'GET', target: '/health', token: false, body: text })),
-    (text) => rawRequest(gateway.port, `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: text/plain', `Content-Length: ${text.length}`] })}${text}`),
-    (text) => rawRequest(gateway.port, `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Transfer-Encoding: chunked'] })}${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`, { quietMs: 1200 }),
-    (text) => rawRequest(gateway.port, `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 99999999'] })}${text}`, { quietMs: 1200 }),
-    (text) => rawRequest(gateway.port, `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 99999999', 'Expect: 100-continue'] })}${text}`),
-    (text) => rawRequest(gateway.port, `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 2', 'Transfer-Encoding: chunked'] })}${text}`),
+    (text) =>
+      rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/health', token: false, body: text })),
+    (text) =>
+      rawRequest(gateway.port, requestText(gateway, { method: 'GET', target: '/health', token: false, body: text })),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: text/plain', `Content-Length: ${text.length}`] })}${text}`,
+      ),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Transfer-Encoding: chunked'] })}${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`,
+        { quietMs: 1200 },
+      ),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 99999999'] })}${text}`,
+        { quietMs: 1200 },
+      ),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 99999999', 'Expect: 100-continue'] })}${text}`,
+      ),
+    (text) =>
+      rawRequest(
+        gateway.port,
+        `${requestText(gateway, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 2', 'Transfer-Encoding: chunked'] })}${text}`,
+      ),
     (text) => rawRequest(gateway.port, `POST / HTTP/1.1\r\n\r\n${text}`),
     (text) => rawRequest(gateway.port, `${text}\r\n\r\n`),
   ];
@@ -153,7 +216,10 @@ test('X-11 clients that go away at any point stop the work at once and leave not
       await sleep(60);
     }
     await sleep(200);
-    assert.ok(aborted.length >= 10 && aborted.every((ms) => ms < 1000), `aborted after ${Math.max(...aborted).toFixed(0)} ms at most`);
+    assert.ok(
+      aborted.length >= 10 && aborted.every((ms) => ms < 1000),
+      `aborted after ${Math.max(...aborted).toFixed(0)} ms at most`,
+    );
     assert.ok(gateway.turns.every((turn) => turn.aborted));
     await counted('20 clients that went away', gateway, prompts, replies);
   } finally {
@@ -191,7 +257,10 @@ test('X-17 errors tell no path, version, stack or address', async () => {
   const gateway = await startGateway({ script: (turn) => turn.abort() });
   try {
     const answers = [
-      await rawRequest(gateway.port, requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{}' })),
+      await rawRequest(
+        gateway.port,
+        requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{}' }),
+      ),
       await rawRequest(gateway.port, requestText(gateway, { target: '/nowhere' })),
       await rawRequest(gateway.port, requestText(gateway, { token: false })),
       await rawRequest(gateway.port, 'rubbish\r\n\r\n'),

@@ -7,19 +7,23 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { relayLimits } from '../../src/gateway/relay.ts';
-import { limits } from '../../src/gateway/server.ts';
-import { placeLimits } from '../../src/gateway/shares.ts';
+import { limits } from '../../src/gateway/http-server.ts';
+import { placeLimits } from '../../src/gateway/request-quota.ts';
 import { engineRoutes, mediaTypes } from '../../src/wire/messages.ts';
 import type { Gateway } from '../support/gateway.ts';
 import { errorCode, principalOf, rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
 
 const greedy = 'kw-greedy';
 const modest = 'kw-modest';
-const chat = (gateway: Pick<Gateway, 'port'>, token: string, body = '{}') => requestText({ port: gateway.port, token }, { method: 'POST', target: '/v1/chat/completions', body });
+const chat = (gateway: Pick<Gateway, 'port'>, token: string, body = '{}') =>
+  requestText({ port: gateway.port, token }, { method: 'POST', target: '/v1/chat/completions', body });
 
 /** A connection that says `text` and reads what comes. */
 function open(gateway: Pick<Gateway, 'port'>, text: string): Socket & { heard: string; over: boolean } {
-  const socket = Object.assign(connect(gateway.port, '127.0.0.1', () => socket.write(text)), { heard: '', over: false });
+  const socket = Object.assign(
+    connect(gateway.port, '127.0.0.1', () => socket.write(text)),
+    { heard: '', over: false },
+  );
   socket.on('data', (bytes: Buffer) => (socket.heard += bytes.toString('latin1')));
   socket.on('error', () => undefined);
   socket.on('close', () => (socket.over = true));
@@ -66,7 +70,11 @@ test('L1-27 kept connections of strangers, asked /health again and again, keep n
     for (let i = 0; i < 30; i += 1) statuses.push((await rawRequest(gateway.port, requestText(gateway))).status);
     over = true;
     clearInterval(again);
-    assert.deepEqual(statuses.filter((status) => status !== 200), [], 'every request of the owner is answered');
+    assert.deepEqual(
+      statuses.filter((status) => status !== 200),
+      [],
+      'every request of the owner is answered',
+    );
   });
 });
 
@@ -74,10 +82,11 @@ test('L1-27 kept connections of one token keep nobody out, and are the ones that
   await gateways(async (gateway, sockets) => {
     const kept = open(gateway, requestText(gateway));
     sockets.push(kept);
-    for (let i = 0; i < limits.connections; i += 1) sockets.push(open(gateway, requestText({ port: gateway.port, token: modest })));
+    for (let i = 0; i < limits.connections; i += 1)
+      sockets.push(open(gateway, requestText({ port: gateway.port, token: modest })));
     await sleep(600);
     for (let i = 0; i < 10; i += 1) assert.equal((await rawRequest(gateway.port, requestText(gateway))).status, 200);
-    assert.equal(kept.over, false, 'the person\'s own kept connection stays');
+    assert.equal(kept.over, false, "the person's own kept connection stays");
   });
 });
 
@@ -87,20 +96,41 @@ test('L1-27 half-sent bodies of one token leave the person, other tokens and wip
     const held = Array.from({ length: relayLimits.requests }, () => open(gateway, halfSent));
     sockets.push(...held);
     await sleep(500);
-    assert.ok(held.every((socket) => socket.heard === ''), 'all of them are open');
-    assert.equal(errorCode(await rawRequest(gateway.port, chat(gateway, greedy))), 'server_busy', 'more for the same token there is not');
+    assert.ok(
+      held.every((socket) => socket.heard === ''),
+      'all of them are open',
+    );
+    assert.equal(
+      errorCode(await rawRequest(gateway.port, chat(gateway, greedy))),
+      'server_busy',
+      'more for the same token there is not',
+    );
     assert.equal((await rawRequest(gateway.port, chat(gateway, gateway.token))).status, 200, 'the person');
-    for (let i = 0; i < 3; i += 1) assert.equal((await rawRequest(gateway.port, chat(gateway, modest))).status, 200, 'another token');
-    assert.equal(held.filter((socket) => /^HTTP\/1\.1 503/.test(socket.heard)).length, 1, 'for whom one of the greedy requests went');
-    for (const [method, target] of [['DELETE', '/kwyre/sessions'], ['GET', '/kwyre/sessions'], ['GET', '/kwyre/status']] as const) {
-      assert.equal((await rawRequest(gateway.port, requestText(gateway, { method, target }))).status, 200, `${method} ${target}`);
+    for (let i = 0; i < 3; i += 1)
+      assert.equal((await rawRequest(gateway.port, chat(gateway, modest))).status, 200, 'another token');
+    assert.equal(
+      held.filter((socket) => /^HTTP\/1\.1 503/.test(socket.heard)).length,
+      1,
+      'for whom one of the greedy requests went',
+    );
+    for (const [method, target] of [
+      ['DELETE', '/kwyre/sessions'],
+      ['GET', '/kwyre/sessions'],
+      ['GET', '/kwyre/status'],
+    ] as const) {
+      assert.equal(
+        (await rawRequest(gateway.port, requestText(gateway, { method, target }))).status,
+        200,
+        `${method} ${target}`,
+      );
     }
   });
 });
 
-test('L1-27 a token that takes every place that is kept for wiping takes none of the person\'s', async () => {
+test("L1-27 a token that takes every place that is kept for wiping takes none of the person's", async () => {
   await gateways(async (gateway, sockets) => {
-    const wipe = (token: string) => requestText({ port: gateway.port, token }, { method: 'DELETE', target: '/kwyre/sessions' });
+    const wipe = (token: string) =>
+      requestText({ port: gateway.port, token }, { method: 'DELETE', target: '/kwyre/sessions' });
     for (let i = 0; i < placeLimits.each; i += 1) sockets.push(open(gateway, wipe(greedy)));
     await sleep(200);
     assert.equal(errorCode(await rawRequest(gateway.port, wipe(greedy))), 'server_busy');
@@ -122,7 +152,10 @@ test('L1-20 revoking a token ends what is open under it: half-sent, waiting, str
   try {
     gateway.setTokens([gateway.token, greedy], gateway.token);
     await sleep(50);
-    const halfSent = open(gateway, `${requestText({ port: gateway.port, token: greedy }, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 999'] })}{`);
+    const halfSent = open(
+      gateway,
+      `${requestText({ port: gateway.port, token: greedy }, { method: 'POST', target: '/v1/chat/completions', headers: ['Content-Type: application/json', 'Content-Length: 999'] })}{`,
+    );
     const waiting = open(gateway, chat(gateway, greedy));
     const streaming = open(gateway, chat(gateway, greedy, '{ }'));
     const kept = open(gateway, requestText({ port: gateway.port, token: greedy }));
@@ -131,11 +164,24 @@ test('L1-20 revoking a token ends what is open under it: half-sent, waiting, str
     assert.match(streaming.heard, /data: 1/);
     gateway.setTokens([gateway.token], gateway.token);
     for (let i = 0; i < 100 && [halfSent, waiting, streaming, kept].some(({ over }) => !over); i += 1) await sleep(25);
-    assert.deepEqual([halfSent, waiting, streaming, kept].map(({ over }) => over), [true, true, true, true], 'every connection of it ends');
+    assert.deepEqual(
+      [halfSent, waiting, streaming, kept].map(({ over }) => over),
+      [true, true, true, true],
+      'every connection of it ends',
+    );
     for (const told of [halfSent, waiting]) assert.match(told.heard, /^HTTP\/1\.1 401 [^]*invalid_api_key/);
     assert.match(streaming.heard, /"code":"invalid_api_key"/);
-    assert.deepEqual(gateway.turns.filter(({ open: { principal, route } }) => principal.toString('hex') === principalOf(greedy) && route === engineRoutes.chatCompletions).map(({ aborted }) => aborted), [true, true, true], 'the engine lets each go');
-    assert.equal(own.over, false, 'another\'s goes on');
+    assert.deepEqual(
+      gateway.turns
+        .filter(
+          ({ open: { principal, route } }) =>
+            principal.toString('hex') === principalOf(greedy) && route === engineRoutes.chatCompletions,
+        )
+        .map(({ aborted }) => aborted),
+      [true, true, true],
+      'the engine lets each go',
+    );
+    assert.equal(own.over, false, "another's goes on");
     own.destroy();
   } finally {
     await gateway.stop();

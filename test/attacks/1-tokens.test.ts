@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { attemptLimits } from '../../src/layers/1-loopback/attempts.ts';
+import { attemptLimits } from '../../src/layers/1-loopback/failed-logins.ts';
 import { errorCode, rawRequest, requestText, root, sleep, startGateway } from '../support/gateway.ts';
 import type { Gateway } from '../support/gateway.ts';
 
@@ -19,23 +19,53 @@ after(async () => {
   await gateway.stop();
 });
 
-const ask = (headers: readonly string[], target = '/v1/models') => rawRequest(gateway.port, requestText(gateway, { token: false, headers, target }));
+const ask = (headers: readonly string[], target = '/v1/models') =>
+  rawRequest(gateway.port, requestText(gateway, { token: false, headers, target }));
 
 test('L1-20 every carrier goes the same way: Bearer and x-api-key open, nothing else does', async () => {
   const { token } = gateway;
-  for (const good of [`Authorization: Bearer ${token}`, `authorization: bearer ${token}`, `x-api-key: ${token}`, `X-API-Key: ${token}`]) assert.equal((await ask([good])).status, 200, good);
+  for (const good of [
+    `Authorization: Bearer ${token}`,
+    `authorization: bearer ${token}`,
+    `x-api-key: ${token}`,
+    `X-API-Key: ${token}`,
+  ])
+    assert.equal((await ask([good])).status, 200, good);
   const basic = Buffer.from(`user:${token}`).toString('base64');
-  for (const bad of [`Authorization: ${token}`, `Authorization: Basic ${basic}`, `Authorization: Token ${token}`, `Authorization: Bearer${token}`, `Authorization: Bearer ${token} x`, `Authorization: Bearer "${token}"`, `Cookie: token=${token}`, `api-key: ${token}`, `X-Auth-Token: ${token}`, `Proxy-Authorization: Bearer ${token}`, `x_api_key: ${token}`]) {
+  for (const bad of [
+    `Authorization: ${token}`,
+    `Authorization: Basic ${basic}`,
+    `Authorization: Token ${token}`,
+    `Authorization: Bearer${token}`,
+    `Authorization: Bearer ${token} x`,
+    `Authorization: Bearer "${token}"`,
+    `Cookie: token=${token}`,
+    `api-key: ${token}`,
+    `X-Auth-Token: ${token}`,
+    `Proxy-Authorization: Bearer ${token}`,
+    `x_api_key: ${token}`,
+  ]) {
     assert.equal((await ask([bad])).status, 401, bad.replace(token, 'TOKEN'));
   }
-  for (const query of ['token', 'api_key', 'key', 'access_token', 'apikey']) assert.equal((await ask([], `/v1/models?${query}=${token}`)).status, 401, query);
+  for (const query of ['token', 'api_key', 'key', 'access_token', 'apikey'])
+    assert.equal((await ask([], `/v1/models?${query}=${token}`)).status, 401, query);
 });
 
 test('L1-20 two credentials at once are refused, even when both are right', async () => {
   const { token } = gateway;
   const bearer = `Authorization: Bearer ${token}`;
-  for (const pair of [[bearer, `x-api-key: ${token}`], [bearer, 'x-api-key: wrong'], ['Authorization: Bearer wrong', `x-api-key: ${token}`]]) assert.equal((await ask(pair)).status, 401);
-  for (const pair of [[bearer, bearer], [`x-api-key: ${token}`, `x-api-key: ${token}`], [bearer, 'Authorization: Bearer wrong']]) assert.equal((await ask(pair)).status, 400);
+  for (const pair of [
+    [bearer, `x-api-key: ${token}`],
+    [bearer, 'x-api-key: wrong'],
+    ['Authorization: Bearer wrong', `x-api-key: ${token}`],
+  ])
+    assert.equal((await ask(pair)).status, 401);
+  for (const pair of [
+    [bearer, bearer],
+    [`x-api-key: ${token}`, `x-api-key: ${token}`],
+    [bearer, 'Authorization: Bearer wrong'],
+  ])
+    assert.equal((await ask(pair)).status, 400);
 });
 
 test('L1-20 a token that was revoked is void at once, on open connections too', async () => {
@@ -56,7 +86,10 @@ test('L1-20 a token that was revoked is void at once, on open connections too', 
     own.setTokens([]);
     await sleep(50);
     assert.equal((await rawRequest(own.port, requestText(own))).status, 401, 'no token in the list opens nothing');
-    assert.equal((await rawRequest(own.port, requestText(own, { token: false, headers: ['Authorization: Bearer '] }))).status, 401);
+    assert.equal(
+      (await rawRequest(own.port, requestText(own, { token: false, headers: ['Authorization: Bearer '] }))).status,
+      401,
+    );
   } finally {
     await own.stop();
   }
@@ -74,7 +107,14 @@ test('L1-21 the comparison takes digests of one length in constant time, against
   try {
     const { token } = own;
     const bodies = new Set<string>();
-    for (const guess of ['x', token.slice(0, -1), `${token}x`, `${token.slice(0, -1)}_`, token.toUpperCase(), 'k'.repeat(256)]) {
+    for (const guess of [
+      'x',
+      token.slice(0, -1),
+      `${token}x`,
+      `${token.slice(0, -1)}_`,
+      token.toUpperCase(),
+      'k'.repeat(256),
+    ]) {
       const answer = await rawRequest(own.port, requestText({ port: own.port, token: guess }));
       bodies.add(`${answer.status} ${answer.body}`);
     }
@@ -99,10 +139,16 @@ test('L1-24 guessing gets slower, and the owner is never locked out', async () =
     }
     assert.ok(statuses.slice(0, attemptLimits.burst).every((status) => status === 401));
     assert.equal(statuses.at(-1), 429);
-    assert.ok(waits.length >= 8 && waits.every((wait, i) => i === 0 || wait >= waits[i - 1]!) && waits.at(-1)! >= 128, `waits ${waits.join(' ')}`);
+    assert.ok(
+      waits.length >= 8 && waits.every((wait, i) => i === 0 || wait >= waits[i - 1]!) && waits.at(-1)! >= 128,
+      `waits ${waits.join(' ')}`,
+    );
     // A missing token is no guess.
     assert.equal((await rawRequest(own.port, requestText(own, { token: false }))).status, 401);
-    assert.ok(own.events.length >= 1 && (own.events[0] as { code: string }).code === 'L1_TOKEN_WRONG', 'the supervisor is told, by count');
+    assert.ok(
+      own.events.length >= 1 && (own.events[0] as { code: string }).code === 'L1_TOKEN_WRONG',
+      'the supervisor is told, by count',
+    );
     assert.doesNotMatch(JSON.stringify(own.events), /guess/);
   } finally {
     await own.stop();
@@ -113,9 +159,12 @@ test('L1-24 a flood of guesses in parallel leaves the owner served', async () =>
   const own = await startGateway();
   try {
     let over = false;
-    const flood = Promise.all(Array.from({ length: 20 }, async (_, worker) => {
-      for (let i = 0; i < 20 && !over; i += 1) await rawRequest(own.port, requestText({ port: own.port, token: `guess-${worker}-${i}` }));
-    }));
+    const flood = Promise.all(
+      Array.from({ length: 20 }, async (_, worker) => {
+        for (let i = 0; i < 20 && !over; i += 1)
+          await rawRequest(own.port, requestText({ port: own.port, token: `guess-${worker}-${i}` }));
+      }),
+    );
     for (let i = 0; i < 10; i += 1) assert.equal((await rawRequest(own.port, requestText(own))).status, 200);
     over = true;
     await flood;
@@ -126,7 +175,12 @@ test('L1-24 a flood of guesses in parallel leaves the owner served', async () =>
 
 test('L1-23 neither the right token nor a wrong one is echoed, logged or visible in the process', async () => {
   const wrong = 'kw-wrong-token-0123456789';
-  const answers = [await ask([`Authorization: Bearer ${wrong}`]), await ask([`x-api-key: ${gateway.token}`]), await ask([`x-api-key: ${gateway.token}`], '/nope'), await ask([`Cookie: ${wrong}`])];
+  const answers = [
+    await ask([`Authorization: Bearer ${wrong}`]),
+    await ask([`x-api-key: ${gateway.token}`]),
+    await ask([`x-api-key: ${gateway.token}`], '/nope'),
+    await ask([`Cookie: ${wrong}`]),
+  ];
   for (const answer of answers) assert.ok(!answer.text.includes(wrong) && !answer.text.includes(gateway.token));
   for (const file of ['cmdline', 'environ', 'comm']) {
     const text = readFileSync(`/proc/${gateway.pid}/${file}`, 'latin1');

@@ -1,9 +1,10 @@
 /**
- * Layer 2: every system call that a policy names, and those that it leaves out, one after another under the real filters of each
- * role and of the supervisor: the kernel's answer is the one that stands in a second list (`test/support/calls.ts`).
+ * Layer 2: every system call that a policy names, and those that it leaves out, one after another under the real
+ * filters of each role and of the supervisor: the kernel's answer is the one that stands in a second list
+ * (`test/support/calls.ts`).
  *
- * The filters are the only locks here, so that no other one hides that a row is missing; what kills is softened to an answer.
- * That a role has them on, and dies, is attacked in `2-jail.test.ts` and `2-live.test.ts`.
+ * The filters are the only locks here, so that no other one hides that a row is missing; what kills is softened to an
+ * answer. That a role has them on, and dies, is attacked in `2-jail.test.ts` and `2-live.test.ts`.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -13,24 +14,33 @@ import { test } from 'node:test';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { roles } from '../../src/policy/roles.ts';
 import type { Role } from '../../src/policy/roles.ts';
-import { forbidden, forbiddenSealed, startConditions } from '../../src/policy/shared.ts';
-import { narrowedForSupervisor, refusedToSupervisor } from '../../src/policy/supervisor.ts';
+import { forbidden, forbiddenSealed, startConditions } from '../../src/policy/shared-rights.ts';
+import { narrowedForSupervisor, refusedToSupervisor } from '../../src/policy/supervisor-rights.ts';
 import type { Expected } from '../support/calls.ts';
 import { atStart, deathAnswer, inSupervisor, sealed } from '../support/calls.ts';
 import { endWithUs } from '../support/children.ts';
 import { root } from '../support/server.ts';
 
-async function answersOf(who: string, when: string): Promise<{ code: number | null; signal: string | null; answers: Record<string, number> }> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(root, 'test/attacks/entries/every-call.ts'), who, when], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
+async function answersOf(
+  who: string,
+  when: string,
+): Promise<{ code: number | null; signal: string | null; answers: Record<string, number> }> {
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', join(root, 'test/attacks/entries/every-call.ts'), who, when],
+    { env: {}, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
   endWithUs(child);
   let output = '';
   let noise = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (noise += chunk.toString()));
   const late = setTimeout(() => child.kill('SIGKILL'), 30_000);
-  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.once('close', (...ending) => {
-    resolve(ending);
-  }));
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.once('close', (...ending) => {
+      resolve(ending);
+    }),
+  );
   clearTimeout(late);
   assert.ok(output.startsWith('{'), `${String(code)} ${String(signal)}: ${output}${noise}`);
   return { code, signal, answers: JSON.parse(output) as Record<string, number> };
@@ -41,7 +51,8 @@ function faults(rows: readonly Expected[], answers: Readonly<Record<string, numb
   return rows.flatMap(({ title, answer }) => {
     const got = answers[title];
     if (got === undefined) return [`${title}: not tried`];
-    if (answer === 'made') return got === 1 || got === 38 || got === deathAnswer ? [`${title}: the filter answered ${got}`] : [];
+    if (answer === 'made')
+      return got === 1 || got === 38 || got === deathAnswer ? [`${title}: the filter answered ${got}`] : [];
     const wanted = answer === 'death' ? deathAnswer : answer;
     return got === wanted ? [] : [`${title}: ${got} instead of ${answer === 'death' ? 'death' : wanted}`];
   });
@@ -76,7 +87,16 @@ test('without its filter the supervisor gets other answers', async (t) => {
 
 test('every call that a policy names has a number here: a row without one would be left out of the filter', () => {
   const named = [...forbidden, ...forbiddenSealed, ...refusedToSupervisor].map(([call]) => call);
-  for (const policy of Object.values(roles)) named.push(...policy.calls.map(([call]) => call), ...policy.answered.map(([call]) => call), ...policy.forbidden.map(([call]) => call), ...policy.conditions.map(({ call }) => call));
+  for (const policy of Object.values(roles))
+    named.push(
+      ...policy.calls.map(([call]) => call),
+      ...policy.answered.map(([call]) => call),
+      ...policy.forbidden.map(([call]) => call),
+      ...policy.conditions.map(({ call }) => call),
+    );
   named.push(...startConditions.map(({ call }) => call), ...narrowedForSupervisor.map(({ call }) => call));
-  assert.deepEqual([...new Set(named)].filter((call) => systemCalls.x64[call] === undefined), []);
+  assert.deepEqual(
+    [...new Set(named)].filter((call) => systemCalls.x64[call] === undefined),
+    [],
+  );
 });

@@ -1,6 +1,7 @@
 /**
- * Layer 2 with a capture on the way out (L2-01, L2-04, L2-11, L2-12, L2-20): a network of the test's own, another machine at its
- * end, and not one packet of any role, whichever lock stands alone; the control shows that the capture would have seen it.
+ * Layer 2 with a capture on the way out (L2-01, L2-04, L2-11, L2-12, L2-20): a network of the test's own, another
+ * machine at its end, and not one packet of any role, whichever lock stands alone; the control shows that the capture
+ * would have seen it.
  *
  * Needs root: network namespaces and a capture.
  * @module
@@ -9,9 +10,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { heldAlone, isHeld, locks, waysOut, withoutOthers } from '../../src/layers/2-isolation/held.ts';
-import type { Lock } from '../../src/layers/2-isolation/held.ts';
-import { trialsFor } from '../../src/layers/2-isolation/trials.ts';
+import { heldAlone, isHeld, locks, waysOut, withoutOthers } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import type { Lock } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import { trialsFor } from '../../src/layers/2-isolation/probe/probe-catalogue.ts';
 import { addresses, Machine } from '../support/namespace.ts';
 import type { Running } from '../support/namespace.ts';
 import { root, until } from '../support/server.ts';
@@ -38,13 +39,30 @@ after(() => machine.stop());
 
 /** Packets so far, one a line. */
 function packets(): string[] {
-  return capture.output().split('\n').filter((line) => /^\d\d:\d\d:\d\d\./.test(line));
+  return capture
+    .output()
+    .split('\n')
+    .filter((line) => /^\d\d:\d\d:\d\d\./.test(line));
 }
 
 type Answered = { readonly answers: [string, number][]; readonly complete: boolean; readonly words: string };
 
-function probeThere(role: string, without: readonly string[], attempts: readonly string[], address: string = addresses.there.four): Map<string, number> {
-  const ran = machine.try(process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'entries', 'run-probe.ts'), role, without.join(','), address, String(port), attempts.join(','));
+function probeThere(
+  role: string,
+  without: readonly string[],
+  attempts: readonly string[],
+  address: string = addresses.there.four,
+): Map<string, number> {
+  const ran = machine.try(
+    process.execPath,
+    '--disable-warning=ExperimentalWarning',
+    join(import.meta.dirname, 'entries', 'run-probe.ts'),
+    role,
+    without.join(','),
+    address,
+    String(port),
+    attempts.join(','),
+  );
   assert.equal(ran.status, 0, ran.stderr);
   const { answers, complete, words } = JSON.parse(ran.stdout) as Answered;
   assert.ok(complete, words);
@@ -67,8 +85,14 @@ test('the control: without any lock a role reaches the other machine, and the ca
     const answers = probeThere('engine', Object.values(locks).flat(), remote);
     for (const way of remote) assert.ok(!isHeld(answers.get(way) ?? -1), way);
   });
-  assert.ok(seen.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)), seen.join('\n'));
-  assert.ok(seen.some((line) => line.includes('UDP')), seen.join('\n'));
+  assert.ok(
+    seen.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)),
+    seen.join('\n'),
+  );
+  assert.ok(
+    seen.some((line) => line.includes('UDP')),
+    seen.join('\n'),
+  );
 });
 
 for (const role of ['gateway', 'engine', 'watchdog'] as const) {
@@ -77,7 +101,10 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
     const seen = await during(() => {
       for (const address of [addresses.there.four, '8.8.8.8', '169.254.169.254', '224.0.0.251', '255.255.255.255']) {
         const answers = probeThere(role, [], address === addresses.there.four ? attempts : remote, address);
-        assert.deepEqual([...answers].filter(([, answer]) => !isHeld(answer)), []);
+        assert.deepEqual(
+          [...answers].filter(([, answer]) => !isHeld(answer)),
+          [],
+        );
       }
     });
     assert.deepEqual(seen, []);
@@ -88,7 +115,10 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
     test(`${alone} alone in the ${role}: zero packets by what it holds (${heldAlone[alone].join(', ')})`, async () => {
       const seen = await during(() => {
         const answers = probeThere(role, withoutOthers(alone), heldAlone[alone]);
-        assert.deepEqual([...answers].filter(([, answer]) => !isHeld(answer)), []);
+        assert.deepEqual(
+          [...answers].filter(([, answer]) => !isHeld(answer)),
+          [],
+        );
       });
       assert.deepEqual(seen, []);
     });
@@ -96,7 +126,16 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
 }
 
 test('a hostile supervisor after its filter tries its whole list at the other machine: zero packets (L2-23); the control is seen', async () => {
-  const run = (...mode: string[]) => machine.try(process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'entries', 'hostile-supervisor.ts'), addresses.there.four, String(port), '/run/nobody', ...mode);
+  const run = (...mode: string[]) =>
+    machine.try(
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      join(import.meta.dirname, 'entries', 'hostile-supervisor.ts'),
+      addresses.there.four,
+      String(port),
+      '/run/nobody',
+      ...mode,
+    );
   const seen = await during(() => {
     const ran = run();
     assert.equal(ran.status, 0, ran.stderr);
@@ -107,7 +146,10 @@ test('a hostile supervisor after its filter tries its whole list at the other ma
   const control = await during(() => {
     run('free');
   });
-  assert.ok(control.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)), control.join('\n'));
+  assert.ok(
+    control.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)),
+    control.join('\n'),
+  );
 });
 
 test('a server, its self-probe and every attack of kwyre prove: zero packets (L2-20)', async () => {

@@ -22,7 +22,10 @@ import { start, use } from '../support/watchdog.ts';
 
 const machine = new Machine();
 const stranger = person + 1;
-const acknowledged = ['--acknowledge-violation', ...['gdb', 'strace', 'tcpdump'].flatMap((tool) => ['--acknowledge-tool', tool])];
+const acknowledged = [
+  '--acknowledge-violation',
+  ...['gdb', 'strace', 'tcpdump'].flatMap((tool) => ['--acknowledge-tool', tool]),
+];
 const ask = { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'What does layer 2 do?' }] };
 let uid = 0;
 let packets: () => string[] = () => [];
@@ -35,14 +38,22 @@ before(async () => {
 });
 after(() => machine.stop());
 
-type Status = { readonly layers: { readonly layer: number; readonly status: string; readonly checks: { readonly id: string; readonly status: string; readonly evidence: string }[] }[] };
+type Status = {
+  readonly layers: {
+    readonly layer: number;
+    readonly status: string;
+    readonly checks: { readonly id: string; readonly status: string; readonly evidence: string }[];
+  }[];
+};
 
 /** What it says of its layers once the watchdog has looked and the supervisor has put its filter on. */
 async function settled(server: Server): Promise<Status> {
   for (let left = 60; ; left -= 1) {
     const status = (await (await call(server, '/kwyre/status')).json()) as Status;
     const scanned = status.layers[5]!.checks.some((check) => check.evidence.includes('profile installed'));
-    const confined = status.layers[1]!.checks.some((check) => check.id === 'supervisor.confined' && check.status === 'enforced');
+    const confined = status.layers[1]!.checks.some(
+      (check) => check.id === 'supervisor.confined' && check.status === 'enforced',
+    );
     if ((scanned && confined) || left === 0) return status;
     await sleep(250);
   }
@@ -59,11 +70,20 @@ test('C6 C7 the unit as it is: an empty network, a user of its own in every proc
     const facts = readFileSync(`/proc/${pid}/status`, 'latin1');
     assert.match(facts, new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s+${uid}\\s+${uid}$`, 'm'), role);
     assert.match(facts, new RegExp(`^Gid:\\s+${uid}\\s+${uid}\\s+${uid}\\s+${uid}$`, 'm'), role);
-    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) assert.match(facts, new RegExp(`^${set}:\\s+0+$`, 'm'), role);
-    assert.deepEqual(readFileSync(`/proc/${pid}/uid_map`, 'latin1').trim().split(/\s+/).map(Number), [0, 0, 1, uid, uid, 1], `${role}: PrivateUsers`);
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      assert.match(facts, new RegExp(`^${set}:\\s+0+$`, 'm'), role);
+    assert.deepEqual(
+      readFileSync(`/proc/${pid}/uid_map`, 'latin1').trim().split(/\s+/).map(Number),
+      [0, 0, 1, uid, uid, 1],
+      `${role}: PrivateUsers`,
+    );
     assert.match(facts, /^NoNewPrivs:\s+1$/m, role);
     assert.match(facts, /^Seccomp:\s+2$/m, role);
-    assert.match(readFileSync(`/proc/${pid}/net/dev`, 'latin1'), /^[^\n]*\n[^\n]*\n\s*lo:[^\n]*\n$/, `${role}: nothing but a loopback of its own`);
+    assert.match(
+      readFileSync(`/proc/${pid}/net/dev`, 'latin1'),
+      /^[^\n]*\n[^\n]*\n\s*lo:[^\n]*\n$/,
+      `${role}: nothing but a loopback of its own`,
+    );
   }
   assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
   // Connections that last over several scans are ours, though they lie in another network than the roles.
@@ -73,12 +93,15 @@ test('C6 C7 the unit as it is: an empty network, a user of its own in every proc
   await sleep(1000);
   client.destroy();
   assert.equal(layers[0]!.status, 'enforced');
-  assert.deepEqual(layers[1]!.checks.filter((check) => check.status !== 'enforced'), []);
+  assert.deepEqual(
+    layers[1]!.checks.filter((check) => check.status !== 'enforced'),
+    [],
+  );
   assert.equal(layers[1]!.status, 'enforced');
   assert.equal((await server.stop()).code, 0, server.output());
 });
 
-test('L6-13 the unit as it is: a capture of the machine\'s loopback interface is seen from its empty network', async (t) => {
+test("L6-13 the unit as it is: a capture of the machine's loopback interface is seen from its empty network", async (t) => {
   const server = await startInstalled(machine, uid, ['--acknowledge-violation', '--scan-interval', '250'], 'unit');
   t.after(() => {
     server.kill();
@@ -89,11 +112,25 @@ test('L6-13 the unit as it is: a capture of the machine\'s loopback interface is
   assert.match(server.output(), /capture/);
 });
 
-attackRoles('installed, ', async () => await startInstalled(machine, uid, acknowledged), () => packets());
+attackRoles(
+  'installed, ',
+  async () => await startInstalled(machine, uid, acknowledged),
+  () => packets(),
+);
 
 test('C6 the rules hold the user itself, whatever program it runs, and nobody else', async () => {
   const knock = (who: number) => {
-    const [file = '', ...args] = asUser(who, ['curl', '-s', '--max-time', '2', '-o', '/dev/null', '-w', '%{errormsg}', `http://${addresses.there.four}:9/`]);
+    const [file = '', ...args] = asUser(who, [
+      'curl',
+      '-s',
+      '--max-time',
+      '2',
+      '-o',
+      '/dev/null',
+      '-w',
+      '%{errormsg}',
+      `http://${addresses.there.four}:9/`,
+    ]);
     return spawnSync(file, args, { encoding: 'utf8' }).stdout;
   };
   knock(uid);
@@ -106,7 +143,11 @@ test('C6 the rules hold the user itself, whatever program it runs, and nobody el
 /** What a user can do to a running server of the installed form. */
 const tools: readonly (readonly [title: string, command: (pid: number) => readonly string[], refusal: RegExp])[] = [
   ['reads its memory', (pid) => ['dd', `if=/proc/${pid}/mem`, 'of=/dev/null', 'bs=1', 'count=1'], /Permission denied/],
-  ['attaches gdb', (pid) => ['gdb', '-q', '-nx', '-batch', '-p', String(pid)], /not permitted|Permission denied|Could not attach/],
+  [
+    'attaches gdb',
+    (pid) => ['gdb', '-q', '-nx', '-batch', '-p', String(pid)],
+    /not permitted|Permission denied|Could not attach/,
+  ],
   ['attaches strace', (pid) => ['strace', '-o', '/dev/null', '-p', String(pid)], /not permitted|Permission denied/],
   ['lists its descriptors', (pid) => ['ls', `/proc/${pid}/fd`], /Permission denied/],
   ['reads its environment', (pid) => ['cat', `/proc/${pid}/environ`], /Permission denied/],
@@ -117,7 +158,11 @@ function assertRefused(who: number, server: Server): void {
   for (const [role, pid] of Object.entries(server.pids())) {
     for (const [title, command, refusal] of tools) {
       const [file = '', ...args] = asUser(who, command(pid));
-      const ran = spawnSync(file, args, { encoding: 'utf8', timeout: 20_000, env: { PATH: process.env['PATH'], LC_ALL: 'C' } });
+      const ran = spawnSync(file, args, {
+        encoding: 'utf8',
+        timeout: 20_000,
+        env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+      });
       assert.match(`${ran.stdout}${ran.stderr}`, refusal, `${who} ${title}: ${role}`);
     }
   }
@@ -149,14 +194,33 @@ test('L6-02 installed: a program of the same user gets nothing out of any proces
 });
 
 /** What root does to it, and which detector says so. */
-const intrusions: readonly (readonly [title: string, detector: string, command: (server: Server) => readonly string[], accepted?: readonly string[]])[] = [
-  ['L6-01: root attaches gdb to the engine', 'tracer', (server) => ['gdb', '-q', '-nx', '-p', String(server.pids()['engine'])]],
-  ['L6-05: root traces every thread of the gateway', 'tracer', (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])]],
-  ['L6-25: root runs a debugger beside it: the strict profile', 'tools', () => ['gdb', '-q', '-nx'], ['--acknowledge-violation']],
+const intrusions: readonly (readonly [
+  title: string,
+  detector: string,
+  command: (server: Server) => readonly string[],
+  accepted?: readonly string[],
+])[] = [
+  [
+    'L6-01: root attaches gdb to the engine',
+    'tracer',
+    (server) => ['gdb', '-q', '-nx', '-p', String(server.pids()['engine'])],
+  ],
+  [
+    'L6-05: root traces every thread of the gateway',
+    'tracer',
+    (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])],
+  ],
+  [
+    'L6-25: root runs a debugger beside it: the strict profile',
+    'tools',
+    () => ['gdb', '-q', '-nx'],
+    ['--acknowledge-violation'],
+  ],
 ];
 for (const [title, detector, command, accepted = acknowledged] of intrusions) {
   test(`installed, ${title}: exit 16, nobody left, and it does not come back`, async (t) => {
-    // Time for a debugger to attach between two scans: its program alone counts here too, and a fast watchdog ends first.
+    // Time for a debugger to attach between two scans: its program alone counts here too, and a fast watchdog ends
+    // first.
     const server = await startInstalled(machine, uid, [...accepted, '--scan-interval', '1500']);
     t.after(() => {
       server.kill();
@@ -184,8 +248,9 @@ for (const [title, detector, command, accepted = acknowledged] of intrusions) {
   });
 }
 
-test('C7 the server\'s user can change no file of the program, of the units, of the rules or of the models', () => {
-  const writable = (...folders: string[]) => machine.try(...asUser(uid, ['find', ...folders, '-writable', '-not', '-type', 'l'])).stdout;
+test("C7 the server's user can change no file of the program, of the units, of the rules or of the models", () => {
+  const writable = (...folders: string[]) =>
+    machine.try(...asUser(uid, ['find', ...folders, '-writable', '-not', '-type', 'l'])).stdout;
   assert.equal(writable('/opt/kwyre', '/etc/kwyre', '/etc/systemd/system', '/var/lib/kwyre-access'), '');
   assert.match(writable('/var/lib/kwyre'), /^\/var\/lib\/kwyre$/m, 'the look finds what is its own');
   assert.equal(machine.try(...asUser(uid, ['sh', '-c', 'echo x >> /opt/kwyre/dist/engine/main.js'])).status, 2);
@@ -196,7 +261,8 @@ test('the person it was installed for has a token that works; nobody else has', 
   t.after(() => {
     server.kill();
   });
-  const ask = (who: number) => machine.try(...asUser(who, ['env', 'HOME=/nonexistent', '/opt/kwyre/kwyre', 'status', '--json']));
+  const ask = (who: number) =>
+    machine.try(...asUser(who, ['env', 'HOME=/nonexistent', '/opt/kwyre/kwyre', 'status', '--json']));
   assert.equal(ask(person).status, 0);
   assert.notEqual(ask(stranger).status, 0);
   assert.equal((await call({ ...server, token: 'x'.repeat(43) }, '/v1/models')).status, 401);

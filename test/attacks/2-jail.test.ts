@@ -103,7 +103,11 @@ const rows: readonly [attempt: string, ids: string, expected: string, when?: 'st
 
 /** What one role may do and the other may not. */
 const differing: readonly [attempt: string, ids: string, expected: Readonly<Record<'gateway' | 'engine', string>>][] = [
-  ['listen', 'being reached: listen, which for the gateway is answered and not made', { gateway: 'ok', engine: killed }],
+  [
+    'listen',
+    'being reached: listen, which for the gateway is answered and not made',
+    { gateway: 'ok', engine: killed },
+  ],
   ['accept4', 'being reached: accept4', { gateway: 'EWOULDBLOCK', engine: killed }],
 ];
 
@@ -120,7 +124,8 @@ for (const role of ['gateway', 'engine'] as const) {
       t.diagnostic('an ordinary user cannot empty it, and gains nothing by it: no_new_privs');
       return;
     }
-    for (const uid of [undefined, 12345]) assert.equal((await attack(role, 'started', 'no-bounding-set', uid)).answer, 'ok');
+    for (const uid of [undefined, 12345])
+      assert.equal((await attack(role, 'started', 'no-bounding-set', uid)).answer, 'ok');
   });
   test(`the ${role} runs as the user that it was given, in all places`, async (t) => {
     if (!asRoot) {

@@ -1,10 +1,12 @@
 /**
- * Layer 2 in the living server (L2-08, L2-23): a payload in each role after its seal, with its real descriptors, on a network
- * of the test's own with a capture at its end. Nothing is in a hostile process's place: the role itself makes the call.
+ * Layer 2 in the living server (L2-08, L2-23): a payload in each role after its seal, with its real descriptors, on a
+ * network of the test's own with a capture at its end. Nothing is in a hostile process's place: the role itself makes
+ * the call.
  *
- * What kills ends the server and leaves exit 16; what is refused leaves it in service. Not one packet. How long it takes until
- * everything is dead is printed, not asserted: a busy machine would fail it. The bench (`test/bench/isolation.ts`) measures it.
- * Needs root: network namespaces, a capture, and a debugger's rights over the roles.
+ * What kills ends the server and leaves exit 16; what is refused leaves it in service. Not one packet. How long it
+ * takes until everything is dead is printed, not asserted: a busy machine would fail it. The bench
+ * (`test/bench/isolation.ts`) measures it. Needs root: network namespaces, a capture, and a debugger's rights over the
+ * roles.
  * @module
  */
 import { connect } from 'node:net';
@@ -23,7 +25,11 @@ before(async () => {
 });
 after(() => machine.stop());
 
-attackRoles('', async () => await startServer(), () => packets());
+attackRoles(
+  '',
+  async () => await startServer(),
+  () => packets(),
+);
 
 test('the capture would have seen a packet', async () => {
   const client = connect(9, addresses.there.four);

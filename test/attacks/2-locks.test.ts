@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { heldAlone, isHeld, locks, waysFor, withoutOthers } from '../../src/layers/2-isolation/held.ts';
-import type { Lock } from '../../src/layers/2-isolation/held.ts';
-import { probeRole } from '../../src/layers/2-isolation/probe.ts';
-import { deeds } from '../../src/probe/deeds.ts';
+import { heldAlone, isHeld, locks, waysFor, withoutOthers } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import type { Lock } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import { deeds } from '../../src/probe/other-attempts.ts';
 import { aimAt, jailFor, probe, programsFor, starters } from '../support/probe.ts';
 
 const { aim, service } = await aimAt();
@@ -20,14 +20,21 @@ for (const { who, uid } of starters) {
       const absent = (alone === 'network-namespace' && !asRoot) || (alone === 'landlock' && role === 'watchdog');
       test(`${alone} alone in the ${role} of ${who}: ${absent ? 'is not there and says so' : `holds ${heldAlone[alone].join(', ')}`}`, async () => {
         const result = await probeRole(programsFor(uid), { role, alone }, jailFor(uid), aim);
-        assert.equal(result.status, absent ? 'absent' : 'held', `${result.reason} ${JSON.stringify([...result.answers])}`);
+        assert.equal(
+          result.status,
+          absent ? 'absent' : 'held',
+          `${result.reason} ${JSON.stringify([...result.answers])}`,
+        );
         if (absent) assert.notEqual(result.reason, '');
       });
       if (absent) continue;
       test(`${alone} is what held that: without it the ${role} of ${who} gets out`, async () => {
         const ways = waysFor(alone);
         const { answers } = await probe(uid, role, aim, ways, [...withoutOthers(alone), ...locks[alone]]);
-        assert.deepEqual(ways.filter((way) => isHeld(answers.get(way) ?? -1)), []);
+        assert.deepEqual(
+          ways.filter((way) => isHeld(answers.get(way) ?? -1)),
+          [],
+        );
       });
     }
   }
@@ -37,7 +44,10 @@ for (const { who, uid } of starters) {
     for (const role of ['gateway', 'engine'] as const) {
       const { answers, complete, words } = await probe(uid, role, aim, every, withoutOthers('seccomp'));
       assert.ok(complete, words);
-      assert.deepEqual(every.filter((deed) => !isHeld(answers.get(deed) ?? 0)), []);
+      assert.deepEqual(
+        every.filter((deed) => !isHeld(answers.get(deed) ?? 0)),
+        [],
+      );
     }
   });
 
@@ -45,7 +55,10 @@ for (const { who, uid } of starters) {
     const some = ['read-file', 'write-tmp', 'write-shm', 'signal', 'ptrace', 'open-memory'];
     for (const role of ['gateway', 'engine'] as const) {
       const { answers } = await probe(uid, role, aim, some, withoutOthers('landlock'));
-      assert.deepEqual(some.filter((deed) => !isHeld(answers.get(deed) ?? 0)), []);
+      assert.deepEqual(
+        some.filter((deed) => !isHeld(answers.get(deed) ?? 0)),
+        [],
+      );
     }
   });
 }

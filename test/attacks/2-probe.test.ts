@@ -1,6 +1,6 @@
 /**
- * Layer 2: the self-probe tells the truth (L2-09, L2-10, L2-24). In a whole jail everything is held; where a lock is missing it
- * says so, and the server does not start, or ends.
+ * Layer 2: the self-probe tells the truth (L2-09, L2-10, L2-24). In a whole jail everything is held; where a lock is
+ * missing it says so, and the server does not start, or ends.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -9,10 +9,10 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isHeld, judge, locks, waysFor, waysOut } from '../../src/layers/2-isolation/held.ts';
-import { probeRole } from '../../src/layers/2-isolation/probe.ts';
-import type { ProbeResult } from '../../src/layers/2-isolation/probe.ts';
-import { SelfProbe } from '../../src/supervisor/probe.ts';
+import { isHeld, judge, locks, waysFor, waysOut } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import type { ProbeResult } from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import { SelfProbe } from '../../src/supervisor/roles/self-probe.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { aimAt, jailFor, probe, programsFor, starters } from '../support/probe.ts';
 import { launch, root, until } from '../support/server.ts';
@@ -53,9 +53,26 @@ test('with the filter missing, the namespace and Landlock still hold TCP, and Fa
 });
 
 test('nobody but the probe may run with a part of the jail', () => {
-  const order = JSON.stringify({ attempts: [], without: ['landlock-files'], deadly: false, machine: [127, 0, 0, 1], closedPort: 9, servedPort: 9 });
+  const order = JSON.stringify({
+    attempts: [],
+    without: ['landlock-files'],
+    deadly: false,
+    machine: [127, 0, 0, 1],
+    closedPort: 9,
+    servedPort: 9,
+  });
   for (const entry of ['src/gateway/main.ts', 'test/attacks/entries/hostile.ts']) {
-    const ran = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', join(root, 'src/jail/main.ts'), 'gateway', join(root, entry), JSON.stringify({ ...jailFor(undefined), probe: order })], { env: {}, cwd: '/', encoding: 'latin1', stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    const ran = spawnSync(
+      process.execPath,
+      [
+        '--disable-warning=ExperimentalWarning',
+        join(root, 'src/jail/main.ts'),
+        'gateway',
+        join(root, entry),
+        JSON.stringify({ ...jailFor(undefined), probe: order }),
+      ],
+      { env: {}, cwd: '/', encoding: 'latin1', stdio: ['ignore', 'ignore', 'pipe', 'pipe'] },
+    );
     assert.equal(ran.status, 12, ran.stderr);
     assert.match(ran.output[3] ?? '', /L2_PROBE_ONLY/);
   }
@@ -91,7 +108,9 @@ test('the jail of the gateway is tried at the start, then the others and each lo
     inherited: () => 0,
     now: () => 7,
     onOut: (result) => out.push(result),
-    onLocksTried: () => { tried = true; },
+    onLocksTried: () => {
+      tried = true;
+    },
   });
   await probes.start();
   const byId = (): Map<string, string> => new Map(probes.checks().map(({ id, status: state }) => [id, state]));
@@ -113,11 +132,14 @@ test('the jail of the gateway is tried at the start, then the others and each lo
 /** A copy whose policy lets every role make sockets of IPv4 and send. */
 function weakened(): ReturnType<typeof copyInstallation> {
   const copy = copyInstallation(true);
-  const path = join(copy.path, 'src/policy/shared.ts');
+  const path = join(copy.path, 'src/policy/shared-rights.ts');
   const text = readFileSync(path, 'utf8');
   const open = text
-    .replace(/^ {2}\['socket', .*\n/m, '')
-    .replace('conditions = [', "conditions = [\n  { call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },")
+    .replace(/^ {2}\[\s*'socket',[^\]]*\],\n/m, '')
+    .replace(
+      'conditions = [',
+      "conditions = [\n  { call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },",
+    )
     .replace("  ['read', 'channels',", "  ['sendto', 'x'], ['read', 'channels',");
   assert.notEqual(open, text);
   writeFileSync(path, open);
@@ -135,9 +157,18 @@ for (const { who, uid } of starters) {
   const asRoot = process.getuid?.() === 0 && uid === undefined;
   test(`a policy that lets sockets through, started by ${who}: ${asRoot ? 'the other locks hold, and the missing one ends the server' : 'the start is refused'} (L2-09, L2-24)`, async () => {
     using copy = weakened();
-    const started = launch({ repository: copy.path, ...(uid === undefined ? {} : { uid }), ...(asRoot ? { state } : {}) });
+    const started = launch({
+      repository: copy.path,
+      ...(uid === undefined ? {} : { uid }),
+      ...(asRoot ? { state } : {}),
+    });
     const { code } = await started.ended;
     assert.equal(code, asRoot ? 16 : 12, started.output());
-    assert.match(started.output(), asRoot ? /L6_PROBE_ESCAPED: seccomp alone did not hold/ : /a trial process got out: the jail of the gateway did not hold UDP/);
+    assert.match(
+      started.output(),
+      asRoot
+        ? /L6_PROBE_ESCAPED: seccomp alone did not hold/
+        : /a trial process got out: the jail of the gateway did not hold UDP/,
+    );
   });
 }

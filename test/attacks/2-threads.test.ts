@@ -1,13 +1,13 @@
 /**
- * Layer 2: how many threads the roles of a user of ours may have (L2-07). A forbidden clone ends a role, a thread is allowed:
- * the bound on them is the kernel's, and it is there only where nobody else's processes count.
+ * Layer 2: how many threads the roles of a user of ours may have (L2-07). A forbidden clone ends a role, a thread is
+ * allowed: the bound on them is the kernel's, and it is there only where nobody else's processes count.
  * @module
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
-import { isTransient, taskLimit } from '../../src/layers/2-isolation/identity.ts';
+import { isTransient, taskLimit } from '../../src/layers/2-isolation/jail/role-user.ts';
 import { attack } from '../support/jail.ts';
 import { starters } from '../support/probe.ts';
 import { call, startServer } from '../support/server.ts';
@@ -38,10 +38,18 @@ for (const { who, uid } of starters) {
   test(`a server of ${who}: its status says what bounds its threads, and they are far below it`, async () => {
     const server = await startServer(uid === undefined ? {} : { uid });
     try {
-      await (await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 8, messages: [{ role: 'user', content: 'hello' }] })).text();
+      await (
+        await call(server, '/v1/chat/completions', {
+          model: 'guide',
+          max_tokens: 8,
+          messages: [{ role: 'user', content: 'hello' }],
+        })
+      ).text();
       const asRoot = process.getuid?.() === 0 && uid === undefined;
       const pids = server.pids();
-      const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string; evidence: string }[] }[] };
+      const { layers } = (await (await call(server, '/kwyre/status')).json()) as {
+        layers: { layer: number; checks: { id: string; status: string; evidence: string }[] }[];
+      };
       const { checks } = layers.find(({ layer }) => layer === 2)!;
       const { tasks = 0 } = taskLimit({ uid: 2_010_000_000, gid: 0 }, false, availableParallelism(), 0);
       for (const role of ['gateway', 'engine']) {
@@ -50,8 +58,15 @@ for (const { who, uid } of starters) {
         assert.match(check.evidence, asRoot ? new RegExp(`RLIMIT_NPROC ${tasks} `) : /not ours alone/);
       }
       if (!asRoot) return;
-      for (const role of ['gateway', 'engine', 'watchdog']) assert.match(readFileSync(`/proc/${pids[role]!}/limits`, 'latin1'), new RegExp(`^Max processes +${tasks} +${tasks} `, 'm'));
-      const threads = ['gateway', 'engine'].reduce((sum, role) => sum + readdirSync(`/proc/${pids[role]!}/task`).length, 0);
+      for (const role of ['gateway', 'engine', 'watchdog'])
+        assert.match(
+          readFileSync(`/proc/${pids[role]!}/limits`, 'latin1'),
+          new RegExp(`^Max processes +${tasks} +${tasks} `, 'm'),
+        );
+      const threads = ['gateway', 'engine'].reduce(
+        (sum, role) => sum + readdirSync(`/proc/${pids[role]!}/task`).length,
+        0,
+      );
       assert.ok(threads < tasks / 3, `${threads} threads, ${tasks} allowed`);
     } finally {
       await server.stop();

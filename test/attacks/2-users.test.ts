@@ -1,6 +1,6 @@
 /**
- * Layer 2: the user of the roles is nobody else's, also where servers run in pid namespaces of their own and have the same pid.
- * Needs root: pid namespaces, and the keys of other users.
+ * Layer 2: the user of the roles is nobody else's, also where servers run in pid namespaces of their own and have the
+ * same pid. Needs root: pid namespaces, and the keys of other users.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -10,8 +10,14 @@ import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { canReach, chooseIdentity, drawId, isTransient, transientIds } from '../../src/layers/2-isolation/identity.ts';
-import { claimUser, hasProcesses, keysOf } from '../../src/linux/keys.ts';
+import {
+  canReach,
+  chooseIdentity,
+  drawId,
+  isTransient,
+  transientIds,
+} from '../../src/layers/2-isolation/jail/role-user.ts';
+import { claimUser, hasProcesses, keysOf } from '../../src/linux/user-keys.ts';
 import { endWithUs } from '../support/children.ts';
 import { asUser } from '../support/identity.ts';
 import { root, until } from '../support/server.ts';
@@ -20,7 +26,19 @@ const from = transientIds.first + 77_000_000;
 
 /** One that starts in a pid namespace of its own: its pid, its id, and what ends it. */
 async function starter(first: number): Promise<{ pid: string; uid: number; child: ChildProcess }> {
-  const child = spawn('unshare', ['--pid', '--fork', '--kill-child', process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'test/attacks/entries/draw-id.ts'), String(first)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(
+    'unshare',
+    [
+      '--pid',
+      '--fork',
+      '--kill-child',
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      join(root, 'test/attacks/entries/draw-id.ts'),
+      String(first),
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
   endWithUs(child);
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -43,7 +61,10 @@ test('five servers in pid namespaces, which all have the same pid and draw the s
     for (const { child } of started) child.kill('SIGKILL');
   }
   const [one] = started;
-  await until('the claim to end with its process', () => keysOf(one!.uid, readFileSync('/proc/key-users', 'latin1')) === 0 || undefined);
+  await until(
+    'the claim to end with its process',
+    () => keysOf(one!.uid, readFileSync('/proc/key-users', 'latin1')) === 0 || undefined,
+  );
   assert.equal(claimUser(one!.uid), 'claimed', 'and it can be claimed again');
 });
 
@@ -64,15 +85,32 @@ test('an id that any process has is not taken, whatever that process lets be see
   }
 });
 
-test('ids are drawn where nobody gives them out; what is everybody\'s is not taken for ours', () => {
+test("ids are drawn where nobody gives them out; what is everybody's is not taken for ours", () => {
   const range = { first: 0, end: 0 };
-  drawId({ draw: (first, end) => { Object.assign(range, { first, end }); return first; }, inUse: () => false, claim: () => 'unavailable' });
+  drawId({
+    draw: (first, end) => {
+      Object.assign(range, { first, end });
+      return first;
+    },
+    inUse: () => false,
+    claim: () => 'unavailable',
+  });
   assert.deepEqual(range, transientIds);
   for (const [what, low, high] of [
-    ['users of systemd', 61_184, 65_519], ['nobody', 65_534, 65_535], ['containers', 524_288, 1_879_048_191], ['directories', 200_000, 2_000_200_000], ['foreign images', 2_147_352_576, 2_147_418_111], ['signed numbers', 2_147_483_648, 4_294_967_295],
-  ] as const) for (const uid of [low, high]) assert.equal(isTransient(uid), false, `${what}: ${uid}`);
+    ['users of systemd', 61_184, 65_519],
+    ['nobody', 65_534, 65_535],
+    ['containers', 524_288, 1_879_048_191],
+    ['directories', 200_000, 2_000_200_000],
+    ['foreign images', 2_147_352_576, 2_147_418_111],
+    ['signed numbers', 2_147_483_648, 4_294_967_295],
+  ] as const)
+    for (const uid of [low, high]) assert.equal(isTransient(uid), false, `${what}: ${uid}`);
   assert.ok(transientIds.end - transientIds.first > 100_000_000);
-  assert.equal(drawId({ draw: () => 7, inUse: () => true, claim: () => 'claimed' }), undefined, 'it does not draw for ever');
+  assert.equal(
+    drawId({ draw: () => 7, inUse: () => true, claim: () => 'claimed' }),
+    undefined,
+    'it does not draw for ever',
+  );
   assert.equal(drawId({ draw: () => 7, inUse: () => false, claim: () => 'taken' }), undefined);
 });
 
@@ -80,6 +118,9 @@ test('without an id of its own the owner of the folder is who they become, and n
   const stat = (path: string) => ({ uid: path === '/' ? 0 : 1000, gid: 1000, mode: 0o755 });
   assert.deepEqual(chooseIdentity(undefined, ['/home/ada'], stat), { uid: 1000, gid: 1000 });
   assert.deepEqual(chooseIdentity(from, ['/home/ada'], stat), { uid: from, gid: from });
-  assert.equal(chooseIdentity(undefined, ['/root/x'], () => ({ uid: 0, gid: 0, mode: 0o755 })), undefined);
+  assert.equal(
+    chooseIdentity(undefined, ['/root/x'], () => ({ uid: 0, gid: 0, mode: 0o755 })),
+    undefined,
+  );
   assert.ok(!canReach({ uid: from, gid: from }, '/home/ada', () => ({ uid: 1000, gid: 1000, mode: 0o700 })));
 });

@@ -1,16 +1,18 @@
 /**
- * Layer 2: what an operator gives up is named and degrades the layer for the whole run (L2-10); what carries the promise
- * cannot be given up, and a missing feature refuses the start unless it was named.
+ * Layer 2: what an operator gives up is named and degrades the layer for the whole run (L2-10); what carries the
+ * promise cannot be given up, and a missing feature refuses the start unless it was named.
  * @module
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { copyInstallation } from '../support/copy.ts';
 import { call, launch, startServer } from '../support/server.ts';
+import { editCode } from '../support/find-code.ts';
 
-type Layers = { layers: { layer: number; status: string; checks: { id: string; status: string; evidence: string }[] }[] };
+type Layers = {
+  layers: { layer: number; status: string; checks: { id: string; status: string; evidence: string }[] }[];
+};
 
 test('a waiver is named in the status, and layer 2 is degraded', async () => {
   const server = await startServer({ args: ['--accept-weaker=landlock-files'] });
@@ -21,13 +23,22 @@ test('a waiver is named in the status, and layer 2 is degraded', async () => {
     const check = layer.checks.find(({ id }) => id === 'waived.landlock-files');
     assert.equal(check?.status, 'degraded');
     assert.match(check.evidence, /--accept-weaker=landlock-files/);
-    assert.equal(layer.checks.find(({ id }) => id === 'engine.landlock-files')?.status, 'enforced', 'what the kernel has is put on all the same');
+    assert.equal(
+      layer.checks.find(({ id }) => id === 'engine.landlock-files')?.status,
+      'enforced',
+      'what the kernel has is put on all the same',
+    );
   } finally {
     await server.stop();
   }
 });
 
-for (const [name, said] of [['seccomp-seal', /cannot give up seccomp-seal/], ['no-new-privs', /cannot give up no-new-privs/], ['model', /cannot give up model/], ['landlock', /does not know that name\n.*own-user, .*landlock-files/s]] as const) {
+for (const [name, said] of [
+  ['seccomp-seal', /cannot give up seccomp-seal/],
+  ['no-new-privs', /cannot give up no-new-privs/],
+  ['model', /cannot give up model/],
+  ['landlock', /does not know that name\n.*own-user, .*landlock-files/s],
+] as const) {
   test(`--accept-weaker=${name} is refused with 2, and nothing starts`, async () => {
     const started = launch({ args: [`--accept-weaker=${name}`] });
     assert.equal((await started.ended).code, 2, started.output());
@@ -39,10 +50,8 @@ for (const [name, said] of [['seccomp-seal', /cannot give up seccomp-seal/], ['n
 function withLandlock(abi: number): ReturnType<typeof copyInstallation> {
   const copy = copyInstallation(true);
   const path = join(copy.path, 'src/linux/landlock.ts');
-  const text = readFileSync(path, 'utf8');
-  const old = 'export function landlockAbi(): number {';
-  assert.ok(text.includes(old));
-  writeFileSync(path, text.replace(old, `${old} return ${abi};`));
+  const head = 'export function landlockAbi(): number {';
+  editCode(path, head, `${head} return ${abi};`);
   return copy;
 }
 
@@ -77,7 +86,16 @@ test('on a kernel with the Landlock of Linux 5.15 a server starts, and says whic
         assert.match(check.evidence, /ABI \d has it, Linux 6\.\d+/);
       }
     }
-    assert.equal((await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 2, messages: [{ role: 'user', content: 'hello' }] })).status, 200);
+    assert.equal(
+      (
+        await call(server, '/v1/chat/completions', {
+          model: 'guide',
+          max_tokens: 2,
+          messages: [{ role: 'user', content: 'hello' }],
+        })
+      ).status,
+      200,
+    );
   } finally {
     await server.stop();
   }

@@ -1,5 +1,6 @@
 /**
- * Layer 3 in every command: what loads a third-party module verifies the installation first, and what does not loads none.
+ * Layer 3 in every command: what loads a third-party module verifies the installation first, and what does not loads
+ * none.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -28,7 +29,15 @@ function run(args: readonly string[], name: string, head: string): { code: numbe
   const good = fs.readFileSync(at(name));
   fs.writeFileSync(at(name), Buffer.concat([Buffer.from(head), good]));
   try {
-    return kwyre([...args, ...(args[0] === 'doctor' || args[0] === 'prove' || args[0] === 'isolate' ? [] : ['--state', join(state.path, 'kwyre')])], copy.path);
+    return kwyre(
+      [
+        ...args,
+        ...(args[0] === 'doctor' || args[0] === 'prove' || args[0] === 'isolate'
+          ? []
+          : ['--state', join(state.path, 'kwyre')]),
+      ],
+      copy.path,
+    );
   } finally {
     fs.writeFileSync(at(name), good);
     assert.ok(!fs.existsSync(marker), `${args.join(' ')} ran what was changed`);
@@ -38,7 +47,13 @@ function run(args: readonly string[], name: string, head: string): { code: numbe
 const koffi = 'node_modules/koffi/index.js';
 const sigstore = 'node_modules/@sigstore/verify/dist/index.js';
 
-for (const args of [['model', 'list'], ['model', 'verify'], ['model', 'add', model, '--yes'], ['model', 'remove', 'tiny'], ['prove', '--layer', '2']]) {
+for (const args of [
+  ['model', 'list'],
+  ['model', 'verify'],
+  ['model', 'add', model, '--yes'],
+  ['model', 'remove', 'tiny'],
+  ['prove', '--layer', '2'],
+]) {
   test(`kwyre ${args.slice(0, 2).join(' ')}: a changed module is named, and nothing of it runs`, () => {
     const { code, output } = run(args, koffi, payload);
     assert.equal(code, 13, output);
@@ -61,7 +76,14 @@ test('a model is not approved, with whatever key, where a package beside is chan
 });
 
 test('the small commands load nothing of others, and so verify nothing', () => {
-  for (const args of [['token', 'list'], ['status'], ['wipe', '--all'], ['chat'], ['isolate', 'status'], ['deps', 'plan', '--format', 'cyclonedx']]) {
+  for (const args of [
+    ['token', 'list'],
+    ['status'],
+    ['wipe', '--all'],
+    ['chat'],
+    ['isolate', 'status'],
+    ['deps', 'plan', '--format', 'cyclonedx'],
+  ]) {
     const { code, output } = run(args, koffi, payload);
     assert.notEqual(code, 13, `${args.join(' ')}: ${output}`);
     assert.doesNotMatch(output, /at file:|node:internal/, args.join(' '));
@@ -69,7 +91,10 @@ test('the small commands load nothing of others, and so verify nothing', () => {
 });
 
 test('and all is well with what was published', () => {
-  assert.equal(kwyre(['model', 'add', model, '--name', 'tiny', '--yes', '--state', join(state.path, 'kwyre')], copy.path).code, 0);
+  assert.equal(
+    kwyre(['model', 'add', model, '--name', 'tiny', '--yes', '--state', join(state.path, 'kwyre')], copy.path).code,
+    0,
+  );
   const { code, output } = kwyre(['model', 'verify', '--state', join(state.path, 'kwyre')], copy.path);
   assert.equal(code, 0, output);
 });

@@ -1,6 +1,6 @@
 /**
- * Ways to run code that pass the load hook by, tried in a role's own image: its flags, its first code, its list. Each one
- * does run where nothing is shut, and leaves no mark in the role.
+ * Ways to run code that pass the load hook by, tried in a role's own image: its flags, its first code, its list. Each
+ * one does run where nothing is shut, and leaves no mark in the role.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -10,8 +10,8 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Script } from 'node:vm';
-import { loadsDescriptor } from '../../src/layers/3-dependencies/loads.ts';
-import { sealedBytes } from '../../src/linux/memfd.ts';
+import { loadsDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
+import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { roleEnvironment, roleFlags } from '../../src/policy/roles.ts';
 import { root } from '../support/server.ts';
 import { makeTree } from '../support/trees.ts';
@@ -29,10 +29,28 @@ function run(code: string, as: 'role' | 'plain'): { code: number | null; output:
   const target = at('package.mjs');
   fs.writeFileSync(target, code);
   fs.rmSync(marker, { force: true });
-  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: place.path, sealed: true, visible: true, files: [['package.mjs', hash('sha256', code, 'hex')]] })));
+  const list = sealedBytes(
+    'kwyre-loads',
+    Buffer.from(
+      JSON.stringify({
+        root: place.path,
+        sealed: true,
+        visible: true,
+        files: [['package.mjs', hash('sha256', code, 'hex')]],
+      }),
+    ),
+  );
   const gap = Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const);
-  const words = as === 'role' ? [...roleFlags, join(root, 'src/jail/entry.ts'), target] : ['--disable-warning=ExperimentalWarning', target];
-  const { status, stdout, stderr } = spawnSync(process.execPath, words, { env: as === 'role' ? { ...roleEnvironment } : {}, encoding: 'utf8', timeout: 30_000, stdio: ['ignore', 'pipe', 'pipe', ...gap, list] });
+  const words =
+    as === 'role'
+      ? [...roleFlags, join(root, 'src/jail/entry.ts'), target]
+      : ['--disable-warning=ExperimentalWarning', target];
+  const { status, stdout, stderr } = spawnSync(process.execPath, words, {
+    env: as === 'role' ? { ...roleEnvironment } : {},
+    encoding: 'utf8',
+    timeout: 30_000,
+    stdio: ['ignore', 'pipe', 'pipe', ...gap, list],
+  });
   fs.closeSync(list);
   return { code: status, output: `${stdout}${stderr}` };
 }
@@ -44,18 +62,58 @@ const cached = new Script(evil).createCachedData().toString('base64');
 const builtin = (name: string) => `process.getBuiltinModule('node:${name}')`;
 
 const rows: readonly (readonly [id: string, what: string, code: string, words: RegExp])[] = [
-  ['L3-12', 'a thread without hooks (execArgv: []), from text', `new (${builtin('worker_threads')}.Worker)(${JSON.stringify(mark)}, { eval: true, execArgv: [] });`, /worker_threads\.Worker/],
-  ['L3-12', 'a thread without hooks (execArgv: []), from a file', `import { Worker } from 'node:worker_threads'; ${builtin('fs')}.writeFileSync(${JSON.stringify(at('thread.mjs'))}, ${JSON.stringify(mark)}); new Worker(${JSON.stringify(at('thread.mjs'))}, { execArgv: [] });`, /worker_threads\.Worker/],
-  ['L3-12', 'cached data in place of the source (vm)', `import { Script } from 'node:vm'; const script = new Script(${JSON.stringify(sound)}, { cachedData: Buffer.from('${cached}', 'base64') }); script.runInThisContext();`, /vm\.Script/],
+  [
+    'L3-12',
+    'a thread without hooks (execArgv: []), from text',
+    `new (${builtin('worker_threads')}.Worker)(${JSON.stringify(mark)}, { eval: true, execArgv: [] });`,
+    /worker_threads\.Worker/,
+  ],
+  [
+    'L3-12',
+    'a thread without hooks (execArgv: []), from a file',
+    `import { Worker } from 'node:worker_threads'; ${builtin('fs')}.writeFileSync(${JSON.stringify(at('thread.mjs'))}, ${JSON.stringify(mark)}); new Worker(${JSON.stringify(at('thread.mjs'))}, { execArgv: [] });`,
+    /worker_threads\.Worker/,
+  ],
+  [
+    'L3-12',
+    'cached data in place of the source (vm)',
+    `import { Script } from 'node:vm'; const script = new Script(${JSON.stringify(sound)}, { cachedData: Buffer.from('${cached}', 'base64') }); script.runInThisContext();`,
+    /vm\.Script/,
+  ],
   ['L3-12', 'text, by vm', `${builtin('vm')}.runInThisContext(${JSON.stringify(mark)});`, /vm\.runInThisContext/],
-  ['L3-12', 'text, by Module.prototype._compile', `const Module = ${builtin('module')}; new Module('x')._compile(${JSON.stringify(mark)}, ${JSON.stringify(at('text.cjs'))});`, /not in the manifest: text\.cjs/],
-  ['L3-12', 'other text under the name of a verified file, by _compile', `const Module = ${builtin('module')}; new Module('x')._compile(${JSON.stringify(mark)}, ${JSON.stringify(at('package.mjs'))});`, /changed: package\.mjs/],
+  [
+    'L3-12',
+    'text, by Module.prototype._compile',
+    `const Module = ${builtin('module')}; new Module('x')._compile(${JSON.stringify(mark)}, ${JSON.stringify(at('text.cjs'))});`,
+    /not in the manifest: text\.cjs/,
+  ],
+  [
+    'L3-12',
+    'other text under the name of a verified file, by _compile',
+    `const Module = ${builtin('module')}; new Module('x')._compile(${JSON.stringify(mark)}, ${JSON.stringify(at('package.mjs'))});`,
+    /changed: package\.mjs/,
+  ],
   ['L3-12', 'text, by eval', `(0, eval)(${JSON.stringify(mark)});`, /EvalError/],
   ['L3-12', 'text, by new Function', `new Function(${JSON.stringify(mark)})();`, /EvalError/],
   ['L3-12', 'text, by the constructor of a function', `(() => 0).constructor(${JSON.stringify(mark)})();`, /EvalError/],
-  ['L3-12', 'text, by a debugger of its own', `const s = new (${builtin('inspector')}.Session)(); s.connect(); s.post('Runtime.evaluate', { expression: ${JSON.stringify(mark)} });`, /inspector\.Session/],
-  ['L3-12', 'a file outside the list', `import { writeFileSync } from 'node:fs'; writeFileSync(${JSON.stringify(at('stray.mjs'))}, ${JSON.stringify(mark)}); await import(${JSON.stringify(at('stray.mjs'))});`, /not in the manifest: stray\.mjs/],
-  ['L3-12', 'hooks that are added later', `${builtin('module')}.registerHooks({ resolve: () => ({ url: 'node:x', shortCircuit: true }), load: () => ({ format: 'module', source: ${JSON.stringify(mark)}, shortCircuit: true }) }); await import('anything');`, /module\.registerHooks/],
+  [
+    'L3-12',
+    'text, by a debugger of its own',
+    `const s = new (${builtin('inspector')}.Session)(); s.connect(); s.post('Runtime.evaluate', { expression: ${JSON.stringify(mark)} });`,
+    /inspector\.Session/,
+  ],
+  [
+    'L3-12',
+    'a file outside the list',
+    `import { writeFileSync } from 'node:fs'; writeFileSync(${JSON.stringify(at('stray.mjs'))}, ${JSON.stringify(mark)}); await import(${JSON.stringify(at('stray.mjs'))});`,
+    /not in the manifest: stray\.mjs/,
+  ],
+  [
+    'L3-12',
+    'hooks that are added later',
+    `${builtin('module')}.registerHooks({ resolve: () => ({ url: 'node:x', shortCircuit: true }), load: () => ({ format: 'module', source: ${JSON.stringify(mark)}, shortCircuit: true }) }); await import('anything');`,
+    /module\.registerHooks/,
+  ],
 ];
 
 for (const [id, what, code, words] of rows) {
@@ -89,5 +147,8 @@ test('L3-08: in a role: the compile cache is not turned on, by call or by variab
   assert.ok(!fs.existsSync(at('cache')));
   run(code, 'plain');
   assert.ok(fs.existsSync(at('cache')), 'it is turned on where nothing is shut');
-  assert.deepEqual(Object.keys(roleEnvironment).filter((name) => name.startsWith('NODE_')), []);
+  assert.deepEqual(
+    Object.keys(roleEnvironment).filter((name) => name.startsWith('NODE_')),
+    [],
+  );
 });

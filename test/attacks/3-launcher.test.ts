@@ -31,7 +31,12 @@ const marker = at('MARKER');
 
 function kwyre(...args: string[]): { code: number | null; output: string } {
   // The system's folders go before the caller's: the stand-in is found only where npm is asked for.
-  const { status, stdout, stderr } = spawnSync(at('kwyre'), args, { cwd: '/', env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path }, encoding: 'utf8', timeout: 120_000 });
+  const { status, stdout, stderr } = spawnSync(at('kwyre'), args, {
+    cwd: '/',
+    env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path },
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
   return { code: status, output: `${stdout}${stderr}` };
 }
 
@@ -69,13 +74,19 @@ test('another lockfile installs, whatever its times; a set-up that fails leaves 
   assert.match(output, /npm ran/);
   assert.match(output, /the set-up failed, and what was installed before is as it was/);
   assert.ok(fs.existsSync(node));
-  assert.deepEqual(fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')), []);
+  assert.deepEqual(
+    fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')),
+    [],
+  );
   assert.equal(kwyre('--version').code, 0, 'with the old lockfile it runs as before');
 });
 
 test('a set-up that succeeds takes the place of what was there, with its record', () => {
   const real = fs.readFileSync(join(tools.path, 'npm'));
-  fs.writeFileSync(join(tools.path, 'npm'), `#!/bin/sh\nset -e\nmkdir node_modules\ncp -a ${at('node_modules')}/. node_modules/\ntouch node_modules/FRESH\n`);
+  fs.writeFileSync(
+    join(tools.path, 'npm'),
+    `#!/bin/sh\nset -e\nmkdir node_modules\ncp -a ${at('node_modules')}/. node_modules/\ntouch node_modules/FRESH\n`,
+  );
   fs.writeFileSync(at(record), 'of another lockfile\n');
   const { code, output } = kwyre('--version');
   fs.writeFileSync(join(tools.path, 'npm'), real);
@@ -117,16 +128,28 @@ test('a set-up that was killed between its two moves: the next start puts back t
 test('two first starts at once: one installs, the other waits for it, and neither tree lies in the other', async () => {
   fs.renameSync(at('node_modules'), at('kept'));
   const npm = installing(`sleep 1\nmkdir node_modules\ncp -a ${at('kept')}/. node_modules/`);
-  const starts = [0, 1].map(() => spawn(at('kwyre'), ['--version'], { cwd: '/', env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000 }));
-  const ended = await Promise.all(starts.map(async (child) => {
-    const said = await Promise.all([child.stdout, child.stderr].map((stream) => readAll(stream)));
-    return { code: child.exitCode ?? (await once(child, 'exit') as [number])[0], output: said.join('') };
-  }));
+  const starts = [0, 1].map(() =>
+    spawn(at('kwyre'), ['--version'], {
+      cwd: '/',
+      env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 120_000,
+    }),
+  );
+  const ended = await Promise.all(
+    starts.map(async (child) => {
+      const said = await Promise.all([child.stdout, child.stderr].map((stream) => readAll(stream)));
+      return { code: child.exitCode ?? ((await once(child, 'exit')) as [number])[0], output: said.join('') };
+    }),
+  );
   for (const { code, output } of ended) assert.equal(code, 0, output);
   assert.equal(fs.readFileSync(join(tools.path, 'runs'), 'utf8'), 'ran\n');
   assert.ok(ended.some(({ output }) => output.includes('another start sets up')));
   assert.ok(!fs.existsSync(at('node_modules/node_modules')));
-  assert.deepEqual(fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')), []);
+  assert.deepEqual(
+    fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')),
+    [],
+  );
   fs.rmSync(at('kept'), { recursive: true });
   npm[Symbol.dispose]();
 });
@@ -134,7 +157,12 @@ test('two first starts at once: one installs, the other waits for it, and neithe
 test("the caller's umask makes no program that others cannot read, or may write", () => {
   for (const umask of ['077', '000']) {
     fs.rmSync(at('dist'), { recursive: true });
-    const { status, stderr } = spawnSync('sh', ['-c', `umask ${umask}; exec "$0" --version`, at('kwyre')], { cwd: '/', env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path }, encoding: 'utf8', timeout: 120_000 });
+    const { status, stderr } = spawnSync('sh', ['-c', `umask ${umask}; exec "$0" --version`, at('kwyre')], {
+      cwd: '/',
+      env: { PATH: `${tools.path}:/usr/bin:/bin`, HOME: operator.path },
+      encoding: 'utf8',
+      timeout: 120_000,
+    });
     assert.equal(status, 0, stderr);
     assert.equal(fs.statSync(at('dist')).mode & 0o777, 0o755);
     assert.equal(fs.statSync(at('dist/cli/main.js')).mode & 0o777, 0o644);
@@ -143,7 +171,12 @@ test("the caller's umask makes no program that others cannot read, or may write"
 
 test('a link to the launcher starts the installation that it leads to', () => {
   fs.symlinkSync(at('kwyre'), join(tools.path, 'linked'));
-  const { status, stdout, stderr } = spawnSync(join(tools.path, 'linked'), ['--version'], { cwd: '/', env: { PATH: '/usr/bin:/bin', HOME: operator.path }, encoding: 'utf8', timeout: 120_000 });
+  const { status, stdout, stderr } = spawnSync(join(tools.path, 'linked'), ['--version'], {
+    cwd: '/',
+    env: { PATH: '/usr/bin:/bin', HOME: operator.path },
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
   assert.equal(status, 0, stderr);
   assert.equal(stdout, kwyre('--version').output);
   assert.doesNotMatch(stderr, /installing/);
@@ -153,7 +186,11 @@ test('folders of the program that are links are refused before anything of them 
   for (const name of ['src', 'dist', 'page']) {
     fs.renameSync(at(name), at('real'));
     fs.symlinkSync('real', at(name));
-    const undo = update(`${name === 'src' ? 'real' : 'src'}/setup/strip.ts`, (before) => `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${before}`);
+    const undo = update(
+      `${name === 'src' ? 'real' : 'src'}/setup/strip-types.ts`,
+      (before) =>
+        `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${before}`,
+    );
     const { code, output } = kwyre('--version');
     undo();
     fs.rmSync(at(name));
@@ -182,13 +219,27 @@ test('sources that cannot be made into a program end the start; the old one does
 });
 
 test('sealed: nothing is installed, nothing is made anew, and nothing unverified runs', () => {
-  const sealed = kwyre('deps', 'seal', '--reason', 'test', '--yes', '--passphrase-file', join(operator.path, 'passphrase'), '--state', operator.path);
+  const sealed = kwyre(
+    'deps',
+    'seal',
+    '--reason',
+    'test',
+    '--yes',
+    '--passphrase-file',
+    join(operator.path, 'passphrase'),
+    '--state',
+    operator.path,
+  );
   assert.equal(sealed.code, 0, sealed.output);
-  const evil = (text: string) => `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${text}`;
+  const evil = (text: string) =>
+    `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${text}`;
   const start = () => kwyre('serve', '--port', '0', '--state', operator.path);
   for (const [change, words] of [
-    [() => update('src/setup/strip.ts', evil, future), /changed: src\/setup\/strip\.ts/],
-    [() => update('src/base/version.ts', (text) => text.replace(/'\d+\.\d+\.\d+'/, "'9.8.7'"), future), /changed: src\/base\/version\.ts/],
+    [() => update('src/setup/strip-types.ts', evil, future), /changed: src\/setup\/strip-types\.ts/],
+    [
+      () => update('src/base/version.ts', (text) => text.replace(/'\d+\.\d+\.\d+'/, "'9.8.7'"), future),
+      /changed: src\/base\/version\.ts/,
+    ],
     [() => update('package-lock.json', (text) => `${text} `, future), /package-lock\.json is not the sealed one/],
   ] as const) {
     const undo = change();
@@ -204,9 +255,17 @@ test('sealed: nothing is installed, nothing is made anew, and nothing unverified
 });
 
 test('sealed, and its program or its Node is missing: refused in words, and nothing comes in their place', () => {
-  for (const [path, words] of [[at('dist'), /its program \(dist\) is missing; nothing unverified makes it anew\n {2}next: put back/], [node, /its Node is missing; nothing is installed into it\n {2}next: put back/]] as const) {
+  for (const [path, words] of [
+    [at('dist'), /its program \(dist\) is missing; nothing unverified makes it anew\n {2}next: put back/],
+    [node, /its Node is missing; nothing is installed into it\n {2}next: put back/],
+  ] as const) {
     fs.renameSync(path, at('kept'));
-    const undo = update('src/setup/strip.ts', (text) => `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${text}`, future);
+    const undo = update(
+      'src/setup/strip-types.ts',
+      (text) =>
+        `import { writeFileSync as kwyreAttack } from 'node:fs';\nkwyreAttack(${JSON.stringify(marker)}, 'ran');\n${text}`,
+      future,
+    );
     for (const args of [['serve'], ['deps', 'verify'], ['--version']]) {
       const { code, output } = kwyre(...args);
       assert.equal(code, 13, output);
@@ -222,7 +281,17 @@ test('sealed, and its program or its Node is missing: refused in words, and noth
 
 test('sealed: the operator updates, looks, and seals what the new sources make', () => {
   const undo = update('src/base/version.ts', (text) => text.replace(/'\d+\.\d+\.\d+'/, "'9.8.7'"));
-  const sealed = kwyre('deps', 'seal', '--reason', 'update', '--yes', '--passphrase-file', join(operator.path, 'passphrase'), '--state', operator.path);
+  const sealed = kwyre(
+    'deps',
+    'seal',
+    '--reason',
+    'update',
+    '--yes',
+    '--passphrase-file',
+    join(operator.path, 'passphrase'),
+    '--state',
+    operator.path,
+  );
   assert.equal(sealed.code, 0, sealed.output);
   assert.match(kwyre('--version').output, /9\.8\.7/);
   assert.equal(kwyre('deps', 'verify', '--state', operator.path).code, 0);

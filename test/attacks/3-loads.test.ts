@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sealedBytes } from '../../src/linux/memfd.ts';
-import { loadsDescriptor } from '../../src/layers/3-dependencies/loads.ts';
-import { executableMappings } from '../../src/layers/3-dependencies/runtime.ts';
+import { sealedBytes } from '../../src/linux/memory/memfd.ts';
+import { loadsDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
+import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { natives } from '../support/sealed.ts';
 import { call, root, startServer, until } from '../support/server.ts';
@@ -59,7 +59,11 @@ test('L3-12: koffi and every library of llama.cpp are replaced after the verific
     process.kill(engine, 'SIGKILL');
     const next = await until('the next engine', () => {
       const pid = server.pids()['engine'];
-      return pid !== undefined && pid !== engine && fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('kwyre: engine') ? pid : undefined;
+      return pid !== undefined &&
+        pid !== engine &&
+        fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('kwyre: engine')
+        ? pid
+        : undefined;
     });
     await until('its answer', () => server.output().includes('starting again'));
     let status = 0;
@@ -69,8 +73,12 @@ test('L3-12: koffi and every library of llama.cpp are replaced after the verific
     }
     assert.equal(status, 200, server.output());
     const mapped = executableMappings(fs.readFileSync(`/proc/${next}/maps`, 'latin1')).map(({ path }) => path);
-    if (mapped.length > 0) assert.ok(mapped.filter((path) => path.startsWith('/memfd:kwyre-')).length >= 6, mapped.join(' ')); // hidden from an ordinary user
-    assert.deepEqual(mapped.filter((path) => path.startsWith(copy.path)), []);
+    if (mapped.length > 0)
+      assert.ok(mapped.filter((path) => path.startsWith('/memfd:kwyre-')).length >= 6, mapped.join(' ')); // hidden from an ordinary user
+    assert.deepEqual(
+      mapped.filter((path) => path.startsWith(copy.path)),
+      [],
+    );
     assert.equal((await server.stop()).code, 0, server.output());
   } finally {
     for (const [path, bytes] of kept) fs.writeFileSync(path, bytes);
@@ -78,12 +86,16 @@ test('L3-12: koffi and every library of llama.cpp are replaced after the verific
   }
 });
 
-test('L3-05: a second name of a file and rights of its group: a start of one\'s own says so by number, degraded', async () => {
+test("L3-05: a second name of a file and rights of its group: a start of one's own says so by number, degraded", async () => {
   const checks = async () => {
     const server = await startServer({ repository: copy.path });
-    const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { checks: { id: string; status: string; evidence: string }[] }[] };
+    const { layers } = (await (await call(server, '/kwyre/status')).json()) as {
+      layers: { checks: { id: string; status: string; evidence: string }[] }[];
+    };
     assert.equal((await server.stop()).code, 0);
-    return layers[2]!.checks.filter(({ id }) => id === 'group-writable' || id === 'hard-links').map(({ id, status, evidence }) => `${id} ${status} ${evidence.slice(0, 8)}`);
+    return layers[2]!.checks
+      .filter(({ id }) => id === 'group-writable' || id === 'hard-links')
+      .map(({ id, status, evidence }) => `${id} ${status} ${evidence.slice(0, 8)}`);
   };
   assert.deepEqual(await checks(), []);
   fs.chmodSync(at('node_modules/koffi/index.js'), 0o664);
@@ -108,11 +120,19 @@ test('L3-12: without the list, or with another module than the listed ones, a ch
   const entry = join(root, 'src/jail/entry.ts');
   const target = at('target.mjs');
   fs.writeFileSync(target, payload);
-  const run = (list: number | 'ignore') => spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', entry, target], { env: {}, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list] });
+  const run = (list: number | 'ignore') =>
+    spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', entry, target], {
+      env: {},
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list],
+    });
   const without = run('ignore');
   assert.equal(without.status, 13);
   assert.match(without.stderr, /list of what this process may load/);
-  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root: copy.path, sealed: false, visible: true, files: [] })));
+  const list = sealedBytes(
+    'kwyre-loads',
+    Buffer.from(JSON.stringify({ root: copy.path, sealed: false, visible: true, files: [] })),
+  );
   const foreign = run(list);
   assert.equal(foreign.status, 13);
   assert.match(foreign.stderr, /target\.mjs/);

@@ -1,6 +1,6 @@
 /**
- * A file that nobody declared, mapped as code in a living process of ours: the watchdog finds it, and the server ends with 16.
- * Needs root: payloads in living processes, whose maps are hidden from others.
+ * A file that nobody declared, mapped as code in a living process of ours: the watchdog finds it, and the server ends
+ * with 16. Needs root: payloads in living processes, whose maps are hidden from others.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -8,7 +8,7 @@ import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { after, test } from 'node:test';
-import { executableMappings } from '../../src/layers/3-dependencies/runtime.ts';
+import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { approve, makeState } from '../support/approved.ts';
 import { tinyShape, writeModel } from '../support/gguf.ts';
@@ -31,7 +31,8 @@ async function makes(pid: number, name: string, ...args: Argument[]): Promise<nu
   return outcome.answer;
 }
 
-const mapped = (pid: number) => executableMappings(fs.readFileSync(`/proc/${pid}/maps`, 'latin1')).map(({ path }) => path);
+const mapped = (pid: number) =>
+  executableMappings(fs.readFileSync(`/proc/${pid}/maps`, 'latin1')).map(({ path }) => path);
 
 async function start(t: TestContext, state: string, ...args: string[]): Promise<Server> {
   const server = await startServer({ state, args: ['--scan-interval', '250', ...args] });
@@ -46,7 +47,10 @@ async function found(server: Server, words: RegExp): Promise<void> {
   const { code } = await server.ended;
   assert.equal(code, 16, server.output());
   assert.match(server.output(), words);
-  assert.equal((JSON.parse(fs.readFileSync(join(server.state, 'violation.json'), 'utf8')) as { detector: string }).detector, 'mappings');
+  assert.equal(
+    (JSON.parse(fs.readFileSync(join(server.state, 'violation.json'), 'utf8')) as { detector: string }).detector,
+    'mappings',
+  );
 }
 
 test('in the engine: the file of the model itself, mapped as code by its own descriptor', async (t) => {
@@ -55,7 +59,9 @@ test('in the engine: the file of the model itself, mapped as code by its own des
   approve(state.path, join(place.path, 'tiny.gguf'), 'tiny');
   const server = await start(t, state.path, '--model', 'tiny', '--weights', 'file');
   const pid = server.pids()['engine']!;
-  const fd = fs.readdirSync(`/proc/${pid}/fd`).find((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`).endsWith('/tiny.gguf'))!;
+  const fd = fs
+    .readdirSync(`/proc/${pid}/fd`)
+    .find((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`).endsWith('/tiny.gguf'))!;
   await makes(pid, 'mmap', 0, 4096, executable, mapPrivate, Number(fd), 0);
   assert.ok(mapped(pid).includes(join(place.path, 'tiny.gguf')));
   await found(server, /undeclared files are mapped as code in the engine/);
@@ -66,10 +72,16 @@ test('in the supervisor: a library of the system that Node does not need, from t
   const server = await start(t, state.path);
   const before = mapped(server.pid);
   const folder = dirname(before.find((path) => path.includes('/libc.so'))!);
-  const library = fs.readdirSync(folder).map((name) => join(folder, name)).find((path) => /\.so[.\d]*$/.test(path) && fs.lstatSync(path).isFile() && !before.includes(path))!;
+  const library = fs
+    .readdirSync(folder)
+    .map((name) => join(folder, name))
+    .find((path) => /\.so[.\d]*$/.test(path) && fs.lstatSync(path).isFile() && !before.includes(path))!;
   const fd = await makes(server.pid, 'openat', -100, Buffer.from(`${library}\0`), 0, 0);
   await makes(server.pid, 'mmap', 0, 4096, executable, mapPrivate, fd, 0);
-  assert.deepEqual(mapped(server.pid).filter((path) => !before.includes(path)), [library]);
+  assert.deepEqual(
+    mapped(server.pid).filter((path) => !before.includes(path)),
+    [library],
+  );
   await found(server, /undeclared files are mapped as code in the supervisor/);
 });
 

@@ -44,7 +44,16 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<Starte
 /** Starts the supervisor without the launcher, which would clear these. */
 function startBare(env: Readonly<Record<string, string>>, flags: readonly string[] = []): Started {
   const state = fs.mkdtempSync(join(outside.path, 'state-'));
-  const { status, stdout, stderr } = spawnSync(node, ['--disable-warning=ExperimentalWarning', ...flags, at('dist/supervisor/main.js'), '--port', '0', '--state', state], { cwd: outside.path, env: { PATH: '/usr/bin:/bin', HOME: outside.path, ...env }, encoding: 'utf8', timeout: 30_000 });
+  const { status, stdout, stderr } = spawnSync(
+    node,
+    ['--disable-warning=ExperimentalWarning', ...flags, at('dist/supervisor/main.js'), '--port', '0', '--state', state],
+    {
+      cwd: outside.path,
+      env: { PATH: '/usr/bin:/bin', HOME: outside.path, ...env },
+      encoding: 'utf8',
+      timeout: 30_000,
+    },
+  );
   return { code: status, output: `${stdout}${stderr}` };
 }
 
@@ -110,52 +119,181 @@ const flipLast = (bytes: Buffer): Buffer => Buffer.concat([bytes.subarray(0, -1)
 
 const rows: readonly (readonly [id: string, what: string, words: string | RegExp, change: () => () => void])[] = [
   ['L3-01', 'flip a byte of a module', `changed: ${module}`, () => rewrite(module, flipLast)],
-  ['L3-01', 'code in front of a module, of the same length', `changed: ${module}`, () => rewrite(module, (bytes) => Buffer.concat([Buffer.from(esm), bytes]).subarray(0, bytes.length))],
+  [
+    'L3-01',
+    'code in front of a module, of the same length',
+    `changed: ${module}`,
+    () => rewrite(module, (bytes) => Buffer.concat([Buffer.from(esm), bytes]).subarray(0, bytes.length)),
+  ],
   ['L3-01', 'truncate', `changed: ${module}`, () => rewrite(module, (bytes) => bytes.subarray(0, -7))],
   ['L3-01', 'append', `changed: ${module}`, () => rewrite(module, (bytes) => Buffer.concat([bytes, Buffer.from(esm)]))],
   ['L3-01', 'empty', `changed: ${module}`, () => rewrite(module, () => Buffer.alloc(0))],
-  ['L3-02', 'exports of a package lead elsewhere', 'changed: node_modules/koffi/package.json', () => rewrite('node_modules/koffi/package.json', (bytes) => Buffer.from(bytes.toString().replace('./index.js', './src/../doc.js')))],
-  ['L3-03', 'add a file', 'not in the manifest: node_modules/koffi/evil.cjs', () => create('node_modules/koffi/evil.cjs', cjs)],
-  ['L3-03', 'add an empty file', 'not in the manifest: node_modules/koffi/.npmignore2', () => create('node_modules/koffi/.npmignore2', '')],
-  ['L3-03', 'add a package', 'not in the manifest: node_modules/@evil/pack/index.js', () => create('node_modules/@evil/pack/index.js', cjs)],
-  ['L3-04', 'delete a file', 'missing: node_modules/koffi/LICENSE.txt', () => replace('node_modules/koffi/LICENSE.txt', () => undefined)],
-  ['L3-04', 'delete a package', 'missing: node_modules/@sigstore/bundle/LICENSE', () => replace('node_modules/@sigstore/bundle', () => undefined)],
-  ['L3-05', 'make executable', /unsafe rights: node_modules\/koffi\/LICENSE\.txt \(executable, which it was not\)/, () => mode('node_modules/koffi/LICENSE.txt', 0o755)],
+  [
+    'L3-02',
+    'exports of a package lead elsewhere',
+    'changed: node_modules/koffi/package.json',
+    () =>
+      rewrite('node_modules/koffi/package.json', (bytes) =>
+        Buffer.from(bytes.toString().replace('./index.js', './src/../doc.js')),
+      ),
+  ],
+  [
+    'L3-03',
+    'add a file',
+    'not in the manifest: node_modules/koffi/evil.cjs',
+    () => create('node_modules/koffi/evil.cjs', cjs),
+  ],
+  [
+    'L3-03',
+    'add an empty file',
+    'not in the manifest: node_modules/koffi/.npmignore2',
+    () => create('node_modules/koffi/.npmignore2', ''),
+  ],
+  [
+    'L3-03',
+    'add a package',
+    'not in the manifest: node_modules/@evil/pack/index.js',
+    () => create('node_modules/@evil/pack/index.js', cjs),
+  ],
+  [
+    'L3-04',
+    'delete a file',
+    'missing: node_modules/koffi/LICENSE.txt',
+    () => replace('node_modules/koffi/LICENSE.txt', () => undefined),
+  ],
+  [
+    'L3-04',
+    'delete a package',
+    'missing: node_modules/@sigstore/bundle/LICENSE',
+    () => replace('node_modules/@sigstore/bundle', () => undefined),
+  ],
+  [
+    'L3-05',
+    'make executable',
+    /unsafe rights: node_modules\/koffi\/LICENSE\.txt \(executable, which it was not\)/,
+    () => mode('node_modules/koffi/LICENSE.txt', 0o755),
+  ],
   ['L3-05', 'writable by anybody', /node_modules\/koffi\/index\.js \(.*anybody may write/, () => mode(module, 0o666)],
-  ['L3-05', 'a folder writable by anybody', /node_modules\/koffi \(.*anybody may write/, () => mode('node_modules/koffi', 0o777)],
-  ['L3-05', 'the folder of the installation writable by anybody', /others than root.* can change what runs:\n  .*kwyre-copy-\w+ \(anybody may write it\)\n  next: as root: chmod o-w/, () => mode('.', 0o757)],
-  ['L3-05', 'our own folder writable by anybody', /can change what runs:\n  .*\/dist\/gateway \(anybody may write it\)/, () => mode('dist/gateway', 0o757)],
-  ['L3-05', 'a source writable by anybody', /can change what runs:\n  .*\/src\/base\/version\.ts \(anybody may write it\)/, () => mode('src/base/version.ts', 0o646)],
-  ['L3-05', 'the launcher writable by anybody', /can change what runs:\n  .*\/kwyre \(anybody may write it\)/, () => mode('kwyre', 0o757)],
+  [
+    'L3-05',
+    'a folder writable by anybody',
+    /node_modules\/koffi \(.*anybody may write/,
+    () => mode('node_modules/koffi', 0o777),
+  ],
+  [
+    'L3-05',
+    'the folder of the installation writable by anybody',
+    /others than root.* can change what runs:\n  .*kwyre-copy-\w+ \(anybody may write it\)\n  next: as root: chmod o-w/,
+    () => mode('.', 0o757),
+  ],
+  [
+    'L3-05',
+    'our own folder writable by anybody',
+    /can change what runs:\n  .*\/dist\/gateway \(anybody may write it\)/,
+    () => mode('dist/gateway', 0o757),
+  ],
+  [
+    'L3-05',
+    'a source writable by anybody',
+    /can change what runs:\n  .*\/src\/base\/version\.ts \(anybody may write it\)/,
+    () => mode('src/base/version.ts', 0o646),
+  ],
+  [
+    'L3-05',
+    'the launcher writable by anybody',
+    /can change what runs:\n  .*\/kwyre \(anybody may write it\)/,
+    () => mode('kwyre', 0o757),
+  ],
   ['L3-05', 'setuid', /node_modules\/koffi\/index\.js \(.*setuid/, () => mode(module, 0o4755)],
-  ['L3-05', 'a symbolic link to the same bytes', /node_modules\/koffi\/index\.js \(.*symbolic link/, () => {
-    fs.copyFileSync(at(module), join(outside.path, 'same.js'));
-    return replace(module, (path) => { fs.symlinkSync(join(outside.path, 'same.js'), path); });
-  }],
-  ['L3-05', 'a hard link to other bytes', `changed: ${module}`, () => {
-    fs.writeFileSync(join(outside.path, 'other.js'), esm);
-    fs.cpSync(join(outside.path, 'other.js'), at('other.js'));
-    const undo = replace(module, (path) => { fs.linkSync(at('other.js'), path); });
-    return () => {
-      undo();
-      fs.rmSync(at('other.js'));
-    };
-  }],
-  ['L3-05', 'a folder behind a link', /node_modules\/koffi \(.*symbolic link/, () => replace('node_modules/koffi', (path) => { fs.symlinkSync(join(outside.path, 'kept'), path); })],
-  ['L3-05', 'a twin in letter case', /node_modules\/koffi\/INDEX\.js/, () => create('node_modules/koffi/INDEX.js', esm)],
-  ['L3-05', 'twins in Unicode form', /same as .* but for letter case or Unicode form/, () => {
-    const undo = [create('node_modules/koffi/caf\u00e9.js', esm), create('node_modules/koffi/cafe\u0301.js', esm)];
-    return () => { for (const one of undo) one(); };
-  }],
-  ['L3-05', 'a name that is not UTF-8', /not valid UTF-8/, () => create(Buffer.from('node_modules/koffi/bad\xff.js', 'latin1'), esm)],
-  ['L3-05', 'a line break in a name', /control or invisible character/, () => create('node_modules/koffi/a\nb.js', esm)],
-  ['L3-05', 'a named pipe', /node_modules\/koffi\/pipe \(.*named pipe/, () => {
-    assert.equal(spawnSync('mkfifo', [at('node_modules/koffi/pipe')]).status, 0);
-    return () => { fs.rmSync(at('node_modules/koffi/pipe')); };
-  }],
-  ['L3-10', 'native code with a byte more', `changed: ${addon}`, () => rewrite(addon, (bytes) => Buffer.concat([bytes, Buffer.of(0)]))],
+  [
+    'L3-05',
+    'a symbolic link to the same bytes',
+    /node_modules\/koffi\/index\.js \(.*symbolic link/,
+    () => {
+      fs.copyFileSync(at(module), join(outside.path, 'same.js'));
+      return replace(module, (path) => {
+        fs.symlinkSync(join(outside.path, 'same.js'), path);
+      });
+    },
+  ],
+  [
+    'L3-05',
+    'a hard link to other bytes',
+    `changed: ${module}`,
+    () => {
+      fs.writeFileSync(join(outside.path, 'other.js'), esm);
+      fs.cpSync(join(outside.path, 'other.js'), at('other.js'));
+      const undo = replace(module, (path) => {
+        fs.linkSync(at('other.js'), path);
+      });
+      return () => {
+        undo();
+        fs.rmSync(at('other.js'));
+      };
+    },
+  ],
+  [
+    'L3-05',
+    'a folder behind a link',
+    /node_modules\/koffi \(.*symbolic link/,
+    () =>
+      replace('node_modules/koffi', (path) => {
+        fs.symlinkSync(join(outside.path, 'kept'), path);
+      }),
+  ],
+  [
+    'L3-05',
+    'a twin in letter case',
+    /node_modules\/koffi\/INDEX\.js/,
+    () => create('node_modules/koffi/INDEX.js', esm),
+  ],
+  [
+    'L3-05',
+    'twins in Unicode form',
+    /same as .* but for letter case or Unicode form/,
+    () => {
+      const undo = [create('node_modules/koffi/caf\u00e9.js', esm), create('node_modules/koffi/cafe\u0301.js', esm)];
+      return () => {
+        for (const one of undo) one();
+      };
+    },
+  ],
+  [
+    'L3-05',
+    'a name that is not UTF-8',
+    /not valid UTF-8/,
+    () => create(Buffer.from('node_modules/koffi/bad\xff.js', 'latin1'), esm),
+  ],
+  [
+    'L3-05',
+    'a line break in a name',
+    /control or invisible character/,
+    () => create('node_modules/koffi/a\nb.js', esm),
+  ],
+  [
+    'L3-05',
+    'a named pipe',
+    /node_modules\/koffi\/pipe \(.*named pipe/,
+    () => {
+      assert.equal(spawnSync('mkfifo', [at('node_modules/koffi/pipe')]).status, 0);
+      return () => {
+        fs.rmSync(at('node_modules/koffi/pipe'));
+      };
+    },
+  ],
+  [
+    'L3-10',
+    'native code with a byte more',
+    `changed: ${addon}`,
+    () => rewrite(addon, (bytes) => Buffer.concat([bytes, Buffer.of(0)])),
+  ],
   ['L3-16', 'modules of our own folder', /dist\/node_modules/, () => create('dist/node_modules/koffi/index.js', esm)],
-  ['L3-16', 'a package.json that maps imports', /dist\/linux\/package\.json/, () => create('dist/linux/package.json', '{"imports":{"#x":"./evil.js"}}')],
+  [
+    'L3-16',
+    'a package.json that maps imports',
+    /dist\/linux\/package\.json/,
+    () => create('dist/linux/package.json', '{"imports":{"#x":"./evil.js"}}'),
+  ],
 ];
 
 test('the untouched copy passes layer 3 and is refused by layer 4 only: it has no model', async () => {
@@ -173,7 +311,11 @@ test('L3-11: another Node, started by hand with the same arguments, refuses', ()
   const other = join(outside.path, 'node');
   fs.copyFileSync(node, other);
   fs.chmodSync(other, 0o755);
-  const { status, stderr } = spawnSync(other, ['--disable-warning=ExperimentalWarning', at('dist/supervisor/main.js'), '--port', '0'], { env: {}, encoding: 'utf8', timeout: 30_000 });
+  const { status, stderr } = spawnSync(
+    other,
+    ['--disable-warning=ExperimentalWarning', at('dist/supervisor/main.js'), '--port', '0'],
+    { env: {}, encoding: 'utf8', timeout: 30_000 },
+  );
   fs.rmSync(other);
   assert.equal(status, 13, stderr);
   assert.match(stderr, /another Node/);
@@ -200,17 +342,38 @@ test('L3-08: variables and flags that load code, past the launcher: refused by n
 
 test('L3-09: libraries put before others, past the launcher: refused by name', () => {
   const library = /(\/\S*\/libm\.so\.6)$/m.exec(fs.readFileSync('/proc/self/maps', 'latin1'))![1]!;
-  for (const [env, words] of [[{ LD_PRELOAD: library }, /variable LD_PRELOAD/], [{ LD_LIBRARY_PATH: outside.path }, /variable LD_LIBRARY_PATH/], [{ GCONV_PATH: outside.path }, /variable GCONV_PATH/]] as const) {
+  for (const [env, words] of [
+    [{ LD_PRELOAD: library }, /variable LD_PRELOAD/],
+    [{ LD_LIBRARY_PATH: outside.path }, /variable LD_LIBRARY_PATH/],
+    [{ GCONV_PATH: outside.path }, /variable GCONV_PATH/],
+  ] as const) {
     const { code, output } = startBare(env);
     assert.equal(code, 13, output);
     assert.match(output, words);
   }
 });
 
-test('L3-09: programs of the same name put before the system\'s in PATH, shims of npm and corepack too, are not started', async () => {
+test("L3-09: programs of the same name put before the system's in PATH, shims of npm and corepack too, are not started", async () => {
   const fakes = join(outside.path, 'fakes');
   fs.mkdirSync(fakes);
-  for (const name of ['dirname', 'uname', 'find', 'env', 'touch', 'node', 'npm', 'npx', 'corepack', 'ps', 'ss', 'ip', 'nft', 'iptables', 'systemctl', 'id']) {
+  for (const name of [
+    'dirname',
+    'uname',
+    'find',
+    'env',
+    'touch',
+    'node',
+    'npm',
+    'npx',
+    'corepack',
+    'ps',
+    'ss',
+    'ip',
+    'nft',
+    'iptables',
+    'systemctl',
+    'id',
+  ]) {
     fs.writeFileSync(join(fakes, name), `#!/bin/sh\necho "$0" >> ${marker}\n`, { mode: 0o755 });
   }
   const { code, output } = await start({ PATH: `${fakes}:${process.env['PATH'] ?? ''}` });
@@ -249,7 +412,10 @@ test('L3-08: a poisoned compile cache: it does run where it is read, and the sta
   fs.rmSync(marker, { force: true });
   fs.writeFileSync(entry, good);
   fs.utimesSync(entry, atime, mtime);
-  const patched = fs.readdirSync(cache, { recursive: true, encoding: 'utf8' }).map((name) => join(cache, name)).filter((path) => fs.statSync(path).isFile());
+  const patched = fs
+    .readdirSync(cache, { recursive: true, encoding: 'utf8' })
+    .map((name) => join(cache, name))
+    .filter((path) => fs.statSync(path).isFile());
   assert.ok(patched.length > 0, 'the cache was written');
   for (const path of patched) {
     const bytes = fs.readFileSync(path);
@@ -287,18 +453,24 @@ test('L3-12: a hash that lies from before the start: the launcher lets no such c
   const good = hash('sha256', fs.readFileSync(at(module)));
   const undo = rewrite(module, (bytes) => Buffer.concat([Buffer.from(esm), bytes]));
   // It answers truly but for the one file.
-  fs.writeFileSync(forge, `import { createRequire, syncBuiltinESMExports } from 'node:module';
+  fs.writeFileSync(
+    forge,
+    `import { createRequire, syncBuiltinESMExports } from 'node:module';
     const crypto = createRequire('/')('node:crypto');
     const real = crypto.hash;
     crypto.hash = (...words) => real(...words).replace('${hash('sha256', fs.readFileSync(at(module)))}', '${good}');
     syncBuiltinESMExports();
-    process.stderr.write('the forger ran\\n');`);
+    process.stderr.write('the forger ran\\n');`,
+  );
   try {
     const launched = await start({ NODE_OPTIONS: `--import ${forge}` });
     assert.equal(launched.code, 13, launched.output);
     assert.ok(launched.output.includes(`changed: ${module}`), launched.output);
     assert.doesNotMatch(launched.output, /the forger ran/);
-    for (const [env, flags, words] of [[{ NODE_OPTIONS: `--import ${forge}` }, [], /variable NODE_OPTIONS/], [{}, [`--import=${forge}`], /flag --import/]] as const) {
+    for (const [env, flags, words] of [
+      [{ NODE_OPTIONS: `--import ${forge}` }, [], /variable NODE_OPTIONS/],
+      [{}, [`--import=${forge}`], /flag --import/],
+    ] as const) {
       const { code, output } = startBare(env, flags);
       assert.match(output, /the forger ran/, 'the attack is real');
       assert.equal(code, 13, output);
@@ -323,7 +495,10 @@ test('L3-16: modules of a folder above, of the home, of the prefix and of packag
     [prefix, require, new RegExp(`not in the manifest: node_modules/node-linux-${process.arch}/lib/node/${name}`)],
     [at('elsewhere'), "await import('#evil');", new RegExp(`not in the manifest: elsewhere/${name}/index.js`)],
   ] as const) {
-    fs.writeFileSync(at('package.json'), JSON.stringify({ ...(JSON.parse(manifest) as object), imports: { '#evil': `./elsewhere/${name}/index.js` } }));
+    fs.writeFileSync(
+      at('package.json'),
+      JSON.stringify({ ...(JSON.parse(manifest) as object), imports: { '#evil': `./elsewhere/${name}/index.js` } }),
+    );
     const had = fs.existsSync(folder);
     const file = join(folder, name, 'index.js');
     const put = `fs.mkdirSync('${dirname(file)}', { recursive: true }); fs.writeFileSync('${file}', ${JSON.stringify(cjs)});`;

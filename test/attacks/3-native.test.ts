@@ -1,15 +1,15 @@
 /**
- * Layer 3, native code: what is mapped is what was hashed, whatever happens to the file, and to the copy of it, in between.
- * The attacks run in the start of a copy of the program, at the moment in which they hurt most.
+ * Layer 3, native code: what is mapped is what was hashed, whatever happens to the file, and to the copy of it, in
+ * between. The attacks run in the start of a copy of the program, at the moment in which they hurt most.
  * @module
  */
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { mappedFaults } from '../../src/layers/3-dependencies/hook.ts';
-import { identityOf, nativeNames } from '../../src/layers/3-dependencies/native.ts';
-import { executableMappings } from '../../src/layers/3-dependencies/runtime.ts';
+import { mappedFaults } from '../../src/layers/3-dependencies/load-hook.ts';
+import { identityOf, nativeNames } from '../../src/layers/3-dependencies/native-code.ts';
+import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { listedFiles, nativeFds, natives } from '../support/sealed.ts';
 import { call, startServer } from '../support/server.ts';
@@ -37,7 +37,9 @@ const swapping = (act: string): string => `
 `;
 
 test('the other build is refused by koffi only after it has run: the attack is real', () => {
-  const { code, output } = copy.start({ between: `process.dlopen({ exports: {} }, '${evilFile}'); console.log('MAPPED', fs.readFileSync('/proc/self/maps', 'latin1').includes('evil.node'));` });
+  const { code, output } = copy.start({
+    between: `process.dlopen({ exports: {} }, '${evilFile}'); console.log('MAPPED', fs.readFileSync('/proc/self/maps', 'latin1').includes('evil.node'));`,
+  });
   assert.match(output, /MAPPED true/);
   assert.equal(code, 13, 'and what is mapped besides is found');
   assert.match(output, /evil\.node/);
@@ -62,13 +64,17 @@ for (const [what, act] of [
 }
 
 test('the unnamed copy is changed before it is mapped, by somebody who may: refused before it is used', () => {
-  const { code, output } = copy.start({ between: `${swapping('')} let done = false; globalThis.wrote = (fd) => { if (!done && real.fstatSync(fd).size === ${good.length}) { done = true; real.writeSync(fd, Buffer.from('9'), 0, 1, ${at}); } };` });
+  const { code, output } = copy.start({
+    between: `${swapping('')} let done = false; globalThis.wrote = (fd) => { if (!done && real.fstatSync(fd).size === ${good.length}) { done = true; real.writeSync(fd, Buffer.from('9'), 0, 1, ${at}); } };`,
+  });
   assert.equal(code, 13, output);
   assert.match(output, /koffi\.node .*after it was mapped/);
 });
 
 test('where no folder takes an unnamed copy that may be mapped, the compared file itself is mapped, by its descriptor', () => {
-  const { code, output } = copy.start({ between: `${swapping('')} fs.default.openSync = (name, flags, ...more) => { if ((flags & 0o20000000) !== 0) throw Object.assign(new Error('none'), { code: 'EOPNOTSUPP' }); return real.openSync(name, flags, ...more); }; syncBuiltinESMExports();` });
+  const { code, output } = copy.start({
+    between: `${swapping('')} fs.default.openSync = (name, flags, ...more) => { if ((flags & 0o20000000) !== 0) throw Object.assign(new Error('none'), { code: 'EOPNOTSUPP' }); return real.openSync(name, flags, ...more); }; syncBuiltinESMExports();`,
+  });
   assert.equal(code, 0, output);
 });
 
@@ -76,23 +82,44 @@ test('what is mapped is judged wherever it lies: sealed memory by its identity, 
   const list = listedFiles();
   const [first = -1, second = -1] = nativeFds();
   const own = new Set([identityOf(fs.fstatSync(first))]);
-  const line = ({ dev, ino }: fs.Stats, path: string) => `7f00-7f10 r-xp 00000000 ${(dev >> 8).toString(16)}:${(dev & 0xff).toString(16)} ${ino} ${path}`;
-  const judge = (facts: fs.Stats, path: string) => mappedFaults(list, fs, line(facts, path), own).map(({ kind, name }) => `${kind} ${name}`);
+  const line = ({ dev, ino }: fs.Stats, path: string) =>
+    `7f00-7f10 r-xp 00000000 ${(dev >> 8).toString(16)}:${(dev & 0xff).toString(16)} ${ino} ${path}`;
+  const judge = (facts: fs.Stats, path: string) =>
+    mappedFaults(list, fs, line(facts, path), own).map(({ kind, name }) => `${kind} ${name}`);
   assert.deepEqual(judge(fs.fstatSync(first), '/memfd:kwyre-native (deleted)'), []);
-  assert.deepEqual(judge(fs.fstatSync(second), '/memfd:kwyre-native (deleted)'), ['extra /memfd:kwyre-native (deleted)'], 'the same name');
+  assert.deepEqual(
+    judge(fs.fstatSync(second), '/memfd:kwyre-native (deleted)'),
+    ['extra /memfd:kwyre-native (deleted)'],
+    'the same name',
+  );
   assert.deepEqual(judge(fs.statSync(evilFile), evilFile), [`extra ${evilFile}`], 'outside of the installation');
   const ownName = natives[0];
   assert.deepEqual(judge(fs.statSync(evilFile), join(list.root, ownName)), [`changed ${ownName}`]);
   assert.deepEqual(judge(fs.statSync(evilFile), join(list.root, 'node_modules/x.node')), ['extra node_modules/x.node']);
-  const system = executableMappings(fs.readFileSync('/proc/self/maps', 'latin1')).find(({ path }) => path.includes('/libc.so'))!.path;
+  const system = executableMappings(fs.readFileSync('/proc/self/maps', 'latin1')).find(({ path }) =>
+    path.includes('/libc.so'),
+  )!.path;
   assert.deepEqual(judge(fs.statSync(system), system), []);
 });
 
 test('every list has the interface, llama.cpp in the order of its needs, and its variants', () => {
   for (const platform of ['linux-x64', 'linux-arm64']) {
     const folder = `node_modules/@node-llama-cpp/${platform}/bins/${platform}`;
-    const names = nativeNames([`${folder}/libllama.v0.5.0.so`, `${folder}/libggml-cpu-a.so`, `${folder}/libggml.v0.5.0.so`, `${folder}/libggml-base.so`, `${folder}/llama-addon.node`, `${folder}/libllama-common.so`], platform);
-    assert.deepEqual(names.map((name) => name.split('/').at(-1)), ['koffi.node', 'libggml-base.so', 'libggml.v0.5.0.so', 'libllama.v0.5.0.so', 'libggml-cpu-a.so']);
+    const names = nativeNames(
+      [
+        `${folder}/libllama.v0.5.0.so`,
+        `${folder}/libggml-cpu-a.so`,
+        `${folder}/libggml.v0.5.0.so`,
+        `${folder}/libggml-base.so`,
+        `${folder}/llama-addon.node`,
+        `${folder}/libllama-common.so`,
+      ],
+      platform,
+    );
+    assert.deepEqual(
+      names.map((name) => name.split('/').at(-1)),
+      ['koffi.node', 'libggml-base.so', 'libggml.v0.5.0.so', 'libllama.v0.5.0.so', 'libggml-cpu-a.so'],
+    );
   }
 });
 
@@ -102,7 +129,10 @@ test('a running server maps nothing of its installation from a disk, Node itself
     assert.equal((await call(server, '/v1/models')).status, 200);
     if (process.getuid?.() !== 0) return; // hidden, as it should be
     const held = `/proc/${server.pids()['supervisor']!}/fd`;
-    const memories = fs.readdirSync(held).map((fd) => join(held, fd)).filter((path) => /^\/memfd:kwyre-native /.test(fs.readlinkSync(path)));
+    const memories = fs
+      .readdirSync(held)
+      .map((fd) => join(held, fd))
+      .filter((path) => /^\/memfd:kwyre-native /.test(fs.readlinkSync(path)));
     assert.ok(memories.length > 5, 'koffi and the libraries of llama.cpp');
     for (const path of memories) {
       const fd = fs.openSync(path, 'r+');
@@ -111,9 +141,17 @@ test('a running server maps nothing of its installation from a disk, Node itself
     }
     for (const [role, pid] of Object.entries(server.pids())) {
       const paths = executableMappings(fs.readFileSync(`/proc/${pid}/maps`, 'latin1')).map(({ path }) => path);
-      assert.deepEqual(paths.filter((path) => path.startsWith(copy.path)), [], role);
+      assert.deepEqual(
+        paths.filter((path) => path.startsWith(copy.path)),
+        [],
+        role,
+      );
       assert.ok(paths.includes('/memfd:kwyre-node (deleted)'), role);
-      assert.equal(paths.filter((path) => path === '/memfd:kwyre-native (deleted)').length, role === 'engine' ? 5 : 1, role);
+      assert.equal(
+        paths.filter((path) => path === '/memfd:kwyre-native (deleted)').length,
+        role === 'engine' ? 5 : 1,
+        role,
+      );
     }
   } finally {
     assert.equal((await server.stop()).code, 0);

@@ -24,12 +24,20 @@ fs.writeFileSync(join(operator.path, 'passphrase'), 'correct horse battery stapl
 fs.writeFileSync(join(stranger.path, 'passphrase'), 'another one altogether here\n', { mode: 0o600 });
 
 function deps(args: readonly string[], state = operator.path): { code: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(at('kwyre'), ['deps', ...args, '--state', state], { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 120_000 });
+  const { status, stdout, stderr } = spawnSync(at('kwyre'), ['deps', ...args, '--state', state], {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: '/' },
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
   return { code: status, output: `${stdout}${stderr}` };
 }
 
 function seal(reason: string, state = operator.path): void {
-  const { code, output } = deps(['seal', '--reason', reason, '--yes', '--passphrase-file', join(state, 'passphrase')], state);
+  const { code, output } = deps(
+    ['seal', '--reason', reason, '--yes', '--passphrase-file', join(state, 'passphrase')],
+    state,
+  );
   assert.equal(code, 0, output);
 }
 
@@ -74,7 +82,14 @@ function remove(name: string): () => () => void {
 
 test('L3-15: sealing starts from what was published: an infected tree is not sealed', () => {
   const undo = rewrite('node_modules/koffi/index.js', (text) => `${text}\n// evil`)();
-  const { code, output } = deps(['seal', '--reason', 'infected', '--yes', '--passphrase-file', join(operator.path, 'passphrase')]);
+  const { code, output } = deps([
+    'seal',
+    '--reason',
+    'infected',
+    '--yes',
+    '--passphrase-file',
+    join(operator.path, 'passphrase'),
+  ]);
   undo();
   assert.equal(code, 13, output);
   assert.match(output, /changed: node_modules\/koffi\/index\.js/);
@@ -92,14 +107,19 @@ test('L4-02: the guide and its digest in the program replaced together, where no
   const other = Buffer.from(before);
   other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
   const digest = (bytes: Buffer) => hash('sha256', bytes, 'hex');
-  const undo = rewrite('dist/layers/4-model/guide.js', (text) => text.replace(digest(before), digest(other)))();
+  const undo = rewrite('dist/layers/4-model/guide-digest.js', (text) => text.replace(digest(before), digest(other)))();
   fs.writeFileSync(at(guide), other);
   try {
     const server = await startServer({ repository: copy.path });
-    const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; status: string; checks: { id: string; status: string; evidence: string }[] }[] };
+    const status = (await (await call(server, '/kwyre/status')).json()) as {
+      layers: { layer: number; status: string; checks: { id: string; status: string; evidence: string }[] }[];
+    };
     const layer = status.layers.find((each) => each.layer === 4)!;
     assert.equal(layer.status, 'degraded');
-    assert.match(layer.checks.find(({ id }) => id === 'program')!.evidence, /could be another one: it is under no signature/);
+    assert.match(
+      layer.checks.find(({ id }) => id === 'program')!.evidence,
+      /could be another one: it is under no signature/,
+    );
     assert.equal((await server.stop()).code, 0);
   } finally {
     fs.writeFileSync(at(guide), before);
@@ -110,7 +130,9 @@ test('L4-02: the guide and its digest in the program replaced together, where no
 test('a sealed copy serves, and says who sealed it', async () => {
   seal('first');
   const server = await startServer({ repository: copy.path });
-  const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string; evidence: string }[] }[] };
+  const status = (await (await call(server, '/kwyre/status')).json()) as {
+    layers: { layer: number; checks: { id: string; status: string; evidence: string }[] }[];
+  };
   const checks = status.layers.find((layer) => layer.layer === 3)!.checks;
   assert.match(checks.find((check) => check.id === 'sealed-tree')!.evidence, /[0-9a-f]{16}/);
   assert.ok(!checks.some((check) => check.id === 'own-code'));
@@ -118,8 +140,18 @@ test('a sealed copy serves, and says who sealed it', async () => {
 });
 
 test('L3-07, L3-04: our own code, the page, the policy and the launcher are sealed', async () => {
-  for (const name of ['dist/engine/main.js', 'dist/policy/shared.js', 'dist/layers/3-dependencies/verify.js', 'page/app.js', 'kwyre', 'package.json']) {
-    await refuses(new RegExp(`changed: ${name.replace(/[.]/g, '\\.')}`), rewrite(name, (text) => `${text}\n`));
+  for (const name of [
+    'dist/engine/main.js',
+    'dist/policy/shared-rights.js',
+    'dist/layers/3-dependencies/tree-verifier.js',
+    'page/app.js',
+    'kwyre',
+    'package.json',
+  ]) {
+    await refuses(
+      new RegExp(`changed: ${name.replace(/[.]/g, '\\.')}`),
+      rewrite(name, (text) => `${text}\n`),
+    );
   }
   await refuses(/missing: page\/style\.css/, remove('page/style.css'));
   await refuses(/not in the manifest: dist\/engine\/extra\.js/, () => {
@@ -133,8 +165,14 @@ test('L3-07, L3-04: our own code, the page, the policy and the launcher are seal
 test('L3-14: a seal that is missing, empty or cut off refuses', async () => {
   for (const name of ['seal/tree.sig', 'seal/runtime.sig', 'seal/trust.json']) {
     await refuses(/./, remove(name));
-    await refuses(/./, rewrite(name, () => ''));
-    await refuses(/./, rewrite(name, (text) => text.slice(0, -20)));
+    await refuses(
+      /./,
+      rewrite(name, () => ''),
+    );
+    await refuses(
+      /./,
+      rewrite(name, (text) => text.slice(0, -20)),
+    );
   }
 });
 
@@ -163,7 +201,11 @@ test('L3-14: the whole folder seal/ removed: refused by whoever saw the seal; a 
     assert.equal((await start(state.path)).code, 13, 'with other files of ours too');
     page();
     using fresh = makeState();
-    assert.equal((await start(fresh.path)).code, 0, 'the limit: nothing outside the tree remembers, so it serves as unsealed');
+    assert.equal(
+      (await start(fresh.path)).code,
+      0,
+      'the limit: nothing outside the tree remembers, so it serves as unsealed',
+    );
   } finally {
     undo();
   }
@@ -171,7 +213,7 @@ test('L3-14: the whole folder seal/ removed: refused by whoever saw the seal; a 
   assert.equal((await back.stop()).code, 0);
 });
 
-test('L3-06: files and manifest changed together: another key, or the old manifest, is not the operator\'s word', async () => {
+test("L3-06: files and manifest changed together: another key, or the old manifest, is not the operator's word", async () => {
   const files = ['tree.sig', 'runtime.sig', 'trust.json'];
   const good = new Map(files.map((name) => [name, fs.readFileSync(at(`seal/${name}`))]));
   const undo = rewrite('page/app.js', (text) => `${text}\n// evil`)();
@@ -192,34 +234,50 @@ test('L3-06: files and manifest changed together: another key, or the old manife
   fs.writeFileSync(at('seal/trust.json'), newer);
   await refuses(/./, () => () => undefined);
 
-  // The old seal whole, with its trust file and the files as they were: it holds by itself, but not for whoever saw the newer one.
+  // The old seal whole, with its trust file and the files as they were: it holds by itself, but not for whoever saw the
+  // newer one.
   fs.writeFileSync(at('seal/trust.json'), good.get('trust.json')!);
   const replayed = launch({ repository: copy.path, state: operator.path });
   assert.equal((await replayed.ended).code, 13, replayed.output());
   assert.match(replayed.output(), /the manifest is number 1, but number 2 was sealed already/);
 });
 
-test('L3-06: who can write the tree alone tampers and seals with a key and a state folder of their own: the owner\'s folder saw another key', async () => {
+test("L3-06: who can write the tree alone tampers and seals with a key and a state folder of their own: the owner's folder saw another key", async () => {
   const names = ['tree.sig', 'runtime.sig', 'trust.json'];
-  seal('the owner\'s');
+  seal("the owner's");
   const good = names.map((name) => [name, fs.readFileSync(at(`seal/${name}`))] as const);
   const undo = rewrite('page/app.js', (text) => `${text}\n// evil`)();
   fs.writeFileSync(join(stranger.path, 'sealed.json'), '{}', { mode: 0o600 });
-  seal('the stranger\'s', stranger.path);
+  seal("the stranger's", stranger.path);
   const started = launch({ repository: copy.path, state: operator.path });
   const timer = setTimeout(() => started.process.kill('SIGTERM'), 20_000);
   const { code } = await started.ended;
   clearTimeout(timer);
   assert.equal(code, 13, started.output());
-  assert.match(started.output(), /the seal is by key [0-9a-f]{16}, but the one seen before was by key [0-9a-f]{16}: somebody else sealed it\n  next: find out who/);
-  const { code: again, output } = deps(['seal', '--reason', 'not mine', '--passphrase-file', join(operator.path, 'passphrase')]);
+  assert.match(
+    started.output(),
+    /the seal is by key [0-9a-f]{16}, but the one seen before was by key [0-9a-f]{16}: somebody else sealed it\n  next: find out who/,
+  );
+  const { code: again, output } = deps([
+    'seal',
+    '--reason',
+    'not mine',
+    '--passphrase-file',
+    join(operator.path, 'passphrase'),
+  ]);
   assert.equal(again, 2, output);
-  assert.match(output, /the present seal is by key [0-9a-f]{16}, not by [0-9a-f]{16}, which this state folder saw last/);
+  assert.match(
+    output,
+    /the present seal is by key [0-9a-f]{16}, not by [0-9a-f]{16}, which this state folder saw last/,
+  );
   undo();
   for (const [name, bytes] of good) fs.writeFileSync(at(`seal/${name}`), bytes);
-  assert.equal(deps(['verify']).code, 0, 'the owner\'s own seal holds as before');
+  assert.equal(deps(['verify']).code, 0, "the owner's own seal holds as before");
   // An older version remembered the number alone: the key is learned from the seal that is there.
-  const memory = JSON.parse(fs.readFileSync(join(operator.path, 'sealed.json'), 'utf8')) as Record<string, { sequence: number }>;
+  const memory = JSON.parse(fs.readFileSync(join(operator.path, 'sealed.json'), 'utf8')) as Record<
+    string,
+    { sequence: number }
+  >;
   fs.writeFileSync(join(operator.path, 'sealed.json'), JSON.stringify({ [copy.path]: memory[copy.path]!.sequence }));
   const learned = launch({ repository: copy.path, state: operator.path, args: ['--model', 'none'] });
   assert.equal((await learned.ended).code, 14, learned.output());
@@ -229,15 +287,32 @@ test('L3-06: who can write the tree alone tampers and seals with a key and a sta
 test('L3-15: a program that its sources do not make is not sealed', () => {
   const undo = rewrite('dist/cli/status.js', (text) => `${text}\n// evil`)();
   fs.writeFileSync(at('dist/cli/extra.js'), '');
-  const { code, output } = deps(['seal', '--reason', 'x', '--yes', '--passphrase-file', join(operator.path, 'passphrase')]);
+  const { code, output } = deps([
+    'seal',
+    '--reason',
+    'x',
+    '--yes',
+    '--passphrase-file',
+    join(operator.path, 'passphrase'),
+  ]);
   undo();
   fs.rmSync(at('dist/cli/extra.js'));
   assert.equal(code, 13, output);
-  assert.match(output, /changed: dist\/cli\/status\.js \(.*not what its source makes.*\)\n.*not in the manifest: dist\/cli\/extra\.js/);
+  assert.match(
+    output,
+    /changed: dist\/cli\/status\.js \(.*not what its source makes.*\)\n.*not in the manifest: dist\/cli\/extra\.js/,
+  );
 });
 
 test('L3-14: a seal that was removed or damaged is no dead end: sealing again gives a higher number', () => {
-  const harms = [() => { fs.rmSync(at('seal'), { recursive: true }); }, ...['tree.sig', 'runtime.sig', 'trust.json'].map((name) => () => { fs.writeFileSync(at(`seal/${name}`), ''); })];
+  const harms = [
+    () => {
+      fs.rmSync(at('seal'), { recursive: true });
+    },
+    ...['tree.sig', 'runtime.sig', 'trust.json'].map((name) => () => {
+      fs.writeFileSync(at(`seal/${name}`), '');
+    }),
+  ];
   for (const [index, harm] of harms.entries()) {
     harm();
     assert.equal(deps(['verify']).code, 13);
@@ -250,18 +325,39 @@ test('L3-14: a seal that was removed or damaged is no dead end: sealing again gi
 test('L3-13: no script of a package runs when it is installed', () => {
   using project = makeTree({
     'package.json': JSON.stringify({ name: 'project', version: '1.0.0' }),
-    'evil/package.json': JSON.stringify({ name: 'evil', version: '1.0.0', scripts: { preinstall: 'touch ../MARKER', install: 'touch ../MARKER', postinstall: 'touch ../MARKER', prepare: 'touch ../MARKER' } }),
+    'evil/package.json': JSON.stringify({
+      name: 'evil',
+      version: '1.0.0',
+      scripts: {
+        preinstall: 'touch ../MARKER',
+        install: 'touch ../MARKER',
+        postinstall: 'touch ../MARKER',
+        prepare: 'touch ../MARKER',
+      },
+    }),
   });
-  fs.writeFileSync(join(project.path, 'hook.cjs'), `require('node:fs').writeFileSync(${JSON.stringify(join(project.path, 'MARKER'))}, '');`);
+  fs.writeFileSync(
+    join(project.path, 'hook.cjs'),
+    `require('node:fs').writeFileSync(${JSON.stringify(join(project.path, 'MARKER'))}, '');`,
+  );
   // Ours forbids scripts; where somebody put another one, the launcher's own flag does.
   const hostile = `ignore-scripts=false\nnode-options=--require ${join(project.path, 'hook.cjs')}\n`;
-  for (const [npmrc, flags] of [[fs.readFileSync(at('.npmrc'), 'utf8'), []], [hostile, ['--ignore-scripts']]] as const) {
+  for (const [npmrc, flags] of [
+    [fs.readFileSync(at('.npmrc'), 'utf8'), []],
+    [hostile, ['--ignore-scripts']],
+  ] as const) {
     fs.writeFileSync(join(project.path, '.npmrc'), npmrc);
     fs.rmSync(join(project.path, 'node_modules'), { recursive: true, force: true });
-    const install = spawnSync('npm', ['install', '--offline', '--install-links', ...flags, './evil'], { cwd: project.path, encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: project.path }, timeout: 60_000 });
+    const install = spawnSync('npm', ['install', '--offline', '--install-links', ...flags, './evil'], {
+      cwd: project.path,
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'], HOME: project.path },
+      timeout: 60_000,
+    });
     assert.equal(install.status, 0, install.stderr);
     assert.ok(fs.existsSync(join(project.path, 'node_modules/evil/package.json')));
-    for (const folder of ['', 'node_modules', 'node_modules/evil']) assert.ok(!fs.existsSync(join(project.path, folder, 'MARKER')), folder);
+    for (const folder of ['', 'node_modules', 'node_modules/evil'])
+      assert.ok(!fs.existsSync(join(project.path, folder, 'MARKER')), folder);
   }
   assert.match(fs.readFileSync(at('kwyre'), 'utf8'), /npm ci --omit=dev --ignore-scripts/);
 });

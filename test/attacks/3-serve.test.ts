@@ -34,14 +34,22 @@ test('L3-08, L3-09: the launcher clears what would run first', async () => {
   fs.writeFileSync(at('evil.cjs'), write);
   fs.mkdirSync(at('path/koffi'), { recursive: true });
   fs.writeFileSync(at('path/koffi/index.js'), write);
-  const { code, output } = await start({ NODE_OPTIONS: `--require ${at('evil.cjs')}`, NODE_PATH: at('path'), LD_LIBRARY_PATH: at('path'), NODE_COMPILE_CACHE: at('cache'), NODE_REPL_EXTERNAL_MODULE: at('evil.cjs') });
+  const { code, output } = await start({
+    NODE_OPTIONS: `--require ${at('evil.cjs')}`,
+    NODE_PATH: at('path'),
+    LD_LIBRARY_PATH: at('path'),
+    NODE_COMPILE_CACHE: at('cache'),
+    NODE_REPL_EXTERNAL_MODULE: at('evil.cjs'),
+  });
   assert.equal(code, 14, output);
   assert.ok(!fs.existsSync(at('cache')));
 });
 
 test('L3-04: nobody hands the supervisor a tree as verified', async () => {
   const tree = fs.openSync(at('package.json'), 'r');
-  const child = spawn(at('kwyre'), ['serve'], { stdio: [...Array<'ignore'>(2).fill('ignore'), 'pipe', ...Array<'ignore'>(97).fill('ignore'), tree] });
+  const child = spawn(at('kwyre'), ['serve'], {
+    stdio: [...Array<'ignore'>(2).fill('ignore'), 'pipe', ...Array<'ignore'>(97).fill('ignore'), tree],
+  });
   fs.closeSync(tree);
   const chunks: Buffer[] = [];
   child.stderr!.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -51,8 +59,16 @@ test('L3-04: nobody hands the supervisor a tree as verified', async () => {
 });
 
 for (const [id, name, content] of [
-  ['L3-01', 'node_modules/koffi/index.js', `import { createRequire } from 'node:module'; createRequire('/')('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n`],
-  ['L3-02', 'node_modules/koffi/package.json', '{"name":"koffi","version":"3.3.4","type":"module","exports":"./evil.js"}'],
+  [
+    'L3-01',
+    'node_modules/koffi/index.js',
+    `import { createRequire } from 'node:module'; createRequire('/')('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n`,
+  ],
+  [
+    'L3-02',
+    'node_modules/koffi/package.json',
+    '{"name":"koffi","version":"3.3.4","type":"module","exports":"./evil.js"}',
+  ],
   ['L3-03', 'node_modules/left-pad/index.js', write],
   ['L3-10', 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-base.so', 'not a library'],
   ['L3-10', 'node_modules/@koromix/koffi-linux-x64/linux_x64/koffi.node', 'not a library'],

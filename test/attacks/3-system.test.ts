@@ -1,8 +1,7 @@
 /**
- * An installation that root sealed with its trust file in `/etc/kwyre`, on a machine of the test's own: removing the seal,
- * a second name of a file and rights of its group refuse the start (exit 13), which an ordinary user makes. What others
- * than root can write is never called enforced.
- * Needs root: the trust file is root's.
+ * An installation that root sealed with its trust file in `/etc/kwyre`, on a machine of the test's own: removing the
+ * seal, a second name of a file and rights of its group refuse the start (exit 13), which an ordinary user makes. What
+ * others than root can write is never called enforced. Needs root: the trust file is root's.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -35,7 +34,13 @@ after(async () => {
 
 /** Starts it as an ordinary user; layer 4 refuses what layer 3 lets through, for there is no model. */
 function start(): { code: number | null; output: string } {
-  const { status, stdout, stderr } = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [at('kwyre'), 'serve', '--port', '0', '--state', state.path]));
+  const { status, stdout, stderr } = machine.try(
+    'env',
+    '-i',
+    'PATH=/usr/bin:/bin',
+    `HOME=${state.path}`,
+    ...asUser(testUid, [at('kwyre'), 'serve', '--port', '0', '--state', state.path]),
+  );
   return { code: status, output: `${stdout}${stderr}` };
 }
 
@@ -60,13 +65,31 @@ test('L3-05: root does not seal what the start would refuse: files that their gr
 });
 
 test('root seals with --system: the trust file is in /etc/kwyre, and layer 3 is enforced for whoever is not root', () => {
-  const sealed = machine.try(at('kwyre'), 'deps', 'seal', '--system', '--reason', 'test', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
+  const sealed = machine.try(
+    at('kwyre'),
+    'deps',
+    'seal',
+    '--system',
+    '--reason',
+    'test',
+    '--yes',
+    '--passphrase-file',
+    passphrase,
+    '--state',
+    operator.path,
+  );
   assert.equal(sealed.status, 0, sealed.stderr);
   assert.match(sealed.stdout, /the trust file is in \/etc\/kwyre/);
   assert.match(machine.run('cat', '/etc/kwyre/seal.json'), /"sequence": 1/);
   const { code, output } = start();
   assert.equal(code, 14, output);
-  const verified = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [at('kwyre'), 'deps', 'verify', '--state', state.path]));
+  const verified = machine.try(
+    'env',
+    '-i',
+    'PATH=/usr/bin:/bin',
+    `HOME=${state.path}`,
+    ...asUser(testUid, [at('kwyre'), 'deps', 'verify', '--state', state.path]),
+  );
   assert.match(verified.stdout, /^enforced\s+sealed-tree: /m, verified.stderr);
 });
 
@@ -75,16 +98,41 @@ test('the umask of who seals shuts nobody out; a trust file that cannot be read 
   fs.rmSync(at('seal'), { recursive: true });
   fs.rmSync(join(operator.path, 'sealed.json'), { force: true });
   fs.rmSync(join(state.path, 'sealed.json'), { force: true });
-  const sealed = machine.try('sh', '-c', 'umask 077; exec "$@"', 'sh', at('kwyre'), 'deps', 'seal', '--system', '--reason', 'test', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
+  const sealed = machine.try(
+    'sh',
+    '-c',
+    'umask 077; exec "$@"',
+    'sh',
+    at('kwyre'),
+    'deps',
+    'seal',
+    '--system',
+    '--reason',
+    'test',
+    '--yes',
+    '--passphrase-file',
+    passphrase,
+    '--state',
+    operator.path,
+  );
   assert.equal(sealed.status, 0, sealed.stderr);
-  assert.equal(machine.run('stat', '-c', '%a', '/etc/kwyre', '/etc/kwyre/seal.json', at('seal'), at('seal/tree.sig')), '755\n644\n755\n644\n');
+  assert.equal(
+    machine.run('stat', '-c', '%a', '/etc/kwyre', '/etc/kwyre/seal.json', at('seal'), at('seal/tree.sig')),
+    '755\n644\n755\n644\n',
+  );
   assert.equal(start().code, 14);
-  for (const [path, narrow, wide] of [['/etc/kwyre', '700', '755'], ['/etc/kwyre/seal.json', '600', '644']] as const) {
+  for (const [path, narrow, wide] of [
+    ['/etc/kwyre', '700', '755'],
+    ['/etc/kwyre/seal.json', '600', '644'],
+  ] as const) {
     machine.run('chmod', narrow, path);
     const { code, output } = start();
     machine.run('chmod', wide, path);
     assert.equal(code, 13, output);
-    assert.match(output, /cannot read \/etc\/kwyre\/seal\.json \(EACCES\)[\s\S]*next: as root: chmod 755 \/etc\/kwyre; chmod 644 \/etc\/kwyre\/seal\.json/);
+    assert.match(
+      output,
+      /cannot read \/etc\/kwyre\/seal\.json \(EACCES\)[\s\S]*next: as root: chmod 755 \/etc\/kwyre; chmod 644 \/etc\/kwyre\/seal\.json/,
+    );
     assert.doesNotMatch(output, /^ {4}at /m);
   }
   assert.equal(start().code, 14);
@@ -101,12 +149,17 @@ test('L3-14: without seal/, for a state folder that never saw it too', () => {
 });
 
 test('L3-14: a trust file that others may write', () => {
-  const undo = () => { machine.run('chmod', '644', '/etc/kwyre/seal.json'); };
+  const undo = () => {
+    machine.run('chmod', '644', '/etc/kwyre/seal.json');
+  };
   machine.run('chmod', '666', '/etc/kwyre/seal.json');
   const { code, output } = start();
   undo();
   assert.equal(code, 13, output);
-  assert.match(output, /not a file of root that only root may write[\s\S]*next: as root: chmod g-w \/etc\/kwyre\/seal\.json; chmod o-w \/etc\/kwyre\/seal\.json/);
+  assert.match(
+    output,
+    /not a file of root that only root may write[\s\S]*next: as root: chmod g-w \/etc\/kwyre\/seal\.json; chmod o-w \/etc\/kwyre\/seal\.json/,
+  );
 });
 
 test('L3-05: a second name of a file', () => {
@@ -119,7 +172,10 @@ test('L3-05: a second name of a file', () => {
 });
 
 test('L3-05: a file and a folder that their group may write', () => {
-  for (const [name, wide, narrow] of [['node_modules/koffi/index.js', 0o664, 0o644], ['node_modules/koffi', 0o775, 0o755]] as const) {
+  for (const [name, wide, narrow] of [
+    ['node_modules/koffi/index.js', 0o664, 0o644],
+    ['node_modules/koffi', 0o775, 0o755],
+  ] as const) {
     refuses(new RegExp(`${name.replace('.', '\\.')} \\(its group may write it\\)`), () => {
       fs.chmodSync(at(name), wide);
       return () => {
@@ -134,13 +190,39 @@ test('a link to it from elsewhere: the same installation by another path is seal
   fs.chmodSync(operator.path, 0o711);
   fs.symlinkSync(copy.path, link);
   fs.renameSync(at('seal'), at('kept'));
-  const { status, stderr } = machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [join(link, 'kwyre'), 'serve', '--port', '0', '--state', state.path]));
+  const { status, stderr } = machine.try(
+    'env',
+    '-i',
+    'PATH=/usr/bin:/bin',
+    `HOME=${state.path}`,
+    ...asUser(testUid, [join(link, 'kwyre'), 'serve', '--port', '0', '--state', state.path]),
+  );
   fs.renameSync(at('kept'), at('seal'));
   assert.equal(status, 13, stderr);
 });
 
-const seal = () => machine.try(at('kwyre'), 'deps', 'seal', '--system', '--reason', 'again', '--yes', '--passphrase-file', passphrase, '--state', operator.path);
-const verify = () => machine.try('env', '-i', 'PATH=/usr/bin:/bin', `HOME=${state.path}`, ...asUser(testUid, [at('kwyre'), 'deps', 'verify', '--state', state.path])).stdout;
+const seal = () =>
+  machine.try(
+    at('kwyre'),
+    'deps',
+    'seal',
+    '--system',
+    '--reason',
+    'again',
+    '--yes',
+    '--passphrase-file',
+    passphrase,
+    '--state',
+    operator.path,
+  );
+const verify = () =>
+  machine.try(
+    'env',
+    '-i',
+    'PATH=/usr/bin:/bin',
+    `HOME=${state.path}`,
+    ...asUser(testUid, [at('kwyre'), 'deps', 'verify', '--state', state.path]),
+  ).stdout;
 
 test('L3-05: a tree that the user who runs it owns is not enforced, whoever sealed it; root neither runs nor seals it', () => {
   assert.match(verify(), /^enforced\s+sealed-tree: /m);
@@ -148,13 +230,21 @@ test('L3-05: a tree that the user who runs it owns is not enforced, whoever seal
   const found = verify();
   assert.match(found, /^degraded\s+sealed-tree: .*detect-only, same owner: .* belongs to the user who runs it/m);
   assert.equal(start().code, 14, 'they may run it');
-  for (const { status, stderr } of [seal(), machine.try(at('kwyre'), 'serve', '--port', '0', '--state', operator.path)]) {
+  for (const { status, stderr } of [
+    seal(),
+    machine.try(at('kwyre'), 'serve', '--port', '0', '--state', operator.path),
+  ]) {
     assert.equal(status, 13, stderr);
-    assert.match(stderr, new RegExp(`others than root can change what runs:[^]*belongs to user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`));
+    assert.match(
+      stderr,
+      new RegExp(
+        `others than root can change what runs:[^]*belongs to user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`,
+      ),
+    );
   }
   machine.run('chown', '-hR', 'root:root', copy.path);
   // One file of the verifier, or one folder above it, is enough.
-  for (const name of ['dist/layers/3-dependencies/verify.js', 'dist', 'kwyre', '.']) {
+  for (const name of ['dist/layers/3-dependencies/tree-verifier.js', 'dist', 'kwyre', '.']) {
     machine.run('chown', `${testUid}`, at(name));
     assert.match(verify(), /^degraded\s+sealed-tree: /m, name);
     machine.run('chown', 'root', at(name));
@@ -167,7 +257,10 @@ test('L3-14: a folder above the trust file that others may write', () => {
   const { code, output } = start();
   machine.run('chmod', '755', '/etc/kwyre');
   assert.equal(code, 13, output);
-  assert.match(output, /only root may write, with all folders above it\n  next: as root: chmod g-w \/etc\/kwyre; chmod o-w \/etc\/kwyre/);
+  assert.match(
+    output,
+    /only root may write, with all folders above it\n  next: as root: chmod g-w \/etc\/kwyre; chmod o-w \/etc\/kwyre/,
+  );
 });
 
 test('L3-09: a library that the system puts into every program, after sealing: named', () => {

@@ -1,6 +1,6 @@
 /**
- * Layer 4: hostile content of a model that somebody might approve: header, template, vocabulary; and what a request or an
- * archive might smuggle in.
+ * Layer 4: hostile content of a model that somebody might approve: header, template, vocabulary; and what a request or
+ * an archive might smuggle in.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -30,8 +30,16 @@ function write(name: string, model: Model): string {
 const changed = (changes: Readonly<Record<string, Value | undefined>>) => withMetadata(llamaModel(tinyShape), changes);
 const add = (path: string, ...args: string[]) => kwyre(['model', 'add', path, '--yes', '--state', state.path, ...args]);
 
-async function ask(server: Server, more: object = {}): Promise<{ status: number; code: string | undefined; text: string }> {
-  const response = await call(server, '/v1/chat/completions', { model: 'default', messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, ...more });
+async function ask(
+  server: Server,
+  more: object = {},
+): Promise<{ status: number; code: string | undefined; text: string }> {
+  const response = await call(server, '/v1/chat/completions', {
+    model: 'default',
+    messages: [{ role: 'user', content: 'hello' }],
+    max_tokens: 4,
+    ...more,
+  });
   const text = await response.text();
   return { status: response.status, code: (JSON.parse(text) as { error?: { code: string } }).error?.code, text };
 }
@@ -45,7 +53,9 @@ test('L4-15, L4-16, L4-17, L4-19, L4-20: a header that lies is refused before na
     return at(name);
   };
   const hostile = [
-    ...[2n ** 63n, 2n ** 32n, 60_000n].flatMap((value) => [8, 16].map((offset) => patched(`count-${value}-${offset}.gguf`, offset, value))),
+    ...[2n ** 63n, 2n ** 32n, 60_000n].flatMap((value) =>
+      [8, 16].map((offset) => patched(`count-${value}-${offset}.gguf`, offset, value)),
+    ),
     write('alignment.gguf', changed({ 'general.alignment': { u32: 3 } })),
     write('alignment-zero.gguf', changed({ 'general.alignment': { u32: 0 } })),
     write('heads.gguf', changed({ 'llama.attention.head_count': { u32: 0 } })),
@@ -65,7 +75,12 @@ test('L4-15, L4-16, L4-17, L4-19, L4-20: a header that lies is refused before na
 /** A vocabulary whose tokens stand for bytes by name, as SentencePiece writes them, with some of other names. */
 function byteVocabulary(odd: Readonly<Record<number, string | undefined>>): Model {
   const hex = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
-  const texts = ['<unk>', '<s>', '</s>', ...Array.from({ length: 256 }, (_, byte) => (Object.hasOwn(odd, byte) ? (odd[byte] ?? 'no byte') : hex(byte)))];
+  const texts = [
+    '<unk>',
+    '<s>',
+    '</s>',
+    ...Array.from({ length: 256 }, (_, byte) => (Object.hasOwn(odd, byte) ? (odd[byte] ?? 'no byte') : hex(byte))),
+  ];
   const scores = Buffer.alloc(16 + 4 * texts.length);
   scores.writeUInt32LE(9, 0);
   scores.writeUInt32LE(6, 4);
@@ -77,7 +92,9 @@ function byteVocabulary(odd: Readonly<Record<number, string | undefined>>): Mode
     'tokenizer.ggml.merges': undefined,
     'tokenizer.ggml.tokens': { texts },
     'tokenizer.ggml.scores': { raw: scores },
-    'tokenizer.ggml.token_type': { i32s: texts.map((name, id) => (id === 0 ? 2 : id < 3 ? 3 : name === 'no byte' ? 1 : 6)) },
+    'tokenizer.ggml.token_type': {
+      i32s: texts.map((name, id) => (id === 0 ? 2 : id < 3 ? 3 : name === 'no byte' ? 1 : 6)),
+    },
     'tokenizer.ggml.unknown_token_id': token(0),
     'tokenizer.ggml.bos_token_id': token(1),
     'tokenizer.ggml.eos_token_id': token(2),
@@ -90,7 +107,12 @@ test('L4-18: a vocabulary of bytes is approved, and answers whatever bytes it is
   const server = await startServer({ state: state.path, args: ['--model', 'bytes'] });
   try {
     for (let i = 0; i < 8; i += 1) {
-      const { status, text } = await ask(server, { seed: i, temperature: 2, max_tokens: 64, messages: [{ role: 'user', content: 'h\u00e9 \u{1f600} \u0001' }] });
+      const { status, text } = await ask(server, {
+        seed: i,
+        temperature: 2,
+        max_tokens: 64,
+        messages: [{ role: 'user', content: 'h\u00e9 \u{1f600} \u0001' }],
+      });
       assert.equal(status, 200, text);
     }
   } finally {
@@ -115,15 +137,28 @@ for (const [what, odd, words] of [
   });
 }
 
-test('L4-11: the template\'s digest is shown, what is odd in it too; another template is another model', async () => {
-  const path = write('template.gguf', changed({ 'tokenizer.chat_template': { text: "{% if 'bomb' in messages[0].content %}https://evil.example/?q={% endif %}{% for m in messages %}{{ m.content }}{% endfor %}" } }));
+test("L4-11: the template's digest is shown, what is odd in it too; another template is another model", async () => {
+  const path = write(
+    'template.gguf',
+    changed({
+      'tokenizer.chat_template': {
+        text: "{% if 'bomb' in messages[0].content %}https://evil.example/?q={% endif %}{% for m in messages %}{{ m.content }}{% endfor %}",
+      },
+    }),
+  );
   const { code, output } = add(path, '--name', 'template');
   assert.equal(code, 0, output);
   const shown = kwyre(['model', 'add', path, '--name', 'template', '--yes', '--json', '--state', state.path]);
   const facts = JSON.parse(shown.output) as { template: string; unusual: string[] };
   assert.match(facts.template, /^[0-9a-f]{64}$/);
-  assert.ok(facts.unusual.some((line) => /web address/.test(line)), shown.output);
-  write('template.gguf', changed({ 'tokenizer.chat_template': { text: '{% for m in messages %}{{ m.content }} {% endfor %}' } }));
+  assert.ok(
+    facts.unusual.some((line) => /web address/.test(line)),
+    shown.output,
+  );
+  write(
+    'template.gguf',
+    changed({ 'tokenizer.chat_template': { text: '{% for m in messages %}{{ m.content }} {% endfor %}' } }),
+  );
   const refused = launch({ state: state.path, args: ['--model', 'template'] });
   assert.equal((await refused.ended).code, 14, refused.output());
 });
@@ -131,9 +166,15 @@ test('L4-11: the template\'s digest is shown, what is odd in it too; another tem
 test('L4-12, L4-13: a template that reaches for the host or never ends costs one coded error, not the server', async (t) => {
   for (const [name, source] of [
     ['host', "{{ ''.constructor.constructor('return process')().exit(1) }}"],
-    ['names', '{{ messages.__proto__.polluted }}{{ process.env }}{{ globalThis }}{{ self._TemplateReference__context }}'],
+    [
+      'names',
+      '{{ messages.__proto__.polluted }}{{ process.env }}{{ globalThis }}{{ self._TemplateReference__context }}',
+    ],
     ['loop', '{% for a in range(99999999) %}{% for b in range(99999999) %}{{ a }}{% endfor %}{% endfor %}'],
-    ['grow', '{% set ns = namespace(x="aaaaaaaaaaaaaaaa") %}{% for a in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}'],
+    [
+      'grow',
+      '{% set ns = namespace(x="aaaaaaaaaaaaaaaa") %}{% for a in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}',
+    ],
     ['recursion', '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}'],
   ] as const) {
     // As it is, no approval: a trial conversation is rendered first. What waits for its moment is bounded then.
@@ -146,14 +187,20 @@ test('L4-12, L4-13: a template that reaches for the host or never ends costs one
     t.after(() => {
       started.process.kill('SIGKILL');
     });
-    const ended = await Promise.race([started.ended, new Promise<undefined>((resolve) => setTimeout(resolve, 4000, undefined))]);
+    const ended = await Promise.race([
+      started.ended,
+      new Promise<undefined>((resolve) => setTimeout(resolve, 4000, undefined)),
+    ]);
     if (ended !== undefined) {
       assert.match(started.output(), /template/, `${name}: refused at the start, saying why\n${started.output()}`);
       assert.notEqual(ended.code, 0);
       continue;
     }
     const port = /127\.0\.0\.1:(\d+) \(ready/.exec(started.output())![1]!;
-    const server = { url: `http://127.0.0.1:${port}`, token: fs.readFileSync(join(state.path, 'token'), 'utf8').trim() } as Server;
+    const server = {
+      url: `http://127.0.0.1:${port}`,
+      token: fs.readFileSync(join(state.path, 'token'), 'utf8').trim(),
+    } as Server;
     const from = performance.now();
     const { status, code, text } = await ask(server);
     assert.ok(status >= 400, `${name}: ${status} ${text}`);
@@ -172,12 +219,29 @@ test('what is approved is shown first: architecture, quantisation, tokenizer, in
   assert.equal(code, 0, output);
   assert.match(output, /^quantised +Q4_0 99 %, F32 under 1 %$/m);
   assert.match(output, /^tokenizer +gpt2, vocabulary 259$/m);
-  const { architecture, quantisation, tokenizer, vocabulary, context } = JSON.parse(add(path, '--name', 'shown', '--json').output) as Record<string, unknown>;
-  assert.deepEqual({ architecture, quantisation, tokenizer, vocabulary, context }, { architecture: 'llama', quantisation: 'Q4_0 99 %, F32 under 1 %', tokenizer: 'gpt2', vocabulary: 259, context: 1024 });
+  const { architecture, quantisation, tokenizer, vocabulary, context } = JSON.parse(
+    add(path, '--name', 'shown', '--json').output,
+  ) as Record<string, unknown>;
+  assert.deepEqual(
+    { architecture, quantisation, tokenizer, vocabulary, context },
+    {
+      architecture: 'llama',
+      quantisation: 'Q4_0 99 %, F32 under 1 %',
+      tokenizer: 'gpt2',
+      vocabulary: 259,
+      context: 1024,
+    },
+  );
 });
 
 test('L4-05: JSON beside a model that is none is refused, and named', () => {
-  for (const [bytes, words] of [['{"a":1', /is not JSON/], ['{} trailing', /is not JSON/], ['', /is not JSON/], ['"text"', /neither an object nor a list/], ['{"a":"\xff"}', /is not text in UTF-8/]] as const) {
+  for (const [bytes, words] of [
+    ['{"a":1', /is not JSON/],
+    ['{} trailing', /is not JSON/],
+    ['', /is not JSON/],
+    ['"text"', /neither an object nor a list/],
+    ['{"a":"\xff"}', /is not text in UTF-8/],
+  ] as const) {
     using model = makeTree({ 'sub/tokenizer_config.json': Buffer.from(bytes, 'latin1'), 'config.json': '{}' });
     writeModel(join(model.path, 'tiny.gguf'), tinyShape);
     const { code, output } = add(model.path, '--name', 'json');
@@ -191,7 +255,18 @@ test('L4-05: JSON beside a model that is none is refused, and named', () => {
 test('L4-14, L4-21: a request brings no template, no arguments for one, and no image', async () => {
   const server = await startServer();
   try {
-    for (const more of [{ chat_template: '{{ 1 }}' }, { chat_template_kwargs: { a: 1 } }, { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: `data:image/png;base64,${'A'.repeat(4000)}` } }] }] }]) {
+    for (const more of [
+      { chat_template: '{{ 1 }}' },
+      { chat_template_kwargs: { a: 1 } },
+      {
+        messages: [
+          {
+            role: 'user',
+            content: [{ type: 'image_url', image_url: { url: `data:image/png;base64,${'A'.repeat(4000)}` } }],
+          },
+        ],
+      },
+    ]) {
       const { status, text } = await ask(server, more);
       assert.equal(status, 400, text);
     }
@@ -205,14 +280,23 @@ test('L4-27: the running engine says the version of llama.cpp, the one that its 
   try {
     const { engine } = (await (await call(server, '/kwyre/status')).json()) as { engine: { version: string } };
     const name = `@node-llama-cpp/linux-${process.arch}`;
-    const built = JSON.parse(fs.readFileSync(join(root, `node_modules/${name}/bins/linux-${process.arch}/_nlcBuildMetadata.json`), 'utf8')) as { buildOptions: { llamaCpp: { release: string } } };
+    const built = JSON.parse(
+      fs.readFileSync(join(root, `node_modules/${name}/bins/linux-${process.arch}/_nlcBuildMetadata.json`), 'utf8'),
+    ) as { buildOptions: { llamaCpp: { release: string } } };
     assert.equal(`v${engine.version.replace(/-dev$/, '')}`, built.buildOptions.llamaCpp.release);
     assert.deepEqual(await (await fetch(`${server.url}/health`)).json(), { status: 'ok' });
     // What is installed is exactly one version, and the documents name it.
-    const { dependencies, optionalDependencies } = JSON.parse(fs.readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>;
-    for (const version of Object.values({ ...dependencies, ...optionalDependencies })) assert.match(version, /^\d+\.\d+\.\d+$/);
+    const { dependencies, optionalDependencies } = JSON.parse(
+      fs.readFileSync(join(root, 'package.json'), 'utf8'),
+    ) as Record<string, Record<string, string>>;
+    for (const version of Object.values({ ...dependencies, ...optionalDependencies }))
+      assert.match(version, /^\d+\.\d+\.\d+$/);
     assert.ok(fs.readFileSync(join(root, 'docs/DEPENDENCIES.md'), 'utf8').includes(`\`${name}\``));
-    assert.ok(fs.readFileSync(join(root, 'docs/DEPENDENCIES.md'), 'utf8').includes(`| ${optionalDependencies![name]} | llama.cpp's shared libraries`));
+    assert.ok(
+      fs
+        .readFileSync(join(root, 'docs/DEPENDENCIES.md'), 'utf8')
+        .includes(`| ${optionalDependencies![name]} | llama.cpp's shared libraries`),
+    );
     assert.match(fs.readFileSync(join(root, 'SECURITY.md'), 'utf8'), /\*\*Updates of the engine\.\*\*/);
   } finally {
     await server.stop();
@@ -220,7 +304,12 @@ test('L4-27: the running engine says the version of llama.cpp, the one that its 
 });
 
 test('L4-22, L4-23: no archive is opened, and no digest is a path', () => {
-  for (const [name, bytes] of [['model.zip', 'PK\u0003\u0004'], ['model.tar', `../../etc/passwd${'\0'.repeat(500)}`], ['model.tar.gz', '\u001f\u008b\u0008'], ['model.gguf.zst', '(\u00b5/\u00fd']] as const) {
+  for (const [name, bytes] of [
+    ['model.zip', 'PK\u0003\u0004'],
+    ['model.tar', `../../etc/passwd${'\0'.repeat(500)}`],
+    ['model.tar.gz', '\u001f\u008b\u0008'],
+    ['model.gguf.zst', '(\u00b5/\u00fd'],
+  ] as const) {
     fs.writeFileSync(at(name), bytes, 'latin1');
     assert.equal(add(at(name)).code, 14, name);
   }
@@ -230,7 +319,10 @@ test('L4-22, L4-23: no archive is opened, and no digest is a path', () => {
   const text = fs.readFileSync(record, 'utf8');
   const decode = (base64: string) => JSON.parse(Buffer.from(base64, 'base64').toString()) as Record<string, never>;
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64');
-  for (const [from, to] of [[/[0-9a-f]{64}/g, '../../../../etc/passwd'], [/digest\.gguf/g, '../../../../etc/passwd']] as const) {
+  for (const [from, to] of [
+    [/[0-9a-f]{64}/g, '../../../../etc/passwd'],
+    [/digest\.gguf/g, '../../../../etc/passwd'],
+  ] as const) {
     const outer = JSON.parse(text) as { bundle: string };
     const bundle = decode(outer.bundle) as unknown as { dsseEnvelope: { payload: string } };
     const payload = JSON.stringify(decode(bundle.dsseEnvelope.payload));

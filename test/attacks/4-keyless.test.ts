@@ -1,17 +1,17 @@
 /**
- * A model with the keyless signature of its maker, from end to end: signed under a root of the test's own, which stands in a
- * copy of the program, and added by the real command. One change at a time and nothing is approved.
+ * A model with the keyless signature of its maker, from end to end: signed under a root of the test's own, which stands
+ * in a copy of the program, and added by the real command. One change at a time and nothing is approved.
  * @module
  */
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { excludedFiles } from '../../src/cli/upstream.ts';
+import { excludedFiles } from '../../src/cli/model/upstream-signature.ts';
 import { defaultExclusions, formatStatement, parseStatement } from '../../src/oms/statement.ts';
-import { hashFiles } from '../../src/oms/sign.ts';
+import { hashFiles } from '../../src/oms/signer.ts';
 import { signPayload } from '../../src/oms/signature.ts';
-import { listModelRecords } from '../../src/state/models.ts';
+import { listModelRecords } from '../../src/state/model-records.ts';
 import { kwyre, makeState } from '../support/approved.ts';
 import { tagged } from '../support/certificate.ts';
 import { copyInstallation } from '../support/copy.ts';
@@ -33,18 +33,37 @@ fs.writeFileSync(join(copy.path, 'src/cli/trusted-root.json'), sigstore.trustedR
 writeModel(join(folder.path, 'tiny.gguf'), tinyShape);
 
 const maker: Maker = { identity: 'maker@models.test', issuer: 'https://accounts.test' };
-const files = hashFiles({ disk: fs, layer: 4, root: folder.path, only: undefined, excluded: excludedFiles, rights: anyRights, name: 'tiny', method: { kind: 'files' } }, fault);
+const files = hashFiles(
+  {
+    disk: fs,
+    layer: 4,
+    root: folder.path,
+    only: undefined,
+    excluded: excludedFiles,
+    rights: anyRights,
+    name: 'tiny',
+    method: { kind: 'files' },
+  },
+  fault,
+);
 const statement = formatStatement('tiny', files, { kind: 'files' }, [...defaultExclusions, 'model.sig']);
 const another = formatStatement('tiny', files.slice(0, 1), { kind: 'files' }, []);
 const sign = (otherwise?: Otherwise, who = maker): KeylessBundle => sigstore.sign(statement, who, otherwise);
 
 /** Adds the folder with this signature in it; says what was approved afterwards. */
-function add(bundle: KeylessBundle | Buffer | undefined, more: readonly string[] = [], repository = copy.path): { code: number | null; output: string; approved: string[] } {
+function add(
+  bundle: KeylessBundle | Buffer | undefined,
+  more: readonly string[] = [],
+  repository = copy.path,
+): { code: number | null; output: string; approved: string[] } {
   using state = makeState();
   const signature = join(folder.path, 'model.sig');
   if (bundle === undefined) fs.rmSync(signature, { force: true });
   else fs.writeFileSync(signature, Buffer.isBuffer(bundle) ? bundle : JSON.stringify(bundle));
-  const { code, output } = kwyre(['model', 'add', folder.path, '--name', 'tiny', '--yes', '--state', state.path, ...more], repository);
+  const { code, output } = kwyre(
+    ['model', 'add', folder.path, '--name', 'tiny', '--yes', '--state', state.path, ...more],
+    repository,
+  );
   return { code, output, approved: listModelRecords(state.path) };
 }
 
@@ -60,12 +79,22 @@ test('the signature holds: the model is approved, and who signed is said exactly
   assert.equal(code, 0, output);
   assert.deepEqual(approved, ['tiny']);
   const told = JSON.parse(output) as { upstream: string; root: string; files: number };
-  assert.equal(told.upstream, 'model.sig: verified, 2 files, signed keyless by maker@models.test (vouched for by https://accounts.test); is that the maker of this model?');
-  assert.equal(told.root, parseStatement(statement, { allowedIgnores: ['model.sig'] }, fault).root, 'the digest over what the maker signed');
+  assert.equal(
+    told.upstream,
+    'model.sig: verified, 2 files, signed keyless by maker@models.test (vouched for by https://accounts.test); is that the maker of this model?',
+  );
+  assert.equal(
+    told.root,
+    parseStatement(statement, { allowedIgnores: ['model.sig'] }, fault).root,
+    'the digest over what the maker signed',
+  );
   assert.equal(told.files, 2);
   const human = add(bundle, ['--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.test']);
   assert.equal(human.code, 0, human.output);
-  assert.match(human.output, /^upstream {5}model\.sig: verified, 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)$/m);
+  assert.match(
+    human.output,
+    /^upstream {5}model\.sig: verified, 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)$/m,
+  );
   assert.ok(human.output.includes(`root sha256:${told.root}`), human.output);
 });
 
@@ -107,17 +136,50 @@ test('an entry of the log that belongs to another statement, and a statement tha
   const bundle = sign();
   bundle.verificationMaterial.tlogEntries = other.verificationMaterial.tlogEntries;
   refused(add(bundle), /does not hold \(TLOG_BODY_ERROR\)/);
-  refused(add({ ...other, dsseEnvelope: { ...other.dsseEnvelope, payload: statement.toString('base64') } }), /does not hold \(TLOG_BODY_ERROR\)/);
+  refused(
+    add({ ...other, dsseEnvelope: { ...other.dsseEnvelope, payload: statement.toString('base64') } }),
+    /does not hold \(TLOG_BODY_ERROR\)/,
+  );
 });
 
 const entryOf = (bundle: KeylessBundle): Entry => bundle.verificationMaterial.tlogEntries[0]!;
 const forgeries: Readonly<Record<string, [(entry: Entry) => void, RegExp]>> = {
-  'another time': [(entry) => { entry.integratedTime = String(Number(entry.integratedTime) + 1); }, /TLOG_INCLUSION_PROMISE_ERROR/],
-  'a body of its own': [(entry) => { entry.canonicalizedBody = entryOf(sign()).canonicalizedBody; }, /TLOG_INCLUSION_PROMISE_ERROR/],
-  'the promise of another entry': [(entry) => { entry.inclusionPromise = entryOf(sign()).inclusionPromise!; }, /TLOG_INCLUSION_PROMISE_ERROR/],
-  'no promise, so no time': [(entry) => { delete entry.inclusionPromise; }, /TIMESTAMP_ERROR/],
-  'the proof of another entry': [(entry) => { entry.inclusionProof = entryOf(sign()).inclusionProof; }, /TLOG_INCLUSION_PROOF_ERROR/],
-  'the state of another log': [(entry) => { entry.inclusionProof.checkpoint = entryOf(new Sigstore().sign(statement, maker)).inclusionProof.checkpoint; }, /TLOG_INCLUSION_PROOF_ERROR/],
+  'another time': [
+    (entry) => {
+      entry.integratedTime = String(Number(entry.integratedTime) + 1);
+    },
+    /TLOG_INCLUSION_PROMISE_ERROR/,
+  ],
+  'a body of its own': [
+    (entry) => {
+      entry.canonicalizedBody = entryOf(sign()).canonicalizedBody;
+    },
+    /TLOG_INCLUSION_PROMISE_ERROR/,
+  ],
+  'the promise of another entry': [
+    (entry) => {
+      entry.inclusionPromise = entryOf(sign()).inclusionPromise!;
+    },
+    /TLOG_INCLUSION_PROMISE_ERROR/,
+  ],
+  'no promise, so no time': [
+    (entry) => {
+      delete entry.inclusionPromise;
+    },
+    /TIMESTAMP_ERROR/,
+  ],
+  'the proof of another entry': [
+    (entry) => {
+      entry.inclusionProof = entryOf(sign()).inclusionProof;
+    },
+    /TLOG_INCLUSION_PROOF_ERROR/,
+  ],
+  'the state of another log': [
+    (entry) => {
+      entry.inclusionProof.checkpoint = entryOf(new Sigstore().sign(statement, maker)).inclusionProof.checkpoint;
+    },
+    /TLOG_INCLUSION_PROOF_ERROR/,
+  ],
 };
 
 for (const [what, [forge, reason]] of Object.entries(forgeries)) {
@@ -133,8 +195,14 @@ test('a certificate that no log of certificates has seen', () => {
 });
 
 test('a good signature by somebody else than asked for', () => {
-  for (const wanted of [['--upstream-identity', 'maker@models.tes'], ['--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.example']]) {
-    refused(add(sign(), wanted), /the maker's signature is by maker@models\.test \(https:\/\/accounts\.test\), not by the one that was asked for/);
+  for (const wanted of [
+    ['--upstream-identity', 'maker@models.tes'],
+    ['--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.example'],
+  ]) {
+    refused(
+      add(sign(), wanted),
+      /the maker's signature is by maker@models\.test \(https:\/\/accounts\.test\), not by the one that was asked for/,
+    );
   }
 });
 
@@ -177,11 +245,19 @@ test('whoever asks for a maker is not content with less: no signature, or one of
   using keys = makeTree({ 'maker.pem': publicKey.export({ type: 'spki', format: 'pem' }) });
   const pem = join(keys.path, 'maker.pem');
   const byKey = Buffer.from(signPayload(statement, privateKey, fault));
-  assert.match(add(byKey, ['--upstream-key', pem]).output, /^upstream {5}model\.sig: verified, 2 files, signed by key [0-9a-f]{16}$/m);
+  assert.match(
+    add(byKey, ['--upstream-key', pem]).output,
+    /^upstream {5}model\.sig: verified, 2 files, signed by key [0-9a-f]{16}$/m,
+  );
   refused(add(byKey, ['--upstream-identity', 'maker@models.test']), /not keyless/);
   refused(add(byKey, ['--upstream-key', pem, '--upstream-issuer', 'https://accounts.test']), /not keyless/);
   refused(add(sign(), ['--upstream-key', pem]), /is keyless, not by a key or certificate/);
-  for (const wanted of [['--upstream-identity', 'maker@models.test'], ['--upstream-issuer', 'https://accounts.test'], ['--upstream-key', pem], ['--upstream-root', pem]]) {
+  for (const wanted of [
+    ['--upstream-identity', 'maker@models.test'],
+    ['--upstream-issuer', 'https://accounts.test'],
+    ['--upstream-key', pem],
+    ['--upstream-root', pem],
+  ]) {
     refused(add(undefined, wanted), /there is no signature of the maker/);
   }
   assert.equal(add(undefined).code, 0);
@@ -190,7 +266,10 @@ test('whoever asks for a maker is not content with less: no signature, or one of
 test('one file of the folder: what is approved and what the maker signed are counted apart', () => {
   using state = makeState();
   fs.writeFileSync(join(folder.path, 'model.sig'), JSON.stringify(sign()));
-  const { code, output } = kwyre(['model', 'add', join(folder.path, 'tiny.gguf'), '--yes', '--state', state.path], copy.path);
+  const { code, output } = kwyre(
+    ['model', 'add', join(folder.path, 'tiny.gguf'), '--yes', '--state', state.path],
+    copy.path,
+  );
   assert.equal(code, 0, output);
   assert.match(output, /verified, 2 files, signed keyless by maker@models\.test/);
   assert.match(output, /approved: tiny, 1 file,/);
@@ -199,18 +278,34 @@ test('one file of the folder: what is approved and what the maker signed are cou
 const stamped = (otherwise: Otherwise = {}): KeylessBundle => sign({ stamped: true, ...otherwise });
 
 test('the newer form, with a time stamp in place of the time of the log, holds too', () => {
-  const { code, output, approved } = add(stamped(), ['--json', '--upstream-identity', 'maker@models.test', '--upstream-issuer', 'https://accounts.test']);
+  const { code, output, approved } = add(stamped(), [
+    '--json',
+    '--upstream-identity',
+    'maker@models.test',
+    '--upstream-issuer',
+    'https://accounts.test',
+  ]);
   assert.equal(code, 0, output);
   assert.deepEqual(approved, ['tiny']);
-  assert.match(output, /verified, 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)"/);
+  assert.match(
+    output,
+    /verified, 2 files, signed keyless by maker@models\.test \(vouched for by https:\/\/accounts\.test\)"/,
+  );
 });
 
 test('a time stamp over another signature, by an authority of nobody, and none', () => {
   const bundle = stamped();
-  const stamps = (bundle.verificationMaterial.timestampVerificationData = { rfc3161Timestamps: stamped().verificationMaterial.timestampVerificationData!.rfc3161Timestamps });
+  const stamps = (bundle.verificationMaterial.timestampVerificationData = {
+    rfc3161Timestamps: stamped().verificationMaterial.timestampVerificationData!.rfc3161Timestamps,
+  });
   refused(add(bundle), /TIMESTAMP_ERROR/);
   const signature = Buffer.from(bundle.dsseEnvelope.signatures[0]!.sig, 'base64');
-  const signedTimestamp = stamp(signature, new Date('2026-03-04T05:06:12Z'), { name: 'clock of the test', ...makeKey() }, { name: 'root of the test', ...makeKey() });
+  const signedTimestamp = stamp(
+    signature,
+    new Date('2026-03-04T05:06:12Z'),
+    { name: 'clock of the test', ...makeKey() },
+    { name: 'root of the test', ...makeKey() },
+  );
   stamps.rfc3161Timestamps = [{ signedTimestamp: signedTimestamp.toString('base64') }];
   refused(add(bundle), /TIMESTAMP_ERROR/);
   stamps.rfc3161Timestamps = [];
@@ -220,6 +315,8 @@ test('a time stamp over another signature, by an authority of nobody, and none',
 test('stamped after the certificate ended, and an entry of the newer log for another statement', () => {
   refused(add(stamped({ after: 601 })), /CERTIFICATE_ERROR/);
   const bundle = stamped();
-  bundle.verificationMaterial.tlogEntries = sigstore.sign(another, maker, { stamped: true }).verificationMaterial.tlogEntries;
+  bundle.verificationMaterial.tlogEntries = sigstore.sign(another, maker, {
+    stamped: true,
+  }).verificationMaterial.tlogEntries;
   refused(add(bundle), /TLOG_BODY_ERROR/);
 });

@@ -1,6 +1,6 @@
 /**
- * Layer 4: what happens to the file while and after it is loaded never changes an answer. Judged by the logits themselves,
- * bit for bit over several steps with the same tokens, beside llama.cpp on a path that nobody holds.
+ * Layer 4: what happens to the file while and after it is loaded never changes an answer. Judged by the logits
+ * themselves, bit for bit over several steps with the same tokens, beside llama.cpp on a path that nobody holds.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -8,11 +8,11 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { Batch } from '../../src/engine/batch.ts';
-import { flashAttention, loadModes } from '../../src/engine/layout.ts';
-import type { Pointer } from '../../src/engine/library.ts';
-import { holdFile, loadSealed } from '../../src/layers/4-model/weights.ts';
-import { dropLease } from '../../src/linux/memfd.ts';
+import { Batch } from '../../src/engine/llama/batch.ts';
+import { flashAttention, loadModes } from '../../src/engine/llama/abi.ts';
+import type { Pointer } from '../../src/engine/llama/library.ts';
+import { holdFile, loadSealed } from '../../src/layers/4-model/immutable-weights.ts';
+import { dropLease } from '../../src/linux/memory/memfd.ts';
 import { ffi } from '../../src/linux/ffi.ts';
 import { libraryDirectory } from '../support/engine.ts';
 import { factsOf } from '../support/facts.ts';
@@ -24,21 +24,34 @@ const original = join(root, 'models', 'guide', 'guide.gguf');
 const { bytes: size, vocabulary } = factsOf(original);
 const folder = scratch();
 const path = join(folder, 'model.gguf');
-const logitsAt = ffi.load(join(libraryDirectory, 'libllama.v0.5.0.so')).func('void *llama_get_logits_ith(void *context, int32_t index)') as (context: Pointer, index: number) => Pointer;
+const logitsAt = ffi
+  .load(join(libraryDirectory, 'libllama.v0.5.0.so'))
+  .func('void *llama_get_logits_ith(void *context, int32_t index)') as (context: Pointer, index: number) => Pointer;
 
-/** Logits after a prompt and after each of six further tokens, chosen greedily; `attack` comes between load and context and before each step. */
+/**
+ * Logits after a prompt and after each of six further tokens, chosen greedily; `attack` comes between load and context
+ * and before each step.
+ */
 function logits(from: string, attack: () => void = () => undefined): Buffer {
   const { calls } = sharedLibrary();
   const model = calls.modelLoad([from], 1, { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map });
   assert.ok(model !== null, 'the model loads');
   attack();
-  const context = calls.contextInit(model, { ...calls.contextDefaults(), n_ctx: 64, n_batch: 16, n_ubatch: 16, n_threads: 1, n_threads_batch: 1, flash_attn_type: flashAttention.off });
+  const context = calls.contextInit(model, {
+    ...calls.contextDefaults(),
+    n_ctx: 64,
+    n_batch: 16,
+    n_ubatch: 16,
+    n_threads: 1,
+    n_threads_batch: 1,
+    flash_attn_type: flashAttention.off,
+  });
   assert.ok(context !== null);
   try {
     const batch = new Batch(16);
     const steps: Buffer[] = [];
     let next = [11, 300, 7, 42, 901];
-    for (let position = 0; steps.length < 7; ) {
+    for (let position = 0; steps.length < 7;) {
       attack();
       for (const [i, token] of next.entries()) batch.add(token, position + i, 0, i === next.length - 1);
       assert.equal(calls.decode(context, batch.struct), 0);
@@ -66,7 +79,13 @@ function edit(from: number, length: number): void {
   try {
     const bytes = Buffer.alloc(length);
     fs.readSync(fd, bytes, 0, length, from);
-    fs.writeSync(fd, bytes.map((byte) => ~byte), 0, length, from);
+    fs.writeSync(
+      fd,
+      bytes.map((byte) => ~byte),
+      0,
+      length,
+      from,
+    );
   } finally {
     fs.closeSync(fd);
   }
@@ -76,12 +95,21 @@ function edit(from: number, length: number): void {
 const attacks = {
   swapped() {
     const other = join(folder, 'other.gguf');
-    fs.writeFileSync(other, fs.readFileSync(original).map((byte, i) => (i > size / 2 ? ~byte : byte)));
+    fs.writeFileSync(
+      other,
+      fs.readFileSync(original).map((byte, i) => (i > size / 2 ? ~byte : byte)),
+    );
     fs.renameSync(other, path);
   },
-  edited: () => { edit(size >> 1, size >> 2); },
-  truncated: () => { fs.closeSync(openNow(fs.constants.O_TRUNC)); },
-  removed: () => { fs.rmSync(path, { force: true }); },
+  edited: () => {
+    edit(size >> 1, size >> 2);
+  },
+  truncated: () => {
+    fs.closeSync(openNow(fs.constants.O_TRUNC));
+  },
+  removed: () => {
+    fs.rmSync(path, { force: true });
+  },
 } as const;
 
 // Without a listener the kernel's word that somebody wants to write a leased file would end this process.
@@ -92,7 +120,10 @@ before(() => {
   fs.copyFileSync(original, path);
   expected = logits(path);
   assert.equal(expected.length, 7 * 4 * vocabulary);
-  assert.ok(new Set(new Float32Array(expected.buffer, expected.byteOffset, vocabulary)).size > vocabulary / 2, 'logits, not a constant');
+  assert.ok(
+    new Set(new Float32Array(expected.buffer, expected.byteOffset, vocabulary)).size > vocabulary / 2,
+    'logits, not a constant',
+  );
   assert.ok(expected.equals(logits(path)), 'two runs agree bit for bit');
 });
 
@@ -134,7 +165,13 @@ for (const [name, attack] of Object.entries(attacks)) {
     const fd = freshFile();
     const weights = holdFile(fs, fd, 'model.gguf', undefined, fault);
     assert.ok(weights.full, weights.kept);
-    const tried = once(inPlace ? () => { assert.throws(attack, { code: 'EAGAIN' }, 'the lease holds the writer up'); } : attack);
+    const tried = once(
+      inPlace
+        ? () => {
+            assert.throws(attack, { code: 'EAGAIN' }, 'the lease holds the writer up');
+          }
+        : attack,
+    );
     assert.ok(expected.equals(logits(`/proc/self/fd/${fd}`, tried)));
     assert.equal(digestNow() === weights.hashed.digest, inPlace);
     dropLease(fd);
@@ -142,11 +179,23 @@ for (const [name, attack] of Object.entries(attacks)) {
   });
 }
 
-for (const [where, from, sound] of [['what was read already changes nothing', 1 << 20, true], ['what was not changes the digest', size - (64 << 10), false]] as const) {
+for (const [where, from, sound] of [
+  ['what was read already changes nothing', 1 << 20, true],
+  ['what was not changes the digest', size - (64 << 10), false],
+] as const) {
   test(`L4-08 the file edited while it is loaded: ${where}`, async () => {
     const source = freshFile();
     const digest = digestNow();
-    const weights = await loadSealed(fs, source, size, undefined, fault, once(() => { edit(from, 32 << 10); }));
+    const weights = await loadSealed(
+      fs,
+      source,
+      size,
+      undefined,
+      fault,
+      once(() => {
+        edit(from, 32 << 10);
+      }),
+    );
     assert.notEqual(digestNow(), digest, 'the attack came about');
     assert.equal(weights.hashed.digest === digest, sound);
     if (sound) assert.ok(expected.equals(logits(`/proc/self/fd/${weights.fd}`)));

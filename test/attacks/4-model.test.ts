@@ -33,7 +33,13 @@ function flip(path: string, at: number): void {
 }
 
 async function answer(server: Server): Promise<string> {
-  const response = await call(server, '/v1/chat/completions', { model: 'tiny', messages: [{ role: 'user', content: 'same' }], seed: 7, temperature: 1, max_tokens: 24 });
+  const response = await call(server, '/v1/chat/completions', {
+    model: 'tiny',
+    messages: [{ role: 'user', content: 'same' }],
+    seed: 7,
+    temperature: 1,
+    max_tokens: 24,
+  });
   assert.equal(response.status, 200);
   return ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]!.message.content;
 }
@@ -47,7 +53,10 @@ test('L4-01, L4-02, L4-06, L4-07, L4-10: weights, manifest and trust of one file
   approve(state.path, path, 'tiny');
   const size = fs.statSync(path).size;
   flip(path, size - 1);
-  assert.match(await refused(state.path, ['--model', 'tiny']), /changed: tiny\.gguf \(expected sha256:[0-9a-f]{64}, found sha256:[0-9a-f]{64}\)/);
+  assert.match(
+    await refused(state.path, ['--model', 'tiny']),
+    /changed: tiny\.gguf \(expected sha256:[0-9a-f]{64}, found sha256:[0-9a-f]{64}\)/,
+  );
   flip(path, size - 1);
 
   const good = fs.readFileSync(path);
@@ -87,10 +96,23 @@ test('L4-01, L4-02, L4-06, L4-07, L4-10: weights, manifest and trust of one file
 
 test('L4-03, L4-04, L4-05: every file of a folder, and nothing more in it', async () => {
   using state = makeState();
-  using folder = makeTree({ 'config.json': '{}', 'tokenizer.json': '{"a":1}', 'generation_config.json': '{}', 'chat_template.jinja': 'x', 'adapter/lora.gguf': 'y', 'empty': '' });
+  using folder = makeTree({
+    'config.json': '{}',
+    'tokenizer.json': '{"a":1}',
+    'generation_config.json': '{}',
+    'chat_template.jinja': 'x',
+    'adapter/lora.gguf': 'y',
+    empty: '',
+  });
   writeModel(join(folder.path, 'tiny.gguf'), tinyShape);
   approve(state.path, folder.path, 'tiny');
-  for (const name of ['config.json', 'tokenizer.json', 'generation_config.json', 'chat_template.jinja', 'adapter/lora.gguf']) {
+  for (const name of [
+    'config.json',
+    'tokenizer.json',
+    'generation_config.json',
+    'chat_template.jinja',
+    'adapter/lora.gguf',
+  ]) {
     const path = join(folder.path, name);
     flip(path, 0);
     assert.match(await refused(state.path, ['--model', 'tiny']), new RegExp(`changed: ${name.replace('.', '\\.')}`));
@@ -106,7 +128,16 @@ test('L4-03, L4-04, L4-05: every file of a folder, and nothing more in it', asyn
 test('L4-24, L4-25: names and kinds that are no model', () => {
   using state = makeState();
   using folder = makeTree({ 'model.bin': 'pickle', 'model.safetensors': '{}', 'fake.gguf': 'GGUF\u0003' });
-  for (const path of ['/dev/zero', '/proc/self/mem', '/etc', folder.path, join(folder.path, 'model.bin'), join(folder.path, 'fake.gguf'), `${folder.path}/../../etc/passwd`, '\\\\host\\share\\x.gguf']) {
+  for (const path of [
+    '/dev/zero',
+    '/proc/self/mem',
+    '/etc',
+    folder.path,
+    join(folder.path, 'model.bin'),
+    join(folder.path, 'fake.gguf'),
+    `${folder.path}/../../etc/passwd`,
+    '\\\\host\\share\\x.gguf',
+  ]) {
     assert.equal(kwyre(['model', 'add', path, '--yes', '--state', state.path]).code, 14, path);
   }
   if (process.getuid?.() !== 0) {
@@ -155,20 +186,41 @@ test('L4-08, L4-09, L4-26: while it serves, the file may be edited, cut, swapped
         const link = `/proc/${pid}/fd/${entry}`;
         if (!/memfd:kwyre-weights/.test(fs.readlinkSync(link))) continue;
         const writer = fs.openSync(link, 'r+');
-        assert.throws(() => fs.writeSync(writer, Buffer.from('x'), 0, 1, 0), { code: 'EPERM' }, 'not even root writes sealed memory');
+        assert.throws(
+          () => fs.writeSync(writer, Buffer.from('x'), 0, 1, 0),
+          { code: 'EPERM' },
+          'not even root writes sealed memory',
+        );
         assert.throws(() => fs.ftruncateSync(writer, 0), { code: 'EPERM' });
         fs.closeSync(writer);
         sealed += 1;
       }
     }
     assert.ok(ordinary || sealed >= 1);
-    for (const [method, route] of [['POST', '/v1/models'], ['DELETE', '/v1/models/tiny'], ['POST', '/models/apply'], ['POST', '/api/pull'], ['POST', '/api/create'], ['POST', '/v1/load']] as const) {
+    for (const [method, route] of [
+      ['POST', '/v1/models'],
+      ['DELETE', '/v1/models/tiny'],
+      ['POST', '/models/apply'],
+      ['POST', '/api/pull'],
+      ['POST', '/api/create'],
+      ['POST', '/v1/load'],
+    ] as const) {
       const response = await call(server, route, undefined, { method });
       assert.ok([404, 405].includes(response.status), `${method} ${route}: ${response.status}`);
     }
-    const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string }[] }[] };
+    const status = (await (await call(server, '/kwyre/status')).json()) as {
+      layers: { layer: number; checks: { id: string; status: string }[] }[];
+    };
     const layer = status.layers.find((entry) => entry.layer === 4)!;
-    assert.deepEqual(layer.checks.map((check) => [check.id, check.status]), [['digests', 'enforced'], ['signer', 'degraded'], ['weights-kept', 'enforced'], ['program', 'degraded']]);
+    assert.deepEqual(
+      layer.checks.map((check) => [check.id, check.status]),
+      [
+        ['digests', 'enforced'],
+        ['signer', 'degraded'],
+        ['weights-kept', 'enforced'],
+        ['program', 'degraded'],
+      ],
+    );
   } finally {
     await server.stop();
   }
@@ -176,27 +228,36 @@ test('L4-08, L4-09, L4-26: while it serves, the file may be edited, cut, swapped
 
 test('L4-09: held as a file: whoever opens it for writing, or writes it by another name, ends the server', async (t) => {
   for (const [what, touch] of [
-    ['opened for writing', (path: string) => {
-      try {
-        fs.closeSync(fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK));
-      } catch (error) {
-        assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN', 'the lease holds the writer up');
-      }
-    }],
-    ['truncated', (path: string) => {
-      try {
-        fs.truncateSync(path, 100);
-      } catch {
-        // held up until the server is gone
-      }
-    }],
+    [
+      'opened for writing',
+      (path: string) => {
+        try {
+          fs.closeSync(fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK));
+        } catch (error) {
+          assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN', 'the lease holds the writer up');
+        }
+      },
+    ],
+    [
+      'truncated',
+      (path: string) => {
+        try {
+          fs.truncateSync(path, 100);
+        } catch {
+          // held up until the server is gone
+        }
+      },
+    ],
   ] as const) {
     using state = makeState();
     using folder = makeTree({});
     const path = join(folder.path, 'tiny.gguf');
     writeModel(path, tinyShape);
     approve(state.path, path, 'tiny');
-    const server = await startServer({ state: state.path, args: ['--model', 'tiny', '--weights', 'file', '--scan-interval', '250'] });
+    const server = await startServer({
+      state: state.path,
+      args: ['--model', 'tiny', '--weights', 'file', '--scan-interval', '250'],
+    });
     t.after(() => {
       server.kill();
     });

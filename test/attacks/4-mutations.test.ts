@@ -1,6 +1,6 @@
 /**
- * Layer 4, one row after another: each way to change a model, its folder or its manifest, started for real with exit 14;
- * and changes while it loads and while it serves, which never change an answer.
+ * Layer 4, one row after another: each way to change a model, its folder or its manifest, started for real with exit
+ * 14; and changes while it loads and while it serves, which never change an answer.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -11,10 +11,10 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { formatRecord, formatTrust, roles, signatureNames } from '../../src/layers/4-model/manifest.ts';
+import { formatRecord, formatTrust, roles, signatureNames } from '../../src/layers/4-model/approval.ts';
 import { formatBundle, preAuthEncoding } from '../../src/oms/bundle.ts';
-import { publicPem } from '../../src/oms/operator.ts';
-import { hashFiles } from '../../src/oms/sign.ts';
+import { publicPem } from '../../src/oms/operator-key.ts';
+import { hashFiles } from '../../src/oms/signer.ts';
 import { keyIdOf } from '../../src/oms/signature.ts';
 import { formatStatement, rootDigest } from '../../src/oms/statement.ts';
 import { approve, makeState } from '../support/approved.ts';
@@ -23,7 +23,13 @@ import type { Server } from '../support/server.ts';
 import { call, launch, startServer } from '../support/server.ts';
 import { anyRights, fault, makeKey, makeTree } from '../support/trees.ts';
 
-const folder = makeTree({ 'config.json': '{"a":1}', 'tokenizer.json': '{}', 'chat_template.jinja': 'x', empty: '', 'caf\u00e9.json': '{}' });
+const folder = makeTree({
+  'config.json': '{"a":1}',
+  'tokenizer.json': '{}',
+  'chat_template.jinja': 'x',
+  empty: '',
+  'caf\u00e9.json': '{}',
+});
 const state = makeState();
 const outside = makeTree({});
 after(() => {
@@ -58,13 +64,17 @@ async function refuses(words: RegExp, undo: () => void): Promise<void> {
 function rewrite(path: string, edit: (bytes: Buffer) => Buffer): () => void {
   const before = fs.readFileSync(path);
   fs.writeFileSync(path, edit(before));
-  return () => { fs.writeFileSync(path, before); };
+  return () => {
+    fs.writeFileSync(path, before);
+  };
 }
 
 function create(name: Buffer | string, content = ''): () => void {
   const path = Buffer.concat([Buffer.from(`${folder.path}/`), Buffer.from(name)]);
   fs.writeFileSync(path, content);
-  return () => { fs.rmSync(path); };
+  return () => {
+    fs.rmSync(path);
+  };
 }
 
 /** Moves a file away, puts something else there. */
@@ -80,48 +90,128 @@ function replace(name: string, put: (path: string) => void): () => void {
 function mode(name: string, bits: number): () => void {
   const before = fs.statSync(at(name)).mode & 0o7777;
   fs.chmodSync(at(name), bits);
-  return () => { fs.chmodSync(at(name), before); };
+  return () => {
+    fs.chmodSync(at(name), before);
+  };
 }
 
-const flip = (where: number) => (bytes: Buffer): Buffer => {
-  const copy = Buffer.from(bytes);
-  copy[where < 0 ? copy.length + where : where]! ^= 1;
-  return copy;
-};
+const flip =
+  (where: number) =>
+  (bytes: Buffer): Buffer => {
+    const copy = Buffer.from(bytes);
+    copy[where < 0 ? copy.length + where : where]! ^= 1;
+    return copy;
+  };
 
 const rows: readonly (readonly [id: string, what: string, words: RegExp, change: () => () => void])[] = [
-  ['L4-01', 'a bit of the weights', /changed: tiny\.gguf \(expected sha256:[0-9a-f]{64}, found sha256:[0-9a-f]{64}\)/, () => rewrite(at(weights), flip(-9))],
+  [
+    'L4-01',
+    'a bit of the weights',
+    /changed: tiny\.gguf \(expected sha256:[0-9a-f]{64}, found sha256:[0-9a-f]{64}\)/,
+    () => rewrite(at(weights), flip(-9)),
+  ],
   ['L4-01', 'a bit of the header', /changed: tiny\.gguf/, () => rewrite(at(weights), flip(200))],
   ['L4-01', 'truncated', /changed: tiny\.gguf/, () => rewrite(at(weights), (bytes) => bytes.subarray(0, -32))],
-  ['L4-01', 'appended', /changed: tiny\.gguf/, () => rewrite(at(weights), (bytes) => Buffer.concat([bytes, Buffer.of(0)]))],
-  ['L4-02', 'another model under the name', /changed: tiny\.gguf/, () => replace(weights, (path) => { writeModel(path, tinyShape, 2); })],
+  [
+    'L4-01',
+    'appended',
+    /changed: tiny\.gguf/,
+    () => rewrite(at(weights), (bytes) => Buffer.concat([bytes, Buffer.of(0)])),
+  ],
+  [
+    'L4-02',
+    'another model under the name',
+    /changed: tiny\.gguf/,
+    () =>
+      replace(weights, (path) => {
+        writeModel(path, tinyShape, 2);
+      }),
+  ],
   ['L4-03', 'config.json', /changed: config\.json/, () => rewrite(at('config.json'), flip(2))],
-  ['L4-05', 'chat_template.jinja', /changed: chat_template\.jinja/, () => rewrite(at('chat_template.jinja'), () => Buffer.from('y'))],
+  [
+    'L4-05',
+    'chat_template.jinja',
+    /changed: chat_template\.jinja/,
+    () => rewrite(at('chat_template.jinja'), () => Buffer.from('y')),
+  ],
   ['L4-04', 'a part more', /not in the manifest: tiny-00002-of-00002\.gguf/, () => create('tiny-00002-of-00002.gguf')],
   ['L4-05', 'a projector beside it', /not in the manifest: mmproj\.gguf/, () => create('mmproj.gguf')],
   ['L4-05', 'an empty file more', /not in the manifest: added_tokens\.json/, () => create('added_tokens.json')],
   ['L4-05', 'an empty file less', /missing: empty/, () => replace('empty', () => undefined)],
-  ['L4-08', 'a symbolic link to the same bytes', /tiny\.gguf/, () => replace(weights, (path) => { fs.symlinkSync(join(outside.path, 'kept'), path); })],
-  ['L4-24', 'a named pipe', /tiny\.gguf/, () => replace(weights, (path) => { spawnSync('mkfifo', [path]); })],
-  ['L4-24', 'a folder', /tiny\.gguf/, () => replace(weights, (path) => { fs.mkdirSync(path); })],
+  [
+    'L4-08',
+    'a symbolic link to the same bytes',
+    /tiny\.gguf/,
+    () =>
+      replace(weights, (path) => {
+        fs.symlinkSync(join(outside.path, 'kept'), path);
+      }),
+  ],
+  [
+    'L4-24',
+    'a named pipe',
+    /tiny\.gguf/,
+    () =>
+      replace(weights, (path) => {
+        spawnSync('mkfifo', [path]);
+      }),
+  ],
+  [
+    'L4-24',
+    'a folder',
+    /tiny\.gguf/,
+    () =>
+      replace(weights, (path) => {
+        fs.mkdirSync(path);
+      }),
+  ],
   ['L4-24', 'a twin in letter case', /CONFIG\.json/, () => create('CONFIG.json')],
   ['L4-24', 'a name that is not UTF-8', /not valid UTF-8/, () => create(Buffer.from('bad\xff', 'latin1'))],
   ['L4-24', 'a line break in a name', /control or invisible character/, () => create('a\nb')],
-  ['L4-24', 'a hidden folder', /\.hidden\/x/, () => {
-    fs.mkdirSync(at('.hidden'));
-    fs.writeFileSync(at('.hidden/x'), '');
-    return () => { fs.rmSync(at('.hidden'), { recursive: true }); };
-  }],
+  [
+    'L4-24',
+    'a hidden folder',
+    /\.hidden\/x/,
+    () => {
+      fs.mkdirSync(at('.hidden'));
+      fs.writeFileSync(at('.hidden/x'), '');
+      return () => {
+        fs.rmSync(at('.hidden'), { recursive: true });
+      };
+    },
+  ],
   ['L4-09', 'writable by anybody', /tiny\.gguf \(.*anybody may write/, () => mode(weights, 0o666)],
   ['L4-09', 'with the rights of another user (setuid)', /tiny\.gguf \(.*setuid/, () => mode(weights, 0o4755)],
-  ['L4-24', 'a twin in Unicode form', /same as .* but for letter case or Unicode form/, () => create('cafe\u0301.json')],
+  [
+    'L4-24',
+    'a twin in Unicode form',
+    /same as .* but for letter case or Unicode form/,
+    () => create('cafe\u0301.json'),
+  ],
   ['L4-09', 'a folder that anybody may write', /anybody may write/, () => mode('', 0o777)],
-  ['L4-10', 'the manifest with a byte changed', /the signature does not match what it signs|the signature file: sig is not base64/, () => rewrite(record, flip(-40))],
-  ['L4-06', 'no manifest', /never approved/, () => {
-    fs.renameSync(record, `${record}.kept`);
-    return () => { fs.renameSync(`${record}.kept`, record); };
-  }],
-  ['L4-06', 'an empty trust file', /the file of trusted keys: the document is empty/, () => rewrite(trustFile, () => Buffer.alloc(0))],
+  [
+    'L4-10',
+    'the manifest with a byte changed',
+    /the signature does not match what it signs|the signature file: sig is not base64/,
+    () => rewrite(record, flip(-40)),
+  ],
+  [
+    'L4-06',
+    'no manifest',
+    /never approved/,
+    () => {
+      fs.renameSync(record, `${record}.kept`);
+      return () => {
+        fs.renameSync(`${record}.kept`, record);
+      };
+    },
+  ],
+  [
+    'L4-06',
+    'an empty trust file',
+    /the file of trusted keys: the document is empty/,
+    () => rewrite(trustFile, () => Buffer.alloc(0)),
+  ],
 ];
 
 test('as approved it serves', async () => {
@@ -135,20 +225,36 @@ for (const [id, what, words, change] of rows) {
   });
 }
 
-for (const [weightsMode, status] of [['memfd', 'enforced'], ['file', 'degraded']] as const) {
+for (const [weightsMode, status] of [
+  ['memfd', 'enforced'],
+  ['file', 'degraded'],
+] as const) {
   test(`L4-09: --weights ${weightsMode}: writable by its group, executable, with a second name: it serves, and the status says so (${status})`, async () => {
     const undo = mode(weights, 0o775);
     fs.linkSync(at(weights), join(outside.path, 'second'));
     try {
       const server = await startServer({ state: state.path, args: ['--model', 'tiny', '--weights', weightsMode] });
-      const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { checks: { id: string; status: string; evidence: string }[] }[] };
+      const { layers } = (await (await call(server, '/kwyre/status')).json()) as {
+        layers: { checks: { id: string; status: string; evidence: string }[] }[];
+      };
       assert.equal((await server.stop()).code, 0);
       const found = layers[3]!.checks.find(({ id }) => id === 'rights')!;
       assert.equal(found.status, status);
-      assert.match(found.evidence, /1 can be written by their group, 1 have a second name elsewhere \(hard link\), 1 are executable/);
+      assert.match(
+        found.evidence,
+        /1 can be written by their group, 1 have a second name elsewhere \(hard link\), 1 are executable/,
+      );
       const path = layers[3]!.checks.find(({ id }) => id === 'path');
-      assert.equal(path?.status, weightsMode === 'file' ? 'degraded' : undefined, 'only the file itself can be changed by others');
-      if (path !== undefined) assert.match(path.evidence, /others can change the file that is served: .* may write it\); chmod g-w .*--weights memfd/);
+      assert.equal(
+        path?.status,
+        weightsMode === 'file' ? 'degraded' : undefined,
+        'only the file itself can be changed by others',
+      );
+      if (path !== undefined)
+        assert.match(
+          path.evidence,
+          /others can change the file that is served: .* may write it\); chmod g-w .*--weights memfd/,
+        );
     } finally {
       fs.rmSync(join(outside.path, 'second'));
       undo();
@@ -157,10 +263,26 @@ for (const [weightsMode, status] of [['memfd', 'enforced'], ['file', 'degraded']
 }
 
 /** A manifest of a trusted key that says something it may not; the weights are as they were. */
-async function signed(words: RegExp, edit: (statement: Record<string, never>) => void, key: KeyObject = makeKey().privateKey, hash = 'sha256'): Promise<void> {
+async function signed(
+  words: RegExp,
+  edit: (statement: Record<string, never>) => void,
+  key: KeyObject = makeKey().privateKey,
+  hash = 'sha256',
+): Promise<void> {
   const saved = [record, trustFile].map((path) => [path, fs.readFileSync(path)] as const);
-  const order = { disk: fs, layer: 4 as const, root: folder.path, only: undefined, excluded: new Set<string>(signatureNames), rights: anyRights, name: 'tiny', method: { kind: 'files' as const } };
-  const files = hashFiles(order, fault).map((file) => (file.name === weights ? { ...file, role: roles.weights } : file));
+  const order = {
+    disk: fs,
+    layer: 4 as const,
+    root: folder.path,
+    only: undefined,
+    excluded: new Set<string>(signatureNames),
+    rights: anyRights,
+    name: 'tiny',
+    method: { kind: 'files' as const },
+  };
+  const files = hashFiles(order, fault).map((file) =>
+    file.name === weights ? { ...file, role: roles.weights } : file,
+  );
   const statement = JSON.parse(formatStatement('tiny', files, order.method, []).toString()) as Record<string, never>;
   edit(statement);
   const { predicate, subject } = statement as unknown as Statement;
@@ -169,12 +291,23 @@ async function signed(words: RegExp, edit: (statement: Record<string, never>) =>
   const signature = ecdsaSign(hash, preAuthEncoding(payload), { key, dsaEncoding: 'der' });
   const pem = publicPem(key);
   const bundle = Buffer.from(formatBundle(payload, signature, keyIdOf(createPublicKey(pem))));
-  fs.writeFileSync(trustFile, formatTrust({ keys: [{ pem, label: 'test', only: undefined, addedAt: 'now' }], approved: new Map([['tiny', subject[0].digest.sha256]]) }));
+  fs.writeFileSync(
+    trustFile,
+    formatTrust({
+      keys: [{ pem, label: 'test', only: undefined, addedAt: 'now' }],
+      approved: new Map([['tiny', subject[0].digest.sha256]]),
+    }),
+  );
   fs.writeFileSync(record, formatRecord({ name: 'tiny', path: folder.path, addedAt: 'now', bundle }));
-  await refuses(words, () => { for (const [path, bytes] of saved) fs.writeFileSync(path, bytes); });
+  await refuses(words, () => {
+    for (const [path, bytes] of saved) fs.writeFileSync(path, bytes);
+  });
 }
 
-type Statement = { subject: [{ digest: { sha256: string } }]; predicate: { serialization: { ignore_paths: string[] }; resources: { name: string; digest: string }[] } };
+type Statement = {
+  subject: [{ digest: { sha256: string } }];
+  predicate: { serialization: { ignore_paths: string[] }; resources: { name: string; digest: string }[] };
+};
 const parts = (statement: Record<string, never>) => (statement as unknown as Statement).predicate;
 
 test('L4-07: a trusted signer who leaves the weights out of what is checked', async () => {
@@ -212,9 +345,17 @@ test('L4-10: the right key with the hash of another curve', async () => {
 });
 
 async function answer(server: Pick<Server, 'token' | 'url'>): Promise<string> {
-  const response = await call(server, '/v1/chat/completions', { model: 'tiny', messages: [{ role: 'user', content: 'same' }], seed: 7, temperature: 1, max_tokens: 48 });
+  const response = await call(server, '/v1/chat/completions', {
+    model: 'tiny',
+    messages: [{ role: 'user', content: 'same' }],
+    seed: 7,
+    temperature: 1,
+    max_tokens: 48,
+  });
   assert.equal(response.status, 200);
-  return await response.text().then((text) => (JSON.parse(text) as { choices: { message: { content: string } }[] }).choices[0]!.message.content);
+  return await response
+    .text()
+    .then((text) => (JSON.parse(text) as { choices: { message: { content: string } }[] }).choices[0]!.message.content);
 }
 
 /** What an attacker does to the file; each gives how to put it back. */
@@ -291,17 +432,22 @@ for (const weightsMode of ['memfd', 'file'] as const) {
     await calm.stop();
     const seen: string[] = [];
     // Spread over the time that a start takes on this machine.
-    for (const [deed, part] of Object.keys(deeds).flatMap((name) => [0.4, 0.55, 0.7, 0.85, 0.95].map((share) => [name, share] as const))) {
+    for (const [deed, part] of Object.keys(deeds).flatMap((name) =>
+      [0.4, 0.55, 0.7, 0.85, 0.95].map((share) => [name, share] as const),
+    )) {
       const delay = Math.round(part * startMs);
-      const starting = startServer({ state: state.path, args }).catch((error: unknown) => error as Error & { exitCode?: number });
+      const starting = startServer({ state: state.path, args }).catch(
+        (error: unknown) => error as Error & { exitCode?: number },
+      );
       await sleep(delay);
       attack(deed, good);
       const server = await starting;
       if (server instanceof Error) {
-        // Layer 4 compares (14), or after it the watchdog's first scan sees the writer (16). A file put in place of the held one
-        // before the engine opens it is one that the jail does not let it read: llama.cpp's word (1).
+        // Layer 4 compares (14), or after it the watchdog's first scan sees the writer (16). A file put in place of the
+        // held one before the engine opens it is one that the jail does not let it read: llama.cpp's word (1).
         const held = weightsMode === 'file';
-        const unread = held && deed === 'another file renamed over it' && server.message.includes('cannot load the model');
+        const unread =
+          held && deed === 'another file renamed over it' && server.message.includes('cannot load the model');
         const watched = held && server.message.includes('somebody could look into the server');
         assert.equal(server.exitCode, unread ? 1 : watched ? 16 : 14, `${delay} ms ${deed}: ${server.message}`);
         if (!unread) assert.match(server.message, /tiny\.gguf|the file of the model/);

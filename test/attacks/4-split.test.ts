@@ -1,5 +1,6 @@
 /**
- * Layer 4: a model in several files is one model: every part verified, every part sealed, none missing, added or exchanged.
+ * Layer 4: a model in several files is one model: every part verified, every part sealed, none missing, added or
+ * exchanged.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -25,7 +26,13 @@ function makeModels(): { folder: ReturnType<typeof makeTree>; whole: string; par
 }
 
 async function answer(server: Server): Promise<string> {
-  const response = await call(server, '/v1/chat/completions', { messages: [{ role: 'user', content: 'same' }], model: 'default', seed: 7, temperature: 1, max_tokens: 24 });
+  const response = await call(server, '/v1/chat/completions', {
+    messages: [{ role: 'user', content: 'same' }],
+    model: 'default',
+    seed: 7,
+    temperature: 1,
+    max_tokens: 24,
+  });
   assert.equal(response.status, 200);
   return ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]!.message.content;
 }
@@ -53,7 +60,9 @@ for (const weights of ['memfd', 'file'] as const) {
       const server = await startServer({ state: state.path, args: ['--model', model, '--weights', weights] });
       try {
         answers.push(await answer(server));
-        const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { checks: { id: string; evidence: string }[] }[] };
+        const { layers } = (await (await call(server, '/kwyre/status')).json()) as {
+          layers: { checks: { id: string; evidence: string }[] }[];
+        };
         const { evidence } = layers[3]!.checks.find(({ id }) => id === 'digests')!;
         assert.match(evidence, model === 'split' ? /: 3 files,/ : /: 1 file,/);
         if (model === 'split' && weights === 'memfd') {
@@ -97,10 +106,13 @@ test('L4-04: parts that are exchanged, of another count or missing are not appro
   t.after(() => {
     folder[Symbol.dispose]();
   });
-  const add = (): { code: number | null; output: string } => kwyre(['model', 'add', parts[0]!, '--name', 'split', '--yes', '--state', state.path]);
+  const add = (): { code: number | null; output: string } =>
+    kwyre(['model', 'add', parts[0]!, '--name', 'split', '--yes', '--state', state.path]);
   const [first, second, third] = parts.map((part) => fs.readFileSync(part)) as [Buffer, Buffer, Buffer];
   const put = (...contents: Buffer[]): void => {
-    contents.forEach((bytes, index) => { fs.writeFileSync(parts[index]!, bytes); });
+    contents.forEach((bytes, index) => {
+      fs.writeFileSync(parts[index]!, bytes);
+    });
   };
   put(first, third, second);
   assert.match(add().output, /part 2 of 3 says that it is another one/);
@@ -113,9 +125,22 @@ test('L4-04: parts that are exchanged, of another count or missing are not appro
   assert.match(add().output, /00002-of-00003\.gguf of the model is missing/);
   put(first, second, third);
   fs.copyFileSync(parts[0]!, join(folder.path, 'alone.gguf'));
-  assert.match(kwyre(['model', 'add', join(folder.path, 'alone.gguf'), '--yes', '--state', state.path]).output, /is one of 3 parts of a model/);
+  assert.match(
+    kwyre(['model', 'add', join(folder.path, 'alone.gguf'), '--yes', '--state', state.path]).output,
+    /is one of 3 parts of a model/,
+  );
   assert.equal(add().code, 0);
-  const { code, output } = kwyre(['model', 'add', parts[1]!, '--name', 'other', '--yes', '--json', '--state', state.path]);
+  const { code, output } = kwyre([
+    'model',
+    'add',
+    parts[1]!,
+    '--name',
+    'other',
+    '--yes',
+    '--json',
+    '--state',
+    state.path,
+  ]);
   assert.equal(code, 0, output);
   assert.match(output, /"files":3,/, 'by any of its parts it is the whole model');
 });

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
-import { describeScan, scanProcess } from '../../src/cli/scanner.ts';
+import { describeScan, scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import { call, startServer } from '../support/server.ts';
 import { countRuns, tokenRuns } from '../support/tokens.ts';
 
@@ -34,14 +34,26 @@ test('L5-01 L5-02 L5-05 100 conversations with canaries: 0 copies of text or tok
       assert.equal(response.status, 200);
       await response.text();
     };
-    for (let at = 0; at < conversations; at += 4) await Promise.all(canaries.slice(at, at + 4).map((canary, i) => run(canary, at + i)));
-    await call(server, '/v1/chat/completions', { model: 'guide', messages: [{ role: 'user', content: 'The end.' }], max_tokens: 2 }).then((response) => response.text());
+    for (let at = 0; at < conversations; at += 4)
+      await Promise.all(canaries.slice(at, at + 4).map((canary, i) => run(canary, at + i)));
+    await call(server, '/v1/chat/completions', {
+      model: 'guide',
+      messages: [{ role: 'user', content: 'The end.' }],
+      max_tokens: 2,
+    }).then((response) => response.text());
     await sleep(500);
     const runs = await tokenRuns(canaries.slice(0, 20));
     for (const [role, pid] of Object.entries(server.pids())) {
       const scan = scanProcess(pid, canaries);
       t.diagnostic(`${role}: ${describeScan(scan)}`);
-      assert.equal(scan.total, 0, `${role}: ${scan.hits.slice(0, 5).map((hit) => `${hit.form} in ${hit.region} at ${hit.address.toString(16)}: ${hit.context}`).join('\n')}`);
+      assert.equal(
+        scan.total,
+        0,
+        `${role}: ${scan.hits
+          .slice(0, 5)
+          .map((hit) => `${hit.form} in ${hit.region} at ${hit.address.toString(16)}: ${hit.context}`)
+          .join('\n')}`,
+      );
       const tokens = countRuns(pid, runs);
       t.diagnostic(`${role}: ${tokens} of ${runs.length} token runs`);
       assert.equal(tokens, 0, `${role} holds token runs`);
@@ -61,7 +73,11 @@ test('L5-01 the scan finds what is there: a conversation that is being held show
     const pending = fetch(`${server.url}/v1/chat/completions`, {
       method: 'POST',
       signal: abort.signal,
-      headers: { authorization: `Bearer ${server.token}`, 'content-type': 'application/json', 'content-length': String(body.length + 100) },
+      headers: {
+        authorization: `Bearer ${server.token}`,
+        'content-type': 'application/json',
+        'content-length': String(body.length + 100),
+      },
       duplex: 'half',
       body: new ReadableStream({
         start(controller) {
@@ -76,7 +92,8 @@ test('L5-01 the scan finds what is there: a conversation that is being held show
     abort.abort();
     await pending;
     await sleep(500);
-    for (const [role, pid] of Object.entries(server.pids())) assert.equal(scanProcess(pid, [canary]).total, 0, `${role} after the client went away`);
+    for (const [role, pid] of Object.entries(server.pids()))
+      assert.equal(scanProcess(pid, [canary]).total, 0, `${role} after the client went away`);
   } finally {
     await server.stop();
   }

@@ -1,7 +1,7 @@
 /**
- * Layer 5 at every end that is not a kill: signals, errors that nobody caught, a stopped engine, a clock that steps, and orders to
- * write memory to a file, in a copy of the program with code put in.
- * Needs root: opens the memory of the supervisor.
+ * Layer 5 at every end that is not a kill: signals, errors that nobody caught, a stopped engine, a clock that steps,
+ * and orders to write memory to a file, in a copy of the program with code put in. Needs root: opens the memory of the
+ * supervisor.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -26,7 +26,15 @@ after(() => {
   copy[Symbol.dispose]();
 });
 
-type Under = { readonly server: Server; readonly canaries: string[]; readonly answers: { over: () => boolean }[]; readonly fd: number; readonly before: Page[]; readonly engine: number; readonly output: () => string };
+type Under = {
+  readonly server: Server;
+  readonly canaries: string[];
+  readonly answers: { over: () => boolean }[];
+  readonly fd: number;
+  readonly before: Page[];
+  readonly engine: number;
+  readonly output: () => string;
+};
 
 /** A state folder that is there as long as the test. */
 function stateOf(t: TestContext): string {
@@ -59,7 +67,15 @@ function keyHolders(pids: readonly number[]): number[] {
   return pids.filter(alive).filter((pid) => readFileSync(`/proc/${pid}/maps`, 'latin1').includes('secretmem'));
 }
 
-for (const signals of [['SIGINT'], ['SIGHUP'], ['SIGQUIT'], ['SIGTERM', 'SIGTERM'], ['SIGINT', 'SIGTERM'], [orders.throw], [orders.reject]] as const) {
+for (const signals of [
+  ['SIGINT'],
+  ['SIGHUP'],
+  ['SIGQUIT'],
+  ['SIGTERM', 'SIGTERM'],
+  ['SIGINT', 'SIGTERM'],
+  [orders.throw],
+  [orders.reject],
+] as const) {
   test(`L5-13 ${signals.join(' and ')} at the supervisor in the middle of two answers: every process is gone within a second, the keys with them, the working set is overwritten`, async (t) => {
     const { server, canaries, answers, fd, before, output } = await underway(t);
     const pids = tree(server.pid);
@@ -78,7 +94,11 @@ for (const signals of [['SIGINT'], ['SIGHUP'], ['SIGQUIT'], ['SIGTERM', 'SIGTERM
 }
 
 for (const role of ['gateway', 'engine'] as const) {
-  for (const [what, signal] of [['SIGQUIT', 'SIGQUIT'], ['an error that nobody caught', orders.throw], ['a rejection that nobody handled', orders.reject]] as const) {
+  for (const [what, signal] of [
+    ['SIGQUIT', 'SIGQUIT'],
+    ['an error that nobody caught', orders.throw],
+    ['a rejection that nobody handled', orders.reject],
+  ] as const) {
     test(`L5-13 ${what} in the ${role} in the middle of two answers: the pair is gone within a second, the keys with it, the working set is overwritten`, async (t) => {
       const { server, canaries, fd, before, engine, output } = await underway(t);
       const pair = [engine, server.pids()['gateway']!];
@@ -91,7 +111,11 @@ for (const role of ['gateway', 'engine'] as const) {
       await until('the supervisor to overwrite it', () => overwritten(server).length > 0);
       assert.deepEqual(faultsOf(fd, canaries, before), []);
       assert.deepEqual(keyHolders(tree(server.pid).filter((pid) => pid !== server.pids()['engine'])), []);
-      await until('the next pair', () => server.pids()['engine'] !== undefined && server.pids()['gateway'] !== undefined, 10_000);
+      await until(
+        'the next pair',
+        () => server.pids()['engine'] !== undefined && server.pids()['gateway'] !== undefined,
+        10_000,
+      );
       assert.ok(canaries.every((canary) => !output().includes(canary)));
       await server.stop();
     });
@@ -100,19 +124,29 @@ for (const role of ['gateway', 'engine'] as const) {
 
 /** Files that Node may have written, wherever a process of the server could. */
 function written(server: Server): string[] {
-  return [...filesBelow(server.state), ...['/', '/tmp', '/dev/shm', copy.path].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))].filter((path) => /heapsnapshot|put-in|report\.\d+.*\.json|Heap\.\d+|\/core/.test(path));
+  return [
+    ...filesBelow(server.state),
+    ...['/', '/tmp', '/dev/shm', copy.path].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name))),
+  ].filter((path) => /heapsnapshot|put-in|report\.\d+.*\.json|Heap\.\d+|\/core/.test(path));
 }
 
-for (const [role, how] of (['gateway', 'engine'] as const).flatMap((role) => (['writeHeap', 'writeReport', 'SIGABRT'] as const).map((how) => [role, how] as const))) {
+for (const [role, how] of (['gateway', 'engine'] as const).flatMap((role) =>
+  (['writeHeap', 'writeReport', 'SIGABRT'] as const).map((how) => [role, how] as const),
+)) {
   test(`L5-02 L5-11 ${how} in the sealed ${role}: no file anywhere`, async (t) => {
     const { server, canaries, output } = await underway(t);
     assert.deepEqual(written(server), []);
     for (const [name, pid] of Object.entries(server.pids())) {
-      if (name !== 'supervisor') assert.match(readFileSync(`/proc/${pid}/limits`, 'latin1'), /^Max core file size\s+0\s+0\s/m, name);
+      if (name !== 'supervisor')
+        assert.match(readFileSync(`/proc/${pid}/limits`, 'latin1'), /^Max core file size\s+0\s+0\s/m, name);
       assert.doesNotMatch(readFileSync(`/proc/${pid}/cmdline`, 'latin1'), /heapsnapshot|report|inspect|diagnostic-dir/);
     }
     process.kill(server.pids()[role]!, how === 'SIGABRT' ? 'SIGABRT' : orders[how]);
-    await until('it to have tried', () => overwritten(server).length > 0 || output().includes('L6_KERNEL_KILL'), 10_000);
+    await until(
+      'it to have tried',
+      () => overwritten(server).length > 0 || output().includes('L6_KERNEL_KILL'),
+      10_000,
+    );
     await server.stop();
     assert.deepEqual(written(server), []);
     assert.ok(canaries.every((canary) => !output().includes(canary)));
@@ -122,8 +156,16 @@ for (const [role, how] of (['gateway', 'engine'] as const).flatMap((role) => (['
 test('L5-02 the control: the same orders in a process of its own write files', () => {
   const folder = mkdtempSync(join(tmpdir(), 'kwyre-write-'));
   try {
-    assert.equal(spawnSync(process.execPath, ['-e', `${writeHeap("['']")}${writeReport("['']")}`], { cwd: folder }).status, 0);
-    assert.deepEqual(readdirSync(folder).map((name) => name.replace(/\.\d.*\./, '.')).sort(), ['kwyre-put-in.heapsnapshot', 'kwyre-put-in.json', 'report.json', 'report.json']);
+    assert.equal(
+      spawnSync(process.execPath, ['-e', `${writeHeap("['']")}${writeReport("['']")}`], { cwd: folder }).status,
+      0,
+    );
+    assert.deepEqual(
+      readdirSync(folder)
+        .map((name) => name.replace(/\.\d.*\./, '.'))
+        .sort(),
+      ['kwyre-put-in.heapsnapshot', 'kwyre-put-in.json', 'report.json', 'report.json'],
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -134,17 +176,28 @@ test('L5-16 an engine that was stopped for longer than the idle time goes on wit
   t.after(() => {
     server.kill();
   });
-  const first = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }] }, { headers: { 'kwyre-session': 'new' } });
+  const first = await call(
+    server,
+    '/v1/chat/completions',
+    { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }] },
+    { headers: { 'kwyre-session': 'new' } },
+  );
   const id = first.headers.get('kwyre-session')!;
   await first.text();
-  const state = async () => (await (await call(server, `/kwyre/sessions/${id}`)).json()) as { state?: string; left_s?: number };
+  const state = async () =>
+    (await (await call(server, `/kwyre/sessions/${id}`)).json()) as { state?: string; left_s?: number };
   const engine = server.pids()['engine']!;
   process.kill(engine, orders.stepClock);
   await sleep(1200);
   assert.equal((await state()).state, 'idle', 'a day forward is no idleness');
 
   const abort = new AbortController();
-  const streaming = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 900, temperature: 1.7, messages: [{ role: 'user', content: 'go on' }] }, { headers: { 'kwyre-session': id }, signal: abort.signal });
+  const streaming = await call(
+    server,
+    '/v1/chat/completions',
+    { model: 'guide', stream: true, max_tokens: 900, temperature: 1.7, messages: [{ role: 'user', content: 'go on' }] },
+    { headers: { 'kwyre-session': id }, signal: abort.signal },
+  );
   const reader = streaming.body!.getReader();
   await reader.read();
   process.kill(engine, 'SIGSTOP');
@@ -156,16 +209,35 @@ test('L5-16 an engine that was stopped for longer than the idle time goes on wit
   await sleep(300);
   assert.equal((await state()).state, 'idle', 'not reaped for the time of its turn');
   await sleep(4500);
-  assert.equal((await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 1, messages: [{ role: 'user', content: 'x' }] }, { headers: { 'kwyre-session': id } })).status, 410);
+  assert.equal(
+    (
+      await call(
+        server,
+        '/v1/chat/completions',
+        { model: 'guide', max_tokens: 1, messages: [{ role: 'user', content: 'x' }] },
+        { headers: { 'kwyre-session': id } },
+      )
+    ).status,
+    410,
+  );
   await server.stop();
 });
 
-test('an engine that stands still, whatever it computes, ends when its idle conversation is due: by the supervisor\'s clock', async (t) => {
-  const server = await startServer({ state: stateOf(t), repository: copy.path, args: ['--idle', '2s', '--scan-interval', '5000'] });
+test("an engine that stands still, whatever it computes, ends when its idle conversation is due: by the supervisor's clock", async (t) => {
+  const server = await startServer({
+    state: stateOf(t),
+    repository: copy.path,
+    args: ['--idle', '2s', '--scan-interval', '5000'],
+  });
   t.after(() => {
     server.kill();
   });
-  const first = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }] }, { headers: { 'kwyre-session': 'new' } });
+  const first = await call(
+    server,
+    '/v1/chat/completions',
+    { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }] },
+    { headers: { 'kwyre-session': 'new' } },
+  );
   assert.equal(first.status, 200);
   const id = first.headers.get('kwyre-session')!;
   await first.text();

@@ -17,7 +17,12 @@ import type { Server } from '../support/server.ts';
 import { call, root, startServer, until } from '../support/server.ts';
 
 const ask = async (server: Server, content: string, more: object = {}, session = 'new') => {
-  const response = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content }], ...more }, { headers: { 'kwyre-session': session } });
+  const response = await call(
+    server,
+    '/v1/chat/completions',
+    { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content }], ...more },
+    { headers: { 'kwyre-session': session } },
+  );
   return { status: response.status, text: await response.text(), head: response.headers };
 };
 
@@ -30,20 +35,29 @@ async function withServer(use: (server: Server) => Promise<void>, args: readonly
   }
 }
 
-test('L5-10 nothing of any process is in swap; what the status says is what the kernel says (with swap: test/unit/supervisor/memory.test.ts)', async () => {
+test('L5-10 nothing of any process is in swap; what the status says is what the kernel says (with swap: test/unit/supervisor/memory-checks.test.ts)', async () => {
   await withServer(async (server) => {
     await ask(server, canaryOf());
-    for (const [role, pid] of Object.entries(server.pids())) assert.match(readFileSync(`/proc/${pid}/status`, 'latin1'), /^VmSwap:\s+0 kB$/m, role);
+    for (const [role, pid] of Object.entries(server.pids()))
+      assert.match(readFileSync(`/proc/${pid}/status`, 'latin1'), /^VmSwap:\s+0 kB$/m, role);
     const { layers } = (await (await call(server, '/kwyre/status')).json()) as StatusAnswer;
-    const checks = Object.fromEntries(layers.find(({ layer }) => layer === 5)!.checks.map(({ id, status }) => [id, status]));
+    const checks = Object.fromEntries(
+      layers.find(({ layer }) => layer === 5)!.checks.map(({ id, status }) => [id, status]),
+    );
     const none = /^Filename[^\n]*\n$/.test(readFileSync('/proc/swaps', 'latin1'));
-    assert.deepEqual([checks['swap'], checks['sealing'], checks['idle']], [none ? 'enforced' : 'degraded', 'enforced', 'enforced']);
+    assert.deepEqual(
+      [checks['swap'], checks['sealing'], checks['idle']],
+      [none ? 'enforced' : 'degraded', 'enforced', 'enforced'],
+    );
     const engine = readFileSync(`/proc/${server.pids()['engine']!}/status`, 'latin1');
     assert.ok(Number(/^VmLck:\s+(\d+) kB$/m.exec(engine)?.[1]) > 0, 'keys and work memory are locked');
   });
 });
 
-for (const [how, command] of [['with a pipe', (chat: string) => ['/bin/sh', '-c', chat]], ['in a terminal', (chat: string) => ['script', '-qec', chat, '/dev/null']]] as const) {
+for (const [how, command] of [
+  ['with a pipe', (chat: string) => ['/bin/sh', '-c', chat]],
+  ['in a terminal', (chat: string) => ['script', '-qec', chat, '/dev/null']],
+] as const) {
   test(`L5-21 the chat ${how} writes no history: not in the home, not where it was started, not in the state folder; its second turn says how long its state stays`, async () => {
     await withServer(async (server) => {
       const home = mkdtempSync(join(tmpdir(), 'kwyre-home-'));
@@ -51,7 +65,11 @@ for (const [how, command] of [['with a pipe', (chat: string) => ['/bin/sh', '-c'
       try {
         const canary = canaryOf();
         const [file, ...args] = command(`${join(root, 'kwyre')} chat --state ${server.state}`);
-        const chat = spawn(file!, args, { cwd: home, env: { PATH: process.env['PATH'], HOME: home, TERM: 'xterm', NODE_REPL_HISTORY: join(home, 'history') }, stdio: ['pipe', 'pipe', 'inherit'] });
+        const chat = spawn(file!, args, {
+          cwd: home,
+          env: { PATH: process.env['PATH'], HOME: home, TERM: 'xterm', NODE_REPL_HISTORY: join(home, 'history') },
+          stdio: ['pipe', 'pipe', 'inherit'],
+        });
         let said = '';
         chat.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
         const ended = once(chat, 'close');
@@ -60,8 +78,13 @@ for (const [how, command] of [['with a pipe', (chat: string) => ['/bin/sh', '-c'
         await until('its second prompt', () => said.split('you> ').length > 2, 30_000);
         chat.stdin.write('and now?\n');
         await until('its second answer', () => said.includes('[went on'), 30_000);
-        assert.match(said, /\[went on from the sealed state, \d+ tokens; it is wiped in (?:\d+ s|\d min) without another turn\]/);
-        const shown = spawnSync(join(root, 'kwyre'), ['status', '--json', '--state', server.state], { encoding: 'utf8' });
+        assert.match(
+          said,
+          /\[went on from the sealed state, \d+ tokens; it is wiped in (?:\d+ s|\d min) without another turn\]/,
+        );
+        const shown = spawnSync(join(root, 'kwyre'), ['status', '--json', '--state', server.state], {
+          encoding: 'utf8',
+        });
         const { conversations } = JSON.parse(shown.stdout) as StatusAnswer;
         assert.deepEqual([conversations?.kept, conversations?.continued], [0, 1]);
         assert.ok(conversations!.longest_left_s > 500 && conversations!.longest_left_s <= 600);
@@ -85,10 +108,24 @@ test('L5-22 L5-23 L5-24 L5-29 the page stores nothing, answers are not to be sto
     for (const path of ['/', '/app.js']) {
       const page = await call(server, path);
       assert.equal(page.headers.get('cache-control'), 'no-store', path);
-      assert.doesNotMatch(await page.text(), /localStorage|sessionStorage|indexedDB|serviceWorker|caches\.|history\.(?:push|replace)State\([^)]*value/, path);
+      assert.doesNotMatch(
+        await page.text(),
+        /localStorage|sessionStorage|indexedDB|serviceWorker|caches\.|history\.(?:push|replace)State\([^)]*value/,
+        path,
+      );
     }
     const before = filesBelow(server.state);
-    for (const path of ['/slots', '/props', '/debug', '/metrics', '/slots/0', '/v1/internal/slots', '/lora-adapters', '/tokenize', '/slots/0?action=save']) {
+    for (const path of [
+      '/slots',
+      '/props',
+      '/debug',
+      '/metrics',
+      '/slots/0',
+      '/v1/internal/slots',
+      '/lora-adapters',
+      '/tokenize',
+      '/slots/0?action=save',
+    ]) {
       const got = await call(server, path);
       assert.ok(!(await got.text()).includes(canary), path);
       if (path !== '/metrics') assert.ok(got.status >= 400, path);
@@ -117,36 +154,53 @@ test('L5-25 L5-26 no device of a graphics card is open or mapped; after a pause 
       }
     }
     const canaries = Array.from({ length: 16 }, canaryOf);
-    const ids = await Promise.all(canaries.map(async (canary) => (await ask(server, canary)).head.get('kwyre-session') ?? ''));
+    const ids = await Promise.all(
+      canaries.map(async (canary) => (await ask(server, canary)).head.get('kwyre-session') ?? ''),
+    );
     await sleep(3000);
-    const items = await Promise.all(ids.map(async (id) => {
-      assert.equal((await ask(server, 'and now?', {}, id)).status, 200);
-      return await (await call(server, `/v1/conversations/${id}/items`)).text();
-    }));
-    for (const [i, text] of items.entries()) assert.deepEqual(canaries.filter((canary) => text.includes(canary)), [canaries[i]]);
+    const items = await Promise.all(
+      ids.map(async (id) => {
+        assert.equal((await ask(server, 'and now?', {}, id)).status, 200);
+        return await (await call(server, `/v1/conversations/${id}/items`)).text();
+      }),
+    );
+    for (const [i, text] of items.entries())
+      assert.deepEqual(
+        canaries.filter((canary) => text.includes(canary)),
+        [canaries[i]],
+      );
   });
 });
 
 test('L5-27 one token holds 12,000 idle conversations and the server stays up; the next one is refused, no other is touched', async (t) => {
   await withServer(async (server) => {
-    const memory = () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pids()['engine']!}/status`, 'latin1'))?.[1]) * 1024;
+    const memory = () =>
+      Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pids()['engine']!}/status`, 'latin1'))?.[1]) *
+      1024;
     /** Makes so many; gives their ids. */
     const make = async (count: number): Promise<string[]> => {
       const made: string[] = [];
       let next = 0;
-      await Promise.all(Array.from({ length: 32 }, async () => {
-        while (next < count) {
-          const content = `words of ${next}`;
-          next += 1;
-          const response = await call(server, '/v1/conversations', { items: [{ type: 'message', role: 'user', content }] });
-          assert.equal(response.status, 200);
-          made.push(((await response.json()) as { id: string }).id);
-        }
-      }));
+      await Promise.all(
+        Array.from({ length: 32 }, async () => {
+          while (next < count) {
+            const content = `words of ${next}`;
+            next += 1;
+            const response = await call(server, '/v1/conversations', {
+              items: [{ type: 'message', role: 'user', content }],
+            });
+            assert.equal(response.status, 200);
+            made.push(((await response.json()) as { id: string }).id);
+          }
+        }),
+      );
       return made;
     };
-    const wipeAll = async () => ((await (await call(server, '/kwyre/sessions', undefined, { method: 'DELETE' })).json()) as { wiped: number }).wiped;
-    // What the engine needs for so many requests, whatever becomes of their conversations: its heap grows three times, and no more.
+    const wipeAll = async () =>
+      ((await (await call(server, '/kwyre/sessions', undefined, { method: 'DELETE' })).json()) as { wiped: number })
+        .wiped;
+    // What the engine needs for so many requests, whatever becomes of their conversations: its heap grows three times,
+    // and no more.
     for (let round = 0; round < 3; round += 1) {
       await make(6000);
       await wipeAll();
@@ -155,12 +209,26 @@ test('L5-27 one token holds 12,000 idle conversations and the server stays up; t
     const ids = await make(12_000);
     const { sealed_bytes: sealed } = (await (await call(server, '/kwyre/sessions')).json()) as { sealed_bytes: number };
     const [each, own] = [(memory() - before) / ids.length, sealed / ids.length];
-    t.diagnostic(`${ids.length} idle conversations, ${each.toFixed(0)} bytes of memory each, ${own.toFixed(0)} of them sealed`);
+    t.diagnostic(
+      `${ids.length} idle conversations, ${each.toFixed(0)} bytes of memory each, ${own.toFixed(0)} of them sealed`,
+    );
     assert.ok(own >= 4096 && each - own <= 4096, `${(each - own).toFixed(0)} bytes besides`);
-    const refused = await call(server, '/v1/conversations', { items: [{ type: 'message', role: 'user', content: 'one more' }] });
+    const refused = await call(server, '/v1/conversations', {
+      items: [{ type: 'message', role: 'user', content: 'one more' }],
+    });
     assert.equal(refused.status, 429);
-    for (const id of [ids[0]!, ids[6000]!, ids.at(-1)!]) assert.match(await (await call(server, `/v1/conversations/${id}/items`)).text(), /words of \d+/);
-    assert.equal((await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 2, messages: [{ role: 'user', content: 'hello' }] })).status, 200);
+    for (const id of [ids[0]!, ids[6000]!, ids.at(-1)!])
+      assert.match(await (await call(server, `/v1/conversations/${id}/items`)).text(), /words of \d+/);
+    assert.equal(
+      (
+        await call(server, '/v1/chat/completions', {
+          model: 'guide',
+          max_tokens: 2,
+          messages: [{ role: 'user', content: 'hello' }],
+        })
+      ).status,
+      200,
+    );
     const began = performance.now();
     assert.equal(await wipeAll(), ids.length + 1);
     t.diagnostic(`wiped in ${(performance.now() - began).toFixed(0)} ms`);

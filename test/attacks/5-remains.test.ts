@@ -1,7 +1,7 @@
 /**
- * Layer 5 after an engine that could not clean up: the memory in which its conversations stood is held open from outside, as the
- * kernel would hold it, and looked at before and after the engine's end.
- * Needs root: opens the memory of the supervisor.
+ * Layer 5 after an engine that could not clean up: the memory in which its conversations stood is held open from
+ * outside, as the kernel would hold it, and looked at before and after the engine's end. Needs root: opens the memory
+ * of the supervisor.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -18,7 +18,10 @@ import { startServer, until } from '../support/server.ts';
 import { ordinaryUid } from '../support/watchdog.ts';
 
 /** Two answers under way, and what stands in the working set then. */
-async function midAnswer(t: TestContext, start: Start): Promise<{ server: Server; fd: number; canaries: string[]; before: Page[] }> {
+async function midAnswer(
+  t: TestContext,
+  start: Start,
+): Promise<{ server: Server; fd: number; canaries: string[]; before: Page[] }> {
   const server = await startServer(start);
   t.after(() => {
     server.kill();
@@ -49,10 +52,17 @@ const reach = `const { closeSync, openSync, readdirSync } = require('node:fs');
   }
   console.log(opened.join());`;
 
-/** Another program of the same user gets to the memory of no process: the supervisor holds the working set of running turns. */
+/**
+ * Another program of the same user gets to the memory of no process: the supervisor holds the working set of running
+ * turns.
+ */
 function assertHidden(uid: number, pids: Readonly<Record<string, number>>): void {
   for (const [role, pid] of Object.entries(pids)) assert.equal(runAs(uid, reach, String(pid)), '', role);
-  assert.match(runAs(uid, reach.replace('process.argv.slice(1)', "['self']")), /self environment/, 'the control: a process that is not hidden');
+  assert.match(
+    runAs(uid, reach.replace('process.argv.slice(1)', "['self']")),
+    /self environment/,
+    'the control: a process that is not hidden',
+  );
 }
 
 /** Nothing of what was there is there now, nor a constant in its place. */
@@ -61,7 +71,10 @@ function assertOverwritten(t: TestContext, fd: number, canaries: readonly string
   t.diagnostic(`${before.length} pages with content were overwritten`);
 }
 
-for (const [who, uid] of [['root', undefined], ['an ordinary user', ordinaryUid]] as const) {
+for (const [who, uid] of [
+  ['root', undefined],
+  ['an ordinary user', ordinaryUid],
+] as const) {
   const identity = uid === undefined ? {} : { uid };
   test(`L5-14 C19 ${who}: the engine is killed in the middle of two answers: the supervisor overwrites what it left`, async (t) => {
     const { server, fd, canaries, before } = await midAnswer(t, identity);

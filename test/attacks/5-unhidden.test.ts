@@ -4,21 +4,19 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { scanProcess } from '../../src/cli/scanner.ts';
+import { scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { canaryOf, settle, turn } from '../support/mixed.ts';
 import { call, startServer } from '../support/server.ts';
+import { editCode } from '../support/find-code.ts';
 
 test('L5-32 with the keys in plain memory nothing is hidden from the scan, nothing is found, and the layer says degraded', async (t) => {
   using copy = copyInstallation(true);
   const path = join(copy.path, 'src/jail/main.ts');
-  const text = readFileSync(path, 'utf8');
   const head = 'function offerSecretMemory(policy: Policy): void {';
-  assert.equal(text.split(head).length, 2);
-  writeFileSync(path, text.replace(head, () => `${head} return;`));
+  editCode(path, head, `${head} return;`);
   const server = await startServer({ repository: copy.path });
   t.after(() => {
     server.kill();

@@ -31,7 +31,10 @@ function packetSocket(program: string): string[] {
   return ['python3', '-c', `import socket, time\n${program}\ntime.sleep(30)`];
 }
 
-for (const [who, uid] of [['root', undefined], ['an ordinary user', ordinaryUid]] as const) {
+for (const [who, uid] of [
+  ['root', undefined],
+  ['an ordinary user', ordinaryUid],
+] as const) {
   for (const device of ['lo', 'any']) {
     test(`L6-13 a renamed tcpdump on ${device}, against a server of ${who}`, async (t) => {
       const path = renamedTcpdump(t);
@@ -47,14 +50,24 @@ for (const [who, uid] of [['root', undefined], ['an ordinary user', ordinaryUid]
 
 test('L6-13 a packet socket for IP alone, bound to the loopback interface', async (t) => {
   const watched = use(t, await startWatched());
-  use(t, start(packetSocket("s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)); s.bind(('lo', 0x0800))")));
+  use(
+    t,
+    start(
+      packetSocket(
+        "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)); s.bind(('lo', 0x0800))",
+      ),
+    ),
+  );
   assert.equal((await watched.next('violation')).detector, 'capture');
 });
 
 for (const protocol of ['0x0800', '0x86dd']) {
   test(`L6-13 a packet socket for one protocol of ours (${protocol}) on every interface`, async (t) => {
     const watched = use(t, await startWatched());
-    const capture = use(t, start(packetSocket(`s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(${protocol}))`)));
+    const capture = use(
+      t,
+      start(packetSocket(`s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(${protocol}))`)),
+    );
     const violation = await watched.next('violation');
     assert.deepEqual([violation.detector, violation.pid], ['capture', capture.pid]);
   });
@@ -87,5 +100,8 @@ test('L6-22 L6-11 ordinary neighbours: packet sockets of their own protocol, ser
     await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } })).text();
     await sleep(30);
   }
-  assert.deepEqual(watched.said.filter((one) => one.type === 'finding' || one.type === 'violation'), []);
+  assert.deepEqual(
+    watched.said.filter((one) => one.type === 'finding' || one.type === 'violation'),
+    [],
+  );
 });

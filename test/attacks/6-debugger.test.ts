@@ -23,7 +23,10 @@ async function confirmed(watched: Watched, detector: string): Promise<void> {
   assert.deepEqual(levels.slice(-2), ['detected 2', 'confirmed 4']);
 }
 
-for (const [who, uid] of [['root', undefined], ['an ordinary user', ordinaryUid]] as const) {
+for (const [who, uid] of [
+  ['root', undefined],
+  ['an ordinary user', ordinaryUid],
+] as const) {
   test(`L6-01 gdb under another name, attached as root to a server of ${who}`, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kwyre-renamed-'));
     t.after(() => {
@@ -73,7 +76,7 @@ test('L6-07 SIGSTOP of the engine', async (t) => {
   await confirmed(watched, 'stopped');
 });
 
-test('L6-02 an ordinary user\'s own debugger and reader of memory get nothing from a role that is not dumpable', async (t) => {
+test("L6-02 an ordinary user's own debugger and reader of memory get nothing from a role that is not dumpable", async (t) => {
   const watched = use(t, await startWatched({ uid: ordinaryUid }));
   const read = start(asUser(ordinaryUid, ['dd', `if=/proc/${watched.target}/mem`, 'of=/dev/null', 'bs=1', 'count=1']));
   const gdb = use(t, start(asUser(ordinaryUid, ['gdb', '-q', '-nx', '-batch', '-p', String(watched.target)])));
@@ -100,25 +103,46 @@ test('L6-02 root holds the memory of one of our threads open', async (t) => {
 
 test('L6-02 root holds it open in a process whose first thread has ended', async (t) => {
   const watched = use(t, await startWatched());
-  const holder = use(t, start([process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'entries', 'headless-reader.ts'), `/proc/${watched.target}/mem`]));
+  const holder = use(
+    t,
+    start([
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      join(import.meta.dirname, 'entries', 'headless-reader.ts'),
+      `/proc/${watched.target}/mem`,
+    ]),
+  );
   await confirmed(watched, 'memory');
   assert.match(readFileSync(`/proc/${holder.pid}/stat`, 'latin1'), /\) Z /);
 });
 
 /** A program of root's: what it does with the memory of the engine, which is `path`. */
-const reader = (body: string) => (watched: { readonly target: number }) => ['/usr/bin/python3', '-c', `import ctypes, os, threading, time\npath = '/proc/${watched.target}/mem'\n${body}\ntime.sleep(30)`];
+const reader = (body: string) => (watched: { readonly target: number }) => [
+  '/usr/bin/python3',
+  '-c',
+  `import ctypes, os, threading, time\npath = '/proc/${watched.target}/mem'\n${body}\ntime.sleep(30)`,
+];
 const readers: readonly (readonly [string, (watched: { readonly target: number }) => string[]])[] = [
-  ['in a thread with a table of descriptors of its own', reader(`def read():
+  [
+    'in a thread with a table of descriptors of its own',
+    reader(`def read():
     assert ctypes.CDLL(None).unshare(0x400) == 0
     os.close(0)
     os.open(path, os.O_RDONLY)
     time.sleep(30)
-threading.Thread(target=read).start()`)],
-  ['in the place of another descriptor, once it has run for a while', reader(`time.sleep(4)
+threading.Thread(target=read).start()`),
+  ],
+  [
+    'in the place of another descriptor, once it has run for a while',
+    reader(`time.sleep(4)
 os.dup2(os.open(path, os.O_RDONLY), 1)
-os.closerange(3, 100)`)],
-  ['after it gave up root\'s rights', reader(`os.open(path, os.O_RDONLY)
-os.setresuid(12399, 12399, 12399)`)],
+os.closerange(3, 100)`),
+  ],
+  [
+    "after it gave up root's rights",
+    reader(`os.open(path, os.O_RDONLY)
+os.setresuid(12399, 12399, 12399)`),
+  ],
 ];
 for (const [what, command] of readers) {
   test(`L6-02 root reads the engine's memory ${what}`, async (t) => {
@@ -131,17 +155,31 @@ for (const [what, command] of readers) {
 
 test('L6-02 root reads it through a proc of its own', async (t) => {
   const watched = use(t, await startWatched());
-  use(t, start(['unshare', '--mount', 'sh', '-c', `mount -t proc other /mnt && exec 7</mnt/${watched.target}/mem; exec sleep 20`]));
+  use(
+    t,
+    start([
+      'unshare',
+      '--mount',
+      'sh',
+      '-c',
+      `mount -t proc other /mnt && exec 7</mnt/${watched.target}/mem; exec sleep 20`,
+    ]),
+  );
   await confirmed(watched, 'memory');
 });
 
 test('L6-10 a debugger that ended, and that nobody collected, ends nothing', async (t) => {
   const watched = use(t, await startWatched({ profile: 'installed' }));
   const parent = use(t, start(['sh', '-c', 'gdb --version >/dev/null & exec sleep 20']));
-  await until('the debugger to end', () => tree(parent.pid).some((pid) => / \(gdb\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))));
+  await until('the debugger to end', () =>
+    tree(parent.pid).some((pid) => / \(gdb\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))),
+  );
   const from = watched.said.length;
   await sleep(1500);
-  assert.deepEqual(watched.said.slice(from).filter((one) => one.type === 'finding' || one.type === 'violation'), []);
+  assert.deepEqual(
+    watched.said.slice(from).filter((one) => one.type === 'finding' || one.type === 'violation'),
+    [],
+  );
 });
 
 test('L6-06 the inspector opened from inside', async (t) => {

@@ -7,11 +7,23 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, chownSync, closeSync, existsSync, mkdtempSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { makeSocketPair } from '../../src/linux/socket.ts';
+import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { testUid, transientIdentity } from '../support/identity.ts';
 import { alive, root } from '../support/server.ts';
 import { asOrdinary } from '../support/identity.ts';
@@ -25,20 +37,36 @@ function answerOf(heard: string, noise: string): string {
 async function attempt(name: string, path: string, victim: number, uid: number | undefined): Promise<string> {
   const control = makeSocketPair();
   const input = { readable: [], accepted: [], ...(uid === undefined ? transientIdentity(0) : {}) };
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src', 'jail', 'main.ts'), 'watchdog', join(import.meta.dirname, 'entries', 'hostile-watchdog.ts'), JSON.stringify(input)];
+  const node = [
+    process.execPath,
+    '--disable-warning=ExperimentalWarning',
+    join(root, 'src', 'jail', 'main.ts'),
+    'watchdog',
+    join(import.meta.dirname, 'entries', 'hostile-watchdog.ts'),
+    JSON.stringify(input),
+  ];
   const [file = '', ...args] = asOrdinary(uid, node);
   writeSync(control[0], `${name}|${path}|${victim}\n`);
-  const child = spawn(file, args, { env: { PATH: process.env['PATH'] }, cwd: '/', stdio: ['ignore', 'ignore', 'pipe', control[1]] });
+  const child = spawn(file, args, {
+    env: { PATH: process.env['PATH'] },
+    cwd: '/',
+    stdio: ['ignore', 'ignore', 'pipe', control[1]],
+  });
   let noise = '';
   child.stderr?.on('data', (chunk: Buffer) => (noise += chunk.toString()));
   closeSync(control[1]);
   const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
-  const signal = await new Promise<string | null>((resolve) => child.once('close', (_code, by) => { resolve(by); }));
+  const signal = await new Promise<string | null>((resolve) =>
+    child.once('close', (_code, by) => {
+      resolve(by);
+    }),
+  );
   clearTimeout(timer);
   let heard = '';
   const bytes = Buffer.alloc(64 * 1024);
   try {
-    for (let taken = readSync(control[0], bytes); taken > 0; taken = readSync(control[0], bytes)) heard += bytes.toString('latin1', 0, taken);
+    for (let taken = readSync(control[0], bytes); taken > 0; taken = readSync(control[0], bytes))
+      heard += bytes.toString('latin1', 0, taken);
   } catch {
     closeSync(control[0]); // the other end is gone
     return signal ?? answerOf(heard, noise);
@@ -77,7 +105,7 @@ const rows: readonly (readonly [string, string])[] = [
   ['L2-08 pass a descriptor', 'refused EPERM'],
   ['L2-08 take a descriptor', 'refused EPERM'],
   ['ring', 'refused ENOSYS'],
-  ['read another\'s memory', killed],
+  ["read another's memory", killed],
   ['take its descriptors', killed],
   ['mount', killed],
   ['bpf', killed],

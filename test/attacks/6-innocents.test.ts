@@ -6,7 +6,17 @@
  * @module
  */
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,10 +45,16 @@ function folderOf(t: TestContext): string {
 /** After some scans nothing was found that has a consequence. */
 async function ignored(watched: Watched, ms = 1500): Promise<void> {
   await sleep(ms);
-  assert.deepEqual(watched.said.filter((one) => one.type === 'violation' || one.type === 'level' || (one.type === 'finding' && one.relation !== 'stranger')), []);
+  assert.deepEqual(
+    watched.said.filter(
+      (one) =>
+        one.type === 'violation' || one.type === 'level' || (one.type === 'finding' && one.relation !== 'stranger'),
+    ),
+    [],
+  );
 }
 
-test('L6-10 root reads a stranger\'s file that is called ENGINEPID/mem', async (t) => {
+test("L6-10 root reads a stranger's file that is called ENGINEPID/mem", async (t) => {
   const folder = folderOf(t);
   const watched = use(t, await startWatched());
   const path = join(folder, 'proc', String(watched.target));
@@ -48,10 +64,17 @@ test('L6-10 root reads a stranger\'s file that is called ENGINEPID/mem', async (
   await ignored(watched);
 });
 
-for (const [who, uid] of [['a stranger', stranger], ['root', 0]] as const) {
+for (const [who, uid] of [
+  ['a stranger', stranger],
+  ['root', 0],
+] as const) {
   test(`L6-10 ${who} opens the memory of the engine as a path, through which nothing is read`, async (t) => {
     const watched = use(t, await startWatched());
-    const opener = [python, '-c', `import os, time; os.open('/proc/${watched.target}/mem', os.O_PATH); print('open', flush=True); time.sleep(30)`];
+    const opener = [
+      python,
+      '-c',
+      `import os, time; os.open('/proc/${watched.target}/mem', os.O_PATH); print('open', flush=True); time.sleep(30)`,
+    ];
     const process = use(t, start(uid === 0 ? opener : asUser(uid, opener)));
     await ignored(watched);
     assert.equal(process.output(), 'open\n');
@@ -61,7 +84,10 @@ for (const [who, uid] of [['a stranger', stranger], ['root', 0]] as const) {
 test('L6-10 root reads the memory of a process in a container that has our number there', async (t) => {
   const watched = use(t, await startWatched());
   const inside = `import os, time\nopen('/proc/sys/kernel/ns_last_pid', 'w').write('${watched.target - 1}')\npid = os.fork()\nif pid == 0: time.sleep(30)\nos.open(f'/proc/{pid}/mem', os.O_RDONLY); print(pid, flush=True); time.sleep(30)`;
-  const process = use(t, start(['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', 'python3', '-c', inside]));
+  const process = use(
+    t,
+    start(['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', 'python3', '-c', inside]),
+  );
   await ignored(watched);
   assert.equal(process.output(), `${watched.target}\n`);
 });
@@ -95,7 +121,8 @@ print('there', flush=True)
 time.sleep(15)`;
   const process = use(t, start([python, '-c', crowd]));
   await until('the crowd', () => process.output() === 'there\n');
-  const scan = async () => /^scan (\d+), .* took ([\d.]+) ms/.exec((await watched.checks()).checks[0]?.evidence ?? '') ?? [];
+  const scan = async () =>
+    /^scan (\d+), .* took ([\d.]+) ms/.exec((await watched.checks()).checks[0]?.evidence ?? '') ?? [];
   const [, before] = await scan();
   await sleep(2000);
   const [, after, tookMs] = await scan();
@@ -150,12 +177,18 @@ test('L6-11 clients that end their half of the connection and then reset it', as
     server.kill();
   });
   const gateway = server.pids()['gateway'] ?? 0;
-  const body = JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: 'Tell me all about layer 5 and layer 6. '.repeat(60) }], max_tokens: 3000 });
+  const body = JSON.stringify({
+    model: 'guide',
+    messages: [{ role: 'user', content: 'Tell me all about layer 5 and layer 6. '.repeat(60) }],
+    max_tokens: 3000,
+  });
   let dead = 0;
   for (let wave = 0; wave < 3; wave += 1) {
     const clients = Array.from({ length: 40 }, () => {
       const client = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true }, () => {
-        client.end(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nAuthorization: Bearer ${server.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+        client.end(
+          `POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nAuthorization: Bearer ${server.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+        );
       });
       client.on('error', () => undefined);
       return client;
@@ -175,7 +208,10 @@ test('L6-11 clients that end their half of the connection and then reset it', as
 
 /** How many sockets of a process are in no table of TCP and of Unix sockets. */
 function deadSockets(pid: number): number {
-  const tables = ['tcp', 'unix', 'netlink'].map((name) => readFileSync(`/proc/net/${name}`, 'latin1')).join('\n').split(/\s+/);
+  const tables = ['tcp', 'unix', 'netlink']
+    .map((name) => readFileSync(`/proc/net/${name}`, 'latin1'))
+    .join('\n')
+    .split(/\s+/);
   const known = new Set(tables);
   return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
     try {

@@ -41,7 +41,10 @@ for (const profile of ['person', 'installed'] as const) {
     const folder = folderOf(t);
     copyFileSync('/bin/sleep', join(folder, 'gdb'));
     const watched = use(t, await startWatched({ profile }));
-    const process = use(t, start(asUser(stranger, ['unshare', '--user', '--map-root-user', join(folder, 'gdb'), '30'])));
+    const process = use(
+      t,
+      start(asUser(stranger, ['unshare', '--user', '--map-root-user', join(folder, 'gdb'), '30'])),
+    );
     await sleep(200);
     assert.equal(process.process.exitCode, null, `user namespaces are needed here: ${process.output()}`);
     assert.equal((await watched.next('finding')).relation, 'stranger');

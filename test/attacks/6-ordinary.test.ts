@@ -1,8 +1,9 @@
 /**
- * Layer 6 as an ordinary user has it: the same attacks as root's tests, by the person's own programs, on the person's own server.
+ * Layer 6 as an ordinary user has it: the same attacks as root's tests, by the person's own programs, on the person's
+ * own server.
  *
- * What needs root's rights to be an attack (a debugger on a role that is not dumpable, a capture) fails here by itself, and
- * that it fails is the proof. Runs for whoever runs the tests; root runs it as an ordinary user.
+ * What needs root's rights to be an attack (a debugger on a role that is not dumpable, a capture) fails here by itself,
+ * and that it fails is the proof. Runs for whoever runs the tests; root runs it as an ordinary user.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -20,7 +21,8 @@ import { ordinaryUid, start, startWatched, use } from '../support/watchdog.ts';
 const me = process.getuid?.() === 0 ? ordinaryUid : (process.getuid?.() ?? 0);
 const mine = (command: readonly string[]) => start(asOrdinary(ordinaryUid, command));
 // Whoever else works on this machine may have a debugger open; what it does to us counts all the same.
-const watch = async (t: TestContext, intervalMs = 250): Promise<Watched> => use(t, await startWatched({ uid: ordinaryUid, intervalMs, acknowledged: ['gdb', 'strace', 'tcpdump'] }));
+const watch = async (t: TestContext, intervalMs = 250): Promise<Watched> =>
+  use(t, await startWatched({ uid: ordinaryUid, intervalMs, acknowledged: ['gdb', 'strace', 'tcpdump'] }));
 
 async function confirmed(watched: Watched, detector: string): Promise<void> {
   assert.equal((await watched.next('violation')).detector, detector);
@@ -74,7 +76,9 @@ test('L6-06 SIGUSR1 opens no inspector', async (t) => {
   // The detector is blind here: the line that Node prints when an inspector listens would be in the target's words.
   for (const pid of [watched.target, watched.supervisor]) assert.ok(alive(pid), 'no handler, no default action either');
   assert.ok(!watched.said.some((one) => one.type === 'violation'));
-  const ports = readFileSync('/proc/net/tcp', 'latin1').split('\n').filter((line) => / 0100007F:240D .* 0A /.test(line));
+  const ports = readFileSync('/proc/net/tcp', 'latin1')
+    .split('\n')
+    .filter((line) => / 0100007F:240D .* 0A /.test(line));
   assert.deepEqual(ports, [], 'nobody listens on 127.0.0.1:9229');
 });
 
@@ -119,8 +123,9 @@ test('L6-15 L6-24 every detector says what this user could see, and none says cl
   const watched = await watch(t);
   await sleep(600);
   const { checks } = await watched.checks();
-  // A sibling that is not dumpable hides its sockets, its mappings and whoever holds its memory open from its own user: that is
-  // told. What these would find, the filter of a role does not let happen (2-jail.test.ts: L6-06, sockets, memory files).
+  // A sibling that is not dumpable hides its sockets, its mappings and whoever holds its memory open from its own user:
+  // that is told. What these would find, the filter of a role does not let happen (2-jail.test.ts: L6-06, sockets,
+  // memory files).
   const blind = checks.filter((check) => check.status === 'off' || check.status === 'degraded');
   assert.deepEqual(blind.map((check) => check.id).sort(), ['inspector', 'mappings', 'memory', 'sockets']);
   for (const check of blind) assert.match(check.evidence, /not|only|cannot|hidden|root|user/, check.id);
@@ -130,7 +135,12 @@ test('L6-15 L6-24 every detector says what this user could see, and none says cl
 /** Sends a signal as the person; whether the kernel allowed it. */
 function runKill(pid: number, signal: string): boolean {
   if (!existsSync(`/proc/${pid}`)) return false;
-  if (process.getuid?.() === 0) assert.match(readFileSync(`/proc/${pid}/status`, 'latin1'), new RegExp(`^Uid:\\s+${ordinaryUid}\\s`, 'm'), 'it is the person\'s own process');
+  if (process.getuid?.() === 0)
+    assert.match(
+      readFileSync(`/proc/${pid}/status`, 'latin1'),
+      new RegExp(`^Uid:\\s+${ordinaryUid}\\s`, 'm'),
+      "it is the person's own process",
+    );
   process.kill(pid, `SIG${signal}` as NodeJS.Signals);
   return true;
 }

@@ -1,6 +1,6 @@
 /**
- * Processes that stand still: all together, as those of a machine that pauses do, or by turns, as an attacker would have it.
- * Needs root: looks at processes of other users.
+ * Processes that stand still: all together, as those of a machine that pauses do, or by turns, as an attacker would
+ * have it. Needs root: looks at processes of other users.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -31,7 +31,13 @@ function signal(pids: readonly (number | undefined)[], name: NodeJS.Signals): vo
 
 /** Opens a long answer and waits for its first bytes; its whole text when it is over, however that is. */
 async function openAnswer(server: Server): Promise<{ readonly rest: Promise<string> }> {
-  const answer = await call(server, '/v1/chat/completions', { ...ask, max_tokens: 3500, temperature: 1.7, stream: true, logit_bias: biasOf(await endTokens()) });
+  const answer = await call(server, '/v1/chat/completions', {
+    ...ask,
+    max_tokens: 3500,
+    temperature: 1.7,
+    stream: true,
+    logit_bias: biasOf(await endTokens()),
+  });
   const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
   let text = Buffer.from((await reader.read()).value ?? []).toString();
   const rest = (async () => {
@@ -64,7 +70,9 @@ test('a machine that pauses for eleven seconds: the running answer is cut, nothi
   const text = await rest;
   assert.doesNotMatch(text, /\[DONE\]/);
   assert.match(text, /"code":"machine_paused"/);
-  await until('requests to be taken again', () => /the machine stood still for 1[01] s; running answers were cut/.test(server.output()));
+  await until('requests to be taken again', () =>
+    /the machine stood still for 1[01] s; running answers were cut/.test(server.output()),
+  );
   assert.deepEqual(Object.values(server.pids()).sort(), all.sort(), 'the same processes');
   let again = await call(server, '/v1/chat/completions', ask, { headers: { 'kwyre-session': session } });
   for (let i = 0; i < 20 && again.status === 503; i += 1) {

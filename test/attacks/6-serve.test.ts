@@ -38,27 +38,63 @@ async function serve(t: TestContext, state: string): Promise<Server> {
 }
 
 /** Waits for the end by a violation: exit 16, nobody left, the log and the marker say what it was. */
-async function violated(t: TestContext, server: Server, detector: string, engine?: 'ENGINE_WIPED' | 'ENGINE_KILLED'): Promise<void> {
+async function violated(
+  t: TestContext,
+  server: Server,
+  detector: string,
+  engine?: 'ENGINE_WIPED' | 'ENGINE_KILLED',
+): Promise<void> {
   const from = performance.now();
   const ours = tree(server.pid);
   const { code } = await Promise.race([server.ended, sleep(20_000, { code: 'it goes on' }, { ref: false })]);
   t.diagnostic(`ended ${Math.round(performance.now() - from)} ms after the attack began`);
   assert.equal(code, 16, server.output());
   assert.deepEqual(ours.filter(alive), []);
-  assert.match(server.output(), /next: find out what that was; then start again: \.\/kwyre serve --acknowledge-violation/);
+  assert.match(
+    server.output(),
+    /next: find out what that was; then start again: \.\/kwyre serve --acknowledge-violation/,
+  );
   const marker = JSON.parse(readFileSync(join(server.state, 'violation.json'), 'utf8')) as { detector: string };
   assert.equal(marker.detector, detector);
-  const logged = readFileSync(join(server.state, 'events.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { detector?: string; code: string });
+  const logged = readFileSync(join(server.state, 'events.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { detector?: string; code: string });
   assert.ok(logged.some((event) => event.detector === detector));
   if (engine !== undefined) assert.equal(logged.find((event) => event.code.startsWith('ENGINE_'))?.code, engine);
 }
 
 // What the engine comes to: it overwrites its keys and contents when told to, unless somebody holds it.
-const attacks: readonly (readonly [string, string, (server: Server) => readonly string[], 'ENGINE_WIPED' | 'ENGINE_KILLED'])[] = [
-  ['L6-01: gdb under another name, attached to the engine', 'tracer', (server) => [renamed, '-q', '-nx', '-p', String(server.pids()['engine'])], 'ENGINE_KILLED'],
-  ['L6-05: strace on every thread of the gateway', 'tracer', (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])], 'ENGINE_WIPED'],
-  ['L6-02: the memory of the engine held open', 'memory', (server) => ['sh', '-c', `exec 7</proc/${server.pids()['engine']}/mem; exec sleep 20`], 'ENGINE_WIPED'],
-  ['L6-13: a capture of the loopback interface', 'capture', () => ['tcpdump', '-i', 'lo', '-w', '/dev/null'], 'ENGINE_WIPED'],
+const attacks: readonly (readonly [
+  string,
+  string,
+  (server: Server) => readonly string[],
+  'ENGINE_WIPED' | 'ENGINE_KILLED',
+])[] = [
+  [
+    'L6-01: gdb under another name, attached to the engine',
+    'tracer',
+    (server) => [renamed, '-q', '-nx', '-p', String(server.pids()['engine'])],
+    'ENGINE_KILLED',
+  ],
+  [
+    'L6-05: strace on every thread of the gateway',
+    'tracer',
+    (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])],
+    'ENGINE_WIPED',
+  ],
+  [
+    'L6-02: the memory of the engine held open',
+    'memory',
+    (server) => ['sh', '-c', `exec 7</proc/${server.pids()['engine']}/mem; exec sleep 20`],
+    'ENGINE_WIPED',
+  ],
+  [
+    'L6-13: a capture of the loopback interface',
+    'capture',
+    () => ['tcpdump', '-i', 'lo', '-w', '/dev/null'],
+    'ENGINE_WIPED',
+  ],
 ];
 for (const [title, detector, command, engine] of attacks) {
   test(title, async (t) => {
@@ -117,14 +153,34 @@ test('a debugger that is there already refuses the start with the list, unless i
   assert.equal((await refused.ended).code, 16);
   assert.match(refused.output(), new RegExp(`gdb \\(pid ${gdb.pid}, uid 0\\)`));
   assert.match(refused.output(), /--acknowledge-tool gdb/);
-  const server = await startServer({ state: state.path, strict: true, args: [...interval, '--acknowledge-tool', 'gdb'] });
+  const server = await startServer({
+    state: state.path,
+    strict: true,
+    args: [...interval, '--acknowledge-tool', 'gdb'],
+  });
   assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
   assert.equal((await server.stop()).code, 0);
 });
 
 test('L6-04: a server that is traced from its start on is refused, whatever is acknowledged', async (t) => {
   using state = makeState();
-  const traced = use(t, start(['strace', '-o', '/dev/null', join(root, 'kwyre'), 'serve', '--port', '0', '--state', state.path, '--acknowledge-tool', 'strace', ...interval]));
+  const traced = use(
+    t,
+    start([
+      'strace',
+      '-o',
+      '/dev/null',
+      join(root, 'kwyre'),
+      'serve',
+      '--port',
+      '0',
+      '--state',
+      state.path,
+      '--acknowledge-tool',
+      'strace',
+      ...interval,
+    ]),
+  );
   const code = await new Promise((resolve) => traced.process.once('close', resolve));
   assert.equal(code, 16, traced.output());
   assert.match(traced.output(), /this process is traced from its start on \(by pid \d+\)/);
@@ -139,7 +195,9 @@ test('a debugger without relation to us: new conversations are refused until it 
   assert.equal(refused.status, 503);
   assert.equal(((await refused.json()) as { error: { code: string } }).error.code, 'intake_closed');
   assert.equal((await call(server, '/v1/models')).status, 200);
-  const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; status: string }[] };
+  const status = (await (await call(server, '/kwyre/status')).json()) as {
+    layers: { layer: number; status: string }[];
+  };
   assert.equal(status.layers.find((layer) => layer.layer === 6)!.status, 'degraded');
   await gdb.stop();
   await until('all clear', () => server.output().includes('nothing is to be seen any more'));

@@ -63,10 +63,17 @@ test('the watchdog dies with its supervisor', async (t) => {
 for (const command of ['udp', 'listen', 'netlink', 'connect', 'unix'] as const) {
   test(`L6-12 a socket that nobody declared in a watched process: ${command}`, async (t) => {
     const watched = use(t, await startWatched());
-    const server = createServer((socket) => socket.on('error', () => undefined)).listen(command === 'unix' ? { path: '\0kwyre-attack-6' } : { port: 0, host: '127.0.0.1' });
+    const server = createServer((socket) => socket.on('error', () => undefined)).listen(
+      command === 'unix' ? { path: '\0kwyre-attack-6' } : { port: 0, host: '127.0.0.1' },
+    );
     t.after(() => server.close());
     await new Promise((resolve) => server.once('listening', resolve));
-    const argument = command === 'connect' ? ` ${(server.address() as AddressInfo).port}` : command === 'unix' ? ' \0kwyre-attack-6' : '';
+    const argument =
+      command === 'connect'
+        ? ` ${(server.address() as AddressInfo).port}`
+        : command === 'unix'
+          ? ' \0kwyre-attack-6'
+          : '';
     await watched.tell(`${command}${argument}`);
     const violation = await watched.next('violation');
     assert.ok(violation.detector === 'sockets' || violation.detector === 'inspector', violation.detector);
@@ -81,10 +88,11 @@ test('a child of a watched process', async (t) => {
   assert.ok(['children', 'sockets'].includes(violation.detector));
 });
 
-test('L6-24 an ordinary user\'s watchdog says what it cannot see, and root\'s sees it', async (t) => {
+test("L6-24 an ordinary user's watchdog says what it cannot see, and root's sees it", async (t) => {
   const blind = use(t, await startWatched({ uid: ordinaryUid }));
   const seeing = use(t, await startWatched());
-  const evidence = async (watched: Watched, id: string) => (await watched.checks()).checks.find((check) => check.id === id)?.evidence ?? '';
+  const evidence = async (watched: Watched, id: string) =>
+    (await watched.checks()).checks.find((check) => check.id === id)?.evidence ?? '';
   assert.match(await evidence(blind, 'sockets'), /^not-available \(/);
   assert.match(await evidence(seeing, 'sockets'), /^full/);
   assert.match(await evidence(blind, 'capture'), /^full/);

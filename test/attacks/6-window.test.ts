@@ -1,7 +1,7 @@
 /**
  * Nobody of a server's own user gets hold of its memory at any time: a program of that user tries to open it in a loop,
- * from before the start on, and keeps whatever it got until the conversations are there. Restarts of the engine included.
- * Needs root: to run the server as another user, and for namespaces of its own.
+ * from before the start on, and keeps whatever it got until the conversations are there. Restarts of the engine
+ * included. Needs root: to run the server as another user, and for namespaces of its own.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -12,9 +12,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { assertDumpSetting, assertHidden, assertUntraced } from '../../src/layers/2-isolation/exposed.ts';
-import { loadsDescriptor } from '../../src/layers/3-dependencies/loads.ts';
-import { sealedBytes } from '../../src/linux/memfd.ts';
+import { assertDumpSetting, assertHidden, assertUntraced } from '../../src/layers/2-isolation/jail/exposure-check.ts';
+import { loadsDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
+import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { endWithUs } from '../support/children.ts';
 import { asUser } from '../support/identity.ts';
 import { call, root, startServer, until } from '../support/server.ts';
@@ -22,11 +22,18 @@ import { call, root, startServer, until } from '../support/server.ts';
 const uid = 61_239;
 
 /** One thing that the racer got: of whom, by which way; whether the memory behind it still lives at the end. */
-type Got = { readonly pid: number; readonly parent: number; readonly way: string; readonly words: string; readonly atMs: number; readonly living: boolean };
+type Got = {
+  readonly pid: number;
+  readonly parent: number;
+  readonly way: string;
+  readonly words: string;
+  readonly atMs: number;
+  readonly living: boolean;
+};
 
 /**
- * Opens memory, environment, maps and descriptors of every younger process of its own user, as fast as it can. It keeps the
- * environment, which holds on to the memory of an image as "mem" does, and which the watchdog does not take for it.
+ * Opens memory, environment, maps and descriptors of every younger process of its own user, as fast as it can. It keeps
+ * the environment, which holds on to the memory of an image as "mem" does, and which the watchdog does not take for it.
  */
 const racer = `
 const fs = require('node:fs');
@@ -88,10 +95,18 @@ test('a start and two restarts of the engine of an ordinary user: nothing of any
       for (let round = 0; round < 3; round += 1) {
         const pids = server.pids();
         for (const pid of Object.values(pids)) all.add(pid);
-        for (let tries = 0; tries < 200 && (await call(server, '/v1/models').catch(() => undefined))?.status !== 200; tries += 1) await sleep(100);
+        for (
+          let tries = 0;
+          tries < 200 && (await call(server, '/v1/models').catch(() => undefined))?.status !== 200;
+          tries += 1
+        )
+          await sleep(100);
         if (round === 2) break;
         process.kill(pids['engine']!, 'SIGKILL');
-        await until('the next engine', () => server.pids()['engine'] !== undefined && server.pids()['engine'] !== pids['engine']);
+        await until(
+          'the next engine',
+          () => server.pids()['engine'] !== undefined && server.pids()['engine'] !== pids['engine'],
+        );
         await sleep(500);
       }
     } finally {
@@ -100,13 +115,26 @@ test('a start and two restarts of the engine of an ordinary user: nothing of any
   });
   assert.ok(all.size >= 6, 'roles were started again');
   // The launcher's own programs are no processes of ours.
-  const ofRoles = got.filter(({ parent, pid, words }) => pid !== supervisor && (all.has(pid) || (parent === supervisor && /kwyre: |jail\/(entry|main)|probe\/main/.test(words))));
+  const ofRoles = got.filter(
+    ({ parent, pid, words }) =>
+      pid !== supervisor &&
+      (all.has(pid) || (parent === supervisor && /kwyre: |jail\/(entry|main)|probe\/main/.test(words))),
+  );
   assert.deepEqual(ofRoles.slice(0, 5), [], 'a role was open');
   const ofFirst = got.filter(({ pid }) => pid === supervisor);
-  assert.ok(ofFirst.some(({ way }) => way === 'mem' || way === 'environ'), 'the racer is fast enough: it opened the image that verifies, which any program may');
-  assert.deepEqual(ofFirst.filter(({ living }) => living), [], 'what it kept of that one lives on');
+  assert.ok(
+    ofFirst.some(({ way }) => way === 'mem' || way === 'environ'),
+    'the racer is fast enough: it opened the image that verifies, which any program may',
+  );
+  assert.deepEqual(
+    ofFirst.filter(({ living }) => living),
+    [],
+    'what it kept of that one lives on',
+  );
   const times = ofFirst.filter(({ way }) => way === 'environ').map(({ atMs }) => atMs);
-  console.log(`${tries} tries; the launcher and the first image were open for ${Math.round(Math.max(...times) - Math.min(...times))} ms`);
+  console.log(
+    `${tries} tries; the launcher and the first image were open for ${Math.round(Math.max(...times) - Math.min(...times))} ms`,
+  );
 });
 
 test('the same racer opens an ordinary Node of its user, and what it keeps lives', async () => {
@@ -123,9 +151,25 @@ test('the same racer opens an ordinary Node of its user, and what it keeps lives
 
 for (const who of [undefined, uid]) {
   test(`a tracer from before the start, of ${who === undefined ? 'root' : 'an ordinary user'}: refused at the first line`, () => {
-    const command = ['strace', '-f', '-o', '/dev/null', join(root, 'kwyre'), 'serve', '--port', '0', '--state', join(tmpdir(), 'kwyre-never')];
+    const command = [
+      'strace',
+      '-f',
+      '-o',
+      '/dev/null',
+      join(root, 'kwyre'),
+      'serve',
+      '--port',
+      '0',
+      '--state',
+      join(tmpdir(), 'kwyre-never'),
+    ];
     const [file = '', ...args] = who === undefined ? command : asUser(who, command);
-    const ran = spawnSync(file, args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 60_000 });
+    const ran = spawnSync(file, args, {
+      cwd: '/',
+      env: { PATH: process.env['PATH'], HOME: '/' },
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
     assert.equal(ran.status, 16, ran.stderr);
     assert.match(ran.stderr, /traced from its start on/);
   });
@@ -134,17 +178,27 @@ for (const who of [undefined, uid]) {
 test('a kernel that runs no program from memory (vm.memfd_noexec=2): it serves, and says what that costs', async () => {
   const state = fs.mkdtempSync(join(tmpdir(), 'kwyre-noexec-'));
   const inside = `mount -t proc proc /proc && echo 2 > /proc/sys/vm/memfd_noexec && exec ${join(root, 'kwyre')} serve --port 0 --state ${state} --acknowledge-tool gdb --acknowledge-tool strace --acknowledge-tool tcpdump`;
-  const child = spawn('unshare', ['--pid', '--fork', '--kill-child', '--mount', '--propagation', 'private', 'sh', '-c', inside], { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(
+    'unshare',
+    ['--pid', '--fork', '--kill-child', '--mount', '--propagation', 'private', 'sh', '-c', inside],
+    { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
   endWithUs(child);
   let output = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => (output += chunk.toString()));
   try {
-    const port = await until('the server', () => {
-      if (child.exitCode !== null) throw new Error(output);
-      return Number(/127\.0\.0\.1:(\d+) \(ready/.exec(output)?.[1] ?? 0) || undefined;
-    }, 60_000);
+    const port = await until(
+      'the server',
+      () => {
+        if (child.exitCode !== null) throw new Error(output);
+        return Number(/127\.0\.0\.1:(\d+) \(ready/.exec(output)?.[1] ?? 0) || undefined;
+      },
+      60_000,
+    );
     const token = fs.readFileSync(join(state, 'token'), 'utf8').trim();
-    const { layers } = (await (await call({ url: `http://127.0.0.1:${port}`, token }, '/kwyre/status')).json()) as { layers: { checks: { id: string; status: string; evidence: string }[] }[] };
+    const { layers } = (await (await call({ url: `http://127.0.0.1:${port}`, token }, '/kwyre/status')).json()) as {
+      layers: { checks: { id: string; status: string; evidence: string }[] }[];
+    };
     const check = layers.flatMap(({ checks }) => checks).find(({ id }) => id === 'sealed-program');
     assert.equal(check?.status, 'degraded');
     assert.match(check.evidence, /memfd_noexec/);
@@ -156,20 +210,47 @@ test('a kernel that runs no program from memory (vm.memfd_noexec=2): it serves, 
 });
 
 test('the start is refused where the kernel lets programs be read that their user cannot read, and where a process is visible', () => {
-  const disk = (text: string, owner = 0) => ({ readFileSync: () => text, statSync: () => ({ uid: owner }) }) as unknown as Parameters<typeof assertHidden>[0];
-  assert.throws(() => { assertDumpSetting(disk('1\n')); }, { code: 'L2_SUID_DUMPABLE' });
+  const disk = (text: string, owner = 0) =>
+    ({ readFileSync: () => text, statSync: () => ({ uid: owner }) }) as unknown as Parameters<typeof assertHidden>[0];
+  assert.throws(
+    () => {
+      assertDumpSetting(disk('1\n'));
+    },
+    { code: 'L2_SUID_DUMPABLE' },
+  );
   for (const fine of ['0\n', '2\n']) assertDumpSetting(disk(fine));
-  assert.throws(() => { assertHidden(disk('', 7), 7); }, { code: 'L2_PROCESS_VISIBLE' });
+  assert.throws(
+    () => {
+      assertHidden(disk('', 7), 7);
+    },
+    { code: 'L2_PROCESS_VISIBLE' },
+  );
   assertHidden(disk('', 0), 7);
-  assert.throws(() => { assertUntraced(disk('TracerPid:\t12\n')); }, { code: 'L6_TRACED' });
-  assert.throws(() => { assertUntraced(disk('nothing')); }, { code: 'L6_TRACED' }, 'what cannot be read is not clean');
+  assert.throws(
+    () => {
+      assertUntraced(disk('TracerPid:\t12\n'));
+    },
+    { code: 'L6_TRACED' },
+  );
+  assert.throws(
+    () => {
+      assertUntraced(disk('nothing'));
+    },
+    { code: 'L6_TRACED' },
+    'what cannot be read is not clean',
+  );
 });
 
 test('a start under fs.suid_dumpable=1 refuses before anything else', () => {
   const folder = fs.mkdtempSync(join(tmpdir(), 'kwyre-setting-'));
   fs.writeFileSync(join(folder, 'setting'), '1\n');
   const inside = `mount --bind ${folder}/setting /proc/sys/fs/suid_dumpable && exec ${join(root, 'kwyre')} serve --port 0 --state ${folder}/state`;
-  const ran = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', inside], { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 60_000 });
+  const ran = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', inside], {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: '/' },
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
   fs.rmSync(folder, { recursive: true, force: true });
   assert.notEqual(ran.status, 0, ran.stdout);
   assert.match(ran.stderr, /fs\.suid_dumpable is 1.*\n {2}next: sysctl/);
@@ -177,8 +258,17 @@ test('a start under fs.suid_dumpable=1 refuses before anything else', () => {
 
 test('a role that is started from a file which its user can read does not begin', () => {
   const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root, sealed: false, files: [] })), 0o444);
-  const [file = '', ...args] = asUser(uid, [process.execPath, join(root, 'src/jail/entry.ts'), join(root, 'src/jail/main.ts')]);
-  const ran = spawnSync(file, args, { env: {}, encoding: 'utf8', timeout: 30_000, stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list] });
+  const [file = '', ...args] = asUser(uid, [
+    process.execPath,
+    join(root, 'src/jail/entry.ts'),
+    join(root, 'src/jail/main.ts'),
+  ]);
+  const ran = spawnSync(file, args, {
+    env: {},
+    encoding: 'utf8',
+    timeout: 30_000,
+    stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list],
+  });
   fs.closeSync(list);
   assert.equal(ran.status, 12, ran.stderr);
   assert.match(ran.stderr, /another program of the same user may read its memory/);

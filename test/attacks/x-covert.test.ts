@@ -1,16 +1,16 @@
 /**
- * A gateway, an engine and a watchdog that were taken over while they serve, and that try to leave 64 chosen characters of a
- * conversation on the disk or the terminal: by every message that the supervisor takes, by what they print, by how they end.
- * Needs root: runs copies of the installation.
+ * A gateway, an engine and a watchdog that were taken over while they serve, and that try to leave 64 chosen characters
+ * of a conversation on the disk or the terminal: by every message that the supervisor takes, by what they print, by how
+ * they end. Needs root: runs copies of the installation.
  * @module
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { markerPaths } from '../../src/state/violation.ts';
-import { linesAnHour } from '../../src/wire/exposure.ts';
+import { markerPaths } from '../../src/state/violation-marker.ts';
+import { linesAnHour } from '../../src/wire/covert-channels.ts';
 import { wireVersion } from '../../src/wire/frame.ts';
 import { controlMessages, descriptors } from '../../src/wire/messages.ts';
 import { makeState } from '../support/approved.ts';
@@ -18,6 +18,7 @@ import type { Copy } from '../support/copy.ts';
 import { copyInstallation } from '../support/copy.ts';
 import type { Server } from '../support/server.ts';
 import { call, startServer, until } from '../support/server.ts';
+import { editCode } from '../support/find-code.ts';
 
 const words = 'SECRETwordsOFaCONVERSATIONthatNOBODYmaySEEoutsideOFtheMEMORY0042';
 const { event, failed, scanned, statusRequest } = controlMessages;
@@ -36,7 +37,9 @@ const print = () => { console.log(words); console.error(words); };
 `;
 const lateFailure = `say(${failed}, { code: 'L4_' + words.slice(0, 60), message: words, remedy: words });`;
 const attacks = {
-  gateway: ['net', `
+  gateway: [
+    'net',
+    `
 process.on('SIGUSR2', () => {
   print();
   process.title = words;
@@ -44,12 +47,18 @@ process.on('SIGUSR2', () => {
   for (let i = 0; i < 20; i += 1) say(${statusRequest}, words);
 });
 process.on('SIGWINCH', () => { say(${event}, { code: words, count: 1 }); });
-`],
-  engine: ['jailed', `
+`,
+  ],
+  engine: [
+    'jailed',
+    `
 process.on('SIGUSR2', () => { print(); ${lateFailure} });
 process.on('SIGWINCH', () => { print(); process.exit(200); });
-`],
-  watchdog: ['watch', `
+`,
+  ],
+  watchdog: [
+    'watch',
+    `
 process.on('SIGUSR2', () => {
   print();
   for (let epoch = 0; epoch < 6; epoch += 1) for (let at = 0; at < words.length; at += 8) {
@@ -58,7 +67,8 @@ process.on('SIGUSR2', () => {
   }
 });
 process.on('SIGWINCH', () => { ${lateFailure} });
-`],
+`,
+  ],
 } as const;
 
 let copy: Copy;
@@ -67,9 +77,7 @@ before(() => {
   for (const [role, [kind, attack]] of Object.entries(attacks)) {
     const path = join(copy.path, 'src', role, 'main.ts');
     const title = `process.title = 'kwyre: ${role} [${kind}]';`;
-    const text = readFileSync(path, 'utf8');
-    assert.equal(text.split(title).length, 2, role);
-    writeFileSync(path, text.replace(title, () => `${title}${tools}${attack}`));
+    editCode(path, title, `${title}${tools}${attack}`);
   }
 });
 after(() => {
@@ -78,23 +86,36 @@ after(() => {
 
 /** Everything that a server leaves: its folder, the folders of this boot, what it printed. */
 function left(server: Server): string {
-  const files = [...readdirSync(server.state).filter((name) => !['token', 'authorization', 'lock'].includes(name)).map((name) => join(server.state, name)), ...markerPaths(server.state, 0).slice(1)];
-  return files.map((path) => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return ''; // a folder, or not there
-    }
-  }).join('\n') + server.output();
+  const files = [
+    ...readdirSync(server.state)
+      .filter((name) => !['token', 'authorization', 'lock'].includes(name))
+      .map((name) => join(server.state, name)),
+    ...markerPaths(server.state, 0).slice(1),
+  ];
+  return (
+    files
+      .map((path) => {
+        try {
+          return readFileSync(path, 'utf8');
+        } catch {
+          return ''; // a folder, or not there
+        }
+      })
+      .join('\n') + server.output()
+  );
 }
 
 function assertClean(server: Server): void {
   const text = left(server);
-  for (let at = 0; at + 8 <= words.length; at += 4) assert.ok(!text.includes(words.slice(at, at + 8)), `${words.slice(at, at + 8)} was left: ${text.slice(-2000)}`);
+  for (let at = 0; at + 8 <= words.length; at += 4)
+    assert.ok(!text.includes(words.slice(at, at + 8)), `${words.slice(at, at + 8)} was left: ${text.slice(-2000)}`);
   assert.doesNotMatch(text, /[\u001b\u0007\u009b\u202e]/);
 }
 
-const linesOf = (server: Server, code: string) => readFileSync(join(server.state, 'events.jsonl'), 'utf8').split('\n').filter((line) => line.includes(`"${code}"`)).length;
+const linesOf = (server: Server, code: string) =>
+  readFileSync(join(server.state, 'events.jsonl'), 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`"${code}"`)).length;
 const ask = { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'Hello' }] };
 
 /** Runs a server of the copy, and tidies up what a violation leaves for the boot. */
@@ -121,9 +142,19 @@ test('a gateway and a watchdog: floods of what is permitted leave a few lines of
     assertClean(server);
     assert.ok(linesOf(server, 'L6_SEEN') <= linesAnHour.seen, `${linesOf(server, 'L6_SEEN')} lines`);
     assert.ok(linesOf(server, 'L1_TOKEN_WRONG') <= linesAnHour.wrongTokens);
-    // The gateway's title is its own words now: it is found as the one of the three that is neither engine nor watchdog.
+    // The gateway's title is its own words now: it is found as the one of the three that is neither engine nor
+    // watchdog.
     const { supervisor = 0, engine, watchdog } = server.pids();
-    const gateway = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'latin1').trim().split(' ').map(Number).find((pid) => pid !== engine && pid !== watchdog && readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(words.slice(0, 8)));
+    const gateway = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'latin1')
+      .trim()
+      .split(' ')
+      .map(Number)
+      .find(
+        (pid) =>
+          pid !== engine &&
+          pid !== watchdog &&
+          readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(words.slice(0, 8)),
+      );
     process.kill(gateway!, 'SIGWINCH');
     assert.equal((await server.ended).code, 16, server.output());
     assert.match(server.output(), /WIRE_MESSAGE_SHAPE/);
@@ -135,7 +166,10 @@ test('an engine: an exit code of its choice is not told, a failure after the sta
   await withServer(async (server) => {
     const first = server.pids()['engine']!;
     process.kill(first, 'SIGWINCH');
-    const second = await until('another engine', () => server.output().includes('1 of 3') && server.pids()['engine'] !== first && server.pids()['engine']);
+    const second = await until(
+      'another engine',
+      () => server.output().includes('1 of 3') && server.pids()['engine'] !== first && server.pids()['engine'],
+    );
     assert.doesNotMatch(server.output(), /200\)/);
     assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
     process.kill(second, 'SIGUSR2');

@@ -1,7 +1,7 @@
 /**
- * A state folder that takes nothing: a full disk, a read-only one, a limit on the size of files, a folder that was removed.
- * Bookkeeping ends no server, and a violation has the same consequence as ever.
- * Needs root: mounts small disks.
+ * A state folder that takes nothing: a full disk, a read-only one, a limit on the size of files, a folder that was
+ * removed. Bookkeeping ends no server, and a violation has the same consequence as ever. Needs root: mounts small
+ * disks.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -9,8 +9,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { EventLog } from '../../src/state/events.ts';
-import { markerPaths, markViolation } from '../../src/state/violation.ts';
+import { EventLog } from '../../src/state/event-log.ts';
+import { markerPaths, markViolation } from '../../src/state/violation-marker.ts';
 import { Disk } from '../support/disk.ts';
 import { alive, call, launch, startServer, tree, until } from '../support/server.ts';
 import type { Server } from '../support/server.ts';
@@ -48,8 +48,20 @@ test('a full disk: a wrong token ends nothing, a violation ends with 16 and stan
     const events = await eventsOf(server);
     assert.equal(events.reason, 'ENOSPC');
     assert.ok(events.lost >= 1);
-    assert.match(execFileSync(join(import.meta.dirname, '..', '..', 'kwyre'), ['status', '--state', state], { encoding: 'utf8' }), /events: \d+ could not be written \(ENOSPC\)/);
-    assert.equal((await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'Hello' }] })).status, 200);
+    assert.match(
+      execFileSync(join(import.meta.dirname, '..', '..', 'kwyre'), ['status', '--state', state], { encoding: 'utf8' }),
+      /events: \d+ could not be written \(ENOSPC\)/,
+    );
+    assert.equal(
+      (
+        await call(server, '/v1/chat/completions', {
+          model: 'guide',
+          max_tokens: 4,
+          messages: [{ role: 'user', content: 'Hello' }],
+        })
+      ).status,
+      200,
+    );
     await violate(server);
     assert.ok(!existsSync(join(state, 'violation.json')), 'there was no room');
     const again = launch({ state });
@@ -116,17 +128,36 @@ test('of a line that does not fit nothing stays in the log', () => {
   assert.ok(log.losses.lost > 0);
   disk.free();
   log.write({ code: 'SERVER_STOPPED' });
-  const lines = readFileSync(join(disk.path, 'events.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { code: string; count?: number });
-  assert.deepEqual(lines.slice(-2).map(({ code, count }) => [code, count]), [['EVENTS_LOST', log.losses.lost], ['SERVER_STOPPED', undefined]]);
+  const lines = readFileSync(join(disk.path, 'events.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { code: string; count?: number });
+  assert.deepEqual(
+    lines.slice(-2).map(({ code, count }) => [code, count]),
+    [
+      ['EVENTS_LOST', log.losses.lost],
+      ['SERVER_STOPPED', undefined],
+    ],
+  );
   assert.equal(lines.length, 200 - log.losses.lost + 3);
 });
 
 test('a marker goes where there is room, for a full and for a read-only state folder', () => {
-  for (const spoil of [(disk: Disk) => { disk.fill(); }, (disk: Disk) => { disk.seal(); }]) {
+  for (const spoil of [
+    (disk: Disk) => {
+      disk.fill();
+    },
+    (disk: Disk) => {
+      disk.seal();
+    },
+  ]) {
     using disk = new Disk(16);
     using other = new Disk(16);
     const places = markerPaths(disk.path, 0, [other.path]);
     spoil(disk);
-    assert.equal(markViolation(places, { code: 'L6_VIOLATION', detector: 'tracer', pid: 1, uid: 0, name: 'gdb' }, 'boot-a'), places[1]);
+    assert.equal(
+      markViolation(places, { code: 'L6_VIOLATION', detector: 'tracer', pid: 1, uid: 0, name: 'gdb' }, 'boot-a'),
+      places[1],
+    );
   }
 });

@@ -1,5 +1,6 @@
 /**
- * C1: the layers are independent. Each is taken out of a copy of the program in turn; one attack on each other layer still
+ * C1: the layers are independent. Each is taken out of a copy of the program in turn; one attack on each other layer
+ *     still
  * fails. On the diagonal the attack succeeds, which shows that the layer really is out and that the attack is one.
  * Needs root: payloads in living roles, debuggers, memory of processes that are not dumpable.
  * @module
@@ -15,7 +16,7 @@ import { layerNames } from '../../src/base/verdict.ts';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { injectWhenIdle } from '../support/inject.ts';
-import { scanProcess } from '../../src/cli/scanner.ts';
+import { scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import { canaryOf, settle, turn } from '../support/mixed.ts';
 import type { Server } from '../support/server.ts';
 import { alive, launch, startServer } from '../support/server.ts';
@@ -28,20 +29,34 @@ after(() => {
 });
 
 const layers: readonly Layer[] = [1, 2, 3, 4, 5, 6];
-const serve = async (): Promise<Server> => await startServer({ repository: copy.path, args: ['--scan-interval', '250', '--continue', 'off'] });
+const serve = async (): Promise<Server> =>
+  await startServer({ repository: copy.path, args: ['--scan-interval', '250', '--continue', 'off'] });
 
 /** The status of a request as a page that rebinds a name would send it, without a token. */
 async function rebound(server: Server): Promise<number> {
   return await new Promise((resolve, reject) => {
-    request({ host: '127.0.0.1', port: server.port, path: '/v1/models', headers: { host: `evil.example:${server.port}`, origin: 'http://evil.example' } }, (response) => {
-      response.resume();
-      resolve(response.statusCode ?? 0);
-    }).on('error', reject).end();
+    request(
+      {
+        host: '127.0.0.1',
+        port: server.port,
+        path: '/v1/models',
+        headers: { host: `evil.example:${server.port}`, origin: 'http://evil.example' },
+      },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      },
+    )
+      .on('error', reject)
+      .end();
   });
 }
 
 /** Whether a start with one byte of a file changed comes to a serving server. */
-async function startsWith(file: string, place: (size: number) => number): Promise<{ served: boolean; code: number | null; output: string }> {
+async function startsWith(
+  file: string,
+  place: (size: number) => number,
+): Promise<{ served: boolean; code: number | null; output: string }> {
   const path = join(copy.path, file);
   const fd = openSync(path, 'r+');
   const at = place(fstatSync(fd).size);
@@ -52,7 +67,8 @@ async function startsWith(file: string, place: (size: number) => number): Promis
   try {
     const { process: child, output, ended } = launch({ repository: copy.path });
     const over = ended.then(() => true);
-    const look = async (): Promise<boolean> => output().includes('(ready') || (await Promise.race([over, sleep(50, false)]));
+    const look = async (): Promise<boolean> =>
+      output().includes('(ready') || (await Promise.race([over, sleep(50, false)]));
     for (let left = 600; left > 0 && !(await look());) left -= 1;
     const served = output().includes('(ready');
     if (served) child.kill('SIGTERM');
@@ -115,7 +131,10 @@ const attacks: Readonly<Record<Layer, (expected: boolean) => Promise<boolean>>> 
   async 6(expected) {
     const server = await serve();
     const tracer = start(['strace', '-o', '/dev/null', '-p', String(server.pids()['gateway'])]);
-    const code = await Promise.race([server.ended.then((ending) => ending.code), sleep(expected ? 3000 : 20_000, undefined, { ref: false })]);
+    const code = await Promise.race([
+      server.ended.then((ending) => ending.code),
+      sleep(expected ? 3000 : 20_000, undefined, { ref: false }),
+    ]);
     await tracer.stop();
     if (code === undefined) {
       assert.ok(alive(server.pid));
@@ -134,9 +153,14 @@ for (const out of layers) {
       putBack = weaken(copy.path, out);
     });
     for (const attacked of layers) {
-      test(out === attacked ? `the attack on layer ${attacked} comes through: it really is out` : `layer ${attacked} (${layerNames[attacked]}) still holds`, async () => {
-        assert.equal(await attacks[attacked](out === attacked), out === attacked);
-      });
+      test(
+        out === attacked
+          ? `the attack on layer ${attacked} comes through: it really is out`
+          : `layer ${attacked} (${layerNames[attacked]}) still holds`,
+        async () => {
+          assert.equal(await attacks[attacked](out === attacked), out === attacked);
+        },
+      );
     }
     after(() => {
       putBack();

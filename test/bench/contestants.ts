@@ -15,13 +15,32 @@ import { startServer } from '../support/server.ts';
 import type { Contestant, Order, Timing } from './run.ts';
 import { chatBody, streamHttp } from './run.ts';
 
-/** `remembers`: what was computed may be used again for the same beginning of a prompt; Kwyre decides that by request. */
-export type Setting = { readonly model: string; readonly contextTokens: number; readonly parallel: number; readonly threads: number; readonly remembers?: boolean };
+/**
+ * `remembers`: what was computed may be used again for the same beginning of a prompt; Kwyre decides that by request.
+ */
+export type Setting = {
+  readonly model: string;
+  readonly contextTokens: number;
+  readonly parallel: number;
+  readonly threads: number;
+  readonly remembers?: boolean;
+};
 
 const nodeFlags = ['--disable-warning=ExperimentalWarning'];
 
 export async function startAlone(setting: Setting): Promise<Contestant & { readonly ending: readonly number[] }> {
-  const child = spawn(process.execPath, [...nodeFlags, join(import.meta.dirname, 'alone.ts'), setting.model, String(setting.contextTokens), String(setting.parallel), String(setting.threads)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(
+    process.execPath,
+    [
+      ...nodeFlags,
+      join(import.meta.dirname, 'alone.ts'),
+      setting.model,
+      String(setting.contextTokens),
+      String(setting.parallel),
+      String(setting.threads),
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async (): Promise<string> => {
     const line = await lines.next();
@@ -45,11 +64,25 @@ export async function startAlone(setting: Setting): Promise<Contestant & { reado
 }
 
 async function runHttp(url: string, token: string, order: Order): Promise<Timing[]> {
-  return await Promise.all(Array.from({ length: order.streams }, async (_, i) => await streamHttp(url, token, chatBody(order, order.seed + i))));
+  return await Promise.all(
+    Array.from(
+      { length: order.streams },
+      async (_, i) => await streamHttp(url, token, chatBody(order, order.seed + i)),
+    ),
+  );
 }
 
 /** Flags of `kwyre serve` for a setting. */
-const kwyreArgs = ({ contextTokens, parallel, threads }: Setting) => ['--model', 'measured', '--ctx', String(contextTokens), '--parallel', String(parallel), '--threads', String(threads)];
+const kwyreArgs = ({ contextTokens, parallel, threads }: Setting) => [
+  '--model',
+  'measured',
+  '--ctx',
+  String(contextTokens),
+  '--parallel',
+  String(parallel),
+  '--threads',
+  String(threads),
+];
 
 /** A server, and when its start began. */
 export type Started = Contestant & { readonly began: number; readonly url: string; readonly token: string };
@@ -82,10 +115,33 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-/** Starts llama-server with nothing that Kwyre has not: no slots of other sizes, and no cache of prompts unless the setting has one. */
+/**
+ * Starts llama-server with nothing that Kwyre has not: no slots of other sizes, and no cache of prompts unless the
+ * setting has one.
+ */
 async function spawnLlamaServer(path: string, setting: Setting): Promise<{ child: ChildProcess; url: string }> {
   const port = await freePort();
-  const flags = ['-m', setting.model, '-t', String(setting.threads), '-tb', String(setting.threads), '-c', String(setting.contextTokens * setting.parallel), '-np', String(setting.parallel), ...(setting.remembers === true ? [] : ['--cache-ram', '0']), '-ctk', 'f16', '-ctv', 'f16', '--host', '127.0.0.1', '--port', String(port)];
+  const flags = [
+    '-m',
+    setting.model,
+    '-t',
+    String(setting.threads),
+    '-tb',
+    String(setting.threads),
+    '-c',
+    String(setting.contextTokens * setting.parallel),
+    '-np',
+    String(setting.parallel),
+    ...(setting.remembers === true ? [] : ['--cache-ram', '0']),
+    '-ctk',
+    'f16',
+    '-ctv',
+    'f16',
+    '--host',
+    '127.0.0.1',
+    '--port',
+    String(port),
+  ];
   const child = spawn(path, flags, { stdio: 'ignore' });
   endWithUs(child);
   const url = `http://127.0.0.1:${port}`;
@@ -109,11 +165,26 @@ async function end(child: ChildProcess): Promise<void> {
 export async function startLlamaServer(path: string, setting: Setting): Promise<Started> {
   const began = performance.now();
   const { child, url } = await spawnLlamaServer(path, setting);
-  return { name: 'llama-server', began, url, token: 'none', pids: { 'llama-server': child.pid ?? 0 }, run: async (order) => await runHttp(url, 'none', order), stop: async () => { await end(child); } };
+  return {
+    name: 'llama-server',
+    began,
+    url,
+    token: 'none',
+    pids: { 'llama-server': child.pid ?? 0 },
+    run: async (order) => await runHttp(url, 'none', order),
+    stop: async () => {
+      await end(child);
+    },
+  };
 }
 
 /** Milliseconds from the start of a server to its readiness and to the first token of its first answer. */
-export async function timeStart(which: 'kwyre' | 'llama-server', path: string, setting: Setting, order: Order): Promise<{ readyMs: number; firstTokenMs: number }> {
+export async function timeStart(
+  which: 'kwyre' | 'llama-server',
+  path: string,
+  setting: Setting,
+  order: Order,
+): Promise<{ readyMs: number; firstTokenMs: number }> {
   const contestant = which === 'kwyre' ? await startKwyre(setting) : await startLlamaServer(path, setting);
   const readyMs = performance.now() - contestant.began;
   const [timing] = await contestant.run(order);
@@ -145,7 +216,8 @@ export function memoryOf(contestant: Contestant): Record<string, number> {
   const found: Record<string, number> = {};
   for (const [name, pid] of Object.entries(contestant.pids)) {
     try {
-      found[name] = Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0) / 1024;
+      found[name] =
+        Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0) / 1024;
     } catch {
       return {}; // only root may look
     }
@@ -154,9 +226,35 @@ export function memoryOf(contestant: Contestant): Record<string, number> {
 }
 
 /** llama-bench's own figures: prompt and generation tokens per second. */
-export function runLlamaBench(path: string, setting: Setting, prompt: number, tokens: number, repetitions: number): { prompt: number; generated: number } {
-  const { stdout, status } = spawnSync(path, ['-m', setting.model, '-t', String(setting.threads), '-p', String(prompt), '-n', String(tokens), '-r', String(repetitions), '-o', 'json'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 600_000 });
+export function runLlamaBench(
+  path: string,
+  setting: Setting,
+  prompt: number,
+  tokens: number,
+  repetitions: number,
+): { prompt: number; generated: number } {
+  const { stdout, status } = spawnSync(
+    path,
+    [
+      '-m',
+      setting.model,
+      '-t',
+      String(setting.threads),
+      '-p',
+      String(prompt),
+      '-n',
+      String(tokens),
+      '-r',
+      String(repetitions),
+      '-o',
+      'json',
+    ],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 600_000 },
+  );
   if (status !== 0) throw new Error('llama-bench failed');
   const rows = JSON.parse(stdout) as { n_prompt: number; n_gen: number; avg_ts: number }[];
-  return { prompt: rows.find((row) => row.n_gen === 0)?.avg_ts ?? 0, generated: rows.find((row) => row.n_prompt === 0)?.avg_ts ?? 0 };
+  return {
+    prompt: rows.find((row) => row.n_gen === 0)?.avg_ts ?? 0,
+    generated: rows.find((row) => row.n_prompt === 0)?.avg_ts ?? 0,
+  };
 }

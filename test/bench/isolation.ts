@@ -4,7 +4,8 @@
  *   node test/bench/isolation.ts [rounds, 5] [seconds for the watchdog, 30; 0 leaves it out] [--json]
  *
  * "Without" is the same build in a copy whose jail, seal, self-probe and filter of the supervisor are empty
- * (`test/support/weaken.ts`): the product has no switch that does it. Medians (lowest-highest); the first round warms up. Root, on an idle machine.
+ * (`test/support/weaken.ts`): the product has no switch that does it. Medians (lowest-highest); the first round warms
+ * up. Root, on an idle machine.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -27,13 +28,23 @@ const seconds = Math.min(600, Math.max(0, Number(secondsText)));
 const json = process.argv.includes('--json');
 const sessions = 20;
 
-type Figure = { readonly name: string; readonly unit: string; readonly values: readonly number[]; readonly goal: string; readonly held: boolean };
+type Figure = {
+  readonly name: string;
+  readonly unit: string;
+  readonly values: readonly number[];
+  readonly goal: string;
+  readonly held: boolean;
+};
 
-const spread = (values: readonly number[]): string => `${median(values).toFixed(3)} (${Math.min(...values).toFixed(3)}-${Math.max(...values).toFixed(3)})`;
+const spread = (values: readonly number[]): string =>
+  `${median(values).toFixed(3)} (${Math.min(...values).toFixed(3)}-${Math.max(...values).toFixed(3)})`;
 
 async function timed(repository: string | undefined): Promise<{ server: Server; tookMs: number }> {
   const from = performance.now();
-  const server = await startServer({ ...(repository === undefined ? {} : { repository }), args: ['--scan-interval', '5000'] });
+  const server = await startServer({
+    ...(repository === undefined ? {} : { repository }),
+    args: ['--scan-interval', '5000'],
+  });
   return { server, tookMs: performance.now() - from };
 }
 
@@ -63,7 +74,9 @@ for (let round = 0; round <= rounds; round += 1) {
   for (let turn = 0; turn < 4; turn += 1) {
     for (const [server, into] of turn % 2 === 0 ? pair : pair.toReversed()) {
       const order: Order = { promptBytes: 40, tokens: 384, streams: 1, seed: 1000 * round + turn, banned: [] };
-      const { generatedPerSecond } = figuresOf([await streamHttp(server.url, server.token, chatBody(order, order.seed))]);
+      const { generatedPerSecond } = figuresOf([
+        await streamHttp(server.url, server.token, chatBody(order, order.seed)),
+      ]);
       if (round > 0) into.push(generatedPerSecond);
     }
   }
@@ -85,7 +98,13 @@ for (let round = 0; round < rounds; round += 1) {
   }
   const server = await startServer({ args: ['--scan-interval', '250'] });
   const ours = tree(server.pid);
-  for (let i = 0; i < sessions; i += 1) await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 2, messages: [{ role: 'user', content: 'hello' }] }, { headers: { 'kwyre-session': 'new' } });
+  for (let i = 0; i < sessions; i += 1)
+    await call(
+      server,
+      '/v1/chat/completions',
+      { model: 'guide', max_tokens: 2, messages: [{ role: 'user', content: 'hello' }] },
+      { headers: { 'kwyre-session': 'new' } },
+    );
   const before = readFileSync(join(server.state, 'events.jsonl'), 'utf8').length;
   const tracer = start(['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['engine'])]);
   let events = '';
@@ -116,16 +135,44 @@ const figures: Figure[] = [
   { name: 'generation with the jail', unit: 'tokens/s', values: speedWith, goal: '', held: true },
   { name: 'generation without', unit: 'tokens/s', values: speedWithout, goal: '', held: true },
   { name: 'with / without', unit: '', values: [ratio], goal: 'at least 0.99', held: ratio >= 0.99 },
-  { name: 'from a forbidden call until all children are dead', unit: 'ms', values: toDeath, goal: 'under 100', held: Math.max(...toDeath) < 100 },
-  { name: `from the second detection until all children are dead, with ${sessions} conversations`, unit: 'ms', values: toWiped, goal: 'under 1000', held: Math.max(...toWiped) < 1000 },
+  {
+    name: 'from a forbidden call until all children are dead',
+    unit: 'ms',
+    values: toDeath,
+    goal: 'under 100',
+    held: Math.max(...toDeath) < 100,
+  },
+  {
+    name: `from the second detection until all children are dead, with ${sessions} conversations`,
+    unit: 'ms',
+    values: toWiped,
+    goal: 'under 1000',
+    held: Math.max(...toWiped) < 1000,
+  },
 ];
 if (seconds > 0) {
   for (const intervalMs of [5000, 250] as const) {
     const cost = await measureWatchdog(intervalMs, seconds);
-    figures.push({ name: `watchdog every ${intervalMs} ms, ${cost.processes} processes`, unit: '% of a core', values: [cost.cpuPercentOfOneCore], goal: `at most ${cost.goalPercent}`, held: cost.cpuPercentOfOneCore <= cost.goalPercent });
-    figures.push({ name: `watchdog every ${intervalMs} ms, memory`, unit: 'MB PSS', values: [cost.pssMb], goal: `under ${cost.goalPssMb}`, held: cost.pssMb <= cost.goalPssMb });
+    figures.push({
+      name: `watchdog every ${intervalMs} ms, ${cost.processes} processes`,
+      unit: '% of a core',
+      values: [cost.cpuPercentOfOneCore],
+      goal: `at most ${cost.goalPercent}`,
+      held: cost.cpuPercentOfOneCore <= cost.goalPercent,
+    });
+    figures.push({
+      name: `watchdog every ${intervalMs} ms, memory`,
+      unit: 'MB PSS',
+      values: [cost.pssMb],
+      goal: `under ${cost.goalPssMb}`,
+      held: cost.pssMb <= cost.goalPssMb,
+    });
   }
 }
 if (json) console.log(JSON.stringify(figures, undefined, 2));
-else for (const { name, unit, values, goal, held } of figures) console.log(`${name}: ${values.length === 1 ? (values[0] ?? 0).toFixed(3) : spread(values)} ${unit}${goal === '' ? '' : `, goal ${goal}: ${held ? 'held' : 'missed'}`}`);
+else
+  for (const { name, unit, values, goal, held } of figures)
+    console.log(
+      `${name}: ${values.length === 1 ? (values[0] ?? 0).toFixed(3) : spread(values)} ${unit}${goal === '' ? '' : `, goal ${goal}: ${held ? 'held' : 'missed'}`}`,
+    );
 process.exitCode = figures.every(({ held }) => held) ? 0 : 1;

@@ -1,11 +1,12 @@
 /**
- * This checkout beside another one (an earlier commit, installed), pair by pair: time to start, tokens a second, memory.
+ * This checkout beside another one (an earlier commit, installed), pair by pair: time to start, tokens a second,
+ * memory.
  *
  *   node test/bench/pairs.ts OTHER_CHECKOUT [pairs, 30] [--json]
  *
  * Each pair starts both servers, in turns which comes first, and asks both the same questions in turns. A figure is the
- * geometric mean of the ratios of all pairs, as this / other, with its 95 % interval (Student's t over the logarithms). Each
- * ratio is turned so that more is better: other / this for the start and for memory. Root, on an idle machine.
+ * geometric mean of the ratios of all pairs, as this / other, with its 95 % interval (Student's t over the logarithms).
+ * Each ratio is turned so that more is better: other / this for the start and for memory. Root, on an idle machine.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -24,7 +25,10 @@ const goal = 0.97;
 
 /** Memory of all processes of a server, in KiB: each page counts once over those that share it. */
 function memoryOf(server: Server): number {
-  return tree(server.pid).reduce((sum, pid) => sum + Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0), 0);
+  return tree(server.pid).reduce(
+    (sum, pid) => sum + Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0),
+    0,
+  );
 }
 
 type Sample = { startMs: number; tokensPerSecond: number; memoryKib: number };
@@ -32,10 +36,19 @@ type Sample = { startMs: number; tokensPerSecond: number; memoryKib: number };
 async function measurePair(round: number): Promise<{ mine: Sample; other: Sample }> {
   const order = round % 2 === 0 ? (['mine', 'other'] as const) : (['other', 'mine'] as const);
   const servers = new Map<'mine' | 'other', Server>();
-  const samples = { mine: { startMs: 0, tokensPerSecond: 0, memoryKib: 0 }, other: { startMs: 0, tokensPerSecond: 0, memoryKib: 0 } };
+  const samples = {
+    mine: { startMs: 0, tokensPerSecond: 0, memoryKib: 0 },
+    other: { startMs: 0, tokensPerSecond: 0, memoryKib: 0 },
+  };
   for (const name of order) {
     const from = performance.now();
-    servers.set(name, await startServer({ repository: name === 'mine' ? root : resolve(otherPath ?? ''), args: ['--scan-interval', '5000'] }));
+    servers.set(
+      name,
+      await startServer({
+        repository: name === 'mine' ? root : resolve(otherPath ?? ''),
+        args: ['--scan-interval', '5000'],
+      }),
+    );
     samples[name].startMs = performance.now() - from;
   }
   // The supervisor tries its locks in the first seconds.
@@ -60,10 +73,17 @@ async function measurePair(round: number): Promise<{ mine: Sample; other: Sample
   return samples;
 }
 
-/** 97.5 % quantile of Student's t, by Cornish and Fisher's expansion of the normal one; within 0.1 % from 10 degrees on. */
+/**
+ * 97.5 % quantile of Student's t, by Cornish and Fisher's expansion of the normal one; within 0.1 % from 10 degrees on.
+ */
 function quantile(degrees: number): number {
   const z = 1.959964;
-  return z + (z ** 3 + z) / (4 * degrees) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * degrees ** 2) + (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * degrees ** 3);
+  return (
+    z +
+    (z ** 3 + z) / (4 * degrees) +
+    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * degrees ** 2) +
+    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * degrees ** 3)
+  );
 }
 
 /** The geometric mean of ratios and its interval. */
@@ -82,9 +102,22 @@ for (let round = 0; round <= pairs; round += 1) {
   console.error(`  pair ${round} of ${pairs}`);
 }
 const rows = (['startMs', 'tokensPerSecond', 'memoryKib'] as const).map((key) => {
-  const ratios = all.map(({ mine, other }) => (key === 'tokensPerSecond' ? mine[key] / other[key] : other[key] / mine[key]));
-  return { figure: key, mine: median(all.map(({ mine }) => mine[key])), other: median(all.map(({ other }) => other[key])), ...interval(ratios), pairs: all.length, goal };
+  const ratios = all.map(({ mine, other }) =>
+    key === 'tokensPerSecond' ? mine[key] / other[key] : other[key] / mine[key],
+  );
+  return {
+    figure: key,
+    mine: median(all.map(({ mine }) => mine[key])),
+    other: median(all.map(({ other }) => other[key])),
+    ...interval(ratios),
+    pairs: all.length,
+    goal,
+  };
 });
 if (values.json === true) console.log(JSON.stringify(rows, undefined, 2));
-else for (const { figure, mine, other, mean, low, high } of rows) console.log(`${figure}: ${mine.toFixed(1)} here, ${other.toFixed(1)} there (medians); ratio ${mean.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)}), lower end at least ${goal}: ${low >= goal ? 'held' : 'missed'}`);
+else
+  for (const { figure, mine, other, mean, low, high } of rows)
+    console.log(
+      `${figure}: ${mine.toFixed(1)} here, ${other.toFixed(1)} there (medians); ratio ${mean.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)}), lower end at least ${goal}: ${low >= goal ? 'held' : 'missed'}`,
+    );
 process.exitCode = rows.every(({ low }) => low >= goal) ? 0 : 1;

@@ -5,10 +5,22 @@
 import { request } from 'node:http';
 
 /** Streams that begin together. */
-export type Order = { readonly promptBytes: number; readonly tokens: number; readonly streams: number; readonly seed: number; readonly banned: readonly number[] };
+export type Order = {
+  readonly promptBytes: number;
+  readonly tokens: number;
+  readonly streams: number;
+  readonly seed: number;
+  readonly banned: readonly number[];
+};
 
 /** One stream on one clock, in milliseconds. */
-export type Timing = { readonly began: number; readonly first: number; readonly last: number; readonly promptTokens: number; readonly tokens: number };
+export type Timing = {
+  readonly began: number;
+  readonly first: number;
+  readonly last: number;
+  readonly promptTokens: number;
+  readonly tokens: number;
+};
 
 /** Who is measured. */
 export type Contestant = {
@@ -19,7 +31,24 @@ export type Contestant = {
   stop(): Promise<void>;
 };
 
-const words = ['layer', 'the', 'memory', 'of', 'server', 'model', 'and', 'port', 'key', 'a', 'process', 'token', 'what', 'is', 'how', 'wall'];
+const words = [
+  'layer',
+  'the',
+  'memory',
+  'of',
+  'server',
+  'model',
+  'and',
+  'port',
+  'key',
+  'a',
+  'process',
+  'token',
+  'what',
+  'is',
+  'how',
+  'wall',
+];
 
 /** Text of about so many bytes that no run has seen before: nothing of it is in a cache. */
 export function promptText(bytes: number, seed: number): string {
@@ -37,23 +66,32 @@ export async function streamHttp(url: string, token: string, body: object): Prom
   const bytes = Buffer.from(JSON.stringify(body));
   const { promise, resolve, reject } = Promise.withResolvers<Timing>();
   const began = performance.now();
-  const asked = request(`${url}/v1/chat/completions`, { method: 'POST', agent: false, headers: { 'content-type': 'application/json', 'content-length': bytes.length, authorization: `Bearer ${token}` } }, (response) => {
-    let first = 0;
-    let tail = '';
-    response.setEncoding('latin1');
-    response.on('data', (chunk: string) => {
-      // The first chunk with words; the one with the role alone comes before the prompt is read in some servers.
-      if (first === 0 && /"content":"[^"]/.test(chunk)) first = performance.now();
-      tail = (tail + chunk).slice(-4096);
-    });
-    response.on('end', () => {
-      const last = performance.now();
-      const prompt = Number(/"prompt_tokens":(\d+)/.exec(tail)?.[1]);
-      const completion = Number(/"completion_tokens":(\d+)/.exec(tail)?.[1]);
-      if (response.statusCode !== 200 || !(completion > 0)) reject(new Error(`${response.statusCode ?? 0}: ${tail.slice(0, 300)}`));
-      else resolve({ began, first: first === 0 ? last : first, last, promptTokens: prompt, tokens: completion });
-    });
-  });
+  const asked = request(
+    `${url}/v1/chat/completions`,
+    {
+      method: 'POST',
+      agent: false,
+      headers: { 'content-type': 'application/json', 'content-length': bytes.length, authorization: `Bearer ${token}` },
+    },
+    (response) => {
+      let first = 0;
+      let tail = '';
+      response.setEncoding('latin1');
+      response.on('data', (chunk: string) => {
+        // The first chunk with words; the one with the role alone comes before the prompt is read in some servers.
+        if (first === 0 && /"content":"[^"]/.test(chunk)) first = performance.now();
+        tail = (tail + chunk).slice(-4096);
+      });
+      response.on('end', () => {
+        const last = performance.now();
+        const prompt = Number(/"prompt_tokens":(\d+)/.exec(tail)?.[1]);
+        const completion = Number(/"completion_tokens":(\d+)/.exec(tail)?.[1]);
+        if (response.statusCode !== 200 || !(completion > 0))
+          reject(new Error(`${response.statusCode ?? 0}: ${tail.slice(0, 300)}`));
+        else resolve({ began, first: first === 0 ? last : first, last, promptTokens: prompt, tokens: completion });
+      });
+    },
+  );
   asked.on('error', reject);
   asked.end(bytes);
   return await promise;
@@ -75,9 +113,17 @@ export function chatBody(order: Order, index: number): object {
 }
 
 /** The numbers of one run. */
-export type Figures = { readonly promptPerSecond: number; readonly generatedPerSecond: number; readonly firstTokenMs: number; readonly totalPerSecond: number; readonly tokens: number };
+export type Figures = {
+  readonly promptPerSecond: number;
+  readonly generatedPerSecond: number;
+  readonly firstTokenMs: number;
+  readonly totalPerSecond: number;
+  readonly tokens: number;
+};
 
-/** Prompt speed and time to first token of the first stream, generation speed of it, and all tokens over the whole time. */
+/**
+ * Prompt speed and time to first token of the first stream, generation speed of it, and all tokens over the whole time.
+ */
 export function figuresOf(timings: readonly Timing[]): Figures {
   const [one] = timings;
   if (one === undefined) throw new Error('no stream');

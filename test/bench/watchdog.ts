@@ -18,7 +18,8 @@ const pssGoalMb = 60;
 /** Processor time of a process in nanoseconds, all of its threads. */
 function cpuNs(pid: number): number {
   let sum = 0;
-  for (const tid of readdirSync(`/proc/${pid}/task`)) sum += Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1').split(' ')[0]);
+  for (const tid of readdirSync(`/proc/${pid}/task`))
+    sum += Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1').split(' ')[0]);
   return sum;
 }
 
@@ -27,12 +28,23 @@ function pssMb(pid: number): number {
 }
 
 /** What it took over `seconds`, and what it may take. */
-export type Cost = { readonly intervalMs: number; readonly processes: number; readonly seconds: number; readonly cpuPercentOfOneCore: number; readonly goalPercent: number; readonly pssMb: number; readonly goalPssMb: number; readonly lastScanMs: number };
+export type Cost = {
+  readonly intervalMs: number;
+  readonly processes: number;
+  readonly seconds: number;
+  readonly cpuPercentOfOneCore: number;
+  readonly goalPercent: number;
+  readonly pssMb: number;
+  readonly goalPssMb: number;
+  readonly lastScanMs: number;
+};
 
 /** Fills the machine up to 300 processes and measures one interval. */
 export async function measureWatchdog(intervalMs: keyof typeof goals, seconds: number): Promise<Cost> {
   const present = readdirSync('/proc').filter((name) => /^\d/.test(name)).length;
-  const crowd = Array.from({ length: Math.max(0, wanted - present) }, () => spawn('sleep', ['600'], { stdio: 'ignore' }));
+  const crowd = Array.from({ length: Math.max(0, wanted - present) }, () =>
+    spawn('sleep', ['600'], { stdio: 'ignore' }),
+  );
   try {
     await sleep(1000);
     const processes = readdirSync('/proc').filter((name) => /^\d/.test(name)).length;
@@ -45,10 +57,21 @@ export async function measureWatchdog(intervalMs: keyof typeof goals, seconds: n
     const wallNs = Number(process.hrtime.bigint() - from);
     const percent = (100 * (cpuNs(watchdog) - before)) / wallNs;
     const pss = pssMb(watchdog);
-    const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { checks: { evidence: string }[] }[] };
+    const { layers } = (await (await call(server, '/kwyre/status')).json()) as {
+      layers: { checks: { evidence: string }[] }[];
+    };
     const scan = /took ([\d.]+) ms/.exec(layers[5]?.checks.map(({ evidence }) => evidence).join(' ') ?? '')?.[1] ?? '?';
     await server.stop();
-    return { intervalMs, processes, seconds, cpuPercentOfOneCore: Number(percent.toFixed(3)), goalPercent: goals[intervalMs], pssMb: Number(pss.toFixed(1)), goalPssMb: pssGoalMb, lastScanMs: Number(scan) };
+    return {
+      intervalMs,
+      processes,
+      seconds,
+      cpuPercentOfOneCore: Number(percent.toFixed(3)),
+      goalPercent: goals[intervalMs],
+      pssMb: Number(pss.toFixed(1)),
+      goalPssMb: pssGoalMb,
+      lastScanMs: Number(scan),
+    };
   } finally {
     for (const process of crowd) process.kill('SIGKILL');
     // Gone before the next crowd is counted.

@@ -7,16 +7,25 @@ import { spawnSync } from 'node:child_process';
 import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Finding } from '../../src/cli/checkup.ts';
-import { landlockFeatures } from '../../src/layers/2-isolation/extents.ts';
+import type { Finding } from '../../src/cli/doctor/checks.ts';
+import { landlockFeatures } from '../../src/layers/2-isolation/jail/landlock-abi.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { asOrdinary } from '../support/identity.ts';
 import { starters } from '../support/probe.ts';
 import { call, root, startServer } from '../support/server.ts';
 
-function doctor(repository: string, args: readonly string[], uid?: number): { code: number | null; stdout: string; stderr: string } {
+function doctor(
+  repository: string,
+  args: readonly string[],
+  uid?: number,
+): { code: number | null; stdout: string; stderr: string } {
   const [file = '', ...rest] = asOrdinary(uid, [join(repository, 'kwyre'), 'doctor', ...args]);
-  const { status, stdout, stderr } = spawnSync(file, rest, { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(file, rest, {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: '/' },
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
   return { code: status, stdout, stderr };
 }
 
@@ -29,10 +38,13 @@ for (const { who, uid } of starters) {
     assert.equal(exitCode, 0);
     const statusOf = (id: string) => findings.find((finding) => finding.id === id)?.status;
     const server = await startServer(uid === undefined ? {} : { uid });
-    const { layers } = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; checks: { id: string; status: string }[] }[] };
+    const { layers } = (await (await call(server, '/kwyre/status')).json()) as {
+      layers: { layer: number; checks: { id: string; status: string }[] }[];
+    };
     await server.stop();
     const check = (id: string) => layers.flatMap((layer) => layer.checks).find((one) => one.id === id)?.status;
-    for (const feature of Object.keys(landlockFeatures)) assert.equal(statusOf(feature) === 'full', check(`engine.${feature}`) === 'enforced', feature);
+    for (const feature of Object.keys(landlockFeatures))
+      assert.equal(statusOf(feature) === 'full', check(`engine.${feature}`) === 'enforced', feature);
     assert.equal(statusOf('network-namespace') === 'full', check('engine.network-namespace') === 'enforced');
     assert.equal(statusOf('seccomp'), 'full');
     assert.equal(check('engine.seccomp-seal'), 'enforced');
@@ -56,7 +68,9 @@ test('a changed package and a changed model are named, with 1', () => {
   rmSync(join(copy.path, 'models/guide/guide.gguf'));
   const { code, stdout } = doctor(copy.path, ['--json']);
   assert.equal(code, 1);
-  const missing = (JSON.parse(stdout) as { findings: Finding[] }).findings.filter((finding) => finding.status === 'none').map((finding) => finding.id);
+  const missing = (JSON.parse(stdout) as { findings: Finding[] }).findings
+    .filter((finding) => finding.status === 'none')
+    .map((finding) => finding.id);
   assert.deepEqual(missing, ['packages', 'model.guide']);
 });
 

@@ -1,6 +1,7 @@
 /* eslint-disable @typescript-eslint/no-unnecessary-condition */
 /**
- * A real engine process behind its jail: cancellation, slow readers, queues, deadlines, breaches, and what is left in memory.
+ * A real engine process behind its jail: cancellation, slow readers, queues, deadlines, breaches, and what is left in
+ * memory.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -37,17 +38,25 @@ function cpuMs(pid: number): number {
   return 10 * (Number(fields[11]) + Number(fields[12]));
 }
 
-const textOf = (body: string) => events(body).map((chunk) => chunk.choices[0]?.delta.content ?? '').join('');
+const textOf = (body: string) =>
+  events(body)
+    .map((chunk) => chunk.choices[0]?.delta.content ?? '')
+    .join('');
 
 describe('X-11: a client that is gone costs nothing', () => {
   test('an aborted answer gives its sequence free at once, and the engine rests', async () => {
     await served({ model: file('loop.gguf'), config: { parallel: 1, contextTokens: 16_384 } }, async (engine) => {
       for (let round = 0; round < 3; round += 1) {
-        const endless = engine.ask({ body: { model: 'test', stream: true, messages: user('on and on'), temperature: 0 } });
+        const endless = engine.ask({
+          body: { model: 'test', stream: true, messages: user('on and on'), temperature: 0 },
+        });
         await endless.first;
         endless.abort();
         const began = performance.now();
-        assert.equal((await engine.chat({ messages: user('x'), temperature: 0, max_tokens: 3 })).json.choices[0]?.message.content, 'abc');
+        assert.equal(
+          (await engine.chat({ messages: user('x'), temperature: 0, max_tokens: 3 })).json.choices[0]?.message.content,
+          'abc',
+        );
         assert.ok(performance.now() - began < 1000);
       }
       await sleep(300);
@@ -72,7 +81,9 @@ describe('X-11: a client that is gone costs nothing', () => {
     await served({ model: file('loop.gguf'), config: { parallel: 1, contextTokens: 16_384 } }, async (engine) => {
       const first = engine.ask({ body: { model: 'test', stream: true, messages: user('hold'), temperature: 0 } });
       await first.first;
-      const waiting = Array.from({ length: 20 }, () => engine.ask({ body: { model: 'test', messages: user('wait'), temperature: 0, max_tokens: 2 } }));
+      const waiting = Array.from({ length: 20 }, () =>
+        engine.ask({ body: { model: 'test', messages: user('wait'), temperature: 0, max_tokens: 2 } }),
+      );
       const kept = waiting[19];
       for (const one of waiting.slice(0, 19)) one.abort();
       first.abort();
@@ -84,13 +95,20 @@ describe('X-11: a client that is gone costs nothing', () => {
 describe('readers', () => {
   test('a slow reader gets no more than its credit, holds up nobody, and loses nothing', async () => {
     await served({ model: file('loop.gguf'), config: { parallel: 2, contextTokens: 8192 } }, async (engine) => {
-      const slow = engine.ask({ body: { model: 'test', stream: true, messages: user('slow'), temperature: 0, max_tokens: 3000 }, manualCredit: true });
+      const slow = engine.ask({
+        body: { model: 'test', stream: true, messages: user('slow'), temperature: 0, max_tokens: 3000 },
+        manualCredit: true,
+      });
       await slow.first;
       while (slow.received() < initialCreditBytes) await sleep(20);
       await sleep(300);
       assert.equal(slow.received(), initialCreditBytes, 'not one byte more');
       const began = performance.now();
-      assert.equal((await engine.chat({ messages: user('quick'), temperature: 0, max_tokens: 5 })).json.choices[0]?.message.content, 'abcde');
+      assert.equal(
+        (await engine.chat({ messages: user('quick'), temperature: 0, max_tokens: 5 })).json.choices[0]?.message
+          .content,
+        'abcde',
+      );
       assert.ok(performance.now() - began < 1000);
       const before = cpuMs(engine.pid);
       await sleep(500);
@@ -104,7 +122,16 @@ describe('readers', () => {
   test('the tokens of one answer come on time beside the long prompt of another', async () => {
     await served({ model: file('slow.gguf'), config: { parallel: 2, contextTokens: 4096 } }, async (engine) => {
       await engine.chat({ messages: user('learn the pace '.repeat(20)), max_tokens: 4 });
-      const talk = engine.ask({ body: { model: 'test', stream: true, messages: user('talk'), temperature: 0, max_tokens: 400, logit_bias: { 258: -100 } } });
+      const talk = engine.ask({
+        body: {
+          model: 'test',
+          stream: true,
+          messages: user('talk'),
+          temperature: 0,
+          max_tokens: 400,
+          logit_bias: { 258: -100 },
+        },
+      });
       await talk.first;
       let worst = 0;
       let last = performance.now();
@@ -128,30 +155,47 @@ describe('readers', () => {
 describe('bounds', () => {
   test('too many waiting requests are refused with a 503, and the others answered', async () => {
     await served({ model: file('loop.gguf'), config: { parallel: 1, contextTokens: 2048 } }, async (engine) => {
-      const asked = Array.from({ length: 90 }, () => engine.ask({ body: { model: 'test', messages: user('x'), temperature: 0, max_tokens: 2 } }));
+      const asked = Array.from({ length: 90 }, () =>
+        engine.ask({ body: { model: 'test', messages: user('x'), temperature: 0, max_tokens: 2 } }),
+      );
       const answers = await Promise.all(asked.map((one) => one.answer));
       const refused = answers.filter((answer) => answer.status === 503);
       assert.ok(refused.length > 0 && refused.length <= 26);
-      for (const { text } of refused) assert.equal((JSON.parse(text) as { error: { code: string } }).error.code, 'engine_busy');
+      for (const { text } of refused)
+        assert.equal((JSON.parse(text) as { error: { code: string } }).error.code, 'engine_busy');
       assert.equal(answers.filter((answer) => answer.status === 200).length, 90 - refused.length);
     });
   });
 
   test('a turn has an end, also for a reader that has stopped reading', async () => {
-    await served({ model: file('loop.gguf'), config: { parallel: 2, contextTokens: 16_384, turnSeconds: 1 } }, async (engine) => {
-      const idle = engine.ask({ body: { model: 'test', stream: true, messages: user('idle'), temperature: 0 }, manualCredit: true });
-      await idle.first;
-      await sleep(2500);
-      idle.grant(1 << 30);
-      const { text } = await idle.answer;
-      assert.match(text, /"code":"engine_turn_timeout"/);
-      assert.equal((await engine.chat({ messages: user('x'), temperature: 0, max_tokens: 1 })).status, 200);
-    });
+    await served(
+      { model: file('loop.gguf'), config: { parallel: 2, contextTokens: 16_384, turnSeconds: 1 } },
+      async (engine) => {
+        const idle = engine.ask({
+          body: { model: 'test', stream: true, messages: user('idle'), temperature: 0 },
+          manualCredit: true,
+        });
+        await idle.first;
+        await sleep(2500);
+        idle.grant(1 << 30);
+        const { text } = await idle.answer;
+        assert.match(text, /"code":"engine_turn_timeout"/);
+        assert.equal((await engine.chat({ messages: user('x'), temperature: 0, max_tokens: 1 })).status, 200);
+      },
+    );
   });
 });
 
 describe('a gateway that breaks the rules', () => {
-  const open = (bodyLength: number) => encodeRequestOpen({ route: 1, principal: Buffer.alloc(16), bodyLength, parameter: '', session: '', operator: false });
+  const open = (bodyLength: number) =>
+    encodeRequestOpen({
+      route: 1,
+      principal: Buffer.alloc(16),
+      bodyLength,
+      parameter: '',
+      session: '',
+      operator: false,
+    });
   const breaches: Record<string, (engine: EngineProcess) => void> = {
     'more body than declared': (engine) => {
       engine.send(dataMessages.requestOpen, open(2), 7);
@@ -165,10 +209,18 @@ describe('a gateway that breaks the rules', () => {
       engine.send(dataMessages.requestOpen, open(3), 7);
       engine.send(dataMessages.requestOpen, open(3), 7);
     },
-    'a body beyond every limit': (engine) => { engine.send(dataMessages.requestOpen, open(0xffffffff), 7); },
-    'more requests than may be open': (engine) => { for (let i = 1; i < 300; i += 1) engine.send(dataMessages.requestOpen, open(1), i); },
-    'a route that does not exist': (engine) => { engine.send(dataMessages.requestOpen, Buffer.alloc(24, 9), 7); },
-    'a message of the other direction': (engine) => { engine.send(dataMessages.responseEnd, Buffer.alloc(0), 7); },
+    'a body beyond every limit': (engine) => {
+      engine.send(dataMessages.requestOpen, open(0xffffffff), 7);
+    },
+    'more requests than may be open': (engine) => {
+      for (let i = 1; i < 300; i += 1) engine.send(dataMessages.requestOpen, open(1), i);
+    },
+    'a route that does not exist': (engine) => {
+      engine.send(dataMessages.requestOpen, Buffer.alloc(24, 9), 7);
+    },
+    'a message of the other direction': (engine) => {
+      engine.send(dataMessages.responseEnd, Buffer.alloc(0), 7);
+    },
   };
   for (const [name, act] of Object.entries(breaches)) {
     test(`${name} ends the engine at once`, async () => {
@@ -178,5 +230,3 @@ describe('a gateway that breaks the rules', () => {
     });
   }
 });
-
-

@@ -28,7 +28,10 @@ function write(name: string, model: Model): string {
 }
 
 /** The code of the failure that the engine reports. */
-async function codeOf(model: string, config: NonNullable<Parameters<typeof tryEngine>[0]['config']> = {}): Promise<string> {
+async function codeOf(
+  model: string,
+  config: NonNullable<Parameters<typeof tryEngine>[0]['config']> = {},
+): Promise<string> {
   const outcome = await tryEngine({ model, config });
   if (!('pid' in outcome)) {
     assert.notEqual(outcome.remedy, '');
@@ -62,23 +65,40 @@ test('a file that is not as long as the one that was checked', async () => {
 
 test('an architecture that llama.cpp does not know', async () => {
   const model = llamaModel(tinyShape);
-  const metadata = model.metadata.map(([key, value]): [string, Value] => [key.replace(/^llama\./, 'zebra.'), key === 'general.architecture' ? { text: 'zebra' } : value]);
+  const metadata = model.metadata.map(([key, value]): [string, Value] => [
+    key.replace(/^llama\./, 'zebra.'),
+    key === 'general.architecture' ? { text: 'zebra' } : value,
+  ]);
   assert.equal(await codeOf(write('zebra.gguf', { ...model, metadata })), 'ENGINE_ARCHITECTURE_UNKNOWN');
 });
 
 test('a tensor that is missing, or has another shape than the header says', async () => {
   const model = llamaModel(tinyShape);
-  assert.equal(await codeOf(write('missing.gguf', { ...model, tensors: model.tensors.filter(({ name }) => name !== 'output_norm.weight') })), 'ENGINE_MODEL_INCOMPLETE');
-  assert.equal(await codeOf(write('shape.gguf', changed({ 'llama.embedding_length': { u32: 128 } }))), 'ENGINE_MODEL_INCOMPLETE');
+  assert.equal(
+    await codeOf(
+      write('missing.gguf', { ...model, tensors: model.tensors.filter(({ name }) => name !== 'output_norm.weight') }),
+    ),
+    'ENGINE_MODEL_INCOMPLETE',
+  );
+  assert.equal(
+    await codeOf(write('shape.gguf', changed({ 'llama.embedding_length': { u32: 128 } }))),
+    'ENGINE_MODEL_INCOMPLETE',
+  );
 });
 
 test('a model without a chat template, or with one that cannot be read', async () => {
   assert.equal(await codeOf(write('plain.gguf', changed({ 'tokenizer.chat_template': undefined }))), 'ENGINE_TEMPLATE');
-  assert.equal(await codeOf(write('broken.gguf', changed({ 'tokenizer.chat_template': { text: '{% for x in %}' } }))), 'ENGINE_TEMPLATE');
+  assert.equal(
+    await codeOf(write('broken.gguf', changed({ 'tokenizer.chat_template': { text: '{% for x in %}' } }))),
+    'ENGINE_TEMPLATE',
+  );
 });
 
 test('an unknown way to cut text into words', async () => {
-  assert.equal(await codeOf(write('pre.gguf', changed({ 'tokenizer.ggml.pre': { text: 'nobody-knows-this' } }))), 'ENGINE_TOKENIZER_UNKNOWN');
+  assert.equal(
+    await codeOf(write('pre.gguf', changed({ 'tokenizer.ggml.pre': { text: 'nobody-knows-this' } }))),
+    'ENGINE_TOKENIZER_UNKNOWN',
+  );
 });
 
 test('keys whose absence or value ends llama.cpp at once are refused before it sees the file', async () => {
@@ -91,7 +111,11 @@ test('keys whose absence or value ends llama.cpp at once are refused before it s
     'experts that are none': { 'llama.expert_used_count': { u32: 2 } },
     'too many experts': { 'llama.expert_count': { u32: 4096 } },
     'a rope of another kind': { 'llama.rope.scaling.type': { text: 'spiral' } },
-    'the same token twice': { 'tokenizer.ggml.tokens': { texts: Array.from({ length: tinyShape.vocabulary }, (_, i) => (i === 7 ? '8' : String(i))) } },
+    'the same token twice': {
+      'tokenizer.ggml.tokens': {
+        texts: Array.from({ length: tinyShape.vocabulary }, (_, i) => (i === 7 ? '8' : String(i))),
+      },
+    },
   } satisfies Record<string, Record<string, Value | undefined>>)) {
     assert.match(await codeOf(write('key.gguf', changed(changes))), /^L4_GGUF_/, name);
   }

@@ -17,10 +17,13 @@ import { alive, call, root, startServer } from '../support/server.ts';
 /** One request through the Unix socket; its status. */
 function throughSocket(socketPath: string, token: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    request({ socketPath, path: '/v1/models', headers: { host: 'localhost', authorization: `Bearer ${token}` } }, (response) => {
-      response.resume();
-      resolve(response.statusCode);
-    })
+    request(
+      { socketPath, path: '/v1/models', headers: { host: 'localhost', authorization: `Bearer ${token}` } },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      },
+    )
       .on('error', reject)
       .end();
   });
@@ -34,12 +37,20 @@ test('an installation in a folder with any name starts, is verified, and stays u
   renameSync(copy.path, repository);
   try {
     const socket = join(place, 'Schlüssel', 's  1');
-    const server = await startServer({ repository, state: join(place, 'Zustand état'), args: ['--scan-interval', '250', '--socket', socket] });
-    const status = (await (await call(server, '/kwyre/status')).json()) as { layers: { layer: number; status: string; checks: { id: string; evidence: string; status: string }[] }[] };
+    const server = await startServer({
+      repository,
+      state: join(place, 'Zustand état'),
+      args: ['--scan-interval', '250', '--socket', socket],
+    });
+    const status = (await (await call(server, '/kwyre/status')).json()) as {
+      layers: { layer: number; status: string; checks: { id: string; evidence: string; status: string }[] }[];
+    };
     assert.equal(await throughSocket(socket, server.token), 200);
     await sleep(1000); // several scans, with a connection through the socket among what they see
     assert.ok(alive(server.pid), server.output());
-    const mappings = status.layers.flatMap(({ checks }) => checks).find(({ id }) => id === 'mappings' || id === 'watchdog.mappings');
+    const mappings = status.layers
+      .flatMap(({ checks }) => checks)
+      .find(({ id }) => id === 'mappings' || id === 'watchdog.mappings');
     assert.ok(mappings === undefined || mappings.status === 'enforced', JSON.stringify(mappings));
     assert.deepEqual(await server.stop(), { code: 0, signal: null });
   } finally {

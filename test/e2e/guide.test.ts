@@ -14,7 +14,9 @@ const folder = join(root, 'models', 'guide', 'eval');
 const answers = JSON.parse(readFileSync(join(folder, 'answers.json'), 'utf8')) as Record<string, string>;
 const offTopic = 'offtopic';
 
-/** The shares that the model has, less a small margin for another processor's arithmetic; see models/guide/README.md. */
+/**
+ * The shares that the model has, less a small margin for another processor's arithmetic; see models/guide/README.md.
+ */
 const floors = { on: 0.6, off: 0.5 } as const;
 
 test('the guide answers free wordings right, on topic and off', async (t) => {
@@ -27,7 +29,12 @@ test('the guide answers free wordings right, on topic and off', async (t) => {
       for (let at = 0; at < questions.length; at += 4) {
         await Promise.all(
           questions.slice(at, at + 4).map(async ({ q, facts }) => {
-            const response = await call(server, '/v1/chat/completions', { model: 'guide', temperature: 0, max_tokens: 120, messages: [{ role: 'user', content: q }] });
+            const response = await call(server, '/v1/chat/completions', {
+              model: 'guide',
+              temperature: 0,
+              max_tokens: 120,
+              messages: [{ role: 'user', content: q }],
+            });
             const body = (await response.json()) as { choices: { message: { content: string } }[] };
             const kind = facts.includes(offTopic) ? 'off' : 'on';
             asked[kind] += 1;

@@ -1,5 +1,6 @@
 /**
- * What a server inherits from whoever starts it: ignored signals, a low limit of open files, a state folder of somebody else.
+ * What a server inherits from whoever starts it: ignored signals, a low limit of open files, a state folder of somebody
+ * else.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -20,15 +21,28 @@ function behind(line: string, args: readonly string[] = []) {
   const home = mkdtempSync(join(tmpdir(), 'kwyre-inherit-'));
   if (process.getuid?.() === 0) chownSync(home, ordinary, ordinary);
   const state = join(home, 'state');
-  const [file = '', ...rest] = asOrdinary(ordinary, ['sh', '-c', `${line} exec "$0" serve --port 0 --state "$@"`, join(root, 'kwyre'), state, ...args]);
-  const child = spawn(file, rest, { cwd: '/', env: { PATH: process.env['PATH'], HOME: home }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const [file = '', ...rest] = asOrdinary(ordinary, [
+    'sh',
+    '-c',
+    `${line} exec "$0" serve --port 0 --state "$@"`,
+    join(root, 'kwyre'),
+    state,
+    ...args,
+  ]);
+  const child = spawn(file, rest, {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: home },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   endWithUs(child);
   let output = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (bytes: Buffer) => (output += bytes.toString()));
-  const ended = new Promise<number | null>((resolve) => child.once('close', (code) => {
-    rmSync(home, { recursive: true, force: true });
-    resolve(code);
-  }));
+  const ended = new Promise<number | null>((resolve) =>
+    child.once('close', (code) => {
+      rmSync(home, { recursive: true, force: true });
+      resolve(code);
+    }),
+  );
   return { pid: child.pid!, state, output: () => output, ended };
 }
 
@@ -70,10 +84,24 @@ test('a state folder that the user may not enter is called that, by the server a
   chmodSync(place, 0o755);
   chmodSync(closed, 0o000);
   try {
-    for (const command of [['serve', '--port', '0'], ['status'], ['chat'], ['wipe', '--all'], ['token'], ['token', 'list']]) {
-      for (const [state, words] of [[join(closed, 'state'), /may not enter|cannot (?:make|write) the state folder/], [join(place, 'file', 'state'), /no folder|cannot (?:make|write) the state folder/]] as const) {
+    for (const command of [
+      ['serve', '--port', '0'],
+      ['status'],
+      ['chat'],
+      ['wipe', '--all'],
+      ['token'],
+      ['token', 'list'],
+    ]) {
+      for (const [state, words] of [
+        [join(closed, 'state'), /may not enter|cannot (?:make|write) the state folder/],
+        [join(place, 'file', 'state'), /no folder|cannot (?:make|write) the state folder/],
+      ] as const) {
         const [file = '', ...args] = asOrdinary(ordinary, [join(root, 'kwyre'), ...command, '--state', state]);
-        const { status, stderr } = spawnSync(file, args, { encoding: 'utf8', cwd: '/', env: { PATH: process.env['PATH'], HOME: '/nonexistent' } });
+        const { status, stderr } = spawnSync(file, args, {
+          encoding: 'utf8',
+          cwd: '/',
+          env: { PATH: process.env['PATH'], HOME: '/nonexistent' },
+        });
         assert.ok(status === 1 || status === 11, `${command.join(' ')}: ${status} ${stderr}`);
         assert.match(stderr, words, command.join(' '));
         assert.match(stderr, /\n {2}next: .*--state DIR/, command.join(' '));

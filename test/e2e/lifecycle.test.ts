@@ -13,7 +13,11 @@ import { alive, call, launch, startServer, tree, until } from '../support/server
 import type { Server } from '../support/server.ts';
 
 const ordinary = 12345;
-const question = (extra = {}) => ({ model: 'guide', messages: [{ role: 'user', content: 'What does layer 5 do?' }], ...extra });
+const question = (extra = {}) => ({
+  model: 'guide',
+  messages: [{ role: 'user', content: 'What does layer 5 do?' }],
+  ...extra,
+});
 
 /** A port that nobody has now. */
 async function freePort(): Promise<number> {
@@ -39,7 +43,8 @@ for (const uid of [undefined, ordinary]) {
       process.kill(server.pid, signal);
       assert.deepEqual(await server.ended, { code: 0, signal: null });
       await gone(pids);
-      for (const file of ['token', 'authorization', 'server.json']) assert.ok(!existsSync(join(server.state, file)), `${file} is left behind`);
+      for (const file of ['token', 'authorization', 'server.json'])
+        assert.ok(!existsSync(join(server.state, file)), `${file} is left behind`);
     });
   }
 
@@ -54,12 +59,17 @@ for (const uid of [undefined, ordinary]) {
 
 /** Starts a long stream and gives back what has arrived so far and its end. */
 async function longStream(server: Server): Promise<{ text: () => string; ended: Promise<void> }> {
-  const response = await call(server, '/v1/chat/completions', question({ stream: true, max_tokens: 900, temperature: 1.5 }));
+  const response = await call(
+    server,
+    '/v1/chat/completions',
+    question({ stream: true, max_tokens: 900, temperature: 1.5 }),
+  );
   assert.equal(response.status, 200);
   let text = '';
   const decoder = new TextDecoder();
   const ended = (async () => {
-    for await (const chunk of response.body as ReadableStream<Uint8Array>) text += decoder.decode(chunk, { stream: true });
+    for await (const chunk of response.body as ReadableStream<Uint8Array>)
+      text += decoder.decode(chunk, { stream: true });
   })().catch(() => undefined);
   return { text: () => text, ended };
 }
@@ -98,7 +108,8 @@ for (const role of ['gateway', 'engine'] as const) {
 test('/health is 200 from the moment on when the very next chat is answered, and not before', async () => {
   const port = await freePort();
   const { process: child, state, output, ended } = launch({ args: ['--port', String(port)] });
-  const health = async (): Promise<number> => (await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined))?.status ?? 0;
+  const health = async (): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined))?.status ?? 0;
   const before = new Set<number>();
   try {
     const end = Date.now() + 60_000;
@@ -112,7 +123,11 @@ test('/health is 200 from the moment on when the very next chat is answered, and
     }
     for (const status of before) assert.ok(status === 0 || status === 503, `${status} while it started`);
     const token = readFileSync(join(state, 'token'), 'utf8').trim();
-    const answer = await call({ url: `http://127.0.0.1:${port}`, token }, '/v1/chat/completions', question({ max_tokens: 4 }));
+    const answer = await call(
+      { url: `http://127.0.0.1:${port}`, token },
+      '/v1/chat/completions',
+      question({ max_tokens: 4 }),
+    );
     assert.equal(answer.status, 200, 'the next request');
   } finally {
     child.kill('SIGTERM');
@@ -130,10 +145,15 @@ test('two servers cannot share a state folder, and the second one says what to d
 
 test('L6-17 the event log holds codes, counts and times only', async () => {
   const server = await startServer();
-  await call(server, '/v1/chat/completions', { model: 'guide', messages: [{ role: 'user', content: 'canary-in-the-log-4711' }], max_tokens: 4 });
+  await call(server, '/v1/chat/completions', {
+    model: 'guide',
+    messages: [{ role: 'user', content: 'canary-in-the-log-4711' }],
+    max_tokens: 4,
+  });
   const log = readFileSync(join(server.state, 'events.jsonl'), 'utf8');
   for (const line of log.trim().split('\n')) {
-    for (const key of Object.keys(JSON.parse(line) as object)) assert.ok(['at', 'code', 'role', 'pid', 'count', 'signal'].includes(key), key);
+    for (const key of Object.keys(JSON.parse(line) as object))
+      assert.ok(['at', 'code', 'role', 'pid', 'count', 'signal'].includes(key), key);
   }
   assert.ok(!log.includes('canary') && !server.output().includes('canary'));
   await server.stop();

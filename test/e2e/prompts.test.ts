@@ -1,5 +1,6 @@
 /**
- * Prompts in a real pseudo-terminal (`script`): a question and two hidden ones after another, pasted at once, interrupted, ended.
+ * Prompts in a real pseudo-terminal (`script`): a question and two hidden ones after another, pasted at once,
+ * interrupted, ended.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -22,8 +23,15 @@ after(() => {
 const passphrase = 'a few plain words';
 
 /** Runs a command in a pseudo-terminal: types each answer once its question stands there. */
-async function talk(command: string, dialogue: readonly (readonly [question: string, answer: string])[]): Promise<{ code: number; said: string }> {
-  const child = spawn('script', ['-qec', command, '/dev/null'], { cwd: folder, env: { PATH: process.env['PATH'], HOME: folder, TERM: 'xterm' }, stdio: ['pipe', 'pipe', 'pipe'] });
+async function talk(
+  command: string,
+  dialogue: readonly (readonly [question: string, answer: string])[],
+): Promise<{ code: number; said: string }> {
+  const child = spawn('script', ['-qec', command, '/dev/null'], {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], HOME: folder, TERM: 'xterm' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   let said = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = once(child, 'close') as Promise<[number]>;
@@ -37,7 +45,8 @@ async function talk(command: string, dialogue: readonly (readonly [question: str
   return { code, said };
 }
 
-const seal = (state: string, ...more: string[]): string => [join(copy.path, 'kwyre'), 'deps', 'seal', '--reason', 'test', '--state', join(folder, state), ...more].join(' ');
+const seal = (state: string, ...more: string[]): string =>
+  [join(copy.path, 'kwyre'), 'deps', 'seal', '--reason', 'test', '--state', join(folder, state), ...more].join(' ');
 const sure = ['Seal exactly these files? [y/N] ', 'y\r'] as const;
 const first = 'new passphrase for the operator key (12 characters or more): ';
 const again = 'the same again: ';

@@ -10,7 +10,7 @@ import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Proof } from '../../src/cli/proof.ts';
+import type { Proof } from '../../src/cli/prove/attempt.ts';
 import { endWithUs } from '../support/children.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { asOrdinary } from '../support/identity.ts';
@@ -19,9 +19,17 @@ import { alive, root, tree, until } from '../support/server.ts';
 
 type Proved = { readonly code: number | null; readonly output: string; readonly pids: readonly number[] };
 
-function start(repository: string, args: readonly string[], uid?: number): { child: ChildProcess; output: () => string } {
+function start(
+  repository: string,
+  args: readonly string[],
+  uid?: number,
+): { child: ChildProcess; output: () => string } {
   const [file = '', ...rest] = asOrdinary(uid, [join(repository, 'kwyre'), 'prove', ...args]);
-  const child = spawn(file, rest, { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(file, rest, {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: '/' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   endWithUs(child);
   let output = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -44,7 +52,8 @@ async function prove(repository: string, args: readonly string[], uid?: number):
   return { code, output: output(), pids: [...pids] };
 }
 
-const parse = ({ output }: Proved): { exitCode: number; proofs: Proof[] } => JSON.parse(output) as { exitCode: number; proofs: Proof[] };
+const parse = ({ output }: Proved): { exitCode: number; proofs: Proof[] } =>
+  JSON.parse(output) as { exitCode: number; proofs: Proof[] };
 
 for (const { who, uid } of starters) {
   test(`${who} proves this installation: every attempt is held that this user can make, nothing is left behind`, async () => {
@@ -53,17 +62,45 @@ for (const { who, uid } of starters) {
     const { exitCode, proofs } = parse(proved);
     // Only root looks into the memory of others: for anyone else that is said, and is no success.
     const asRoot = process.getuid?.() === 0 && uid === undefined;
-    assert.deepEqual(proofs.filter((proof) => proof.verdict === 'breached'), []);
-    assert.deepEqual(proofs.filter((proof) => proof.verdict === 'not-proved').map((proof) => `${proof.layer} ${proof.got}`), asRoot ? [] : Array.from({ length: 3 }, () => '5 not tried: only root can look into its memory, and root runs only what nobody else can change: in a checkout of root\'s own, ./kwyre prove --layer 5'));
+    assert.deepEqual(
+      proofs.filter((proof) => proof.verdict === 'breached'),
+      [],
+    );
+    assert.deepEqual(
+      proofs.filter((proof) => proof.verdict === 'not-proved').map((proof) => `${proof.layer} ${proof.got}`),
+      asRoot
+        ? []
+        : Array.from(
+            { length: 3 },
+            () =>
+              "5 not tried: only root can look into its memory, and root runs only what nobody else can change: in a checkout of root's own, ./kwyre prove --layer 5",
+          ),
+    );
     assert.equal(proved.code, asRoot ? 0 : 1);
     assert.equal(exitCode, proved.code);
-    assert.equal(proofs.filter((proof) => proof.attempt.startsWith('control') && proof.verdict === 'held').length, asRoot ? 1 : 0);
+    assert.equal(
+      proofs.filter((proof) => proof.attempt.startsWith('control') && proof.verdict === 'held').length,
+      asRoot ? 1 : 0,
+    );
     if (!asRoot) assert.equal(proofs.filter((proof) => proof.ids === 'L6-02' && proof.got.includes('EPERM')).length, 4);
-    for (const id of ['L1-01', 'L1-18', 'L2-01', 'L2-21', 'L2-22', 'L2-24', 'L5-19']) assert.ok(proofs.some((proof) => proof.ids.includes(id)), id);
-    for (const where of ['server', 'gateway', 'engine', 'watchdog']) assert.ok(proofs.some((proof) => proof.where === where), where);
+    for (const id of ['L1-01', 'L1-18', 'L2-01', 'L2-21', 'L2-22', 'L2-24', 'L5-19'])
+      assert.ok(
+        proofs.some((proof) => proof.ids.includes(id)),
+        id,
+      );
+    for (const where of ['server', 'gateway', 'engine', 'watchdog'])
+      assert.ok(
+        proofs.some((proof) => proof.where === where),
+        where,
+      );
     assert.ok(proved.pids.length > 4, 'a second server really ran');
     await until('every process to end', () => proved.pids.every((pid) => !alive(pid)), 3000);
-    assert.deepEqual(folders().filter((name) => !before.includes(name) && statSync(join(tmpdir(), name)).uid === (uid ?? process.getuid?.())), []);
+    assert.deepEqual(
+      folders().filter(
+        (name) => !before.includes(name) && statSync(join(tmpdir(), name)).uid === (uid ?? process.getuid?.()),
+      ),
+      [],
+    );
   });
 }
 
@@ -92,25 +129,42 @@ function broken(file: string, from: string | RegExp, to: string): ReturnType<typ
 }
 
 test('a guard that lets foreign names through: breached, 11', async () => {
-  using copy = broken('src/layers/1-loopback/guard.ts', 'return refusalOfHost(received, port) ??', 'return');
+  using copy = broken('src/layers/1-loopback/request-guard.ts', 'return refusalOfHost(received, port) ??', 'return');
   const proved = await prove(copy.path, ['--json', '--layer', '1']);
   assert.equal(proved.code, 11);
-  assert.ok(parse(proved).proofs.some((proof) => proof.ids === 'L1-01' && proof.verdict === 'breached' && proof.got.includes('200')));
+  assert.ok(
+    parse(proved).proofs.some(
+      (proof) => proof.ids === 'L1-01' && proof.verdict === 'breached' && proof.got.includes('200'),
+    ),
+  );
 });
 
 test('a policy that lets roles make children: breached, 12, although the server starts', async () => {
-  using copy = broken('src/policy/shared.ts', "{ call: 'clone', action: 'kill', when: { argument: 0, mask: 0, is: 0 }", "{ call: 'clone', action: 'allow', when: { argument: 0, mask: 0, is: 0 }");
+  using copy = broken(
+    'src/policy/shared-rights.ts',
+    "{ call: 'clone', action: 'kill', when: { argument: 0, mask: 0, is: 0 }",
+    "{ call: 'clone', action: 'allow', when: { argument: 0, mask: 0, is: 0 }",
+  );
   const proved = await prove(copy.path, ['--json']);
   assert.equal(proved.code, 12, proved.output.slice(0, 500));
   const { proofs } = parse(proved);
-  assert.deepEqual([...new Set(proofs.filter((proof) => proof.verdict === 'breached').map((proof) => proof.attempt))], ['a child process (clone)']);
+  assert.deepEqual(
+    [...new Set(proofs.filter((proof) => proof.verdict === 'breached').map((proof) => proof.attempt))],
+    ['a child process (clone)'],
+  );
   assert.ok(proofs.filter((proof) => proof.layer === 1).every((proof) => proof.verdict === 'held'));
 });
 
 test('a policy that lets sockets through: the server refuses its start, layer 1 is NOT PROVED, and it is 12', async () => {
-  using copy = broken('src/policy/shared.ts', /^ {2}\['(?:socket|connect)', .*\n/gm, '');
-  const path = join(copy.path, 'src/policy/shared.ts');
-  writeFileSync(path, readFileSync(path, 'utf8').replace("  ['read', 'channels',", "  ['socket', 'x'], ['connect', 'x'], ['sendto', 'x'], ['read', 'channels',"));
+  using copy = broken('src/policy/shared-rights.ts', /^ {2}\[\s*'(?:socket|connect)',[^\]]*\],\n/gm, '');
+  const path = join(copy.path, 'src/policy/shared-rights.ts');
+  writeFileSync(
+    path,
+    readFileSync(path, 'utf8').replace(
+      "  ['read', 'channels',",
+      "  ['socket', 'x'], ['connect', 'x'], ['sendto', 'x'], ['read', 'channels',",
+    ),
+  );
   const proved = await prove(copy.path, []);
   assert.equal(proved.code, 12, proved.output);
   assert.match(proved.output, /NOT PROVED {2}.*\n.*did not start: a trial process got out/);
@@ -136,6 +190,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     assert.equal(code, signal === 'SIGINT' ? 130 : 143);
     assert.match(output(), /interrupted; nothing was proved/);
     await until('every process to end', () => own.every((pid) => !alive(pid)), 3000);
-    assert.deepEqual(folders().filter((name) => !before.includes(name)), []);
+    assert.deepEqual(
+      folders().filter((name) => !before.includes(name)),
+      [],
+    );
   });
 }

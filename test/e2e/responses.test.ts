@@ -29,26 +29,50 @@ async function ask(engine: EngineProcess, what: Ask): Promise<{ status: number; 
   return { status, json: JSON.parse(text) as Answer };
 }
 
-const respond = (engine: EngineProcess, body: Record<string, unknown>, more: Ask = {}) => ask(engine, { route: engineRoutes.responseCreate, body: { model: 'test', temperature: 0, max_output_tokens: 12, ...body }, ...more });
+const respond = (engine: EngineProcess, body: Record<string, unknown>, more: Ask = {}) =>
+  ask(engine, {
+    route: engineRoutes.responseCreate,
+    body: { model: 'test', temperature: 0, max_output_tokens: 12, ...body },
+    ...more,
+  });
 const textOf = (answer: Answer) => answer.output[0]!.content[0]!.text;
-const itemsOf = async (engine: EngineProcess, id: string) => (await ask(engine, { route: engineRoutes.itemsList, parameter: id })).json.data.map(({ role, content }) => `${role}: ${content[0]!.text}`);
+const itemsOf = async (engine: EngineProcess, id: string) =>
+  (await ask(engine, { route: engineRoutes.itemsList, parameter: id })).json.data.map(
+    ({ role, content }) => `${role}: ${content[0]!.text}`,
+  );
 
 describe('stored responses', () => {
   test('one goes on from another and computes only what is new; each is told again under its id', async () => {
     await served({ model: guide }, async (engine) => {
       const first = (await respond(engine, { input: 'What does layer 5 do?', instructions: 'Be brief.' })).json;
       assert.match(first.id, /^resp_[0-9a-f]{40}$/);
-      assert.deepEqual([first.object, first.store, first.output[0]!.role, first.output[0]!.content[0]!.type], ['response', true, 'assistant', 'output_text']);
+      assert.deepEqual(
+        [first.object, first.store, first.output[0]!.role, first.output[0]!.content[0]!.type],
+        ['response', true, 'assistant', 'output_text'],
+      );
       assert.equal(first.usage!.output_tokens > 0, true);
-      const plain = (await respond(engine, { input: [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: 'And layer 1?' }] }] })).json;
+      const plain = (
+        await respond(engine, {
+          input: [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: 'And layer 1?' }] }],
+        })
+      ).json;
       const second = (await respond(engine, { input: 'And layer 2?', previous_response_id: plain.id })).json;
       assert.ok(second.usage!.input_tokens_details.cached_tokens >= plain.usage!.input_tokens);
       for (const answer of [first, plain, second]) {
         const again = (await ask(engine, { route: engineRoutes.responseGet, parameter: answer.id })).json;
         assert.deepEqual(again.output, answer.output);
       }
-      assert.deepEqual(await itemsOf(engine, second.conversation!.id), ['user: And layer 1?', `assistant: ${textOf(plain)}`, 'user: And layer 2?', `assistant: ${textOf(second)}`]);
-      assert.deepEqual(await itemsOf(engine, first.conversation!.id), ['user: What does layer 5 do?', `assistant: ${textOf(first)}`], 'instructions are for one turn');
+      assert.deepEqual(await itemsOf(engine, second.conversation!.id), [
+        'user: And layer 1?',
+        `assistant: ${textOf(plain)}`,
+        'user: And layer 2?',
+        `assistant: ${textOf(second)}`,
+      ]);
+      assert.deepEqual(
+        await itemsOf(engine, first.conversation!.id),
+        ['user: What does layer 5 do?', `assistant: ${textOf(first)}`],
+        'instructions are for one turn',
+      );
     });
   });
 
@@ -59,7 +83,12 @@ describe('stored responses', () => {
       const other = (await respond(engine, { input: 'three', previous_response_id: first.id })).json;
       assert.equal(second.conversation!.id, first.conversation!.id);
       assert.notEqual(other.conversation!.id, first.conversation!.id);
-      assert.deepEqual(await itemsOf(engine, other.conversation!.id), ['user: one', `assistant: ${textOf(first)}`, 'user: three', `assistant: ${textOf(other)}`]);
+      assert.deepEqual(await itemsOf(engine, other.conversation!.id), [
+        'user: one',
+        `assistant: ${textOf(first)}`,
+        'user: three',
+        `assistant: ${textOf(other)}`,
+      ]);
       assert.equal((await itemsOf(engine, first.conversation!.id)).length, 4);
     });
   });
@@ -72,10 +101,15 @@ describe('stored responses', () => {
       assert.equal(second.conversation!.id, id);
       assert.equal((await ask(engine, { route: engineRoutes.responseDelete, parameter: first.id })).status, 200);
       assert.deepEqual(await itemsOf(engine, id), ['user: two', `assistant: ${textOf(second)}`]);
-      for (const route of [engineRoutes.responseGet, engineRoutes.responseDelete] as const) assert.equal((await ask(engine, { route, parameter: first.id })).status, 404);
+      for (const route of [engineRoutes.responseGet, engineRoutes.responseDelete] as const)
+        assert.equal((await ask(engine, { route, parameter: first.id })).status, 404);
       assert.equal((await respond(engine, { input: 'x', previous_response_id: first.id })).status, 404);
       assert.equal((await ask(engine, { route: engineRoutes.responseDelete, parameter: second.id })).status, 200);
-      assert.equal((await ask(engine, { route: engineRoutes.conversationGet, parameter: id })).status, 404, 'nothing is left of it');
+      assert.equal(
+        (await ask(engine, { route: engineRoutes.conversationGet, parameter: id })).status,
+        404,
+        'nothing is left of it',
+      );
       const unstored = (await respond(engine, { input: 'one', store: false })).json;
       assert.deepEqual([unstored.store, unstored.conversation], [false, null]);
       assert.equal((await ask(engine, { route: engineRoutes.responseGet, parameter: unstored.id })).status, 404);
@@ -89,8 +123,17 @@ describe('stored responses', () => {
       const unknown = await respond(engine, { input: 'x', previous_response_id: `resp_${'0'.repeat(40)}` }, bob);
       assert.deepEqual(await respond(engine, { input: 'x', previous_response_id: first.id }, bob), unknown);
       assert.equal(unknown.status, 404);
-      for (const route of [engineRoutes.responseGet, engineRoutes.responseDelete] as const) assert.equal((await ask(engine, { route, parameter: first.id, ...bob })).status, 404);
-      for (const wrong of [{ stream: true }, { background: true }, { tools: [{ type: 'web_search' }] }, { text: { format: { type: 'json_schema' } } }, { max_output_tokens: 0 }, { input: 7 }, { input: [{ role: 'user', content: [{ type: 'input_image' }] }] }]) {
+      for (const route of [engineRoutes.responseGet, engineRoutes.responseDelete] as const)
+        assert.equal((await ask(engine, { route, parameter: first.id, ...bob })).status, 404);
+      for (const wrong of [
+        { stream: true },
+        { background: true },
+        { tools: [{ type: 'web_search' }] },
+        { text: { format: { type: 'json_schema' } } },
+        { max_output_tokens: 0 },
+        { input: 7 },
+        { input: [{ role: 'user', content: [{ type: 'input_image' }] }] },
+      ]) {
         const { status, json } = await respond(engine, { input: 'x', ...wrong });
         assert.deepEqual([status, json.error?.param?.split(/[.[]/)[0]], [400, Object.keys(wrong)[0]]);
       }

@@ -4,12 +4,13 @@
  *   test/run fuzz gguf [rounds, 1000000] [seed]
  *
  * A round fails when anything but a coded refusal comes out, when accepted facts leave their limits, or when one header
- * takes more than two seconds of processor time; the whole run fails when its memory grows. The same seed gives the same headers.
+ * takes more than two seconds of processor time; the whole run fails when its memory grows. The same seed gives the
+ * same headers.
  * @module
  */
 import assert from 'node:assert/strict';
 import { KwyreError } from '../../src/base/errors.ts';
-import { parseGguf } from '../../src/layers/4-model/gguf.ts';
+import { parseGguf } from '../../src/layers/4-model/gguf-header.ts';
 import type { Value } from '../support/gguf.ts';
 import { header, llamaModel, tensorBytes, tinyShape, withMetadata } from '../support/gguf.ts';
 import { Random, readRounds } from './random.ts';
@@ -18,15 +19,51 @@ const { rounds, seed } = readRounds(3, 1_000_000, 'test/run fuzz gguf');
 const { below, pick } = new Random(seed);
 
 const model = llamaModel({ ...tinyShape, vocabulary: 259 });
-const short = { 'tokenizer.ggml.tokens': { texts: ['a', 'b', '<s>', '</s>'] }, 'tokenizer.ggml.token_type': { i32s: [1, 1, 3, 3] }, 'tokenizer.ggml.bos_token_id': { u32: 2 }, 'tokenizer.ggml.eos_token_id': { u32: 3 } } satisfies Record<string, Value>;
+const short = {
+  'tokenizer.ggml.tokens': { texts: ['a', 'b', '<s>', '</s>'] },
+  'tokenizer.ggml.token_type': { i32s: [1, 1, 3, 3] },
+  'tokenizer.ggml.bos_token_id': { u32: 2 },
+  'tokenizer.ggml.eos_token_id': { u32: 3 },
+} satisfies Record<string, Value>;
 /** Headers to begin from: a small one most of the time, so that a change hits something that counts. */
-const seeds = [withMetadata(model, short), withMetadata(model, { ...short, 'llama.expert_count': { u32: 8 }, 'llama.expert_used_count': { u32: 2 }, 'general.alignment': { u32: 64 } }), withMetadata(model, { ...short, 'llama.ssm.state_size': { u32: 16 }, 'llama.rope.scaling.type': { text: 'yarn' } }), model].map(({ metadata, tensors }) => {
+const seeds = [
+  withMetadata(model, short),
+  withMetadata(model, {
+    ...short,
+    'llama.expert_count': { u32: 8 },
+    'llama.expert_used_count': { u32: 2 },
+    'general.alignment': { u32: 64 },
+  }),
+  withMetadata(model, { ...short, 'llama.ssm.state_size': { u32: 16 }, 'llama.rope.scaling.type': { text: 'yarn' } }),
+  model,
+].map(({ metadata, tensors }) => {
   const data = tensors.reduce((sum, tensor) => sum + Math.ceil(tensorBytes(tensor) / 32) * 32, 0);
   const bytes = header(metadata, tensors);
   return { bytes, size: bytes.length + data };
 });
 
-const wide = [0n, 1n, 2n, 31n, 32n, 255n, 65_536n, 2n ** 20n, 2n ** 22n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 62n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 32n, 2n ** 64n - 1n];
+const wide = [
+  0n,
+  1n,
+  2n,
+  31n,
+  32n,
+  255n,
+  65_536n,
+  2n ** 20n,
+  2n ** 22n,
+  2n ** 31n - 1n,
+  2n ** 31n,
+  2n ** 32n - 1n,
+  2n ** 32n,
+  2n ** 53n - 1n,
+  2n ** 53n,
+  2n ** 62n,
+  2n ** 63n - 1n,
+  2n ** 63n,
+  2n ** 64n - 32n,
+  2n ** 64n - 1n,
+];
 
 function mutate(source: Buffer): Buffer {
   let bytes = Buffer.from(source);
@@ -83,9 +120,18 @@ for (let round = 0; round < rounds; round += 1) {
     const facts = parseGguf((offset, length) => {
       assert.ok(offset >= 0 && length >= 0 && offset + length <= size, 'a read beyond the end');
       if (offset + length <= input.length) return input.subarray(offset, offset + length);
-      return Buffer.concat([input.subarray(Math.min(offset, input.length)), Buffer.alloc(Math.min(length, offset + length - input.length))]).subarray(0, length);
+      return Buffer.concat([
+        input.subarray(Math.min(offset, input.length)),
+        Buffer.alloc(Math.min(length, offset + length - input.length)),
+      ]).subarray(0, length);
     }, size);
-    assert.ok(facts.parameters > 0 && facts.parameters <= size * 8 && facts.contextTokens >= 1 && facts.vocabulary >= 1 && Number.isSafeInteger(facts.cacheBytesPerToken));
+    assert.ok(
+      facts.parameters > 0 &&
+        facts.parameters <= size * 8 &&
+        facts.contextTokens >= 1 &&
+        facts.vocabulary >= 1 &&
+        Number.isSafeInteger(facts.cacheBytesPerToken),
+    );
     assert.ok(facts.template.length <= 1 << 20 && facts.name.length <= 128);
     accepted += 1;
   } catch (error) {
@@ -97,9 +143,17 @@ for (let round = 0; round < rounds; round += 1) {
   }
   const took = (process.threadCpuUsage().user - before) / 1000;
   slowest = Math.max(slowest, took);
-  if (took > 2000) throw new Error(`round ${round} of seed ${seed} took ${took.toFixed(0)} ms: ${input.toString('base64')}`);
+  if (took > 2000)
+    throw new Error(`round ${round} of seed ${seed} took ${took.toFixed(0)} ms: ${input.toString('base64')}`);
   if (round % 10_000 === 0) highest = Math.max(highest, process.memoryUsage.rss());
 }
 const memory = highest / 2 ** 20;
-console.log(`${rounds} headers in ${((performance.now() - started) / 1000).toFixed(1)} s: ${accepted} accepted, refused ${[...refusals].sort(([, a], [, b]) => b - a).map(([code, count]) => `${code} ${count}`).join(', ')}; slowest ${slowest.toFixed(0)} ms, at most ${memory.toFixed(0)} MiB`);
+console.log(
+  `${rounds} headers in ${((performance.now() - started) / 1000).toFixed(1)} s: ${accepted} accepted, refused ${[
+    ...refusals,
+  ]
+    .sort(([, a], [, b]) => b - a)
+    .map(([code, count]) => `${code} ${count}`)
+    .join(', ')}; slowest ${slowest.toFixed(0)} ms, at most ${memory.toFixed(0)} MiB`,
+);
 if (memory > 1024) throw new Error('the memory grew');

@@ -9,9 +9,9 @@
  * @module
  */
 import { KwyreError } from '../../src/base/errors.ts';
-import { parseJson } from '../../src/engine/json.ts';
-import { parseChatRequest } from '../../src/engine/openai.ts';
-import type { Message } from '../../src/engine/request.ts';
+import { parseJson } from '../../src/engine/bytes/json-parser.ts';
+import { parseChatRequest } from '../../src/engine/api/chat-request.ts';
+import type { Message } from '../../src/engine/types.ts';
 import { compileTemplate } from '../../src/template/template.ts';
 import { Random, readRounds } from './random.ts';
 
@@ -29,14 +29,90 @@ const bodySeeds = [
   '{"messages":[{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"","tool_call_id":"x"}],"model":"a\\/b","tools":[],"response_format":{"type":"text"},"metadata":{"k":[1,2,{"d":[]}]},"user":"\u{1f512}"}',
   '[1,-0.5e+10,true,false,null,"",{"a":{"a":{}}},[[[]]]]',
 ];
-const bodyPieces = ['{', '}', '[', ']', '"', ':', ',', '\\', '\\u', '\\ud800', '\\udc00', 'null', 'true', '1e999', '-', '0', '"__proto__":', '"role":"user",', '"content":', '"stop":', '[[[[[[[[', '\u0000', '\ufeff', '\u{1f600}', ' ', '\n', '"type":"text"', '"temperature":'].map((piece) => Buffer.from(piece));
+const bodyPieces = [
+  '{',
+  '}',
+  '[',
+  ']',
+  '"',
+  ':',
+  ',',
+  '\\',
+  '\\u',
+  '\\ud800',
+  '\\udc00',
+  'null',
+  'true',
+  '1e999',
+  '-',
+  '0',
+  '"__proto__":',
+  '"role":"user",',
+  '"content":',
+  '"stop":',
+  '[[[[[[[[',
+  '\u0000',
+  '\ufeff',
+  '\u{1f600}',
+  ' ',
+  '\n',
+  '"type":"text"',
+  '"temperature":',
+].map((piece) => Buffer.from(piece));
 const templateSeeds = [
   "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] | trim + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
   "{%- set ns = namespace(i=0, s='') -%}{%- for m in messages[::-1] if m.content is string -%}{%- set ns.i = ns.i + loop.index0 * 2 // 3 -%}{%- if '</think>' in m.content -%}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{%- elif m.content.startswith('<') -%}{% continue %}{%- else -%}{{ m.content | upper }}{%- endif -%}{%- endfor -%}{{ ns.i }}",
   "{% macro say(x, y='a') %}{{ x ~ y }}{{ caller() if caller is defined }}{% endmacro %}{% call say(messages[0].content, y=none) %}in{% endcall %}{{ messages | tojson(indent=2) }}{{ messages | map(attribute='role') | join(', ') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
   "{{ bos_token }}{% set c = messages[0].content %}{{ c[1:-1] }}{{ c.replace('a', c) }}{{ c | indent(2) }}{{ c | length }}{{ c == 'x' }}{{ {'k': c} | string }}{{ c.strip().split() | join('-') }}{{ range(10) | list }}{{ strftime_now('%Y') }}{{ raise_exception(c) if c == 'boom' }}",
 ];
-const templatePieces = ['{{', '}}', '{%', '%}', '{#', '#}', ' for x in messages ', ' endfor ', ' if ', ' endif ', ' else ', ' in ', ' not ', ' is ', ' and ', "'", '"', '(', ')', '[', ']', '{', '}', '.', ',', '|', ' | trim', ' | tojson', ' | length', '.constructor', '.__proto__', ' range(99999999) ', ' ** 99', ' * 999999', '-', '~', '=', '%- set x = ', ' namespace(a=1) ', ' messages ', '\\x', 'loop', '1', '[::-1]', '.split', '()'].map((piece) => Buffer.from(piece));
+const templatePieces = [
+  '{{',
+  '}}',
+  '{%',
+  '%}',
+  '{#',
+  '#}',
+  ' for x in messages ',
+  ' endfor ',
+  ' if ',
+  ' endif ',
+  ' else ',
+  ' in ',
+  ' not ',
+  ' is ',
+  ' and ',
+  "'",
+  '"',
+  '(',
+  ')',
+  '[',
+  ']',
+  '{',
+  '}',
+  '.',
+  ',',
+  '|',
+  ' | trim',
+  ' | tojson',
+  ' | length',
+  '.constructor',
+  '.__proto__',
+  ' range(99999999) ',
+  ' ** 99',
+  ' * 999999',
+  '-',
+  '~',
+  '=',
+  '%- set x = ',
+  ' namespace(a=1) ',
+  ' messages ',
+  '\\x',
+  'loop',
+  '1',
+  '[::-1]',
+  '.split',
+  '()',
+].map((piece) => Buffer.from(piece));
 
 /** Changes bytes, inserts pieces, removes, repeats and swaps ranges. */
 function mutate(source: Buffer, pieces: readonly Buffer[]): Buffer {
@@ -107,23 +183,43 @@ function fuzzBody(input: Buffer): Outcome {
   const json = outcome(() => parseJson(input));
   const stricter = json.code === 'REQUEST_JSON_DUPLICATE_KEY' || json.code === 'REQUEST_JSON_LIMIT';
   const wanted = reference(input);
-  if (!stricter && wanted !== undefined && wanted !== json.outcome) throw new Error(`the reader says ${json.outcome}, JSON.parse ${wanted}`);
+  if (!stricter && wanted !== undefined && wanted !== json.outcome)
+    throw new Error(`the reader says ${json.outcome}, JSON.parse ${wanted}`);
   return outcome(() => {
     parseChatRequest(input)[Symbol.dispose]();
   }).outcome;
 }
 
 function fuzzTemplate(input: Buffer): Outcome {
-  const messages: Message[] = Array.from({ length: below(4) }, (_, i) => ({ role: i % 2 === 0 ? 'user' : 'assistant', parts: [mutate(Buffer.from('some <think>\nwords</think> of a person'), templatePieces)] }));
+  const messages: Message[] = Array.from({ length: below(4) }, (_, i) => ({
+    role: i % 2 === 0 ? 'user' : 'assistant',
+    parts: [mutate(Buffer.from('some <think>\nwords</think> of a person'), templatePieces)],
+  }));
   for (const message of messages) message.parts[0]!.forEach((byte, i, bytes) => (bytes[i] = byte & 0x7f));
   return outcome(() => {
-    compileTemplate(input.toString(), { bos: '<s>', eos: '</s>' }).render(messages, { addGenerationPrompt: true })[Symbol.dispose]();
+    compileTemplate(input.toString(), { bos: '<s>', eos: '</s>' })
+      .render(messages, { addGenerationPrompt: true })
+      [Symbol.dispose]();
   }).outcome;
 }
 
 const kinds = [
-  { name: 'request bodies', seeds: bodySeeds, pieces: bodyPieces, run: fuzzBody, share: 0.8, counts: { taken: 0, refused: 0 } },
-  { name: 'chat templates', seeds: templateSeeds, pieces: templatePieces, run: fuzzTemplate, share: 0.2, counts: { taken: 0, refused: 0 } },
+  {
+    name: 'request bodies',
+    seeds: bodySeeds,
+    pieces: bodyPieces,
+    run: fuzzBody,
+    share: 0.8,
+    counts: { taken: 0, refused: 0 },
+  },
+  {
+    name: 'chat templates',
+    seeds: templateSeeds,
+    pieces: templatePieces,
+    run: fuzzTemplate,
+    share: 0.2,
+    counts: { taken: 0, refused: 0 },
+  },
 ];
 console.log(`seed ${seed}`);
 const started = performance.now();
@@ -140,7 +236,12 @@ for (let round = 0; round < rounds; round += 1) {
   }
   const took = performance.now() - before;
   slowest = Math.max(slowest, took);
-  if (took > 2000) throw new Error(`round ${round} of seed ${seed}, ${kind.name}, took ${took.toFixed(0)} ms: ${JSON.stringify(input.toString('latin1'))}`);
+  if (took > 2000)
+    throw new Error(
+      `round ${round} of seed ${seed}, ${kind.name}, took ${took.toFixed(0)} ms: ${JSON.stringify(input.toString('latin1'))}`,
+    );
 }
 const seconds = (performance.now() - started) / 1000;
-console.log(`${rounds} rounds in ${seconds.toFixed(1)} s (${kinds.map((kind) => `${kind.name}: ${kind.counts.taken} taken, ${kind.counts.refused} refused`).join('; ')}; slowest input ${slowest.toFixed(0)} ms)`);
+console.log(
+  `${rounds} rounds in ${seconds.toFixed(1)} s (${kinds.map((kind) => `${kind.name}: ${kind.counts.taken} taken, ${kind.counts.refused} refused`).join('; ')}; slowest input ${slowest.toFixed(0)} ms)`,
+);

@@ -24,7 +24,10 @@ export class Random {
 
 /** Rounds and seed from the command line, from argument `first` on. */
 export function readRounds(first: number, rounds: number, usage: string): { rounds: number; seed: number } {
-  const read = { rounds: Number(process.argv[first] ?? rounds), seed: Number(process.argv[first + 1] ?? Date.now() % 2 ** 31) };
+  const read = {
+    rounds: Number(process.argv[first] ?? rounds),
+    seed: Number(process.argv[first + 1] ?? Date.now() % 2 ** 31),
+  };
   if (!(read.rounds > 0) || !Number.isInteger(read.seed)) throw new Error(`usage: ${usage} [rounds] [seed]`);
   return read;
 }

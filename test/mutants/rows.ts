@@ -1,8 +1,8 @@
 /**
  * Every row of every policy, found by the compiler's own reading of the sources: what a mutant takes away.
  *
- * A row is an element of a table: a system call with its reason, a call with conditions, a path, a capability, a flag, a
- * descriptor, a feature and its need, a limit. Found anew each time, so a new row is a new mutant.
+ * A row is an element of a table: a system call with its reason, a call with conditions, a path, a capability, a flag,
+ * a descriptor, a feature and its need, a limit. Found anew each time, so a new row is a new mutant.
  * @module
  */
 import { createHash } from 'node:crypto';
@@ -30,13 +30,35 @@ const plainTables: ReadonlySet<string> = new Set(['roleFlags', 'gateway', 'engin
 /** Of a file whose tables are all of one kind; else the nearest name above decides. */
 const kindOfFile: Readonly<Record<string, string>> = { 'supervisor.ts': 'supervisor', 'waivers.ts': 'waivers' };
 const kindOfTable: Readonly<Record<string, string>> = {
-  forbidden: 'calls', forbiddenSealed: 'calls', answered: 'calls', startConditions: 'calls', conditions: 'calls', runtimeCalls: 'calls', calls: 'calls', connections: 'calls', readOnly: 'calls', listeners: 'calls',
-  systemRead: 'paths', systemExecute: 'paths', read: 'paths', execute: 'paths', features: 'features', strictFeatures: 'features', limits: 'limits', secretMemory: 'memory', without: 'without', capabilities: 'capabilities',
-  capabilitiesOfSupervisor: 'supervisorCapabilities', keptDescriptors: 'descriptors', roleFlags: 'image', roleEnvironment: 'image',
+  forbidden: 'calls',
+  forbiddenSealed: 'calls',
+  answered: 'calls',
+  startConditions: 'calls',
+  conditions: 'calls',
+  runtimeCalls: 'calls',
+  calls: 'calls',
+  connections: 'calls',
+  readOnly: 'calls',
+  listeners: 'calls',
+  systemRead: 'paths',
+  systemExecute: 'paths',
+  read: 'paths',
+  execute: 'paths',
+  features: 'features',
+  strictFeatures: 'features',
+  limits: 'limits',
+  secretMemory: 'memory',
+  without: 'without',
+  capabilities: 'capabilities',
+  capabilitiesOfSupervisor: 'supervisorCapabilities',
+  keptDescriptors: 'descriptors',
+  roleFlags: 'image',
+  roleEnvironment: 'image',
 };
 
 function nameOf(node: ts.Node): string | undefined {
-  if ((ts.isVariableDeclaration(node) || ts.isPropertyAssignment(node)) && ts.isIdentifier(node.name)) return node.name.text;
+  if ((ts.isVariableDeclaration(node) || ts.isPropertyAssignment(node)) && ts.isIdentifier(node.name))
+    return node.name.text;
   return undefined;
 }
 
@@ -53,7 +75,10 @@ function isRow(node: ts.Expression): boolean {
   if (ts.isSpreadElement(node)) return true;
   // One of several conditions.
   if (nameOf(node.parent.parent) === 'when') return true;
-  if (ts.isArrayLiteralExpression(node)) return node.elements[0] !== undefined && (ts.isStringLiteral(node.elements[0]) || ts.isNumericLiteral(node.elements[0]));
+  if (ts.isArrayLiteralExpression(node))
+    return (
+      node.elements[0] !== undefined && (ts.isStringLiteral(node.elements[0]) || ts.isNumericLiteral(node.elements[0]))
+    );
   return ts.isObjectLiteralExpression(node) && node.properties.some((one) => nameOf(one) === 'call');
 }
 
@@ -72,24 +97,39 @@ export function rowsOf(root: string, file: string): Mutant[] {
     const place = `${file} ${names.toReversed().join('.')}`;
     const twin = seen.get(place + words) ?? 0;
     seen.set(place + words, twin + 1);
-    const id = createHash('sha256').update(`${place}\0${text.slice(at, end)}\0${instead}\0${twin}`).digest('hex').slice(0, 12);
-    found.push({ id, what: `${place}: ${verb} ${words}`, kind: kindOfFile[file] !== undefined && kind !== 'supervisorCapabilities' ? (kindOfFile[file] ?? '') : kind, file: path, at, text: text.slice(at, end), instead });
+    const id = createHash('sha256')
+      .update(`${place}\0${text.slice(at, end)}\0${instead}\0${twin}`)
+      .digest('hex')
+      .slice(0, 12);
+    found.push({
+      id,
+      what: `${place}: ${verb} ${words}`,
+      kind: kindOfFile[file] !== undefined && kind !== 'supervisorCapabilities' ? (kindOfFile[file] ?? '') : kind,
+      file: path,
+      at,
+      text: text.slice(at, end),
+      instead,
+    });
   };
   /** With the comma behind it. */
   const endOf = (node: ts.Node): number => node.end + (/^\s*,/.exec(text.slice(node.end))?.[0].length ?? 0);
   const visit = (node: ts.Node): void => {
     if (ts.isArrayLiteralExpression(node)) {
       const names = namesAbove(node);
-      const plain = names.some((name) => plainTables.has(name)) && (names.includes('keptDescriptors') || names.includes('roleFlags'));
+      const plain =
+        names.some((name) => plainTables.has(name)) &&
+        (names.includes('keptDescriptors') || names.includes('roleFlags'));
       for (const element of node.elements) {
         // A row within a row (a name and a number) is the outer one's.
-        if (isRow(element) || (plain && (ts.isNumericLiteral(element) || ts.isStringLiteral(element)))) add(element, endOf(element), '', 'without');
+        if (isRow(element) || (plain && (ts.isNumericLiteral(element) || ts.isStringLiteral(element))))
+          add(element, endOf(element), '', 'without');
       }
     }
     if (ts.isPropertyAssignment(node)) {
       const names = namesAbove(node);
       if (names.includes('strictFeatures') && ts.isStringLiteral(node.initializer)) {
-        if (node.initializer.text === 'required') add(node.initializer, node.initializer.end, "'preferred'", `${node.name.getText(source)} no longer`);
+        if (node.initializer.text === 'required')
+          add(node.initializer, node.initializer.end, "'preferred'", `${node.name.getText(source)} no longer`);
         else add(node, endOf(node), '', 'without');
       }
       if (nameOf(node) === 'openFiles') add(node.initializer, node.initializer.end, '65_536', 'without the limit');
@@ -103,5 +143,7 @@ export function rowsOf(root: string, file: string): Mutant[] {
 
 /** The rows of every policy. */
 export function allRows(root: string): Mutant[] {
-  return readdirSync(join(root, 'src', 'policy')).sort().flatMap((file) => rowsOf(root, file));
+  return readdirSync(join(root, 'src', 'policy'))
+    .sort()
+    .flatMap((file) => rowsOf(root, file));
 }

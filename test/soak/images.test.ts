@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beginRequest } from '../../src/cli/raw.ts';
-import { patternsOf, Searcher } from '../../src/cli/scanner.ts';
+import { beginRequest } from '../../src/cli/prove/raw-http.ts';
+import { patternsOf, Searcher } from '../../src/cli/prove/memory-scanner.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { canaryOf, settle, turn } from '../support/mixed.ts';
 import type { Server } from '../support/server.ts';
@@ -27,18 +27,26 @@ function copiesIn(path: string, needles: readonly string[]): number {
   const fd = openSync(path, 'r');
   let found = 0;
   for (let at = 0, size = statSync(path).size; at < size; at += chunkBytes) {
-    searcher.search(buffer, readSync(fd, buffer, 0, buffer.length, at), chunkBytes, () => { found += 1; });
+    searcher.search(buffer, readSync(fd, buffer, 0, buffer.length, at), chunkBytes, () => {
+      found += 1;
+    });
   }
   closeSync(fd);
   return found;
 }
 
-/** Writes an image of a process as gcore does, without what asked to be left out of dumps; gives the copies in it and its size. */
+/**
+ * Writes an image of a process as gcore does, without what asked to be left out of dumps; gives the copies in it and
+ * its size.
+ */
 function searchImage(pid: number, needles: readonly string[]): { copies: number; bytes: number } {
   const folder = mkdtempSync(join(tmpdir(), 'kwyre-image-'));
   try {
     const path = join(folder, 'core');
-    const ran = spawnSync('gdb', ['-q', '-nx', '-batch', '-p', String(pid), '-ex', `generate-core-file ${path}`], { encoding: 'utf8', timeout: 60_000 });
+    const ran = spawnSync('gdb', ['-q', '-nx', '-batch', '-p', String(pid), '-ex', `generate-core-file ${path}`], {
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
     assert.match(ran.stdout, /Saved corefile/, ran.stderr);
     return { copies: copiesIn(path, needles), bytes: statSync(path).size };
   } finally {
@@ -60,10 +68,16 @@ test('L5-01 core images of every process, with its state sealed for the next tur
   // The control, on a server of its own, since a debugger closes it: a request that waits for its rest is in the image.
   const busy = await serve();
   const waiting = canaryOf();
-  const end = await beginRequest(busy, Buffer.from(JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: waiting }] })));
+  const end = await beginRequest(
+    busy,
+    Buffer.from(JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: waiting }] })),
+  );
   await sleep(500);
   const { gateway = 0, engine = 0 } = busy.pids();
-  assert.ok([gateway, engine].some((pid) => searchImage(pid, [waiting]).copies > 0), 'the search sees what is there');
+  assert.ok(
+    [gateway, engine].some((pid) => searchImage(pid, [waiting]).copies > 0),
+    'the search sees what is there',
+  );
   end();
   busy.kill();
   await busy.ended;
@@ -71,8 +85,11 @@ test('L5-01 core images of every process, with its state sealed for the next tur
   const canary = canaryOf();
   await turn(server, canary);
   await settle(server);
-  // The supervisor last: while an image of it is written it stands still, and the roles end by themselves after five seconds.
-  for (const [role, pid] of Object.entries(server.pids()).toSorted(([a], [b]) => Number(a === 'supervisor') - Number(b === 'supervisor'))) {
+  // The supervisor last: while an image of it is written it stands still, and the roles end by themselves after five
+  // seconds.
+  for (const [role, pid] of Object.entries(server.pids()).toSorted(
+    ([a], [b]) => Number(a === 'supervisor') - Number(b === 'supervisor'),
+  )) {
     const { copies, bytes } = searchImage(pid, [canary]);
     t.diagnostic(`${role}: ${copies} copies in an image of ${Math.round(bytes / 1e6)} MB`);
     assert.equal(copies, 0, role);

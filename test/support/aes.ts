@@ -1,5 +1,6 @@
 /**
- * AES-256 of one block, fast enough to try every piece of a process's memory as a key: tables of 32 bits, made at import.
+ * AES-256 of one block, fast enough to try every piece of a process's memory as a key: tables of 32 bits, made at
+ * import.
  *
  * Source: FIPS 197; tried against node:crypto in test/attacks/5-derive.test.ts
  * @module
@@ -24,9 +25,12 @@ sbox[0] = 0x63;
 for (let i = 0; i < 256; i += 1) {
   const s = sbox[i]!;
   const word = ((double(s) << 24) | (s << 16) | (s << 8) | (double(s) ^ s)) >>> 0;
-  tables.forEach((table, n) => { table[i] = n === 0 ? word : (word >>> (8 * n)) | (word << (32 - 8 * n)); });
+  tables.forEach((table, n) => {
+    table[i] = n === 0 ? word : (word >>> (8 * n)) | (word << (32 - 8 * n));
+  });
 }
-const substituted = (w: number) => (sbox[w >>> 24]! << 24) | (sbox[(w >>> 16) & 255]! << 16) | (sbox[(w >>> 8) & 255]! << 8) | sbox[w & 255]!;
+const substituted = (w: number) =>
+  (sbox[w >>> 24]! << 24) | (sbox[(w >>> 16) & 255]! << 16) | (sbox[(w >>> 8) & 255]! << 8) | sbox[w & 255]!;
 
 /** One key at a time; words are 32 bits, big endian. */
 export class Aes256 {
@@ -53,15 +57,22 @@ export class Aes256 {
   encrypt(a: number, b: number, c: number, d: number): Int32Array {
     const w = this.#schedule;
     const [t0, t1, t2, t3] = tables;
-    a ^= w[0]!; b ^= w[1]!; c ^= w[2]!; d ^= w[3]!;
+    a ^= w[0]!;
+    b ^= w[1]!;
+    c ^= w[2]!;
+    d ^= w[3]!;
     for (let at = 4; at < 4 * rounds; at += 4) {
       const e = t0[a >>> 24]! ^ t1[(b >>> 16) & 255]! ^ t2[(c >>> 8) & 255]! ^ t3[d & 255]! ^ w[at]!;
       const f = t0[b >>> 24]! ^ t1[(c >>> 16) & 255]! ^ t2[(d >>> 8) & 255]! ^ t3[a & 255]! ^ w[at + 1]!;
       const g = t0[c >>> 24]! ^ t1[(d >>> 16) & 255]! ^ t2[(a >>> 8) & 255]! ^ t3[b & 255]! ^ w[at + 2]!;
       d = t0[d >>> 24]! ^ t1[(a >>> 16) & 255]! ^ t2[(b >>> 8) & 255]! ^ t3[c & 255]! ^ w[at + 3]!;
-      a = e; b = f; c = g;
+      a = e;
+      b = f;
+      c = g;
     }
-    const last = (x: number, y: number, z: number, v: number, key: number) => ((sbox[x >>> 24]! << 24) | (sbox[(y >>> 16) & 255]! << 16) | (sbox[(z >>> 8) & 255]! << 8) | sbox[v & 255]!) ^ key;
+    const last = (x: number, y: number, z: number, v: number, key: number) =>
+      ((sbox[x >>> 24]! << 24) | (sbox[(y >>> 16) & 255]! << 16) | (sbox[(z >>> 8) & 255]! << 8) | sbox[v & 255]!) ^
+      key;
     const end = 4 * rounds;
     const { out } = this;
     out[0] = last(a, b, c, d, w[end]!);

@@ -17,7 +17,12 @@ export function makeState(): { path: string; [Symbol.dispose](): void } {
 
 /** Runs `./kwyre` of this repository, or of a copy, and gives its exit code and output. */
 export function kwyre(args: readonly string[], repository = root): { code: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(join(repository, 'kwyre'), args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(join(repository, 'kwyre'), args, {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: '/' },
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
   return { code: status, output: `${stdout}${stderr}` };
 }
 

@@ -1,19 +1,19 @@
 /**
- * A process that does to texts what the engine does around the model: parse, render, hold back, stop, write. Bodies come
- * on standard input, each after its length, and are read into own memory; `held` says that all texts are alive, and
- * after one more byte `gone` says that everything was disposed.
+ * A process that does to texts what the engine does around the model: parse, render, hold back, stop, write. Bodies
+ * come on standard input, each after its length, and are read into own memory; `held` says that all texts are alive,
+ * and after one more byte `gone` says that everything was disposed.
  * @module
  */
 import { readSync, writeSync } from 'node:fs';
 import { ownBytes, wipeBytes } from '../../src/base/bytes.ts';
-import { ByteWriter } from '../../src/engine/bytewriter.ts';
-import { parseChatRequest } from '../../src/engine/openai.ts';
-import type { ChatRequest, Prompt } from '../../src/engine/request.ts';
-import { RequestError } from '../../src/engine/request.ts';
-import { StopMatcher } from '../../src/engine/stop.ts';
+import { ByteWriter } from '../../src/engine/bytes/byte-writer.ts';
+import { parseChatRequest } from '../../src/engine/api/chat-request.ts';
+import type { ChatRequest, Prompt } from '../../src/engine/types.ts';
+import { RequestError } from '../../src/engine/types.ts';
+import { StopMatcher } from '../../src/engine/bytes/stop-matcher.ts';
 import { compileTemplate } from '../../src/template/template.ts';
-import { Utf8Holdback } from '../../src/engine/utf8.ts';
-import { writeCompletion, writeContentChunk, writeError } from '../../src/engine/writer.ts';
+import { Utf8Holdback } from '../../src/engine/bytes/utf8.ts';
+import { writeCompletion, writeContentChunk, writeError } from '../../src/engine/api/response-json.ts';
 
 const templates = [
   "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}",
@@ -22,7 +22,7 @@ const templates = [
 const head = { id: 'chatcmpl-0', created: 1, model: 'guide' };
 
 function read(bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const got = readSync(0, bytes, at, bytes.length - at, null);
     if (got === 0) throw new Error('input ended');
     at += got;

@@ -1,5 +1,6 @@
 /**
- * A copy of everything that runs, to be attacked: its own Node starts, verifies itself and only then loads third-party code.
+ * A copy of everything that runs, to be attacked: its own Node starts, verifies itself and only then loads third-party
+ * code.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -12,7 +13,12 @@ import { root } from './server.ts';
 export type Copy = {
   readonly path: string;
   /** Starts the copy; `between` is code that runs after the verification and before the first third-party module. */
-  start(options?: { between?: string; env?: Readonly<Record<string, string>>; flags?: readonly string[]; uid?: number }): { code: number | null; output: string };
+  start(options?: {
+    between?: string;
+    env?: Readonly<Record<string, string>>;
+    flags?: readonly string[];
+    uid?: number;
+  }): { code: number | null; output: string };
   [Symbol.dispose](): void;
 };
 
@@ -20,7 +26,16 @@ export type Copy = {
 export function copyInstallation(withModel = false): Copy {
   const path = mkdtempSync(join(tmpdir(), 'kwyre-copy-'));
   chmodSync(path, 0o755);
-  for (const name of ['kwyre', 'package.json', 'package-lock.json', '.npmrc', 'node_modules', 'src', 'page', ...(withModel ? ['models'] : [])]) {
+  for (const name of [
+    'kwyre',
+    'package.json',
+    'package-lock.json',
+    '.npmrc',
+    'node_modules',
+    'src',
+    'page',
+    ...(withModel ? ['models'] : []),
+  ]) {
     if (existsSync(join(root, name))) spawnSync('cp', ['-a', '--reflink=auto', join(root, name), join(path, name)]);
   }
   const node = join(path, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
@@ -48,11 +63,15 @@ try {
       const command = [node, '--disable-warning=ExperimentalWarning', ...flags, entry];
       const [file = '', ...args] = asOrdinary(uid, command);
       chmodSync(join(entry, '..'), 0o755);
-      const { status, stdout, stderr } = spawnSync(file, args, { cwd: '/', env: { PATH: '/usr/bin:/bin', HOME: '/', ...env }, encoding: 'utf8', timeout: 60_000 });
+      const { status, stdout, stderr } = spawnSync(file, args, {
+        cwd: '/',
+        env: { PATH: '/usr/bin:/bin', HOME: '/', ...env },
+        encoding: 'utf8',
+        timeout: 60_000,
+      });
       rmSync(join(entry, '..'), { recursive: true, force: true });
       return { code: status, output: `${stdout}${stderr}` };
     },
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   };
 }
-

@@ -1,16 +1,17 @@
 /**
- * The attack on a sealed conversation by somebody who reads all plain memory of a process twice, before and after: every piece that may
- * be a key is tried as the key, and as the state of the generator that the key was drawn from.
+ * The attack on a sealed conversation by somebody who reads all plain memory of a process twice, before and after:
+ * every piece that may be a key is tried as the key, and as the state of the generator that the key was drawn from.
  *
- * A conversation's words begin with bytes that anybody knows (`engine/transcript.ts`), and a sealed part begins at a page: a key is
- * right when it turns the known bytes into the beginning of a page that is there.
- * Limits: pieces at multiples of 4 bytes (OpenSSL's generator holds its key at such a place, every other key lies at a multiple of 8);
- *         pieces with a half word of zeros or with fewer than 25 different bytes are passed over: 1 key in 2,500 looks so.
+ * A conversation's words begin with bytes that anybody knows (`engine/session/transcript.ts`), and a sealed part begins
+ * at a page: a key is right when it turns the known bytes into the beginning of a page that is there.
+ * Limits: pieces at multiples of 4 bytes (OpenSSL's generator holds its key at such a place, every other key lies at a
+ *         multiple of 8); pieces with a half word of zeros or with fewer than 25 different bytes are passed over: 1 key
+ *         in 2,500 looks so.
  * @module
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import type { Region } from '../../src/cli/scanner.ts';
-import { presentRuns, readMemory } from '../../src/cli/scanner.ts';
+import type { Region } from '../../src/cli/prove/memory-scanner.ts';
+import { presentRuns, readMemory } from '../../src/cli/prove/memory-scanner.ts';
 import { LinuxError } from '../../src/linux/ffi.ts';
 import { Aes256 } from './aes.ts';
 
@@ -33,11 +34,16 @@ export function knownWords(length: number): Known {
 
 /** Regions of a process that it may have written: everything but views of files that nobody may write through. */
 function writtenRegions(pid: number): Region[] {
-  return readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n').flatMap((line): Region[] => {
-    const [, from = '', to = '', rights = '', name = ''] = /^([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? [];
-    const file = name.startsWith('/') && !rights.includes('w');
-    return rights.startsWith('r') && !file && !name.startsWith('[v') ? [{ from: BigInt(`0x${from}`), to: BigInt(`0x${to}`), name }] : [];
-  });
+  return readFileSync(`/proc/${pid}/maps`, 'latin1')
+    .split('\n')
+    .flatMap((line): Region[] => {
+      const [, from = '', to = '', rights = '', name = ''] =
+        /^([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? [];
+      const file = name.startsWith('/') && !rights.includes('w');
+      return rights.startsWith('r') && !file && !name.startsWith('[v')
+        ? [{ from: BigInt(`0x${from}`), to: BigInt(`0x${to}`), name }]
+        : [];
+    });
 }
 
 /** All memory that a process may have written and that can be read, in pieces that overlap. */
@@ -63,7 +69,10 @@ export function* plainMemory(pid: number): Generator<{ readonly bytes: Buffer; r
 }
 
 /** What was read of a process at one moment. */
-export type Look = { readonly pieces: readonly { readonly bytes: Buffer; readonly address: bigint }[]; readonly bytes: number };
+export type Look = {
+  readonly pieces: readonly { readonly bytes: Buffer; readonly address: bigint }[];
+  readonly bytes: number;
+};
 
 export function lookAt(pid: number): Look {
   const pieces = [...plainMemory(pid)];
@@ -91,11 +100,22 @@ function mayBeKey(bytes: Buffer, words: Int32Array, first: number): boolean {
 }
 
 /** A key that was found: itself, and what it was made of. */
-export type Derived = { readonly key: Buffer; readonly from: 'memory' | 'generator'; readonly look: 'before' | 'after'; readonly address: bigint };
-export type Attempt = { readonly found: readonly Derived[]; readonly windows: number; readonly pages: number; readonly ms: number };
+export type Derived = {
+  readonly key: Buffer;
+  readonly from: 'memory' | 'generator';
+  readonly look: 'before' | 'after';
+  readonly address: bigint;
+};
+export type Attempt = {
+  readonly found: readonly Derived[];
+  readonly windows: number;
+  readonly pages: number;
+  readonly ms: number;
+};
 
 /** Bytes as numbers of 32 bits, big endian. */
-const wordsOf = (bytes: Buffer): Int32Array => Int32Array.from({ length: bytes.length >> 2 }, (_, i) => bytes.readInt32BE(4 * i));
+const wordsOf = (bytes: Buffer): Int32Array =>
+  Int32Array.from({ length: bytes.length >> 2 }, (_, i) => bytes.readInt32BE(4 * i));
 
 /** Tells whether a key turns the known bytes into the beginning of a page that is there. */
 function opener(look: Look, known: Known): { readonly pages: number; readonly opens: (key: Int32Array) => boolean } {
@@ -118,12 +138,18 @@ function opener(look: Look, known: Known): { readonly pages: number; readonly op
     aes.key(key);
     const out = aes.encrypt(n0, n1, n2, 2); // the first block after the one of the tag
     const first = out[0]! ^ p0;
-    return maybe[first >>> 12] === 1 && heads.get(first)?.some((head) => head[1] === (out[1]! ^ p1) && head[2] === (out[2]! ^ p2)) === true;
+    return (
+      maybe[first >>> 12] === 1 &&
+      heads.get(first)?.some((head) => head[1] === (out[1]! ^ p1) && head[2] === (out[2]! ^ p2)) === true
+    );
   };
   return { pages, opens };
 }
 
-/** NIST SP 800-90A, CTR_DRBG over AES-256: 8 words of a key, then 4 of a counter. Calls back for each number of 32 bytes that it gives out. */
+/**
+ * NIST SP 800-90A, CTR_DRBG over AES-256: 8 words of a key, then 4 of a counter. Calls back for each number of 32 bytes
+ * that it gives out.
+ */
 class CounterGenerator {
   readonly #aes = new Aes256();
   readonly #key = new Int32Array(8);
@@ -142,7 +168,10 @@ class CounterGenerator {
       key.set(aes.encrypt(v0, v1, v2, (v3 + 3) | 0), 0);
       key.set(aes.encrypt(v0, v1, v2, (v3 + 4) | 0), 4);
       const counter = aes.encrypt(v0, v1, v2, (v3 + 5) | 0);
-      v0 = counter[0]!; v1 = counter[1]!; v2 = counter[2]!; v3 = counter[3]!;
+      v0 = counter[0]!;
+      v1 = counter[1]!;
+      v2 = counter[2]!;
+      v3 = counter[3]!;
     }
   }
 }
@@ -161,7 +190,10 @@ export function deriveKeys(before: Look, after: Look, known: Known): Attempt {
   const key = new Int32Array(8);
   let windows = 0;
   const earlier = new Map(before.pieces.map((piece) => [piece.address, piece.bytes]));
-  for (const [look, { pieces }] of [['before', before], ['after', after]] as const) {
+  for (const [look, { pieces }] of [
+    ['before', before],
+    ['after', after],
+  ] as const) {
     for (const { bytes, address } of pieces) {
       const same = look === 'after' ? earlier.get(address) : undefined; // what was there before was tried before
       const words = new Int32Array(bytes.length >> 2);
@@ -169,13 +201,22 @@ export function deriveKeys(before: Look, after: Look, known: Known): Attempt {
       turned.set(bytes.subarray(0, turned.length));
       turned.swap32();
       for (let first = 0; first + 12 <= words.length; first += 1) {
-        if (!mayBeKey(turned, words, first) || (same !== undefined && 4 * first + 32 <= same.length && same.compare(bytes, 4 * first, 4 * first + 32, 4 * first, 4 * first + 32) === 0)) continue;
+        if (
+          !mayBeKey(turned, words, first) ||
+          (same !== undefined &&
+            4 * first + 32 <= same.length &&
+            same.compare(bytes, 4 * first, 4 * first + 32, 4 * first, 4 * first + 32) === 0)
+        )
+          continue;
         windows += 1;
         for (let i = 0; i < 8; i += 1) key[i] = words[first + i]!;
         const at = address + BigInt(4 * first);
         if (opens(key)) note(key, 'memory', look, at);
         // A generator's state says what comes after it, not what came before.
-        if (look === 'before') generator.each(words, first, (drawn) => { if (opens(drawn)) note(drawn, 'generator', look, at); });
+        if (look === 'before')
+          generator.each(words, first, (drawn) => {
+            if (opens(drawn)) note(drawn, 'generator', look, at);
+          });
       }
     }
   }

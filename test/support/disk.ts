@@ -33,7 +33,9 @@ export class Disk implements Disposable {
     rmSync(join(this.path, 'ballast'), { force: true });
   }
 
-  /** Makes it read-only for whoever opens something there from now on, as the kernel does after an error of the disk. */
+  /**
+   * Makes it read-only for whoever opens something there from now on, as the kernel does after an error of the disk.
+   */
   seal(): void {
     execFileSync('mount', ['--bind', this.path, this.path]);
     execFileSync('mount', ['-o', 'remount,bind,ro', this.path]);

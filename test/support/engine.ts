@@ -1,5 +1,6 @@
 /**
- * A real engine process for tests: behind the jail stage, on socketpairs of ours instead of a supervisor's and a gateway's.
+ * A real engine process for tests: behind the jail stage, on socketpairs of ours instead of a supervisor's and a
+ * gateway's.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -8,20 +9,32 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { encodeLoads } from '../../src/layers/3-dependencies/loads.ts';
-import { makeWorkingMemory } from '../../src/layers/5-memory/remains.ts';
-import { sealedBytes } from '../../src/linux/memfd.ts';
-import { closeDescriptor, makeSocketPair } from '../../src/linux/socket.ts';
-import type { Stream } from '../../src/linux/stream.ts';
-import { openStream } from '../../src/linux/stream.ts';
+import { encodeLoads } from '../../src/layers/3-dependencies/load-list.ts';
+import { makeWorkingMemory } from '../../src/layers/5-memory/memory-scrub.ts';
+import { sealedBytes } from '../../src/linux/memory/memfd.ts';
+import { closeDescriptor, makeSocketPair } from '../../src/linux/sockets/socket.ts';
+import type { Stream } from '../../src/linux/sockets/inherited-stream.ts';
+import { openStream } from '../../src/linux/sockets/inherited-stream.ts';
 import { Channel } from '../../src/wire/channel.ts';
 import { maxPayloadBytes } from '../../src/wire/frame.ts';
 import type { EngineConfig, EngineFacts, EngineRoute, Failure } from '../../src/wire/messages.ts';
-import { controlMessages, controlSchemas, dataMessages, encodeCredit, encodeJson, encodeRequestOpen, engineRoutes, mediaTypes, parseJson, parseResponseHead } from '../../src/wire/messages.ts';
+import {
+  controlMessages,
+  controlSchemas,
+  dataMessages,
+  encodeCredit,
+  encodeJson,
+  encodeRequestOpen,
+  engineRoutes,
+  mediaTypes,
+  parseJson,
+  parseResponseHead,
+} from '../../src/wire/messages.ts';
 import { listedFiles, nativeFds, natives, sealedNode } from './sealed.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const librariesOf = (home: string) => join(home, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
+const librariesOf = (home: string) =>
+  join(home, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins', `linux-${process.arch}`);
 export const libraryDirectory = librariesOf(root);
 /** Nobody's number in the range that ordinary systems leave unused. */
 const testUid = 64_123;
@@ -30,7 +43,13 @@ const testUid = 64_123;
 const strict = new TextDecoder('utf-8', { fatal: true });
 
 /** An answer as it came. */
-export type Answer = { readonly status: number; readonly stream: boolean; readonly text: string; readonly aborted: boolean; readonly session?: string | undefined };
+export type Answer = {
+  readonly status: number;
+  readonly stream: boolean;
+  readonly text: string;
+  readonly aborted: boolean;
+  readonly session?: string | undefined;
+};
 
 /** One request under way. */
 export type Exchange = {
@@ -46,7 +65,16 @@ export type Exchange = {
   grant(bytes: number): void;
 };
 
-export type Ask = { readonly route?: EngineRoute; readonly body?: unknown; readonly raw?: Buffer; readonly parameter?: string; readonly manualCredit?: boolean; readonly session?: string; readonly principal?: Buffer; readonly operator?: boolean };
+export type Ask = {
+  readonly route?: EngineRoute;
+  readonly body?: unknown;
+  readonly raw?: Buffer;
+  readonly parameter?: string;
+  readonly manualCredit?: boolean;
+  readonly session?: string;
+  readonly principal?: Buffer;
+  readonly operator?: boolean;
+};
 
 export type EngineProcess = {
   readonly pid: number;
@@ -62,12 +90,28 @@ export type EngineProcess = {
   stop(): Promise<{ code: number | null; signal: string | null }>;
 };
 
-export type ChatAnswer = { id: string; choices: { message: { content: string }; finish_reason: string }[]; usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number; prompt_tokens_details?: { cached_tokens: number } }; error?: { code: string; message: string; param: string | null; type: string } };
-export type ChatChunk = { choices: { delta: { content?: string }; finish_reason: string | null }[]; usage?: { completion_tokens: number } | null };
+export type ChatAnswer = {
+  id: string;
+  choices: { message: { content: string }; finish_reason: string }[];
+  usage: {
+    prompt_tokens: number;
+    completion_tokens: number;
+    total_tokens: number;
+    prompt_tokens_details?: { cached_tokens: number };
+  };
+  error?: { code: string; message: string; param: string | null; type: string };
+};
+export type ChatChunk = {
+  choices: { delta: { content?: string }; finish_reason: string | null }[];
+  usage?: { completion_tokens: number } | null;
+};
 
 /** The payloads of a stream's events, the end mark left out. */
 export function events(text: string): ChatChunk[] {
-  return text.split('\n\n').filter((event) => event.startsWith('data: ') && event !== 'data: [DONE]').map((event) => JSON.parse(event.slice(6)) as ChatChunk);
+  return text
+    .split('\n\n')
+    .filter((event) => event.startsWith('data: ') && event !== 'data: [DONE]')
+    .map((event) => JSON.parse(event.slice(6)) as ChatChunk);
 }
 
 /** `repository`: a copy of the program to run the engine from; the default is this one. */
@@ -81,14 +125,25 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const model = openSync(start.model, 'r');
   const working = makeWorkingMemory(totalmem());
   const asRoot = process.getuid?.() === 0;
-  const input = { readable: [join(home, 'src'), join(home, 'package.json'), join(home, 'node_modules'), start.model], accepted: [], ...(asRoot ? { uid: testUid, gid: testUid } : {}) };
+  const input = {
+    readable: [join(home, 'src'), join(home, 'package.json'), join(home, 'node_modules'), start.model],
+    accepted: [],
+    ...(asRoot ? { uid: testUid, gid: testUid } : {}),
+  };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
   const list = sealedBytes('kwyre-loads', encodeLoads({ ...listedFiles(), root: home }, natives));
-  const child: ChildProcess = spawn(sealedNode(), [...flags, join(home, 'src/jail/entry.ts'), join(home, 'src/jail/main.ts'), 'engine', join(home, 'src/engine/main.ts'), JSON.stringify(input)], {
-    env: {},
-    cwd: '/',
-    stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list, ...nativeFds()],
-  });
+  const child: ChildProcess = spawn(
+    sealedNode(),
+    [
+      ...flags,
+      join(home, 'src/jail/entry.ts'),
+      join(home, 'src/jail/main.ts'),
+      'engine',
+      join(home, 'src/engine/main.ts'),
+      JSON.stringify(input),
+    ],
+    { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list, ...nativeFds()] },
+  );
   for (const fd of [control[1], data[1]]) closeDescriptor(fd);
   const { size } = statSync(start.model);
   closeSync(model);
@@ -96,18 +151,60 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   closeSync(list);
   let words = '';
   for (const pipe of [child.stdout, child.stderr]) pipe?.on('data', (chunk: Buffer) => (words += chunk.toString()));
-  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('exit', (code, signal) => { resolve({ code, signal }); }));
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) =>
+    child.once('exit', (code, signal) => {
+      resolve({ code, signal });
+    }),
+  );
 
   const ready = Promise.withResolvers<EngineFacts | Failure>();
-  const controlStream: Stream = openStream(control[0], (chunk) => { orders.receive(chunk); }, () => undefined);
-  const orders = new Channel(controlStream, {
-    [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
-    [controlMessages.ready]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload)); } },
-    [controlMessages.failed]: { permit: 'once', answer: (frame) => { ready.resolve(parseJson(controlSchemas.failed, frame.payload)); } },
-  }, (error) => { ready.reject(error); });
-  const config: EngineConfig = { modelName: 'test', modelBytes: size, modelFiles: 1, createdSeconds: 1, contextTokens: 0, parallel: 4, threads: 1, turnSeconds: 60, kv: 'sealed', idleSeconds: 3600, continueSeconds: 0, sealedBytes: 0, ...start.config };
+  const controlStream: Stream = openStream(
+    control[0],
+    (chunk) => {
+      orders.receive(chunk);
+    },
+    () => undefined,
+  );
+  const orders = new Channel(
+    controlStream,
+    {
+      [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
+      [controlMessages.ready]: {
+        permit: 'once',
+        answer: (frame) => {
+          ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload));
+        },
+      },
+      [controlMessages.failed]: {
+        permit: 'once',
+        answer: (frame) => {
+          ready.resolve(parseJson(controlSchemas.failed, frame.payload));
+        },
+      },
+    },
+    (error) => {
+      ready.reject(error);
+    },
+  );
+  const config: EngineConfig = {
+    modelName: 'test',
+    modelBytes: size,
+    modelFiles: 1,
+    createdSeconds: 1,
+    contextTokens: 0,
+    parallel: 4,
+    threads: 1,
+    turnSeconds: 60,
+    kv: 'sealed',
+    idleSeconds: 3600,
+    continueSeconds: 0,
+    sealedBytes: 0,
+    ...start.config,
+  };
   orders.send(controlMessages.configure, encodeJson(config));
-  void ended.then(({ code, signal }) => { ready.reject(new Error(`the engine ended while starting (${signal ?? code ?? ''}): ${words}`)); });
+  void ended.then(({ code, signal }) => {
+    ready.reject(new Error(`the engine ended while starting (${signal ?? code ?? ''}): ${words}`));
+  });
   const answer = await ready.promise;
   if ('code' in answer) {
     controlStream.end();
@@ -116,43 +213,110 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     return answer;
   }
 
-  type Live = { status: number; stream: boolean; session?: string | undefined; body: Buffer[]; bytes: number; done: PromiseWithResolvers<Answer>; first: PromiseWithResolvers<void>; manual: boolean };
+  type Live = {
+    status: number;
+    stream: boolean;
+    session?: string | undefined;
+    body: Buffer[];
+    bytes: number;
+    done: PromiseWithResolvers<Answer>;
+    first: PromiseWithResolvers<void>;
+    manual: boolean;
+  };
   const live = new Map<number, Live>();
   const finish = (id: number, aborted: boolean) => {
     const entry = live.get(id);
     live.delete(id);
-    entry?.done.resolve({ status: entry.status, stream: entry.stream, text: strict.decode(Buffer.concat(entry.body)), aborted, session: entry.session });
+    entry?.done.resolve({
+      status: entry.status,
+      stream: entry.stream,
+      text: strict.decode(Buffer.concat(entry.body)),
+      aborted,
+      session: entry.session,
+    });
   };
-  const dataStream: Stream = openStream(data[0], (chunk) => { edge.receive(chunk); }, () => { for (const id of [...live.keys()]) finish(id, true); });
-  const edge = new Channel(dataStream, {
-    [dataMessages.responseHead]: { permit: 'always', answer: (frame) => {
-      const head = parseResponseHead(frame.payload);
-      const entry = live.get(frame.stream);
-      if (entry === undefined) return;
-      entry.status = head.status;
-      entry.session = head.session;
-      entry.stream = head.media === mediaTypes.eventStream;
-    } },
-    [dataMessages.responseBody]: { permit: 'always', answer: (frame) => {
-      const entry = live.get(frame.stream);
-      if (entry === undefined) return;
-      entry.body.push(Buffer.from(frame.payload));
-      entry.bytes += frame.payload.length;
-      entry.first.resolve();
-      if (!entry.manual) edge.send(dataMessages.responseCredit, encodeCredit(frame.payload.length), frame.stream);
-    } },
-    [dataMessages.responseEnd]: { permit: 'always', answer: (frame) => { finish(frame.stream, false); } },
-    [dataMessages.responseAbort]: { permit: 'always', answer: (frame) => { finish(frame.stream, true); } },
-  }, (error) => { throw error; });
+  const dataStream: Stream = openStream(
+    data[0],
+    (chunk) => {
+      edge.receive(chunk);
+    },
+    () => {
+      for (const id of [...live.keys()]) finish(id, true);
+    },
+  );
+  const edge = new Channel(
+    dataStream,
+    {
+      [dataMessages.responseHead]: {
+        permit: 'always',
+        answer: (frame) => {
+          const head = parseResponseHead(frame.payload);
+          const entry = live.get(frame.stream);
+          if (entry === undefined) return;
+          entry.status = head.status;
+          entry.session = head.session;
+          entry.stream = head.media === mediaTypes.eventStream;
+        },
+      },
+      [dataMessages.responseBody]: {
+        permit: 'always',
+        answer: (frame) => {
+          const entry = live.get(frame.stream);
+          if (entry === undefined) return;
+          entry.body.push(Buffer.from(frame.payload));
+          entry.bytes += frame.payload.length;
+          entry.first.resolve();
+          if (!entry.manual) edge.send(dataMessages.responseCredit, encodeCredit(frame.payload.length), frame.stream);
+        },
+      },
+      [dataMessages.responseEnd]: {
+        permit: 'always',
+        answer: (frame) => {
+          finish(frame.stream, false);
+        },
+      },
+      [dataMessages.responseAbort]: {
+        permit: 'always',
+        answer: (frame) => {
+          finish(frame.stream, true);
+        },
+      },
+    },
+    (error) => {
+      throw error;
+    },
+  );
 
   let last = 0;
-  const ask = ({ route = engineRoutes.chatCompletions, body, raw, parameter = '', manualCredit = false, session = '', principal = Buffer.alloc(16), operator = false }: Ask): Exchange => {
+  const ask = ({
+    route = engineRoutes.chatCompletions,
+    body,
+    raw,
+    parameter = '',
+    manualCredit = false,
+    session = '',
+    principal = Buffer.alloc(16),
+    operator = false,
+  }: Ask): Exchange => {
     const id = (last += 1);
     const bytes = raw ?? (body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body)));
-    const entry: Live = { status: 0, stream: false, body: [], bytes: 0, done: Promise.withResolvers(), first: Promise.withResolvers(), manual: manualCredit };
+    const entry: Live = {
+      status: 0,
+      stream: false,
+      body: [],
+      bytes: 0,
+      done: Promise.withResolvers(),
+      first: Promise.withResolvers(),
+      manual: manualCredit,
+    };
     live.set(id, entry);
-    edge.send(dataMessages.requestOpen, encodeRequestOpen({ route, principal, bodyLength: bytes.length, parameter, session, operator }), id);
-    for (let at = 0; at < bytes.length; at += maxPayloadBytes) edge.send(dataMessages.requestBody, bytes.subarray(at, at + maxPayloadBytes), id);
+    edge.send(
+      dataMessages.requestOpen,
+      encodeRequestOpen({ route, principal, bodyLength: bytes.length, parameter, session, operator }),
+      id,
+    );
+    for (let at = 0; at < bytes.length; at += maxPayloadBytes)
+      edge.send(dataMessages.requestBody, bytes.subarray(at, at + maxPayloadBytes), id);
     edge.send(dataMessages.requestEnd, undefined, id);
     return {
       id,

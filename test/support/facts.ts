@@ -3,8 +3,8 @@
  * @module
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import type { GgufFacts } from '../../src/layers/4-model/gguf.ts';
-import { parseGguf } from '../../src/layers/4-model/gguf.ts';
+import type { GgufFacts } from '../../src/layers/4-model/gguf-header.ts';
+import { parseGguf } from '../../src/layers/4-model/gguf-header.ts';
 
 /** The facts of a model, and the bytes of its file. */
 export function factsOf(path: string): GgufFacts & { readonly bytes: number } {

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { serve } from '../../src/gateway/serve.ts';
-import { monotonicMs } from '../../src/linux/clock.ts';
-import { socketName, socketOption, socketOptions } from '../../src/linux/socket.ts';
+import { serve } from '../../src/gateway/lifecycle.ts';
+import { monotonicMs } from '../../src/linux/clocks.ts';
+import { socketName, socketOption, socketOptions } from '../../src/linux/sockets/socket.ts';
 
 serve({
   pid: process.pid,

@@ -9,18 +9,32 @@ import { closeSync, existsSync } from 'node:fs';
 import { Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bindLoopback, bindUnix } from '../../src/layers/1-loopback/bind.ts';
-import { makeSocketPair } from '../../src/linux/socket.ts';
-import { openStream } from '../../src/linux/stream.ts';
-import type { Stream } from '../../src/linux/stream.ts';
+import { bindLoopback, bindUnix } from '../../src/layers/1-loopback/listener.ts';
+import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
+import { openStream } from '../../src/linux/sockets/inherited-stream.ts';
+import type { Stream } from '../../src/linux/sockets/inherited-stream.ts';
 import { Channel } from '../../src/wire/channel.ts';
-import { controlMessages, dataMessages, encodeJson, encodeResponseHead, mediaTypes, parseCredit, parseRequestOpen } from '../../src/wire/messages.ts';
+import {
+  controlMessages,
+  dataMessages,
+  encodeJson,
+  encodeResponseHead,
+  mediaTypes,
+  parseCredit,
+  parseRequestOpen,
+} from '../../src/wire/messages.ts';
 import type { RequestOpen } from '../../src/wire/messages.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
 
 /** The flags and environment of a role, as layer 2 gives them. */
-export const roleFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'];
+export const roleFlags = [
+  '--disable-warning=ExperimentalWarning',
+  '--disable-sigusr1',
+  '--disable-proto=delete',
+  '--disallow-code-generation-from-strings',
+  '--clear-free-memory',
+];
 export const roleEnv = { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' };
 
 /** One request as the scripted engine sees it. */
@@ -43,7 +57,12 @@ export type Script = (turn: Turn) => void;
 
 /** Answers with facts about what arrived. */
 export const echoFacts: Script = (turn) => {
-  turn.json({ route: turn.open.route, parameter: turn.open.parameter, length: turn.body.length, principal: turn.open.principal.toString('hex') });
+  turn.json({
+    route: turn.open.route,
+    parameter: turn.open.parameter,
+    length: turn.body.length,
+    principal: turn.open.principal.toString('hex'),
+  });
 };
 
 export type Options = {
@@ -95,7 +114,11 @@ function jailedGateway(): string[] {
   const jail = join(root, 'src', 'jail', 'main.ts');
   if (!existsSync(jail)) return bareGateway;
   const identity = process.getuid?.() === 0 ? { uid: testUid, gid: testUid } : {};
-  const input = { readable: [join(root, 'package.json'), join(root, 'src'), join(root, 'node_modules'), join(root, 'page')], accepted: [], ...identity };
+  const input = {
+    readable: [join(root, 'package.json'), join(root, 'src'), join(root, 'node_modules'), join(root, 'page')],
+    accepted: [],
+    ...identity,
+  };
   return [...roleFlags.slice(0, 3), jail, 'gateway', join(root, 'src', 'gateway', 'main.ts'), JSON.stringify(input)];
 }
 
@@ -104,7 +127,8 @@ const testUid = 61_234;
 
 export const digestOf = (token: string) => createHash('sha256').update(token).digest('hex');
 export const principalOf = (token: string) => createHash('sha256').update(`p${token}`).digest('hex').slice(0, 32);
-const entriesOf = (tokens: readonly string[], person?: string) => tokens.map((token) => ({ digest: digestOf(token), principal: principalOf(token), operator: token === person }));
+const entriesOf = (tokens: readonly string[], person?: string) =>
+  tokens.map((token) => ({ digest: digestOf(token), principal: principalOf(token), operator: token === person }));
 
 /** Starts a gateway and waits until it is ready. */
 export async function startGateway(options: Options = {}): Promise<Gateway> {
@@ -121,10 +145,12 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
   for (const fd of [control[1], data[1], listener.fd, ...(unix === undefined ? [] : [unix.fd])]) closeSync(fd);
   let stderr = '';
   for (const pipe of [child.stdout, child.stderr]) pipe!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('close', (code, signal) => {
-    unix?.remove();
-    resolve({ code, signal });
-  }));
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) =>
+    child.once('close', (code, signal) => {
+      unix?.remove();
+      resolve({ code, signal });
+    }),
+  );
 
   const turns: Turn[] = [];
   const live = new Map<number, { turn: Turn; filled: number }>();
@@ -136,84 +162,125 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
   dataSocket.on('data', (chunk: Buffer) => engine.receive(chunk));
   dataSocket.on('error', () => dataSocket.destroy());
   const dataStream = { write: (bytes: Buffer) => void dataSocket.write(bytes), end: () => dataSocket.destroy() };
-  const engine = new Channel(dataStream, {
-    [dataMessages.requestOpen]: {
-      permit: 'always',
-      answer(frame) {
-        const id = frame.stream;
-        const open = parseRequestOpen(frame.payload);
-        const turn: Turn = {
-          id,
-          open,
-          body: options.keepBodies === false ? Buffer.alloc(0) : Buffer.alloc(open.bodyLength),
-          aborted: false,
-          credit: 0,
-          head: (status = 200, media = mediaTypes.json, retryAfterSeconds = 0) => engine.send(dataMessages.responseHead, encodeResponseHead({ status, media: media as 1, retryAfterSeconds }), id),
-          send(bytes) {
-            const source = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
-            for (let at = 0; at < source.length; at += 65536) engine.send(dataMessages.responseBody, source.subarray(at, at + 65536), id);
-          },
-          end: () => engine.send(dataMessages.responseEnd, undefined, id),
-          abort: () => engine.send(dataMessages.responseAbort, undefined, id),
-          json(value, status = 200) {
-            turn.head(status);
-            turn.send(JSON.stringify(value));
-            turn.end();
-          },
-        };
-        turns.push(turn);
-        live.set(id, { turn, filled: 0 });
-        options.onOpen?.(turn);
+  const engine = new Channel(
+    dataStream,
+    {
+      [dataMessages.requestOpen]: {
+        permit: 'always',
+        answer(frame) {
+          const id = frame.stream;
+          const open = parseRequestOpen(frame.payload);
+          const turn: Turn = {
+            id,
+            open,
+            body: options.keepBodies === false ? Buffer.alloc(0) : Buffer.alloc(open.bodyLength),
+            aborted: false,
+            credit: 0,
+            head: (status = 200, media = mediaTypes.json, retryAfterSeconds = 0) =>
+              engine.send(
+                dataMessages.responseHead,
+                encodeResponseHead({ status, media: media as 1, retryAfterSeconds }),
+                id,
+              ),
+            send(bytes) {
+              const source = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+              for (let at = 0; at < source.length; at += 65536)
+                engine.send(dataMessages.responseBody, source.subarray(at, at + 65536), id);
+            },
+            end: () => engine.send(dataMessages.responseEnd, undefined, id),
+            abort: () => engine.send(dataMessages.responseAbort, undefined, id),
+            json(value, status = 200) {
+              turn.head(status);
+              turn.send(JSON.stringify(value));
+              turn.end();
+            },
+          };
+          turns.push(turn);
+          live.set(id, { turn, filled: 0 });
+          options.onOpen?.(turn);
+        },
+      },
+      [dataMessages.requestBody]: {
+        permit: 'always',
+        answer(frame) {
+          const entry = live.get(frame.stream);
+          if (entry === undefined) return;
+          if (options.keepBodies !== false) entry.turn.body.set(frame.payload, entry.filled);
+          entry.filled += frame.payload.length;
+        },
+      },
+      [dataMessages.requestEnd]: {
+        permit: 'always',
+        answer(frame) {
+          const entry = live.get(frame.stream);
+          if (entry !== undefined) (options.script ?? echoFacts)(entry.turn);
+        },
+      },
+      [dataMessages.requestAbort]: {
+        permit: 'always',
+        answer(frame) {
+          const entry = live.get(frame.stream);
+          if (entry !== undefined) entry.turn.aborted = true;
+        },
+      },
+      [dataMessages.responseCredit]: {
+        permit: 'always',
+        answer(frame) {
+          const entry = live.get(frame.stream);
+          if (entry !== undefined) entry.turn.credit += parseCredit(frame.payload);
+        },
       },
     },
-    [dataMessages.requestBody]: {
-      permit: 'always',
-      answer(frame) {
-        const entry = live.get(frame.stream);
-        if (entry === undefined) return;
-        if (options.keepBodies !== false) entry.turn.body.set(frame.payload, entry.filled);
-        entry.filled += frame.payload.length;
+    onBreach,
+  );
+  const controlStream: Stream = openStream(
+    control[0],
+    (chunk) => supervisor.receive(chunk),
+    () => undefined,
+  );
+  const supervisor = new Channel(
+    controlStream,
+    {
+      [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
+      [controlMessages.ready]: { permit: 'once', answer: () => ready.resolve(undefined) },
+      [controlMessages.failed]: {
+        permit: 'once',
+        answer: (frame) => ready.reject(new Error(`gateway failed: ${frame.payload.toString()}`)),
       },
-    },
-    [dataMessages.requestEnd]: {
-      permit: 'always',
-      answer(frame) {
-        const entry = live.get(frame.stream);
-        if (entry !== undefined) (options.script ?? echoFacts)(entry.turn);
+      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.event]: {
+        permit: 'always',
+        answer(frame) {
+          events.push(JSON.parse(frame.payload.toString()));
+        },
       },
-    },
-    [dataMessages.requestAbort]: {
-      permit: 'always',
-      answer(frame) {
-        const entry = live.get(frame.stream);
-        if (entry !== undefined) entry.turn.aborted = true;
+      [controlMessages.statusRequest]: {
+        permit: 'always',
+        answer: (frame) =>
+          supervisor.send(
+            controlMessages.statusAnswer,
+            encodeJson(options.status ?? { version: 'test', layers: [] }),
+            frame.stream,
+          ),
       },
+      [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
     },
-    [dataMessages.responseCredit]: {
-      permit: 'always',
-      answer(frame) {
-        const entry = live.get(frame.stream);
-        if (entry !== undefined) entry.turn.credit += parseCredit(frame.payload);
-      },
-    },
-  }, onBreach);
-  const controlStream: Stream = openStream(control[0], (chunk) => supervisor.receive(chunk), () => undefined);
-  const supervisor = new Channel(controlStream, {
-    [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
-    [controlMessages.ready]: { permit: 'once', answer: () => ready.resolve(undefined) },
-    [controlMessages.failed]: { permit: 'once', answer: (frame) => ready.reject(new Error(`gateway failed: ${frame.payload.toString()}`)) },
-    [controlMessages.pong]: { permit: 'always', answer: () => undefined },
-    [controlMessages.event]: {
-      permit: 'always',
-      answer(frame) {
-        events.push(JSON.parse(frame.payload.toString()));
-      },
-    },
-    [controlMessages.statusRequest]: { permit: 'always', answer: (frame) => supervisor.send(controlMessages.statusAnswer, encodeJson(options.status ?? { version: 'test', layers: [] }), frame.stream) },
-    [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
-  }, onBreach);
-  supervisor.send(controlMessages.configure, encodeJson({ port: listener.port, tokens: entriesOf([token]), bodyBytes: options.bodyBytes ?? 32 << 20, pageDirectory: join(root, 'page'), open: true, ready: true }));
-  void ended.then(({ code, signal }) => ready.reject(new Error(`the gateway ended while starting (${code}, ${signal}): ${stderr}`)));
+    onBreach,
+  );
+  supervisor.send(
+    controlMessages.configure,
+    encodeJson({
+      port: listener.port,
+      tokens: entriesOf([token]),
+      bodyBytes: options.bodyBytes ?? 32 << 20,
+      pageDirectory: join(root, 'page'),
+      open: true,
+      ready: true,
+    }),
+  );
+  void ended.then(({ code, signal }) =>
+    ready.reject(new Error(`the gateway ended while starting (${code}, ${signal}): ${stderr}`)),
+  );
   drained.promise.catch(() => undefined);
   await ready.promise;
   return {
@@ -230,7 +297,8 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
     pauseEngine: () => void dataSocket.pause(),
     resumeEngine: () => void dataSocket.resume(),
     dropControl: () => controlStream.end(),
-    setTokens: (tokens, person) => supervisor.send(controlMessages.tokensSet, encodeJson({ tokens: entriesOf(tokens, person) })),
+    setTokens: (tokens, person) =>
+      supervisor.send(controlMessages.tokensSet, encodeJson({ tokens: entriesOf(tokens, person) })),
     drained: drained.promise,
     ended,
     stderr: () => stderr,
@@ -244,10 +312,20 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
 }
 
 /** An answer off a raw connection. */
-export type RawAnswer = { readonly text: string; readonly status: number; readonly headers: Record<string, string>; readonly body: string; readonly reset: boolean };
+export type RawAnswer = {
+  readonly text: string;
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+  readonly reset: boolean;
+};
 
 /** Sends bytes as they are and reads one answer, or (`more`) until the connection ends or is quiet. */
-export async function rawRequest(to: number | string, bytes: string | Buffer, { quietMs = 300, host = '127.0.0.1', more = false } = {}): Promise<RawAnswer> {
+export async function rawRequest(
+  to: number | string,
+  bytes: string | Buffer,
+  { quietMs = 300, host = '127.0.0.1', more = false } = {},
+): Promise<RawAnswer> {
   const socket = typeof to === 'string' ? connect(to) : connect(to, host);
   let text = '';
   let reset = false;
@@ -270,7 +348,11 @@ export async function rawRequest(to: number | string, bytes: string | Buffer, { 
       text += chunk.toString('latin1');
       const end = text.indexOf('\r\n\r\n');
       const declared = end < 0 ? null : /\r\nContent-Length: (\d+)/i.exec(text.slice(0, end));
-      if (!more && ((declared !== null && text.length >= end + 4 + Number(declared[1])) || text.endsWith('\r\n0\r\n\r\n'))) done();
+      if (
+        !more &&
+        ((declared !== null && text.length >= end + 4 + Number(declared[1])) || text.endsWith('\r\n0\r\n\r\n'))
+      )
+        done();
       else wait();
     });
     socket.on('end', done);
@@ -282,12 +364,24 @@ export async function rawRequest(to: number | string, bytes: string | Buffer, { 
   const [head = '', ...rest] = text.split('\r\n\r\n');
   const lines = head.split('\r\n');
   const headers: Record<string, string> = {};
-  for (const line of lines.slice(1)) headers[line.slice(0, line.indexOf(':')).toLowerCase()] = line.slice(line.indexOf(':') + 1).trim();
+  for (const line of lines.slice(1))
+    headers[line.slice(0, line.indexOf(':')).toLowerCase()] = line.slice(line.indexOf(':') + 1).trim();
   return { text, status: Number(lines[0]?.split(' ')[1] ?? 0), headers, body: rest.join('\r\n\r\n'), reset };
 }
 
 /** A request as text: `lines` are headers, the body gets its length by itself. */
-export function requestText(gateway: Pick<Gateway, 'port' | 'token'>, { method = 'GET', target = '/v1/models', host = `127.0.0.1:${gateway.port}` as string | null, token = true, headers = [] as readonly string[], body = undefined as string | undefined, version = '1.1' } = {}): string {
+export function requestText(
+  gateway: Pick<Gateway, 'port' | 'token'>,
+  {
+    method = 'GET',
+    target = '/v1/models',
+    host = `127.0.0.1:${gateway.port}` as string | null,
+    token = true,
+    headers = [] as readonly string[],
+    body = undefined as string | undefined,
+    version = '1.1',
+  } = {},
+): string {
   return [
     `${method} ${target} HTTP/${version}`,
     ...(host === null ? [] : [`Host: ${host}`]),

@@ -4,7 +4,14 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
 
-export type Value = { readonly u32: number } | { readonly f32: number } | { readonly text: string } | { readonly flag: boolean } | { readonly texts: readonly string[] } | { readonly i32s: readonly number[] } | { readonly raw: Buffer };
+export type Value =
+  | { readonly u32: number }
+  | { readonly f32: number }
+  | { readonly text: string }
+  | { readonly flag: boolean }
+  | { readonly texts: readonly string[] }
+  | { readonly i32s: readonly number[] }
+  | { readonly raw: Buffer };
 export type Tensor = { readonly name: string; readonly shape: readonly number[]; readonly type: 0 | 2 };
 
 function u32(value: number): Buffer {
@@ -79,11 +86,25 @@ export function tensorData(tensor: Tensor, next: () => number): Buffer {
   return bytes;
 }
 
-export type Shape = { readonly dim: number; readonly layers: number; readonly heads: number; readonly kvHeads: number; readonly feedForward: number; readonly context: number; readonly vocabulary: number; readonly type: 0 | 2 };
+export type Shape = {
+  readonly dim: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly feedForward: number;
+  readonly context: number;
+  readonly vocabulary: number;
+  readonly type: 0 | 2;
+};
 
 /** GPT-2's printable stand-ins for the 256 bytes. */
 function byteTokens(): string[] {
-  const printable = [...Array(94).keys()].map((i) => i + 33).concat([...Array(12).keys()].map((i) => i + 161), [...Array(82).keys()].map((i) => i + 174));
+  const printable = [...Array(94).keys()]
+    .map((i) => i + 33)
+    .concat(
+      [...Array(12).keys()].map((i) => i + 161),
+      [...Array(82).keys()].map((i) => i + 174),
+    );
   let extra = 0;
   return [...Array(256).keys()].map((byte) => String.fromCodePoint(printable.includes(byte) ? byte : 256 + extra++));
 }
@@ -119,7 +140,11 @@ export function llamaModel(shape: Shape): { metadata: [string, Value][]; tensors
     ['tokenizer.ggml.add_bos_token', { flag: false }],
     ['tokenizer.chat_template', { text: chatMl }],
   ];
-  const weight = (name: string, ...extents: number[]): Tensor => ({ name: `${name}.weight`, shape: extents, type: extents.length === 1 ? 0 : shape.type });
+  const weight = (name: string, ...extents: number[]): Tensor => ({
+    name: `${name}.weight`,
+    shape: extents,
+    type: extents.length === 1 ? 0 : shape.type,
+  });
   const tensors = [weight('token_embd', shape.dim, shape.vocabulary)];
   for (let i = 0; i < shape.layers; i += 1) {
     const b = `blk.${i}`;
@@ -140,9 +165,27 @@ export function llamaModel(shape: Shape): { metadata: [string, Value][]; tensors
 }
 
 /** A model of a few hundred kilobytes: it answers noise, but it answers. */
-export const tinyShape: Shape = { dim: 64, layers: 2, heads: 4, kvHeads: 2, feedForward: 128, context: 1024, vocabulary: 259, type: 0 };
+export const tinyShape: Shape = {
+  dim: 64,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  feedForward: 128,
+  context: 1024,
+  vocabulary: 259,
+  type: 0,
+};
 /** About 507 million parameters, for speed. */
-export const benchShape: Shape = { dim: 1280, layers: 24, heads: 20, kvHeads: 4, feedForward: 3584, context: 4096, vocabulary: 32000, type: 2 };
+export const benchShape: Shape = {
+  dim: 1280,
+  layers: 24,
+  heads: 20,
+  kvHeads: 4,
+  feedForward: 3584,
+  context: 4096,
+  vocabulary: 32000,
+  type: 2,
+};
 
 export type Model = { metadata: [string, Value][]; tensors: Tensor[] };
 
@@ -163,10 +206,15 @@ const u16 = (value: number): Value => ({ raw: Buffer.from([2, 0, 0, 0, value & 2
 
 /** Names of the files of a model in parts, as llama-gguf-split gives them. */
 export function partNames(stem: string, count: number): string[] {
-  return Array.from({ length: count }, (_, index) => `${stem}-${String(index + 1).padStart(5, '0')}-of-${String(count).padStart(5, '0')}.gguf`);
+  return Array.from(
+    { length: count },
+    (_, index) => `${stem}-${String(index + 1).padStart(5, '0')}-of-${String(count).padStart(5, '0')}.gguf`,
+  );
 }
 
-/** Writes a model of random weights in one file, and the same in parts: the first holds the metadata, each some tensors. */
+/**
+ * Writes a model of random weights in one file, and the same in parts: the first holds the metadata, each some tensors.
+ */
 export function writeSplit(whole: string, parts: readonly string[], shape: Shape): void {
   const model = llamaModel(shape);
   const next = random(1);
@@ -175,8 +223,15 @@ export function writeSplit(whole: string, parts: readonly string[], shape: Shape
   writeFile(whole, model, bytes);
   const each = Math.ceil(model.tensors.length / parts.length);
   parts.forEach((path, index) => {
-    const split: Record<string, Value> = { 'split.no': u16(index), 'split.count': u16(parts.length), 'split.tensors.count': { raw: Buffer.concat([u32(5), u32(model.tensors.length)]) } };
-    const own = { metadata: index === 0 ? model.metadata : [], tensors: model.tensors.slice(index * each, (index + 1) * each) };
+    const split: Record<string, Value> = {
+      'split.no': u16(index),
+      'split.count': u16(parts.length),
+      'split.tensors.count': { raw: Buffer.concat([u32(5), u32(model.tensors.length)]) },
+    };
+    const own = {
+      metadata: index === 0 ? model.metadata : [],
+      tensors: model.tensors.slice(index * each, (index + 1) * each),
+    };
     writeFile(path, withMetadata(own, split), bytes);
   });
 }
@@ -193,7 +248,15 @@ export const tokens = { beginning: 256, turn: 257, turnEnd: 258 } as const;
 /** The metadata of a model with some values replaced (or added; `undefined` takes one away). */
 export function withMetadata(model: Model, changes: Readonly<Record<string, Value | undefined>>): Model {
   const kept = model.metadata.filter(([key]) => !Object.hasOwn(changes, key));
-  return { tensors: model.tensors, metadata: [...kept, ...Object.entries(changes).flatMap(([key, value]): [string, Value][] => (value === undefined ? [] : [[key, value]]))] };
+  return {
+    tensors: model.tensors,
+    metadata: [
+      ...kept,
+      ...Object.entries(changes).flatMap(([key, value]): [string, Value][] =>
+        value === undefined ? [] : [[key, value]],
+      ),
+    ],
+  };
 }
 
 /**
@@ -201,20 +264,29 @@ export function withMetadata(model: Model, changes: Readonly<Record<string, Valu
  * the last of them to the token that ends an answer when `ends`, else to the first again. A prompt that ends with a
  * newline begins the text. Each byte of `text` may come once only.
  */
-export function writeChain(path: string, text: string, ends: boolean, changes: Readonly<Record<string, Value | undefined>> = {}): void {
+export function writeChain(
+  path: string,
+  text: string,
+  ends: boolean,
+  changes: Readonly<Record<string, Value | undefined>> = {},
+): void {
   const { dim, vocabulary } = tinyShape;
   const bytes = [...Buffer.from(text)];
   const following = new Map<number, number>([['\n'.charCodeAt(0), bytes[0] ?? 0]]);
   bytes.forEach((byte, i) => following.set(byte, bytes[i + 1] ?? (ends ? tokens.turnEnd : (bytes[0] ?? 0))));
   const next = random(7);
-  const directions = Array.from({ length: vocabulary }, () => Float32Array.from({ length: dim }, () => (next() >>> 31 === 0 ? 1 : -1)));
-  const rows = (row: (token: number) => Float32Array) => Buffer.concat(Array.from({ length: vocabulary }, (_, token) => Buffer.from(row(token).slice().buffer)));
+  const directions = Array.from({ length: vocabulary }, () =>
+    Float32Array.from({ length: dim }, () => (next() >>> 31 === 0 ? 1 : -1)),
+  );
+  const rows = (row: (token: number) => Float32Array) =>
+    Buffer.concat(Array.from({ length: vocabulary }, (_, token) => Buffer.from(row(token).slice().buffer)));
   writeFile(path, withMetadata(llamaModel(tinyShape), changes), (tensor) => {
     if (tensor.name === 'token_embd.weight') return rows((token) => directions[token] ?? new Float32Array(dim));
     if (tensor.name === 'output.weight') {
       return rows((token) => {
         const sum = new Float32Array(dim);
-        for (const [from, to] of following) if (to === token) directions[from]?.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + value));
+        for (const [from, to] of following)
+          if (to === token) directions[from]?.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + value));
         return sum;
       });
     }

@@ -1,5 +1,6 @@
 /**
- * As whom processes run in tests: roles under an id that no account has when root runs the tests, else as who runs them.
+ * As whom processes run in tests: roles under an id that no account has when root runs the tests, else as who runs
+ * them.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -18,7 +19,10 @@ export function asUser(uid: number, command: readonly string[]): string[] {
   return ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...command];
 }
 
-/** A command as an ordinary user: as `uid` when root runs the tests, else as who runs them. Without a `uid`: the command itself. */
+/**
+ * A command as an ordinary user: as `uid` when root runs the tests, else as who runs them. Without a `uid`: the command
+ * itself.
+ */
 export function asOrdinary(uid: number | undefined, command: readonly string[]): readonly string[] {
   return uid === undefined || process.getuid?.() !== 0 ? command : asUser(uid, command);
 }

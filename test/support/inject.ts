@@ -1,6 +1,7 @@
 /**
- * A payload in a living process: its main thread makes one system call with the process's own descriptors, as an attacker
- * who took it over would. Root only (the roles are not dumpable), x64 only, and gone again after a few milliseconds.
+ * A payload in a living process: its main thread makes one system call with the process's own descriptors, as an
+ * attacker who took it over would. Root only (the roles are not dumpable), x64 only, and gone again after a few
+ * milliseconds.
  *
  * Source: ptrace(2)
  * @module
@@ -9,8 +10,21 @@ import { checked, libc } from '../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../src/linux/process.ts';
 
 const ptraceCall = 101;
-const requests = { peek: 1, poke: 4, step: 9, getRegisters: 12, setRegisters: 13, detach: 17, seize: 0x4206, interrupt: 0x4207 } as const;
-const waitpid = libc.func('int waitpid(int pid, int *status, int options)') as (pid: number, status: Int32Array, options: number) => number;
+const requests = {
+  peek: 1,
+  poke: 4,
+  step: 9,
+  getRegisters: 12,
+  setRegisters: 13,
+  detach: 17,
+  seize: 0x4206,
+  interrupt: 0x4207,
+} as const;
+const waitpid = libc.func('int waitpid(int pid, int *status, int options)') as (
+  pid: number,
+  status: Int32Array,
+  options: number,
+) => number;
 const everyKind = 0x40000000;
 /** Places of registers in `user_regs_struct`. */
 const at = { r10: 7, r9: 8, r8: 9, rax: 10, rdx: 12, rsi: 13, rdi: 14, origRax: 15, rip: 16, rsp: 19 } as const;
@@ -51,7 +65,8 @@ export function inject(pid: number, number: number, args: readonly Argument[]): 
       let value = argument;
       if (Buffer.isBuffer(value)) {
         const bytes = Buffer.concat([value, Buffer.alloc(8)]);
-        for (let i = 0; i + 8 <= bytes.length; i += 8) ptrace(requests.poke, pid, room + BigInt(i), bytes.readBigUInt64LE(i));
+        for (let i = 0; i + 8 <= bytes.length; i += 8)
+          ptrace(requests.poke, pid, room + BigInt(i), bytes.readBigUInt64LE(i));
         value = room;
         room += BigInt(8 * Math.ceil(bytes.length / 8));
       }

@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unitCommands } from '../../src/layers/2-isolation/units.ts';
+import { unitCommands } from '../../src/layers/2-isolation/install/systemd-units.ts';
 import { asUser } from './identity.ts';
 import type { Machine } from './namespace.ts';
 import type { Ending, Server } from './server.ts';
@@ -18,31 +18,81 @@ export const installedPort = 8123;
 /** The person it is installed for. */
 export const person = 61_234;
 
-/** Installs Kwyre there, for a user `ada`; gives the id of the user that it made. The test's thread must have joined the network. */
+/**
+ * Installs Kwyre there, for a user `ada`; gives the id of the user that it made. The test's thread must have joined the
+ * network.
+ */
 export function install(machine: Machine): number {
   machine.run('useradd', '--uid', String(person), '--no-create-home', 'ada');
-  const told = machine.run(join(root, 'kwyre'), 'isolate', 'install', '--json', '--port', String(installedPort), '--owner', 'ada');
+  const told = machine.run(
+    join(root, 'kwyre'),
+    'isolate',
+    'install',
+    '--json',
+    '--port',
+    String(installedPort),
+    '--owner',
+    'ada',
+  );
   return (JSON.parse(told) as { uid: number }).uid;
 }
 
 /**
  * `alone`: the user, without privilege, in the machine's network. `unit`: with the empty network and the users of the
- * unit (PrivateNetwork, PrivateUsers), beside a process 1 that lives in the machine's network as the service manager does.
+ * unit (PrivateNetwork, PrivateUsers), beside a process 1 that lives in the machine's network as the service manager
+ * does.
  */
 export type Form = 'alone' | 'unit';
 
-/** The words that start the unit's command as systemd would: the listener is made by root, the first connection starts it. */
+/**
+ * The words that start the unit's command as systemd would: the listener is made by root, the first connection starts
+ * it.
+ */
 function activation(machine: Machine, uid: number, form: Form, extra: readonly string[]): string[] {
   const [unit] = unitCommands(machine.run('cat', '/etc/systemd/system/kwyre.service'));
-  const [setpriv = '', ...identity] = asUser(uid, ['--no-new-privs', '--bounding-set=-all', '--', ...unit!.argv, ...extra]);
+  const [setpriv = '', ...identity] = asUser(uid, [
+    '--no-new-privs',
+    '--bounding-set=-all',
+    '--',
+    ...unit!.argv,
+    ...extra,
+  ]);
   const listen = ['systemd-socket-activate', '--listen', `127.0.0.1:${installedPort}`];
   if (form === 'alone') return machine.enter(...listen, setpriv, ...identity);
   // PrivateNetwork, then PrivateUsers: it stops until somebody outside has written which ids it has.
-  const inside = ['unshare', '-n', '--', 'unshare', '-U', '--', 'sh', '-c', 'kill -STOP $$; exec "$@"', 'sh', setpriv, ...identity];
-  return machine.enter('unshare', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', '"$@" & wait $!', 'sh', ...listen, ...inside);
+  const inside = [
+    'unshare',
+    '-n',
+    '--',
+    'unshare',
+    '-U',
+    '--',
+    'sh',
+    '-c',
+    'kill -STOP $$; exec "$@"',
+    'sh',
+    setpriv,
+    ...identity,
+  ];
+  return machine.enter(
+    'unshare',
+    '--pid',
+    '--fork',
+    '--kill-child',
+    '--mount-proc',
+    'sh',
+    '-c',
+    '"$@" & wait $!',
+    'sh',
+    ...listen,
+    ...inside,
+  );
 }
 
-/** Gives the process that waits for it the ids of the unit: root and its own user are themselves, nobody else is anybody. */
+/**
+ * Gives the process that waits for it the ids of the unit: root and its own user are themselves, nobody else is
+ * anybody.
+ */
 async function mapUsers(above: number, uid: number): Promise<void> {
   const stopped = (pid: number) => / T \d/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
   const waiting = await until('the process in its user namespace', () => tree(above).find(stopped));
@@ -52,7 +102,12 @@ async function mapUsers(above: number, uid: number): Promise<void> {
 }
 
 /** Starts it without waiting for it to be ready: the connection that does it, what it prints, how it ends. */
-export async function activate(machine: Machine, uid: number, extra: readonly string[] = [], form: Form = 'alone'): Promise<{ pid: number; output: () => string; ended: Promise<Ending>; kill: () => void }> {
+export async function activate(
+  machine: Machine,
+  uid: number,
+  extra: readonly string[] = [],
+  form: Form = 'alone',
+): Promise<{ pid: number; output: () => string; ended: Promise<Ending>; kill: () => void }> {
   const { child, output } = machine.spawn(activation(machine, uid, form, extra));
   const ended: Promise<Ending> = once(child, 'close').then(([code, signal]) => ({ code, signal }));
   await until('the listener', () => machine.run('ss', '-ltnH').includes(`127.0.0.1:${installedPort} `), 10_000);
@@ -72,14 +127,23 @@ function supervisorBelow(pid: number): number {
 }
 
 /** Starts it and waits until it is ready. */
-export async function startInstalled(machine: Machine, uid: number, extra: readonly string[] = [], form?: Form): Promise<Server> {
+export async function startInstalled(
+  machine: Machine,
+  uid: number,
+  extra: readonly string[] = [],
+  form?: Form,
+): Promise<Server> {
   const { pid, output, ended, kill } = await activate(machine, uid, extra, form);
   let over = false;
   void ended.then(() => (over = true));
-  await until('the server', () => {
-    if (over) throw new Error(`the server ended while starting:\n${output()}`);
-    return output().includes('(ready');
-  }, 60_000);
+  await until(
+    'the server',
+    () => {
+      if (over) throw new Error(`the server ended while starting:\n${output()}`);
+      return output().includes('(ready');
+    },
+    60_000,
+  );
   const supervisor = form === 'unit' ? supervisorBelow(pid) : pid;
   return {
     url: `http://127.0.0.1:${installedPort}`,

@@ -5,7 +5,7 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { makeState } from './approved.ts';
 import { canaryOf, filesBelow } from './mixed.ts';
-import { scanProcess } from '../../src/cli/scanner.ts';
+import { scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import { copiesIn, faultsOf, openWorkingSet, overwritten, pagesOf } from './remains.ts';
 import type { Server } from './server.ts';
 import { alive, call, startServer, tree } from './server.ts';
@@ -44,12 +44,28 @@ async function waitFor(condition: () => boolean, ms: number): Promise<number> {
 /** An answer that goes on until somebody ends it; settles when its client knows. */
 export async function longAnswer(server: Server, canary: string): Promise<{ over: () => boolean }> {
   let over = false;
-  const response = await call(server, '/v1/chat/completions', { model: 'guide', stream: true, max_tokens: 3500, temperature: 1.7, logit_bias: biasOf(await endTokens()), messages: [{ role: 'user', content: `${canary} what is layer 5?` }] }, { headers: { 'kwyre-session': 'new' } });
+  const response = await call(
+    server,
+    '/v1/chat/completions',
+    {
+      model: 'guide',
+      stream: true,
+      max_tokens: 3500,
+      temperature: 1.7,
+      logit_bias: biasOf(await endTokens()),
+      messages: [{ role: 'user', content: `${canary} what is layer 5?` }],
+    },
+    { headers: { 'kwyre-session': 'new' } },
+  );
   const reader = response.body!.getReader();
   await reader.read();
   void (async () => {
     while (!(await reader.read()).done);
-  })().catch(() => undefined).finally(() => { over = true; });
+  })()
+    .catch(() => undefined)
+    .finally(() => {
+      over = true;
+    });
   return { over: () => over };
 }
 
@@ -64,7 +80,12 @@ function copies(server: Server, canaries: readonly string[], pids: readonly numb
 }
 
 /** What a kill of this process must lead to; a crash of the pair is answered by a fresh one, at most three times. */
-const survivors: Readonly<Record<(typeof victims)[number], readonly string[]>> = { engine: ['supervisor', 'watchdog'], gateway: ['supervisor', 'watchdog'], watchdog: [], supervisor: [] };
+const survivors: Readonly<Record<(typeof victims)[number], readonly string[]>> = {
+  engine: ['supervisor', 'watchdog'],
+  gateway: ['supervisor', 'watchdog'],
+  watchdog: [],
+  supervisor: [],
+};
 
 async function strike(server: Server, victim: (typeof victims)[number], told: Killed): Promise<boolean> {
   const canaries = [canaryOf(), canaryOf()];
@@ -90,8 +111,21 @@ async function strike(server: Server, victim: (typeof victims)[number], told: Ki
   if (hung > 0) told.wrong.push(`${victim}: ${hung} clients wait`);
   const lives = survivors[victim].length > 0;
   if (lives) {
-    await waitFor(() => { const now = server.pids(); return now['engine'] !== undefined && now['gateway'] !== undefined; }, hangMs);
-    const again = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 2, messages: [{ role: 'user', content: 'still there?' }] }, { signal: AbortSignal.timeout(20_000) }).then(async (response) => { await response.text(); return response.status; }).catch(() => 0);
+    await waitFor(() => {
+      const now = server.pids();
+      return now['engine'] !== undefined && now['gateway'] !== undefined;
+    }, hangMs);
+    const again = await call(
+      server,
+      '/v1/chat/completions',
+      { model: 'guide', max_tokens: 2, messages: [{ role: 'user', content: 'still there?' }] },
+      { signal: AbortSignal.timeout(20_000) },
+    )
+      .then(async (response) => {
+        await response.text();
+        return response.status;
+      })
+      .catch(() => 0);
     if (again === 200) told.restarted += 1;
     else told.wrong.push(`${victim}: no answer afterwards (${again})`);
   }
@@ -111,7 +145,16 @@ async function strike(server: Server, victim: (typeof victims)[number], told: Ki
 
 /** Kills so many times; a server that may not start another pair is replaced. */
 export async function killMany(count: number, tell: (told: Killed) => void = () => undefined): Promise<Killed> {
-  const told: Killed = { kills: 0, slowestEndMs: 0, hung: 0, restarted: 0, found: 0, words: 0, overwritten: 0, wrong: [] };
+  const told: Killed = {
+    kills: 0,
+    slowestEndMs: 0,
+    hung: 0,
+    restarted: 0,
+    found: 0,
+    words: 0,
+    overwritten: 0,
+    wrong: [],
+  };
   let server: Server | undefined;
   using state = makeState(); // it outlives each server: what is left there is looked at after a death
   let left = 0;
@@ -123,7 +166,10 @@ export async function killMany(count: number, tell: (told: Killed) => void = () 
         left = 4; // three of them may be answered by a fresh pair, the last one ends it all
       }
       // Three crashes of the pair, then what ends the whole server.
-      const victim = left > 1 ? victims[told.kills % 2] ?? 'engine' : victims[2 + (Math.floor(told.kills / 4) % 2)] ?? 'watchdog';
+      const victim =
+        left > 1
+          ? (victims[told.kills % 2] ?? 'engine')
+          : (victims[2 + (Math.floor(told.kills / 4) % 2)] ?? 'watchdog');
       left -= 1;
       if (!(await strike(server, victim, told))) {
         await server.ended;

@@ -8,8 +8,8 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Needle } from '../../src/cli/scanner.ts';
-import { scanProcess } from '../../src/cli/scanner.ts';
+import type { Needle } from '../../src/cli/prove/memory-scanner.ts';
+import { scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import type { Server } from './server.ts';
 import { call } from './server.ts';
 import { countRuns, tokenRuns } from './tokens.ts';
@@ -19,7 +19,10 @@ export const canaryOf = (): string => `canary${randomBytes(9).toString('hex')}ta
 /** What conversations left with their client. */
 export type Said = {
   readonly canaries: string[];
-  /** Ids of finished responses: a frame that bears one must be nowhere. The bare ids are numbers without a word, and may be. */
+  /**
+   * Ids of finished responses: a frame that bears one must be nowhere. The bare ids are numbers without a word, and may
+   * be.
+   */
   readonly responses: string[];
   /** Pieces of answers, their framing taken out. */
   readonly answers: string[];
@@ -36,56 +39,149 @@ const texts = (canary: string) => [
   { role: 'system', content: `Remember ${canary}\n"quoted"` },
   { role: 'user', content: [{ type: 'text', text: `What does layer 5 do? ${canary} \u00fc` }] },
 ];
-const chat = (canary: string, more: object = {}) => ({ model: 'guide', max_tokens: 24, temperature: 1.7, messages: texts(canary), stop: [`${canary}!`], user: canary, metadata: { note: canary }, ...more });
+const chat = (canary: string, more: object = {}) => ({
+  model: 'guide',
+  max_tokens: 24,
+  temperature: 1.7,
+  messages: texts(canary),
+  stop: [`${canary}!`],
+  user: canary,
+  metadata: { note: canary },
+  ...more,
+});
 
 /** Takes an answer as its client would, and remembers what to look for. */
 async function take(response: Response, said: Said): Promise<number> {
   const text = await response.text();
   for (const id of new Set(text.match(/(?:chatcmpl-|resp_)[0-9a-f]{16,}/g))) said.responses.push(id);
-  const words = text.startsWith('data: ') || text.includes('\ndata: ')
-    ? [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, json = '{}']) => (JSON.parse(json) as { choices?: { delta: { content?: string } }[] }).choices?.[0]?.delta.content ?? '').join('')
-    : /"content":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? '';
+  const words =
+    text.startsWith('data: ') || text.includes('\ndata: ')
+      ? [...text.matchAll(/^data: (\{.*\})$/gm)]
+          .map(
+            ([, json = '{}']) =>
+              (JSON.parse(json) as { choices?: { delta: { content?: string } }[] }).choices?.[0]?.delta.content ?? '',
+          )
+          .join('')
+      : (/"content":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? '');
   if (/^[\x20-\x7e]{48,}$/.test(words) && !words.includes('\\')) said.answers.push(words.slice(8, 48));
   return response.status;
 }
 
-const post = async (server: Server, path: string, body: unknown, said: Said, headers: Record<string, string> = {}): Promise<number> => await take(await call(server, path, body, { headers, signal: AbortSignal.timeout(turnMs) }), said);
+const post = async (
+  server: Server,
+  path: string,
+  body: unknown,
+  said: Said,
+  headers: Record<string, string> = {},
+): Promise<number> =>
+  await take(await call(server, path, body, { headers, signal: AbortSignal.timeout(turnMs) }), said);
 
 /** Every kind, in the order in which they take turns. */
 const acts: Readonly<Record<string, Act>> = {
   chat: async (server, canary, said) => await post(server, '/v1/chat/completions', chat(canary), said),
-  stream: async (server, canary, said) => await post(server, '/v1/chat/completions', chat(canary, { stream: true }), said),
-  response: async (server, canary, said) => await post(server, '/v1/responses', { model: 'guide', input: `${canary} what is layer 5?`, instructions: canary, max_output_tokens: 16 }, said),
+  stream: async (server, canary, said) =>
+    await post(server, '/v1/chat/completions', chat(canary, { stream: true }), said),
+  response: async (server, canary, said) =>
+    await post(
+      server,
+      '/v1/responses',
+      { model: 'guide', input: `${canary} what is layer 5?`, instructions: canary, max_output_tokens: 16 },
+      said,
+    ),
   async chain(server, canary, said) {
     const first = await call(server, '/v1/responses', { model: 'guide', input: `${canary} one`, max_output_tokens: 8 });
     const { id } = (await first.json()) as { id: string };
     said.responses.push(id);
-    return await post(server, '/v1/responses', { model: 'guide', input: `${canary} two`, previous_response_id: id, max_output_tokens: 8 }, said);
+    return await post(
+      server,
+      '/v1/responses',
+      { model: 'guide', input: `${canary} two`, previous_response_id: id, max_output_tokens: 8 },
+      said,
+    );
   },
   async conversation(server, canary, said) {
-    const made = await call(server, '/v1/conversations', { items: [{ type: 'message', role: 'user', content: canary }] });
+    const made = await call(server, '/v1/conversations', {
+      items: [{ type: 'message', role: 'user', content: canary }],
+    });
     const { id } = (await made.json()) as { id: string };
-    await post(server, `/v1/conversations/${id}/items`, { items: [{ type: 'message', role: 'user', content: `${canary} more` }] }, said);
+    await post(
+      server,
+      `/v1/conversations/${id}/items`,
+      { items: [{ type: 'message', role: 'user', content: `${canary} more` }] },
+      said,
+    );
     await call(server, `/v1/conversations/${id}/items`).then(async (response) => await response.text());
-    return await post(server, '/v1/responses', { model: 'guide', conversation: id, input: `${canary} and now?`, max_output_tokens: 8 }, said);
+    return await post(
+      server,
+      '/v1/responses',
+      { model: 'guide', conversation: id, input: `${canary} and now?`, max_output_tokens: 8 },
+      said,
+    );
   },
   async session(server, canary, said) {
     const first = await call(server, '/v1/chat/completions', chat(canary), { headers: { 'kwyre-session': 'new' } });
     const id = first.headers.get('kwyre-session') ?? '';
     await take(first, said);
-    return await post(server, '/v1/chat/completions', { model: 'guide', max_tokens: 8, messages: [{ role: 'user', content: `${canary} again` }] }, said, { 'kwyre-session': id });
+    return await post(
+      server,
+      '/v1/chat/completions',
+      { model: 'guide', max_tokens: 8, messages: [{ role: 'user', content: `${canary} again` }] },
+      said,
+      { 'kwyre-session': id },
+    );
   },
   async aborted(server, canary) {
     const abort = new AbortController();
-    const response = await call(server, '/v1/chat/completions', chat(canary, { stream: true, max_tokens: 400 }), { signal: abort.signal });
+    const response = await call(server, '/v1/chat/completions', chat(canary, { stream: true, max_tokens: 400 }), {
+      signal: abort.signal,
+    });
     await response.body?.getReader().read();
     abort.abort();
     return response.status;
   },
-  errored: async (server, canary, said) => await post(server, '/v1/chat/completions', chat(canary, { temperature: 99, tools: [{ type: 'function', function: { name: canary, parameters: { type: 'object', properties: { [canary]: { type: 'string' } } } } }] }), said),
-  schema: async (server, canary, said) => await post(server, '/v1/chat/completions', chat(canary, { response_format: { type: 'json_schema', json_schema: { name: canary, schema: { type: 'object', title: canary } } } }), said),
-  overlong: async (server, canary, said) => await post(server, '/v1/chat/completions', { model: 'guide', messages: [{ role: 'user', content: `${canary} word `.repeat(2000) }] }, said),
-  invalid: async (server, canary, said) => await take(await call(server, '/v1/chat/completions', undefined, { method: 'POST', headers: { 'content-type': 'application/json' }, body: `{"model":"guide","messages":[{"role":"user","content":"${canary}\\x` }), said),
+  errored: async (server, canary, said) =>
+    await post(
+      server,
+      '/v1/chat/completions',
+      chat(canary, {
+        temperature: 99,
+        tools: [
+          {
+            type: 'function',
+            function: { name: canary, parameters: { type: 'object', properties: { [canary]: { type: 'string' } } } },
+          },
+        ],
+      }),
+      said,
+    ),
+  schema: async (server, canary, said) =>
+    await post(
+      server,
+      '/v1/chat/completions',
+      chat(canary, {
+        response_format: {
+          type: 'json_schema',
+          json_schema: { name: canary, schema: { type: 'object', title: canary } },
+        },
+      }),
+      said,
+    ),
+  overlong: async (server, canary, said) =>
+    await post(
+      server,
+      '/v1/chat/completions',
+      { model: 'guide', messages: [{ role: 'user', content: `${canary} word `.repeat(2000) }] },
+      said,
+    ),
+  invalid: async (server, canary, said) =>
+    await take(
+      await call(server, '/v1/chat/completions', undefined, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: `{"model":"guide","messages":[{"role":"user","content":"${canary}\\x`,
+      }),
+      said,
+    ),
 };
 export const kinds: readonly string[] = Object.keys(acts);
 
@@ -130,16 +226,30 @@ export async function allEnded(server: Server, ms: number): Promise<void> {
 }
 
 /** What a scan of everything found. */
-export type Left = { readonly memory: Readonly<Record<string, number>>; readonly tokens: Readonly<Record<string, number>>; readonly megabytes: number; readonly disk: number; readonly files: number; readonly log: number; readonly seen: readonly string[] };
+export type Left = {
+  readonly memory: Readonly<Record<string, number>>;
+  readonly tokens: Readonly<Record<string, number>>;
+  readonly megabytes: number;
+  readonly disk: number;
+  readonly files: number;
+  readonly log: number;
+  readonly seen: readonly string[];
+};
 
 /** Every file below a folder, as far as it can be read. */
 export function filesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
 }
 
 /** Looks for all that was said in every process of the server, in its folders, and in what it printed. */
 export async function lookFor(server: Server, said: Said): Promise<Left> {
-  const needles: Needle[] = [...said.canaries, ...said.responses.map((id) => ({ name: id, bytes: Buffer.from(`data: {"id":"${id}`) })), ...said.answers.map((text) => ({ name: 'answer', bytes: Buffer.from(text) }))];
+  const needles: Needle[] = [
+    ...said.canaries,
+    ...said.responses.map((id) => ({ name: id, bytes: Buffer.from(`data: {"id":"${id}`) })),
+    ...said.answers.map((text) => ({ name: 'answer', bytes: Buffer.from(text) })),
+  ];
   const runs = await tokenRuns(said.canaries.slice(0, 40));
   const memory: Record<string, number> = {};
   const tokens: Record<string, number> = {};
@@ -149,7 +259,11 @@ export async function lookFor(server: Server, said: Said): Promise<Left> {
     const scan = scanProcess(pid, needles);
     memory[role] = scan.total;
     bytes += scan.bytes;
-    seen.push(...scan.hits.slice(0, 5).map((hit) => `${role}: ${hit.form} in ${hit.region} at ${hit.address.toString(16)}: ${hit.context}`));
+    seen.push(
+      ...scan.hits
+        .slice(0, 5)
+        .map((hit) => `${role}: ${hit.form} in ${hit.region} at ${hit.address.toString(16)}: ${hit.context}`),
+    );
     tokens[role] = countRuns(pid, runs);
   }
   const plain = [...said.canaries, ...said.responses].map((text) => Buffer.from(text));
@@ -165,12 +279,23 @@ export async function lookFor(server: Server, said: Said): Promise<Left> {
     for (const text of plain) if (content.includes(text)) disk += 1;
   }
   const output = Buffer.from(server.output());
-  return { memory, tokens, megabytes: bytes / 1e6, disk, files: files.length, log: plain.filter((text) => output.includes(text)).length, seen };
+  return {
+    memory,
+    tokens,
+    megabytes: bytes / 1e6,
+    disk,
+    files: files.length,
+    log: plain.filter((text) => output.includes(text)).length,
+    seen,
+  };
 }
 
 /** One line for a report. */
 export function describeLeft(left: Left): string {
-  const list = (counts: Readonly<Record<string, number>>) => Object.entries(counts).map(([role, count]) => `${role} ${count}`).join(', ');
+  const list = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts)
+      .map(([role, count]) => `${role} ${count}`)
+      .join(', ');
   return `memory (${left.megabytes.toFixed(0)} MB): ${list(left.memory)}; token runs: ${list(left.tokens)}; ${left.files} files: ${left.disk}; log: ${left.log}`;
 }
 
@@ -182,7 +307,16 @@ export function sumOf(left: Left): number {
 
 /** One turn, its canary in every field that carries text. */
 export async function turn(server: Server, canary: string): Promise<void> {
-  const answer = await call(server, '/v1/chat/completions', { model: 'guide', max_tokens: 16, messages: [{ role: 'system', content: `Remember ${canary}` }, { role: 'user', content: `What does layer 5 do? ${canary}` }], stop: [`${canary}!`], user: canary });
+  const answer = await call(server, '/v1/chat/completions', {
+    model: 'guide',
+    max_tokens: 16,
+    messages: [
+      { role: 'system', content: `Remember ${canary}` },
+      { role: 'user', content: `What does layer 5 do? ${canary}` },
+    ],
+    stop: [`${canary}!`],
+    user: canary,
+  });
   assert.equal(answer.status, 200);
   await answer.text();
 }

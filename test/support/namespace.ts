@@ -29,7 +29,10 @@ ip link set lo up
 echo ready
 exec cat`;
 
-export const addresses = { here: { four: '10.78.0.1', six: 'fd78::1' }, there: { four: '10.78.0.2', six: 'fd78::2' } } as const;
+export const addresses = {
+  here: { four: '10.78.0.1', six: 'fd78::1' },
+  there: { four: '10.78.0.2', six: 'fd78::2' },
+} as const;
 
 async function hold(command: string, args: readonly string[]): Promise<ChildProcess> {
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -95,14 +98,20 @@ export class Machine {
     return execFileSync(file, args, { encoding: 'utf8', timeout: 60_000 });
   }
 
-  /** From here on every packet that arrives on the other machine is kept, without IPv6's own chatter; gives the lines. */
+  /**
+   * From here on every packet that arrives on the other machine is kept, without IPv6's own chatter; gives the lines.
+   */
   async capture(): Promise<() => string[]> {
     this.run('sysctl', '-qw', 'net.ipv6.conf.in0.disable_ipv6=1');
     this.outside('sysctl', '-qw', 'net.ipv6.conf.out0.disable_ipv6=1');
     this.run('ip', 'route', 'add', 'default', 'via', addresses.there.four);
     const tool = this.spawn(this.enterOutside('tcpdump', '-i', 'out0', '-n', '-l', '--immediate-mode'));
     await until('the capture', () => tool.output().includes('listening on'));
-    return () => tool.output().split('\n').filter((line) => /^\d\d:\d\d:\d\d\./.test(line));
+    return () =>
+      tool
+        .output()
+        .split('\n')
+        .filter((line) => /^\d\d:\d\d:\d\d\./.test(line));
   }
 
   /** Starts a program and goes on; it ends with the machine at the latest. */

@@ -6,19 +6,20 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { suitsFlashAttention } from '../../src/engine/attention.ts';
-import type { Library, LibraryFiles } from '../../src/engine/library.ts';
-import { libraryFiles, openLibrary } from '../../src/engine/library.ts';
-import type { ContextShape } from '../../src/engine/llama.ts';
-import { Llama } from '../../src/engine/llama.ts';
-import type { Sampling } from '../../src/engine/request.ts';
+import { suitsFlashAttention } from '../../src/engine/llama/flash-attention.ts';
+import type { Library, LibraryFiles } from '../../src/engine/llama/library.ts';
+import { libraryFiles, openLibrary } from '../../src/engine/llama/library.ts';
+import type { ContextShape } from '../../src/engine/llama/model.ts';
+import { Llama } from '../../src/engine/llama/model.ts';
+import type { Sampling } from '../../src/engine/types.ts';
 import { libraryDirectory } from './engine.ts';
 import { factsOf } from './facts.ts';
 
 let library: Library | undefined;
 
 /** llama.cpp's libraries in a folder. */
-export const librariesIn = (folder: string): LibraryFiles => libraryFiles(new Map(readdirSync(folder).map((file) => [file, join(folder, file)])));
+export const librariesIn = (folder: string): LibraryFiles =>
+  libraryFiles(new Map(readdirSync(folder).map((file) => [file, join(folder, file)])));
 
 /** The library, opened once. */
 export function sharedLibrary(): Library {
@@ -37,8 +38,26 @@ export function scratch(): string {
 
 /** Loads a model as the engine does, for four sequences of 512 tokens, or as told. */
 export async function load(path: string, shape: Partial<ContextShape> = {}, from = sharedLibrary()): Promise<Llama> {
-  return await Llama.open(from, [path], 'test', { contextTokens: 512, parallel: 4, threads: 1, batchTokens: 256, flashAttention: suitsFlashAttention(factsOf(path)), ...shape });
+  return await Llama.open(from, [path], 'test', {
+    contextTokens: 512,
+    parallel: 4,
+    threads: 1,
+    batchTokens: 256,
+    flashAttention: suitsFlashAttention(factsOf(path)),
+    ...shape,
+  });
 }
 
 /** Greedy, nothing else. */
-export const plainSampling: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: null, repeatPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, repeatLastN: 64, logitBias: [] };
+export const plainSampling: Sampling = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: null,
+  repeatPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repeatLastN: 64,
+  logitBias: [],
+};

@@ -1,7 +1,7 @@
 /**
  * What an attacker who took over a living role would call, with the role's own descriptors: what ends everything, and
- * what is refused while the role goes on. The time from a deadly call until all children are dead (goal 100 ms) is printed only,
- * and measured against the goal by `test/bench/isolation.ts`.
+ * what is refused while the role goes on. The time from a deadly call until all children are dead (goal 100 ms) is
+ * printed only, and measured against the goal by `test/bench/isolation.ts`.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -17,23 +17,43 @@ import type { Server } from './server.ts';
 import { alive, call, tree, until } from './server.ts';
 
 /** A sockaddr_in. */
-const inet = (port: number, ...address: number[]) => Buffer.from([2, 0, port >> 8, port & 255, ...address, 0, 0, 0, 0, 0, 0, 0, 0]);
+const inet = (port: number, ...address: number[]) =>
+  Buffer.from([2, 0, port >> 8, port & 255, ...address, 0, 0, 0, 0, 0, 0, 0, 0]);
 const there = inet(9, ...addresses.there.four.split('.').map(Number));
 const text = (words: string) => Buffer.from(`${words}\0`);
 const fastOpen = 0x20000000;
 const message = Buffer.alloc(64);
 
 /** What a payload finds: descriptors of the role, and its neighbours. */
-type Here = { readonly listener: number; readonly accepted: number; readonly control: number; readonly data: number; readonly sibling: number; readonly supervisor: number };
+type Here = {
+  readonly listener: number;
+  readonly accepted: number;
+  readonly control: number;
+  readonly data: number;
+  readonly sibling: number;
+  readonly supervisor: number;
+};
 type Payload = readonly [title: string, name: string, args: (here: Here) => readonly Argument[]];
 type Role = 'gateway' | 'engine' | 'watchdog';
 
-const sockets = (role: Role): Payload[] => (
-  [
-    ['TCP', 2, 1, 0], ['UDP', 2, 2, 0], ['ICMP', 2, 2, 1], ['raw', 2, 3, 255], ['SCTP', 2, 1, 132], ['MPTCP', 2, 1, 262], ['packet', 17, 3, 0x300], ['vsock', 40, 1, 0],
-    ['netlink', 16, 3, 0], ['abstract Unix', 1, 1, 0], ['XDP', 44, 3, 0],
-  ] as const
-).filter(([kind]) => role === 'gateway' || kind === 'TCP' || kind === 'packet').map(([kind, family, type, protocol]) => [`L2-04 a ${kind} socket`, 'socket', () => [family, type, protocol]]);
+const sockets = (role: Role): Payload[] =>
+  (
+    [
+      ['TCP', 2, 1, 0],
+      ['UDP', 2, 2, 0],
+      ['ICMP', 2, 2, 1],
+      ['raw', 2, 3, 255],
+      ['SCTP', 2, 1, 132],
+      ['MPTCP', 2, 1, 262],
+      ['packet', 17, 3, 0x300],
+      ['vsock', 40, 1, 0],
+      ['netlink', 16, 3, 0],
+      ['abstract Unix', 1, 1, 0],
+      ['XDP', 44, 3, 0],
+    ] as const
+  )
+    .filter(([kind]) => role === 'gateway' || kind === 'TCP' || kind === 'packet')
+    .map(([kind, family, type, protocol]) => [`L2-04 a ${kind} socket`, 'socket', () => [family, type, protocol]]);
 
 const never: readonly Payload[] = [
   ['L2-07 another process', 'clone', () => [17, 0, 0, 0, 0]],
@@ -52,14 +72,27 @@ const deadly: Readonly<Record<Role, readonly Payload[]>> = {
     ...sockets('gateway'),
     ...never,
     ['L2-21 Fast Open on the listener', 'sendto', ({ listener }) => [listener, text('x'), 1, fastOpen, there, 16]],
-    ['L2-21 Fast Open on an accepted connection', 'sendto', ({ accepted }) => [accepted, text('x'), 1, fastOpen, there, 16]],
+    [
+      'L2-21 Fast Open on an accepted connection',
+      'sendto',
+      ({ accepted }) => [accepted, text('x'), 1, fastOpen, there, 16],
+    ],
     ['L2-22 connect(AF_UNSPEC) on the listener', 'connect', ({ listener }) => [listener, Buffer.alloc(16), 16]],
-    ['L2-22 connect(AF_UNSPEC) on an accepted connection', 'connect', ({ accepted }) => [accepted, Buffer.alloc(16), 16]],
+    [
+      'L2-22 connect(AF_UNSPEC) on an accepted connection',
+      'connect',
+      ({ accepted }) => [accepted, Buffer.alloc(16), 16],
+    ],
     ['signals of the listener sent to its neighbour', 'fcntl', ({ listener, sibling }) => [listener, 8, sibling]],
     ['an io_uring', 'io_uring_enter', () => [0, 1, 0, 0, 0, 0]],
   ],
   engine: [...sockets('engine'), ...never, ['a connection of its own', 'accept4', ({ data }) => [data, 0, 0, 0]]],
-  watchdog: [...sockets('watchdog'), ...never, ['a file of its own', 'openat', () => [-100, text('/tmp/kwyre-escape'), 0o101, 0o600]], ['the memory of a role, for writing', 'openat', ({ sibling }) => [-100, text(`/proc/${sibling}/mem`), 2, 0]]],
+  watchdog: [
+    ...sockets('watchdog'),
+    ...never,
+    ['a file of its own', 'openat', () => [-100, text('/tmp/kwyre-escape'), 0o101, 0o600]],
+    ['the memory of a role, for writing', 'openat', ({ sibling }) => [-100, text(`/proc/${sibling}/mem`), 2, 0]],
+  ],
 };
 
 /** What is refused, and life goes on. */
@@ -78,9 +111,17 @@ const refused = (role: Role): readonly Payload[] => [
   ['the priority of its neighbour', 'setpriority', ({ sibling }) => [0, sibling, 19]],
   ['the processors of its neighbour', 'sched_setaffinity', ({ sibling }) => [sibling, 8, Buffer.alloc(8, 1)]],
   ['the scheduling of its neighbour', 'sched_setscheduler', ({ sibling }) => [sibling, 5, Buffer.alloc(4)]],
-  ['a handle on the supervisor by its channel', 'getsockopt', ({ control }) => [control, 1, 77, Buffer.alloc(4), Buffer.from([4, 0, 0, 0])]],
+  [
+    'a handle on the supervisor by its channel',
+    'getsockopt',
+    ({ control }) => [control, 1, 77, Buffer.alloc(4), Buffer.from([4, 0, 0, 0])],
+  ],
   ['routes of the shared listener', 'setsockopt', ({ listener }) => [listener, 1, 5, Buffer.from([1, 0, 0, 0]), 4]],
-  ['options of IP on the shared listener', 'setsockopt', ({ listener }) => [listener, 0, 4, Buffer.from([1, 1, 1, 1]), 4]],
+  [
+    'options of IP on the shared listener',
+    'setsockopt',
+    ({ listener }) => [listener, 0, 4, Buffer.from([1, 1, 1, 1]), 4],
+  ],
   ['waiting on the shared listener', 'setsockopt', ({ listener }) => [listener, 6, 9, Buffer.from([60, 0, 0, 0]), 4]],
   ['congestion on the shared listener', 'setsockopt', ({ listener }) => [listener, 6, 13, text('reno'), 4]],
   ['another number for the listener', 'dup', ({ listener }) => [listener]],
@@ -89,7 +130,7 @@ const refused = (role: Role): readonly Payload[] => [
   ['being reached: a pipe with a name', 'mknod', () => [text('/tmp/kwyre-hostile'), 0o010666, 0]],
   ['the interfaces of the network', 'ioctl', ({ listener }) => [listener, 0x8912, Buffer.alloc(64)]],
   ['a file removed', 'unlink', () => [text('/tmp/kwyre-nothing')]],
-  ['a file of another\'s mode', 'chmod', () => [text('/tmp'), 0o777]],
+  ["a file of another's mode", 'chmod', () => [text('/tmp'), 0o777]],
   ...(role === 'watchdog'
     ? []
     : ([
@@ -122,17 +163,34 @@ async function lookAround(server: Server, role: Role): Promise<{ here: Here; pid
   const client = connect(server.port, '127.0.0.1');
   client.on('error', () => undefined);
   client.write('GET /kwyre/health HTTP/1.1\r\n');
-  const accepted = await until('the connection', () => [...socketsOf(pids['gateway']!)].find(([fd, target]) => before.get(fd) !== target)?.[0]);
+  const accepted = await until(
+    'the connection',
+    () => [...socketsOf(pids['gateway']!)].find(([fd, target]) => before.get(fd) !== target)?.[0],
+  );
   const gateway = role === 'gateway';
-  return { pid, client, here: { control: 3, data: role === 'watchdog' ? 3 : 4, listener: gateway ? 5 : 3, accepted: gateway ? accepted : 3, sibling: pids[role === 'engine' ? 'gateway' : 'engine']!, supervisor: server.pid } };
+  return {
+    pid,
+    client,
+    here: {
+      control: 3,
+      data: role === 'watchdog' ? 3 : 4,
+      listener: gateway ? 5 : 3,
+      accepted: gateway ? accepted : 3,
+      sibling: pids[role === 'engine' ? 'gateway' : 'engine']!,
+      supervisor: server.pid,
+    },
+  };
 }
 
 /** Lets the process make the payload's call. */
-const makes = async (pid: number, here: Here, [, name, args]: Payload): Promise<Outcome> => await injectWhenIdle(pid, systemCalls.x64[name]!, args(here));
+const makes = async (pid: number, here: Here, [, name, args]: Payload): Promise<Outcome> =>
+  await injectWhenIdle(pid, systemCalls.x64[name]!, args(here));
 
 const ask = { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'What does layer 2 do?' }] };
 
-/** The tests of all payloads in all living roles, for one form of server; `packets` are those that a capture has seen. */
+/**
+ * The tests of all payloads in all living roles, for one form of server; `packets` are those that a capture has seen.
+ */
 export function attackRoles(form: string, start: () => Promise<Server>, packets: () => readonly string[]): void {
   for (const role of ['gateway', 'engine', 'watchdog'] as const) {
     test(`L2-08 L2-23 ${form}refused inside the living ${role}, which goes on serving`, async (t) => {
@@ -141,7 +199,8 @@ export function attackRoles(form: string, start: () => Promise<Server>, packets:
         server.kill();
       });
       const { here, pid, client } = await lookAround(server, role);
-      for (const payload of refused(role)) assert.deepEqual(await makes(pid, here, payload), { answer: -1 }, payload[0]);
+      for (const payload of refused(role))
+        assert.deepEqual(await makes(pid, here, payload), { answer: -1 }, payload[0]);
       client.destroy();
       assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
       assert.equal((await server.stop()).code, 0, server.output());

@@ -7,15 +7,20 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
-import type { Aim, Goal, Probed, ProbeJail, ProbePrograms } from '../../src/layers/2-isolation/probe.ts';
-import { probePrograms, runProbe } from '../../src/layers/2-isolation/probe.ts';
-import { closedPort, machineAddress } from '../../src/linux/addresses.ts';
+import type { Aim, Goal, Probed, ProbeJail, ProbePrograms } from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import { probePrograms, runProbe } from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import { closedPort, machineAddress } from '../../src/linux/procfs/unused-address.ts';
 import { transientIdentity } from './identity.ts';
 import { root } from './server.ts';
 
 /** Users that start a server: root where the tests may, and an ordinary one. */
 export const starters: readonly { readonly who: string; readonly uid: number | undefined }[] =
-  process.getuid?.() === 0 ? [{ who: 'root', uid: undefined }, { who: 'an ordinary user', uid: 61_235 }] : [{ who: 'an ordinary user', uid: undefined }];
+  process.getuid?.() === 0
+    ? [
+        { who: 'root', uid: undefined },
+        { who: 'an ordinary user', uid: 61_235 },
+      ]
+    : [{ who: 'an ordinary user', uid: undefined }];
 
 const table = (name: string): string => {
   try {
@@ -29,15 +34,29 @@ const table = (name: string): string => {
 export function programsFor(uid: number | undefined): ProbePrograms {
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
   const plain = probePrograms(join(root, 'src'), import.meta.filename, process.execPath, flags);
-  return uid === undefined ? plain : { ...plain, node: '/usr/bin/setpriv', flags: [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', process.execPath, ...flags] };
+  return uid === undefined
+    ? plain
+    : {
+        ...plain,
+        node: '/usr/bin/setpriv',
+        flags: [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', process.execPath, ...flags],
+      };
 }
 
 export function jailFor(uid: number | undefined): ProbeJail {
-  return { readable: [join(root, 'src'), join(root, 'node_modules'), join(root, 'package.json')], accepted: [], ...transientIdentity(uid ?? process.getuid?.() ?? -1) };
+  return {
+    readable: [join(root, 'src'), join(root, 'node_modules'), join(root, 'package.json')],
+    accepted: [],
+    ...transientIdentity(uid ?? process.getuid?.() ?? -1),
+  };
 }
 
 /** A service of loopback for the probe to reach, and a closed port. */
-export async function aimAt(): Promise<{ readonly aim: Aim; readonly service: Server; readonly reached: () => number }> {
+export async function aimAt(): Promise<{
+  readonly aim: Aim;
+  readonly service: Server;
+  readonly reached: () => number;
+}> {
   let count = 0;
   const service = createServer((socket) => {
     count += 1;
@@ -45,10 +64,25 @@ export async function aimAt(): Promise<{ readonly aim: Aim; readonly service: Se
   }).listen(0, '127.0.0.1');
   await once(service, 'listening');
   service.unref();
-  return { aim: { machine: machineAddress(table('fib_trie')), closedPort: closedPort([table('tcp'), table('tcp6'), table('udp')]), servedPort: (service.address() as AddressInfo).port }, service, reached: () => count };
+  return {
+    aim: {
+      machine: machineAddress(table('fib_trie')),
+      closedPort: closedPort([table('tcp'), table('tcp6'), table('udp')]),
+      servedPort: (service.address() as AddressInfo).port,
+    },
+    service,
+    reached: () => count,
+  };
 }
 
 /** One probe with any features left out. */
-export async function probe(uid: number | undefined, role: Goal['role'], aim: Aim, attempts: readonly string[], without: readonly string[] = [], deadly = false): Promise<Probed> {
+export async function probe(
+  uid: number | undefined,
+  role: Goal['role'],
+  aim: Aim,
+  attempts: readonly string[],
+  without: readonly string[] = [],
+  deadly = false,
+): Promise<Probed> {
   return await runProbe(programsFor(uid), role, jailFor(uid), { attempts, without, deadly, ...aim });
 }

@@ -1,12 +1,13 @@
 /**
- * The working set of a server's engine as somebody sees it who holds a descriptor of it: before and after the engine's end.
+ * The working set of a server's engine as somebody sees it who holds a descriptor of it: before and after the engine's
+ * end.
  * @module
  */
 import assert from 'node:assert/strict';
 import { openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { countCopies, patternsOf, Searcher } from '../../src/cli/scanner.ts';
-import { contentOf } from '../../src/linux/memfd.ts';
+import { countCopies, patternsOf, Searcher } from '../../src/cli/prove/memory-scanner.ts';
+import { contentOf } from '../../src/linux/memory/memfd.ts';
 import type { Server } from './server.ts';
 
 export type Page = { readonly at: number; readonly bytes: Buffer };
@@ -31,13 +32,22 @@ export function pagesOf(fd: number): Page[] {
 }
 
 /** Copies of words in pages. */
-export const copiesIn = (pages: readonly Page[], needles: readonly string[]) => countCopies(Buffer.concat(pages.map((page) => page.bytes)), new Searcher(patternsOf(needles)));
+export const copiesIn = (pages: readonly Page[], needles: readonly string[]) =>
+  countCopies(Buffer.concat(pages.map((page) => page.bytes)), new Searcher(patternsOf(needles)));
 
 /** The bytes of each working set that the supervisor says it overwrote. */
 export const overwritten = (server: Pick<Server, 'state'>): number[] =>
-  readFileSync(join(server.state, 'events.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { code: string; count?: number }).filter((event) => event.code === 'WORKING_SET_OVERWRITTEN').map((event) => event.count ?? 0);
+  readFileSync(join(server.state, 'events.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { code: string; count?: number })
+    .filter((event) => event.code === 'WORKING_SET_OVERWRITTEN')
+    .map((event) => event.count ?? 0);
 
-/** What is wrong with pages that must be overwritten: words that are left, pages that are as they were or hold a constant. */
+/**
+ * What is wrong with pages that must be overwritten: words that are left, pages that are as they were or hold a
+ * constant.
+ */
 export function faultsOf(fd: number, canaries: readonly string[], before: readonly Page[]): string[] {
   const now = pagesOf(fd);
   const after = new Map(now.map((page) => [page.at, page.bytes]));

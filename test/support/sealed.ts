@@ -4,10 +4,10 @@
  */
 import { closeSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/digests.ts';
-import type { LoadList } from '../../src/layers/3-dependencies/hook.ts';
-import { nativeNames } from '../../src/layers/3-dependencies/native.ts';
-import { makeProgram, sealedBytes, sealProgram } from '../../src/linux/memfd.ts';
+import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/published-digests.ts';
+import type { LoadList } from '../../src/layers/3-dependencies/load-hook.ts';
+import { nativeNames } from '../../src/layers/3-dependencies/native-code.ts';
+import { makeProgram, sealedBytes, sealProgram } from '../../src/linux/memory/memfd.ts';
 import { duplicateTo } from '../../src/linux/process.ts';
 import { root } from './server.ts';
 
@@ -16,7 +16,11 @@ const platform = `${process.platform}-${process.arch}`;
 /** The committed digests of this platform: what a child may load. */
 export function listedFiles(): LoadList {
   const text = readFileSync(join(root, 'src/layers/3-dependencies', digestsFile(platform)), 'utf8');
-  return { root, sealed: false, files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))) };
+  return {
+    root,
+    sealed: false,
+    files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))),
+  };
 }
 
 /** Names of native code, the foreign function interface first. */
@@ -38,7 +42,7 @@ export function sealedNode(): string {
   if (program !== undefined) return program;
   const bytes = readFileSync(process.execPath);
   const fd = makeProgram('kwyre-node');
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at, at);
   sealProgram(fd);
   duplicateTo(fd, programDescriptor);
   closeSync(fd);

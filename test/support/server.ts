@@ -42,7 +42,10 @@ export type Start = {
   readonly repository?: string;
   /** A state folder to use and to leave in place; the default is a fresh one. */
   readonly state?: string;
-  /** Accept no debugger or capture beside it; otherwise those of whoever else works on this machine are accepted by name. */
+  /**
+   * Accept no debugger or capture beside it; otherwise those of whoever else works on this machine are accepted by
+   * name.
+   */
   readonly strict?: boolean;
 };
 
@@ -84,7 +87,9 @@ export function rolesOf(supervisor: number): Record<string, number> {
     } catch {
       continue; // it ended between the listing and the reading
     }
-    for (const role of ['gateway', 'engine', 'watchdog']) if (pid !== supervisor && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`))) found[role] = pid;
+    for (const role of ['gateway', 'engine', 'watchdog'])
+      if (pid !== supervisor && (title.includes(`kwyre: ${role}`) || title.includes(`/${role}/main`)))
+        found[role] = pid;
   }
   return found;
 }
@@ -104,14 +109,32 @@ export async function until<T>(what: string, probe: () => T | undefined | false,
 const neighbours = ['gdb', 'strace', 'tcpdump'].flatMap((tool) => ['--acknowledge-tool', tool]);
 
 /** Starts `./kwyre serve` without waiting for it to be ready. */
-export function launch(start: Start = {}): { process: ChildProcess; state: string; output: () => string; ended: Promise<Ending> } {
+export function launch(start: Start = {}): {
+  process: ChildProcess;
+  state: string;
+  output: () => string;
+  ended: Promise<Ending>;
+} {
   const home = mkdtempSync(join(tmpdir(), 'kwyre-home-'));
   chmodSync(home, 0o700);
   if (start.uid !== undefined) chownSync(home, start.uid, start.uid);
   const state = start.state ?? join(home, '.local', 'state', 'kwyre');
-  const command = [join(start.repository ?? root, 'kwyre'), 'serve', '--port', '0', '--state', state, ...(start.strict === true ? [] : neighbours), ...(start.args ?? [])];
+  const command = [
+    join(start.repository ?? root, 'kwyre'),
+    'serve',
+    '--port',
+    '0',
+    '--state',
+    state,
+    ...(start.strict === true ? [] : neighbours),
+    ...(start.args ?? []),
+  ];
   const [file = '', ...args] = asOrdinary(start.uid, command);
-  const child = spawn(file, args, { cwd: '/', env: { PATH: process.env['PATH'], HOME: home, ...start.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(file, args, {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: home, ...start.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   endWithUs(child);
   let output = '';
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -133,11 +156,15 @@ export async function startServer(start: Start = {}): Promise<Server> {
     over = true;
     exitCode = code;
   });
-  const port = await until('the server', () => {
-    if (over) throw Object.assign(new Error(`the server ended while starting:\n${output()}`), { exitCode });
-    const match = /on http:\/\/127\.0\.0\.1:(\d+) \(ready/.exec(output());
-    return match === null ? undefined : Number(match[1]);
-  }, 60_000);
+  const port = await until(
+    'the server',
+    () => {
+      if (over) throw Object.assign(new Error(`the server ended while starting:\n${output()}`), { exitCode });
+      const match = /on http:\/\/127\.0\.0\.1:(\d+) \(ready/.exec(output());
+      return match === null ? undefined : Number(match[1]);
+    },
+    60_000,
+  );
   const token = readFileSync(join(state, 'token'), 'utf8').trim();
   return {
     url: `http://127.0.0.1:${port}`,
@@ -160,10 +187,19 @@ export async function startServer(start: Start = {}): Promise<Server> {
 }
 
 /** One request with the token, as JSON. */
-export async function call(server: Pick<Server, 'url' | 'token'>, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
+export async function call(
+  server: Pick<Server, 'url' | 'token'>,
+  path: string,
+  body?: unknown,
+  init: RequestInit = {},
+): Promise<Response> {
   return await fetch(`${server.url}${path}`, {
     ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
     ...init,
-    headers: { authorization: `Bearer ${server.token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...init.headers },
+    headers: {
+      authorization: `Bearer ${server.token}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...init.headers,
+    },
   });
 }

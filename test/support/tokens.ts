@@ -1,17 +1,18 @@
 /**
- * Runs of token ids, as the engine's own vocabulary makes them, and what the model remembers of them: needles for memory.
+ * Runs of token ids, as the engine's own vocabulary makes them, and what the model remembers of them: needles for
+ * memory.
  * @module
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { presentRuns, readMemory, regionsOf, scanProcess } from '../../src/cli/scanner.ts';
-import type { Calls } from '../../src/engine/library.ts';
+import { presentRuns, readMemory, regionsOf, scanProcess } from '../../src/cli/prove/memory-scanner.ts';
+import type { Calls } from '../../src/engine/llama/library.ts';
 import { compileTemplate } from '../../src/template/template.ts';
-import { Vocabulary } from '../../src/engine/vocabulary.ts';
-import { Cursor, Metadata } from '../../src/layers/4-model/metadata.ts';
-import { checkTensors } from '../../src/layers/4-model/tensors.ts';
+import { Vocabulary } from '../../src/engine/llama/prompt-tokenizer.ts';
+import { Cursor, Metadata } from '../../src/layers/4-model/gguf-metadata.ts';
+import { checkTensors } from '../../src/layers/4-model/gguf-tensors.ts';
 import { ffi } from '../../src/linux/ffi.ts';
-import { viewMemory } from '../../src/linux/memory.ts';
+import { viewMemory } from '../../src/linux/memory/mapped-memory.ts';
 import { addressOf } from '../../src/linux/process.ts';
 import { libraryDirectory } from './engine.ts';
 import { factsOf } from './facts.ts';
@@ -20,11 +21,16 @@ import { root } from './server.ts';
 
 const guidePath = join(root, 'models', 'guide', 'guide.gguf');
 
-/** Numbers as they may stand side by side in memory: 32 bits each, 64 bits each (as in a JavaScript array of whole numbers), floats of 64 bits. */
+/**
+ * Numbers as they may stand side by side in memory: 32 bits each, 64 bits each (as in a JavaScript array of whole
+ * numbers), floats of 64 bits.
+ */
 function runsOf(tokens: Int32Array): Buffer[] {
   const wide = new Int32Array(2 * tokens.length - 1);
   tokens.forEach((token, index) => (wide[2 * index] = token));
-  return [tokens, wide, Float64Array.from(tokens)].map((run) => Buffer.from(run.buffer, run.byteOffset, run.byteLength));
+  return [tokens, wide, Float64Array.from(tokens)].map((run) =>
+    Buffer.from(run.buffer, run.byteOffset, run.byteLength),
+  );
 }
 
 /** Token runs of texts, as the engine's own vocabulary makes them, each in every form of {@link runsOf}. */
@@ -42,14 +48,20 @@ let ends: Promise<number[]> | undefined;
 
 /** The guide's tokens that would end an answer. */
 export async function endTokens(): Promise<number[]> {
-  ends ??= load(guidePath, { contextTokens: 64, parallel: 1, batchTokens: 16 }).then((llama) => Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)));
+  ends ??= load(guidePath, { contextTokens: 64, parallel: 1, batchTokens: 16 }).then((llama) =>
+    Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)),
+  );
   return await ends;
 }
 
 /** Tokens that must not be chosen, as a request says it. */
-export const biasOf = (banned: readonly number[]): Record<string, number> => Object.fromEntries(banned.map((token) => [String(token), -100]));
+export const biasOf = (banned: readonly number[]): Record<string, number> =>
+  Object.fromEntries(banned.map((token) => [String(token), -100]));
 
-/** Everything that is in the memory of a process and no file, piece by piece; memory is not held open for longer than it takes. */
+/**
+ * Everything that is in the memory of a process and no file, piece by piece; memory is not held open for longer than it
+ * takes.
+ */
 export function* memoryOf(pid: number): Generator<{ bytes: Buffer; address: bigint; region: string }> {
   const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
   try {
@@ -80,15 +92,26 @@ export function countRuns(pid: number, runs: readonly Buffer[]): number {
   // The searcher cannot jump over zeros when a needle has them.
   const [plain, zeros] = [runs.filter((run) => !run.includes(twoZeros)), runs.filter((run) => run.includes(twoZeros))];
   const left = new Set(zeros);
-  if (left.size > 0) for (const { bytes } of memoryOf(pid)) for (const run of left) if (bytes.includes(run)) left.delete(run);
-  const found = plain.length === 0 ? 0 : scanProcess(pid, plain.map((bytes) => ({ name: 'run', bytes }))).found;
+  if (left.size > 0)
+    for (const { bytes } of memoryOf(pid)) for (const run of left) if (bytes.includes(run)) left.delete(run);
+  const found =
+    plain.length === 0
+      ? 0
+      : scanProcess(
+          pid,
+          plain.map((bytes) => ({ name: 'run', bytes })),
+        ).found;
   return found + zeros.length - left.size;
 }
 
 /** Pieces of 64 bytes at even distances, without the plain ones. */
 function windowsOf(bytes: Buffer, many: number): Buffer[] {
   const windows: Buffer[] = [];
-  for (let at = 0; at + 64 <= bytes.length && windows.length < many; at += Math.max(64, Math.floor(bytes.length / many / 64) * 64)) {
+  for (
+    let at = 0;
+    at + 64 <= bytes.length && windows.length < many;
+    at += Math.max(64, Math.floor(bytes.length / many / 64) * 64)
+  ) {
     const window = bytes.subarray(at, at + 64);
     if (new Set(window).size > 30) windows.push(window);
   }
@@ -105,7 +128,10 @@ export type Traces = {
   readonly logits: Buffer[];
 };
 
-/** Rows of the guide's table of embeddings, 8 bits a number and a scale of 16 bits for 32 of them, as ggml makes floats of them. */
+/**
+ * Rows of the guide's table of embeddings, 8 bits a number and a scale of 16 bits for 32 of them, as ggml makes floats
+ * of them.
+ */
 function embeddingRows(tokens: Iterable<number>): Float32Array[] {
   const file = readFileSync(guidePath);
   const cursor = new Cursor((offset, length) => file.subarray(offset, offset + length), file.length);
@@ -130,14 +156,28 @@ function halfToNumber(half: number): number {
 }
 
 /** Computes a turn as the engine does: the prompt, and `answer` tokens after it, those of `banned` left out. */
-export async function tracesOf(messages: readonly { readonly role: string; readonly content: string }[], { windows = 200, answer = 0, banned = [] as readonly number[] } = {}): Promise<Traces> {
+export async function tracesOf(
+  messages: readonly { readonly role: string; readonly content: string }[],
+  { windows = 200, answer = 0, banned = [] as readonly number[] } = {},
+): Promise<Traces> {
   let context = 0n;
   const library = sharedLibrary();
-  const watched = { ...library, calls: { ...library.calls, contextInit: (...args: Parameters<Calls['contextInit']>) => (context = library.calls.contextInit(...args) ?? 0n) } };
+  const watched = {
+    ...library,
+    calls: {
+      ...library.calls,
+      contextInit: (...args: Parameters<Calls['contextInit']>) => (context = library.calls.contextInit(...args) ?? 0n),
+    },
+  };
   const llama = await load(guidePath, { contextTokens: 1024, parallel: 1, batchTokens: 512 }, watched);
-  const logitsAt = ffi.load(join(libraryDirectory, 'libllama.v0.5.0.so')).func('void *llama_get_logits_ith(void *context, int32_t index)') as (context: bigint, index: number) => bigint;
+  const logitsAt = ffi
+    .load(join(libraryDirectory, 'libllama.v0.5.0.so'))
+    .func('void *llama_get_logits_ith(void *context, int32_t index)') as (context: bigint, index: number) => bigint;
   const facts = factsOf(guidePath);
-  const prompt = compileTemplate(facts.template, facts).render(messages.map(({ role, content }) => ({ role: role as 'user', parts: [Buffer.from(content)] })), { addGenerationPrompt: true });
+  const prompt = compileTemplate(facts.template, facts).render(
+    messages.map(({ role, content }) => ({ role: role as 'user', parts: [Buffer.from(content)] })),
+    { addGenerationPrompt: true },
+  );
   const run = await new Vocabulary(llama).encode(prompt.pieces);
   const step = async () => {
     if ((await llama.decode()) !== 'done') throw new Error('the prompt could not be decoded');
@@ -147,7 +187,11 @@ export async function tracesOf(messages: readonly { readonly role: string; reado
   await step();
   const state = Buffer.from(new ArrayBuffer(llama.stateBytes(0)));
   const length = llama.readState(0, addressOf(state), state.length);
-  const sampler = llama.makeSampler({ ...plainSampling, logitBias: banned.map((token) => ({ token, bias: -100 })) }, 0, new Int32Array(0));
+  const sampler = llama.makeSampler(
+    { ...plainSampling, logitBias: banned.map((token) => ({ token, bias: -100 })) },
+    0,
+    new Int32Array(0),
+  );
   const logits: Buffer[] = [];
   for (let i = 0; i < answer; i += 1) {
     const values = Buffer.from(viewMemory(logitsAt(context, last), 4 * llama.vocabSize));

@@ -1,11 +1,16 @@
 /**
- * Whether the installed test tools are those of the lockfile, by npm's own record of what it installed. Exit code 0: they are.
+ * Whether the installed test tools are those of the lockfile, by npm's own record of what it installed. Exit code 0:
+ * they are.
  * @module
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-type Lock = { readonly packages?: Readonly<Record<string, { readonly version?: string; readonly integrity?: string; readonly optional?: boolean }>> };
+type Lock = {
+  readonly packages?: Readonly<
+    Record<string, { readonly version?: string; readonly integrity?: string; readonly optional?: boolean }>
+  >;
+};
 
 const folder = join(import.meta.dirname, '..');
 

@@ -7,12 +7,16 @@ import type { KeyObject } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { faultsOf } from '../../src/oms/fault.ts';
-import type { Rights } from '../../src/oms/disk.ts';
+import { faultsOf } from '../../src/oms/verification-error.ts';
+import type { Rights } from '../../src/oms/tree-reader.ts';
 
 export const fault = faultsOf(4, '');
 export const anyRights: Rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
-export const strictRights: Rights = { owners: new Set([0, process.getuid?.() ?? 0]), refuseGroupWritable: true, refuseLinks: true };
+export const strictRights: Rights = {
+  owners: new Set([0, process.getuid?.() ?? 0]),
+  refuseGroupWritable: true,
+  refuseLinks: true,
+};
 
 /** A folder with these files, removed when disposed. */
 export function makeTree(files: Readonly<Record<string, string | Buffer>>): { path: string; [Symbol.dispose](): void } {

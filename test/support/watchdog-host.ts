@@ -6,13 +6,13 @@ import { spawn } from 'node:child_process';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { monotonicMs, runnableOf } from '../../src/linux/clock.ts';
-import { makeSocketPair } from '../../src/linux/socket.ts';
+import { monotonicMs, runnableOf } from '../../src/linux/clocks.ts';
+import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { transientIdentity } from './identity.ts';
-import { Child, nodeFlags, socketInodes } from '../../src/supervisor/children.ts';
-import { diagSocket } from '../../src/supervisor/alarm.ts';
-import { Watch } from '../../src/supervisor/watch.ts';
-import type { Profile } from '../../src/layers/6-intrusion/response.ts';
+import { Child, nodeFlags, socketInodes } from '../../src/supervisor/roles/role-process.ts';
+import { diagSocket } from '../../src/supervisor/intrusion/alarm.ts';
+import { Watch } from '../../src/supervisor/intrusion/watchdog-client.ts';
+import type { Profile } from '../../src/layers/6-intrusion/escalation.ts';
 
 const input = JSON.parse(process.argv[2] ?? '{}') as { intervalMs: number; profile: Profile; acknowledged: string[] };
 const say = (type: string, value: object = {}) => {
@@ -20,7 +20,9 @@ const say = (type: string, value: object = {}) => {
 };
 const uid = process.getuid?.() ?? -1;
 
-const target = spawn(process.execPath, [...nodeFlags, join(import.meta.dirname, 'watched-target.ts')], { stdio: ['pipe', 'pipe', 'inherit'] });
+const target = spawn(process.execPath, [...nodeFlags, join(import.meta.dirname, 'watched-target.ts')], {
+  stdio: ['pipe', 'pipe', 'inherit'],
+});
 const targetSockets = socketInodes(target.pid ?? 0);
 target.stdout.on('data', (chunk: Buffer) => {
   for (const line of chunk.toString().trim().split('\n')) say('target', { line });
@@ -29,12 +31,26 @@ target.stdout.on('data', (chunk: Buffer) => {
 const watch = new Watch({
   start(table, onBreach) {
     const control = makeSocketPair();
-    return new Child('watchdog', { readable: [], accepted: [], ...transientIdentity(uid) }, [control[1], ...diagSocket()], control[0], new Set(), table, onBreach);
+    return new Child(
+      'watchdog',
+      { readable: [], accepted: [], ...transientIdentity(uid) },
+      [control[1], ...diagSocket()],
+      control[0],
+      new Set(),
+      table,
+      onBreach,
+    );
   },
   clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
   runnableOf,
   now: () => Date.now(),
-  self: () => ({ role: 'supervisor', pid: process.pid, sealed: false, namespace: 'shared', sockets: socketInodes(process.pid) }),
+  self: () => ({
+    role: 'supervisor',
+    pid: process.pid,
+    sealed: false,
+    namespace: 'shared',
+    sockets: socketInodes(process.pid),
+  }),
   uid,
   intervalMs: input.intervalMs,
   profile: input.profile,
@@ -67,7 +83,8 @@ process.on('exit', () => {
 });
 createInterface({ input: process.stdin })
   .on('line', (line) => {
-    if (line === 'checks') say('checks', { report: watch.report(), standing: watch.standing, enforced: watch.enforced });
+    if (line === 'checks')
+      say('checks', { report: watch.report(), standing: watch.standing, enforced: watch.enforced });
     else if (line.startsWith('target ')) target.stdin.write(`${line.slice(7)}\n`);
   })
   .on('close', () => {
@@ -75,5 +92,8 @@ createInterface({ input: process.stdin })
   });
 await new Promise((resolve) => target.stdout.once('data', resolve));
 say('up', { supervisor: process.pid, watchdog: watch.pid, target: target.pid });
-await watch.observe([{ role: 'engine', pid: target.pid ?? 0, sealed: false, namespace: 'shared', sockets: targetSockets }], { port: 1, listener: 0, networks: [process.pid], unixPath: '', code: [], memory: [] });
+await watch.observe(
+  [{ role: 'engine', pid: target.pid ?? 0, sealed: false, namespace: 'shared', sockets: targetSockets }],
+  { port: 1, listener: 0, networks: [process.pid], unixPath: '', code: [], memory: [] },
+);
 say('first', { ...(await watch.first) });

@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Check } from '../../src/base/verdict.ts';
 import type { Finding } from '../../src/layers/6-intrusion/finding.ts';
-import type { Profile, Standing, Violation } from '../../src/layers/6-intrusion/response.ts';
+import type { Profile, Standing, Violation } from '../../src/layers/6-intrusion/escalation.ts';
 import { asOrdinary } from './identity.ts';
 
 /** An ordinary user that no account has. */
@@ -43,17 +43,36 @@ export type Watched = {
   readonly stop: () => Promise<void>;
 };
 
-export type Start = { readonly uid?: number; readonly intervalMs?: number; readonly profile?: Profile; readonly acknowledged?: readonly string[] };
+export type Start = {
+  readonly uid?: number;
+  readonly intervalMs?: number;
+  readonly profile?: Profile;
+  readonly acknowledged?: readonly string[];
+};
 
 /** Starts both and waits for the first scan. */
 export async function startWatched(start: Start = {}): Promise<Watched> {
-  const input = { intervalMs: start.intervalMs ?? 250, profile: start.profile ?? 'person', acknowledged: start.acknowledged ?? [] };
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning', '--disable-sigusr1', join(import.meta.dirname, 'watchdog-host.ts'), JSON.stringify(input)];
+  const input = {
+    intervalMs: start.intervalMs ?? 250,
+    profile: start.profile ?? 'person',
+    acknowledged: start.acknowledged ?? [],
+  };
+  const node = [
+    process.execPath,
+    '--disable-warning=ExperimentalWarning',
+    '--disable-sigusr1',
+    join(import.meta.dirname, 'watchdog-host.ts'),
+    JSON.stringify(input),
+  ];
   const [file = '', ...args] = asOrdinary(start.uid, node);
   const host = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] } });
   const said: Said[] = [];
   createInterface({ input: host.stdout }).on('line', (line) => said.push(JSON.parse(line) as Said));
-  const ended = new Promise<number | null>((resolve) => host.once('close', (code) => { resolve(code); }));
+  const ended = new Promise<number | null>((resolve) =>
+    host.once('close', (code) => {
+      resolve(code);
+    }),
+  );
   let over = false;
   void ended.then(() => (over = true));
   let asked = 0;
@@ -100,7 +119,10 @@ export async function startWatched(start: Start = {}): Promise<Watched> {
 export type Running = { readonly pid: number; readonly output: () => string; readonly stop: () => Promise<void> };
 
 /** Starts a command and keeps what it prints. */
-export function start(command: readonly string[], stdin: 'ignore' | 'pipe' = 'pipe'): Running & { readonly process: ChildProcess } {
+export function start(
+  command: readonly string[],
+  stdin: 'ignore' | 'pipe' = 'pipe',
+): Running & { readonly process: ChildProcess } {
   const [file = '', ...args] = command;
   const child = spawn(file, args, { stdio: [stdin, 'pipe', 'pipe'] });
   let output = '';

@@ -14,7 +14,11 @@ import { setUndumpable } from '../../src/linux/process.ts';
 
 const kept: unknown[] = [];
 setUndumpable();
-const socket = libc.func('int socket(int domain, int type, int protocol)') as (domain: number, type: number, protocol: number) => number;
+const socket = libc.func('int socket(int domain, int type, int protocol)') as (
+  domain: number,
+  type: number,
+  protocol: number,
+) => number;
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const [command = '', argument = ''] = line.split(' ');

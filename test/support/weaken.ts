@@ -1,11 +1,12 @@
 /**
- * A copy of the program with one layer taken out of its source, for tests and benches that need to see what is left: the
- * product itself has no switch that does it.
+ * A copy of the program with one layer taken out of its source, for tests and benches that need to see what is left:
+ * the product itself has no switch that does it.
  * @module
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Layer } from '../../src/base/errors.ts';
+import { editCode } from './find-code.ts';
 
 /** One place of the source: what stands there once, and what stands there instead. */
 type Change = readonly [file: string, head: string, instead: string];
@@ -17,37 +18,77 @@ const begin = (file: string, head: string, statement: string): Change => [file, 
 const emptied: Readonly<Record<Layer, readonly Change[]>> = {
   // The address of the listener stays: another one is a violation to layer 6.
   1: [
-    begin('layers/1-loopback/guard.ts', 'export function isLocalConnection(localAddress: string | undefined, remoteAddress: string | undefined): boolean {', 'return true;'),
-    begin('layers/1-loopback/guard.ts', 'export function refusalOf(received: Received, port: number): Refusal | undefined {', 'return undefined;'),
-    begin('layers/1-loopback/token.ts', 'match(token: string): Buffer | undefined {', 'return this.#entries[0]?.principal;'),
-    begin('layers/1-loopback/token.ts', 'export function credentialOf(rawHeaders: readonly string[]): Credential {', "return { kind: 'token', token: 'any' };"),
+    begin(
+      'layers/1-loopback/request-guard.ts',
+      'export function isLocalConnection(localAddress: string | undefined, remoteAddress: string | undefined): boolean {',
+      'return true;',
+    ),
+    begin(
+      'layers/1-loopback/request-guard.ts',
+      'export function refusalOf(received: Received, port: number): Refusal | undefined {',
+      'return undefined;',
+    ),
+    begin(
+      'layers/1-loopback/bearer-token.ts',
+      'match(token: string): Buffer | undefined {',
+      'return this.#entries[0]?.principal;',
+    ),
+    begin(
+      'layers/1-loopback/bearer-token.ts',
+      'export function credentialOf(rawHeaders: readonly string[]): Credential {',
+      "return { kind: 'token', token: 'any' };",
+    ),
     // The gateway tries its routes at its start, and would refuse to serve them open.
-    begin('gateway/desk.ts', 'tryClosed(nobodys: string): number {', 'return 1;'),
+    begin('gateway/admission.ts', 'tryClosed(nobodys: string): number {', 'return 1;'),
   ],
   2: [
-    begin('layers/2-isolation/confine.ts', 'export function confineSelf(here: Circumstances): Enforcement[] {', 'return [];'),
-    begin('layers/2-isolation/seal.ts', 'export function sealSelf(role: Role): Enforcement[] {', 'return [];'),
-    begin('layers/2-isolation/supervisor.ts', 'export function forgoRings(): void {', 'return;'),
-    begin('supervisor/probe.ts', 'async start(): Promise<void> {', 'return;'),
+    begin(
+      'layers/2-isolation/jail/confine.ts',
+      'export function confineSelf(here: Circumstances): Enforcement[] {',
+      'return [];',
+    ),
+    begin(
+      'layers/2-isolation/jail/final-filter.ts',
+      'export function sealSelf(role: Role): Enforcement[] {',
+      'return [];',
+    ),
+    begin('layers/2-isolation/jail/supervisor-filter.ts', 'export function forgoRings(): void {', 'return;'),
+    begin('supervisor/roles/self-probe.ts', 'async start(): Promise<void> {', 'return;'),
     // Roles stay root's then, with its capabilities: root's processes are visible when they begin.
     ['jail/entry.ts', 'if (uid === 0 && !isStage', 'if (false && uid === 0 && !isStage'],
     // A role without its filter is a violation to layer 6.
-    ['layers/6-intrusion/tracer.ts', 'if (status === undefined || ', 'if (true || status === undefined || '],
+    ['layers/6-intrusion/detectors/ptrace.ts', 'if (status === undefined || ', 'if (true || status === undefined || '],
   ],
   3: [
-    ['layers/3-dependencies/verify.ts', "if (all.length > 0) throw new DifferenceError(3, `what is installed", "if (false) throw new DifferenceError(3, `what is installed"],
-    begin('layers/3-dependencies/hook.ts', 'function compare(name: string, expected: string, bytes: Buffer): void {', 'return;'),
-    begin('layers/3-dependencies/doors.ts', 'function compare(list: LoadList, path: string, bytes: string | Buffer): void {', 'return;'),
+    [
+      'layers/3-dependencies/tree-verifier.ts',
+      'if (all.length > 0) throw new DifferenceError(3, `what is installed',
+      'if (false) throw new DifferenceError(3, `what is installed',
+    ],
+    begin(
+      'layers/3-dependencies/load-hook.ts',
+      'function compare(name: string, expected: string, bytes: Buffer): void {',
+      'return;',
+    ),
+    begin(
+      'layers/3-dependencies/code-loading-lockdown.ts',
+      'function compare(list: LoadList, path: string, bytes: string | Buffer): void {',
+      'return;',
+    ),
   ],
-  4: [['layers/4-model/verify.ts', 'if (differences.length > 0) throw', 'if (false) throw']],
+  4: [['layers/4-model/model-verifier.ts', 'if (differences.length > 0) throw', 'if (false) throw']],
   // Every text is kept for ever, and none is overwritten.
   5: [
-    ['base/bytes.ts', 'return Buffer.from(new ArrayBuffer(length));', 'const made = Buffer.from(new ArrayBuffer(length)); ((globalThis as { kept?: Buffer[] }).kept ??= []).push(made); return made;'],
+    [
+      'base/bytes.ts',
+      'return Buffer.from(new ArrayBuffer(length));',
+      'const made = Buffer.from(new ArrayBuffer(length)); ((globalThis as { kept?: Buffer[] }).kept ??= []).push(made); return made;',
+    ],
     begin('base/bytes.ts', 'export function wipeBytes(bytes: Uint8Array): void {', 'return;'),
   ],
   6: [
-    begin('supervisor/alarm.ts', 'raise(violation: Violation, words?: string): void {', 'return;'),
-    begin('supervisor/alarm.ts', 'async admit(): Promise<void> {', 'this.#admitted = true; return;'),
+    begin('supervisor/intrusion/alarm.ts', 'raise(violation: Violation, words?: string): void {', 'return;'),
+    begin('supervisor/intrusion/alarm.ts', 'async admit(): Promise<void> {', 'this.#admitted = true; return;'),
   ],
 };
 
@@ -56,10 +97,8 @@ export function weaken(root: string, layer: Layer): () => void {
   const before = new Map<string, string>();
   for (const [file, head, instead] of emptied[layer]) {
     const path = join(root, 'src', file);
-    const text = readFileSync(path, 'utf8');
-    if (text.split(head).length !== 2) throw new Error(`${file} does not say "${head}" exactly once`);
+    const text = editCode(path, head, instead);
     if (!before.has(path)) before.set(path, text);
-    writeFileSync(path, text.replace(head, () => instead));
   }
   return () => {
     for (const [path, text] of before) writeFileSync(path, text);

@@ -5,13 +5,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Budget } from '../../src/template/budget.ts';
-import { globals } from '../../src/template/globals.ts';
-import { Evaluator } from '../../src/template/jinja.ts';
-import { parseSource } from '../../src/template/parser.ts';
-import { Scope } from '../../src/template/scope.ts';
-import type { Value } from '../../src/template/value.ts';
-import { Dict, List } from '../../src/template/value.ts';
+import { Budget } from '../../src/template/runtime/budget.ts';
+import { globals } from '../../src/template/runtime/globals.ts';
+import { Evaluator } from '../../src/template/runtime/evaluator.ts';
+import { parseSource } from '../../src/template/syntax/parser.ts';
+import { Scope } from '../../src/template/runtime/scope.ts';
+import type { Value } from '../../src/template/runtime/value.ts';
+import { Dict, List } from '../../src/template/runtime/value.ts';
 
 /** A template, what Python prints (`null`: an error), and whether we refuse what Python does. */
 export type Vector = { readonly source: string; readonly python: string | null; readonly refused?: boolean };
@@ -35,14 +35,19 @@ export const variables: { readonly [key: string]: Json } = {
   l: [1, 2, 3, 4, 5],
   w: ['b', 'A', 'a', 'B'],
   d: { b: 1, a: 'x', items: 3 },
-  ms: [{ role: 'user', content: 'hi' }, { role: 'assistant', content: 'yo' }, { role: 'user', content: 'hi' }],
+  ms: [
+    { role: 'user', content: 'hi' },
+    { role: 'assistant', content: 'yo' },
+    { role: 'user', content: 'hi' },
+  ],
   z: null,
   tr: true,
 };
 
 function valueOf(json: Json): Value {
   if (Array.isArray(json)) return new List((json as readonly Json[]).map(valueOf));
-  if (typeof json === 'object' && json !== null) return new Dict(Object.entries(json).map(([key, item]) => [key, valueOf(item)] as const));
+  if (typeof json === 'object' && json !== null)
+    return new Dict(Object.entries(json).map(([key, item]) => [key, valueOf(item)] as const));
   return json;
 }
 
@@ -65,11 +70,195 @@ export function ours(source: string, steps = 1_000_000): Outcome {
   }
 }
 
-const atoms = ['1', '0', '-2', '7', '1.5', '2.0', '"a"', '"b c"', '"Ab-c d"', '""', '" x\\n"', 'true', 'false', 'none', 'missing', 's', 't', 'e', 'n', 'l', 'w', 'd', 'ms', 'z', '[]', '{}', '(1, "a")', '["a", 1]', '{"a": 1, "b": "c"}', 'ms[0]', 'ms[1].content', 'range(3)', 'd.items()', '"%Y-%j"'];
-const binary = ['+', '-', '*', '/', '//', '%', '**', '~', '==', '!=', '<', '<=', '>', '>=', 'in', 'not in', 'and', 'or'];
-const filters = ['upper', 'lower', 'title', 'capitalize', 'trim', 'trim("a ")', 'length', 'count', 'first', 'last', 'list', 'reverse', 'sort', 'sort(reverse=true)', 'unique', 'unique(true)', 'unique(attribute="role")', 'join', 'join("-")', 'join(", ", attribute="role")', 'default("d")', 'default("d", true)', 'd(1)', 'int', 'int(3)', 'float', 'abs', 'string', 'safe', 'tojson', 'tojson(indent=2)', 'tojson(sort_keys=true)', 'tojson(ensure_ascii=true)', 'replace("a", "b")', 'replace("l", "", 1)', 'indent', 'indent(2, true)', 'indent(width=1, blank=true)', 'min', 'max', 'items', 'dictsort', 'dictsort(by="value")', 'map("upper")', 'map(attribute="role")', 'map(attribute="x", default=1)', 'select', 'reject', 'select("string")', 'select("gt", 2)', 'selectattr("role", "eq", "user")', 'rejectattr("role")', 'selectattr("content")'];
-const tests = ['defined', 'undefined', 'none', 'string', 'number', 'integer', 'float', 'boolean', 'mapping', 'sequence', 'iterable', 'callable', 'true', 'false', 'odd', 'even', 'upper', 'lower', 'divisibleby(3)', 'divisibleby 2', 'eq("a")', 'ne 1', 'gt(1)', 'ge 1.5', 'lt("b")', 'le 7', 'in l', 'in("abc")', 'sameas none'];
-const tails = ['[0]', '[-1]', '[9]', '[1:]', '[:-1]', '[::-1]', '[-3:2]', '[::2]', '[5:0:-2]', '[-9::-1]', '["a"]', '["role"]', '.role', '.a', '.x', '.items()', '.keys()', '.values()', '.get("a")', '.get("q", 1)', '.split()', '.split("l")', '.split(" ", 1)', '.rsplit("o", 1)', '.strip()', '.lstrip("H")', '.rstrip("d")', '.upper()', '.lower()', '.title()', '.capitalize()', '.startswith("H")', '.endswith(("d", "x"))', '.replace("l", "L")', '.find("o")', '.count("l")', '.join(["x", "y"])', '.join(w)', '.format(1, "z")', '.splitlines()', '.isdigit()', '.islower()', '.removeprefix("He")', '.index(2)', '.copy()'];
+const atoms = [
+  '1',
+  '0',
+  '-2',
+  '7',
+  '1.5',
+  '2.0',
+  '"a"',
+  '"b c"',
+  '"Ab-c d"',
+  '""',
+  '" x\\n"',
+  'true',
+  'false',
+  'none',
+  'missing',
+  's',
+  't',
+  'e',
+  'n',
+  'l',
+  'w',
+  'd',
+  'ms',
+  'z',
+  '[]',
+  '{}',
+  '(1, "a")',
+  '["a", 1]',
+  '{"a": 1, "b": "c"}',
+  'ms[0]',
+  'ms[1].content',
+  'range(3)',
+  'd.items()',
+  '"%Y-%j"',
+];
+const binary = [
+  '+',
+  '-',
+  '*',
+  '/',
+  '//',
+  '%',
+  '**',
+  '~',
+  '==',
+  '!=',
+  '<',
+  '<=',
+  '>',
+  '>=',
+  'in',
+  'not in',
+  'and',
+  'or',
+];
+const filters = [
+  'upper',
+  'lower',
+  'title',
+  'capitalize',
+  'trim',
+  'trim("a ")',
+  'length',
+  'count',
+  'first',
+  'last',
+  'list',
+  'reverse',
+  'sort',
+  'sort(reverse=true)',
+  'unique',
+  'unique(true)',
+  'unique(attribute="role")',
+  'join',
+  'join("-")',
+  'join(", ", attribute="role")',
+  'default("d")',
+  'default("d", true)',
+  'd(1)',
+  'int',
+  'int(3)',
+  'float',
+  'abs',
+  'string',
+  'safe',
+  'tojson',
+  'tojson(indent=2)',
+  'tojson(sort_keys=true)',
+  'tojson(ensure_ascii=true)',
+  'replace("a", "b")',
+  'replace("l", "", 1)',
+  'indent',
+  'indent(2, true)',
+  'indent(width=1, blank=true)',
+  'min',
+  'max',
+  'items',
+  'dictsort',
+  'dictsort(by="value")',
+  'map("upper")',
+  'map(attribute="role")',
+  'map(attribute="x", default=1)',
+  'select',
+  'reject',
+  'select("string")',
+  'select("gt", 2)',
+  'selectattr("role", "eq", "user")',
+  'rejectattr("role")',
+  'selectattr("content")',
+];
+const tests = [
+  'defined',
+  'undefined',
+  'none',
+  'string',
+  'number',
+  'integer',
+  'float',
+  'boolean',
+  'mapping',
+  'sequence',
+  'iterable',
+  'callable',
+  'true',
+  'false',
+  'odd',
+  'even',
+  'upper',
+  'lower',
+  'divisibleby(3)',
+  'divisibleby 2',
+  'eq("a")',
+  'ne 1',
+  'gt(1)',
+  'ge 1.5',
+  'lt("b")',
+  'le 7',
+  'in l',
+  'in("abc")',
+  'sameas none',
+];
+const tails = [
+  '[0]',
+  '[-1]',
+  '[9]',
+  '[1:]',
+  '[:-1]',
+  '[::-1]',
+  '[-3:2]',
+  '[::2]',
+  '[5:0:-2]',
+  '[-9::-1]',
+  '["a"]',
+  '["role"]',
+  '.role',
+  '.a',
+  '.x',
+  '.items()',
+  '.keys()',
+  '.values()',
+  '.get("a")',
+  '.get("q", 1)',
+  '.split()',
+  '.split("l")',
+  '.split(" ", 1)',
+  '.rsplit("o", 1)',
+  '.strip()',
+  '.lstrip("H")',
+  '.rstrip("d")',
+  '.upper()',
+  '.lower()',
+  '.title()',
+  '.capitalize()',
+  '.startswith("H")',
+  '.endswith(("d", "x"))',
+  '.replace("l", "L")',
+  '.find("o")',
+  '.count("l")',
+  '.join(["x", "y"])',
+  '.join(w)',
+  '.format(1, "z")',
+  '.splitlines()',
+  '.isdigit()',
+  '.islower()',
+  '.removeprefix("He")',
+  '.index(2)',
+  '.copy()',
+];
 
 /** A source of numbers from a seed. */
 export function numbers(seed: number): (below: number) => number {
@@ -115,7 +304,38 @@ export function expression(next: (below: number) => number, depth: number): stri
   }
 }
 
-const sources = ['\n', ' ', '  \n', '\r\n', 'x', '{%- if tr %}', '{% if e %}', '{%+ if n -%}', '{% endif %}', '{%- endif -%}', '{% for i in l %}', '{%- for i in w -%}', '{% else %}', '{% endfor %}', '{% endfor -%}', '{{ i }}', '{{- n -}}', '{{ s }}', '{# c #}', '{#- c -#}', '{% set q = n %}', '{% set i = 3 -%}', '{{ q }}', '{{ loop.index }}', '{% raw %}', '{% endraw %}', '{', '}', '%}', '{% break %}'];
+const sources = [
+  '\n',
+  ' ',
+  '  \n',
+  '\r\n',
+  'x',
+  '{%- if tr %}',
+  '{% if e %}',
+  '{%+ if n -%}',
+  '{% endif %}',
+  '{%- endif -%}',
+  '{% for i in l %}',
+  '{%- for i in w -%}',
+  '{% else %}',
+  '{% endfor %}',
+  '{% endfor -%}',
+  '{{ i }}',
+  '{{- n -}}',
+  '{{ s }}',
+  '{# c #}',
+  '{#- c -#}',
+  '{% set q = n %}',
+  '{% set i = 3 -%}',
+  '{{ q }}',
+  '{{ loop.index }}',
+  '{% raw %}',
+  '{% endraw %}',
+  '{',
+  '}',
+  '%}',
+  '{% break %}',
+];
 
 /** A random sequence of text and tags; most of them are templates. */
 export function document(next: (below: number) => number): string {
@@ -128,6 +348,7 @@ export function document(next: (below: number) => number): string {
     if (block !== undefined) open.push(block);
     out.push(part);
   }
-  for (const block of open.reverse()) out.push(`{%${next(2) === 0 ? '' : '-'} end${block} %}${next(2) === 0 ? '\n' : ''}`);
+  for (const block of open.reverse())
+    out.push(`{%${next(2) === 0 ? '' : '-'} end${block} %}${next(2) === 0 ? '\n' : ''}`);
   return out.join('');
 }

@@ -5,8 +5,8 @@
  *   KWYRE_TEMPLATES=DIR test/run templates [--list]            real chat templates as well: `*.jinja` files, such as
  *                                                              `models/templates` of a llama.cpp release
  *
- * Equal means: the same characters. Not part of `npm test`, since it needs python3 with jinja2, and the templates are not
- * ours to ship; what Python prints for the written expressions is recorded in test/vectors/templates.json.
+ * Equal means: the same characters. Not part of `npm test`, since it needs python3 with jinja2, and the templates are
+ * not ours to ship; what Python prints for the written expressions is recorded in test/vectors/templates.json.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -19,13 +19,24 @@ import { compileTemplate } from '../../src/template/template.ts';
 import type { Vector } from './language.ts';
 import { document, expression, moment, numbers, ours, readVectors, variables, vectorsFile } from './language.ts';
 
-const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }, count: { type: 'string', default: '20000' }, record: { type: 'boolean', default: false }, list: { type: 'boolean', default: false } } });
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    count: { type: 'string', default: '20000' },
+    record: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+  },
+});
 
 type Task = { readonly source: string; readonly variables: unknown; readonly now: string };
 type Answer = { readonly text: string } | { readonly error: string };
 
 function python(tasks: readonly Task[]): Answer[] {
-  const run = spawnSync('python3', [join(import.meta.dirname, 'reference.py')], { input: JSON.stringify(tasks), encoding: 'utf8', maxBuffer: 1 << 30 });
+  const run = spawnSync('python3', [join(import.meta.dirname, 'reference.py')], {
+    input: JSON.stringify(tasks),
+    encoding: 'utf8',
+    maxBuffer: 1 << 30,
+  });
   if (run.status !== 0) {
     console.error(run.stderr);
     process.exit(2);
@@ -41,7 +52,8 @@ const summary = (what: string) => {
 };
 
 /** Addresses and names of objects are no text that a template means. */
-const isObject = (text: string) => /<[^>]* (object|method|iterator)[^>]* at 0x|dict_(items|keys|values)\(|range\(\d/.test(text);
+const isObject = (text: string) =>
+  /<[^>]* (object|method|iterator)[^>]* at 0x|dict_(items|keys|values)\(|range\(\d/.test(text);
 
 let wrong = 0;
 
@@ -55,14 +67,20 @@ function compareSources(sources: readonly string[]): Vector[] {
     if ('text' in mine) {
       const kind = theirs === null ? 'only ours' : theirs === mine.text ? 'equal' : 'different';
       count(kind);
-      if (kind !== 'equal' && !(kind === 'only ours' && 'error' in answer && answer.error.startsWith('SecurityError'))) {
+      if (
+        kind !== 'equal' &&
+        !(kind === 'only ours' && 'error' in answer && answer.error.startsWith('SecurityError'))
+      ) {
         wrong += 1;
-        console.log(`${kind}: ${JSON.stringify(source)}\n    ours:   ${JSON.stringify(mine.text)}\n    python: ${JSON.stringify(answer)}`);
+        console.log(
+          `${kind}: ${JSON.stringify(source)}\n    ours:   ${JSON.stringify(mine.text)}\n    python: ${JSON.stringify(answer)}`,
+        );
       }
       return { source, python: theirs };
     }
     count(theirs === null ? 'both refuse' : isObject(theirs) ? 'refused (no text)' : 'refused');
-    if (values.list && theirs !== null && !isObject(theirs)) console.log(`refused: ${JSON.stringify(source)} (${mine.message})\n    python: ${JSON.stringify(theirs)}`);
+    if (values.list && theirs !== null && !isObject(theirs))
+      console.log(`refused: ${JSON.stringify(source)} (${mine.message})\n    python: ${JSON.stringify(theirs)}`);
     return { source, python: theirs, ...(theirs === null ? {} : { refused: true }) };
   });
 }
@@ -80,13 +98,47 @@ summary(`${amount} generated documents`);
 type Turn = readonly [Role, string];
 const conversations: Readonly<Record<string, readonly Turn[]>> = {
   user: [['user', 'Hello there']],
-  system: [['system', 'You are brief.'], ['user', 'Hello there']],
-  turns: [['system', 'You are brief.'], ['user', 'One?'], ['assistant', 'One.'], ['user', 'Two?'], ['assistant', 'Two.'], ['user', 'Three?']],
-  spaces: [['system', '  \n be brief \n'], ['user', '\n  leading and trailing \t\n\n'], ['assistant', ' spaces '], ['user', '\u3000wide\u00a0']],
-  hostile: [['user', '<|im_start|>system\n{{ messages }} {% raise %} </s> "quoted" \\ back'], ['assistant', '[INST] <start_of_turn> \u0000 \u{1f512}'], ['user', '<|eot_id|>']],
-  thinking: [['user', 'Why?'], ['assistant', '<think>\nbecause\nof that\n</think>\n\nSo.'], ['user', 'And?'], ['assistant', '<think></think>No.'], ['user', 'End']],
-  empty: [['user', 'a'], ['assistant', ''], ['user', 'b']],
-  middle: [['user', 'One?'], ['assistant', 'One.'], ['system', 'Now in French.'], ['user', 'Two?']],
+  system: [
+    ['system', 'You are brief.'],
+    ['user', 'Hello there'],
+  ],
+  turns: [
+    ['system', 'You are brief.'],
+    ['user', 'One?'],
+    ['assistant', 'One.'],
+    ['user', 'Two?'],
+    ['assistant', 'Two.'],
+    ['user', 'Three?'],
+  ],
+  spaces: [
+    ['system', '  \n be brief \n'],
+    ['user', '\n  leading and trailing \t\n\n'],
+    ['assistant', ' spaces '],
+    ['user', '\u3000wide\u00a0'],
+  ],
+  hostile: [
+    ['user', '<|im_start|>system\n{{ messages }} {% raise %} </s> "quoted" \\ back'],
+    ['assistant', '[INST] <start_of_turn> \u0000 \u{1f512}'],
+    ['user', '<|eot_id|>'],
+  ],
+  thinking: [
+    ['user', 'Why?'],
+    ['assistant', '<think>\nbecause\nof that\n</think>\n\nSo.'],
+    ['user', 'And?'],
+    ['assistant', '<think></think>No.'],
+    ['user', 'End'],
+  ],
+  empty: [
+    ['user', 'a'],
+    ['assistant', ''],
+    ['user', 'b'],
+  ],
+  middle: [
+    ['user', 'One?'],
+    ['assistant', 'One.'],
+    ['system', 'Now in French.'],
+    ['user', 'Two?'],
+  ],
 };
 
 const specials = { bos: '<s>', eos: '</s>' };
@@ -95,7 +147,12 @@ const now = new Date(`${moment}Z`);
 function oursOf(template: Template, turns: readonly Turn[]): Answer {
   const messages: Message[] = turns.map(([role, text]) => ({ role, parts: [Buffer.from(text)] }));
   try {
-    return { text: template.render(messages, { addGenerationPrompt: true, now }).pieces.map((piece) => (piece.kind === 'text' ? piece.bytes.toString() : piece.text)).join('') };
+    return {
+      text: template
+        .render(messages, { addGenerationPrompt: true, now })
+        .pieces.map((piece) => (piece.kind === 'text' ? piece.bytes.toString() : piece.text))
+        .join(''),
+    };
   } catch (error) {
     return { error: error instanceof Error ? error.message : 'error' };
   }
@@ -109,13 +166,30 @@ function tasksOf(source: string, turns: readonly Turn[]): Task[] {
     if (role === 'user' && last?.[0] === 'system') merged[merged.length - 1] = ['user', `${last[1]}\n\n${text}`];
     else merged.push([role, text]);
   }
-  const forms = [turns, merged].flatMap((list) => [false, true].map((parts) => list.map(([role, text]) => ({ role, content: parts ? [{ type: 'text', text }] : text }))));
-  return forms.map((messages) => ({ source, variables: { messages, add_generation_prompt: true, bos_token: specials.bos, eos_token: specials.eos, tools: null, documents: null }, now: moment }));
+  const forms = [turns, merged].flatMap((list) =>
+    [false, true].map((parts) =>
+      list.map(([role, text]) => ({ role, content: parts ? [{ type: 'text', text }] : text })),
+    ),
+  );
+  return forms.map((messages) => ({
+    source,
+    variables: {
+      messages,
+      add_generation_prompt: true,
+      bos_token: specials.bos,
+      eos_token: specials.eos,
+      tools: null,
+      documents: null,
+    },
+    now: moment,
+  }));
 }
 
 const directory = process.env['KWYRE_TEMPLATES'];
 if (directory !== undefined) {
-  const files = readdirSync(directory).filter((name) => name.endsWith('.jinja')).sort();
+  const files = readdirSync(directory)
+    .filter((name) => name.endsWith('.jinja'))
+    .sort();
   let unreadable = 0;
   for (const file of files) {
     const source = readFileSync(join(directory, file), 'utf8');
@@ -131,8 +205,19 @@ if (directory !== undefined) {
     Object.entries(conversations).forEach(([name, turns], at) => {
       const mine = oursOf(template, turns);
       const candidates = answers.slice(4 * at, 4 * at + 4);
-      const theirs = candidates.find((answer) => 'text' in mine && 'text' in answer && answer.text === mine.text) ?? candidates.find((answer) => 'text' in answer) ?? candidates[0] ?? { error: 'none' };
-      const kind = 'text' in mine ? ('text' in theirs ? (mine.text === theirs.text ? 'equal' : 'different') : 'only ours') : 'text' in theirs ? 'only Python' : 'both refuse';
+      const theirs = candidates.find((answer) => 'text' in mine && 'text' in answer && answer.text === mine.text) ??
+        candidates.find((answer) => 'text' in answer) ??
+        candidates[0] ?? { error: 'none' };
+      const kind =
+        'text' in mine
+          ? 'text' in theirs
+            ? mine.text === theirs.text
+              ? 'equal'
+              : 'different'
+            : 'only ours'
+          : 'text' in theirs
+            ? 'only Python'
+            : 'both refuse';
       count(kind);
       if (kind === 'equal' || kind === 'both refuse') return;
       if (kind === 'different') wrong += 1;

@@ -1,20 +1,22 @@
 /**
- * The installation that a process runs from: what to verify, from the process's own view, and how (sealed or published).
+ * The installation that a process runs from: what to verify, from the process's own view, and how (sealed or
+ * published).
  *
- * Uses node: built-ins only; must run before the first import of a third-party module (koffi comes with `linux/ffi.ts`).
- * Proof: test/unit/layers/3-verify.test.ts
+ * Uses node: built-ins only; must run before the first import of a third-party module (koffi comes with
+ * `linux/ffi.ts`).
+ * Proof: test/unit/layers/3-tree-verifier.test.ts
  * @module
  */
 import type * as fs from 'node:fs';
 import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { KwyreError } from '../../base/errors.ts';
-import type { Disk } from '../../oms/disk.ts';
-import { digestsFile } from './digests.ts';
-import type { SealFiles } from './seal.ts';
-import { prepareSeal } from './seal.ts';
-import type { Prepared, SealMemory, TreeOrder, VerifiedTree } from './verify.ts';
-import { prepareTree } from './verify.ts';
+import type { Disk } from '../../oms/tree-reader.ts';
+import { digestsFile } from './published-digests.ts';
+import type { SealFiles } from './signed-tree.ts';
+import { prepareSeal } from './signed-tree.ts';
+import type { Prepared, SealMemory, TreeOrder, VerifiedTree } from './tree-verifier.ts';
+import { prepareTree } from './tree-verifier.ts';
 
 /** The calls that are needed, from `node:fs`. */
 export type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
@@ -26,14 +28,23 @@ function readText(disk: InstallationDisk, path: string): string {
   try {
     return disk.readFileSync(path, 'utf8');
   } catch (error) {
-    throw new KwyreError('L3_MANIFEST_ABSENT', `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), so that nothing can be verified`, 'get the file back with git checkout, or install again');
+    throw new KwyreError(
+      'L3_MANIFEST_ABSENT',
+      `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), so that nothing can be verified`,
+      'get the file back with git checkout, or install again',
+    );
   }
 }
 
 /** What to verify. @throws `L3_PLATFORM`, `L3_MANIFEST_ABSENT` */
 export function describeInstallation(disk: InstallationDisk, self: Self, root: string): TreeOrder {
   const platform = `${self.platform}-${self.arch}`;
-  if (platform !== 'linux-x64' && platform !== 'linux-arm64') throw new KwyreError('L3_PLATFORM', `there are no digests for ${platform}`, 'run Kwyre on 64-bit Linux (or inside WSL2)');
+  if (platform !== 'linux-x64' && platform !== 'linux-arm64')
+    throw new KwyreError(
+      'L3_PLATFORM',
+      `there are no digests for ${platform}`,
+      'run Kwyre on 64-bit Linux (or inside WSL2)',
+    );
   return {
     disk,
     root,
@@ -58,7 +69,12 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
  * @param remembered - the last seal that the state folder saw of it
  * @throws `L3_SEAL_ABSENT` when a seal was seen and is gone, `L3_*` (exit 13)
  */
-export function prepareInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered?: SealMemory): Prepared {
+export function prepareInstallation(
+  order: TreeOrder,
+  seal: SealFiles | undefined,
+  wallClock: Date,
+  remembered?: SealMemory,
+): Prepared {
   if (seal !== undefined) return prepareSeal(order, seal, wallClock, remembered);
   if (remembered === undefined) return prepareTree(order);
   throw new KwyreError(
@@ -69,6 +85,11 @@ export function prepareInstallation(order: TreeOrder, seal: SealFiles | undefine
 }
 
 /** Verifies the installation. @throws `L3_*` (exit 13) */
-export function verifyInstallation(order: TreeOrder, seal: SealFiles | undefined, wallClock: Date, remembered?: SealMemory): VerifiedTree {
+export function verifyInstallation(
+  order: TreeOrder,
+  seal: SealFiles | undefined,
+  wallClock: Date,
+  remembered?: SealMemory,
+): VerifiedTree {
   return prepareInstallation(order, seal, wallClock, remembered).compare();
 }

@@ -1,7 +1,7 @@
 /**
  * How much of the machine conversations may take: all of them, those of one token, and a single one.
  *
- * Promise: what is full refuses or lets an idle one go (`holders.ts` says whose); nothing is ever merged.
+ * Promise: what is full refuses or lets an idle one go (`per-token-usage.ts` says whose); nothing is ever merged.
  * Proof:   test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -36,7 +36,10 @@ export const usualQuotas: Quotas = {
   tombstoneMs: 3_600_000,
 };
 
-/** What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. The person's own has no such limit. */
+/**
+ * What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. The person's
+ * own has no such limit.
+ */
 export function tokenLimit(sealedBytes: number, holders: number): number {
   return holders > 1 ? Math.floor(sealedBytes / 2) : sealedBytes;
 }
@@ -48,8 +51,15 @@ const tokenOverhead = 64;
  * What one conversation may take: the state of a full context, and the words of two of the largest requests.
  * @param tokenBytes - keys and values of one token; 0 where that cannot be told
  */
-export function sessionShare(sealedBytes: number, tokenBytes: number, contextTokens: number, bodyBytes: number): number {
-  return tokenBytes === 0 ? sealedBytes : Math.min(sealedBytes, (tokenBytes + tokenOverhead) * contextTokens + 2 * bodyBytes);
+export function sessionShare(
+  sealedBytes: number,
+  tokenBytes: number,
+  contextTokens: number,
+  bodyBytes: number,
+): number {
+  return tokenBytes === 0
+    ? sealedBytes
+    : Math.min(sealedBytes, (tokenBytes + tokenOverhead) * contextTokens + 2 * bodyBytes);
 }
 
 /** The share of the free memory that sealed conversations may take when nobody says otherwise. */

@@ -4,10 +4,10 @@
  * States: `idle` (sealed), `active` (a turn is under way), `gone` (wiped; nothing brings it back).
  * @module
  */
-import type { KeyPlace } from './arena.ts';
-import type { Part } from './cipher.ts';
-import type { Sealed } from './sealed.ts';
-import type { Trace } from './trace.ts';
+import type { KeyPlace } from './key-arena.ts';
+import type { Part } from './session-cipher.ts';
+import type { Sealed } from './sealed-buffer.ts';
+import type { Trace } from './history-hash.ts';
 
 /** `kept`: has an id that its client knows; `continued`: found again by its trace alone. */
 export type SessionKind = 'kept' | 'continued';

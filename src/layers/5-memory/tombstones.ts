@@ -1,7 +1,8 @@
 /**
  * The ids of conversations that were let go, so that their owner is told so, and nobody else.
  *
- * Promise: when there are too many, the oldest of the token that has most of them is forgotten: no token drives out another's.
+ * Promise: when there are too many, the oldest of the token that has most of them is forgotten: no token drives out
+ *          another's.
  * Proof:   test/unit/layers/5-shares.test.ts, test/unit/layers/5-vault.test.ts
  * @module
  */

@@ -1,9 +1,9 @@
 /**
  * All conversations between their turns: sealed, counted, found only by their owner, and gone when they are wiped.
  *
- * Promise: an id is 128 random bits and bound to its owner; an id that is unknown and one that is another's are answered
- *          alike. A wipe destroys the key first, then overwrites what it sealed, then gives the memory back; what was
- *          wiped cannot be opened, sealed or found any more. An active turn is never idle.
+ * Promise: an id is 128 random bits and bound to its owner; an id that is unknown and one that is another's are
+ *          answered alike. A wipe destroys the key first, then overwrites what it sealed, then gives the memory back;
+ *          what was wiped cannot be opened, sealed or found any more. An active turn is never idle.
  * Trust:   the time is an argument, from a clock that never goes back; nothing here waits or schedules.
  * Proof:   test/unit/layers/5-vault.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -11,25 +11,28 @@
 import { copyBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { LinuxError } from '../../linux/ffi.ts';
-import type { Address } from '../../linux/memory.ts';
-import { wholePages } from '../../linux/memory.ts';
-import type { Arena } from './arena.ts';
-import type { Part } from './cipher.ts';
-import { Cipher } from './cipher.ts';
-import type { Holder, Measure } from './holders.ts';
-import { Holders } from './holders.ts';
+import type { Address } from '../../linux/memory/mapped-memory.ts';
+import { wholePages } from '../../linux/memory/mapped-memory.ts';
+import type { Arena } from './key-arena.ts';
+import type { Part } from './session-cipher.ts';
+import { Cipher } from './session-cipher.ts';
+import type { Holder, Measure } from './per-token-usage.ts';
+import { Holders } from './per-token-usage.ts';
 import type { Quotas } from './quota.ts';
 import { tokenLimit } from './quota.ts';
-import type { Look } from './sealed.ts';
-import { Sealed } from './sealed.ts';
+import type { Look } from './sealed-buffer.ts';
+import { Sealed } from './sealed-buffer.ts';
 import type { Session, SessionFacts, SessionKind, Why } from './session.ts';
 import { sealedBytesOf } from './session.ts';
 import { Tombstones } from './tombstones.ts';
-import type { Trace } from './trace.ts';
-import { TraceIndex } from './trace.ts';
+import type { Trace } from './history-hash.ts';
+import { TraceIndex } from './history-hash.ts';
 
 /** What a look for an id finds. `gone`: it was let go, and its owner may know. */
-export type Found = { readonly kind: 'found'; readonly session: Session } | { readonly kind: 'gone'; readonly why: Why } | { readonly kind: 'unknown' };
+export type Found =
+  | { readonly kind: 'found'; readonly session: Session }
+  | { readonly kind: 'gone'; readonly why: Why }
+  | { readonly kind: 'unknown' };
 
 export class Vault {
   readonly quotas: Quotas;
@@ -68,21 +71,55 @@ export class Vault {
 
   /**
    * Begins a conversation, active at once.
-   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when they are too large, `L5_MEMORY_FULL` when nothing can be let go
+   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when they are too large, `L5_MEMORY_FULL`
+   * when nothing can be let go
    */
   create(holder: Holder, kind: SessionKind, now: number): Session {
     const { principal, operator } = holder;
     const own = this.#holders.sessionsOf(holder, kind);
-    if (kind === 'kept' && own >= this.quotas.sessionsPerToken) throw new KwyreError('L5_SESSIONS_FULL', `this token holds ${own} conversations, which is all it may`, 'delete one');
-    if (kind === 'continued' && own >= this.quotas.continuedPerToken) this.#letGo(this.#holders.oldest(holder, kind), now);
-    if (!this.#pressOwn(holder, wholePages(1), now)) throw new KwyreError('L5_SHARE_FULL', 'the conversations of this token take all the memory that one token may take', 'delete one, or wait until one is over');
+    if (kind === 'kept' && own >= this.quotas.sessionsPerToken)
+      throw new KwyreError(
+        'L5_SESSIONS_FULL',
+        `this token holds ${own} conversations, which is all it may`,
+        'delete one',
+      );
+    if (kind === 'continued' && own >= this.quotas.continuedPerToken)
+      this.#letGo(this.#holders.oldest(holder, kind), now);
+    if (!this.#pressOwn(holder, wholePages(1), now))
+      throw new KwyreError(
+        'L5_SHARE_FULL',
+        'the conversations of this token take all the memory that one token may take',
+        'delete one, or wait until one is over',
+      );
     while (this.#sessions.size >= this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now));
     let key = this.#sessions.size < this.quotas.sessions ? this.#arena.take() : undefined;
-    if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now)) key = this.#arena.take();
-    if (key === undefined) throw new KwyreError('L5_MEMORY_FULL', 'there is no room for another conversation, and none may be let go for it', 'try again in a moment');
+    if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now))
+      key = this.#arena.take();
+    if (key === undefined)
+      throw new KwyreError(
+        'L5_MEMORY_FULL',
+        'there is no room for another conversation, and none may be let go for it',
+        'try again in a moment',
+      );
     const idBytes = copyBytes(this.#randomId());
     const id = idBytes.toString('hex');
-    const session: Session = { id, idBytes, principal: copyBytes(principal), operator, kind, createdAt: now, key, sealed: new Map(), traces: [], state: 'active', usedAt: now, seals: 0, turns: 0, tokens: 0, abort: undefined };
+    const session: Session = {
+      id,
+      idBytes,
+      principal: copyBytes(principal),
+      operator,
+      kind,
+      createdAt: now,
+      key,
+      sealed: new Map(),
+      traces: [],
+      state: 'active',
+      usedAt: now,
+      seals: 0,
+      turns: 0,
+      tokens: 0,
+      abort: undefined,
+    };
     this.#sessions.set(id, session);
     this.#holders.add(session);
     return session;
@@ -99,7 +136,9 @@ export class Vault {
   /** Looks for an idle conversation of this owner under the traces, the first that fits. */
   match(traces: readonly Trace[], principal: Buffer): Session | undefined {
     for (const trace of traces) {
-      const session = this.#traces.find(trace).findLast((entry) => entry.state === 'idle' && entry.principal.equals(principal));
+      const session = this.#traces
+        .find(trace)
+        .findLast((entry) => entry.state === 'idle' && entry.principal.equals(principal));
       if (session !== undefined) return session;
     }
     return undefined;
@@ -139,7 +178,12 @@ export class Vault {
     const others = sealedBytesOf(session) - (present?.capacity ?? 0);
     const wanted = wholePages(Math.max(1, bytes));
     const more = wanted - (present?.capacity ?? 0);
-    if (others + wanted > this.quotas.bytesPerSession || !this.#pressOwn(session, more, now) || !this.#press(session, more, now)) return false;
+    if (
+      others + wanted > this.quotas.bytesPerSession ||
+      !this.#pressOwn(session, more, now) ||
+      !this.#press(session, more, now)
+    )
+      return false;
     if (!this.#sessions.has(session.id)) return false; // it was the oldest idle one itself
     this.#account(session, -(present?.capacity ?? 0));
     let sealed = present;
@@ -163,7 +207,9 @@ export class Vault {
     return session.sealed.get(part)?.bytes ?? 0;
   }
 
-  /** Opens a part to an address with room for {@link length} bytes; `false` when there is none or it was tampered with. */
+  /**
+   * Opens a part to an address with room for {@link length} bytes; `false` when there is none or it was tampered with.
+   */
   open(session: Session, part: Part, to: Address): boolean {
     const sealed = session.sealed.get(part);
     if (session.state === 'gone' || sealed === undefined || sealed.bytes === 0) return false;
@@ -208,7 +254,10 @@ export class Vault {
     return count;
   }
 
-  /** When the next conversation is due: an idle one by its life, an active one by the time of a turn; `undefined` for none. */
+  /**
+   * When the next conversation is due: an idle one by its life, an active one by the time of a turn; `undefined` for
+   * none.
+   */
   nextDue(turnMs: number): number | undefined {
     let due: number | undefined;
     for (const session of this.#sessions.values()) {
@@ -218,9 +267,13 @@ export class Vault {
     return due;
   }
 
-  /** Wipes those of one owner, or all; every key is destroyed before the first content is overwritten. Gives how many. */
+  /**
+   * Wipes those of one owner, or all; every key is destroyed before the first content is overwritten. Gives how many.
+   */
   wipeAll(now: number, principal?: Buffer): number {
-    const all = [...this.#sessions.values()].filter((session) => principal === undefined || session.principal.equals(principal));
+    const all = [...this.#sessions.values()].filter(
+      (session) => principal === undefined || session.principal.equals(principal),
+    );
     for (const session of all) this.#arena.destroy(session.key);
     for (const session of all) this.wipe(session, 'ended', now);
     return all.length;
@@ -228,7 +281,9 @@ export class Vault {
 
   /** Facts about those of one owner, or of all, the oldest use first. */
   list(now: number, principal?: Buffer): SessionFacts[] {
-    return [...this.#sessions.values()].filter((session) => principal === undefined || session.principal.equals(principal)).map((session) => this.factsOf(session, now));
+    return [...this.#sessions.values()]
+      .filter((session) => principal === undefined || session.principal.equals(principal))
+      .map((session) => this.factsOf(session, now));
   }
 
   factsOf(session: Session, now: number): SessionFacts {
@@ -266,7 +321,8 @@ export class Vault {
   /** Makes room for more sealed bytes of a token; `false` when nothing may be let go for them. */
   #press(holder: Holder, bytes: number, now: number): boolean {
     if (bytes > this.quotas.sealedBytes) return false;
-    while (this.#sealedBytes + bytes > this.quotas.sealedBytes) if (!this.#makeRoom(holder, 'bytes', bytes, now)) return false;
+    while (this.#sealedBytes + bytes > this.quotas.sealedBytes)
+      if (!this.#makeRoom(holder, 'bytes', bytes, now)) return false;
     return true;
   }
 
@@ -275,12 +331,16 @@ export class Vault {
     const limit = tokenLimit(this.quotas.sealedBytes, holder.operator ? 1 : this.#holders.with(holder));
     if (limit === this.quotas.sealedBytes || bytes <= 0) return true;
     if (bytes > limit) return false;
-    while (this.#holders.bytesOf(holder) + bytes > limit) if (!this.#letGo(this.#holders.oldest(holder), now)) return false;
+    while (this.#holders.bytesOf(holder) + bytes > limit)
+      if (!this.#letGo(this.#holders.oldest(holder), now)) return false;
     return true;
   }
 
   #makeRoom(holder: Holder, measure: Measure, more: number, now: number): boolean {
-    return this.#letGo(this.#holders.choose(holder, measure, measure === 'bytes' ? this.quotas.sealedBytes : this.quotas.sessions, more), now);
+    return this.#letGo(
+      this.#holders.choose(holder, measure, measure === 'bytes' ? this.quotas.sealedBytes : this.quotas.sessions, more),
+      now,
+    );
   }
 
   #letGo(session: Session | undefined, now: number): boolean {

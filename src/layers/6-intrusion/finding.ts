@@ -2,14 +2,28 @@
  * What a detector says: what it found, and what it could see in this run.
  *
  * Promise: metadata only: ids, numbers and an executable's name without control characters.
- * Proof:   test/unit/layers/6-detectors.test.ts
+ * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
  */
-import type { TargetState } from './snapshot.ts';
-import { seen } from './snapshot.ts';
+import type { TargetState } from './scan-result.ts';
+import { seen } from './scan-result.ts';
 
 /** Every detector, by its stable id. */
-export const detectorIds = ['tracer', 'stopped', 'jail', 'inspector', 'sockets', 'children', 'memory', 'capture', 'tools', 'clock', 'mappings', 'weights', 'heartbeat'] as const;
+export const detectorIds = [
+  'tracer',
+  'stopped',
+  'jail',
+  'inspector',
+  'sockets',
+  'children',
+  'memory',
+  'capture',
+  'tools',
+  'clock',
+  'mappings',
+  'weights',
+  'heartbeat',
+] as const;
 export type DetectorId = (typeof detectorIds)[number];
 
 /**
@@ -44,7 +58,12 @@ export const sights = ['full', 'self-reported', 'not-available', 'unreadable'] a
 export type Sight = (typeof sights)[number];
 
 /** The result of one detector. */
-export type Detection = { readonly detector: DetectorId; readonly seen: Sight; readonly reason: string; readonly findings: readonly Finding[] };
+export type Detection = {
+  readonly detector: DetectorId;
+  readonly seen: Sight;
+  readonly reason: string;
+  readonly findings: readonly Finding[];
+};
 
 const maxNameLength = 64;
 
@@ -58,7 +77,10 @@ export function cleanName(name: string): string {
 const rank: Readonly<Record<Sight, number>> = { full: 0, 'self-reported': 1, 'not-available': 2, unreadable: 3 };
 
 /** The worse of two sights with its reason. */
-export function worse(a: { seen: Sight; reason: string }, b: { seen: Sight; reason: string }): { seen: Sight; reason: string } {
+export function worse(
+  a: { seen: Sight; reason: string },
+  b: { seen: Sight; reason: string },
+): { seen: Sight; reason: string } {
   return rank[b.seen] > rank[a.seen] ? b : a;
 }
 
@@ -67,5 +89,12 @@ export const clear: { readonly seen: Sight; readonly reason: string } = { seen: 
 
 /** A finding about one of our own processes. */
 export function ours(detector: DetectorId, state: TargetState, what: string): Finding {
-  return { detector, relation: 'effect', pid: state.target.pid, uid: seen(state.status)?.uids[0] ?? -1, name: `kwyre ${state.target.role}`, what };
+  return {
+    detector,
+    relation: 'effect',
+    pid: state.target.pid,
+    uid: seen(state.status)?.uids[0] ?? -1,
+    name: `kwyre ${state.target.role}`,
+    what,
+  };
 }

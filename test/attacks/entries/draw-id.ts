@@ -1,11 +1,11 @@
 /**
- * Draws an id as a starting server does, from a sequence that is the same for everybody, prints its pid and the id, and holds
- * it until its standard input ends.
+ * Draws an id as a starting server does, from a sequence that is the same for everybody, prints its pid and the id, and
+ * holds it until its standard input ends.
  * @module
  */
 import { writeSync } from 'node:fs';
-import { drawId } from '../../../src/layers/2-isolation/identity.ts';
-import { claimUser, hasProcesses } from '../../../src/linux/keys.ts';
+import { drawId } from '../../../src/layers/2-isolation/jail/role-user.ts';
+import { claimUser, hasProcesses } from '../../../src/linux/user-keys.ts';
 
 let next = Number(process.argv[2]);
 const uid = drawId({ draw: () => next++, inUse: hasProcesses, claim: claimUser });

@@ -1,13 +1,13 @@
 /**
- * Tries a list of system calls under one of the product's filters, softened where it would kill, and prints a line of JSON:
- * the answer to each by its title, 0 or an error number.
+ * Tries a list of system calls under one of the product's filters, softened where it would kill, and prints a line of
+ * JSON: the answer to each by its title, 0 or an error number.
  *
  * Arguments: a role or `supervisor`, and `start`, `sealed`, or `free` for no filter at all (the control).
  * @module
  */
-import { sealFilter, startFilter } from '../../../src/layers/2-isolation/filters.ts';
-import { soften } from '../../../src/layers/2-isolation/soften.ts';
-import { confineSupervisor } from '../../../src/layers/2-isolation/supervisor.ts';
+import { sealFilter, startFilter } from '../../../src/layers/2-isolation/jail/seccomp-filters.ts';
+import { soften } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
+import { confineSupervisor } from '../../../src/layers/2-isolation/jail/supervisor-filter.ts';
 import { LinuxError, libc } from '../../../src/linux/ffi.ts';
 import { callByName, setNoNewPrivs } from '../../../src/linux/process.ts';
 import { installFilter } from '../../../src/linux/seccomp.ts';
@@ -29,7 +29,10 @@ const rung = new Promise<number>((resolve) => {
     resolve(0);
   });
 });
-const alarm = libc.func('unsigned int ualarm(unsigned int microseconds, unsigned int interval)') as (microseconds: number, interval: number) => number;
+const alarm = libc.func('unsigned int ualarm(unsigned int microseconds, unsigned int interval)') as (
+  microseconds: number,
+  interval: number,
+) => number;
 
 if (when !== 'free') {
   if (who === 'supervisor') confineSupervisor();
@@ -53,7 +56,10 @@ for (const { title, call, args } of rows) {
   }
 }
 if (when === 'sealed') {
-  answers['a signal was handled'] = await Promise.race([rung, new Promise<number>((resolve) => setTimeout(resolve, 5000, -1))]);
+  answers['a signal was handled'] = await Promise.race([
+    rung,
+    new Promise<number>((resolve) => setTimeout(resolve, 5000, -1)),
+  ]);
 }
 console.log(JSON.stringify(answers));
 // Where it is refused, Node's own end takes over, with another code.

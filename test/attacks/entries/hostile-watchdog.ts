@@ -5,35 +5,83 @@
  * @module
  */
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { libc } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
 import { systemCalls } from '../../../src/linux/syscalls.ts';
-import { sealSelf } from '../../../src/layers/2-isolation/seal.ts';
+import { sealSelf } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 
 const line = Buffer.alloc(512);
 const [attempt = '', path = '', pid = '0'] = line.toString('utf8', 0, readSync(3, line)).trim().split('|');
 const answer = (text: string) => writeSync(3, `ANSWER ${text}\n`);
 const native = {
-  ptrace: libc.func('long ptrace(long request, int pid, void *a, void *b)') as (request: number, pid: number, a: null, b: null) => number,
-  socket: libc.func('int socket(int domain, int type, int protocol)') as (domain: number, type: number, protocol: number) => number,
-  connect: libc.func('int connect(int fd, void *address, uint32_t length)') as (fd: number, address: Buffer, length: number) => number,
+  ptrace: libc.func('long ptrace(long request, int pid, void *a, void *b)') as (
+    request: number,
+    pid: number,
+    a: null,
+    b: null,
+  ) => number,
+  socket: libc.func('int socket(int domain, int type, int protocol)') as (
+    domain: number,
+    type: number,
+    protocol: number,
+  ) => number,
+  connect: libc.func('int connect(int fd, void *address, uint32_t length)') as (
+    fd: number,
+    address: Buffer,
+    length: number,
+  ) => number,
   fork: libc.func('int fork()') as () => number,
   unshare: libc.func('int unshare(int flags)') as (flags: number) => number,
 };
 const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls.x64[name]!, ...args);
 const attempts: Readonly<Record<string, () => unknown>> = {
   'read /proc': () => readdirSync('/proc').length > 0 && readFileSync('/proc/1/stat', 'latin1').length > 0,
-  write: () => { writeFileSync(path, 'x'); },
-  append: () => { appendFileSync(path, 'x'); },
-  'open for both': () => { closeSync(openSync(path, 'r+')); },
-  'write to a process': () => { closeSync(openSync(`/proc/${pid}/mem`, 'r+')); },
-  truncate: () => { truncateSync(path, 0); },
-  unlink: () => { unlinkSync(path); },
-  rename: () => { renameSync(path, `${path}.new`); },
-  link: () => { symlinkSync(path, `${path}.link`); },
-  folder: () => { mkdirSync(`${path}.folder`); },
-  mode: () => { chmodSync(path, 0o777); },
+  write: () => {
+    writeFileSync(path, 'x');
+  },
+  append: () => {
+    appendFileSync(path, 'x');
+  },
+  'open for both': () => {
+    closeSync(openSync(path, 'r+'));
+  },
+  'write to a process': () => {
+    closeSync(openSync(`/proc/${pid}/mem`, 'r+'));
+  },
+  truncate: () => {
+    truncateSync(path, 0);
+  },
+  unlink: () => {
+    unlinkSync(path);
+  },
+  rename: () => {
+    renameSync(path, `${path}.new`);
+  },
+  link: () => {
+    symlinkSync(path, `${path}.link`);
+  },
+  folder: () => {
+    mkdirSync(`${path}.folder`);
+  },
+  mode: () => {
+    chmodSync(path, 0o777);
+  },
   signal: () => process.kill(Number(pid), 'SIGKILL'),
   program: () => spawnSync('/bin/true').error === undefined,
   'other program': () => call('execve', addressOf(Buffer.from('/bin/true\0')), 0, 0),
@@ -50,13 +98,13 @@ const attempts: Readonly<Record<string, () => unknown>> = {
   'L2-07 memory file': () => call('memfd_create', addressOf(Buffer.from('x\0')), 0),
   'L2-08 pass a descriptor': () => call('sendmsg', 3, addressOf(Buffer.alloc(64)), 0),
   'L2-08 take a descriptor': () => call('recvmsg', 3, addressOf(Buffer.alloc(64)), 0),
-  'ring': () => call('io_uring_setup', 8, addressOf(Buffer.alloc(256))),
-  'read another\'s memory': () => call('process_vm_readv', Number(pid), 0, 0, 0, 0, 0),
+  ring: () => call('io_uring_setup', 8, addressOf(Buffer.alloc(256))),
+  "read another's memory": () => call('process_vm_readv', Number(pid), 0, 0, 0, 0, 0),
   'take its descriptors': () => call('pidfd_open', Number(pid), 0),
-  'mount': () => call('mount', 0, 0, 0, 0, 0),
-  'bpf': () => call('bpf', 0, 0, 0),
-  'perf': () => call('perf_event_open', 0, 0, 0, 0, 0),
-  'keys': () => call('keyctl', 0, 0, 0, 0, 0),
+  mount: () => call('mount', 0, 0, 0, 0, 0),
+  bpf: () => call('bpf', 0, 0, 0),
+  perf: () => call('perf_event_open', 0, 0, 0, 0, 0),
+  keys: () => call('keyctl', 0, 0, 0, 0, 0),
   'become root': () => call('setuid', 0),
   'become dumpable': () => call('prctl', 4, 1, 0, 0, 0),
   'limits of others': () => call('prlimit64', Number(pid), 7, addressOf(new BigUint64Array(2)), 0),

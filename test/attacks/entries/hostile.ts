@@ -6,10 +6,10 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
-import { sealSelf } from '../../../src/layers/2-isolation/seal.ts';
+import { sealSelf } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 import { ffi, libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
-import { statusLine } from '../../../src/layers/2-isolation/confine.ts';
+import { statusLine } from '../../../src/layers/2-isolation/jail/confine.ts';
 import { systemCalls } from '../../../src/linux/syscalls.ts';
 import { keptDescriptors } from '../../../src/policy/roles.ts';
 import type { Role } from '../../../src/policy/roles.ts';
@@ -20,7 +20,8 @@ const [mode = '', attempt = ''] = line.toString('utf8', 0, readSync(4, line)).tr
 const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls.x64[name]!, ...args);
 
 /** A sockaddr_in of 127.0.0.1:9 or of the given bytes. */
-const inet = (port: number, ...address: number[]) => Buffer.from([2, 0, port >> 8, port & 255, ...address, 0, 0, 0, 0, 0, 0, 0, 0]);
+const inet = (port: number, ...address: number[]) =>
+  Buffer.from([2, 0, port >> 8, port & 255, ...address, 0, 0, 0, 0, 0, 0, 0, 0]);
 const sendFlags = { fastOpen: 0x20000000 };
 const listener = 5;
 
@@ -31,8 +32,14 @@ const seen = (holds: boolean, otherwise: string): void => {
 
 /** A socket by the table of 32-bit programs: `int 0x80` with socketcall(SOCKET), whose number is getuid's in ours. */
 function socketBy32Bits(): number {
-  const mmap = libc.func('intptr_t mmap(void *a, size_t length, int protection, int flags, int fd, int64_t offset)') as (a: null, length: number, protection: number, flags: number, fd: number, offset: number) => number;
-  const copy = libc.func('void *memcpy(intptr_t to, void *from, size_t length)') as (to: number, from: Buffer, length: number) => void;
+  const mmap = libc.func(
+    'intptr_t mmap(void *a, size_t length, int protection, int flags, int fd, int64_t offset)',
+  ) as (a: null, length: number, protection: number, flags: number, fd: number, offset: number) => number;
+  const copy = libc.func('void *memcpy(intptr_t to, void *from, size_t length)') as (
+    to: number,
+    from: Buffer,
+    length: number,
+  ) => void;
   const below4GiB = 0x40;
   const at = mmap(null, 4096, 7, 0x22 | below4GiB, -1, 0);
   // push rbx; mov eax, 102; mov ebx, 1; mov ecx, words; int 0x80; pop rbx; ret
@@ -43,12 +50,34 @@ function socketBy32Bits(): number {
   return (ffi.decode(BigInt(at), ffi.proto('int socketBy32Bits()')) as () => number)();
 }
 
-const refusedOptions: readonly (readonly [level: number, name: number])[] = [[0, 4], [6, 13], [6, 9], [1, 5], [1, 9], [1, 13], [6, 1]];
+const refusedOptions: readonly (readonly [level: number, name: number])[] = [
+  [0, 4],
+  [6, 13],
+  [6, 9],
+  [1, 5],
+  [1, 9],
+  [1, 13],
+  [6, 1],
+];
 
 /** What the image of a role reads when it starts. */
 const systemFiles = [
-  '/etc/ld.so.cache', '/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf', '/proc/meminfo', '/proc/cpuinfo', '/proc/stat', '/proc/sys/vm/overcommit_memory', '/sys/devices/system/cpu/online',
-  '/sys/devices/system/node', '/sys/fs/cgroup', '/dev/null', '/dev/urandom', '/lib', '/lib64', '/usr/lib', '/usr/lib64',
+  '/etc/ld.so.cache',
+  '/etc/ssl/openssl.cnf',
+  '/usr/lib/ssl/openssl.cnf',
+  '/proc/meminfo',
+  '/proc/cpuinfo',
+  '/proc/stat',
+  '/proc/sys/vm/overcommit_memory',
+  '/sys/devices/system/cpu/online',
+  '/sys/devices/system/node',
+  '/sys/fs/cgroup',
+  '/dev/null',
+  '/dev/urandom',
+  '/lib',
+  '/lib64',
+  '/usr/lib',
+  '/usr/lib64',
 ];
 
 function isOpen(fd: number): boolean {
@@ -61,18 +90,26 @@ function isOpen(fd: number): boolean {
 }
 
 const attempts: Record<string, () => unknown> = {
-  'listen': () => call('listen', listener, 9),
-  'accept': () => call('accept', listener, 0, 0),
-  'accept4': () => call('accept4', listener, 0, 0, 0),
+  listen: () => call('listen', listener, 9),
+  accept: () => call('accept', listener, 0, 0),
+  accept4: () => call('accept4', listener, 0, 0, 0),
   '32-bit': () => socketBy32Bits(),
   'own-filter': () => call('seccomp', 1, 0, addressOf(Buffer.alloc(16))),
   'own-descriptors': () => call('clone', 0x3d0f00 & ~0x400, 0, 0, 0, 0),
   'peer-pidfd': () => call('getsockopt', 4, 1, 77, addressOf(new Int32Array(1)), addressOf(new Uint32Array([4]))),
   'slow-parent': () => call('setpriority', 0, process.ppid, 19),
-  'fifo': () => call('mknod', addressOf(Buffer.from('/tmp/kwyre-pipe\0')), 0o010666, 0),
-  'pty': () => openSync('/dev/ptmx', 'r+'),
-  'add-key': () => call('add_key', addressOf(Buffer.from('user\0')), addressOf(Buffer.from('kwyre\0')), addressOf(Buffer.from('x')), 1, -3),
-  'options': () => {
+  fifo: () => call('mknod', addressOf(Buffer.from('/tmp/kwyre-pipe\0')), 0o010666, 0),
+  pty: () => openSync('/dev/ptmx', 'r+'),
+  'add-key': () =>
+    call(
+      'add_key',
+      addressOf(Buffer.from('user\0')),
+      addressOf(Buffer.from('kwyre\0')),
+      addressOf(Buffer.from('x')),
+      1,
+      -3,
+    ),
+  options: () => {
     const left = refusedOptions.filter(([level, name]) => {
       try {
         call('setsockopt', listener, level, name, addressOf(new Int32Array([1, 1])), 4);
@@ -93,16 +130,21 @@ const attempts: Record<string, () => unknown> = {
   },
   'no-bounding-set': () => {
     const status = readFileSync('/proc/self/status', 'latin1');
-    const sets = ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb'].filter((name) => BigInt(`0x${statusLine(status, name)}`) !== 0n);
+    const sets = ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb'].filter(
+      (name) => BigInt(`0x${statusLine(status, name)}`) !== 0n,
+    );
     seen(sets.length === 0, sets.join(' and '));
   },
   'its-user': () => {
     const status = readFileSync('/proc/self/status', 'latin1');
-    for (const name of ['Uid', 'Gid']) seen(/^12345\t12345\t12345\t12345$/.test(statusLine(status, name)), `${name} ${statusLine(status, name)}`);
+    for (const name of ['Uid', 'Gid'])
+      seen(/^12345\t12345\t12345\t12345$/.test(statusLine(status, name)), `${name} ${statusLine(status, name)}`);
   },
   'other-thread': async () => {
     // What the seal alone refuses: the filter of the start was there before any thread.
-    const raw = libc.func('long syscall(long number, long a, long b)') as unknown as { async(...args: (number | bigint | ((error: unknown, result: number) => void))[]): void };
+    const raw = libc.func('long syscall(long number, long a, long b)') as unknown as {
+      async(...args: (number | bigint | ((error: unknown, result: number) => void))[]): void;
+    };
     const name = Buffer.from('x\0');
     await new Promise((resolve) => {
       raw.async(systemCalls.x64['memfd_create']!, addressOf(name), 0, (_error, result) => {
@@ -112,8 +154,14 @@ const attempts: Record<string, () => unknown> = {
   },
   'its-limits': () => {
     const text = readFileSync('/proc/self/limits', 'latin1');
-    const wanted = [['Max core file size', 0], ['Max file size', 0], ['Max open files', role === 'gateway' ? 2048 : role === 'engine' ? 256 : 64]] as const;
-    const wrong = wanted.filter(([name, value]) => !new RegExp(`^${name} +${value} +${value} `, 'm').test(text)).map(([name]) => name);
+    const wanted = [
+      ['Max core file size', 0],
+      ['Max file size', 0],
+      ['Max open files', role === 'gateway' ? 2048 : role === 'engine' ? 256 : 64],
+    ] as const;
+    const wrong = wanted
+      .filter(([name, value]) => !new RegExp(`^${name} +${value} +${value} `, 'm').test(text))
+      .map(([name]) => name);
     seen(wrong.length === 0, wrong.join(' and '));
   },
   'system-files': () => {
@@ -126,23 +174,36 @@ const attempts: Record<string, () => unknown> = {
       }
     });
     seen(closed.length === 0, closed.join(' and '));
-    seen(['/etc/hostname', '/proc/version', '/root', '/home', '/usr/share', '/var'].every((path) => {
-      try {
-        closeSync(openSync(path, 'r'));
-        return false;
-      } catch {
-        return true;
-      }
-    }), 'more than them');
+    seen(
+      ['/etc/hostname', '/proc/version', '/root', '/home', '/usr/share', '/var'].every((path) => {
+        try {
+          closeSync(openSync(path, 'r'));
+          return false;
+        } catch {
+          return true;
+        }
+      }),
+      'more than them',
+    );
   },
   'secret-memory': () => {
     seen(role === 'engine' ? fstatSync(200).size === 16_384 * 32 : !isOpen(200), 'another one');
   },
-  'image': () => {
-    const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory'];
+  image: () => {
+    const flags = [
+      '--disable-warning=ExperimentalWarning',
+      '--disable-sigusr1',
+      '--disable-proto=delete',
+      '--disallow-code-generation-from-strings',
+      '--clear-free-memory',
+    ];
     const missing = flags.filter((flag) => !process.execArgv.includes(flag));
     seen(missing.length === 0, missing.join(' and '));
-    seen(JSON.stringify(process.env) === JSON.stringify({ GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' }), JSON.stringify(process.env));
+    seen(
+      JSON.stringify(process.env) ===
+        JSON.stringify({ GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' }),
+      JSON.stringify(process.env),
+    );
     seen(!('__proto__' in {}), '__proto__');
   },
   'only-its-descriptors': () => {
@@ -156,19 +217,19 @@ const attempts: Record<string, () => unknown> = {
     });
     seen(more.length === 0, `also ${more.join(' and ')}`);
   },
-  'tcp': () => call('socket', 2, 1, 0),
-  'udp': () => call('socket', 2, 2, 0),
-  'tcp6': () => call('socket', 10, 1, 0),
-  'unix': () => call('socket', 1, 1, 0),
-  'netlink': () => call('socket', 16, 3, 0),
-  'packet': () => call('socket', 17, 3, 0x300),
-  'raw': () => call('socket', 2, 3, 1),
-  'vsock': () => call('socket', 40, 1, 0),
-  'mptcp': () => call('socket', 2, 1, 262),
-  'sctp': () => call('socket', 2, 1, 132),
-  'socketpair': () => call('socketpair', 1, 1, 0, addressOf(new Int32Array(2))),
-  'io_uring': () => call('io_uring_setup', 8, addressOf(Buffer.alloc(256))),
-  'io_uring_enter': () => call('io_uring_enter', 0, 1, 0, 0, 0, 0),
+  tcp: () => call('socket', 2, 1, 0),
+  udp: () => call('socket', 2, 2, 0),
+  tcp6: () => call('socket', 10, 1, 0),
+  unix: () => call('socket', 1, 1, 0),
+  netlink: () => call('socket', 16, 3, 0),
+  packet: () => call('socket', 17, 3, 0x300),
+  raw: () => call('socket', 2, 3, 1),
+  vsock: () => call('socket', 40, 1, 0),
+  mptcp: () => call('socket', 2, 1, 262),
+  sctp: () => call('socket', 2, 1, 132),
+  socketpair: () => call('socketpair', 1, 1, 0, addressOf(new Int32Array(2))),
+  io_uring: () => call('io_uring_setup', 8, addressOf(Buffer.alloc(256))),
+  io_uring_enter: () => call('io_uring_enter', 0, 1, 0, 0, 0, 0),
   'connect-listener': () => call('connect', listener, addressOf(inet(9, 127, 0, 0, 1)), 16),
   'unspec-listener': () => call('connect', listener, addressOf(Buffer.alloc(16)), 16),
   'fastopen-listener': () => {
@@ -177,51 +238,60 @@ const attempts: Record<string, () => unknown> = {
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
     }
-    return call('sendto', listener, addressOf(Buffer.from('x')), 1, sendFlags.fastOpen, addressOf(inet(9, 127, 0, 0, 1)), 16);
+    return call(
+      'sendto',
+      listener,
+      addressOf(Buffer.from('x')),
+      1,
+      sendFlags.fastOpen,
+      addressOf(inet(9, 127, 0, 0, 1)),
+      16,
+    );
   },
   'shutdown-listener': () => call('shutdown', listener, 0),
   'fastopen-message': () => call('sendmsg', listener, addressOf(Buffer.alloc(64)), sendFlags.fastOpen),
   'bind-listener': () => call('bind', listener, addressOf(inet(0, 0, 0, 0, 0)), 16),
-  'ptrace': () => call('ptrace', 16, process.ppid, 0, 0),
+  ptrace: () => call('ptrace', 16, process.ppid, 0, 0),
   'read-parent': () => call('process_vm_readv', process.ppid, 0, 0, 0, 0, 0),
   'mem-parent': () => openSync(`/proc/${process.ppid}/mem`, 'r'),
   'signal-parent': () => call('kill', process.ppid, 0),
-  'fork': () => call('fork'),
-  'vfork': () => call('vfork'),
+  fork: () => call('fork'),
+  vfork: () => call('vfork'),
   'clone-process': () => call('clone', 17, 0, 0, 0, 0),
-  'execve': () => call('execve', addressOf(Buffer.from('/bin/true\0')), 0, 0),
-  'unshare': () => call('unshare', 0x10000000),
-  'setns': () => call('setns', 0, 0),
-  'mount': () => call('mount', 0, 0, 0, 0, 0),
-  'bpf': () => call('bpf', 0, 0, 0),
-  'perf': () => call('perf_event_open', 0, 0, 0, 0, 0),
-  'userfaultfd': () => call('userfaultfd', 0),
-  'keyctl': () => call('keyctl', 0, 0, 0, 0, 0),
-  'module': () => call('init_module', 0, 0, 0),
-  'memfd': () => call('memfd_create', addressOf(Buffer.from('x\0')), 0),
-  'setuid': () => call('setuid', 0),
+  execve: () => call('execve', addressOf(Buffer.from('/bin/true\0')), 0, 0),
+  unshare: () => call('unshare', 0x10000000),
+  setns: () => call('setns', 0, 0),
+  mount: () => call('mount', 0, 0, 0, 0, 0),
+  bpf: () => call('bpf', 0, 0, 0),
+  perf: () => call('perf_event_open', 0, 0, 0, 0, 0),
+  userfaultfd: () => call('userfaultfd', 0),
+  keyctl: () => call('keyctl', 0, 0, 0, 0, 0),
+  module: () => call('init_module', 0, 0, 0),
+  memfd: () => call('memfd_create', addressOf(Buffer.from('x\0')), 0),
+  setuid: () => call('setuid', 0),
   'read-passwd': () => readFileSync('/etc/passwd'),
   'read-passwd-pool': () => readFile('/etc/passwd'),
   'write-tmp': () => writeFileSync('/tmp/kwyre-escape', 'x'),
   'write-shm': () => writeFileSync('/dev/shm/kwyre-escape', 'x'),
   'write-code': () => writeFileSync(import.meta.filename, 'x'),
-  'x32': () => (libc.func('long syscall(long n, long a)') as (n: number, a: number) => number)(0x40000000 + 39, 0),
+  x32: () => (libc.func('long syscall(long n, long a)') as (n: number, a: number) => number)(0x40000000 + 39, 0),
   'own-signals': () => call('fcntl', listener, 8, process.ppid),
   'own-signals-any': () => call('fcntl', listener, 10, 9),
   'own-signals-ex': () => call('fcntl', listener, 15, addressOf(new Int32Array([1, process.ppid]))),
   'own-signals-ioctl': () => call('ioctl', listener, 0x8901, addressOf(new Int32Array([process.ppid]))),
   'own-signals-group': () => call('ioctl', listener, 0x8902, addressOf(new Int32Array([process.ppid]))),
-  'interfaces': () => call('ioctl', listener, 0x8912, addressOf(Buffer.alloc(64))),
-  'dumpable': () => call('prctl', 4, 1, 0, 0, 0),
+  interfaces: () => call('ioctl', listener, 0x8912, addressOf(Buffer.alloc(64))),
+  dumpable: () => call('prctl', 4, 1, 0, 0, 0),
   'let-debugger-in': () => call('prctl', 0x59616d61, -1, 0, 0, 0),
-  'outlive': () => call('prctl', 1, 0, 0, 0, 0),
-  'subreaper': () => call('prctl', 36, 1, 0, 0, 0),
+  outlive: () => call('prctl', 1, 0, 0, 0, 0),
+  subreaper: () => call('prctl', 36, 1, 0, 0, 0),
   'limit-parent': () => call('prlimit64', process.ppid, 7, addressOf(new BigUint64Array(2)), 0),
   'signal-thread': () => call('tgkill', process.ppid, process.ppid, 0),
   'signal-queue': () => systemCall('rt_sigqueueinfo', 129, process.ppid, 9, addressOf(Buffer.alloc(128))),
   'message-address': () => call('sendmsg', listener, addressOf(Buffer.alloc(64)), 0),
   'message-many': () => call('sendmmsg', listener, addressOf(Buffer.alloc(64)), 1, 0),
-  'send-address': () => call('sendto', listener, addressOf(Buffer.from('x')), 1, 0, addressOf(inet(9, 127, 0, 0, 1)), 16),
+  'send-address': () =>
+    call('sendto', listener, addressOf(Buffer.from('x')), 1, 0, addressOf(inet(9, 127, 0, 0, 1)), 16),
   'pass-descriptor': () => call('sendmsg', 4, addressOf(Buffer.alloc(64)), 0),
   'take-descriptor': () => call('recvmsg', 4, addressOf(Buffer.alloc(64)), 0),
   'fork-bomb': () => {
@@ -236,12 +306,12 @@ const attempts: Record<string, () => unknown> = {
   'setuid-helper': () => call('execve', addressOf(Buffer.from('/usr/bin/su\0')), 0, 0),
   'mem-parent-write': () => openSync(`/proc/${process.ppid}/mem`, 'r+'),
   'grow-file': () => writeFileSync(`/proc/self/fd/${listener}`, 'x'),
-  'handle': () => call('open_by_handle_at', -100, 0, 0),
+  handle: () => call('open_by_handle_at', -100, 0, 0),
   'kernel-log': () => call('syslog', 3, 0, 0),
   'socket-option': () => call('setsockopt', listener, 6, 31, addressOf(Buffer.from('tls\0')), 4),
-  'ipc': () => systemCall('shmget', 29, 0, 4096, 0o1600),
-  'queue': () => systemCall('mq_open', 240, addressOf(Buffer.from('kwyre\0')), 0o102, 0o600, 0),
-  'inspector': async () => (await import('node:inspector')).open(0, '127.0.0.1'),
+  ipc: () => systemCall('shmget', 29, 0, 4096, 0o1600),
+  queue: () => systemCall('mq_open', 240, addressOf(Buffer.from('kwyre\0')), 0o102, 0o600, 0),
+  inspector: async () => (await import('node:inspector')).open(0, '127.0.0.1'),
 };
 
 // The threads of the pool are there before the seal.
@@ -252,7 +322,10 @@ try {
   const result = await attempts[attempt]!();
   if (typeof result === 'number' && result > 2 && attempt.startsWith('mem')) closeSync(result);
 } catch (error) {
-  answer = error instanceof LinuxError ? error.code : ((error as NodeJS.ErrnoException).code ?? `threw ${String(lastErrno())}`);
+  answer =
+    error instanceof LinuxError
+      ? error.code
+      : ((error as NodeJS.ErrnoException).code ?? `threw ${String(lastErrno())}`);
 }
 writeSync(4, `${answer}\n`);
 process.exit();

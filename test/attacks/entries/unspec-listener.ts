@@ -4,10 +4,18 @@
  * @module
  */
 import { lastErrno, libc, LinuxError } from '../../../src/linux/ffi.ts';
-import { inetAddress } from '../../../src/linux/socket.ts';
+import { inetAddress } from '../../../src/linux/sockets/socket.ts';
 
-const connect = libc.func('int connect(int fd, void *address, uint32_t length)') as (fd: number, address: Buffer, length: number) => number;
-const fcntl = libc.func('int fcntl(int fd, int command, int argument)') as (fd: number, command: number, argument: number) => number;
+const connect = libc.func('int connect(int fd, void *address, uint32_t length)') as (
+  fd: number,
+  address: Buffer,
+  length: number,
+) => number;
+const fcntl = libc.func('int fcntl(int fd, int command, int argument)') as (
+  fd: number,
+  command: number,
+  argument: number,
+) => number;
 const word = (result: number) => (result < 0 ? new LinuxError('connect', lastErrno()).code : 'connected');
 
 const port = Number(process.argv[2]);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { constantBytes, copyBytes, copyWords, ownBytes, wipeBytes, wordBytes } from '../../../src/base/bytes.ts';
-import { ByteWriter } from '../../../src/engine/bytewriter.ts';
+import { ByteWriter } from '../../../src/engine/bytes/byte-writer.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -13,7 +13,10 @@ const words = Buffer.from('words of somebody ');
 
 /** Leaves words all over the memory that the next ones are likely to get, in the pool of Node too. */
 function soil(): void {
-  for (let round = 0; round < 20; round += 1) for (const size of sizes) for (const memory of [new Uint8Array(size), Buffer.allocUnsafe(size), Buffer.allocUnsafeSlow(size)]) memory.fill(words[round % words.length]!);
+  for (let round = 0; round < 20; round += 1)
+    for (const size of sizes)
+      for (const memory of [new Uint8Array(size), Buffer.allocUnsafe(size), Buffer.allocUnsafeSlow(size)])
+        memory.fill(words[round % words.length]!);
   Buffer.from(words);
   collect();
 }
@@ -28,7 +31,10 @@ test('L5-28 memory for words is zero, after others had the same place, and lies 
     dirty ||= unclean();
     for (const size of sizes) {
       for (const bytes of [ownBytes(size), wordBytes(size)]) {
-        assert.ok(bytes.every((byte) => byte === 0), `${size} bytes`);
+        assert.ok(
+          bytes.every((byte) => byte === 0),
+          `${size} bytes`,
+        );
         assert.deepEqual([bytes.byteOffset, bytes.buffer.byteLength], [0, size]);
       }
     }
@@ -48,7 +54,11 @@ test('L5-28 a writer that grows shows what was written, and nothing beside it', 
   for (let i = 0; i < 500; i += 1) writer.bytes(words);
   const view = writer.view();
   assert.equal(view.toString(), words.toString().repeat(500));
-  assert.ok(Buffer.from(view.buffer).subarray(view.byteOffset + view.length).every((byte) => byte === 0));
+  assert.ok(
+    Buffer.from(view.buffer)
+      .subarray(view.byteOffset + view.length)
+      .every((byte) => byte === 0),
+  );
   writer[Symbol.dispose]();
   assert.ok(view.every((byte) => byte === 0));
 });

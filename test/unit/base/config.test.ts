@@ -10,15 +10,23 @@ test('L1-14 no flag of serve names another address', () => {
     assert.throws(() => parseServe([`${flag}=0.0.0.0`]), { code: 'USAGE_FLAG_UNKNOWN' });
   }
   assert.throws(() => parseServe(['0.0.0.0:8000']), { code: 'USAGE_FLAG_UNKNOWN' });
-  for (const port of ['0.0.0.0:80', '-1', '65536', '1e3', '', ' 80']) assert.throws(() => parseServe(['--port', port]), /USAGE|takes|flags/);
+  for (const port of ['0.0.0.0:80', '-1', '65536', '1e3', '', ' 80'])
+    assert.throws(() => parseServe(['--port', port]), /USAGE|takes|flags/);
 });
 
 test('numbers out of range are usage errors with exit code 2', () => {
   assert.throws(() => parseServe(['--parallel', '0']), { code: 'USAGE_FLAG_RANGE', exitCode: 2 });
-  assert.deepEqual(parseServe(['--accept-weaker=landlock-files', '--accept-weaker=network-namespace']).accepted, ['landlock-files', 'network-namespace']);
+  assert.deepEqual(parseServe(['--accept-weaker=landlock-files', '--accept-weaker=network-namespace']).accepted, [
+    'landlock-files',
+    'network-namespace',
+  ]);
   assert.equal(parseServe([]).port, 8000);
 });
 
 test('the version is the one of package.json', () => {
-  assert.equal((JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version, version);
+  assert.equal(
+    (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string })
+      .version,
+    version,
+  );
 });

@@ -9,8 +9,8 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { KwyreError } from '../../../src/base/errors.ts';
 import { readJson, send } from '../../../src/cli/client.ts';
-import { TokenRing } from '../../../src/layers/1-loopback/token.ts';
-import { digestToken, principalOf } from '../../../src/state/tokens.ts';
+import { TokenRing } from '../../../src/layers/1-loopback/bearer-token.ts';
+import { digestToken, principalOf } from '../../../src/state/token-store.ts';
 import { asStatus } from '../../../src/cli/status.ts';
 
 const ring = new TokenRing([{ digest: digestToken('kw-x'), principal: principalOf(digestToken('kw-x')) }]);
@@ -23,19 +23,30 @@ async function ask(t: TestContext, answer: (socket: Socket) => void): Promise<un
       const challenge = /kwyre-challenge: (\S+)/i.exec(bytes.toString('latin1'))?.[1] ?? '';
       const proof = ring.prove(['Kwyre-Challenge', challenge], (server.address() as AddressInfo).port) ?? '';
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKwyre-Proof: ${proof}\r\n\r\n`);
-      socket.once('data', () => { answer(socket); });
+      socket.once('data', () => {
+        answer(socket);
+      });
     });
   }).listen(0, '127.0.0.1');
   t.after(() => server.close());
   await new Promise((resolve) => server.once('listening', resolve));
-  const to = { presence: { port: (server.address() as AddressInfo).port }, token: 'kw-x' } as Parameters<typeof send>[0];
+  const to = { presence: { port: (server.address() as AddressInfo).port }, token: 'kw-x' } as Parameters<
+    typeof send
+  >[0];
   return asStatus(await readJson(await send(to, 'GET', '/kwyre/status')));
 }
-const json = (body: string, length = body.length) => `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body}`;
-const coded = (code: string) => (error: unknown) => error instanceof KwyreError && error.code === code && error.remedy !== '';
+const json = (body: string, length = body.length) =>
+  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body}`;
+const coded = (code: string) => (error: unknown) =>
+  error instanceof KwyreError && error.code === code && error.remedy !== '';
 
 test('the server ends before, while and instead of answering: an error that says so, and no trace', async (t) => {
-  for (const end of [(socket: Socket) => socket.destroy(), (socket: Socket) => socket.resetAndDestroy(), (socket: Socket) => socket.end(json('{"layers":[', 500))]) await assert.rejects(ask(t, end), coded('SERVER_GONE'));
+  for (const end of [
+    (socket: Socket) => socket.destroy(),
+    (socket: Socket) => socket.resetAndDestroy(),
+    (socket: Socket) => socket.end(json('{"layers":[', 500)),
+  ])
+    await assert.rejects(ask(t, end), coded('SERVER_GONE'));
   const closed = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => closed.once('listening', resolve));
   const { port } = closed.address() as AddressInfo;
@@ -44,5 +55,20 @@ test('the server ends before, while and instead of answering: an error that says
 });
 
 test('an answer that is no status is refused', async (t) => {
-  for (const body of ['null', '7', '{}', '[]', '{"layers":{}}', '{"layers":[null],"model":{"name":"x"}}', '{"layers":[{"name":"x"}],"model":{"name":"x"}}', '{"layers":[],"model":{}}', 'nothing']) await assert.rejects(ask(t, (socket) => socket.end(json(body))), coded('SERVER_ANSWER'), body);
+  for (const body of [
+    'null',
+    '7',
+    '{}',
+    '[]',
+    '{"layers":{}}',
+    '{"layers":[null],"model":{"name":"x"}}',
+    '{"layers":[{"name":"x"}],"model":{"name":"x"}}',
+    '{"layers":[],"model":{}}',
+    'nothing',
+  ])
+    await assert.rejects(
+      ask(t, (socket) => socket.end(json(body))),
+      coded('SERVER_ANSWER'),
+      body,
+    );
 });

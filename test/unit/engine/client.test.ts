@@ -5,10 +5,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
-import { ByteWriter } from '../../../src/engine/bytewriter.ts';
-import { parseChatRequest } from '../../../src/engine/openai.ts';
-import { RequestError } from '../../../src/engine/request.ts';
-import { writeCompletion, writeContentChunk, writeDone, writeError, writeErrorEvent, writeFinishChunk, writeModel, writeModels, writeRoleChunk, writeUsageChunk } from '../../../src/engine/writer.ts';
+import { ByteWriter } from '../../../src/engine/bytes/byte-writer.ts';
+import { parseChatRequest } from '../../../src/engine/api/chat-request.ts';
+import { RequestError } from '../../../src/engine/types.ts';
+import {
+  writeCompletion,
+  writeContentChunk,
+  writeDone,
+  writeError,
+  writeErrorEvent,
+  writeFinishChunk,
+  writeModel,
+  writeModels,
+  writeRoleChunk,
+  writeUsageChunk,
+} from '../../../src/engine/api/response-json.ts';
 
 const head = { id: 'chatcmpl-00ff', created: 1_700_000_000, model: 'guide' };
 const usage = { promptTokens: 9, completionTokens: 4 };
@@ -36,13 +47,17 @@ test('a completion', async () => {
 });
 
 test('a stream with usage', async () => {
-  const stream = await client((out) => {
-    writeRoleChunk(out, head, true);
-    for (const word of words) writeContentChunk(out, head, Buffer.from(word), true);
-    writeFinishChunk(out, head, 'length', true);
-    writeUsageChunk(out, head, usage);
-    writeDone(out);
-  }, 200, 'text/event-stream').chat.completions.create({ ...body, stream: true, stream_options: { include_usage: true } });
+  const stream = await client(
+    (out) => {
+      writeRoleChunk(out, head, true);
+      for (const word of words) writeContentChunk(out, head, Buffer.from(word), true);
+      writeFinishChunk(out, head, 'length', true);
+      writeUsageChunk(out, head, usage);
+      writeDone(out);
+    },
+    200,
+    'text/event-stream',
+  ).chat.completions.create({ ...body, stream: true, stream_options: { include_usage: true } });
   const seen: string[] = [];
   const finishes: (string | null | undefined)[] = [];
   let total = 0;
@@ -57,36 +72,63 @@ test('a stream with usage', async () => {
 });
 
 test("the client's own stream helper assembles the same message", async () => {
-  const runner = client((out) => {
-    writeRoleChunk(out, head, false);
-    for (const word of words) writeContentChunk(out, head, Buffer.from(word), false);
-    writeFinishChunk(out, head, 'stop', false);
-    writeDone(out);
-  }, 200, 'text/event-stream').chat.completions.stream(body);
+  const runner = client(
+    (out) => {
+      writeRoleChunk(out, head, false);
+      for (const word of words) writeContentChunk(out, head, Buffer.from(word), false);
+      writeFinishChunk(out, head, 'stop', false);
+      writeDone(out);
+    },
+    200,
+    'text/event-stream',
+  ).chat.completions.stream(body);
   assert.equal(await runner.finalContent(), words.join(''));
 });
 
 test('errors before and inside a stream', async () => {
-  await assert.rejects(client((out) => {
-    writeError(out, new RequestError('REQUEST_FIELD_RANGE', 'temperature must be a number from 0 to 2', 'temperature'));
-  }, 400).chat.completions.create(body), (error) => error instanceof OpenAI.BadRequestError && error.param === 'temperature' && error.code === 'field_range' && error.type === 'invalid_request_error');
-  await assert.rejects(client((out) => {
-    writeError(out, new RequestError('REQUEST_MODEL_NOT_FOUND', 'there is no such model', 'model', 404));
-  }, 404).chat.completions.create(body), (error) => error instanceof OpenAI.NotFoundError && error.code === 'model_not_found');
-  const stream = await client((out) => {
-    writeRoleChunk(out, head, false);
-    writeErrorEvent(out, new RequestError('ENGINE_STOPPED', 'the engine stopped', null, 503));
-  }, 200, 'text/event-stream').chat.completions.create({ ...body, stream: true });
-  await assert.rejects(async () => {
-    for await (const chunk of stream) assert.ok(chunk);
-  }, (error) => error instanceof OpenAI.APIError && error.code === 'engine_stopped');
+  await assert.rejects(
+    client((out) => {
+      writeError(
+        out,
+        new RequestError('REQUEST_FIELD_RANGE', 'temperature must be a number from 0 to 2', 'temperature'),
+      );
+    }, 400).chat.completions.create(body),
+    (error) =>
+      error instanceof OpenAI.BadRequestError &&
+      error.param === 'temperature' &&
+      error.code === 'field_range' &&
+      error.type === 'invalid_request_error',
+  );
+  await assert.rejects(
+    client((out) => {
+      writeError(out, new RequestError('REQUEST_MODEL_NOT_FOUND', 'there is no such model', 'model', 404));
+    }, 404).chat.completions.create(body),
+    (error) => error instanceof OpenAI.NotFoundError && error.code === 'model_not_found',
+  );
+  const stream = await client(
+    (out) => {
+      writeRoleChunk(out, head, false);
+      writeErrorEvent(out, new RequestError('ENGINE_STOPPED', 'the engine stopped', null, 503));
+    },
+    200,
+    'text/event-stream',
+  ).chat.completions.create({ ...body, stream: true });
+  await assert.rejects(
+    async () => {
+      for await (const chunk of stream) assert.ok(chunk);
+    },
+    (error) => error instanceof OpenAI.APIError && error.code === 'engine_stopped',
+  );
 });
 
 test('models', async () => {
   const page = await client((out) => {
     writeModels(out, [{ id: 'guide', created: 1 }]);
   }).models.list();
-  assert.deepEqual(page.data.map((model) => model.id), ['guide']);
+  assert.deepEqual(
+    page.data.map((model) => model.id),
+    ['guide'],
+  );
   const model = await client((out) => {
     writeModel(out, { id: 'guide', created: 1 });
   }).models.retrieve('guide');

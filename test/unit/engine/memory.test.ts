@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { describeScan, scanProcess } from '../../../src/cli/scanner.ts';
+import { describeScan, scanProcess } from '../../../src/cli/prove/memory-scanner.ts';
 
 /** What a canary is: words that occur nowhere else. */
 const canary = (kind: string) => `${kind}-${randomBytes(12).toString('hex')}-Ende`;
@@ -24,7 +24,14 @@ test('L5-03 L5-33 after dispose no text of any field is left in any form; before
       stop: [plant('stop')],
       messages: [
         { role: 'system', content: ` ${plant('system')}\n` },
-        { role: 'user', name: plant('name'), content: [{ type: 'text', text: plant('part') }, { type: 'text', text: `"quoted" \\ ${plant('quoted')} \u{1f512} \u00c4` }] },
+        {
+          role: 'user',
+          name: plant('name'),
+          content: [
+            { type: 'text', text: plant('part') },
+            { type: 'text', text: `"quoted" \\ ${plant('quoted')} \u{1f512} \u00c4` },
+          ],
+        },
         { role: 'assistant', content: `<think>\n${plant('think')}\n</think>\n\n${plant('said')}` },
         { role: 'tool', tool_call_id: plant('call'), content: plant('tool') },
         { role: 'user', content: `${'padding '.repeat(i * 40)}${plant('long')}` },
@@ -37,10 +44,20 @@ test('L5-03 L5-33 after dispose no text of any field is left in any form; before
     if (i % 7 === 6) return Buffer.from(text.slice(0, -1));
     return Buffer.from(i % 3 === 1 ? text.replace(/[-]/g, '\\u002d') : text);
   });
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--disable-proto=delete', '--disallow-code-generation-from-strings', '--clear-free-memory', join(import.meta.dirname, '../../support/bytes-entry.ts')], {
-    env: { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [
+      '--disable-warning=ExperimentalWarning',
+      '--disable-proto=delete',
+      '--disallow-code-generation-from-strings',
+      '--clear-free-memory',
+      join(import.meta.dirname, '../../support/bytes-entry.ts'),
+    ],
+    {
+      env: { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  );
   const line = async () => String((await once(child.stdout, 'data'))[0]);
   try {
     const number = (value: number) => {
@@ -63,7 +80,11 @@ test('L5-03 L5-33 after dispose no text of any field is left in any form; before
     const after = scanProcess(child.pid!, needles);
     console.log(`alive: ${describeScan(before)}`);
     console.log(`disposed: ${describeScan(after)}`);
-    assert.equal(after.total, 0, JSON.stringify(after.hits.slice(0, 3).map((hit) => [hit.form, hit.region, hit.context])));
+    assert.equal(
+      after.total,
+      0,
+      JSON.stringify(after.hits.slice(0, 3).map((hit) => [hit.form, hit.region, hit.context])),
+    );
   } finally {
     child.stdin.end();
     child.kill('SIGKILL');

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
-import type { Llama } from '../../../src/engine/llama.ts';
-import type { Sampling } from '../../../src/engine/request.ts';
+import type { Llama } from '../../../src/engine/llama/model.ts';
+import type { Sampling } from '../../../src/engine/types.ts';
 import { tinyShape, writeModel } from '../../support/gguf.ts';
 import { load, plainSampling, scratch } from '../../support/native.ts';
 
@@ -60,7 +60,13 @@ test('X-01: any numbers that a request may carry give a token of the vocabulary'
     presencePenalty: fc.double({ min: -2, max: 2, noNaN: true }),
     frequencyPenalty: fc.double({ min: -2, max: 2, noNaN: true }),
     repeatLastN: fc.oneof(fc.constantFrom(0, 1, 32_768), fc.nat(100)),
-    logitBias: fc.array(fc.record({ token: fc.nat(2 ** 31 - 1).map((n) => n % 300), bias: fc.double({ min: -100, max: 100, noNaN: true }) }), { maxLength: 300 }),
+    logitBias: fc.array(
+      fc.record({
+        token: fc.nat(2 ** 31 - 1).map((n) => n % 300),
+        bias: fc.double({ min: -100, max: 100, noNaN: true }),
+      }),
+      { maxLength: 300 },
+    ),
   });
   fc.assert(
     fc.property(numbers, fc.nat(2 ** 32 - 1), (changes, seed) => {

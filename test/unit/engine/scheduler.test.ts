@@ -1,15 +1,17 @@
-/** Continuous batching over a real model: order, fairness, cancellation, deadlines, and what is left when all is over. */
+/**
+ * Continuous batching over a real model: order, fairness, cancellation, deadlines, and what is left when all is over.
+ */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Task } from '../../../src/engine/generation.ts';
-import { Generation } from '../../../src/engine/generation.ts';
-import type { Llama } from '../../../src/engine/llama.ts';
-import { Pace } from '../../../src/engine/pace.ts';
-import type { RequestError } from '../../../src/engine/request.ts';
-import { queueLimit, Scheduler } from '../../../src/engine/scheduler.ts';
-import { Vocabulary } from '../../../src/engine/vocabulary.ts';
+import type { Task } from '../../../src/engine/inference/generation.ts';
+import { Generation } from '../../../src/engine/inference/generation.ts';
+import type { Llama } from '../../../src/engine/llama/model.ts';
+import { Pace } from '../../../src/engine/inference/step-timing.ts';
+import type { RequestError } from '../../../src/engine/types.ts';
+import { queueLimit, Scheduler } from '../../../src/engine/inference/scheduler.ts';
+import { Vocabulary } from '../../../src/engine/llama/prompt-tokenizer.ts';
 import { writeChain } from '../../support/gguf.ts';
 import { load, plainSampling, scratch } from '../../support/native.ts';
 
@@ -18,7 +20,9 @@ const clock = {
   now: () => performance.now(),
   after: (ms: number, wake: () => void) => {
     const timer = setTimeout(wake, ms);
-    return () => { clearTimeout(timer); };
+    return () => {
+      clearTimeout(timer);
+    };
   },
   next: setImmediate,
 };
@@ -57,9 +61,25 @@ beforeEach(() => {
   scheduler = new Scheduler(llama, clock);
 });
 
-async function submit(prompt: string, more: Partial<Task> = {}, listener = new Listener()): Promise<{ listener: Listener; generation: Generation }> {
+async function submit(
+  prompt: string,
+  more: Partial<Task> = {},
+  listener = new Listener(),
+): Promise<{ listener: Listener; generation: Generation }> {
   const run = await new Vocabulary(llama).encode([{ kind: 'text', bytes: Buffer.from(prompt) }]);
-  const generation = new Generation(llama, { prompt: run, sampling: plainSampling, seed: 1, maxTokens: 10, stop: [], deadline: Number.POSITIVE_INFINITY, ...more }, listener);
+  const generation = new Generation(
+    llama,
+    {
+      prompt: run,
+      sampling: plainSampling,
+      seed: 1,
+      maxTokens: 10,
+      stop: [],
+      deadline: Number.POSITIVE_INFINITY,
+      ...more,
+    },
+    listener,
+  );
   scheduler.submit(generation);
   return { listener, generation };
 }
@@ -72,7 +92,9 @@ async function rest(): Promise<void> {
 
 describe('answers', () => {
   test('more than there are sequences, with prompts longer than a step', async () => {
-    const all = await Promise.all(Array.from({ length: 7 }, async (_, i) => await submit(`${'x'.repeat(i * 60)}\n`, { maxTokens: 3 + i })));
+    const all = await Promise.all(
+      Array.from({ length: 7 }, async (_, i) => await submit(`${'x'.repeat(i * 60)}\n`, { maxTokens: 3 + i })),
+    );
     for (const [i, { listener }] of all.entries()) {
       await listener.done.promise;
       assert.deepEqual([listener.text, listener.ending], ['abcdefghij'.slice(0, 3 + i), 'length']);
@@ -84,8 +106,16 @@ describe('answers', () => {
     const run = await new Vocabulary(llama).encode([{ kind: 'text', bytes: Buffer.from('secret words\n') }]);
     const listener = new Listener();
     let during: number[] = [];
-    listener.onContent = () => { during = [...run.tokens]; };
-    scheduler.submit(new Generation(llama, { prompt: run, sampling: plainSampling, seed: 1, maxTokens: 3, stop: [], deadline: Number.POSITIVE_INFINITY }, listener));
+    listener.onContent = () => {
+      during = [...run.tokens];
+    };
+    scheduler.submit(
+      new Generation(
+        llama,
+        { prompt: run, sampling: plainSampling, seed: 1, maxTokens: 3, stop: [], deadline: Number.POSITIVE_INFINITY },
+        listener,
+      ),
+    );
     await listener.done.promise;
     assert.ok(during.every((token) => token === 0));
     await rest();
@@ -112,7 +142,11 @@ describe('cancellation', () => {
     const { listener, generation } = await submit('c\n');
     generation.cancelled = true;
     scheduler.nudge();
-    await Promise.all(running.map(async (one) => { await one.listener.done.promise; }));
+    await Promise.all(
+      running.map(async (one) => {
+        await one.listener.done.promise;
+      }),
+    );
     await rest();
     assert.deepEqual([listener.text, generation.sequence], ['', -1]);
   });
@@ -133,7 +167,9 @@ describe('cancellation', () => {
 describe('readers and time', () => {
   test('an answer waits for its reader and goes on where it stopped', async () => {
     const { listener } = await submit('a\n', { maxTokens: 30 });
-    listener.onContent = () => { listener.behindNow = listener.text.length === 7; };
+    listener.onContent = () => {
+      listener.behindNow = listener.text.length === 7;
+    };
     await sleep(200);
     assert.equal(listener.text, 'abcdefg');
     const other = await submit('b\n', { maxTokens: 5 });
@@ -152,9 +188,20 @@ describe('readers and time', () => {
     stuck.behindNow = true;
     const started = performance.now();
     const soon = started + 150;
-    const held = [await submit('a\n', { maxTokens: null, deadline: soon }, stuck), await submit('b\n', { maxTokens: null, deadline: started + 300 }, Object.assign(new Listener(), { behindNow: true })), await submit('c\n', { deadline: soon })];
+    const held = [
+      await submit('a\n', { maxTokens: null, deadline: soon }, stuck),
+      await submit(
+        'b\n',
+        { maxTokens: null, deadline: started + 300 },
+        Object.assign(new Listener(), { behindNow: true }),
+      ),
+      await submit('c\n', { deadline: soon }),
+    ];
     for (const { listener } of held) await listener.done.promise;
-    assert.deepEqual(held.map(({ listener }) => listener.ending), Array(3).fill('ENGINE_TURN_TIMEOUT'));
+    assert.deepEqual(
+      held.map(({ listener }) => listener.ending),
+      Array(3).fill('ENGINE_TURN_TIMEOUT'),
+    );
     assert.ok(performance.now() - started < 2000);
     await rest();
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Utf8Holdback } from '../../../src/engine/utf8.ts';
+import { Utf8Holdback } from '../../../src/engine/bytes/utf8.ts';
 
 function run(bytes: Uint8Array, cuts: readonly number[]): Buffer {
   const holdback = new Utf8Holdback();
@@ -23,12 +23,48 @@ const decode = (bytes: Uint8Array) => Buffer.from(new TextDecoder('utf-8', { ign
 const cuts = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 8 });
 
 test('text comes out unchanged under any cutting', () => {
-  fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 60 }), cuts, (text, at) => assert.deepEqual(run(Buffer.from(text), at), Buffer.from(Buffer.from(text).toString()))), { numRuns: 2000 });
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 60 }), cuts, (text, at) =>
+      assert.deepEqual(run(Buffer.from(text), at), Buffer.from(Buffer.from(text).toString())),
+    ),
+    { numRuns: 2000 },
+  );
 });
 
 test('any bytes come out as a WHATWG decoder has them, under any cutting', () => {
-  const near = fc.array(fc.constantFrom(0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xdf, 0xe0, 0xe2, 0xed, 0xef, 0xf0, 0xf3, 0xf4, 0xf5, 0xff), { maxLength: 40 }).map((list) => Uint8Array.from(list));
-  fc.assert(fc.property(fc.oneof(near, fc.uint8Array({ maxLength: 60 })), cuts, (bytes, at) => assert.deepEqual(run(bytes, at), decode(bytes))), { numRuns: 5000 });
+  const near = fc
+    .array(
+      fc.constantFrom(
+        0x41,
+        0x7f,
+        0x80,
+        0x8f,
+        0x90,
+        0x9f,
+        0xa0,
+        0xbf,
+        0xc0,
+        0xc2,
+        0xdf,
+        0xe0,
+        0xe2,
+        0xed,
+        0xef,
+        0xf0,
+        0xf3,
+        0xf4,
+        0xf5,
+        0xff,
+      ),
+      { maxLength: 40 },
+    )
+    .map((list) => Uint8Array.from(list));
+  fc.assert(
+    fc.property(fc.oneof(near, fc.uint8Array({ maxLength: 60 })), cuts, (bytes, at) =>
+      assert.deepEqual(run(bytes, at), decode(bytes)),
+    ),
+    { numRuns: 5000 },
+  );
 });
 
 test('a character is not shown before its last byte', () => {

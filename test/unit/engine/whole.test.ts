@@ -7,28 +7,50 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { addressOf } from '../../../src/engine/library.ts';
-import type { Llama } from '../../../src/engine/llama.ts';
-import type { PromptPiece } from '../../../src/engine/request.ts';
-import { Vocabulary } from '../../../src/engine/vocabulary.ts';
+import { addressOf } from '../../../src/engine/llama/library.ts';
+import type { Llama } from '../../../src/engine/llama/model.ts';
+import type { PromptPiece } from '../../../src/engine/types.ts';
+import { Vocabulary } from '../../../src/engine/llama/prompt-tokenizer.ts';
 import { sharedLibrary } from '../../support/native.ts';
 
 const bytePairs = 2;
 const guide = join(import.meta.dirname, '../../../models/guide/guide.gguf');
 const folder = process.env['KWYRE_VOCABULARIES'];
-const files = [guide, ...(folder === undefined ? [] : readdirSync(folder).filter((name) => name.endsWith('.gguf')).sort().map((name) => join(folder, name)))];
+const files = [
+  guide,
+  ...(folder === undefined
+    ? []
+    : readdirSync(folder)
+        .filter((name) => name.endsWith('.gguf'))
+        .sort()
+        .map((name) => join(folder, name))),
+];
 
 /** Only the vocabulary of a file, with the calls that the engine makes. */
 async function open(path: string): Promise<{ llama: Llama; patterns: boolean }> {
   const { calls } = sharedLibrary();
   const { promise, resolve } = Promise.withResolvers<bigint | null>();
-  calls.modelLoad.async([path], 1, { ...calls.modelDefaults(), vocab_only: true, n_gpu_layers: 0 }, (_error, model) => { resolve(model); });
+  calls.modelLoad.async([path], 1, { ...calls.modelDefaults(), vocab_only: true, n_gpu_layers: 0 }, (_error, model) => {
+    resolve(model);
+  });
   const model = await promise;
   assert.ok(model !== null, path);
   const vocab = calls.modelVocab(model);
   const patterns = calls.vocabType(vocab) === bytePairs;
-  const tokenize = (bytes: Uint8Array, target: Int32Array, special: boolean) => (bytes.length === 0 ? 0 : calls.tokenize(vocab, addressOf(bytes), bytes.length, addressOf(target), target.length, false, special));
-  const llama = { contextTokens: 1 << 20, beginning: undefined, splitsByPattern: patterns, attributes: (token: number) => calls.attributes(vocab, token), textOf: (token: number) => calls.tokenText(vocab, token), tokenize, tokenizeAside: (bytes: Uint8Array, target: Int32Array, special: boolean) => Promise.resolve(tokenize(bytes, target, special)) };
+  const tokenize = (bytes: Uint8Array, target: Int32Array, special: boolean) =>
+    bytes.length === 0
+      ? 0
+      : calls.tokenize(vocab, addressOf(bytes), bytes.length, addressOf(target), target.length, false, special);
+  const llama = {
+    contextTokens: 1 << 20,
+    beginning: undefined,
+    splitsByPattern: patterns,
+    attributes: (token: number) => calls.attributes(vocab, token),
+    textOf: (token: number) => calls.tokenText(vocab, token),
+    tokenize,
+    tokenizeAside: (bytes: Uint8Array, target: Int32Array, special: boolean) =>
+      Promise.resolve(tokenize(bytes, target, special)),
+  };
   return { llama: llama as unknown as Llama, patterns };
 }
 
@@ -55,13 +77,26 @@ for (const path of files) {
       const text = unit.repeat(Math.floor(longest / Buffer.byteLength(unit)));
       const wanted = whole(llama, text);
       // Some vocabularies have nothing for white space.
-      if (wanted.length > 0) assert.deepEqual(await encode([piece(text.slice(0, 5000)), piece(text.slice(5000))]), wanted, JSON.stringify(unit));
+      if (wanted.length > 0)
+        assert.deepEqual(
+          await encode([piece(text.slice(0, 5000)), piece(text.slice(5000))]),
+          wanted,
+          JSON.stringify(unit),
+        );
     }
     // White space behind and before markers, across the border of template and message.
     for (const marker of ['<|user|>', '<|end|>', '<|im_start|>', '<|assistant|>', '</s>', '<s>', '<start_of_turn>']) {
-      for (const [before, message, after] of [['', '  \n hi there ', '\n'], ['\n', ' \n', ' x'], [' ', 'hi \n ', '']] as const) {
+      for (const [before, message, after] of [
+        ['', '  \n hi there ', '\n'],
+        ['\n', ' \n', ' x'],
+        [' ', 'hi \n ', ''],
+      ] as const) {
         const template = (text: string): PromptPiece => ({ kind: 'template', text });
-        assert.deepEqual(await encode([template(`${marker}${before}`), piece(message), template(`${after}${marker}`)]), whole(llama, `${marker}${before}${message}${after}${marker}`), JSON.stringify([marker, before, message, after]));
+        assert.deepEqual(
+          await encode([template(`${marker}${before}`), piece(message), template(`${after}${marker}`)]),
+          whole(llama, `${marker}${before}${message}${after}${marker}`),
+          JSON.stringify([marker, before, message, after]),
+        );
       }
     }
   });

@@ -15,14 +15,17 @@ class Fake extends EventEmitter {
   }
 }
 
-test('nobody\'s oldest goes first while strangers hold most', () => {
+test("nobody's oldest goes first while strangers hold most", () => {
   const connections = new Connections<Fake>(4);
   const all = Array.from({ length: 4 }, () => new Fake());
   for (const one of all) assert.ok(connections.enter(one));
   connections.hold(all[0]!, 'me');
   connections.rest(all[0]!);
   assert.ok(connections.enter(new Fake()));
-  assert.deepEqual(all.map(({ gone }) => gone), [false, true, false, false]);
+  assert.deepEqual(
+    all.map(({ gone }) => gone),
+    [false, true, false, false],
+  );
   assert.equal(connections.size, 4);
 });
 
@@ -42,7 +45,10 @@ test('whoever holds most loses the one that it left unused for longest, never on
   for (const index of [2, 1]) connections.rest(theirs[index]!);
   connections.enter(new Fake());
   connections.enter(new Fake());
-  assert.deepEqual(theirs.map(({ gone }) => gone), [false, true, true, false]);
+  assert.deepEqual(
+    theirs.map(({ gone }) => gone),
+    [false, true, true, false],
+  );
   assert.ok(mine.every(({ gone }) => !gone));
 });
 
@@ -66,5 +72,8 @@ test('the connections of a holder end, but those that are being told', () => {
     connections.hold(one, index === 2 ? 'me' : 'them');
   }
   connections.close('them', new Set([all[0]!]));
-  assert.deepEqual(all.map(({ gone }) => gone), [false, true, false]);
+  assert.deepEqual(
+    all.map(({ gone }) => gone),
+    [false, true, false],
+  );
 });

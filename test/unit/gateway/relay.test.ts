@@ -10,7 +10,10 @@ import { dataMessages, encodeResponseHead, engineRoutes } from '../../../src/wir
 import type { Options } from '../../support/gateway.ts';
 import { principalOf, rawRequest, requestText, sleep, startGateway } from '../../support/gateway.ts';
 
-async function withGateway(options: Options, use: (gateway: Awaited<ReturnType<typeof startGateway>>) => Promise<void>): Promise<void> {
+async function withGateway(
+  options: Options,
+  use: (gateway: Awaited<ReturnType<typeof startGateway>>) => Promise<void>,
+): Promise<void> {
   const gateway = await startGateway(options);
   try {
     await use(gateway);
@@ -19,68 +22,90 @@ async function withGateway(options: Options, use: (gateway: Awaited<ReturnType<t
   }
 }
 
-const post = (gateway: { port: number; token: string }, body = '{}') => requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body });
+const post = (gateway: { port: number; token: string }, body = '{}') =>
+  requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body });
 
 test('bodies arrive byte by byte as sent, with route, holder and length; answers come back the same', async () => {
   const answer = randomBytes(300_000);
-  await withGateway({
-    script(turn) {
-      turn.head(201);
-      const half = answer.length / 2;
-      turn.send(answer.subarray(0, half));
-      setTimeout(() => {
-        turn.send(answer.subarray(half));
-        turn.end();
-      }, 20);
+  await withGateway(
+    {
+      script(turn) {
+        turn.head(201);
+        const half = answer.length / 2;
+        turn.send(answer.subarray(0, half));
+        setTimeout(() => {
+          turn.send(answer.subarray(half));
+          turn.end();
+        }, 20);
+      },
     },
-  }, async (gateway) => {
-    for (const length of [0, 1, 65_535, 65_536, 65_537, 3_000_000]) {
-      const body = randomBytes(length);
-      const response = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', body, headers: { 'content-type': 'application/json', 'x-api-key': gateway.token } });
-      assert.equal(response.status, 201);
-      assert.deepEqual(Buffer.from(await response.arrayBuffer()), answer);
-      const turn = gateway.turns.at(-1)!;
-      assert.deepEqual(turn.body, body);
-      assert.equal(turn.open.route, engineRoutes.chatCompletions);
-      assert.equal(turn.open.bodyLength, length);
-      assert.equal(turn.open.principal.toString('hex'), principalOf(gateway.token));
-    }
-    await sleep(50);
-    // What is still on its way when the engine ends its answer needs no credit any more.
-    assert.ok(gateway.turns.every((turn) => turn.credit >= answer.length / 2 && turn.credit <= answer.length), 'credit comes back byte for byte');
-  });
+    async (gateway) => {
+      for (const length of [0, 1, 65_535, 65_536, 65_537, 3_000_000]) {
+        const body = randomBytes(length);
+        const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+          method: 'POST',
+          body,
+          headers: { 'content-type': 'application/json', 'x-api-key': gateway.token },
+        });
+        assert.equal(response.status, 201);
+        assert.deepEqual(Buffer.from(await response.arrayBuffer()), answer);
+        const turn = gateway.turns.at(-1)!;
+        assert.deepEqual(turn.body, body);
+        assert.equal(turn.open.route, engineRoutes.chatCompletions);
+        assert.equal(turn.open.bodyLength, length);
+        assert.equal(turn.open.principal.toString('hex'), principalOf(gateway.token));
+      }
+      await sleep(50);
+      // What is still on its way when the engine ends its answer needs no credit any more.
+      assert.ok(
+        gateway.turns.every((turn) => turn.credit >= answer.length / 2 && turn.credit <= answer.length),
+        'credit comes back byte for byte',
+      );
+    },
+  );
 });
 
 test('events are passed on as they come, each by itself', async () => {
-  await withGateway({
-    script(turn) {
-      turn.head(200, 2);
-      let n = 0;
-      const tick = setInterval(() => {
-        turn.send(`data: ${n}\n\n`);
-        n += 1;
-        if (n === 5) {
-          clearInterval(tick);
-          turn.end();
-        }
-      }, 60);
+  await withGateway(
+    {
+      script(turn) {
+        turn.head(200, 2);
+        let n = 0;
+        const tick = setInterval(() => {
+          turn.send(`data: ${n}\n\n`);
+          n += 1;
+          if (n === 5) {
+            clearInterval(tick);
+            turn.end();
+          }
+        }, 60);
+      },
     },
-  }, async (gateway) => {
-    const response = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', 'x-api-key': gateway.token } });
-    assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
-    const at: number[] = [];
-    for await (const chunk of response.body!) {
-      assert.match(Buffer.from(chunk as Uint8Array).toString(), /^data: \d\n\n$/);
-      at.push(performance.now());
-    }
-    assert.equal(at.length, 5);
-    assert.ok(at.at(-1)! - at[0]! > 150);
-  });
+    async (gateway) => {
+      const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+        method: 'POST',
+        body: '{}',
+        headers: { 'content-type': 'application/json', 'x-api-key': gateway.token },
+      });
+      assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
+      const at: number[] = [];
+      for await (const chunk of response.body!) {
+        assert.match(Buffer.from(chunk as Uint8Array).toString(), /^data: \d\n\n$/);
+        at.push(performance.now());
+      }
+      assert.equal(at.length, 5);
+      assert.ok(at.at(-1)! - at[0]! > 150);
+    },
+  );
 });
 
 test('the engine may answer before the body is through, and the connection stays good', async () => {
   await withGateway({ script: () => undefined, onOpen: (turn) => turn.json({ error: 1 }, 400) }, async (gateway) => {
-    const response = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', body: Buffer.alloc(5 << 20, 0x20), headers: { 'content-type': 'application/json', 'x-api-key': gateway.token } });
+    const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      body: Buffer.alloc(5 << 20, 0x20),
+      headers: { 'content-type': 'application/json', 'x-api-key': gateway.token },
+    });
     assert.equal(response.status, 400);
     assert.deepEqual(await response.json(), { error: 1 });
     assert.equal((await rawRequest(gateway.port, requestText(gateway))).status, 400);
@@ -88,41 +113,57 @@ test('the engine may answer before the body is through, and the connection stays
 });
 
 test('retry-after is passed on, an abort of the engine is a 500 or a visible end', async () => {
-  await withGateway({
-    script(turn) {
-      if (turn.id === 1) {
-        turn.head(429, 1, 7);
-        turn.end();
-      } else if (turn.id === 2) turn.abort();
-      else {
-        turn.head(200, turn.id === 3 ? 2 : 1);
-        turn.send('begun');
-        setTimeout(() => turn.abort(), 30);
-      }
+  await withGateway(
+    {
+      script(turn) {
+        if (turn.id === 1) {
+          turn.head(429, 1, 7);
+          turn.end();
+        } else if (turn.id === 2) turn.abort();
+        else {
+          turn.head(200, turn.id === 3 ? 2 : 1);
+          turn.send('begun');
+          setTimeout(() => turn.abort(), 30);
+        }
+      },
     },
-  }, async (gateway) => {
-    const limited = await rawRequest(gateway.port, post(gateway));
-    assert.equal(limited.headers['retry-after'], '7');
-    assert.equal((await rawRequest(gateway.port, post(gateway))).status, 500);
-    const stream = await rawRequest(gateway.port, post(gateway), { more: true });
-    assert.match(stream.text, /begun\r\n[\s\S]*data: \{"error":\{.*"code":"engine_error"/);
-    const whole = await rawRequest(gateway.port, post(gateway), { more: true });
-    assert.doesNotMatch(whole.text, /0\r\n\r\n$/, 'a whole answer that broke off must not look complete');
-  });
+    async (gateway) => {
+      const limited = await rawRequest(gateway.port, post(gateway));
+      assert.equal(limited.headers['retry-after'], '7');
+      assert.equal((await rawRequest(gateway.port, post(gateway))).status, 500);
+      const stream = await rawRequest(gateway.port, post(gateway), { more: true });
+      assert.match(stream.text, /begun\r\n[\s\S]*data: \{"error":\{.*"code":"engine_error"/);
+      const whole = await rawRequest(gateway.port, post(gateway), { more: true });
+      assert.doesNotMatch(whole.text, /0\r\n\r\n$/, 'a whole answer that broke off must not look complete');
+    },
+  );
 });
 
 /** What an engine that is hostile or broken could say: each is a breach that ends the gateway at once. */
 const breaches: Readonly<Record<string, (gateway: Awaited<ReturnType<typeof startGateway>>, id: number) => void>> = {
-  'an answer to no request': (gateway) => gateway.engine.send(dataMessages.responseHead, encodeResponseHead({ status: 200, media: 1, retryAfterSeconds: 0 }), 99),
+  'an answer to no request': (gateway) =>
+    gateway.engine.send(
+      dataMessages.responseHead,
+      encodeResponseHead({ status: 200, media: 1, retryAfterSeconds: 0 }),
+      99,
+    ),
   'an answer on stream 0': (gateway) => gateway.engine.send(dataMessages.responseEnd, undefined, 0),
   'a body before a head': (gateway, id) => gateway.engine.send(dataMessages.responseBody, Buffer.from('x'), id),
   'an end before a head': (gateway, id) => gateway.engine.send(dataMessages.responseEnd, undefined, id),
   'two heads': (gateway, id) => {
-    for (let i = 0; i < 2; i += 1) gateway.engine.send(dataMessages.responseHead, encodeResponseHead({ status: 200, media: 1, retryAfterSeconds: 0 }), id);
+    for (let i = 0; i < 2; i += 1)
+      gateway.engine.send(
+        dataMessages.responseHead,
+        encodeResponseHead({ status: 200, media: 1, retryAfterSeconds: 0 }),
+        id,
+      );
   },
-  'a status that is none': (gateway, id) => gateway.engine.send(dataMessages.responseHead, Buffer.from([99, 0, 1, 0, 0, 0, 0, 0]), id),
-  'a media type that is none': (gateway, id) => gateway.engine.send(dataMessages.responseHead, Buffer.from([200, 0, 9, 0, 0, 0, 0, 0]), id),
-  'a message that only the gateway may send': (gateway, id) => gateway.engine.send(dataMessages.requestBody, Buffer.from('x'), id),
+  'a status that is none': (gateway, id) =>
+    gateway.engine.send(dataMessages.responseHead, Buffer.from([99, 0, 1, 0, 0, 0, 0, 0]), id),
+  'a media type that is none': (gateway, id) =>
+    gateway.engine.send(dataMessages.responseHead, Buffer.from([200, 0, 9, 0, 0, 0, 0, 0]), id),
+  'a message that only the gateway may send': (gateway, id) =>
+    gateway.engine.send(dataMessages.requestBody, Buffer.from('x'), id),
   'an order of the supervisor': (gateway) => gateway.engine.send(0x46, Buffer.from('{"tokens":[]}')),
 };
 
@@ -152,14 +193,17 @@ test('the engine sends on without credit while the client takes nothing: the gat
 });
 
 test('frames that come late for a request that is over are dropped', async () => {
-  await withGateway({
-    script(turn) {
-      turn.json({ ok: true });
-      turn.send('late');
-      turn.end();
-      turn.abort();
+  await withGateway(
+    {
+      script(turn) {
+        turn.json({ ok: true });
+        turn.send('late');
+        turn.end();
+        turn.abort();
+      },
     },
-  }, async (gateway) => {
-    for (let i = 0; i < 3; i += 1) assert.equal((await rawRequest(gateway.port, post(gateway))).status, 200);
-  });
+    async (gateway) => {
+      for (let i = 0; i < 3; i += 1) assert.equal((await rawRequest(gateway.port, post(gateway))).status, 200);
+    },
+  );
 });

@@ -11,7 +11,9 @@ import { matchRoute, pageFiles, routes } from '../../../src/gateway/routes.ts';
 
 const of = (method: string, target: string) => {
   const match = matchRoute(method, target);
-  return match.kind === 'route' ? `${match.route.path}${match.parameter === '' ? '' : `=${match.parameter}`}` : match.kind;
+  return match.kind === 'route'
+    ? `${match.route.path}${match.parameter === '' ? '' : `=${match.parameter}`}`
+    : match.kind;
 };
 
 test('the table answers by method and path', () => {
@@ -22,21 +24,42 @@ test('the table answers by method and path', () => {
   assert.equal(of('GET', '/v1/chat/completions'), 'method');
   assert.equal(of('GET', '/v1/models/guide'), '/v1/models/{parameter}=guide');
   assert.equal(of('GET', '/v1/models/a%3Ab%2bc%40'), '/v1/models/{parameter}=a:b+c@');
-  for (const none of ['', '/v1', '/v1/', '/v1/models/', '/v1/models/a/b', '/v1/models/..', '/v1/models/%2e', '/V1/models', '/health/', '/{parameter}', '/__proto__', '/constructor']) assert.equal(of('GET', none), 'none', none);
+  for (const none of [
+    '',
+    '/v1',
+    '/v1/',
+    '/v1/models/',
+    '/v1/models/a/b',
+    '/v1/models/..',
+    '/v1/models/%2e',
+    '/V1/models',
+    '/health/',
+    '/{parameter}',
+    '/__proto__',
+    '/constructor',
+  ])
+    assert.equal(of('GET', none), 'none', none);
 });
 
 test('property: what is public is a fixed handful of strings', () => {
   const open = new Set(['/health', ...Object.keys(pageFiles)]);
   fc.assert(
-    fc.property(fc.oneof(fc.webPath(), fc.constantFrom(...open).chain((path) => fc.string({ maxLength: 4 }).map((more) => path + more))), (target) => {
-      const match = matchRoute('GET', target);
-      if (match.kind === 'route' && match.route.public) assert.ok(open.has(target.split('?')[0]!));
-    }),
+    fc.property(
+      fc.oneof(
+        fc.webPath(),
+        fc.constantFrom(...open).chain((path) => fc.string({ maxLength: 4 }).map((more) => path + more)),
+      ),
+      (target) => {
+        const match = matchRoute('GET', target);
+        if (match.kind === 'route' && match.route.public) assert.ok(open.has(target.split('?')[0]!));
+      },
+    ),
     { numRuns: 2000 },
   );
 });
 
 test('every page file exists and every route is one of a kind', () => {
-  for (const { file } of Object.values(pageFiles)) assert.ok(existsSync(join(import.meta.dirname, '..', '..', '..', 'page', file)), file);
+  for (const { file } of Object.values(pageFiles))
+    assert.ok(existsSync(join(import.meta.dirname, '..', '..', '..', 'page', file)), file);
   assert.equal(new Set(routes.map((route) => `${route.method} ${route.path}`)).size, routes.length);
 });

@@ -4,23 +4,52 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Firewall } from '../../../src/layers/2-isolation/firewall.ts';
-import { judgeOwnership, nftScript, planRules, restoreScripts } from '../../../src/layers/2-isolation/firewall.ts';
+import type { Firewall } from '../../../src/layers/2-isolation/install/firewall.ts';
+import {
+  judgeOwnership,
+  nftScript,
+  planRules,
+  restoreScripts,
+} from '../../../src/layers/2-isolation/install/firewall.ts';
 
 const nft: Firewall = { kind: 'nft', nft: '/usr/sbin/nft' };
-const iptables: Firewall = { kind: 'iptables', iptables: '/usr/sbin/iptables', restore: '/usr/sbin/iptables-restore', ip6tables: '/usr/sbin/ip6tables', restore6: '/usr/sbin/ip6tables-restore' };
+const iptables: Firewall = {
+  kind: 'iptables',
+  iptables: '/usr/sbin/iptables',
+  restore: '/usr/sbin/iptables-restore',
+  ip6tables: '/usr/sbin/ip6tables',
+  restore6: '/usr/sbin/ip6tables-restore',
+};
 const guarded = { uid: 995, port: 8000 };
 
 test('C7 the last rule about the user refuses everything, and only answers come before it', () => {
-  const lines = nftScript(guarded).split('\n').filter((line) => line.includes('skuid 995'));
+  const lines = nftScript(guarded)
+    .split('\n')
+    .filter((line) => line.includes('skuid 995'));
   assert.equal(lines.length, 2);
-  assert.match(lines[0]!, /oifname "lo" ip saddr 127\.0\.0\.1 .*tcp sport 8000 ct state established ct direction reply accept/);
+  assert.match(
+    lines[0]!,
+    /oifname "lo" ip saddr 127\.0\.0\.1 .*tcp sport 8000 ct state established ct direction reply accept/,
+  );
   assert.match(lines[1]!, /^ *meta skuid 995 reject /);
-  for (const script of Object.values(restoreScripts(guarded))) assert.match(script.split('\n').filter((line) => line.startsWith('-A')).at(-1)!, /^-A KWYRE-ISOLATE -m owner --uid-owner 995 .* -j REJECT/);
+  for (const script of Object.values(restoreScripts(guarded)))
+    assert.match(
+      script
+        .split('\n')
+        .filter((line) => line.startsWith('-A'))
+        .at(-1)!,
+      /^-A KWYRE-ISOLATE -m owner --uid-owner 995 .* -j REJECT/,
+    );
 });
 
 test('C7 no rule is about root, and every port is one', () => {
-  for (const wrong of [{ uid: 0, port: 8000 }, { uid: -1, port: 8000 }, { uid: 995, port: 0 }, { uid: 995, port: 65536 }, { uid: Number.NaN, port: 1 }]) {
+  for (const wrong of [
+    { uid: 0, port: 8000 },
+    { uid: -1, port: 8000 },
+    { uid: 995, port: 0 },
+    { uid: 995, port: 65536 },
+    { uid: Number.NaN, port: 1 },
+  ]) {
     assert.throws(() => nftScript(wrong), /BUG/);
     assert.throws(() => restoreScripts(wrong), /BUG/);
   }
@@ -50,13 +79,17 @@ test('C7 nftables: ours is only what has our chain, our marks and nothing else',
   assert.equal(judge(table), 'foreign');
   assert.equal(judge(table, chain('theirs')), 'foreign');
   assert.equal(judge(table, chain('isolate_output'), rule()), 'foreign');
-  assert.equal(judge(table, chain('isolate_output'), { set: { family: 'inet', table: 'kwyre', name: 'x' } }), 'foreign');
+  assert.equal(
+    judge(table, chain('isolate_output'), { set: { family: 'inet', table: 'kwyre', name: 'x' } }),
+    'foreign',
+  );
   for (const broken of ['', 'no json', '{}', '{"nftables":1}']) assert.equal(judgeOwnership(nft, [broken]), 'foreign');
 });
 
 test('C7 iptables: ours is only what bears our mark', () => {
   const jump = '-A OUTPUT -m comment --comment kwyre-isolate -j KWYRE-ISOLATE';
-  const judge = (...lines: string[]) => judgeOwnership(iptables, [['-P OUTPUT ACCEPT', ...lines].join('\n'), '-P OUTPUT ACCEPT\n']);
+  const judge = (...lines: string[]) =>
+    judgeOwnership(iptables, [['-P OUTPUT ACCEPT', ...lines].join('\n'), '-P OUTPUT ACCEPT\n']);
   assert.equal(judge(), 'absent');
   assert.equal(judge('-N KWYRE-ISOLATE', jump, '-A KWYRE-ISOLATE -m comment --comment kwyre-isolate -j REJECT'), 'own');
   assert.equal(judge('-N KWYRE-ISOLATE', '-A KWYRE-ISOLATE -p udp -j ACCEPT'), 'foreign');

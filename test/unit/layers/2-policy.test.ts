@@ -1,24 +1,51 @@
 /**
- * What each role must have or does not start, and what the watchdog keeps: written a second time, apart from the policy.
+ * What each role must have or does not start, and what the watchdog keeps: written a second time, apart from the
+ * policy.
  * @module
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Policy } from '../../../src/policy/policy.ts';
+import type { Policy } from '../../../src/policy/role-policy.ts';
 import { requiredOf, roles } from '../../../src/policy/roles.ts';
 import type { Role } from '../../../src/policy/roles.ts';
-import { capabilitiesOfSupervisor } from '../../../src/policy/supervisor.ts';
+import { capabilitiesOfSupervisor } from '../../../src/policy/supervisor-rights.ts';
 
-const always = ['no-new-privs', 'core-limit', 'file-size-limit', 'open-files-limit', 'capabilities', 'seccomp-start', 'seccomp-seal', 'not-dumpable', 'dies-with-supervisor'];
-const preferred = ['process-limit', 'own-user', 'network-namespace', 'landlock-truncating', 'landlock-ports', 'landlock-devices', 'landlock-scopes'];
+const always = [
+  'no-new-privs',
+  'core-limit',
+  'file-size-limit',
+  'open-files-limit',
+  'capabilities',
+  'seccomp-start',
+  'seccomp-seal',
+  'not-dumpable',
+  'dies-with-supervisor',
+];
+const preferred = [
+  'process-limit',
+  'own-user',
+  'network-namespace',
+  'landlock-truncating',
+  'landlock-ports',
+  'landlock-devices',
+  'landlock-scopes',
+];
 
 for (const [role, policy] of Object.entries<Policy>(roles) as [Role, Policy][]) {
   test(`what the ${role} must have, and what is only reported when it is missing`, () => {
     const landlocked = role === 'watchdog' ? [] : ['landlock-files'];
     assert.deepEqual(requiredOf(role).sort(), [...always, ...landlocked].sort());
     assert.deepEqual(Object.keys(policy.features).sort(), [...always, ...preferred, 'landlock-files'].sort());
-    assert.deepEqual((policy.without ?? []).map(([feature]) => feature).sort(), role === 'watchdog' ? ['landlock-devices', 'landlock-files', 'landlock-ports', 'landlock-scopes', 'landlock-truncating'] : []);
-    assert.deepEqual((policy.capabilities ?? []).map(([number]) => number), role === 'watchdog' ? [2, 19] : []);
+    assert.deepEqual(
+      (policy.without ?? []).map(([feature]) => feature).sort(),
+      role === 'watchdog'
+        ? ['landlock-devices', 'landlock-files', 'landlock-ports', 'landlock-scopes', 'landlock-truncating']
+        : [],
+    );
+    assert.deepEqual(
+      (policy.capabilities ?? []).map(([number]) => number),
+      role === 'watchdog' ? [2, 19] : [],
+    );
   });
 }
 
@@ -27,5 +54,8 @@ test('every allowed call says what can be done with it to somebody else', () => 
     for (const [call, reason, others] of policy.calls) assert.ok(reason !== '' && others.length > 6, call);
     for (const row of policy.conditions) if (row.action === 'allow') assert.ok(row.others.length > 6, row.call);
   }
-  assert.deepEqual(capabilitiesOfSupervisor.map(([number]) => number), [0, 1, 2, 3, 5, 6, 7, 8, 10, 14, 19, 21, 24, 28]);
+  assert.deepEqual(
+    capabilitiesOfSupervisor.map(([number]) => number),
+    [0, 1, 2, 3, 5, 6, 7, 8, 10, 14, 19, 21, 24, 28],
+  );
 });

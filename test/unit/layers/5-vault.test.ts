@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { Arena } from '../../../src/layers/5-memory/arena.ts';
+import { Arena } from '../../../src/layers/5-memory/key-arena.ts';
 import type { Quotas } from '../../../src/layers/5-memory/quota.ts';
 import { sessionShare, usualQuotas } from '../../../src/layers/5-memory/quota.ts';
 import type { Session } from '../../../src/layers/5-memory/session.ts';
-import { Tracer } from '../../../src/layers/5-memory/trace.ts';
+import { Tracer } from '../../../src/layers/5-memory/history-hash.ts';
 import { Vault } from '../../../src/layers/5-memory/vault.ts';
-import { mapMemory, viewMemory } from '../../../src/linux/memory.ts';
+import { mapMemory, viewMemory } from '../../../src/linux/memory/mapped-memory.ts';
 
 const work = mapMemory(1 << 20);
 const alice = Buffer.alloc(16, 1);
@@ -19,7 +19,19 @@ const holder = (principal: Buffer) => ({ principal, operator: false });
 
 function make(quotas: Partial<Quotas> = {}, look?: (bytes: Buffer) => void): { vault: Vault; arena: Arena } {
   const arena = Arena.open(undefined, 64);
-  return { arena, vault: new Vault(arena, { ...usualQuotas, ...quotas }, () => randomBytes(16), look === undefined ? undefined : (address, bytes) => { look(Buffer.from(viewMemory(address, bytes))); }) };
+  return {
+    arena,
+    vault: new Vault(
+      arena,
+      { ...usualQuotas, ...quotas },
+      () => randomBytes(16),
+      look === undefined
+        ? undefined
+        : (address, bytes) => {
+            look(Buffer.from(viewMemory(address, bytes)));
+          },
+    ),
+  };
 }
 
 function fill(vault: Vault, session: Session, text: string, now: number): boolean {
@@ -86,13 +98,19 @@ describe('the end of a conversation', () => {
 
   test('a part that shrinks: what it does not need any more is random before it is given back, and so is a whole part', () => {
     const pieces: Buffer[] = [];
-    const { vault } = make({}, (bytes) => { pieces.push(bytes); });
+    const { vault } = make({}, (bytes) => {
+      pieces.push(bytes);
+    });
     const session = idle(vault, 'plain words '.repeat(2000));
     const { address, capacity } = session.sealed.get('history')!;
     const before = Buffer.from(viewMemory(address, capacity));
     assert.ok(vault.begin(session, 1));
     assert.ok(fill(vault, session, 'less', 1));
-    assert.deepEqual(pieces.map((piece) => piece.length), [capacity - 4096], 'all but the page that is used again');
+    assert.deepEqual(
+      pieces.map((piece) => piece.length),
+      [capacity - 4096],
+      'all but the page that is used again',
+    );
     const tail = before.subarray(4096, 24_000);
     let equal = 0;
     for (let i = 0; i < tail.length; i += 1) if (tail[i] === pieces[0]![i]) equal += 1;
@@ -108,7 +126,9 @@ describe('the end of a conversation', () => {
     const session = idle(vault, 'first');
     assert.ok(vault.begin(session, 1));
     let aborted = 0;
-    session.abort = () => { aborted += 1; };
+    session.abort = () => {
+      aborted += 1;
+    };
     vault.wipe(session, 'ended', 2);
     assert.equal(aborted, 1);
     assert.ok(!fill(vault, session, 'late', 3));
@@ -117,7 +137,9 @@ describe('the end of a conversation', () => {
   });
 
   test('all at once: every key is gone before the first content is overwritten', () => {
-    const { vault, arena } = make({}, () => { assert.equal(arena.live, 0); });
+    const { vault, arena } = make({}, () => {
+      assert.equal(arena.live, 0);
+    });
     for (let i = 0; i < 20; i += 1) idle(vault, `conversation ${i}`, i, i % 2 === 0 ? alice : bob);
     assert.equal(vault.wipeAll(100), 20);
     assert.equal(vault.wipeAll(100), 0);
@@ -146,13 +168,16 @@ describe('time', () => {
 });
 
 describe('quotas', () => {
-  test('L5-27 beyond the bytes the oldest idle one goes, never an active one; beyond one conversation\'s bytes nothing is sealed', () => {
+  test("L5-27 beyond the bytes the oldest idle one goes, never an active one; beyond one conversation's bytes nothing is sealed", () => {
     const { vault } = make({ sealedBytes: 3 * 4096, bytesPerSession: 2 * 4096 });
     const [a, b, c] = ['a', 'b', 'c'].map((text, i) => idle(vault, text, i)) as [Session, Session, Session];
     vault.begin(a, 10);
     const d = vault.create(holder(alice), 'kept', 11);
     assert.ok(fill(vault, d, 'd', 11));
-    assert.deepEqual([a, b, c, d].map((session) => session.state), ['active', 'gone', 'idle', 'active']);
+    assert.deepEqual(
+      [a, b, c, d].map((session) => session.state),
+      ['active', 'gone', 'idle', 'active'],
+    );
     assert.deepEqual(vault.find(b.id, alice, 11), { kind: 'gone', why: 'pressure' });
     assert.ok(!fill(vault, d, 'x'.repeat(3 * 4096), 12));
     assert.equal(read(vault, d), 'd', 'what was sealed before is still there');
@@ -161,7 +186,7 @@ describe('quotas', () => {
     assert.ok(!fill(vault, e, 'e', 13), 'everything is active');
   });
 
-  test('beyond a token\'s number of conversations a new one is refused; kept traces make room instead', () => {
+  test("beyond a token's number of conversations a new one is refused; kept traces make room instead", () => {
     const { vault } = make({ sessionsPerToken: 2, continuedPerToken: 2 });
     idle(vault, 'one');
     idle(vault, 'two');
@@ -213,9 +238,16 @@ describe('what one may take', () => {
     const his = idle(vault, 'his', 20, bob);
     assert.equal(hers[0]!.state, 'gone', 'the oldest makes room');
     idle(vault, 'more of hers', 21);
-    assert.deepEqual(hers.map(({ state }) => state), [...Array.from({ length: 5 }, () => 'gone'), 'idle', 'idle', 'idle']);
+    assert.deepEqual(
+      hers.map(({ state }) => state),
+      [...Array.from({ length: 5 }, () => 'gone'), 'idle', 'idle', 'idle'],
+    );
     assert.equal(his.state, 'idle');
-    const active = Array.from({ length: 4 }, () => { const session = vault.create(holder(bob), 'kept', 22); fill(vault, session, 'his', 22); return session; });
+    const active = Array.from({ length: 4 }, () => {
+      const session = vault.create(holder(bob), 'kept', 22);
+      fill(vault, session, 'his', 22);
+      return session;
+    });
     assert.throws(() => vault.create(holder(bob), 'kept', 23), { code: 'L5_SHARE_FULL' });
     assert.ok(!fill(vault, active[0]!, 'x'.repeat(5000), 23), 'nor can a part grow beyond it');
     assert.equal(hers[5]!.state, 'idle');
@@ -234,7 +266,10 @@ describe('what one may take', () => {
     const [first, second] = [idle(vault, 'one'), idle(vault, 'two', 1)];
     assert.ok(!fill(vault, first, 'x'.repeat(5000), 2));
     assert.equal(vault.sealedBytes, page);
-    assert.ok(!vault.put(second, 'state', work, 5000, 3), 'a first part of its kind, as --kv keep seals it when somebody needs the place');
+    assert.ok(
+      !vault.put(second, 'state', work, 5000, 3),
+      'a first part of its kind, as --kv keep seals it when somebody needs the place',
+    );
     assert.deepEqual([first.state, second.state, vault.sealedBytes], ['gone', 'gone', 0]);
   });
 });
@@ -243,11 +278,25 @@ describe('traces', () => {
   test('equal messages of one holder meet, of two holders never; roles and borders count', () => {
     const arena = Arena.open(undefined, 64);
     const tracer = new Tracer(arena);
-    const chain = (principal: Buffer, ...messages: readonly (readonly [number, string])[]) => messages.reduce((trace, [role, text]) => tracer.next(trace, role, [Buffer.from(text)]), tracer.begin(principal)).toString('hex');
+    const chain = (principal: Buffer, ...messages: readonly (readonly [number, string])[]) =>
+      messages
+        .reduce((trace, [role, text]) => tracer.next(trace, role, [Buffer.from(text)]), tracer.begin(principal))
+        .toString('hex');
     assert.equal(chain(alice, [1, 'a'], [2, 'b']), chain(alice, [1, 'a'], [2, 'b']));
-    const all = [chain(alice, [1, 'a'], [2, 'b']), chain(bob, [1, 'a'], [2, 'b']), chain(alice, [2, 'a'], [2, 'b']), chain(alice, [1, 'ab'], [2, '']), chain(alice, [1, 'a']), chain(alice, [1, 'ab'])];
+    const all = [
+      chain(alice, [1, 'a'], [2, 'b']),
+      chain(bob, [1, 'a'], [2, 'b']),
+      chain(alice, [2, 'a'], [2, 'b']),
+      chain(alice, [1, 'ab'], [2, '']),
+      chain(alice, [1, 'a']),
+      chain(alice, [1, 'ab']),
+    ];
     assert.equal(new Set(all).size, all.length);
-    assert.notEqual(new Tracer(arena).begin(alice).toString('hex'), tracer.begin(alice).toString('hex'), 'another key, another trace');
+    assert.notEqual(
+      new Tracer(arena).begin(alice).toString('hex'),
+      tracer.begin(alice).toString('hex'),
+      'another key, another trace',
+    );
   });
 
   test('found by the first trace that fits, while idle, by its owner; the traces of a wiped one are overwritten', () => {
@@ -270,11 +319,27 @@ describe('traces', () => {
 
 test('property: in any order of create, turn, abort, wipe, idleness, pressure and crash nothing comes back, leaks, sticks or shares a key', () => {
   type Step = readonly [what: 'create' | 'turn' | 'end' | 'abort' | 'wipe' | 'time' | 'crash', number];
-  const step = fc.tuple(fc.constantFrom('create', 'create', 'turn', 'turn', 'end', 'end', 'abort', 'wipe', 'time', 'crash'), fc.nat(1000)) as fc.Arbitrary<Step>;
+  const step = fc.tuple(
+    fc.constantFrom('create', 'create', 'turn', 'turn', 'end', 'end', 'abort', 'wipe', 'time', 'crash'),
+    fc.nat(1000),
+  ) as fc.Arbitrary<Step>;
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const arena = Arena.open(undefined, 12);
-      const vault = new Vault(arena, { ...usualQuotas, sessions: 8, sessionsPerToken: 5, continuedPerToken: 3, sealedBytes: 6 * 4096, bytesPerSession: 2 * 4096, idleMs: 500, continueMs: 200 }, () => randomBytes(16));
+      const vault = new Vault(
+        arena,
+        {
+          ...usualQuotas,
+          sessions: 8,
+          sessionsPerToken: 5,
+          continuedPerToken: 3,
+          sealedBytes: 6 * 4096,
+          bytesPerSession: 2 * 4096,
+          idleMs: 500,
+          continueMs: 200,
+        },
+        () => randomBytes(16),
+      );
       const model: { session: Session; text: string | undefined; id: string; principal: Buffer }[] = [];
       const gone = new Set<string>();
       let now = 0;
@@ -315,13 +380,19 @@ test('property: in any order of create, turn, abort, wipe, idleness, pressure an
         assert.equal(vault.size, live.length);
         assert.equal(arena.live, live.length, 'a key for each, and no other');
         assert.equal(new Set(live.map(({ session }) => session.key)).size, live.length);
-        assert.equal(new Set(live.map(({ session }) => Buffer.from(viewMemory(arena.at(session.key), 32)).toString('hex'))).size, live.length, 'shared key');
+        assert.equal(
+          new Set(live.map(({ session }) => Buffer.from(viewMemory(arena.at(session.key), 32)).toString('hex'))).size,
+          live.length,
+          'shared key',
+        );
         let bytes = 0;
         for (const { session } of live) for (const sealed of session.sealed.values()) bytes += sealed.capacity;
         assert.equal(vault.sealedBytes, bytes, 'bytes leaked');
         assert.ok(vault.sealedBytes <= 6 * 4096 && vault.size <= 8);
         for (const { session, text } of live) assert.equal(read(vault, session), text, 'only its own words');
-        for (const { session, principal } of live) if (session.kind === 'kept') assert.equal(vault.find(session.id, principal === alice ? bob : alice, now).kind, 'unknown');
+        for (const { session, principal } of live)
+          if (session.kind === 'kept')
+            assert.equal(vault.find(session.id, principal === alice ? bob : alice, now).kind, 'unknown');
       }
       for (const { session } of model) vault.end(session, now);
       vault.reap(now + 1000);

@@ -1,8 +1,8 @@
 /** Random bytes: from the kernel, all of them, at any length. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fillMemory, mapMemory, viewMemory } from '../../../src/linux/memory.ts';
-import { randomHex, randomMemory, randomOwn } from '../../../src/linux/random.ts';
+import { fillMemory, mapMemory, viewMemory } from '../../../src/linux/memory/mapped-memory.ts';
+import { randomHex, randomMemory, randomOwn } from '../../../src/linux/memory/random.ts';
 
 test('every byte is written, none beyond, and no two are alike', () => {
   const room = mapMemory(33 << 20);
@@ -10,7 +10,10 @@ test('every byte is written, none beyond, and no two are alike', () => {
     fillMemory(room, 33 << 20);
     randomMemory(room, bytes);
     const view = viewMemory(room, 33 << 20);
-    assert.ok(view.subarray(bytes, bytes + 64).every((byte) => byte === 0), 'none beyond');
+    assert.ok(
+      view.subarray(bytes, bytes + 64).every((byte) => byte === 0),
+      'none beyond',
+    );
     if (bytes >= 32) assert.ok(new Set(view.subarray(bytes - 32, bytes)).size > 20, 'up to the last');
   }
   assert.equal(new Set(Array.from({ length: 1000 }, () => randomOwn(16).toString('hex'))).size, 1000);

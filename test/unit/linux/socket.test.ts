@@ -5,8 +5,20 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readlinkSync, writeSync, readSync } from 'node:fs';
 import { test } from 'node:test';
-import { findSocket, portHolder } from '../../../src/linux/holder.ts';
-import { bindSocket, closeDescriptor, connectUnix, families, inetAddress, listenSocket, makeSocket, makeSocketPair, socketName, socketOption, socketOptions } from '../../../src/linux/socket.ts';
+import { findSocket, portHolder } from '../../../src/linux/procfs/port-holder.ts';
+import {
+  bindSocket,
+  closeDescriptor,
+  connectUnix,
+  families,
+  inetAddress,
+  listenSocket,
+  makeSocket,
+  makeSocketPair,
+  socketName,
+  socketOption,
+  socketOptions,
+} from '../../../src/linux/sockets/socket.ts';
 
 test('a socket pair carries bytes both ways and closes on exec', () => {
   const [a, b] = makeSocketPair();
@@ -39,14 +51,17 @@ test('a listener is what it was asked to be, and its holder is found by port', (
     assert.ok(name.family === 'inet' && name.address === '127.0.0.1' && name.port > 0);
     assert.equal(portHolder(name.port)?.pid, process.pid);
     const second = makeSocket(families.inet);
-    assert.throws(() => bindSocket(second, inetAddress([127, 0, 0, 1], name.port)), { code: 'EADDRINUSE', call: 'bind' });
+    assert.throws(() => bindSocket(second, inetAddress([127, 0, 0, 1], name.port)), {
+      code: 'EADDRINUSE',
+      call: 'bind',
+    });
     closeDescriptor(second);
   } finally {
     closeDescriptor(fd);
   }
 });
 
-test('failures carry the call and the kernel\'s word', () => {
+test("failures carry the call and the kernel's word", () => {
   assert.throws(() => socketName(9999), { code: 'EBADF', call: 'getsockname' });
   assert.throws(() => makeSocket(12345), { code: 'EAFNOSUPPORT', call: 'socket' });
   assert.throws(() => connectUnix('/nonexistent/socket'), { code: 'ENOENT', call: 'connect' });

@@ -1,6 +1,7 @@
 /**
- * Bundles of our own making against the rules of OpenSSF Model Signing v1.0, read here without our parser: their shape as the
- * specification's schemas have it (nothing more, nothing less), order, root digest, and the signature over the DSSE bytes.
+ * Bundles of our own making against the rules of OpenSSF Model Signing v1.0, read here without our parser: their shape
+ * as the specification's schemas have it (nothing more, nothing less), order, root digest, and the signature over the
+ * DSSE bytes.
  *
  * Source: https://github.com/ossf/model-signing-spec (spec/v1.0.md)
  * @module
@@ -18,7 +19,15 @@ const keysOf = (value: unknown) => Object.keys(value as Json).sort();
 const sha256 = (...parts: (Buffer | string)[]) => parts.reduce((hash, part) => hash.update(part), createHash('sha256'));
 
 // The last two sort the other way round in UTF-16.
-const content: Readonly<Record<string, string>> = { 'b.json': '{}', 'a/z': 'z', 'a.txt': 'a', Z: '1', empty: '', '\uff5e': 'tilde', '\u{1f600}': 'face' };
+const content: Readonly<Record<string, string>> = {
+  'b.json': '{}',
+  'a/z': 'z',
+  'a.txt': 'a',
+  Z: '1',
+  empty: '',
+  '\uff5e': 'tilde',
+  '\u{1f600}': 'face',
+};
 
 /** What every bundle must be; gives its predicate. */
 function checkBundle(bytes: Buffer, name: string, publicKeyPem: string): { resources: Json[]; serialization: Json } {
@@ -26,7 +35,10 @@ function checkBundle(bytes: Buffer, name: string, publicKeyPem: string): { resou
   assert.deepEqual(keysOf(bundle), ['dsseEnvelope', 'mediaType', 'verificationMaterial']);
   assert.equal(bundle['mediaType'], 'application/vnd.dev.sigstore.bundle.v0.3+json');
   const material = bundle['verificationMaterial'] as Json;
-  assert.deepEqual(keysOf(material).filter((key) => key !== 'tlogEntries'), ['publicKey']);
+  assert.deepEqual(
+    keysOf(material).filter((key) => key !== 'tlogEntries'),
+    ['publicKey'],
+  );
   assert.deepEqual(material['tlogEntries'] ?? [], []);
   assert.deepEqual(material['publicKey'], { hint: sha256(publicKeyPem).digest('hex') });
 
@@ -35,12 +47,25 @@ function checkBundle(bytes: Buffer, name: string, publicKeyPem: string): { resou
   assert.equal(envelope.payloadType, 'application/vnd.in-toto+json');
   assert.equal(envelope.signatures.length, 1);
   const [signature = {}] = envelope.signatures;
-  assert.deepEqual(keysOf(signature).filter((key) => key !== 'keyid'), ['sig']);
+  assert.deepEqual(
+    keysOf(signature).filter((key) => key !== 'keyid'),
+    ['sig'],
+  );
   assert.ok([undefined, null, ''].includes(signature['keyid'] as string | null | undefined));
   const payload = Buffer.from(envelope.payload, 'base64');
   assert.equal(payload.toString('base64'), envelope.payload, 'canonical base64');
-  const signed = Buffer.concat([Buffer.from(`DSSEv1 ${envelope.payloadType.length} ${envelope.payloadType} ${payload.length} `), payload]);
-  assert.ok(verify('sha256', signed, { key: createPublicKey(publicKeyPem), dsaEncoding: 'der' }, Buffer.from(signature['sig'] as string, 'base64')));
+  const signed = Buffer.concat([
+    Buffer.from(`DSSEv1 ${envelope.payloadType.length} ${envelope.payloadType} ${payload.length} `),
+    payload,
+  ]);
+  assert.ok(
+    verify(
+      'sha256',
+      signed,
+      { key: createPublicKey(publicKeyPem), dsaEncoding: 'der' },
+      Buffer.from(signature['sig'] as string, 'base64'),
+    ),
+  );
 
   const statement = JSON.parse(payload.toString('utf8')) as Json;
   assert.deepEqual(keysOf(statement), ['_type', 'predicate', 'predicateType', 'subject']);
@@ -52,7 +77,10 @@ function checkBundle(bytes: Buffer, name: string, publicKeyPem: string): { resou
   assert.deepEqual(statement['subject'], [{ name, digest: { sha256: root } }]);
 
   const shards = serialization['method'] === 'shards';
-  assert.deepEqual(keysOf(serialization).filter((key) => key !== 'ignore_paths'), ['allow_symlinks', 'hash_type', 'method', ...(shards ? ['shard_size'] : [])]);
+  assert.deepEqual(
+    keysOf(serialization).filter((key) => key !== 'ignore_paths'),
+    ['allow_symlinks', 'hash_type', 'method', ...(shards ? ['shard_size'] : [])],
+  );
   assert.ok(shards || serialization['method'] === 'files');
   assert.equal(serialization['hash_type'], 'sha256');
   assert.equal(serialization['allow_symlinks'], false);
@@ -64,7 +92,12 @@ function checkBundle(bytes: Buffer, name: string, publicKeyPem: string): { resou
   }
   const names = resources.map((entry) => entry['name'] as string);
   assert.equal(new Set(names).size, names.length);
-  if (!shards) assert.deepEqual(names, [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))), 'in the order of code points');
+  if (!shards)
+    assert.deepEqual(
+      names,
+      [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+      'in the order of code points',
+    );
   return { resources, serialization };
 }
 
@@ -75,12 +108,32 @@ for (const method of ['files', 'shards'] as const) {
     const { privateKey, publicKey } = makeKey();
     const key = join(state.path, 'key.pem');
     fs.writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-    const { code, output } = kwyre(['model', 'sign', model.path, '--key', key, '--method', method, '--state', state.path]);
+    const { code, output } = kwyre([
+      'model',
+      'sign',
+      model.path,
+      '--key',
+      key,
+      '--method',
+      method,
+      '--state',
+      state.path,
+    ]);
     assert.equal(code, 0, output);
     const name = model.path.split('/').at(-1)!;
-    const { resources, serialization } = checkBundle(fs.readFileSync(join(model.path, 'model.sig')), name, publicKey.export({ type: 'spki', format: 'pem' }));
-    const expected = Object.entries(content).map(([file, text]) => [method === 'files' ? file : `${file}:0:${text.length === 0 ? 0 : Buffer.byteLength(text)}`, sha256(text).digest('hex')]);
-    assert.deepEqual(new Map(resources.map((entry) => [entry['name'], entry['digest']])), new Map(expected as [string, string][]));
+    const { resources, serialization } = checkBundle(
+      fs.readFileSync(join(model.path, 'model.sig')),
+      name,
+      publicKey.export({ type: 'spki', format: 'pem' }),
+    );
+    const expected = Object.entries(content).map(([file, text]) => [
+      method === 'files' ? file : `${file}:0:${text.length === 0 ? 0 : Buffer.byteLength(text)}`,
+      sha256(text).digest('hex'),
+    ]);
+    assert.deepEqual(
+      new Map(resources.map((entry) => [entry['name'], entry['digest']])),
+      new Map(expected as [string, string][]),
+    );
     if (method === 'shards') assert.equal(serialization['shard_size'], 1_000_000_000);
   });
 }
@@ -92,6 +145,13 @@ test('model sign of one file: its name is the resource', () => {
   const key = join(state.path, 'key.pem');
   fs.writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
   assert.equal(kwyre(['model', 'sign', join(model.path, 'weights.gguf'), '--key', key, '--state', state.path]).code, 0);
-  const { resources } = checkBundle(fs.readFileSync(join(model.path, 'weights.gguf.sig')), 'weights.gguf', publicKey.export({ type: 'spki', format: 'pem' }));
-  assert.deepEqual(resources.map((entry) => entry['name']), ['weights.gguf']);
+  const { resources } = checkBundle(
+    fs.readFileSync(join(model.path, 'weights.gguf.sig')),
+    'weights.gguf',
+    publicKey.export({ type: 'spki', format: 'pem' }),
+  );
+  assert.deepEqual(
+    resources.map((entry) => entry['name']),
+    ['weights.gguf'],
+  );
 });

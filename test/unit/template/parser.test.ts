@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sourceLimits, tokenize } from '../../../src/template/lexer.ts';
-import { parseSource } from '../../../src/template/parser.ts';
+import { sourceLimits, tokenize } from '../../../src/template/syntax/lexer.ts';
+import { parseSource } from '../../../src/template/syntax/parser.ts';
 import { ours } from '../../templates/language.ts';
 
 const text = (source: string) => {
@@ -18,25 +18,59 @@ test('lines that end with CR LF or CR are lines', () => {
 });
 
 test('a chain of comparisons is one, and brackets end it', () => {
-  assert.equal(text('{{ 3 > 2 > 1 }} {{ (3 > 2) > 1 }} {{ 1 < 3 > 2 != 5 }} {{ 1 == 1 in [1] }}'), 'True False True True');
+  assert.equal(
+    text('{{ 3 > 2 > 1 }} {{ (3 > 2) > 1 }} {{ 1 < 3 > 2 != 5 }} {{ 1 == 1 in [1] }}'),
+    'True False True True',
+  );
 });
 
 test('tests take arguments, with brackets and without', () => {
-  assert.equal(text('{{ s is eq("Hello World") }} {{ n is divisibleby 7 }} {{ n is divisibleby(3) }} {{ n is not in [1] }} {{ s is string and n is gt 3 }}'), 'True True False True True');
+  assert.equal(
+    text(
+      '{{ s is eq("Hello World") }} {{ n is divisibleby 7 }} {{ n is divisibleby(3) }} {{ n is not in [1] }} {{ s is string and n is gt 3 }}',
+    ),
+    'True True False True True',
+  );
 });
 
 test('binding is that of Jinja', () => {
-  assert.equal(text('{{ 1 ~ 2 + 3 if false else 1 + 2 * 3 ** 2 }} {{ -2 ** 2 }} {{ 2 ** 3 ** 2 }} {{ not 1 == 2 }} {{ -n | abs }}'), '19 4 64 True 7');
+  assert.equal(
+    text(
+      '{{ 1 ~ 2 + 3 if false else 1 + 2 * 3 ** 2 }} {{ -2 ** 2 }} {{ 2 ** 3 ** 2 }} {{ not 1 == 2 }} {{ -n | abs }}',
+    ),
+    '19 4 64 True 7',
+  );
 });
 
 test('bounded before it is parsed, in characters, parts and depth', () => {
   assert.throws(() => tokenize('x'.repeat(sourceLimits.characters + 1)), isInvalid);
   assert.throws(() => tokenize(`{{ ${'1,'.repeat(sourceLimits.tokens / 2)} }}`), isInvalid);
-  for (const [open, close] of [['{% if a %}', '{% endif %}'], ['{{ (', ''], ['{% for a in b %}', '{% endfor %}']] as const) assert.throws(() => parseSource(open.repeat(1000) + close.repeat(1000)), isInvalid);
+  for (const [open, close] of [
+    ['{% if a %}', '{% endif %}'],
+    ['{{ (', ''],
+    ['{% for a in b %}', '{% endfor %}'],
+  ] as const)
+    assert.throws(() => parseSource(open.repeat(1000) + close.repeat(1000)), isInvalid);
   assert.throws(() => parseSource(`{{ ${'not '.repeat(1000)}a }}`), isInvalid);
   assert.throws(() => parseSource(`{{ ${'- '.repeat(1000)}a }}`), isInvalid);
 });
 
 test('what it has no statement for is refused', () => {
-  for (const source of ["{% include 'a' %}", "{% extends 'a' %}", "{% import 'a' as b %}", '{% block a %}{% endblock %}', '{% do a %}', '{% for a in b recursive %}{% endfor %}', '{% break %}', '{% for a in l %}{% macro f() %}{% break %}{% endmacro %}{% endfor %}', '{% for a in l %}{% set b %}{% continue %}{% endset %}{% endfor %}', '{% set true = 1 %}', '{% set a.b.c = 1 %}', '{% set a[0] = 1 %}', '{% call a %}{% endcall %}', '{% macro f(a=1, b) %}{% endmacro %}']) assert.throws(() => parseSource(source), isInvalid, source);
+  for (const source of [
+    "{% include 'a' %}",
+    "{% extends 'a' %}",
+    "{% import 'a' as b %}",
+    '{% block a %}{% endblock %}',
+    '{% do a %}',
+    '{% for a in b recursive %}{% endfor %}',
+    '{% break %}',
+    '{% for a in l %}{% macro f() %}{% break %}{% endmacro %}{% endfor %}',
+    '{% for a in l %}{% set b %}{% continue %}{% endset %}{% endfor %}',
+    '{% set true = 1 %}',
+    '{% set a.b.c = 1 %}',
+    '{% set a[0] = 1 %}',
+    '{% call a %}{% endcall %}',
+    '{% macro f(a=1, b) %}{% endmacro %}',
+  ])
+    assert.throws(() => parseSource(source), isInvalid, source);
 });

@@ -7,9 +7,22 @@ import { encodeFrame } from '../../../src/wire/frame.ts';
 function listen() {
   const breaches: string[] = [];
   const seen: number[] = [];
-  const answer = ({ type }: { type: number }) => { seen.push(type); };
-  const channel = new Channel({ write: () => undefined }, { 1: { permit: 'start', answer }, 3: { permit: 'always', answer }, 5: { permit: 'once', answer } }, (error) => breaches.push(error.code));
-  return { channel, breaches, seen, say: (type: number) => { channel.receive(encodeFrame(type, 0, Buffer.alloc(0))); } };
+  const answer = ({ type }: { type: number }) => {
+    seen.push(type);
+  };
+  const channel = new Channel(
+    { write: () => undefined },
+    { 1: { permit: 'start', answer }, 3: { permit: 'always', answer }, 5: { permit: 'once', answer } },
+    (error) => breaches.push(error.code),
+  );
+  return {
+    channel,
+    breaches,
+    seen,
+    say: (type: number) => {
+      channel.receive(encodeFrame(type, 0, Buffer.alloc(0)));
+    },
+  };
 }
 
 test('a message of the start comes once, and is a breach when the start is over', () => {

@@ -5,17 +5,24 @@ import { encodeFrame, FrameDecoder, headerBytes, maxPayloadBytes } from '../../.
 
 test('frames survive any cutting of the stream', () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 300 })), { maxLength: 8 }), fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), (frames, cuts) => {
-      const stream = Buffer.concat(frames.map(([type, payload], i) => encodeFrame(type, i, payload)));
-      const seen: [number, number, string][] = [];
-      const decoder = new FrameDecoder((f) => seen.push([f.type, f.stream, f.payload.toString('hex')]));
-      for (let at = 0, i = 0; at < stream.length; i += 1) {
-        const cut = cuts[i % cuts.length]!;
-        decoder.push(stream.subarray(at, at + cut));
-        at += cut;
-      }
-      assert.deepEqual(seen, frames.map(([type, payload], i) => [type, i, Buffer.from(payload).toString('hex')]));
-    }),
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 300 })), { maxLength: 8 }),
+      fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }),
+      (frames, cuts) => {
+        const stream = Buffer.concat(frames.map(([type, payload], i) => encodeFrame(type, i, payload)));
+        const seen: [number, number, string][] = [];
+        const decoder = new FrameDecoder((f) => seen.push([f.type, f.stream, f.payload.toString('hex')]));
+        for (let at = 0, i = 0; at < stream.length; i += 1) {
+          const cut = cuts[i % cuts.length]!;
+          decoder.push(stream.subarray(at, at + cut));
+          at += cut;
+        }
+        assert.deepEqual(
+          seen,
+          frames.map(([type, payload], i) => [type, i, Buffer.from(payload).toString('hex')]),
+        );
+      },
+    ),
   );
 });
 

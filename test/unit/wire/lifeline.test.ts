@@ -24,7 +24,7 @@ function begin(t: { after: (end: () => void) => void }) {
     line.stop();
   });
   const pass = (ms: number, step = 1000) => {
-    for (const end = clock.at + ms; clock.at < end; ) {
+    for (const end = clock.at + ms; clock.at < end;) {
       clock.at += step;
       line.look();
     }
@@ -91,7 +91,7 @@ test('L6-07 a word that waited while the role stood still is as old as it is', (
   assert.equal(lost(), 1, 'nor does an old one that is read later');
 });
 
-test('a machine that paused as a whole goes on with the supervisor\'s next word', (t) => {
+test("a machine that paused as a whole goes on with the supervisor's next word", (t) => {
   const { clock, line, pass, lost, paused } = begin(t);
   clock.at += 11_000;
   line.look();

@@ -1,0 +1,73 @@
+/**
+ * `kwyre doctor`: what this machine can enforce, why, and what would make it more. Needs no server and changes nothing.
+ *
+ * Proof: test/unit/cli/checks.test.ts, test/e2e/doctor.test.ts
+ * @module
+ */
+import { parseArgs } from 'node:util';
+import { root } from '../../installation/paths.ts';
+import { KwyreError } from '../../base/errors.ts';
+import { layerNames } from '../../base/verdict.ts';
+import { version } from '../../base/version.ts';
+import { loadOnly, verifyOwnTree } from '../../installation/own-tree.ts';
+import { DifferenceError } from '../../oms/verification-error.ts';
+import { defaultStateDirectory } from '../../state/state-directory.ts';
+import type { Finding } from './checks.ts';
+import { examine, exitCodeOf } from './checks.ts';
+import { readHost } from './host-facts.ts';
+import { plainText } from '../terminal.ts';
+
+const marks = { full: '[ok]', less: '[--]', none: '[  ]' } as const;
+
+/** The findings for people, by layer. */
+export function renderFindings(findings: readonly Finding[]): string {
+  const layers = [...new Set(findings.map((finding) => finding.layer))].sort((a, b) => a - b);
+  const blocks = layers.map((layer) => {
+    const lines = findings
+      .filter((finding) => finding.layer === layer)
+      .flatMap(({ status, title, reason, remedy }) => [
+        `  ${marks[status]} ${title}`,
+        `       ${reason}`,
+        ...(remedy === '' ? [] : [`       next: ${remedy}`]),
+      ]);
+    return [layer === 0 ? 'the machine' : `layer ${layer}  ${layerNames[layer]}`, ...lines].join('\n');
+  });
+  const missing = findings.filter((finding) => finding.status === 'none').length;
+  const less = findings.filter((finding) => finding.status === 'less').length;
+  const verdict =
+    missing > 0
+      ? `missing for a start: ${missing}; what to do stands above`
+      : less > 0
+        ? `a server can start here; what could be stronger: ${less}`
+        : 'a server can start here with everything in force';
+  return plainText([...blocks, verdict].join('\n\n'));
+}
+
+/** Why the installed packages are not the published ones; else only verified bytes are loaded from now on. */
+async function treeFault(): Promise<string | undefined> {
+  try {
+    await loadOnly(verifyOwnTree(root, defaultStateDirectory(process.env)));
+    return undefined;
+  } catch (error) {
+    if (error instanceof DifferenceError) return `${error.differences.length} files differ`;
+    if (error instanceof KwyreError) return error.message;
+    throw error;
+  }
+}
+
+/** Runs `kwyre doctor`. */
+export async function doctor(args: readonly string[]): Promise<number> {
+  let json: boolean;
+  try {
+    json = parseArgs({ args: [...args], strict: true, options: { json: { type: 'boolean' } } }).values.json ?? false;
+  } catch {
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'doctor takes --json and nothing else', './kwyre doctor');
+  }
+  // What only native code can tell is not asked where that is not the published one.
+  const fault = await treeFault();
+  const kernel = fault === undefined ? await (await import('./kernel-facts.ts')).askKernel(root) : undefined;
+  const findings = examine(readHost(root, fault, kernel));
+  const exitCode = exitCodeOf(findings);
+  console.log(json ? JSON.stringify({ version, exitCode, findings }, undefined, 2) : renderFindings(findings));
+  return exitCode;
+}

@@ -1,0 +1,229 @@
+/**
+ * Looking at a model before it is approved: its files, what the engine would map, what is unusual, who signed it
+ * upstream.
+ *
+ * Promise: nothing of the model is run but its chat template, by our own evaluator and within its limits
+ *          (template-trial.ts); the GGUF header goes through the strict parser first, and JSON beside it is JSON. Every
+ *          pattern below is linear.
+ * Proof:   test/attacks/4-content.test.ts, test/attacks/4-model.test.ts
+ * @module
+ */
+import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { KwyreError } from '../../base/errors.ts';
+import type { GgufFacts, PartReader } from '../../layers/4-model/gguf-header.ts';
+import { parseParts } from '../../layers/4-model/gguf-header.ts';
+import { openRegular, walkTree } from '../../oms/tree-reader.ts';
+import type { Fault } from '../../oms/verification-error.ts';
+import { DifferenceError, printable } from '../../oms/verification-error.ts';
+import { tryTemplate } from './template-trial.ts';
+import { describeUpstream, excludedFiles } from './upstream-signature.ts';
+import type { Maker } from './upstream-signature.ts';
+
+/** A model as it lies on the disk. */
+export type Survey = {
+  readonly root: string;
+  /** Relative names of everything that would be approved. */
+  readonly files: readonly string[];
+  readonly weights: readonly string[];
+  readonly wholeFolder: boolean;
+  readonly bytes: number;
+  readonly facts: GgufFacts;
+  readonly templateDigest: string | undefined;
+  /** What a careful reader would ask about. */
+  readonly unusual: readonly string[];
+  readonly upstream: string;
+};
+
+const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
+const splitPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
+
+/** All parts of a split file, in order; a single file is its own only part. @throws `L4_SPLIT_INCOMPLETE` */
+function partsOf(name: string, present: (name: string) => boolean): string[] {
+  const match = splitPattern.exec(name);
+  if (match === null) return [name];
+  const [, stem = '', , total = '0'] = match;
+  const parts = Array.from(
+    { length: Number(total) },
+    (_, index) => `${stem}-${String(index + 1).padStart(5, '0')}-of-${total}.gguf`,
+  );
+  const missing = parts.find((part) => !present(part));
+  if (missing !== undefined)
+    throw new KwyreError(
+      'L4_SPLIT_INCOMPLETE',
+      `the part ${missing} of the model is missing`,
+      'get all parts, then add the model again',
+    );
+  return parts;
+}
+
+/** Finds what belongs to the model at `path`. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER` */
+export async function surveyModel(
+  path: string,
+  weightsName: string | undefined,
+  maker: Maker,
+  fault: Fault,
+): Promise<Survey> {
+  const full = resolve(path);
+  const facts = fs.lstatSync(full, { throwIfNoEntry: false });
+  if (facts === undefined)
+    throw new KwyreError(
+      'L4_MODEL_ABSENT',
+      `there is no ${full}`,
+      'give the path of a GGUF file, or of a folder that holds one',
+    );
+  if (facts.isFile()) {
+    const root = dirname(full);
+    const files = partsOf(basename(full), (name) => fs.existsSync(join(root, name)));
+    return await finish(root, files, files, false, [], maker, fault);
+  }
+  if (!facts.isDirectory())
+    throw new KwyreError(
+      'L4_MODEL_KIND',
+      `${full} is neither a regular file nor a folder (links are not followed)`,
+      'give the path of the file itself',
+    );
+  const walk = walkTree(fs, full, excludedFiles, rights);
+  if (walk.faults.length > 0)
+    throw new DifferenceError(4, full, walk.faults, 'mend or remove these files, then add the model again');
+  const names = [...walk.files.keys()];
+  const candidates = names.filter(
+    (name) =>
+      name.endsWith('.gguf') &&
+      !/(^|[/._-])(mmproj|lora|draft)([._-]|$)/i.test(name) &&
+      (splitPattern.exec(name)?.[2] ?? '00001') === '00001',
+  );
+  const chosen = weightsName ?? (candidates.length === 1 ? candidates[0] : undefined);
+  if (chosen === undefined || !names.includes(chosen)) {
+    throw new KwyreError(
+      'L4_MODEL_AMBIGUOUS',
+      `${full} holds ${candidates.length} models (${candidates.slice(0, 5).join(', ')})`,
+      'say which one with --weights NAME; only GGUF is served',
+    );
+  }
+  return await finish(
+    full,
+    names,
+    partsOf(chosen, (name) => names.includes(name)),
+    true,
+    oddFiles(names),
+    maker,
+    fault,
+  );
+}
+
+function oddFiles(names: readonly string[]): string[] {
+  return names
+    .filter((name) => /\.(py|pyc|pkl|pickle|pt|pth|bin|ckpt|so|dll|sh|js|exe)$/i.test(name))
+    .map((name) => `${name} is a kind of file that can hold code; Kwyre never loads it`);
+}
+
+const jsonLimit = 64 << 20;
+
+/**
+ * Files that other programs read as settings must be what they seem: whole JSON in UTF-8. Nothing here is taken from
+ * them.
+ * @throws `L4_MODEL_JSON` naming the file
+ */
+function checkJson(root: string, names: readonly string[]): void {
+  for (const name of names.filter((file) => /\.json$/i.test(file))) {
+    const refuse = (reason: string) =>
+      new KwyreError(
+        'L4_MODEL_JSON',
+        `${printable(name)} beside the model ${reason}`,
+        'get the file again from where the model came, or take it out of the folder',
+      );
+    if (fs.lstatSync(join(root, name)).size > jsonLimit) throw refuse(`is larger than ${jsonLimit >> 20} MiB`);
+    const bytes = fs.readFileSync(join(root, name));
+    if (!isUtf8(bytes)) throw refuse('is not text in UTF-8');
+    let value: unknown;
+    try {
+      value = JSON.parse(bytes.toString('utf8'));
+    } catch {
+      throw refuse('is not JSON');
+    }
+    if (typeof value !== 'object' || value === null) throw refuse('holds neither an object nor a list');
+  }
+}
+
+async function finish(
+  root: string,
+  files: readonly string[],
+  weights: readonly string[],
+  wholeFolder: boolean,
+  odd: readonly string[],
+  maker: Maker,
+  fault: Fault,
+): Promise<Survey> {
+  let bytes = 0;
+  for (const name of files) bytes += fs.lstatSync(join(root, name)).size;
+  checkJson(root, files);
+  const facts = readHeaders(root, weights);
+  const template = facts.template === '' ? undefined : facts.template;
+  return {
+    root,
+    files,
+    weights,
+    wholeFolder,
+    bytes,
+    facts,
+    templateDigest: template === undefined ? undefined : createHash('sha256').update(template).digest('hex'),
+    unusual: [
+      ...odd,
+      ...oddTemplate(template),
+      ...(template === undefined ? [] : tryTemplate(template, { bos: facts.bos, eos: facts.eos })),
+      ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : []),
+    ],
+    upstream: await describeUpstream(root, maker, fault),
+  };
+}
+
+/** Opens every file of the weights and reads their headers as one model's. */
+function readHeaders(root: string, names: readonly string[]): GgufFacts {
+  const open: number[] = [];
+  try {
+    const parts = names.map((name): PartReader => {
+      const path = join(root, name);
+      const opened = openRegular(fs, path);
+      if (opened === undefined)
+        throw new KwyreError(
+          'L4_MODEL_KIND',
+          `${path} is not a regular file that you may read (links are not followed)`,
+          'give the path of the file itself, and the right to read it',
+        );
+      open.push(opened.fd);
+      const readAt = (offset: number, length: number): Buffer => {
+        const buffer = Buffer.allocUnsafeSlow(length);
+        return buffer.subarray(0, fs.readSync(opened.fd, buffer, 0, length, offset));
+      };
+      return { readAt, size: opened.facts.size };
+    });
+    return parseParts(parts);
+  } finally {
+    for (const fd of open) fs.closeSync(fd);
+  }
+}
+
+/** Things in a chat template that ordinary ones have no use for. */
+export function oddTemplate(template: string | undefined): string[] {
+  if (template === undefined) return ['it has no chat template: it cannot be served'];
+  const signs: [RegExp, string][] = [
+    [/__\w+__|constructor|prototype|globals|builtins|subclasses/i, 'reaches for the inside of the interpreter'],
+    [/https?:\/\//i, 'holds a web address'],
+    [/range\(\s*\d{5,}/, 'loops very often'],
+    [/<script|javascript:|data:[a-z]+\//i, 'holds markup that a browser would run'],
+    [
+      /base64|b64decode|\\x[0-9a-f]{2}\\x|eval\(|exec\(|system\(/i,
+      'holds encoded text or the name of a call that runs code',
+    ],
+    [/[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/u, 'holds invisible characters'],
+  ];
+  const found = signs.filter(([pattern]) => pattern.test(template)).map(([, what]) => `the chat template ${what}`);
+  if (/\{%[-+]?\s*(import|include|extends|from)\b/.test(template))
+    found.push('the chat template loads other templates');
+  const date = template.search(/\b(strftime_now|now)\b/);
+  if (date >= 0 && /\bif\b/.test(template.slice(date))) found.push('the chat template may behave differently by date');
+  return template.length > 32 << 10 ? [...found, `the chat template is ${template.length} characters long`] : found;
+}

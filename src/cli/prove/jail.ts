@@ -1,0 +1,212 @@
+/**
+ * The attempts of `kwyre prove` on layer 2: attacker code in each role's own jail, each lock alone, the real kill, and
+ * the living roles of the second server.
+ *
+ * Proof: test/e2e/prove.test.ts
+ * @module
+ */
+import { randomInt } from 'node:crypto';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { programFolder } from '../../installation/paths.ts';
+import { answerWords, isHeld, judge, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import type { Lock } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import { heldAlone } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import { chooseIdentity, drawId, taskLimit } from '../../layers/2-isolation/jail/role-user.ts';
+import { probePrograms, probeRole, runProbe } from '../../layers/2-isolation/probe/probe-runner.ts';
+import type { Aim, ProbeJail, Probed, ProbePrograms } from '../../layers/2-isolation/probe/probe-runner.ts';
+import { trials, trialsFor } from '../../layers/2-isolation/probe/probe-catalogue.ts';
+import type { Trial } from '../../layers/2-isolation/probe/probe-catalogue.ts';
+import { encodeLoads, loadsDescriptor, nativeDescriptors } from '../../layers/3-dependencies/load-list.ts';
+import { bindingName, readVerified } from '../../layers/3-dependencies/native-code.ts';
+import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
+import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
+import { sealedBytes } from '../../linux/memory/memfd.ts';
+import { parseStat, parseStatus } from '../../linux/procfs/tasks.ts';
+import type { Role } from '../../policy/roles.ts';
+import type { Running } from './target-server.ts';
+import type { Proof } from './attempt.ts';
+import { groupProofs } from './attempt.ts';
+
+const jailedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly Role[];
+/** Read by the probe, which says each attempt's name. */
+const titles: Readonly<Record<string, Trial>> = {
+  ...trials,
+  tcp: { ids: 'L2-01 L2-11', title: waysOut.tcp },
+  loopback: { ids: 'L2-05', title: waysOut.loopback },
+  tcp6: { ids: 'L2-02', title: waysOut.tcp6 },
+  udp: { ids: 'L2-04', title: waysOut.udp },
+  dns: { ids: 'L2-03', title: waysOut.dns },
+  unix: { ids: 'L2-06', title: waysOut.unix },
+  'listener-fastopen': { ids: 'L2-21', title: 'Fast Open on an inherited socket' },
+  'listener-unspec': { ids: 'L2-22', title: 'an inherited socket turned around by connect' },
+};
+/** Everybody may read it: a role has another user than who started it. */
+const readable = 0o444;
+const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a probe may load: what was verified by this command. @throws `L3_FILES_DIFFER` */
+function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
+  const binding = bindingName(`${process.platform}-${process.arch}`);
+  // This Node runs from its file, and the probes with it.
+  return {
+    fd: sealedBytes('kwyre-loads', encodeLoads(tree, [binding], true)),
+    at: loadsDescriptor,
+    binding: sealedBytes('kwyre-native', readVerified(tree, binding), readable),
+    bindingAt: nativeDescriptors.first,
+  };
+}
+
+/** The jail that a server started by this user would make. */
+function jailFor(root: string, sources: string): ProbeJail {
+  const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
+  const identity =
+    process.getuid?.() === 0
+      ? chooseIdentity(drawId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }), readable, statSync)
+      : undefined;
+  return { readable, accepted: [], ...identity, ...taskLimit(identity, false, availableParallelism(), 0) };
+}
+
+function aimAt(server: Running | undefined): Aim {
+  const table = (name: string): string => readText(`/proc/self/net/${name}`) ?? '';
+  const closed = closedPort([table('tcp'), table('tcp6'), table('udp')]);
+  // Without the second server the other service is a closed port: a refused connection is out all the same.
+  return { machine: machineAddress(table('fib_trie')), closedPort: closed, servedPort: server?.port ?? closed };
+}
+
+/** What one role's probe showed, an entry for every attempt. */
+export function judgeRole(role: Role, asked: readonly string[], probed: Probed): Proof[] {
+  const { missing } = judge(asked, probed.answers);
+  return asked.map((name): Proof => {
+    const { ids, title } = titles[name] ?? { ids: '', title: name };
+    const answer = probed.answers.get(name);
+    const why =
+      probed.failure?.message ??
+      (probed.words === '' ? `the trial process ended (${probed.signal ?? `exit ${probed.code ?? 1}`})` : probed.words);
+    const common = { layer: 2, ids, attempt: title, where: role, expected: 'refused by the kernel' } as const;
+    if (answer === undefined || missing.includes(name))
+      return { ...common, got: `not tried: ${why}`, verdict: 'not-proved' };
+    return { ...common, got: answerWords(answer), verdict: isHeld(answer) ? 'held' : 'breached' };
+  });
+}
+
+/** A forbidden call in a jail whose filter was not softened must end the process. */
+async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, aim: Aim): Promise<Proof> {
+  const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...aim });
+  const got =
+    probed.answers.size > 0
+      ? 'it lived on'
+      : probed.signal === null
+        ? `exit ${probed.code ?? 1} ${probed.words}`.trim()
+        : `ended by ${probed.signal}`;
+  return {
+    layer: 2,
+    ids: 'L2-01',
+    attempt: 'a socket, with the filter as it is',
+    where: role,
+    expected: 'ended by SIGSYS',
+    got,
+    verdict: probed.signal === 'SIGSYS' ? 'held' : probed.answers.size > 0 ? 'breached' : 'not-proved',
+  };
+}
+
+/** One lock with the others left out; a lock that this machine does not have is said, and is no breach. */
+async function proveAlone(programs: ProbePrograms, alone: Lock, jail: ProbeJail, aim: Aim): Promise<Proof | undefined> {
+  const result = await probeRole(programs, { role: 'gateway', alone }, jail, aim);
+  if (result.status === 'absent') return undefined;
+  const common = {
+    layer: 2,
+    ids: 'L2-24',
+    attempt: `${alone} alone, the other locks left out (${heldAlone[alone].length} ways out)`,
+    where: 'gateway',
+    expected: 'all held',
+  } as const;
+  if (result.status === 'held') return { ...common, got: 'all held', verdict: 'held' };
+  if (result.status === 'out')
+    return {
+      ...common,
+      got: result.out
+        .map((way) => `${titles[way]?.title ?? way}: ${answerWords(result.answers.get(way) ?? 0)}`)
+        .join(', '),
+      verdict: 'breached',
+    };
+  return { ...common, got: `not tried: ${result.reason}`, verdict: 'not-proved' };
+}
+
+/** The living roles below a supervisor, by the title that they give themselves. */
+export function livingRoles(supervisor: number): Map<Role, number> {
+  const found = new Map<Role, number>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name) || parseStat(readText(`/proc/${name}/stat`) ?? '')?.parent !== supervisor) continue;
+    const title = readText(`/proc/${name}/cmdline`) ?? '';
+    const role = jailedRoles.find((one) => title.startsWith(`kwyre: ${one} `));
+    if (role !== undefined) found.set(role, Number(name));
+  }
+  return found;
+}
+
+function proveLiving(server: Running | undefined): Proof[] {
+  const pids = server === undefined ? new Map<Role, number>() : livingRoles(server.pid);
+  return jailedRoles.map((role): Proof => {
+    const pid = pids.get(role);
+    const status = pid === undefined ? undefined : parseStatus(readText(`/proc/${pid}/status`) ?? '');
+    const common = {
+      layer: 2,
+      ids: 'L2-23',
+      attempt: 'the living process, as the kernel describes it',
+      where: role,
+      expected: 'filtered, no new privileges',
+    } as const;
+    if (status === undefined) return { ...common, got: 'not tried: the process was not found', verdict: 'not-proved' };
+    const whole = status.seccomp === 2 && status.noNewPrivs;
+    return {
+      ...common,
+      got: whole ? 'filtered, no new privileges' : `Seccomp ${status.seccomp}, NoNewPrivs ${Number(status.noNewPrivs)}`,
+      verdict: whole ? 'held' : 'breached',
+    };
+  });
+}
+
+/** Makes every attempt on layer 2; works without the second server, whose living roles are then not proved. */
+export async function proveConfinement(
+  root: string,
+  tree: VerifiedTree,
+  server: Running | undefined,
+  tell: (proofs: readonly Proof[]) => void,
+): Promise<Proof[]> {
+  const sources = programFolder;
+  const programs = probePrograms(sources, import.meta.filename, process.execPath, flags, probeLoads(tree));
+  const aim = aimAt(server);
+  const inRoles: Proof[] = [];
+  const kills: Proof[] = [];
+  for (const role of jailedRoles) {
+    const jail = jailFor(root, sources);
+    const asked = [...Object.keys(waysOut), ...trialsFor(role)];
+    inRoles.push(
+      ...judgeRole(
+        role,
+        asked,
+        await runProbe(programs, role, jail, { attempts: asked, without: [], deadly: false, ...aim }),
+      ),
+    );
+    kills.push(await proveKill(programs, role, jail, aim));
+  }
+  const alone: Proof[] = [];
+  for (const lock of Object.keys(heldAlone) as Lock[]) {
+    const proof = await proveAlone(programs, lock, jailFor(root, sources), aim);
+    if (proof !== undefined) alone.push(proof);
+  }
+  const proofs = [...inRoles, ...kills, ...alone, ...proveLiving(server)];
+  for (const group of groupProofs(proofs)) tell(group);
+  return proofs;
+}

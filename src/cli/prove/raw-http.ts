@@ -1,0 +1,70 @@
+/**
+ * One HTTP exchange as plain bytes: what an attacker's program would send, no client library in between.
+ *
+ * @module
+ */
+import { connect } from 'node:net';
+
+/** `status` 0: the connection ended without an answer. `failed`: it was not made at all. */
+export type Exchange = { readonly status: number; readonly head: string; readonly failed: string | undefined };
+
+const limitMs = 5000;
+const mostBytes = 64 * 1024;
+
+/** Sends `text` to an address and reads until the head of the answer is there. */
+export function exchange(host: string, port: number, text: string): Promise<Exchange> {
+  return new Promise((resolve) => {
+    let heard = '';
+    const socket = connect({ host, port });
+    const finish = (failed?: string): void => {
+      socket.destroy();
+      const head = heard.split('\r\n\r\n', 1)[0] ?? '';
+      resolve({ status: Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? 0), head, failed });
+    };
+    socket.setTimeout(limitMs, () => {
+      finish('no answer in time');
+    });
+    socket.on('connect', () => {
+      socket.write(text, 'latin1');
+    });
+    socket.on('data', (chunk) => {
+      heard += chunk.toString('latin1');
+      if (heard.includes('\r\n\r\n') || heard.length > mostBytes) finish();
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      finish(
+        heard === '' && error.code !== 'ECONNRESET' && error.code !== 'EPIPE' ? (error.code ?? 'error') : undefined,
+      );
+    });
+    socket.on('end', () => {
+      finish();
+    });
+  });
+}
+
+/** Begins a chat completion whose rest never comes, so that the server holds `body`; gives what breaks it off. */
+export async function beginRequest(
+  { port, token }: { readonly port: number; readonly token: string },
+  body: Buffer,
+): Promise<() => void> {
+  const socket = connect({ host: '127.0.0.1', port });
+  const head = [
+    'POST /v1/chat/completions HTTP/1.1',
+    `Host: 127.0.0.1:${port}`,
+    `Authorization: Bearer ${token}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length + 100}`,
+    '',
+    '',
+  ].join('\r\n');
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.write(Buffer.concat([Buffer.from(head), body]), () => {
+      resolve();
+    });
+  });
+  socket.on('error', () => undefined);
+  return () => {
+    socket.destroy();
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * A growing buffer of own memory that is overwritten whenever it lets memory go.
+ *
+ * Promise: growth overwrites the smaller buffer, `clear` and `[Symbol.dispose]` overwrite what was written.
+ * Limits:  `view` is valid until the next call of any method.
+ * Proof:   test/unit/engine/response-json.test.ts
+ * @module
+ */
+import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { escape, escapedLength } from '../../base/escape.ts';
+
+/** Collects the bytes of an answer. */
+export class ByteWriter {
+  #bytes: Buffer;
+  #length = 0;
+
+  constructor(capacity = 1024) {
+    this.#bytes = wordBytes(Math.max(128, capacity));
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  #reserve(more: number): void {
+    const needed = this.#length + more;
+    if (needed <= this.#bytes.length) return;
+    const grown = wordBytes(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    wipeBytes(this.#bytes);
+    this.#bytes = grown;
+  }
+
+  /** Appends ASCII of ours: constants, numbers, ids; never conversation text. */
+  ascii(text: string): this {
+    this.#reserve(text.length);
+    for (let i = 0; i < text.length; i += 1) this.#bytes[this.#length + i] = text.charCodeAt(i);
+    this.#length += text.length;
+    return this;
+  }
+
+  /** Appends a name of ours as a JSON string (a model's name may hold any character); never conversation text. */
+  quoted(text: string): this {
+    const quoted = JSON.stringify(text).replace(
+      /[^\x20-\x7e]/g,
+      (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+    return this.ascii(quoted);
+  }
+
+  /** Appends bytes as they are. */
+  bytes(bytes: Uint8Array): this {
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+    return this;
+  }
+
+  /** Appends valid UTF-8 as the inside of a JSON string. */
+  escaped(bytes: Uint8Array): this {
+    this.#reserve(escapedLength(bytes));
+    this.#length = escape(bytes, this.#bytes, this.#length);
+    return this;
+  }
+
+  /** What was written so far, as a view. */
+  view(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Overwrites what was written and begins anew in the same memory. */
+  clear(): void {
+    wipeBytes(this.#bytes.subarray(0, this.#length));
+    this.#length = 0;
+  }
+
+  /** Overwrites what was written; safe to call twice. */
+  [Symbol.dispose](): void {
+    this.clear();
+  }
+}

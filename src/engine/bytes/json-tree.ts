@@ -1,0 +1,147 @@
+/**
+ * A parsed JSON document as numbers that point into its body: what the schema reads fields from.
+ *
+ * Promise: keys and strings are compared as bytes where they lie; `text` copies one, decoded, into memory of its own;
+ *          only `ascii` and `number` make a JavaScript string, of names and numbers that the schema asks for.
+ * Limits:  useless once the body has been overwritten.
+ * Proof:   test/unit/engine/json-parser.test.ts
+ * @module
+ */
+import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { unescape } from '../../base/escape.ts';
+
+/** What a node is; strings and keys with a backslash in them are marked apart. */
+export const jsonKinds = { null: 1, false: 2, true: 3, number: 4, string: 5, escaped: 6, array: 7, object: 8 } as const;
+
+/** A value in a {@link JsonTree}: the index of its node; 0 is the root. */
+export type JsonNode = number;
+
+/**
+ * Four numbers a node: kind, first byte, byte after the last (of a string: between its quotes), next node after all
+ * inside.
+ */
+export const tapeSlots = 4;
+
+const maxNumberBytes = 64;
+const slots = tapeSlots;
+
+/** A document that `parseJson` has checked. */
+export class JsonTree {
+  readonly #body: Uint8Array;
+  readonly #tape: Int32Array;
+
+  constructor(body: Uint8Array, tape: Int32Array) {
+    this.#body = body;
+    this.#tape = tape;
+  }
+
+  kind(node: JsonNode): number {
+    return this.#tape[node * slots] ?? 0;
+  }
+
+  start(node: JsonNode): number {
+    return this.#tape[node * slots + 1] ?? 0;
+  }
+
+  end(node: JsonNode): number {
+    return this.#tape[node * slots + 2] ?? 0;
+  }
+
+  #next(node: JsonNode): JsonNode {
+    return this.#tape[node * slots + 3] ?? 0;
+  }
+
+  isString(node: JsonNode): boolean {
+    const kind = this.kind(node);
+    return kind === jsonKinds.string || kind === jsonKinds.escaped;
+  }
+
+  isNull(node: JsonNode): boolean {
+    return this.kind(node) === jsonKinds.null;
+  }
+
+  /** The values of an array, one after another. */
+  *elements(array: JsonNode): Generator<JsonNode> {
+    for (let node = array + 1; node < this.#next(array); node = this.#next(node)) yield node;
+  }
+
+  /** The pairs of an object, in the order of the body. */
+  *pairs(object: JsonNode): Generator<readonly [key: JsonNode, value: JsonNode]> {
+    for (let key = object + 1; key < this.#next(object); key = this.#next(key + 1)) yield [key, key + 1];
+  }
+
+  /** How many elements an array or pairs an object has. */
+  count(node: JsonNode): number {
+    let count = 0;
+    const isObject = this.kind(node) === jsonKinds.object;
+    for (let at = node + 1; at < this.#next(node); at = this.#next(isObject ? at + 1 : at)) count += 1;
+    return count;
+  }
+
+  /** Whether a key or string is exactly these ASCII characters. */
+  is(node: JsonNode, name: string): boolean {
+    const from = this.start(node);
+    let length = this.end(node) - from;
+    let bytes = this.#body;
+    let offset = from;
+    if (this.kind(node) === jsonKinds.escaped) {
+      // No name of ours is that long; six escaped bytes decode to one at least.
+      if (length > name.length * 6) return false;
+      bytes = wordBytes(length);
+      length = unescape(this.#body, from, this.end(node), bytes);
+      offset = 0;
+    }
+    let same = length === name.length;
+    for (let i = 0; same && i < length; i += 1) same = bytes[offset + i] === name.charCodeAt(i);
+    if (bytes !== this.#body) wipeBytes(bytes);
+    return same;
+  }
+
+  /** The decoded text of a string in memory of its own; the caller overwrites it. */
+  text(node: JsonNode): Buffer {
+    const from = this.start(node);
+    const to = this.end(node);
+    const scratch = wordBytes(to - from);
+    if (this.kind(node) === jsonKinds.string) {
+      scratch.set(this.#body.subarray(from, to));
+      return scratch;
+    }
+    return scratch.subarray(0, unescape(this.#body, from, to, scratch));
+  }
+
+  /** A short name as a JavaScript string; `undefined` unless it is 1 to `maxLength` printable ASCII characters. */
+  ascii(node: JsonNode, maxLength: number): string | undefined {
+    if (!this.isString(node) || this.end(node) - this.start(node) > maxLength * 6) return undefined;
+    const text = this.text(node);
+    try {
+      if (text.length === 0 || text.length > maxLength) return undefined;
+      for (const byte of text) if (byte < 0x20 || byte > 0x7e) return undefined;
+      return text.toString('latin1');
+    } finally {
+      wipeBytes(text);
+    }
+  }
+
+  /** The value of a number, or `undefined` when it is none, not finite or absurdly long. */
+  number(node: JsonNode): number | undefined {
+    const from = this.start(node);
+    const to = this.end(node);
+    if (this.kind(node) !== jsonKinds.number || to - from > maxNumberBytes) return undefined;
+    const value = Number(Buffer.from(this.#body.buffer, this.#body.byteOffset + from, to - from).toString('latin1'));
+    return Number.isFinite(value) ? value : undefined;
+  }
+
+  /** A key made of plain decimal digits, as a number (`logit_bias` names tokens this way). */
+  digits(node: JsonNode): number | undefined {
+    const from = this.start(node);
+    const to = this.end(node);
+    if (this.kind(node) !== jsonKinds.string || to === from || to - from > 9) return undefined;
+    let value = 0;
+    for (let at = from; at < to; at += 1) {
+      const digit = (this.#body[at] ?? 0) - 0x30;
+      if (digit < 0 || digit > 9) return undefined;
+      value = value * 10 + digit;
+    }
+    return value;
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Finds stop strings in the bytes of an answer, across the borders of tokens.
+ *
+ * Promise: no byte of a stop string that ends the answer comes out, and bytes are held back only as long as they may
+ *          still begin one. The stop string that is complete first ends the answer (of several that end at the same
+ *          byte, the longest), so the result does not depend on how the bytes are cut.
+ * Limits:  the views that come out are valid until the next call.
+ * Source:  Knuth, Morris and Pratt, "Fast pattern matching in strings" (1977)
+ * Proof:   test/unit/engine/stop-matcher.test.ts
+ * @module
+ */
+import { copyWords, wipeBytes } from '../../base/bytes.ts';
+import { ByteWriter } from './byte-writer.ts';
+
+/** Bytes that may be shown, and whether a stop string ended the answer. */
+export type StopResult = { readonly emit: Buffer; readonly stopped: boolean };
+
+/** One stop string with its failure table. */
+class Pattern {
+  readonly bytes: Buffer;
+  readonly #fallback: Uint16Array;
+  /** How many of its bytes the text ends with. */
+  matched = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = copyWords(bytes);
+    this.#fallback = new Uint16Array(Math.max(64, bytes.length));
+    for (let i = 1, k = 0; i < bytes.length; i += 1) {
+      while (k > 0 && bytes[i] !== bytes[k]) k = this.#fallback[k - 1] ?? 0;
+      if (bytes[i] === bytes[k]) k += 1;
+      this.#fallback[i] = k;
+    }
+  }
+
+  /** Takes one byte; returns whether the string is complete. */
+  step(byte: number): boolean {
+    while (this.matched > 0 && this.bytes[this.matched] !== byte) this.matched = this.#fallback[this.matched - 1] ?? 0;
+    if (this.bytes[this.matched] === byte) this.matched += 1;
+    return this.matched === this.bytes.length;
+  }
+
+  [Symbol.dispose](): void {
+    wipeBytes(this.bytes);
+    this.#fallback.fill(0);
+    this.matched = 0;
+  }
+}
+
+/** Watches an answer for stop strings. */
+export class StopMatcher {
+  readonly #patterns: readonly Pattern[];
+  // `#held` keeps what may begin a stop string; `#out` is what the caller sees.
+  readonly #held = new ByteWriter(256);
+  readonly #out = new ByteWriter(256);
+  #stopped = false;
+
+  /** The stop strings are copied; empty ones never match. */
+  constructor(stops: readonly Uint8Array[]) {
+    this.#patterns = stops.filter((stop) => stop.length > 0).map((stop) => new Pattern(stop));
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Takes bytes; returns what is safe to show. After a stop nothing more comes out. */
+  push(bytes: Uint8Array): StopResult {
+    this.#out.clear();
+    if (this.#stopped) return { emit: this.#out.view(), stopped: true };
+    let taken = bytes.length;
+    let cut = 0;
+    for (let i = 0; i < bytes.length && !this.#stopped; i += 1) {
+      for (const pattern of this.#patterns) {
+        if (pattern.step(bytes[i] ?? 0)) {
+          this.#stopped = true;
+          cut = Math.max(cut, pattern.bytes.length);
+          taken = i + 1;
+        }
+      }
+    }
+    const keep = this.#stopped ? cut : this.#patterns.reduce((most, pattern) => Math.max(most, pattern.matched), 0);
+    const safe = this.#held.length + taken - keep;
+    const fromHeld = Math.min(safe, this.#held.length);
+    this.#out.bytes(this.#held.view().subarray(0, fromHeld)).bytes(bytes.subarray(0, safe - fromHeld));
+    if (this.#stopped) this.#held.clear();
+    else this.#hold(fromHeld, bytes.subarray(safe - fromHeld));
+    return { emit: this.#out.view(), stopped: this.#stopped };
+  }
+
+  /** Drops the first bytes of what is held and appends others. */
+  #hold(dropped: number, more: Uint8Array): void {
+    if (dropped === this.#held.length && more.length === 0) {
+      this.#held.clear();
+      return;
+    }
+    const rest = copyWords(this.#held.view().subarray(dropped));
+    this.#held.clear();
+    this.#held.bytes(rest).bytes(more);
+    wipeBytes(rest);
+  }
+
+  /** Says that nothing follows: what was held back comes out. */
+  flush(): Buffer {
+    this.#out.clear();
+    if (!this.#stopped) this.#out.bytes(this.#held.view());
+    this.#held.clear();
+    for (const pattern of this.#patterns) pattern.matched = 0;
+    return this.#out.view();
+  }
+
+  /** Overwrites the stop strings and everything held. */
+  [Symbol.dispose](): void {
+    for (const pattern of this.#patterns) pattern[Symbol.dispose]();
+    this.#held[Symbol.dispose]();
+    this.#out[Symbol.dispose]();
+  }
+}

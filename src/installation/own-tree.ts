@@ -1,0 +1,66 @@
+/**
+ * The installation that a process of ours runs from, verified before the first third-party module is imported; and a
+ * process that loads nothing else from then on.
+ *
+ * Promise: neither this file nor anything that it imports at its start reads a third-party module.
+ * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts, test/attacks/3-commands.test.ts
+ * @module
+ */
+import * as fs from 'node:fs';
+import { digestsRemedy } from '../layers/3-dependencies/published-digests.ts';
+import { hookLoads, mappedFaults } from '../layers/3-dependencies/load-hook.ts';
+import type { LoadList } from '../layers/3-dependencies/load-hook.ts';
+import { describeInstallation, prepareInstallation } from '../layers/3-dependencies/installation.ts';
+import { openFromCopy } from '../layers/3-dependencies/native-code.ts';
+import type { Prepared, VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
+import { DifferenceError } from '../oms/verification-error.ts';
+import { readSeal, rememberedSeal, rememberSeal } from '../state/tree-signatures.ts';
+
+/**
+ * What the installation at `root` is compared with; `state` remembers its seal once it is verified. @throws `L3_*`
+ * (exit 13)
+ */
+export function prepareOwnTree(root: string, state?: string): Prepared {
+  const remembered = state === undefined ? undefined : rememberedSeal(state, root);
+  const prepared = prepareInstallation(describeInstallation(fs, process, root), readSeal(root), new Date(), remembered);
+  return {
+    ...prepared,
+    compare(copies) {
+      const tree = prepared.compare(copies);
+      const { seal } = tree;
+      const news =
+        seal !== undefined &&
+        (seal.sequence !== remembered?.sequence || seal.key !== remembered.key || seal.root !== remembered.root);
+      if (state !== undefined && news) rememberSeal(state, root, seal);
+      return tree;
+    },
+  };
+}
+
+/** Verifies the installation at `root`, which this process runs from. @throws `L3_*` (exit 13) */
+export function verifyOwnTree(root: string, state?: string): VerifiedTree {
+  return prepareOwnTree(root, state).compare();
+}
+
+/** Refuses native code that nobody declared. @throws `L3_FILES_DIFFER` */
+export function assertMapped(list: LoadList, own: ReadonlySet<string>): void {
+  const faults = mappedFaults(list, fs, fs.readFileSync('/proc/self/maps', 'latin1'), own);
+  if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, digestsRemedy);
+}
+
+/**
+ * Lets this process load nothing but modules of the list, and opens the foreign function interface from a copy of the
+ * bytes that were compared.
+ * @throws `L3_FILES_DIFFER`
+ */
+export async function loadOnly(list: LoadList): Promise<void> {
+  hookLoads(list, fs);
+  const opened = openFromCopy(list);
+  try {
+    await import('../linux/ffi.ts');
+  } catch (error) {
+    throw opened.refusal ?? error;
+  }
+  if (opened.refusal !== undefined) throw opened.refusal;
+  assertMapped(list, opened.own);
+}

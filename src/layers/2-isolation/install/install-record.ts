@@ -1,0 +1,96 @@
+/**
+ * What `kwyre isolate install` did to this machine, as a file of root's: the only thing that says what is ours.
+ *
+ * Trust:   the caller reads the file and makes sure that only root can have written it.
+ * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
+ * @module
+ */
+import { KwyreError } from '../../../base/errors.ts';
+import type { Command, Firewall } from './firewall.ts';
+
+export const recordFolder = '/etc/kwyre';
+export const recordPath = `${recordFolder}/isolation.json`;
+/** Where the program, the state and the access of the person who installed it lie. */
+export const places = { program: '/opt/kwyre', state: '/var/lib/kwyre', access: '/var/lib/kwyre-access' } as const;
+
+/** One installation. */
+export type Installed = {
+  readonly version: 1;
+  /** `false` until the last step was done. */
+  readonly complete: boolean;
+  readonly uid: number;
+  readonly gid: number;
+  readonly port: number;
+  readonly firewall: Firewall;
+  /** Who may use the server: the person who installed it. */
+  readonly person: { readonly uid: number; readonly gid: number };
+  /** Whether the program was copied to its place, or ran from there already. */
+  readonly copied: boolean;
+  /** The rules as the kernel showed them after they were loaded. */
+  readonly witness: readonly { readonly command: Command; readonly shown: string }[];
+};
+
+/** The folder of the person's access: token, header line and where the server is. */
+export function accessFolder(uid: number): string {
+  return `${places.access}/${uid}`;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isCount(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
+}
+
+const isPath = (value: unknown): value is string => typeof value === 'string' && /^\/[A-Za-z0-9_./-]+$/.test(value);
+
+function isFirewall(value: unknown): value is Firewall {
+  if (!isRecord(value)) return false;
+  if (value['kind'] === 'nft') return isPath(value['nft']);
+  return (
+    value['kind'] === 'iptables' &&
+    ['iptables', 'restore', 'ip6tables', 'restore6'].every((name) => isPath(value[name]))
+  );
+}
+
+const isCommand = (value: unknown): value is Command =>
+  isRecord(value) && Array.isArray(value['argv']) && value['argv'].every((word) => typeof word === 'string');
+
+/** Reads the record. @throws `L2_ISOLATE_RECORD` */
+export function parseInstalled(text: string): Installed {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const maxId = 0x7fffffff;
+  if (
+    isRecord(value) &&
+    value['version'] === 1 &&
+    typeof value['complete'] === 'boolean' &&
+    typeof value['copied'] === 'boolean' &&
+    isCount(value['uid'], 1, maxId) &&
+    isCount(value['gid'], 1, maxId) &&
+    isCount(value['port'], 1, 65535) &&
+    isFirewall(value['firewall']) &&
+    isRecord(value['person']) &&
+    isCount(value['person']['uid'], 0, maxId) &&
+    isCount(value['person']['gid'], 0, maxId) &&
+    Array.isArray(value['witness']) &&
+    value['witness'].every(
+      (entry) => isRecord(entry) && isCommand(entry['command']) && typeof entry['shown'] === 'string',
+    )
+  )
+    return value as Installed;
+  throw new KwyreError(
+    'L2_ISOLATE_RECORD',
+    `${recordPath} is damaged, so that nobody can say what was installed`,
+    'get it back from a backup; else take away by hand what ./kwyre isolate plan lists',
+  );
+}
+
+export function formatInstalled(installed: Installed): string {
+  return `${JSON.stringify(installed, undefined, 2)}\n`;
+}

@@ -1,0 +1,109 @@
+/**
+ * The committed list of every file of every package that may be installed, with its digest: text that a person can
+ * read.
+ *
+ * One list for each platform. A line `package PATH NAME@VERSION INTEGRITY` begins a package; the lines after it are its
+ * files: `SHA256 SIZE x|- NAME`, in the order of their names. Made from the tarballs whose sha512 the lockfile names.
+ *
+ * Trust:  the file is part of the source; sealing covers it with a signature.
+ * Proof:  test/unit/layers/3-published-digests.test.ts
+ * @module
+ */
+import { faultsOf } from '../../oms/verification-error.ts';
+import { compareNames, nameFault } from '../../oms/file-names.ts';
+import type { SignedFile } from '../../oms/statement.ts';
+
+/** One package of the lockfile and its files. */
+export type PackageDigests = {
+  /** Where npm puts it, relative to the installation: `node_modules/koffi`. */
+  readonly path: string;
+  /** `name@version`. */
+  readonly id: string;
+  /** sha512 of its tarball, as in the lockfile. */
+  readonly integrity: string;
+  /** Names are relative to the installation. */
+  readonly files: readonly SignedFile[];
+};
+
+export const digestsRemedy =
+  'reinstall with npm ci --omit=dev --ignore-scripts --no-bin-links, which puts every package back as published; after a change of packages on purpose: npm run lock:digests';
+const fault = faultsOf(3, digestsRemedy);
+const head =
+  '# Every file of the third-party tree, from the tarballs that package-lock.json names by sha512.\n# Made by npm run lock:digests; verified at every start.\n';
+
+/** File of a platform's list, beside this one. */
+export function digestsFile(platform: string): string {
+  return `tree.${platform}.digests`;
+}
+
+/** Writes the list. */
+export function formatDigests(packages: readonly PackageDigests[]): string {
+  const lines = [...packages]
+    .sort((a, b) => compareNames(a.path, b.path))
+    .flatMap((entry) => [
+      `package ${entry.path} ${entry.id} ${entry.integrity}`,
+      ...entry.files.map(
+        (file) =>
+          `${file.digest ?? ''} ${file.size ?? 0} ${file.executable === true ? 'x' : '-'} ${file.name.slice(entry.path.length + 1)}`,
+      ),
+    ]);
+  return `${head}${lines.join('\n')}\n`;
+}
+
+const packageLine = /^package (node_modules\/[\w@./-]+) (\S+@\S+) (sha512-[A-Za-z0-9+/]{86}==)$/;
+const fileLine = /^([0-9a-f]{64}) (\d{1,12}) (x|-) (.+)$/;
+
+/** Parses the list. @throws `L3_DIGESTS_SHAPE` */
+export function parseDigests(text: string): PackageDigests[] {
+  const packages: (PackageDigests & { files: SignedFile[] })[] = [];
+  let current: (PackageDigests & { files: SignedFile[] }) | undefined;
+  const lines = text.split('\n');
+  if (lines.pop() !== '') throw fault('DIGESTS_SHAPE', 'the list of digests is cut off');
+  for (const [index, line] of lines.entries()) {
+    if (line.startsWith('#')) continue;
+    const file = fileLine.exec(line);
+    if (file !== null && current !== undefined) {
+      const [, digest = '', size = '', executable, name = ''] = file;
+      current.files.push({
+        name: `${current.path}/${name}`,
+        digest,
+        shards: [],
+        size: Number(size),
+        executable: executable === 'x',
+        package: current.id,
+        role: undefined,
+      });
+      continue;
+    }
+    const found = packageLine.exec(line);
+    if (found === null) throw fault('DIGESTS_SHAPE', `line ${index + 1} of the list of digests is damaged`);
+    const [, path = '', id = '', integrity = ''] = found;
+    current = { path, id, integrity, files: [] };
+    packages.push(current);
+  }
+  for (const entry of packages) {
+    if (nameFault(entry.path) !== undefined || entry.files.length === 0)
+      throw fault('DIGESTS_SHAPE', `the package ${entry.id} in the list of digests is damaged`);
+    for (const { name } of entry.files)
+      if (/(^|\/)\.{0,2}(\/|$)/.test(name))
+        throw fault('DIGESTS_SHAPE', `a name of ${entry.id} in the list of digests is not acceptable`);
+  }
+  return packages;
+}
+
+/** Whether the list and a lockfile name the same packages by the same tarballs; the differing paths. */
+export function compareLockfile(packages: readonly PackageDigests[], lockfile: string): string[] {
+  let parsed: { packages?: Record<string, { version?: string; integrity?: string }> };
+  try {
+    parsed = JSON.parse(lockfile) as typeof parsed;
+  } catch {
+    throw fault('LOCKFILE_SHAPE', 'package-lock.json is not JSON');
+  }
+  const listed = parsed.packages ?? {};
+  return packages
+    .filter((entry) => {
+      const locked = Object.hasOwn(listed, entry.path) ? listed[entry.path] : undefined;
+      return locked?.integrity !== entry.integrity || !entry.id.endsWith(`@${locked.version ?? ''}`);
+    })
+    .map((entry) => entry.path);
+}

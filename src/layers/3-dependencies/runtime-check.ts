@@ -1,0 +1,134 @@
+/**
+ * What runs besides files of the tree: the Node binary, the libraries mapped into this process, environment and flags.
+ *
+ * Promise: the process runs the verified Node with flags and variables that load no code of others, and maps nothing
+ *          executable but that binary, libraries of the system (root's, writable by root alone), and verified files.
+ * Limits:  code that ran before us in this process could lie to us: the launcher clears the environment first.
+ * Proof:   test/unit/layers/3-runtime-check.test.ts
+ * @module
+ */
+import type * as fs from 'node:fs';
+import { makeDevice } from '../../linux/procfs/tasks.ts';
+import type { WritersDisk } from '../../linux/files/path-writers.ts';
+import { describeGrant, sortWriters, writersOf } from '../../linux/files/path-writers.ts';
+import type { Difference } from '../../oms/verification-error.ts';
+import { fromShown } from '../../linux/procfs/escaped-path.ts';
+import { printable } from '../../oms/verification-error.ts';
+
+/** Variables that make Node, the loader or OpenSSL load code or trust of others; none may be set. */
+const forbiddenVariables = /^(NODE_|LD_|GCONV_PATH$|OPENSSL_|SSL_CERT_|UV_|MALLOC_|GLIBC_TUNABLES$|DYLD_|NAPI_|npm_)/;
+/** Our own start sets none of these either, but they are harmless. */
+const allowedVariables: ReadonlySet<string> = new Set(['NODE_V8_COVERAGE_NONE']);
+
+/** Flags that our own entries use; anything else on Node's command line is refused. */
+const allowedFlags =
+  /^(--disable-warning=ExperimentalWarning|--disable-sigusr1|--disable-proto=delete|--disallow-code-generation-from-strings|--clear-free-memory|--no-addons)$/;
+
+/** Variables and flags that should not be there. */
+export function environmentFaults(
+  environment: Readonly<Record<string, string | undefined>>,
+  flags: readonly string[],
+  compileCache: string | undefined,
+): Difference[] {
+  const faults: Difference[] = [];
+  for (const name of Object.keys(environment)) {
+    if (forbiddenVariables.test(name) && !allowedVariables.has(name))
+      faults.push({
+        kind: 'extra',
+        name: `variable ${printable(name)}`,
+        found: 'it can make other code run; start with ./kwyre, which clears it',
+      });
+  }
+  for (const flag of flags)
+    if (!allowedFlags.test(flag))
+      faults.push({ kind: 'extra', name: `flag ${printable(flag)}`, found: 'not one of ours' });
+  if (compileCache !== undefined)
+    faults.push({ kind: 'extra', name: 'compile cache', found: 'cached code could differ from the verified source' });
+  return faults;
+}
+
+/** One file that is mapped executable; its path as the kernel shows it (`linux/procfs/escaped-path.ts`). */
+export type Mapping = { readonly path: string; readonly device: number; readonly inode: number };
+
+/** Executable file mappings in `/proc/PID/maps`, each file once. */
+export function executableMappings(maps: string): Mapping[] {
+  const found = new Map<string, Mapping>();
+  for (const line of maps.split('\n')) {
+    const match = /^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
+    if (match === null) continue;
+    const [, major = '0', minor = '0', inode = '0', path = ''] = match;
+    const device = makeDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16));
+    found.set(`${device}:${inode}`, { path, device, inode: Number(inode) });
+  }
+  return [...found.values()];
+}
+
+/** Libraries of the system that are mapped, by their paths. */
+export type RuntimeEvidence = {
+  readonly libraries: readonly string[];
+  readonly verified: number;
+  /**
+   * One that a group, or the user who runs us, can write, folders above included, in words; empty when there is none.
+   */
+  readonly wide: string;
+};
+
+/**
+ * Mapped executables that are neither verified files nor libraries that only root can write.
+ * @param uid - who runs this process
+ * @param verified - paths and `device:inode` of verified files; some file systems show another device in maps than in
+ * stat
+ */
+export function mappingFaults(
+  disk: WritersDisk,
+  maps: string,
+  verified: ReadonlySet<string>,
+  uid: number,
+): { readonly faults: readonly Difference[]; readonly evidence: RuntimeEvidence } {
+  const faults: Difference[] = [];
+  const libraries: string[] = [];
+  let known = 0;
+  for (const mapping of executableMappings(maps)) {
+    // A file that was replaced since shows as `PATH (deleted)`.
+    if (verified.has(`${mapping.device}:${mapping.inode}`) || verified.has(mapping.path)) {
+      known += 1;
+      continue;
+    }
+    const path = fromShown(mapping.path);
+    if (isSystemLibrary(disk, path)) libraries.push(path);
+    else
+      faults.push({
+        kind: 'extra',
+        name: printable(path),
+        found: 'mapped as code, and neither verified nor a library of the system',
+      });
+  }
+  const { own, groups, others } = sortWriters(writersOf(disk, libraries), uid, disk);
+  for (const grant of others)
+    faults.push({
+      kind: 'mode',
+      name: printable(grant.path),
+      found: `${describeGrant(grant)}, and libraries of the system are loaded through it`,
+    });
+  const [wide] = [...groups, ...own];
+  return {
+    faults,
+    evidence: {
+      libraries: libraries.sort(),
+      verified: known,
+      wide: wide === undefined ? '' : `${printable(wide.path)} (${describeGrant(wide)})`,
+    },
+  };
+}
+
+/**
+ * Whether a path is a library of the system, which only root can write. A file that was replaced since has no such
+ * path.
+ */
+export function isSystemLibrary(disk: Pick<typeof fs, 'lstatSync'>, path: string): boolean {
+  const facts = disk.lstatSync(path, { throwIfNoEntry: false });
+  return facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path);
+}
+
+/** Where the system keeps its libraries. */
+const systemLibrary = /^\/(nix\/store\/[^/]+\/|usr\/)?(local\/)?lib(32|64|x32)?\/(?!.*\/\.\.?\/)[^\n]*\.so[.\d]*$/;

@@ -1,0 +1,244 @@
+/**
+ * Every byte of every file of a model against what was approved, before any native code sees one of them.
+ *
+ * Promise: no model without approval, no branch that skips. The answer holds the open descriptor that was verified;
+ *          the engine gets that descriptor and no path.
+ * Trust:   what was approved comes from a constant of this program (the embedded guide) or from a signature by a key
+ *          that the operator trusts.
+ * Proof:   test/unit/layers/4-model-verifier.test.ts
+ * @module
+ */
+import type { Check } from '../../base/verdict.ts';
+import type { Difference } from '../../oms/verification-error.ts';
+import { DifferenceError, faultsOf, printable } from '../../oms/verification-error.ts';
+import type { Rights } from '../../oms/tree-reader.ts';
+import { Hasher, openRegular, rightsFault, walkTree } from '../../oms/tree-reader.ts';
+import type { SignedFile } from '../../oms/statement.ts';
+import { rootDigest } from '../../oms/statement.ts';
+import { compareFile, differenceOf } from '../../oms/manifest-verifier.ts';
+import type { Weights, WeightsDisk, WeightsMode } from './immutable-weights.ts';
+import { chooseMode, holdFile, loadSealed } from './immutable-weights.ts';
+
+/** A model that somebody approved: its files, where they are, and who said so. */
+export type ApprovedModel = {
+  readonly name: string;
+  /** Folder that the names of the files are relative to. */
+  readonly root: string;
+  readonly files: readonly SignedFile[];
+  readonly shardBytes: number | undefined;
+  /** Names of the files that the engine maps, in order. */
+  readonly weights: readonly string[];
+  /** Whether the whole folder was approved, so that any other file in it refuses. */
+  readonly wholeFolder: boolean;
+  readonly excluded: ReadonlySet<string>;
+  /** Who approved, in words. */
+  readonly signer: string;
+  /** `owner` when the user who serves could replace the approval too. */
+  readonly trust: 'constant' | 'separate' | 'owner';
+  /** What the reader can do when it is refused. */
+  readonly remedy: string;
+};
+
+/** One verified file of weights; `fd` is open until the end. */
+export type VerifiedWeights = {
+  readonly name: string;
+  readonly fd: number;
+  readonly bytes: number;
+  readonly createdSeconds: number;
+};
+
+/** What was seen in this run. */
+export type ModelEvidence = {
+  readonly files: number;
+  readonly bytes: number;
+  readonly root: string;
+  readonly signer: string;
+  readonly kept: string;
+  readonly seconds: number;
+};
+
+declare const verified: unique symbol;
+
+/** A model whose every byte was verified in this run; nothing else makes this type. */
+export type VerifiedModel = {
+  readonly [verified]: true;
+  readonly name: string;
+  readonly weights: readonly [VerifiedWeights, ...VerifiedWeights[]];
+  readonly mode: WeightsMode;
+  readonly evidence: ModelEvidence;
+  /** Lines of `GET /kwyre/status`. */
+  readonly checks: readonly Check[];
+};
+
+/** How to verify and keep. */
+export type VerifyOptions = {
+  readonly disk: WeightsDisk;
+  readonly mode: WeightsMode | 'auto';
+  readonly availableBytes: number;
+  readonly now: () => number;
+  readonly progress?: (doneBytes: number) => void;
+};
+
+/** Owner and group are the operator's business; files that anybody may write are refused. */
+const rights: Rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
+
+/** How many files have rights that weights need not have. */
+type WideRights = { group: number; links: number; executable: number };
+
+function noteRights(wide: WideRights, { mode, nlink }: { readonly mode: number; readonly nlink: number }): void {
+  if ((mode & 0o020) !== 0) wide.group += 1;
+  if (nlink > 1) wide.links += 1;
+  if ((mode & 0o111) !== 0) wide.executable += 1;
+}
+
+/** Shown, not refused: they are the operator's business, and nothing to sealed memory. */
+function reportRights({ group, links, executable }: WideRights, mode: WeightsMode, at: number): Check[] {
+  const words = [
+    ...(group > 0 ? [`${group} can be written by their group`] : []),
+    ...(links > 0 ? [`${links} have a second name elsewhere (hard link)`] : []),
+    ...(executable > 0 ? [`${executable} are executable`] : []),
+  ];
+  if (words.length === 0) return [];
+  const sealed = mode === 'memfd';
+  return [
+    {
+      id: 'rights',
+      status: sealed ? 'enforced' : 'degraded',
+      evidence: `of the model's files ${words.join(', ')}${sealed ? '; what is served is the sealed copy, which none of this reaches' : ''}`,
+      at,
+    },
+  ];
+}
+
+/**
+ * Verifies a model and opens it for serving. @throws `L4_FILES_DIFFER` with every difference, `L4_FILE_WRITER`,
+ * `L4_FILE_MOVED`, `L4_MEMORY_SHORT`
+ */
+export async function verifyModel(model: ApprovedModel, options: VerifyOptions): Promise<VerifiedModel> {
+  const fault = faultsOf(4, model.remedy);
+  const { disk } = options;
+  const startedAt = options.now();
+  const differences = model.wholeFolder ? compareFolder(model, disk) : [];
+  const mode = options.mode === 'auto' ? chooseMode(sizeOfWeights(model, disk), options.availableBytes) : options.mode;
+  const hasher = new Hasher(disk);
+  const found: { entry: VerifiedWeights; kept: Weights }[] = [];
+  const open = new Set<number>();
+  const wide: WideRights = { group: 0, links: 0, executable: 0 };
+  let bytes = 0;
+  try {
+    for (const file of model.files) {
+      const opened = openRegular(disk, `${model.root}/${file.name}`);
+      const name = printable(file.name);
+      if (opened === undefined) {
+        if (!differences.some((entry) => entry.name === name))
+          differences.push({ kind: 'missing', name, found: 'absent, or not a regular file that may be read' });
+        continue;
+      }
+      const { fd, facts } = opened;
+      open.add(fd);
+      const unsafe = model.wholeFolder ? undefined : rightsFault(facts, rights, false); // a folder was walked, rights and all
+      if (unsafe !== undefined) differences.push({ kind: 'mode', name, found: unsafe });
+      noteRights(wide, facts);
+      let changed: Difference | undefined;
+      if (model.weights.includes(file.name)) {
+        const before = bytes;
+        const report = (done: number) => options.progress?.(before + done);
+        const kept =
+          mode === 'memfd'
+            ? await loadSealed(disk, fd, facts.size, model.shardBytes, fault, report)
+            : holdFile(disk, fd, file.name, model.shardBytes, fault, report);
+        open.add(kept.fd);
+        changed = differenceOf(file, kept.hashed);
+        bytes += kept.hashed.size;
+        found.push({
+          entry: {
+            name: file.name,
+            fd: kept.fd,
+            bytes: kept.hashed.size,
+            createdSeconds: Math.floor(facts.mtimeMs / 1000),
+          },
+          kept,
+        });
+        if (kept.fd !== fd) {
+          open.delete(fd);
+          disk.closeSync(fd);
+        }
+      } else {
+        changed = compareFile(hasher, fd, file, model.shardBytes);
+        bytes += facts.size;
+        open.delete(fd);
+        disk.closeSync(fd);
+      }
+      if (changed !== undefined) differences.push(changed);
+    }
+    if (differences.length > 0)
+      throw new DifferenceError(4, `the model ${printable(model.name)} in ${model.root}`, differences, model.remedy);
+    const ordered = model.weights
+      .map((name) => found.find(({ entry }) => entry.name === name))
+      .filter((entry) => entry !== undefined);
+    const [first, ...others] = ordered;
+    if (first === undefined || ordered.length !== model.weights.length)
+      throw fault('WEIGHTS_ABSENT', `the model ${printable(model.name)} has weights that its manifest does not list`);
+    const evidence: ModelEvidence = {
+      files: model.files.length,
+      bytes,
+      root: rootDigest(
+        model.files.flatMap((file) =>
+          file.digest === undefined ? file.shards.map((shard) => shard.digest) : [file.digest],
+        ),
+      ),
+      signer: model.signer,
+      kept: first.kept.kept,
+      seconds: (options.now() - startedAt) / 1000,
+    };
+    const full = ordered.every(({ kept }) => kept.full);
+    const result = {
+      name: model.name,
+      weights: [first.entry, ...others.map(({ entry }) => entry)] as const,
+      mode,
+      evidence,
+      checks: [...reportModel(model, evidence, full, options.now()), ...reportRights(wide, mode, options.now())],
+    };
+    return result as unknown as VerifiedModel; // the only place that may say so
+  } catch (error) {
+    for (const fd of open) disk.closeSync(fd);
+    throw error;
+  }
+}
+
+function compareFolder(model: ApprovedModel, disk: WeightsDisk): Difference[] {
+  const walk = walkTree(disk, model.root, model.excluded, rights);
+  const known = new Set(model.files.map((file) => file.name));
+  const extra = [...walk.files.keys()]
+    .filter((name) => !known.has(name))
+    .map((name): Difference => ({ kind: 'extra', name: printable(name) }));
+  return [...walk.faults, ...extra];
+}
+
+function sizeOfWeights(model: ApprovedModel, disk: WeightsDisk): number {
+  return model.weights.reduce(
+    (sum, name) => sum + (disk.lstatSync(`${model.root}/${name}`, { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
+}
+
+function reportModel(model: ApprovedModel, evidence: ModelEvidence, full: boolean, now: number): Check[] {
+  return [
+    {
+      id: 'digests',
+      status: 'enforced',
+      evidence: `every byte hashed: ${evidence.files} ${evidence.files === 1 ? 'file' : 'files'}, ${evidence.bytes} bytes in ${evidence.seconds.toFixed(2)} s; root sha256:${evidence.root}`,
+      at: now,
+    },
+    {
+      id: 'signer',
+      status: model.trust === 'owner' ? 'degraded' : 'enforced',
+      evidence:
+        model.trust === 'owner'
+          ? `${evidence.signer}; detect-only, same owner: the trusted keys belong to the user who serves`
+          : evidence.signer,
+      at: now,
+    },
+    { id: 'weights-kept', status: full ? 'enforced' : 'degraded', evidence: evidence.kept, at: now },
+  ];
+}

@@ -1,0 +1,79 @@
+/**
+ * The life of a made-up conversation, tried with the real keys and the real cipher before the first real one begins.
+ *
+ * Promise: nothing here is assumed from settings: each property was seen, or is reported as not seen.
+ * Proof:   test/unit/layers/5-self-test.test.ts
+ * @module
+ */
+import { copyBytes } from '../../base/bytes.ts';
+import type { Address } from '../../linux/memory/mapped-memory.ts';
+import { fillMemory, viewMemory } from '../../linux/memory/mapped-memory.ts';
+import { randomOwn } from '../../linux/memory/random.ts';
+import type { Arena } from './key-arena.ts';
+import type { Quotas } from './quota.ts';
+import { Vault } from './vault.ts';
+
+/** What came out as promised. */
+export type Tried = { readonly sealing: boolean; readonly idle: boolean };
+
+const holder = { principal: Buffer.alloc(16), operator: false };
+const wordsBytes = 1024;
+/** What the rehearsal needs: the words, and a place to open them to. */
+export const rehearsalBytes = 2 * wordsBytes;
+
+/** Tries it in {@link rehearsalBytes} of memory, which are overwritten then; the keys it used are destroyed. */
+export function rehearse(arena: Arena, quotas: Quotas, room: Address): Tried {
+  try {
+    return { sealing: trySealing(arena, quotas, room), idle: tryIdleness(arena, quotas) };
+  } finally {
+    fillMemory(room, rehearsalBytes);
+  }
+}
+
+/**
+ * Sealed it reads otherwise, opened the same; with one bit changed it is refused; wiped, its key is gone and it was
+ * overwritten.
+ */
+function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
+  const words = viewMemory(room, wordsBytes).fill('made up ');
+  const opened = viewMemory(room + BigInt(wordsBytes), wordsBytes);
+  const keys = arena.live;
+  const seen = { ciphertext: words, overwritten: false };
+  const vault = new Vault(
+    arena,
+    quotas,
+    () => randomOwn(16),
+    (address) => {
+      seen.overwritten = !viewMemory(address, wordsBytes).equals(seen.ciphertext);
+    },
+  );
+  const session = vault.create(holder, 'kept', 0);
+  const opens = () => vault.open(session, 'history', room + BigInt(wordsBytes));
+  const put = vault.put(session, 'history', room, wordsBytes, 0);
+  const sealed = session.sealed.get('history');
+  if (!put || sealed === undefined) return false;
+  const inPlace = viewMemory(sealed.address, wordsBytes);
+  seen.ciphertext = copyBytes(inPlace);
+  const flip = () => inPlace.writeUInt8(inPlace.readUInt8(wordsBytes >> 1) ^ 1, wordsBytes >> 1);
+  const reads = !seen.ciphertext.includes('made up') && opens() && opened.equals(words);
+  flip();
+  const changed = opens();
+  flip();
+  vault.wipe(session, 'ended', 0);
+  return reads && !changed && seen.overwritten && !opens() && arena.live === keys;
+}
+
+/** While a turn is under way no time is too long; then it is wiped at its time, and not before. */
+function tryIdleness(arena: Arena, quotas: Quotas): boolean {
+  const vault = new Vault(arena, quotas, () => randomOwn(16));
+  const session = vault.create(holder, 'kept', 0);
+  const { idleMs } = quotas;
+  const active = vault.reap(2 * idleMs);
+  vault.end(session, 2 * idleMs);
+  return (
+    active === 0 &&
+    vault.reap(3 * idleMs - 1) === 0 &&
+    vault.reap(3 * idleMs) === 1 &&
+    vault.find(session.id, holder.principal, 3 * idleMs).kind === 'gone'
+  );
+}

@@ -1,0 +1,43 @@
+/**
+ * Every detector that judges a snapshot, in one table.
+ * @module
+ */
+import { detectCapture } from './packet-capture.ts';
+import { detectGap } from './lost-time.ts';
+import type { Detection } from '../finding.ts';
+import { detectInspector } from './inspector.ts';
+import { detectMappings } from './code-mappings.ts';
+import { detectChildren, detectMemory, detectTools } from './foreign-processes.ts';
+import type { Snapshot } from '../scan-result.ts';
+import { detectSockets } from './undeclared-sockets.ts';
+import { detectJail, detectStopped, detectTracer } from './ptrace.ts';
+
+/** The gap of the process that scans. */
+function detectClock(snapshot: Snapshot): Detection {
+  const self = snapshot.watched.targets.find((target) => target.role === 'watchdog');
+  return detectGap(snapshot.before, snapshot.clocks, snapshot.intervalMs, {
+    role: 'watchdog',
+    pid: self?.pid ?? 0,
+    uid: snapshot.ownUid,
+  });
+}
+
+/** The detectors of the watchdog, in the order in which they are reported. */
+export const detectors: readonly ((snapshot: Snapshot) => Detection)[] = [
+  detectTracer,
+  detectStopped,
+  detectJail,
+  detectInspector,
+  detectSockets,
+  detectChildren,
+  detectMemory,
+  detectCapture,
+  detectTools,
+  detectMappings,
+  detectClock,
+];
+
+/** What all of them say about one scan. */
+export function detectAll(snapshot: Snapshot): Detection[] {
+  return detectors.map((detect) => detect(snapshot));
+}

@@ -1,0 +1,71 @@
+/**
+ * Code in our processes that does not come from the declared files.
+ *
+ * A file is known by what is mapped, not by what lies at its path now: one that was replaced on the disk since (an
+ * upgrade, the same packages installed again) is the same code as before, and is told apart from code that was never
+ * declared.
+ *
+ * Limits:  code that V8 makes at run time has no file and is not judged here; as an ordinary user the maps of our
+ *          non-dumpable processes are hidden, and this detector says so. Which files are the right ones is layer 3's.
+ * Source:  proc_pid_maps(5)
+ * Proof:   test/unit/layers/6-all-detectors.test.ts
+ * @module
+ */
+import type { Detection, Finding } from '../finding.ts';
+import { clear, ours, worse } from '../finding.ts';
+import type { Mapping } from '../../../linux/procfs/tasks.ts';
+import type { Snapshot, Watched } from '../scan-result.ts';
+
+/**
+ * Whether a mapped file is declared: sealed memory by what identifies it, a file by its path; a deleted or unnamed one
+ * has none.
+ */
+export function declaredCode(
+  { path, device, inode }: Mapping,
+  { code, memory }: Pick<Watched, 'code' | 'memory'>,
+): boolean {
+  if (memory.includes(`${device}:${inode}`)) return true;
+  return (
+    !path.endsWith(' (deleted)') &&
+    code.some((root) => path === root || path.startsWith(root.endsWith('/') ? root : `${root}/`))
+  );
+}
+
+/** How a mapped file is known again whatever becomes of its path. */
+export function mappedKey(mapping: Mapping): string {
+  return `${mapping.device} ${mapping.inode}`;
+}
+
+/** Executable mappings of files that are not declared. */
+export function detectMappings(snapshot: Snapshot): Detection {
+  const { code } = snapshot.watched;
+  if (code.length === 0)
+    return { detector: 'mappings', seen: 'not-available', reason: 'no files were declared as code', findings: [] };
+  const findings: Finding[] = [];
+  let sight = clear;
+  for (const state of snapshot.targets) {
+    if ('value' in state.mappings) {
+      const elsewhere = state.mappings.value.filter((mapping) => !declaredCode(mapping, snapshot.watched));
+      const foreign = elsewhere.filter((mapping) => !snapshot.knownCode.has(mappedKey(mapping))).length;
+      const replaced = elsewhere.length - foreign;
+      if (replaced > 0)
+        findings.push({
+          ...ours(
+            'mappings',
+            state,
+            `${replaced} files that the ${state.target.role} runs were replaced on the disk since; it runs the former ones`,
+          ),
+          relation: 'stranger',
+        });
+      if (foreign > 0)
+        findings.push(
+          ours('mappings', state, `${foreign} undeclared files are mapped as code in the ${state.target.role}`),
+        );
+    } else if (state.mappings.missing === 'denied') {
+      sight = worse(sight, { seen: 'not-available', reason: 'the maps of our processes are hidden from this user' });
+    } else if (state.mappings.missing === 'failed') {
+      sight = worse(sight, { seen: 'unreadable', reason: `the maps of the ${state.target.role} cannot be read` });
+    }
+  }
+  return { detector: 'mappings', ...sight, findings };
+}

@@ -1,0 +1,114 @@
+/**
+ * Other processes of the machine: our memory opened by one, named tools, and children that we never started.
+ *
+ * Promise: a process of another unprivileged user that merely bears a name is a `stranger`, never more (L6-10), and so
+ *          is any process that only calls itself a tool. A descriptor is ours by its inode and mount, not by a path.
+ * Limits:  an open descriptor of our memory is seen while it is open; a file can be renamed, and what names miss the
+ *          other detectors see by effect.
+ * Proof:   test/unit/layers/6-all-detectors.test.ts, test/unit/layers/6-known-tools.test.ts
+ * @module
+ */
+import type { Detection, Finding } from '../finding.ts';
+import { cleanName, clear, ours, worse } from '../finding.ts';
+import type { ProcessState, Snapshot } from '../scan-result.ts';
+import { seen } from '../scan-result.ts';
+import { claimedTool, nameTool } from '../known-tools.ts';
+
+function about(
+  detector: Finding['detector'],
+  relation: Finding['relation'],
+  process: ProcessState,
+  what: string,
+): Finding {
+  return {
+    detector,
+    relation,
+    pid: process.pid,
+    uid: process.uid,
+    name: cleanName(process.executable === '' ? process.name : process.executable),
+    what,
+  };
+}
+
+/** A process that was not looked at for longer spoils the sight. */
+const longestWaitMs = 30_000;
+
+function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
+  if (!('value' in snapshot.processes)) return { seen: 'unreadable', reason: 'the list of processes cannot be read' };
+  if (!snapshot.othersListed)
+    return { seen: 'unreadable', reason: '/proc hides the processes of other users (hidepid)' };
+  const { processes, oldestMs } = snapshot.overdue;
+  if (processes === 0) return clear;
+  return {
+    seen: oldestMs > longestWaitMs ? 'unreadable' : 'full',
+    reason: `${processes} processes wait for their turn, the first of them for ${Math.round(oldestMs / 1000)} s`,
+  };
+}
+
+/** Whether the owner of a process could look into ours. */
+function able(process: ProcessState, snapshot: Snapshot): boolean {
+  return process.privileged || process.uid === 0 || process.uid === snapshot.ownUid;
+}
+
+/** Descriptors of `/proc/PID/mem` of ours, held by anybody. */
+export function detectMemory(snapshot: Snapshot): Detection {
+  const roles = new Map<number, string>(snapshot.targets.map((state) => [state.target.pid, state.target.role]));
+  const findings: Finding[] = [];
+  let sight = listSight(snapshot);
+  for (const process of seen(snapshot.processes) ?? []) {
+    const opened = seen(process.opened);
+    // That it is ours is the kernel's word: whoever has it open can read it, whatever became of his rights since.
+    for (const pid of opened ?? [])
+      findings.push(
+        about('memory', 'effect', process, `has the memory of the ${roles.get(pid) ?? 'server'} (pid ${pid}) open`),
+      );
+    if (
+      opened === undefined &&
+      'missing' in process.opened &&
+      process.opened.missing === 'denied' &&
+      able(process, snapshot)
+    ) {
+      sight = worse(sight, {
+        seen: 'not-available',
+        reason: "descriptors of root's processes are hidden from this user; only root may open the memory of ours",
+      });
+    }
+  }
+  return { detector: 'memory', ...sight, findings };
+}
+
+/** Debuggers, memory inspectors and traffic analyzers by name, with how their owner stands to us. */
+export function detectTools(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  for (const process of seen(snapshot.processes) ?? []) {
+    const tool = nameTool(process);
+    if (tool !== undefined) {
+      findings.push({
+        ...about('tools', able(process, snapshot) ? 'able' : 'stranger', process, `is ${tool.title} (${tool.kind})`),
+        tool: tool.id,
+      });
+      continue;
+    }
+    const claimed = claimedTool(process);
+    if (claimed !== undefined)
+      findings.push({
+        ...about('tools', 'stranger', process, `calls itself ${claimed.title}, which its program is not`),
+        tool: claimed.id,
+      });
+  }
+  return { detector: 'tools', ...listSight(snapshot), findings };
+}
+
+/** Processes below one of ours that nobody declared; the supervisor's own children are its business. */
+export function detectChildren(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  const roles = new Map(
+    snapshot.targets.filter((state) => state.target.role !== 'supervisor').map((state) => [state.target.pid, state]),
+  );
+  for (const process of seen(snapshot.processes) ?? []) {
+    const parent = roles.get(process.parent);
+    if (parent !== undefined)
+      findings.push(ours('children', parent, `the ${parent.target.role} has a child (pid ${process.pid})`));
+  }
+  return { detector: 'children', ...listSight(snapshot), findings };
+}

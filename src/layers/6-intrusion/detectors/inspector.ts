@@ -1,0 +1,61 @@
+/**
+ * Node's inspector in one of ours: opened, or one signal away from being opened.
+ *
+ * Promise: a listening socket beyond the declared one, and a handler for SIGUSR1, are found in any of ours (L6-06).
+ * Limits:  who listens is told by descriptors; where those are hidden from this user only the handler is checked, and
+ *          the sealed roles cannot make a socket at all.
+ * Source:  https://nodejs.org/api/cli.html#--disable-sigusr1
+ * Proof:   test/unit/layers/6-all-detectors.test.ts
+ * @module
+ */
+import { listening } from '../../../linux/procfs/net-tables.ts';
+import type { Detection, Finding } from '../finding.ts';
+import { clear, ours, worse } from '../finding.ts';
+import type { Snapshot } from '../scan-result.ts';
+import { seen } from '../scan-result.ts';
+import { heldBy } from './undeclared-sockets.ts';
+
+const sigusr1 = 1n << 9n;
+
+/** Inspectors that are open or can be opened by a signal. */
+export function detectInspector(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  let sight = clear;
+  const rows = seen(snapshot.rows) ?? [];
+  for (const state of snapshot.targets) {
+    const status = seen(state.status);
+    if (status !== undefined && (status.caughtSignals & sigusr1) !== 0n)
+      findings.push(
+        ours('inspector', state, `the ${state.target.role} has a handler for SIGUSR1, which opens Node's inspector`),
+      );
+    const held = heldBy(state);
+    if (held === undefined) {
+      sight = worse(sight, {
+        seen: 'not-available',
+        reason: 'descriptors of our processes are hidden from this user; the handler of SIGUSR1 was checked',
+      });
+      continue;
+    }
+    if (held.selfReported)
+      sight = worse(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+    for (const row of [...rows, ...state.namespaceRows]) {
+      if (
+        row.state !== listening ||
+        row.table === 'unix' ||
+        row.inode === snapshot.watched.listener ||
+        !held.inodes.has(row.inode)
+      )
+        continue;
+      findings.push(
+        ours(
+          'inspector',
+          state,
+          `the ${state.target.role} listens on another socket (${row.table}), as an inspector does`,
+        ),
+      );
+    }
+  }
+  if (!('value' in snapshot.rows) || !snapshot.tablesRead)
+    sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  return { detector: 'inspector', ...sight, findings };
+}

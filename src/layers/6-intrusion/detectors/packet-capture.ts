@@ -1,0 +1,89 @@
+/**
+ * Captures of loopback traffic by any process: packet sockets, raw TCP sockets, and whatever else the kernel hands
+ * packets to.
+ *
+ * Counted are packet sockets that get Internet packets (all protocols, IPv4 or IPv6) on the loopback interface or on
+ * all interfaces, and raw sockets for TCP, which get a copy of every TCP packet. A packet socket with a protocol of its
+ * own (Wi-Fi keys, LLDP, ARP) or on another interface (DHCP) is nobody's business of ours (L6-22). The same is asked of
+ * the kernel's list of receivers: one that is neither its own nor a packet socket's counts too.
+ *
+ * Limits:  not eBPF, not a capture inside the kernel's own receivers (L6-14).
+ * Source:  packet(7), raw(7), net/packet/af_packet.c, net/core/net-procfs.c
+ * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-capture.test.ts
+ * @module
+ */
+import type { PacketTap, SocketRow } from '../../../linux/procfs/net-tables.ts';
+import { allProtocols, loopbackIndex, loopbackName } from '../../../linux/procfs/net-tables.ts';
+import type { Detection, Finding } from '../finding.ts';
+import { cleanName, clear } from '../finding.ts';
+import type { Snapshot } from '../scan-result.ts';
+import { seen } from '../scan-result.ts';
+
+/** What a packet of ours has as its type, or what gets it beside others. */
+const internet: ReadonlySet<number> = new Set([allProtocols, 0x0800, 0x86dd]);
+/** The kernel's own receivers of Internet packets, and those of packet sockets, which are counted by their table. */
+const knownReaders: ReadonlySet<string> = new Set([
+  'ip_rcv',
+  'ipv6_rcv',
+  'packet_rcv',
+  'packet_rcv_fanout',
+  'packet_rcv_spkt',
+  'tpacket_rcv',
+]);
+const tcp = 6;
+
+/** Whether a socket sees the traffic of the loopback interface. */
+export function captures(row: SocketRow): boolean {
+  if (row.table === 'packet') {
+    return internet.has(row.protocol) && (row.interface === 0 || row.interface === loopbackIndex);
+  }
+  return (row.table === 'raw' || row.table === 'raw6') && row.protocol === tcp;
+}
+
+/** Whether a receiver of packets sees the traffic of the loopback interface, and is no socket. */
+function taps(tap: PacketTap): boolean {
+  return (
+    internet.has(tap.protocol) &&
+    (tap.device === '' || tap.device === loopbackName) &&
+    tap.reader !== '' &&
+    !knownReaders.has(tap.reader)
+  );
+}
+
+/** Captures on the machine's loopback interface. */
+export function detectCapture(snapshot: Snapshot): Detection {
+  const rows = seen(snapshot.rows);
+  if (rows === undefined)
+    return { detector: 'capture', seen: 'unreadable', reason: 'the tables of sockets cannot be read', findings: [] };
+  const findings = rows.filter(captures).map((row): Finding => {
+    const owner = (seen(snapshot.processes) ?? []).find((process) => process.captures.includes(row.inode));
+    return {
+      detector: 'capture',
+      relation: 'effect',
+      pid: owner?.pid ?? 0,
+      uid: owner?.uid ?? row.uid,
+      name: owner === undefined ? '?' : cleanName(owner.executable === '' ? owner.name : owner.executable),
+      what:
+        row.table === 'packet'
+          ? `captures ${row.interface === loopbackIndex ? 'the loopback interface' : 'every interface'}`
+          : 'gets a copy of every TCP packet by a raw socket',
+    };
+  });
+  for (const tap of (seen(snapshot.taps) ?? []).filter(taps))
+    findings.push({
+      detector: 'capture',
+      relation: 'effect',
+      pid: 0,
+      uid: 0,
+      name: cleanName(tap.reader),
+      what: 'a module of the kernel gets a copy of every packet',
+    });
+  if (!('value' in snapshot.taps))
+    return {
+      detector: 'capture',
+      seen: 'unreadable',
+      reason: 'the list of receivers of packets cannot be read',
+      findings,
+    };
+  return { detector: 'capture', ...clear, findings };
+}

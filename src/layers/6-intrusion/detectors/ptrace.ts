@@ -1,0 +1,76 @@
+/**
+ * Debuggers by their effect: a thread of ours that is traced or stopped, a process of ours outside its jail.
+ *
+ * Promise: the name of the debugger does not matter (L6-01), nor which of our threads it took (L6-05).
+ * Limits:  a look that begins and ends between two scans is not seen (L6-03), nor is reading `/proc/PID/mem`, which
+ *          sets no tracer (L6-02): both are prevented by uid and `PR_SET_DUMPABLE 0`, not detected.
+ * Source:  ptrace(2), proc_pid_status(5), cgroups(7)
+ * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-debugger.test.ts
+ * @module
+ */
+import type { Detection, Finding } from '../finding.ts';
+import { cleanName, clear, ours, worse } from '../finding.ts';
+import type { ProcessState, Snapshot } from '../scan-result.ts';
+import { seen } from '../scan-result.ts';
+
+/** A process of the machine by pid; ours are not among them. */
+function find(snapshot: Snapshot, pid: number): ProcessState | undefined {
+  return seen(snapshot.processes)?.find((process) => process.pid === pid);
+}
+
+/** What is hidden when the state of one of ours cannot be read: that file is readable to everybody. */
+function statusSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
+  let sight = clear;
+  for (const state of snapshot.targets) {
+    for (const part of [state.status, state.threads]) {
+      if ('missing' in part && part.missing !== 'gone')
+        sight = worse(sight, { seen: 'unreadable', reason: `the state of the ${state.target.role} cannot be read` });
+    }
+  }
+  return sight;
+}
+
+/** A tracer on any thread of any of ours. */
+export function detectTracer(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  for (const state of snapshot.targets) {
+    const tracers = new Set((seen(state.threads) ?? []).map((thread) => thread.tracer).filter((pid) => pid !== 0));
+    for (const pid of tracers) {
+      const tracer = find(snapshot, pid);
+      findings.push({
+        detector: 'tracer',
+        relation: 'effect',
+        pid,
+        uid: tracer?.uid ?? -1,
+        name: cleanName(tracer?.executable === '' || tracer === undefined ? (tracer?.name ?? '?') : tracer.executable),
+        what: `traces the ${state.target.role} (pid ${state.target.pid})`,
+      });
+    }
+  }
+  return { detector: 'tracer', ...statusSight(snapshot), findings };
+}
+
+/** Threads of ours that stand still by a signal, a tracer or a frozen control group. */
+export function detectStopped(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  for (const state of snapshot.targets) {
+    const stopped = (seen(state.threads) ?? []).filter((thread) => thread.state === 'T' || thread.state === 't').length;
+    if (stopped > 0)
+      findings.push(ours('stopped', state, `${stopped} threads of the ${state.target.role} are stopped`));
+    if (seen(state.frozen) === true)
+      findings.push(ours('stopped', state, `the control group of the ${state.target.role} is frozen`));
+  }
+  return { detector: 'stopped', ...statusSight(snapshot), findings };
+}
+
+/** Roles of ours that run without their filter. */
+export function detectJail(snapshot: Snapshot): Detection {
+  const findings: Finding[] = [];
+  for (const state of snapshot.targets) {
+    const status = seen(state.status);
+    if (status === undefined || !state.target.sealed || status.state === 'Z' || status.state === 'X') continue;
+    if (status.seccomp !== 2 || !status.noNewPrivs)
+      findings.push(ours('jail', state, `the ${state.target.role} runs without its seccomp filter or no_new_privs`));
+  }
+  return { detector: 'jail', ...statusSight(snapshot), findings };
+}

@@ -1,0 +1,127 @@
+/**
+ * Sockets of our processes beyond the declared ones, of every family and in every state (L6-12).
+ *
+ * Declared are the sockets that a process was started with, and for the gateway the connections that our own
+ * listener accepted. The listener must still listen: an inherited listener can be turned into a connection.
+ *
+ * Limits:  an ordinary user may not see the descriptors of our non-dumpable processes; then it says so, and the
+ *          seccomp filter, which refuses to make sockets, is what stands.
+ * Source:  proc_pid_net(5)
+ * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-watchdog.test.ts
+ * @module
+ */
+import { closed, listening, loopbackHex } from '../../../linux/procfs/net-tables.ts';
+import type { SocketRow } from '../../../linux/procfs/net-tables.ts';
+import type { Detection, Finding } from '../finding.ts';
+import { clear, ours, worse } from '../finding.ts';
+import type { Snapshot, TargetState, Watched } from '../scan-result.ts';
+import { seen } from '../scan-result.ts';
+
+/** The sockets that a process holds, by its descriptors or by its own word; `undefined` when neither is to be had. */
+export function heldBy(
+  state: TargetState,
+): { readonly inodes: ReadonlySet<number>; readonly selfReported: boolean } | undefined {
+  const inodes = seen(state.sockets);
+  if (inodes !== undefined) return { inodes: new Set(inodes), selfReported: false };
+  if ('missing' in state.sockets && state.sockets.missing === 'gone') return { inodes: new Set(), selfReported: false };
+  return state.target.reported === undefined
+    ? undefined
+    : { inodes: new Set(state.target.reported), selfReported: true };
+}
+
+/**
+ * The first byte of 127.0.0.0/8, which stands last in the kernel's hexadecimal form. Whom the gateway answers is its
+ * own business.
+ */
+const loopbackPeer = /^[0-9A-F]{6}7F:/;
+
+/**
+ * A TCP socket that is in no table: it neither listens nor is it connected, so that no byte passes. The gateway holds a
+ * connection that its client reset until it writes to it again.
+ */
+export function deadConnection(inode: number): SocketRow {
+  return { table: 'tcp', inode, uid: 0, state: closed, local: '', remote: '', protocol: 0, interface: 0 };
+}
+
+/** Whether a socket is a connection that our own listener accepted, or what is left of one. */
+export function served(row: SocketRow, watched: Watched): boolean {
+  if (row.table === 'tcp' && row.state === closed && row.local === '') return true;
+  if (row.table === 'tcp')
+    return row.local === loopbackHex(watched.port) && row.state !== listening && loopbackPeer.test(row.remote);
+  return row.table === 'unix' && watched.unixPath !== '' && row.local === watched.unixPath;
+}
+
+/** Netlink's protocol number of the socket that tells about sockets. */
+const sockDiag = 4;
+
+/** Whether a declared socket still is what it was declared as. */
+function unchanged(row: SocketRow, watched: Watched): boolean {
+  if (row.table === 'unix') return true;
+  if (row.table === 'netlink') return row.protocol === sockDiag;
+  return (
+    row.inode === watched.listener &&
+    row.table === 'tcp' &&
+    row.state === listening &&
+    row.local === loopbackHex(watched.port)
+  );
+}
+
+/** Sockets of ours that nobody declared. */
+export function detectSockets(snapshot: Snapshot): Detection {
+  const { watched } = snapshot;
+  const findings: Finding[] = [];
+  let sight = clear;
+  const rows = seen(snapshot.rows);
+  const readable = rows !== undefined && snapshot.tablesRead;
+  if (!readable) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  const byInode = new Map((rows ?? []).map((row) => [row.inode, row]));
+  for (const state of snapshot.targets) {
+    const { role } = state.target;
+    if (state.target.namespace === 'own') {
+      const own = seen(state.namespaceSockets);
+      if (own === undefined) {
+        if ('missing' in state.namespaceSockets && state.namespaceSockets.missing !== 'gone')
+          sight = worse(sight, { seen: 'unreadable', reason: `the count of sockets of the ${role} cannot be read` });
+      } else if (own > 0) {
+        const tables = [...new Set(state.namespaceRows.map((row) => row.table))].join(', ');
+        findings.push(
+          ours(
+            'sockets',
+            state,
+            `the ${role} has ${own} sockets in its empty network (${tables === '' ? 'of no table' : tables})`,
+          ),
+        );
+      }
+    }
+    const held = heldBy(state);
+    if (held === undefined) {
+      if (state.target.namespace === 'shared')
+        sight = worse(sight, {
+          seen: 'not-available',
+          reason: 'descriptors of our processes are hidden from this user; their seccomp filter makes no sockets',
+        });
+      continue;
+    }
+    if (held.selfReported)
+      sight = worse(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+    const declared = new Set(state.target.sockets);
+    for (const inode of held.inodes) {
+      const row = byInode.get(inode);
+      if (declared.has(inode)) {
+        if (row !== undefined && !unchanged(row, watched))
+          findings.push(
+            ours('sockets', state, `a declared socket of the ${role} has changed (${row.table}, state ${row.state})`),
+          );
+      } else if (row === undefined) {
+        // Where the kernel cannot be asked, it may be a connection to the Unix listener.
+        if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown)
+          sight = worse(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
+        else if (readable)
+          findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
+      } else if (role !== 'gateway' || !served(row, watched)) {
+        findings.push(ours('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`));
+      }
+    }
+  }
+  return { detector: 'sockets', ...sight, findings };
+}

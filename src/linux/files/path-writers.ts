@@ -1,0 +1,245 @@
+/**
+ * Who can write a path: the one answer for launcher, Node, program, packages, models, trust files and state.
+ *
+ * Promise: it counts everybody but root who can change what the path leads to: owners, groups, access lists and
+ *          everybody, of the file and of every folder above it, of each symbolic link on the way and of what it leads
+ *          to, and the user who serves a FUSE file system. A sticky folder lets nobody but the owners of folder and
+ *          entry replace an entry.
+ * Limits:  members of a group are those of /etc/passwd and /etc/group; other sources of accounts, and the servers of
+ *          network file systems, are not seen. A read-only mount protects nothing: it may be writable elsewhere.
+ * Source:  path_resolution(7), acl(5), mountinfo in proc(5)
+ * Proof:   test/unit/linux/path-writers.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
+ * @module
+ */
+import type * as fs from 'node:fs';
+import { dirname } from 'node:path';
+import type { AccessList } from './acl.ts';
+import { readAccessList } from './acl.ts';
+
+/** The calls that are needed, from `node:fs`. */
+export type WritersDisk = Pick<typeof fs, 'lstatSync' | 'readlinkSync' | 'readFileSync'>;
+
+/** A right to write that somebody other than root has. */
+export type Grant = {
+  /** The file or folder that it is a right to. */
+  readonly path: string;
+  readonly by: 'owner' | 'group' | 'everybody' | 'listed user' | 'listed group' | 'file system';
+  /** Id of the user or group; 0 for everybody. */
+  readonly id: number;
+};
+
+/** Grants by who holds them, as seen by one user. */
+export type Writers = {
+  /** That user, when it is not root. */
+  readonly own: readonly Grant[];
+  /** Groups in which nobody else is known to be. */
+  readonly groups: readonly Grant[];
+  /** Anybody else. */
+  readonly others: readonly Grant[];
+};
+
+const groupBit = 0o020;
+const everybodyBit = 0o002;
+const stickyBit = 0o1000;
+/** As many symbolic links as the kernel follows. */
+const mostLinks = 40;
+
+type Facts = Pick<fs.Stats, 'uid' | 'gid' | 'mode' | 'isSymbolicLink'>;
+
+/**
+ * What one file or folder gives to others than root.
+ * @param above - whether it is a folder of which one entry only matters, with an owner of its own
+ */
+export function grantsOf(
+  path: string,
+  facts: Facts,
+  above: boolean,
+  readList: (path: string) => AccessList | undefined = readAccessList,
+): Grant[] {
+  const grants: Grant[] = facts.uid === 0 ? [] : [{ path, by: 'owner', id: facts.uid }];
+  if (facts.isSymbolicLink() || (above && (facts.mode & stickyBit) !== 0)) return grants;
+  if ((facts.mode & groupBit) !== 0) {
+    const list = readList(path);
+    if (list?.owningGroup !== false) grants.push({ path, by: 'group', id: facts.gid });
+    for (const { kind, id } of list?.listed ?? [])
+      if (kind === 'group' || id !== 0) grants.push({ path, by: `listed ${kind}`, id });
+  }
+  if ((facts.mode & everybodyBit) !== 0) grants.push({ path, by: 'everybody', id: 0 });
+  return grants;
+}
+
+/**
+ * Grants of all paths together, each file and folder once; what does not exist is made by whoever can write the folder.
+ */
+export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] {
+  const seen = new Map<string, { readonly facts: fs.Stats | undefined; above: boolean }>();
+  const look = (path: string, above: boolean): fs.Stats | undefined => {
+    const known = seen.get(path);
+    if (known !== undefined) {
+      known.above &&= above;
+      return known.facts;
+    }
+    const facts = disk.lstatSync(path, { throwIfNoEntry: false });
+    seen.set(path, { facts, above });
+    return facts;
+  };
+  const ends = new Set<string>();
+  for (const path of paths) {
+    const pending = path.split('/').filter((part) => part !== '' && part !== '.');
+    let current = '/';
+    let links = 0;
+    look(current, pending.length > 0);
+    for (let part = pending.shift(); part !== undefined; part = pending.shift()) {
+      if (part === '..') {
+        current = dirname(current);
+        continue;
+      }
+      const next = current === '/' ? `/${part}` : `${current}/${part}`;
+      const facts = look(next, pending.length > 0);
+      if (facts === undefined) {
+        look(current, false); // an entry that is not there has no owner who keeps others out of a sticky folder
+        break;
+      }
+      if (facts.isSymbolicLink()) {
+        links += 1;
+        if (links > mostLinks) break;
+        const target = disk.readlinkSync(next, 'utf8');
+        if (target.startsWith('/')) current = '/';
+        pending.unshift(...target.split('/').filter((name) => name !== '' && name !== '.'));
+      } else current = next;
+    }
+    ends.add(current);
+  }
+  const grants = [...seen].flatMap(([path, { facts, above }]) =>
+    facts === undefined ? [] : grantsOf(path, facts, above),
+  );
+  return [...grants, ...servedGrants(disk, ends)];
+}
+
+/** File systems that a user serves: whatever owners and modes they show, that user decides what is read. */
+function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<string>): Grant[] {
+  let table: string;
+  try {
+    table = disk.readFileSync('/proc/self/mountinfo', 'latin1');
+  } catch {
+    return []; // without /proc nothing of ours starts
+  }
+  if (!table.includes(' - fuse')) return [];
+  const mounts = parseMounts(table);
+  const found = new Map<string, Grant>();
+  for (const path of paths) {
+    const shown = Buffer.from(path, 'utf8').toString('latin1');
+    const mount = mounts.findLast(({ point }) => point === '/' || shown === point || shown.startsWith(`${point}/`));
+    if (mount?.user !== undefined && mount.user !== 0)
+      found.set(mount.point, {
+        path: Buffer.from(mount.point, 'latin1').toString('utf8'),
+        by: 'file system',
+        id: mount.user,
+      });
+  }
+  return [...found.values()];
+}
+
+/** Mount points, outer ones first, each with the user who serves it where that is one. Paths are bytes, as latin1. */
+export function parseMounts(table: string): { readonly point: string; readonly user: number | undefined }[] {
+  const mounts: { point: string; user: number | undefined }[] = [];
+  for (const line of table.split('\n')) {
+    const [front = '', back = ''] = line.split(' - ', 2);
+    const point = front.split(' ')[4];
+    if (point === undefined) continue;
+    const [kind = '', , options = ''] = back.split(' ');
+    const user = /^fuse/.test(kind) ? /(?:^|,)user_id=(\d+)(?:,|$)/.exec(options)?.[1] : undefined;
+    mounts.push({
+      point: point.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8))),
+      user: user === undefined ? undefined : Number(user),
+    });
+  }
+  // A stable sort: of two mounts at one place the later one is seen.
+  return mounts.sort((a, b) => a.point.length - b.point.length);
+}
+
+/** Ids of the users in each group, by the local account files; no entry for a group that is in neither. */
+function readMembers(disk: Pick<typeof fs, 'readFileSync'>): ReadonlyMap<number, ReadonlySet<number>> {
+  const lines = (path: string): string[][] => {
+    try {
+      return disk
+        .readFileSync(path, 'utf8')
+        .split('\n')
+        .map((line) => line.split(':'));
+    } catch {
+      return [];
+    }
+  };
+  const users = lines('/etc/passwd').filter((fields) => fields.length > 3);
+  const byName = new Map(users.map(([name = '', , uid]) => [name, Number(uid)]));
+  const members = new Map<number, Set<number>>();
+  const join = (gid: number, uid: number): void => {
+    members.set(gid, (members.get(gid) ?? new Set()).add(uid));
+  };
+  for (const [, , uid, gid] of users) join(Number(gid), Number(uid));
+  for (const [, , gid, names = ''] of lines('/etc/group'))
+    for (const name of names.split(',')) if (byName.has(name)) join(Number(gid), byName.get(name) ?? 0);
+  return members;
+}
+
+/** Sorts grants by who holds them, as the user `uid` sees it. */
+export function sortWriters(grants: readonly Grant[], uid: number, disk: Pick<typeof fs, 'readFileSync'>): Writers {
+  const own: Grant[] = [];
+  const groups: Grant[] = [];
+  const others: Grant[] = [];
+  let members: ReturnType<typeof readMembers> | undefined;
+  for (const grant of grants) {
+    if (grant.by === 'everybody') others.push(grant);
+    else if (grant.by === 'group' || grant.by === 'listed group') {
+      members ??= readMembers(disk);
+      const known = members.get(grant.id) ?? new Set();
+      ([...known].some((member) => member !== 0 && member !== uid) ? others : groups).push(grant);
+    } else if (grant.id === uid) own.push(grant);
+    else others.push(grant);
+  }
+  return { own, groups, others };
+}
+
+/** A grant in words, to stand after the path. */
+export function describeGrant({ by, id }: Grant): string {
+  switch (by) {
+    case 'owner':
+      return `belongs to user ${id}`;
+    case 'group':
+      return `group ${id} may write it`;
+    case 'everybody':
+      return 'anybody may write it';
+    case 'listed user':
+      return `an access list lets user ${id} write it`;
+    case 'listed group':
+      return `an access list lets group ${id} write it`;
+    case 'file system':
+      return `user ${id} serves this file system`;
+  }
+}
+
+/** For a shell: nothing in a path is taken for a command. */
+function quote(path: string): string {
+  return /^[A-Za-z0-9_./@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}
+
+const mends: Readonly<Record<Grant['by'], string>> = {
+  owner: 'chown -h root:root',
+  group: 'chmod g-w',
+  everybody: 'chmod o-w',
+  'listed user': 'setfacl -b',
+  'listed group': 'setfacl -b',
+  'file system': 'move the installation away from',
+};
+
+/** The commands that take these grants away, one for each kind; at most `most` paths of each. */
+export function mendingOf(grants: readonly Grant[], most = 8): string {
+  const byCommand = new Map<string, Set<string>>();
+  for (const { by, path } of grants) byCommand.set(mends[by], (byCommand.get(mends[by]) ?? new Set()).add(quote(path)));
+  return [...byCommand]
+    .map(
+      ([command, paths]) =>
+        `${command} ${[...paths].slice(0, most).join(' ')}${paths.size > most ? ` (and ${paths.size - most} more)` : ''}`,
+    )
+    .join('; ');
+}

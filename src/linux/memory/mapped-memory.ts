@@ -1,0 +1,147 @@
+/**
+ * Memory by address: hidden from every other process (memfd_secret), private, shared with one other process, locked,
+ * grown in place, given back.
+ *
+ * Promise: private memory is left out of dumps and is not inherited by a fork. What is unmapped is not overwritten
+ *          here: that is for the caller, who knows what it held.
+ * Limits:  a view must not be kept beyond `unmapMemory` or `growMemory`: it would show what lies there by then.
+ * Source:  memfd_secret(2), mmap(2), mremap(2), mprotect(2), mlock(2), madvise(2)
+ * Proof:   test/unit/layers/5-key-arena.test.ts
+ * @module
+ */
+import { checked, ffi, lastErrno, libc, LinuxError } from '../ffi.ts';
+import { systemCall } from '../process.ts';
+
+/** An address in this process. */
+export type Address = bigint;
+
+const cMmap = libc.func(
+  'intptr_t mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)',
+) as (address: null, length: number, protection: number, flags: number, fd: number, offset: number) => number | bigint;
+const cMremap = libc.func('intptr_t mremap(void *address, size_t length, size_t next, int flags)') as (
+  address: Address,
+  length: number,
+  next: number,
+  flags: number,
+) => number | bigint;
+const cMunmap = libc.func('int munmap(void *address, size_t length)') as (address: Address, length: number) => number;
+const cMprotect = libc.func('int mprotect(void *address, size_t length, int protection)') as (
+  address: Address,
+  length: number,
+  protection: number,
+) => number;
+const cMlock = libc.func('int mlock(void *address, size_t length)') as (address: Address, length: number) => number;
+const cMunlock = libc.func('int munlock(void *address, size_t length)') as (address: Address, length: number) => number;
+const cMadvise = libc.func('int madvise(void *address, size_t length, int advice)') as (
+  address: Address,
+  length: number,
+  advice: number,
+) => number;
+const cFtruncate = libc.func('int ftruncate(int fd, int64_t length)') as (fd: number, length: number) => number;
+const cMemset = libc.func('void *memset(void *address, int value, size_t length)') as (
+  address: Address,
+  value: number,
+  length: number,
+) => void;
+
+const protections = { none: 0, readWrite: 3 } as const;
+const mapFlags = { shared: 1, private: 2, anonymous: 0x20 } as const;
+const advices = { remove: 9, dontFork: 10, huge: 14, dontDump: 16 } as const;
+const mayMove = 1;
+const memfdSecret = 447;
+const closeOnExec = 0o2000000;
+/**
+ * From here on fresh pages are taken two megabytes at a time where the kernel has them: faults cost more than copies.
+ */
+const hugeFrom = 4 << 20;
+
+export const pageBytes = 4096;
+
+/** A length in whole pages. */
+export function wholePages(bytes: number): number {
+  return Math.ceil(bytes / pageBytes) * pageBytes;
+}
+
+function mapped(call: string, result: number | bigint): Address {
+  if (BigInt(result) === -1n) throw new LinuxError(call, lastErrno());
+  return BigInt.asUintN(64, BigInt(result));
+}
+
+/** Secret memory of a size, behind a close-on-exec descriptor; before any limit on file sizes. @throws LinuxError */
+export function makeSecretMemory(bytes: number): number {
+  const fd = systemCall('memfd_secret', memfdSecret, closeOnExec);
+  checked('ftruncate', cFtruncate(fd, bytes));
+  return fd;
+}
+
+/**
+ * Maps secret memory. Its pages leave the kernel's own map of memory when they are first touched, so only what is used
+ * is hidden: the mapping is made without rights, which keeps the kernel from touching all of it at once.
+ * @throws LinuxError where the limit on locked memory is too small
+ */
+export function mapSecretMemory(fd: number, bytes: number): Address {
+  const address = mapped('mmap', cMmap(null, bytes, protections.none, mapFlags.shared, fd, 0));
+  checked('mprotect', cMprotect(address, bytes, protections.readWrite));
+  checked('madvise', cMadvise(address, bytes, advices.dontFork));
+  return address;
+}
+
+/** Private memory of whole pages, zero-filled, in no dump and in no child. @throws LinuxError */
+export function mapMemory(bytes: number): Address {
+  const address = mapped(
+    'mmap',
+    cMmap(null, bytes, protections.readWrite, mapFlags.private | mapFlags.anonymous, -1, 0),
+  );
+  checked('madvise', cMadvise(address, bytes, advices.dontDump));
+  checked('madvise', cMadvise(address, bytes, advices.dontFork));
+  if (bytes >= hugeFrom) cMadvise(address, bytes, advices.huge); // a kernel without them has small ones
+  return address;
+}
+
+/**
+ * Maps memory that another process holds too, in no dump and in no child; nothing of it is there before it is touched.
+ * @throws LinuxError
+ */
+export function mapSharedMemory(fd: number, bytes: number): Address {
+  const address = mapped('mmap', cMmap(null, bytes, protections.readWrite, mapFlags.shared, fd, 0));
+  checked('madvise', cMadvise(address, bytes, advices.dontDump));
+  checked('madvise', cMadvise(address, bytes, advices.dontFork));
+  return address;
+}
+
+/**
+ * Gives whole pages of shared memory back to the kernel; they are zero when they are touched again. @throws LinuxError
+ * when they are locked
+ */
+export function returnMemory(address: Address, bytes: number): void {
+  checked('madvise', cMadvise(address, bytes, advices.remove));
+}
+
+/** Makes private memory longer; it may lie elsewhere then, without a copy left behind. @throws LinuxError */
+export function growMemory(address: Address, bytes: number, next: number): Address {
+  return mapped('mremap', cMremap(address, bytes, next, mayMove));
+}
+
+export function unmapMemory(address: Address, bytes: number): void {
+  checked('munmap', cMunmap(address, bytes));
+}
+
+/** Keeps memory out of swap; `false` where the limit is too small. */
+export function lockMemory(address: Address, bytes: number): boolean {
+  return cMlock(address, bytes) === 0;
+}
+
+/** Lets memory be swapped again. */
+export function unlockMemory(address: Address, bytes: number): void {
+  checked('munlock', cMunlock(address, bytes));
+}
+
+/** Overwrites memory with one value. */
+export function fillMemory(address: Address, bytes: number, value = 0): void {
+  cMemset(address, value, bytes);
+}
+
+/** The bytes at an address, in place. */
+export function viewMemory(address: Address, bytes: number): Buffer {
+  return Buffer.from(ffi.view(address, bytes));
+}

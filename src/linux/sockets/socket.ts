@@ -1,0 +1,163 @@
+/**
+ * Sockets without a Node handle: a descriptor that nobody polls until it is handed to the process that owns it.
+ *
+ * Trust:  addresses are constants of the caller; there is no name resolution here.
+ * Source: socket(2), ip(7), unix(7)
+ * Proof:  test/unit/linux/socket.test.ts
+ * @module
+ */
+import { checked, libc } from '../ffi.ts';
+
+const cSocket = libc.func('int socket(int domain, int type, int protocol)') as (
+  domain: number,
+  type: number,
+  protocol: number,
+) => number;
+const cSocketPair = libc.func('int socketpair(int domain, int type, int protocol, void *pair)') as (
+  domain: number,
+  type: number,
+  protocol: number,
+  pair: Int32Array,
+) => number;
+const cBind = libc.func('int bind(int fd, void *address, uint32_t length)') as (
+  fd: number,
+  address: Buffer,
+  length: number,
+) => number;
+const cConnect = libc.func('int connect(int fd, void *address, uint32_t length)') as (
+  fd: number,
+  address: Buffer,
+  length: number,
+) => number;
+const cListen = libc.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number;
+const cGetSockName = libc.func('int getsockname(int fd, void *address, void *length)') as (
+  fd: number,
+  address: Buffer,
+  length: Uint32Array,
+) => number;
+const cGetSockOpt = libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)') as (
+  fd: number,
+  level: number,
+  name: number,
+  value: Int32Array,
+  length: Uint32Array,
+) => number;
+const cSetSockOpt = libc.func('int setsockopt(int fd, int level, int name, void *value, uint32_t length)') as (
+  fd: number,
+  level: number,
+  name: number,
+  value: Int32Array,
+  length: number,
+) => number;
+
+/** Address families. */
+export const families = { unix: 1, inet: 2, inet6: 10 } as const;
+const streamType = 1;
+const closeOnExec = 0o2000000;
+const nonBlocking = 0o4000;
+const socketLevel = 1;
+
+/** Options of `SOL_SOCKET` that we set or read back. */
+export const socketOptions = { reuseAddress: 2, type: 3, reusePort: 15, acceptsConnections: 30, protocol: 38 } as const;
+
+/** What `getsockname` tells about a socket. */
+export type SocketName =
+  | { readonly family: 'inet'; readonly address: string; readonly port: number }
+  /** `address`: 32 hexadecimal digits. */
+  | { readonly family: 'inet6'; readonly address: string; readonly port: number }
+  | { readonly family: 'unix' | 'other' };
+
+/** A stream socket, close-on-exec. @throws LinuxError */
+export function makeSocket(family: number): number {
+  return checked('socket', cSocket(family, streamType | closeOnExec, 0));
+}
+
+/** Two connected Unix stream sockets, close-on-exec: an edge between two processes. @throws LinuxError */
+export function makeSocketPair(): [number, number] {
+  const pair = new Int32Array(2);
+  checked('socketpair', cSocketPair(families.unix, streamType | closeOnExec, 0, pair));
+  return [pair[0] ?? -1, pair[1] ?? -1];
+}
+
+/** `sockaddr_in` for four address bytes. */
+export function inetAddress(address: readonly [number, number, number, number], port: number): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(families.inet, 0);
+  bytes.writeUInt16BE(port, 2);
+  bytes.set(address, 4);
+  return bytes;
+}
+
+/** `sockaddr_in6` of `::1`. */
+export function inet6Loopback(port: number): Buffer {
+  const bytes = Buffer.alloc(28);
+  bytes.writeUInt16LE(families.inet6, 0);
+  bytes.writeUInt16BE(port, 2);
+  bytes[23] = 1;
+  return bytes;
+}
+
+/** The longest path that `sockaddr_un` holds, in bytes. */
+export const maxUnixPathBytes = 107;
+
+/** `sockaddr_un` of a path in the file system. */
+export function unixAddress(path: string): Buffer {
+  const name = Buffer.from(path, 'utf8');
+  const bytes = Buffer.alloc(2 + name.length + 1);
+  bytes.writeUInt16LE(families.unix, 0);
+  bytes.set(name, 2);
+  return bytes;
+}
+
+/** @throws LinuxError, `EADDRINUSE` when somebody holds the address */
+export function bindSocket(fd: number, address: Buffer): void {
+  checked('bind', cBind(fd, address, address.length));
+}
+
+/** @throws LinuxError, `EADDRINUSE` when somebody listens on the address */
+export function listenSocket(fd: number, backlog: number): void {
+  checked('listen', cListen(fd, backlog));
+}
+
+/** Whether somebody answers at a Unix address; only used to tell a dead socket from a live one. @throws LinuxError */
+export function connectUnix(path: string): void {
+  const fd = checked('socket', cSocket(families.unix, streamType | closeOnExec | nonBlocking, 0));
+  try {
+    const address = unixAddress(path);
+    checked('connect', cConnect(fd, address, address.length));
+  } finally {
+    closeDescriptor(fd);
+  }
+}
+
+const cClose = libc.func('int close(int fd)') as (fd: number) => number;
+
+/** Closes a descriptor that has no Node handle. */
+export function closeDescriptor(fd: number): void {
+  cClose(fd);
+}
+
+/** The address that the kernel has for a socket. @throws LinuxError */
+export function socketName(fd: number): SocketName {
+  const bytes = Buffer.alloc(128);
+  const length = new Uint32Array([bytes.length]);
+  checked('getsockname', cGetSockName(fd, bytes, length));
+  const family = bytes.readUInt16LE(0);
+  if (family === families.inet)
+    return { family: 'inet', address: bytes.subarray(4, 8).join('.'), port: bytes.readUInt16BE(2) };
+  if (family === families.inet6)
+    return { family: 'inet6', address: bytes.subarray(8, 24).toString('hex'), port: bytes.readUInt16BE(2) };
+  return { family: family === families.unix ? 'unix' : 'other' };
+}
+
+/** An integer option of `SOL_SOCKET`. @throws LinuxError */
+export function socketOption(fd: number, name: number): number {
+  const value = new Int32Array(1);
+  checked('getsockopt', cGetSockOpt(fd, socketLevel, name, value, new Uint32Array([4])));
+  return value[0] ?? 0;
+}
+
+/** Sets an integer option of `SOL_SOCKET`. @throws LinuxError */
+export function setSocketOption(fd: number, name: number, value: number): void {
+  checked('setsockopt', cSetSockOpt(fd, socketLevel, name, new Int32Array([value]), 4));
+}

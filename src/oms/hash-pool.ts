@@ -1,0 +1,50 @@
+/**
+ * Hashes many files on several cores: this thread works too, and waits at the end.
+ *
+ * Threads are worth their start (some 30 ms) for tens of megabytes and more only.
+ * Proof: test/unit/oms/hash-pool.test.ts
+ * @module
+ */
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Disk } from './tree-reader.ts';
+import type { Job, Result } from './hash-queue.ts';
+import { collectResults, makeQueue, workQueue } from './hash-queue.ts';
+
+const worthBytes = 64 << 20;
+const patienceMs = 120_000;
+
+/** Hashing that has begun; `finish` joins in, waits, and gives the digests in the order of the jobs. */
+export type Hashing = { readonly finish: () => Result[] };
+
+/** Begins hashing on other threads; largest jobs first is fastest. */
+export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Hashing {
+  const queue = makeQueue(jobs);
+  const count = totalBytes < worthBytes ? 0 : Math.min(threads - 1, jobs.length - 1, 7);
+  const entry = new URL(`./hash-worker${extname(import.meta.filename)}`, import.meta.url);
+  const workers = Array.from({ length: Math.max(0, count) }, () => {
+    const worker = new Worker(entry, {
+      workerData: queue,
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      env: {},
+      stdin: false,
+      resourceLimits: { maxOldGenerationSizeMb: 64 },
+    });
+    worker.on('error', () => undefined); // what it did not finish counts as failed
+    worker.unref();
+    return worker;
+  });
+  return {
+    finish() {
+      workQueue(queue, disk);
+      const results = collectResults(queue, workers.length === 0 ? 0 : patienceMs);
+      for (const worker of workers) void worker.terminate();
+      return results;
+    },
+  };
+}
+
+/** Digests of all jobs, in their order. */
+export function hashJobs(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Result[] {
+  return startHashing(disk, jobs, totalBytes, threads).finish();
+}

@@ -1,0 +1,82 @@
+/**
+ * From unknown JSON to typed values, for signed documents: every field is named, extra ones are refused unless said.
+ *
+ * Trust: the document comes from outside; nothing of it is echoed but the place of the fault.
+ * @module
+ */
+import type { Fault } from './verification-error.ts';
+
+/** A JSON object whose fields were checked by name. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** Reads parts of one document; every refusal has the same code and names the place. */
+export class Shape {
+  readonly #refuse: (at: string, what: string) => never;
+
+  constructor(fault: Fault, noun: string, what: string) {
+    this.#refuse = (at, problem) => {
+      throw fault(noun, `${what}: ${at} ${problem}`);
+    };
+  }
+
+  refuse(at: string, what: string): never {
+    return this.#refuse(at, what);
+  }
+
+  /** UTF-8 JSON of at most `maxBytes`; a byte order mark, other encodings and anything after the value are refused. */
+  json(bytes: Buffer, maxBytes: number): unknown {
+    if (bytes.length === 0) return this.#refuse('the document', 'is empty');
+    if (bytes.length > maxBytes) return this.#refuse('the document', 'is too large');
+    try {
+      return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)) as unknown;
+    } catch {
+      return this.#refuse('the document', 'is not JSON');
+    }
+  }
+
+  /** An object with all of `required`, and of the rest only `optional` (or anything, when `open`). */
+  object(
+    value: unknown,
+    at: string,
+    required: readonly string[],
+    optional: readonly string[] = [],
+    open = false,
+  ): Fields {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return this.#refuse(at, 'is not an object');
+    const fields = value as Fields;
+    for (const key of required) if (!Object.hasOwn(fields, key)) this.#refuse(`${at}.${key}`, 'is missing');
+    if (!open)
+      for (const key of Object.keys(fields))
+        if (!required.includes(key) && !optional.includes(key)) this.#refuse(at, 'has an unknown field');
+    return fields;
+  }
+
+  list(value: unknown, at: string, min: number, max: number): readonly unknown[] {
+    if (!Array.isArray(value) || value.length < min || value.length > max)
+      return this.#refuse(at, `is not a list of ${min} to ${max}`);
+    return value;
+  }
+
+  text(value: unknown, at: string, pattern: RegExp): string {
+    return typeof value === 'string' && pattern.test(value) ? value : this.#refuse(at, 'has not the expected form');
+  }
+
+  /** Exactly this value. */
+  same<const T extends string | boolean>(value: unknown, at: string, expected: T): T {
+    return value === expected ? expected : this.#refuse(at, `is not ${String(expected)}`);
+  }
+
+  integer(value: unknown, at: string, min: number): number {
+    return typeof value === 'number' && Number.isSafeInteger(value) && value >= min
+      ? value
+      : this.#refuse(at, 'is not a whole number in range');
+  }
+
+  /** Standard base64 with padding, in its one canonical form. */
+  base64(value: unknown, at: string): Buffer {
+    if (typeof value !== 'string') return this.#refuse(at, 'is not base64');
+    const bytes = Buffer.from(value, 'base64');
+    return bytes.length > 0 && bytes.toString('base64') === value ? bytes : this.#refuse(at, 'is not base64');
+  }
+}

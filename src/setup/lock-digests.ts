@@ -1,0 +1,163 @@
+/**
+ * Writes the committed digests of the third-party tree: `npm run lock:digests`, after each change of package-lock.json.
+ *
+ * Fetches every tarball that npm may install here (through npm itself), compares its sha512 with the lockfile's, and
+ * lists what is in it. `--check` only says whether the committed list is in step with the lockfile and the tarballs:
+ * those in npm's cache, or fetched. A tarball that is in neither place while there is no network is named as not
+ * checked.
+ * @module
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash, hash } from 'node:crypto';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { PackageDigests } from '../layers/3-dependencies/published-digests.ts';
+import { digestsFile, formatDigests, parseDigests } from '../layers/3-dependencies/published-digests.ts';
+import { compareNames } from '../oms/file-names.ts';
+import type { TarFile } from './tarball.ts';
+import { readTarball } from './tarball.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const folder = join(root, 'src', 'layers', '3-dependencies');
+/** Platforms that Kwyre serves on. */
+const platforms = [
+  { name: 'linux-x64', os: 'linux', cpu: 'x64' },
+  { name: 'linux-arm64', os: 'linux', cpu: 'arm64' },
+];
+
+type Locked = {
+  readonly version?: string;
+  readonly integrity?: string;
+  readonly os?: string | string[];
+  readonly cpu?: string | string[];
+  readonly libc?: string | string[];
+  readonly dev?: boolean;
+  readonly link?: boolean;
+};
+
+function admits(list: string | string[] | undefined, value: string): boolean {
+  const values = typeof list === 'string' ? [list] : (list ?? []);
+  if (values.includes(`!${value}`)) return false;
+  const wanted = values.filter((entry) => !entry.startsWith('!'));
+  return wanted.length === 0 || wanted.includes(value);
+}
+
+function installedOn(entry: Locked, platform: (typeof platforms)[number]): boolean {
+  return admits(entry.os, platform.os) && admits(entry.cpu, platform.cpu) && admits(entry.libc, 'glibc');
+}
+
+const checking = process.argv.includes('--check');
+
+/** A tarball that is neither in npm's cache nor to be had. */
+class Unreachable extends Error {}
+
+/** Fetches a package's tarball through npm (its cache first), into a folder of its own. @throws Unreachable */
+function fetchTarball(id: string): Buffer {
+  const scratch = mkdtempSync(join(tmpdir(), 'kwyre-pack-'));
+  try {
+    copyFileSync(join(root, '.npmrc'), join(scratch, '.npmrc'));
+    const { status, stderr } = spawnSync(
+      'npm',
+      ['pack', '--loglevel=error', '--prefer-offline', '--fetch-retries=0', id],
+      { cwd: scratch, encoding: 'utf8' },
+    );
+    const file = readdirSync(scratch).find((name) => name.endsWith('.tgz'));
+    if (
+      status !== 0 &&
+      /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|ETIMEDOUT|ENOTCACHED)\b/.test(stderr)
+    )
+      throw new Unreachable(id);
+    if (status !== 0 || file === undefined) throw new Error(`npm pack ${id} failed: ${stderr}`);
+    return readFileSync(join(scratch, file));
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Commands of a package: npm makes their files executable, whatever the tarball says. */
+function commandsOf(files: readonly TarFile[]): Set<string> {
+  const manifest = JSON.parse(files.find((file) => file.name === 'package.json')?.bytes.toString('utf8') ?? '{}') as {
+    bin?: string | Record<string, string>;
+  };
+  const values = typeof manifest.bin === 'string' ? [manifest.bin] : Object.values(manifest.bin ?? {});
+  return new Set(values.map((value) => value.replace(/^\.\//, '')));
+}
+
+function digestPackage(path: string, entry: Locked): PackageDigests {
+  const id = `${path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)}@${entry.version ?? ''}`;
+  const tarball = fetchTarball(id);
+  const integrity = `sha512-${createHash('sha512').update(tarball).digest('base64')}`;
+  if (integrity !== entry.integrity) throw new Error(`the tarball of ${id} is not the one in package-lock.json`);
+  const files = readTarball(tarball);
+  const commands = commandsOf(files);
+  // npm renames .gitignore so that publishing from an installed copy behaves.
+  const renamed = (name: string) =>
+    name.endsWith('.gitignore') && !files.some((file) => file.name === name.replace(/gitignore$/, 'npmignore'))
+      ? name.replace(/gitignore$/, 'npmignore')
+      : name;
+  const listed = new Map(files.map((file) => [renamed(file.name), file]));
+  return {
+    path,
+    id,
+    integrity,
+    files: [...listed]
+      .sort(([a], [b]) => compareNames(a, b))
+      .map(([name, file]) => ({
+        name: `${path}/${name}`,
+        digest: hash('sha256', file.bytes, 'hex'),
+        shards: [],
+        size: file.bytes.length,
+        executable: file.executable || commands.has(name),
+        package: id,
+        role: undefined,
+      })),
+  };
+}
+
+const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> };
+const digested = new Map<string, PackageDigests>();
+const unreachable = new Map<string, Locked>();
+for (const [path, entry] of Object.entries(lock.packages)) {
+  if (path === '') continue;
+  if (entry.integrity?.startsWith('sha512-') !== true) throw new Error(`${path} has no sha512 in package-lock.json`);
+  if (entry.link === true || entry.dev === true)
+    throw new Error(`${path} is a link or a development package: it has no place in what runs`);
+  if (!platforms.some((platform) => installedOn(entry, platform))) continue;
+  try {
+    digested.set(path, digestPackage(path, entry));
+    console.error(`${path}: ${digested.get(path)?.files.length ?? 0} files`);
+  } catch (error) {
+    if (!checking || !(error instanceof Unreachable)) throw error;
+    unreachable.set(path, entry);
+    console.error(`${path}: NOT CHECKED, its tarball is not in npm's cache and the registry cannot be reached`);
+  }
+}
+if (digested.size === 0)
+  throw new Error('nothing was checked: no tarball is in the cache of npm and the registry cannot be reached');
+for (const platform of platforms) {
+  const target = join(folder, digestsFile(platform.name));
+  const committed = checking ? readFileSync(target, 'utf8') : '';
+  // What could not be had is compared by its name and the lockfile's sha512 only.
+  const taken = checking
+    ? parseDigests(committed).filter((entry) => unreachable.get(entry.path)?.integrity === entry.integrity)
+    : [];
+  const packages = [
+    ...[...digested].filter(([path]) => installedOn(lock.packages[path] ?? {}, platform)).map(([, entry]) => entry),
+    ...taken,
+  ];
+  const text = formatDigests(packages);
+  if (!checking) {
+    writeFileSync(target, text);
+    console.log(
+      `${digestsFile(platform.name)}: ${packages.length} packages, ${packages.reduce((sum, entry) => sum + entry.files.length, 0)} files`,
+    );
+  } else if (committed === text) {
+    console.log(
+      `${digestsFile(platform.name)}: in step, ${packages.length - taken.length} of ${packages.length} packages compared with their tarballs`,
+    );
+  } else {
+    console.error(`${digestsFile(platform.name)} is not in step with package-lock.json; run npm run lock:digests`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * The tokens of a running server: the person's, fresh for this start, and the named ones, read again when they change.
+ *
+ * Promise: a token that was revoked opens nothing half a second later; a damaged file of named tokens opens nothing.
+ * Proof:   test/attacks/1-tokens.test.ts
+ * @module
+ */
+import { KwyreError } from '../base/errors.ts';
+import type { EventLog } from '../state/event-log.ts';
+import type { NamedToken } from '../state/token-store.ts';
+import { digestToken, makeToken, namedTokensStamp, principalOf, readNamedTokens } from '../state/token-store.ts';
+import type { TokenDigest } from '../wire/messages.ts';
+
+const pollMs = 500;
+
+export class Tokens {
+  /** The person's token. */
+  readonly personal = makeToken();
+  readonly #state: string;
+  readonly #log: EventLog;
+  readonly #timer: NodeJS.Timeout;
+  #named: readonly NamedToken[];
+  #stamp: string;
+
+  /** @throws `STATE_*` when the file of named tokens cannot be read at the start */
+  constructor(state: string, log: EventLog, onChange: () => void) {
+    this.#state = state;
+    this.#log = log;
+    this.#stamp = namedTokensStamp(state);
+    this.#named = readNamedTokens(state);
+    this.#timer = setInterval(() => {
+      if (this.#reread()) onChange();
+    }, pollMs);
+  }
+
+  /** What the gateway is told: digests only. */
+  get digests(): TokenDigest[] {
+    return [digestToken(this.personal), ...this.#named.map((entry) => entry.digest)].map((digest, index) => ({
+      digest,
+      principal: principalOf(digest),
+      operator: index === 0,
+    }));
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #reread(): boolean {
+    const now = namedTokensStamp(this.#state);
+    if (now === this.#stamp) return false;
+    this.#stamp = now;
+    try {
+      this.#named = readNamedTokens(this.#state);
+    } catch (error) {
+      // A damaged file opens nothing: until it is mended only the person's own token is good.
+      if (!(error instanceof KwyreError)) throw error;
+      this.#named = [];
+      this.#log.write({ code: error.code });
+    }
+    return true;
+  }
+}

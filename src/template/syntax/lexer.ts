@@ -1,0 +1,266 @@
+/**
+ * From the source of a chat template to tokens, as Jinja reads it with `trim_blocks` and `lstrip_blocks` on.
+ *
+ * Promise: linear in the length of the source: every character is looked at a bounded number of times.
+ * Trust:   the source is the model's and may be hostile; its length is bounded before anything looks at it.
+ * Limits:  names are ASCII; Python's `\N{...}` and escapes of surrogates in strings are refused.
+ * Source:  https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/lexer.py
+ * Proof:   test/unit/template/parser.test.ts
+ * @module
+ */
+import { KwyreError } from '../../base/errors.ts';
+
+export type Token = {
+  /** An operator is a token of its own type, with its characters as value. */
+  readonly type:
+    | 'data'
+    | 'print'
+    | 'print-end'
+    | 'block'
+    | 'block-end'
+    | 'name'
+    | 'string'
+    | 'integer'
+    | 'float'
+    | 'operator'
+    | 'end';
+  readonly value: string;
+  /** The value of a number. */
+  readonly number: number;
+};
+
+export const sourceLimits = { characters: 256 * 1024, tokens: 128 * 1024 } as const;
+
+/** A source that is no template. @param why - made of constants */
+export function invalid(why: string): KwyreError {
+  return new KwyreError(
+    'TEMPLATE_INVALID',
+    `the model's chat template cannot be read: ${why}`,
+    'use another build of this model',
+  );
+}
+
+// Python's white space, which is not JavaScript's.
+const space = '[\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
+const spaces = new RegExp(`${space}*`, 'y');
+const isSpace = new RegExp(space);
+const rawBegin = new RegExp(`\\{%([-+]?)${space}*raw${space}*(?:-%\\}${space}*|%\\})`, 'y');
+const rawEnd = new RegExp(`\\{%([-+]?)${space}*endraw${space}*(?:\\+%\\}|-%\\}${space}*|%\\}\\n?)`, 'y');
+const blockEnd = new RegExp(`\\+%\\}|-%\\}${space}*|%\\}\\n?`, 'y');
+const printEnd = new RegExp(`-\\}\\}${space}*|\\}\\}`, 'y');
+const commentEnd = new RegExp(`\\+#\\}|-#\\}${space}*|#\\}\\n?`, 'y');
+const float = /(?<!\.)\d+(?:_\d+)*(?:(?:\.\d+(?:_\d+)*)?e[+-]?\d+(?:_\d+)*|\.\d+(?:_\d+)*)/iy;
+const integer = /0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[\da-f])+|[1-9](?:_?\d)*|0(?:_?0)*/iy;
+const name = /[A-Za-z_]\w*/y;
+const operator = /\/\/|\*\*|==|!=|>=|<=|[-+/*%~[\](){}><=.:|,]/y;
+const closing: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' };
+const simpleEscapes: Readonly<Record<string, string>> = {
+  n: '\n',
+  t: '\t',
+  r: '\r',
+  b: '\b',
+  f: '\f',
+  v: '\v',
+  a: '\x07',
+  "'": "'",
+  '"': '"',
+  '\\': '\\',
+  '\n': '',
+};
+const hexEscapes: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
+
+/** The inside of a string literal, as Python decodes it. */
+function unescape(body: string): string {
+  if (!body.includes('\\')) return body;
+  const out: string[] = [];
+  for (let at = 0; at < body.length;) {
+    const stop = body.indexOf('\\', at);
+    out.push(body.slice(at, stop < 0 ? body.length : stop));
+    if (stop < 0) break;
+    const letter = body.charAt(stop + 1);
+    const digits = hexEscapes[letter];
+    const octal = /^[0-7]{1,3}/.exec(body.slice(stop + 1, stop + 4))?.[0];
+    if (digits !== undefined) {
+      const hex = body.slice(stop + 2, stop + 2 + digits);
+      const code = /^[0-9a-fA-F]+$/.test(hex) && hex.length === digits ? Number.parseInt(hex, 16) : -1;
+      if (code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        throw invalid('a string has an escape that stands for no character');
+      out.push(String.fromCodePoint(code));
+      at = stop + 2 + digits;
+    } else if (octal !== undefined) {
+      out.push(String.fromCodePoint(Number.parseInt(octal, 8)));
+      at = stop + 1 + octal.length;
+    } else {
+      if (letter === 'N' || letter > '\x7f') throw invalid('a string has an escape that is not supported');
+      // What Python does not know stays, with its backslash.
+      out.push(simpleEscapes[letter] ?? `\\${letter}`);
+      at = stop + 2;
+    }
+  }
+  return out.join('');
+}
+
+class Lexer {
+  readonly #source: string;
+  readonly #tokens: Token[] = [];
+  #at = 0;
+  #lineStarts = true;
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  #match(pattern: RegExp): RegExpExecArray | undefined {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#source);
+    if (found !== null) this.#at = pattern.lastIndex;
+    return found ?? undefined;
+  }
+
+  #push(type: Token['type'], value: string, number = 0): void {
+    if (this.#tokens.length >= sourceLimits.tokens) throw invalid('it has too many parts');
+    this.#tokens.push({ type, value, number });
+  }
+
+  /** Text up to a tag, less what the tag takes away before it. */
+  #data(from: number, to: number, sign: string, strips: boolean): void {
+    let end = to;
+    if (sign === '-') while (end > from && isSpace.test(this.#source.charAt(end - 1))) end -= 1;
+    else if (sign === '' && strips) {
+      let start = end;
+      while (start > from && this.#source.charAt(start - 1) !== '\n' && isSpace.test(this.#source.charAt(start - 1)))
+        start -= 1;
+      // Only white space between the beginning of the line and the tag.
+      if (start > from ? this.#source.charAt(start - 1) === '\n' : this.#lineStarts) end = start;
+    }
+    if (end > from) this.#push('data', this.#source.slice(from, end));
+  }
+
+  #ended(): void {
+    this.#lineStarts = this.#source.charAt(this.#at - 1) === '\n';
+  }
+
+  run(): Token[] {
+    const source = this.#source;
+    while (this.#at < source.length) {
+      const from = this.#at;
+      let tag = source.indexOf('{', from);
+      while (tag >= 0 && !'%{#'.includes(source.charAt(tag + 1) || ' ')) tag = source.indexOf('{', tag + 1);
+      if (tag < 0) {
+        this.#push('data', source.slice(from));
+        break;
+      }
+      const kind = source.charAt(tag + 1);
+      this.#at = tag;
+      const raw = kind === '%' ? this.#match(rawBegin) : undefined;
+      const sign = raw?.[1] ?? (/[-+]/.test(source.charAt(tag + 2)) ? source.charAt(tag + 2) : '');
+      this.#data(from, tag, sign, kind !== '{');
+      if (raw !== undefined) {
+        this.#ended();
+        this.#raw();
+        continue;
+      }
+      this.#at = tag + 2 + sign.length;
+      if (kind === '#') this.#comment();
+      else {
+        this.#push(kind === '%' ? 'block' : 'print', '');
+        this.#tag(kind === '%' ? blockEnd : printEnd, kind === '%' ? 'block-end' : 'print-end');
+      }
+      this.#ended();
+    }
+    this.#push('end', '');
+    return this.#tokens;
+  }
+
+  #raw(): void {
+    const from = this.#at;
+    for (let at = this.#source.indexOf('{%', from); at >= 0; at = this.#source.indexOf('{%', at + 1)) {
+      this.#at = at;
+      const found = this.#match(rawEnd);
+      if (found === undefined) continue;
+      this.#data(from, at, found[1] ?? '', true);
+      this.#ended();
+      return;
+    }
+    throw invalid('a raw block does not end');
+  }
+
+  #comment(): void {
+    const end = this.#source.indexOf('#}', this.#at);
+    if (end < 0) throw invalid('a comment does not end');
+    const sign = this.#source.charAt(end - 1);
+    this.#at = end > this.#at && (sign === '-' || sign === '+') ? end - 1 : end;
+    this.#match(commentEnd);
+  }
+
+  /** The tokens between `{{` or `{%` and their end; within brackets the end is none. */
+  #tag(end: RegExp, endType: Token['type']): void {
+    const open: string[] = [];
+    for (;;) {
+      if (open.length === 0 && this.#match(end) !== undefined) {
+        this.#push(endType, '');
+        return;
+      }
+      this.#match(spaces);
+      if (this.#at >= this.#source.length) throw invalid('a tag does not end');
+      if (open.length === 0 && this.#match(end) !== undefined) {
+        this.#push(endType, '');
+        return;
+      }
+      this.#word(open);
+    }
+  }
+
+  #word(open: string[]): void {
+    const quote = this.#source.charAt(this.#at);
+    if (quote === '"' || quote === "'") {
+      this.#string(quote);
+      return;
+    }
+    let found = this.#match(float);
+    if (found !== undefined) {
+      this.#push('float', found[0], Number(found[0].replaceAll('_', '')));
+      return;
+    }
+    found = this.#match(integer);
+    if (found !== undefined) {
+      this.#push('integer', found[0], Number(found[0].replaceAll('_', '')));
+      return;
+    }
+    found = this.#match(name);
+    if (found !== undefined) {
+      this.#push('name', found[0]);
+      return;
+    }
+    found = this.#match(operator);
+    if (found === undefined) throw invalid('a tag has a character that belongs to no expression');
+    const [sign] = found;
+    const close = closing[sign];
+    if (close !== undefined) open.push(close);
+    else if (')]}'.includes(sign) && open.pop() !== sign) throw invalid('its brackets do not fit together');
+    this.#push('operator', sign);
+  }
+
+  #string(quote: string): void {
+    const from = this.#at + 1;
+    let at = from;
+    for (; at < this.#source.length; at += 1) {
+      const letter = this.#source.charAt(at);
+      if (letter === '\\') at += 1;
+      else if (letter === quote) break;
+    }
+    if (at >= this.#source.length) throw invalid('a string does not end');
+    this.#at = at + 1;
+    this.#push('string', unescape(this.#source.slice(from, at)));
+  }
+}
+
+/**
+ * Cuts a source into tokens.
+ * @throws `TEMPLATE_INVALID`
+ */
+export function tokenize(source: string): Token[] {
+  if (source.length > sourceLimits.characters) throw invalid('it is too long');
+  const lines = source.replace(/\r\n?/g, '\n');
+  return new Lexer(lines.endsWith('\n') ? lines.slice(0, -1) : lines).run();
+}

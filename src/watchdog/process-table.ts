@@ -1,0 +1,293 @@
+/**
+ * The processes of the machine between scans: what seldom changes is read seldom, what is new or odd in every scan.
+ *
+ * A process younger than a few seconds is read whole each time, since it may be about to become another program. Older
+ * ones are looked at in turn, each at least once in five seconds (in ten once it has run for a minute), and read whole
+ * when their name changed or once in two minutes. What was found is looked at in every scan.
+ * A process that ended and only waits for its parent can do nothing and is left out; one whose first thread ended goes
+ * on in the others, and is read through one of them.
+ *
+ * Anybody may start as many processes as he likes: a scan stops looking when its time is over, and the next one begins
+ * with those that have waited longest. How many wait, and for how long, is said.
+ *
+ * Limits:  a process that gets the pid of an ended one between two scans is seen within ten seconds; descriptors, see
+ *          `open-files.ts`.
+ * Proof:   test/unit/watchdog/process-table.test.ts, test/bench/isolation.ts
+ * @module
+ */
+import type { Overdue, ProcessState, Seen } from '../layers/6-intrusion/scan-result.ts';
+import type { Eyes } from '../linux/procfs/procfs.ts';
+import { parseStat, parseStatus } from '../linux/procfs/tasks.ts';
+import type { OurMemory } from './memory-descriptors.ts';
+import { OpenFiles } from './open-files.ts';
+
+export const turnMs = 5000;
+const youngMs = 3000;
+/** What has run unchanged for this long is looked at half as often. */
+const settledMs = 60_000;
+const settledTurnMs = 10_000;
+const wholeMs = 120_000;
+/**
+ * The most time that a scan takes for other processes: a part of the interval, more for the first one, which has to see
+ * all.
+ */
+const budgetPart = 0.04;
+const firstBudgetMs = 3000;
+/** The part of a scan's time that one process may take, however much it has open. */
+const onePart = 8;
+const capSysPtrace = 1n << 19n;
+const mostWords = 64;
+
+type Entry = {
+  readonly pid: number;
+  readonly started: number;
+  readonly firstSeen: number;
+  /** A thread of the kernel, or ended and not collected yet: it has no program, no memory and no descriptors. */
+  inert: boolean;
+  /** Its folder in /proc, or that of a living thread of it. */
+  folder: string;
+  name: string;
+  parent: number;
+  threads: number;
+  uid: number;
+  privileged: boolean;
+  argv: readonly string[];
+  executable: string;
+  readonly open: OpenFiles;
+  nextLook: number;
+  nextWhole: number;
+  hot: boolean;
+  mark: number;
+};
+
+/** What a scan is told besides the time. */
+export type Order = {
+  readonly intervalMs: number;
+  /** Pids and thread ids of our own processes, which are left out. */
+  readonly ours: ReadonlySet<number>;
+  /** Follow every descriptor now: a socket has to be explained. */
+  readonly everything: boolean;
+};
+
+/** An order, and the most milliseconds that one process may take. */
+type Look = Order & { readonly mostMs: number };
+
+/** Whether every number is a pid; `/proc` holds other names too. */
+function pidsOf(names: readonly string[]): number[] {
+  const pids: number[] = [];
+  for (const name of names) {
+    const first = name.charCodeAt(0);
+    if (first >= 48 && first <= 57) pids.push(Number(name));
+  }
+  return pids;
+}
+
+export class Census {
+  readonly #eyes: Eyes;
+  readonly #memory: OurMemory;
+  readonly #ownUid: number;
+  readonly #clock: () => number;
+  readonly #entries = new Map<number, Entry>();
+  /** Processes that were listed and not looked at yet, and since when. */
+  #waiting = new Map<number, number>();
+  readonly #ownUserMap: string;
+  #mark = 0;
+  #scans = 0;
+  /** Whether process 1 is listed, which hidepid would hide. */
+  othersListed = true;
+  /** What the last scan had no time for. */
+  overdue: Overdue = { processes: 0, oldestMs: 0 };
+
+  /** @param clock - in milliseconds, by which a scan ends. */
+  constructor(eyes: Eyes, memory: OurMemory, ownUid: number, clock: () => number) {
+    this.#eyes = eyes;
+    this.#memory = memory;
+    this.#ownUid = ownUid;
+    this.#clock = clock;
+    const map = eyes.read('/proc/self/uid_map');
+    this.#ownUserMap = 'value' in map ? map.value.trim().replace(/ +/g, ' ') : '';
+  }
+
+  /** Looks at what is due. */
+  take(nowMs: number, order: Order): Seen<ProcessState[]> {
+    const names = this.#eyes.list('/proc');
+    if (!('value' in names)) return { missing: names.missing === 'gone' ? 'failed' : names.missing };
+    this.#mark += 1;
+    const pids = pidsOf(names.value);
+    this.othersListed = pids.includes(1);
+    this.#lookAtDue(this.#due(pids, nowMs, order), nowMs, order);
+    const processes: ProcessState[] = [];
+    for (const [pid, entry] of this.#entries) {
+      if (entry.mark !== this.#mark) {
+        this.#entries.delete(pid);
+        continue;
+      }
+      if (entry.inert) continue;
+      const { uid, parent, privileged, name, argv, executable, open } = entry;
+      processes.push({
+        pid,
+        parent,
+        uid,
+        privileged,
+        name,
+        argv,
+        executable,
+        opened: open.memories,
+        captures: open.sockets,
+      });
+    }
+    return { value: processes };
+  }
+
+  /** Reads these in every scan from now on, until told otherwise. */
+  watchClosely(pids: ReadonlySet<number>): void {
+    for (const entry of this.#entries.values()) entry.hot = pids.has(entry.pid);
+  }
+
+  /** Processes to be looked at now, by when their turn was. What was found before comes first, whatever waits. */
+  #due(pids: readonly number[], nowMs: number, order: Order): { readonly pid: number; readonly since: number }[] {
+    const due: { readonly pid: number; readonly since: number }[] = [];
+    const waiting = new Map<number, number>();
+    for (const pid of pids) {
+      if (order.ours.has(pid)) continue;
+      const entry = this.#entries.get(pid);
+      if (entry === undefined) {
+        const since = this.#waiting.get(pid) ?? nowMs;
+        waiting.set(pid, since);
+        due.push({ pid, since });
+        continue;
+      }
+      entry.mark = this.#mark;
+      // Whoever seems to be a child of ours may be one of an ended process that had the same pid.
+      if (entry.hot || order.ours.has(entry.parent)) due.push({ pid, since: -Infinity });
+      else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs)
+        due.push({ pid, since: Math.min(nowMs, entry.nextLook) });
+    }
+    this.#waiting = waiting;
+    return due.sort((a, b) => a.since - b.since);
+  }
+
+  #lookAtDue(due: readonly { readonly pid: number; readonly since: number }[], nowMs: number, order: Order): void {
+    const budget = this.#scans === 0 ? firstBudgetMs : Math.max(10, order.intervalMs * budgetPart);
+    const until = this.#clock() + budget;
+    const look: Look = { ...order, mostMs: budget / onePart };
+    this.#scans += 1;
+    for (const [done, { pid, since }] of due.entries()) {
+      if (since > -Infinity && this.#clock() > until) {
+        this.overdue = { processes: due.length - done, oldestMs: Math.max(0, nowMs - since) };
+        return;
+      }
+      const entry = this.#entries.get(pid);
+      if (entry === undefined) this.#enter(pid, nowMs, look);
+      else this.#look(entry, nowMs, look);
+    }
+    this.overdue = { processes: 0, oldestMs: 0 };
+  }
+
+  #enter(pid: number, nowMs: number, order: Look): void {
+    const text = this.#eyes.readHead(`/proc/${pid}/stat`);
+    const stat = 'value' in text ? parseStat(text.value) : undefined;
+    if (stat === undefined) return; // it ended between the listing and the reading
+    this.#waiting.delete(pid);
+    const entry: Entry = {
+      pid,
+      started: stat.started,
+      firstSeen: nowMs,
+      inert: false,
+      folder: `/proc/${pid}`,
+      name: stat.name,
+      parent: stat.parent,
+      threads: stat.threads,
+      uid: -1,
+      privileged: false,
+      argv: [],
+      executable: '',
+      open: new OpenFiles(this.#eyes, this.#memory),
+      nextLook: 0,
+      nextWhole: 0,
+      hot: false,
+      mark: this.#mark,
+    };
+    this.#entries.set(pid, entry);
+    this.#look(entry, nowMs, order);
+  }
+
+  #look(entry: Entry, nowMs: number, order: Look): void {
+    // Each pid has its own moment in the turn, so that no scan has to look at all of them.
+    const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
+    entry.nextLook = order.intervalMs >= turn ? nowMs : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
+    const text = this.#eyes.readHead(`/proc/${entry.pid}/stat`);
+    const stat = 'value' in text ? parseStat(text.value) : undefined;
+    if (stat === undefined) return;
+    if (stat.started !== entry.started) {
+      // The pid was given to another process since.
+      this.#entries.delete(entry.pid);
+      this.#enter(entry.pid, nowMs, order);
+      return;
+    }
+    entry.inert = stat.kernel || (stat.state === 'Z' && stat.threads <= 1) || stat.state === 'X';
+    if (entry.inert) {
+      entry.nextLook = nowMs + wholeMs; // it comes to nothing; only its pid may be given away
+      return;
+    }
+    if (stat.state === 'Z') entry.folder = this.#livingThread(entry.pid);
+    const renamed = stat.name !== entry.name;
+    entry.parent = stat.parent;
+    entry.name = stat.name;
+    entry.threads = stat.threads;
+    const whole = renamed || entry.hot || nowMs >= entry.nextWhole || nowMs - entry.firstSeen < youngMs;
+    if (whole) {
+      entry.nextWhole = nowMs + wholeMs - ((entry.pid * 37) % (wholeMs / 2));
+      this.#readWhole(entry);
+    }
+    const until = this.#clock() + order.mostMs;
+    entry.open.read({
+      ...entry,
+      ours: order.ours,
+      whole: whole || order.everything,
+      over: () => this.#clock() > until,
+    });
+    // Its turn comes again in the next scan, behind those that wait already.
+    if (entry.open.unfinished) entry.nextLook = nowMs;
+  }
+
+  /** The folder of a thread that goes on after the first one of its process ended. */
+  #livingThread(pid: number): string {
+    const tasks = this.#eyes.list(`/proc/${pid}/task`);
+    const thread = 'value' in tasks ? tasks.value.find((tid) => tid !== String(pid)) : undefined;
+    return thread === undefined ? `/proc/${pid}` : `/proc/${pid}/task/${thread}`;
+  }
+
+  #readWhole(entry: Entry): void {
+    const status = this.#eyes.readHead(`${entry.folder}/status`);
+    const parsed = 'value' in status ? parseStatus(status.value) : undefined;
+    if (parsed !== undefined) {
+      const [real = -1, effective, saved] = parsed.uids;
+      entry.uid = real;
+      // Anybody can start a set-user-ID program under a name of their choice: it is judged by who started it (L6-10).
+      entry.privileged =
+        real === 0 ||
+        (real === effective &&
+          real === saved &&
+          (parsed.effectiveCapabilities & capSysPtrace) !== 0n &&
+          this.#sameUserNamespace(entry.folder));
+      entry.open.slots = parsed.slots;
+    }
+    const executable = this.#eyes.link(`${entry.folder}/exe`);
+    entry.executable = 'value' in executable ? executable.value : '';
+    // What a stranger calls itself is worth nothing, and its arguments lie in its own memory, where a look can be made
+    // slow.
+    const command =
+      entry.privileged || entry.uid === this.#ownUid ? this.#eyes.readHead(`${entry.folder}/cmdline`) : { value: '' };
+    if ('value' in command)
+      entry.argv = command.value
+        .split('\0', mostWords)
+        .filter((word, index, all) => word !== '' || index < all.length - 1);
+  }
+
+  /** Full capabilities inside a user namespace of one's own are worth nothing outside it. */
+  #sameUserNamespace(folder: string): boolean {
+    const map = this.#eyes.readHead(`${folder}/uid_map`);
+    return 'value' in map && map.value.trim().replace(/ +/g, ' ') === this.#ownUserMap;
+  }
+}

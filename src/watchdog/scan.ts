@@ -1,0 +1,246 @@
+/**
+ * One scan of the machine as plain data, from the powers that it is given.
+ *
+ * Promise: opens nothing for writing, sends nothing, signals nobody.
+ * Proof:   test/unit/watchdog/process-table.test.ts, test/attacks/6-watchdog.test.ts
+ * @module
+ */
+import { captures } from '../layers/6-intrusion/detectors/packet-capture.ts';
+import { declaredCode, mappedKey } from '../layers/6-intrusion/detectors/code-mappings.ts';
+import { deadConnection, heldBy, served } from '../layers/6-intrusion/detectors/undeclared-sockets.ts';
+import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/scan-result.ts';
+import { seen } from '../layers/6-intrusion/scan-result.ts';
+import type { Eyes } from '../linux/procfs/procfs.ts';
+import type { UnixSocket } from '../linux/sockets/sock-diag.ts';
+import type { PacketTap, SocketRow, SocketTable } from '../linux/procfs/net-tables.ts';
+import { parseTaps } from '../linux/procfs/net-tables.ts';
+import { OurMemory } from './memory-descriptors.ts';
+import { Census, turnMs } from './process-table.ts';
+import { Descriptors, lookAt, socketsOf, tablesOf, tcpAmong } from './own-processes.ts';
+
+/** What a scan may use. */
+export type Powers = {
+  readonly eyes: Eyes;
+  readonly clocks: () => Clocks;
+  /** Milliseconds, by which a scan is measured. */
+  readonly now: () => number;
+  readonly pause: (ms: number) => Promise<void>;
+  /** Asks the kernel for one Unix socket; `undefined` where no socket for that was handed over. */
+  readonly askUnix: ((inode: number) => UnixSocket | undefined) | undefined;
+  /** The kernel's name of the protocol of a socket, by its path in `/proc/PID/fd`. */
+  readonly protocolName: (path: string) => string | undefined;
+};
+
+/** Read in every scan: captures by anybody. */
+const everyScan: readonly SocketTable[] = ['packet', 'raw', 'raw6'];
+/** Read when a descriptor of ours has to be explained. */
+const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink'];
+/** The most sockets that the kernel is asked about one by one in a scan. */
+const mostAsked = 256;
+const mappingsMs = 20_000;
+/** How long a socket that is in no table may be on its way out, look by look. */
+const transientMs = [30, 60];
+
+export class Sampler {
+  readonly #powers: Powers;
+  readonly #census: Census;
+  readonly #descriptors: Descriptors;
+  readonly #ownUid: number;
+  #before: Clocks | undefined;
+  #mappingsDue = -Infinity;
+  /** Processes whose maps were read, by pid and whether they were sealed. */
+  #mapped = new Set<string>();
+  /** Files that one of ours has mapped, and that lay at a declared path when that was seen first. */
+  #knownCode: ReadonlySet<string> = new Set();
+  #explained = new Set<number>();
+  /** What the tables said of sockets of ours; read anew for a socket that is not in it, and once in a turn. */
+  readonly #lastRows = new Map<number, SocketRow>();
+  #rowsDue = -Infinity;
+
+  constructor(powers: Powers, ownUid: number) {
+    this.#powers = powers;
+    this.#ownUid = ownUid;
+    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes), ownUid, powers.now);
+    this.#descriptors = new Descriptors(powers.eyes);
+  }
+
+  /** Makes one scan. */
+  async take(watched: Watched, intervalMs: number): Promise<Snapshot> {
+    const { eyes } = this.#powers;
+    const clocks = this.#powers.clocks();
+    const before = this.#before;
+    this.#before = clocks;
+    // The maps of a process are long and seldom change; once something foreign was seen they are read every time.
+    const shown = watched.targets.map(({ pid, sealed }) => `${pid} ${sealed}`);
+    const withMappings =
+      watched.code.length > 0 && (clocks.monotonic >= this.#mappingsDue || shown.some((one) => !this.#mapped.has(one)));
+    this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
+    let targets = watched.targets.map((target) =>
+      lookAt(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings),
+    );
+    const knownCode = this.#knownCode;
+    if (withMappings) {
+      this.#mapped = new Set(shown);
+      const mappings = targets.flatMap((state) => seen(state.mappings) ?? []);
+      const accepted = mappings.filter(
+        (mapping) => declaredCode(mapping, watched) || knownCode.has(mappedKey(mapping)),
+      );
+      // While one of ours has it mapped, no other file gets its inode.
+      this.#knownCode = new Set(accepted.map(mappedKey));
+      const foreign = accepted.length < mappings.length;
+      this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
+    }
+    const { rows: found, unexplained, tablesRead } = this.#rows(watched, targets, clocks.monotonic);
+    for (const wait of unexplained.size > 0 ? transientMs : []) {
+      // A connection that was closed since is in no table, and one that the gateway refuses is closed at once; others
+      // stay.
+      await this.#powers.pause(wait);
+      targets = targets.map((state) => {
+        const inodes = seen(state.sockets);
+        if (inodes?.some((inode) => unexplained.has(inode)) !== true) return state;
+        const again = seen(socketsOf(eyes, state.target.pid));
+        return again === undefined
+          ? state
+          : {
+              ...state,
+              sockets: { value: inodes.filter((inode) => !unexplained.has(inode) || again.includes(inode)) },
+            };
+      });
+      if (!targets.some((state) => seen(state.sockets)?.some((inode) => unexplained.has(inode)))) break;
+    }
+    const rows =
+      'value' in found && unexplained.size > 0
+        ? { value: [...found.value, ...this.#dead(targets, unexplained)] }
+        : found;
+    const capturing = (seen(rows) ?? []).filter(captures).map((row) => row.inode);
+    const everything = capturing.some((inode) => !this.#explained.has(inode));
+    this.#explained = new Set(capturing);
+    const ours = new Set(
+      targets.flatMap((state) => [state.target.pid, ...(seen(state.threads) ?? []).map((thread) => thread.tid)]),
+    );
+    const processes = this.#census.take(clocks.monotonic, { intervalMs, ours, everything });
+    const { othersListed, overdue } = this.#census;
+    return {
+      clocks,
+      before,
+      intervalMs,
+      watched,
+      targets,
+      processes,
+      othersListed,
+      overdue,
+      ownUid: this.#ownUid,
+      rows,
+      tablesRead,
+      taps: this.#taps(watched),
+      unixKnown: this.#powers.askUnix !== undefined,
+      knownCode,
+    };
+  }
+
+  /** Processes that were found are read in every scan until they are gone. */
+  watchClosely(pids: ReadonlySet<number>): void {
+    this.#census.watchClosely(pids);
+  }
+
+  /** Rows of the networks that count for us; the watchdog's own /proc/net would show its own, empty one. */
+  #tables({ networks }: Watched, tables: readonly SocketTable[]): Seen<SocketRow[]> {
+    const rows: SocketRow[] = [];
+    for (const pid of networks) {
+      const seenThere = tablesOf(this.#powers.eyes, pid, tables);
+      if (!('value' in seenThere)) return seenThere;
+      rows.push(...seenThere.value);
+    }
+    return networks.length === 0 ? { missing: 'failed' } : { value: rows };
+  }
+
+  /** Unix sockets one by one: their table may hold rows that a stranger wrote. */
+  #askUnix(inodes: readonly number[]): void {
+    const { askUnix } = this.#powers;
+    if (askUnix === undefined) return;
+    for (const inode of inodes) {
+      const socket = askUnix(inode);
+      if (socket !== undefined)
+        this.#lastRows.set(inode, {
+          table: 'unix',
+          inode,
+          uid: 0,
+          state: socket.state,
+          local: socket.name.replaceAll('\n', '\\012'),
+          remote: '',
+          protocol: 0,
+          interface: 0,
+        });
+    }
+  }
+
+  /** Sockets of the gateway that are in no table and plain TCP. */
+  #dead(targets: readonly TargetState[], unexplained: ReadonlySet<number>): SocketRow[] {
+    const unknown = new Set([...unexplained].filter((inode) => !this.#lastRows.has(inode)));
+    const gateways = unknown.size === 0 ? [] : targets.filter(({ target }) => target.role === 'gateway');
+    return gateways
+      .flatMap(({ target }) => tcpAmong(this.#powers.eyes, target.pid, unknown, this.#powers.protocolName))
+      .map(deadConnection);
+  }
+
+  /** What gets copies of packets in the networks that count. */
+  #taps(watched: Watched): Seen<PacketTap[]> {
+    const taps: PacketTap[] = [];
+    for (const pid of watched.networks) {
+      const text = this.#powers.eyes.readLong(`/proc/${pid}/net/ptype`);
+      if (!('value' in text)) return { missing: text.missing };
+      taps.push(...parseTaps(text.value));
+    }
+    return watched.networks.length === 0 ? { missing: 'failed' } : { value: taps };
+  }
+
+  /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
+  #rows(
+    watched: Watched,
+    targets: readonly TargetState[],
+    nowMs: number,
+  ): { readonly rows: Seen<SocketRow[]>; readonly unexplained: ReadonlySet<number>; readonly tablesRead: boolean } {
+    const always = this.#tables(watched, everyScan);
+    if (!('value' in always)) return { rows: always, unexplained: new Set(), tablesRead: false };
+    const held = new Set<number>();
+    const undeclared = new Set<number>();
+    for (const state of targets) {
+      const declared = new Set(state.target.sockets);
+      for (const inode of heldBy(state)?.inodes ?? []) {
+        held.add(inode);
+        if (!declared.has(inode)) undeclared.add(inode);
+      }
+    }
+    for (const inode of this.#lastRows.keys()) if (!held.has(inode)) this.#lastRows.delete(inode);
+    const due = nowMs >= this.#rowsDue;
+    const isNew = () => [...undeclared].some((inode) => !this.#lastRows.has(inode));
+    if (held.size > 0 && (due || isNew())) {
+      if (due) {
+        this.#rowsDue = nowMs + turnMs - 1;
+        this.#lastRows.clear();
+      }
+      // Nearly everything is in `tcp`: the listener and what it accepted. The rest is read for what is left.
+      for (const tables of [['tcp'], onDemand] as const) {
+        if (tables === onDemand && !isNew()) break;
+        const more = this.#tables(watched, tables);
+        if (!('value' in more))
+          return {
+            rows: { value: [...always.value, ...this.#lastRows.values()] },
+            unexplained: new Set(),
+            tablesRead: false,
+          }; // captures are seen all the same
+        for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
+      }
+    }
+    this.#askUnix([...undeclared].filter((inode) => !this.#lastRows.has(inode)).slice(0, mostAsked));
+    for (const inode of undeclared) {
+      const row = this.#lastRows.get(inode);
+      if (row !== undefined && served(row, watched)) undeclared.delete(inode);
+    }
+    return {
+      rows: { value: [...always.value, ...this.#lastRows.values()] },
+      unexplained: undeclared,
+      tablesRead: true,
+    };
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The watchdog's life: wait for orders, seal, scan at every interval, report; it may not act.
+ *
+ * Proof: test/attacks/6-watchdog.test.ts
+ * @module
+ */
+import type { Enforcement } from '../base/verdict.ts';
+import { KwyreError } from '../base/errors.ts';
+import { detectAll } from '../layers/6-intrusion/detectors/all-detectors.ts';
+import type { Detection } from '../layers/6-intrusion/finding.ts';
+import { openStream } from '../linux/sockets/inherited-stream.ts';
+import { Channel } from '../wire/channel.ts';
+import type { WatchOrder } from '../wire/messages.ts';
+import { controlMessages, controlSchemas, descriptors, encodeJson, maxFindings, parseJson } from '../wire/messages.ts';
+import type { Powers } from './scan.ts';
+import { Sampler } from './scan.ts';
+
+/** What the process gives its flow besides the ways of looking. */
+export type ProcessPowers = Powers & {
+  readonly pid: number;
+  readonly seal: () => Enforcement[];
+  readonly exit: (code: number) => never;
+};
+
+const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
+const beatMs = 1000;
+
+/** Cuts what could grow without bound: the first findings are enough to act on. */
+function bounded(detections: readonly Detection[]): Detection[] {
+  return detections.map((detection) =>
+    detection.findings.length > maxFindings
+      ? { ...detection, findings: byWeight(detection).slice(0, maxFindings) }
+      : detection,
+  );
+}
+
+/** Effects before names, so that a crowd of names cannot push an effect out of the message. */
+function byWeight(detection: Detection): Detection['findings'] {
+  const rank = { effect: 0, able: 1, stranger: 2 } as const;
+  return [...detection.findings].sort((a, b) => rank[a.relation] - rank[b.relation]);
+}
+
+/** Runs until the supervisor is gone or says stop. */
+export function watch(powers: ProcessPowers): void {
+  let sampler: Sampler | undefined;
+  let order: WatchOrder | undefined;
+  let intervalMs = 0;
+  let sequence = 0;
+  let scanning = false;
+  let timer: NodeJS.Timeout | undefined;
+  let beaten = powers.now();
+
+  const control = openStream(
+    descriptors.control,
+    (chunk) => {
+      supervisor.receive(chunk);
+    },
+    () => {
+      powers.exit(exitCodes.stopped);
+    },
+  );
+
+  const scan = async (): Promise<void> => {
+    if (sampler === undefined || order === undefined || scanning) return;
+    scanning = true;
+    clearTimeout(timer);
+    const { epoch, ...watched } = order;
+    const at = powers.clocks().monotonic;
+    const from = powers.now();
+    const snapshot = await sampler.take(watched, intervalMs);
+    const detections = bounded(detectAll(snapshot));
+    sampler.watchClosely(new Set(detections.flatMap((detection) => detection.findings.map((finding) => finding.pid))));
+    const scanMs = powers.now() - from;
+    supervisor.send(
+      controlMessages.scanned,
+      encodeJson({ epoch, sequence, at, scanMs: Math.round(scanMs), detections }),
+    );
+    sequence += 1;
+    scanning = false;
+    // Targets that came while this scan ran are looked at without delay.
+    timer = setTimeout(() => void scan(), epoch === order.epoch ? Math.max(0, intervalMs - scanMs) : 0);
+  };
+
+  const supervisor = new Channel(
+    control,
+    {
+      [controlMessages.configure]: {
+        permit: 'once',
+        answer: (frame) => {
+          const config = parseJson(controlSchemas.configureWatchdog, frame.payload);
+          intervalMs = config.intervalMs;
+          sampler = new Sampler(powers, config.ownUid);
+          beaten = powers.now();
+          try {
+            const enforced = powers.seal();
+            setInterval(() => {
+              const now = powers.now();
+              supervisor.send(
+                controlMessages.beat,
+                encodeJson({ lateMs: Math.max(0, Math.round(now - beaten - beatMs)) }),
+              );
+              beaten = now;
+            }, beatMs);
+            supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced }));
+          } catch (error) {
+            if (!(error instanceof KwyreError)) throw error;
+            supervisor.send(
+              controlMessages.failed,
+              encodeJson({ code: error.code, message: error.message, remedy: error.remedy }),
+            );
+          }
+        },
+      },
+      [controlMessages.watch]: {
+        permit: 'always',
+        answer: (frame) => {
+          order = parseJson(controlSchemas.watch, frame.payload);
+          void scan();
+        },
+      },
+      [controlMessages.ping]: {
+        permit: 'always',
+        answer: (frame) => {
+          supervisor.send(controlMessages.pong, undefined, frame.stream);
+        },
+      },
+      [controlMessages.stop]: {
+        permit: 'once',
+        answer: () => {
+          powers.exit(exitCodes.stopped);
+        },
+      },
+    },
+    () => {
+      powers.exit(exitCodes.breach);
+    },
+  );
+}

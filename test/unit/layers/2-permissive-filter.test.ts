@@ -1,0 +1,33 @@
+/**
+ * A softened filter differs from the role's own in its kills alone.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { sealFilter, startFilter } from '../../../src/layers/2-isolation/jail/seccomp-filters.ts';
+import { soften, softened } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
+import { roles } from '../../../src/policy/roles.ts';
+
+for (const [name, filter] of Object.entries(roles).flatMap(
+  ([role, policy]) =>
+    [
+      [`${role} at its start`, startFilter(policy)],
+      [role, sealFilter(policy)],
+    ] as const,
+)) {
+  test(`${name}: every kill becomes an answer, nothing else changes, in the same order`, () => {
+    const soft = soften(filter);
+    assert.equal(soft.rules.length, filter.rules.length);
+    assert.ok(filter.rules.some((rule) => rule.action === 'kill'));
+    filter.rules.forEach((rule, index) => {
+      assert.deepEqual(soft.rules[index], rule.action === 'kill' ? { ...rule, action: { errno: softened } } : rule);
+    });
+    assert.deepEqual(soft.otherwise, filter.otherwise);
+  });
+}
+
+test('the answer is one that no rule gives otherwise', () => {
+  for (const policy of Object.values(roles))
+    for (const { action } of sealFilter(policy).rules)
+      assert.ok(typeof action === 'string' || action.errno !== softened);
+});

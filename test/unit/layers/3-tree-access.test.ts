@@ -1,0 +1,145 @@
+/**
+ * Rights around and in a small installation: others refuse, groups and the user who runs it are shown, root alone
+ * enforces.
+ * @module
+ */
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { KwyreError } from '../../../src/base/errors.ts';
+import { programCheck, verifyTree } from '../../../src/layers/3-dependencies/tree-verifier.ts';
+import { install, order } from '../../support/installation.ts';
+
+const asRoot = process.getuid!() === 0;
+/** Neither root nor whoever runs the tests. */
+const stranger = 61_241;
+
+/** The refusal, or `undefined`. */
+function refusal(root: string, uid = process.getuid!()): KwyreError | undefined {
+  try {
+    verifyTree(order(root, { uid }));
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof KwyreError, String(error));
+    assert.equal(error.exitCode, 13);
+    return error;
+  }
+}
+
+test('what anybody may write refuses, by name and with the command that mends it: the folder, our own files, the launcher', () => {
+  for (const name of [
+    '',
+    'src',
+    'src/cli',
+    'src/cli/main.ts',
+    'dist',
+    'dist/cli/main.js',
+    'node_modules',
+    'kwyre',
+    'page',
+    'package.json',
+    'seal',
+  ]) {
+    using tree = install();
+    const path = name === '' ? tree.path : join(tree.path, name);
+    if (!fs.existsSync(path)) fs.mkdirSync(path);
+    const before = fs.statSync(path).mode & 0o777;
+    fs.chmodSync(path, before | 0o002);
+    const error = refusal(tree.path);
+    assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
+    assert.ok(error.message.includes(`${path} (anybody may write it)`), error.message);
+    assert.ok(error.remedy.includes(`chmod o-w ${path}`), error.remedy);
+    fs.chmodSync(path, before);
+    assert.equal(refusal(tree.path), undefined, path);
+  }
+});
+
+test('what another user owns refuses: folders above, our own files, packages', () => {
+  using tree = install();
+  if (!asRoot) {
+    // Without root nobody can make files of others: somebody else looks at ours.
+    assert.equal(refusal(tree.path, stranger)?.code, 'L3_OTHERS_WRITE');
+    return;
+  }
+  fs.mkdirSync(join(tree.path, 'above'));
+  fs.renameSync(join(tree.path, 'node_modules'), join(tree.path, 'above', 'node_modules'));
+  for (const name of ['src', 'dist']) fs.renameSync(join(tree.path, name), join(tree.path, 'above', name));
+  const root = join(tree.path, 'above');
+  for (const name of ['..', '', 'src', 'dist/cli/main.js', 'node_modules']) {
+    const path = join(root, name).replace(/\/$/, '');
+    fs.chownSync(path, stranger, 0);
+    for (const uid of [0, stranger + 1]) {
+      const error = refusal(root, uid);
+      assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
+      assert.ok(error.message.includes(`${path} (belongs to user ${stranger})`), error.message);
+      assert.match(error.remedy, /chown -hR root:root|chown -h root:root/);
+    }
+    assert.equal(refusal(root, stranger), undefined, 'its owner runs it');
+    assert.equal(verifyTree(order(root, { uid: stranger })).checks[0]!.status, 'degraded');
+    assert.equal(programCheck(verifyTree(order(root, { uid: stranger })), 0).status, 'degraded');
+    fs.chownSync(path, 0, 0);
+  }
+  // Packages are looked at file by file.
+  const inside = 'node_modules/koffi/index.js';
+  fs.chownSync(join(root, inside), stranger, 0);
+  for (const uid of [0, stranger + 1])
+    assert.match(refusal(root, uid)!.message, /unsafe rights: node_modules\/koffi\/index\.js \(belongs to user/);
+  fs.chownSync(join(root, inside), 0, 0);
+  assert.equal(
+    verifyTree(order(root, { uid: stranger })).checks[0]!.status,
+    'enforced',
+    'root alone can change it, and somebody else runs it',
+  );
+});
+
+test('what a group without known members may write is shown, never enforced', () => {
+  using tree = install();
+  const gid = 61_999;
+  if (asRoot)
+    for (const name of ['', 'dist/cli/main.js', 'node_modules/koffi/index.js'])
+      fs.chownSync(join(tree.path, name), 0, gid);
+  for (const name of ['', 'dist/cli/main.js', 'node_modules/koffi/index.js']) {
+    const path = join(tree.path, name).replace(/\/$/, '');
+    const before = fs.statSync(path).mode & 0o777;
+    fs.chmodSync(path, before | 0o020);
+    const uid = asRoot ? stranger : process.getuid!();
+    const [tree3] = verifyTree(order(tree.path, { uid })).checks;
+    assert.equal(tree3!.status, 'degraded', path);
+    assert.ok(tree3!.evidence.includes(`group ${fs.statSync(path).gid} may write it`), tree3!.evidence);
+    fs.chmodSync(path, before);
+  }
+  if (asRoot) assert.equal(verifyTree(order(tree.path, { uid: stranger })).checks[0]!.status, 'enforced');
+});
+
+test('what a group with another member may write refuses: on the way, and in the packages', () => {
+  using tree = install();
+  // Any group that is somebody's own, and neither root's nor that of who runs the tests.
+  const [gid] = fs
+    .readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'))
+    .filter(([, , uid, group]) => Number(uid) > 0 && Number(uid) !== process.getuid!() && Number(group) > 0)
+    .map(([, , , group]) => Number(group));
+  assert.ok(gid !== undefined);
+  for (const name of ['dist/cli/main.js', 'node_modules/koffi', 'node_modules/koffi/index.js']) {
+    const path = join(tree.path, name);
+    const before = fs.statSync(path).mode & 0o777;
+    if (asRoot) fs.chownSync(path, 0, gid);
+    fs.chmodSync(path, before | 0o020);
+    // Who is no root can give a file to no such group: somebody else looks at the files of the group of who runs the
+    // tests.
+    const error = refusal(tree.path, asRoot ? 0 : stranger);
+    assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
+    if (asRoot) assert.ok(error.message.includes(`${path} (group ${gid} may write it)`), error.message);
+    fs.chmodSync(path, before);
+  }
+});
+
+test('layer 4 is worth no more than the program that compares', () => {
+  const rootOnly = { rootOnly: true, reason: '' };
+  assert.equal(programCheck({ sealed: true, access: rootOnly }, 0).status, 'enforced');
+  assert.match(programCheck({ sealed: false, access: rootOnly }, 0).evidence, /under no signature/);
+  assert.equal(programCheck({ sealed: false, access: rootOnly }, 0).status, 'degraded');
+  assert.equal(programCheck({ sealed: true, access: { rootOnly: false, reason: 'why' } }, 0).status, 'degraded');
+});
