@@ -868,7 +868,10 @@ export function allProtections(root: string): Mutant[] {
     const file = join('src', name);
     const source = readFileSync(join(root, file), 'utf8');
     const { at, length } = findCode(source, text, `"${what}" was moved: ${file}`);
-    const id = createHash('sha256').update(`${what}\0${file}\0${text}\0${instead}`).digest('hex').slice(0, 12);
+    const id = createHash('sha256')
+      .update(`${what}\0${text.replace(/[\s,]+/g, '')}\0${instead.replace(/[\s,]+/g, '')}`)
+      .digest('hex')
+      .slice(0, 12);
     return { id, what: `${name}: without "${what}"`, kind, file, at, text: source.slice(at, at + length), instead };
   });
 }

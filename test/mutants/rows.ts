@@ -28,7 +28,7 @@ export type Mutant = {
 /** Tables whose elements are rows although they are mere numbers or words. */
 const plainTables: ReadonlySet<string> = new Set(['roleFlags', 'gateway', 'engine', 'watchdog']);
 /** Of a file whose tables are all of one kind; else the nearest name above decides. */
-const kindOfFile: Readonly<Record<string, string>> = { 'supervisor.ts': 'supervisor', 'waivers.ts': 'waivers' };
+const kindOfFile: Readonly<Record<string, string>> = { 'supervisor-rights.ts': 'supervisor', 'waivers.ts': 'waivers' };
 const kindOfTable: Readonly<Record<string, string>> = {
   forbidden: 'calls',
   forbiddenSealed: 'calls',
@@ -98,7 +98,7 @@ export function rowsOf(root: string, file: string): Mutant[] {
     const twin = seen.get(place + words) ?? 0;
     seen.set(place + words, twin + 1);
     const id = createHash('sha256')
-      .update(`${place}\0${text.slice(at, end)}\0${instead}\0${twin}`)
+      .update(`${place}\0${text.slice(at, end).replace(/[\s,]+/g, '')}\0${instead}\0${twin}`)
       .digest('hex')
       .slice(0, 12);
     found.push({
