@@ -11,39 +11,39 @@
  * Made over an `ArrayBuffer` on purpose: V8 keeps typed arrays of up to 64 bytes inside its own heap, and copies them
  * out (leaving the first copy behind) as soon as native code takes their address; measured in a gateway.
  */
-export function ownBytes(length: number): Buffer {
+export function unpooledBytes(length: number): Buffer {
   return Buffer.from(new ArrayBuffer(length));
 }
 
 /** A copy of `source` in memory of its own. */
 export function copyBytes(source: Uint8Array): Buffer {
-  const bytes = ownBytes(source.length);
+  const bytes = unpooledBytes(source.length);
   bytes.set(source);
   return bytes;
 }
 
-let takeWordMemory: ((length: number) => ArrayBuffer) | undefined;
+let allocatePlaintext: ((length: number) => ArrayBuffer) | undefined;
 
 /**
  * Words of conversations stand in this memory from now on; the engine says so once, before it reads the first of them.
  */
-export function useWordMemory(take: (length: number) => ArrayBuffer): void {
-  takeWordMemory = take;
+export function usePlaintextMemory(take: (length: number) => ArrayBuffer): void {
+  allocatePlaintext = take;
 }
 
 /** Zero-filled memory for words of a conversation or their tokens: in the engine the working set, elsewhere private. */
-export function wordMemory(length: number): ArrayBuffer {
-  return takeWordMemory === undefined || length === 0 ? new ArrayBuffer(length) : takeWordMemory(length);
+export function plaintextMemory(length: number): ArrayBuffer {
+  return allocatePlaintext === undefined || length === 0 ? new ArrayBuffer(length) : allocatePlaintext(length);
 }
 
-/** {@link wordMemory} as bytes. */
-export function wordBytes(length: number): Buffer {
-  return Buffer.from(wordMemory(length));
+/** {@link plaintextMemory} as bytes. */
+export function plaintextBytes(length: number): Buffer {
+  return Buffer.from(plaintextMemory(length));
 }
 
 /** A copy of words. */
-export function copyWords(source: Uint8Array): Buffer {
-  const bytes = wordBytes(source.length);
+export function copyPlaintext(source: Uint8Array): Buffer {
+  const bytes = plaintextBytes(source.length);
   bytes.set(source);
   return bytes;
 }

@@ -9,7 +9,7 @@
 import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
-import { useWordMemory } from '../base/bytes.ts';
+import { usePlaintextMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
 import { loadsDescriptor, readLoads } from '../layers/3-dependencies/load-list.ts';
@@ -18,7 +18,7 @@ import type { GgufFacts, PartReader } from '../layers/4-model/gguf-header.ts';
 import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/key-arena.ts';
 import { sealedShare, sessionShare, usualQuotas } from '../layers/5-memory/quota.ts';
 import { rehearsalBytes, rehearse } from '../layers/5-memory/self-test.ts';
-import { Tracer } from '../layers/5-memory/history-hash.ts';
+import { Fingerprinter } from '../layers/5-memory/history-hash.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
 import { WorkingSet } from '../layers/5-memory/working-set.ts';
 import { monotonicMs } from '../linux/clocks.ts';
@@ -31,16 +31,16 @@ import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, encodePulse, parseJson } from '../wire/messages.ts';
 import { suitsFlashAttention } from './llama/flash-attention.ts';
-import { Desk } from './api/dispatcher.ts';
-import { Keeper } from './session/session-store.ts';
+import { Dispatcher } from './api/dispatcher.ts';
+import { SessionStore } from './session/session-store.ts';
 import type { Library } from './llama/library.ts';
 import { libraryFiles, openLibrary } from './llama/library.ts';
 import type { ContextShape } from './llama/model.ts';
-import { Llama } from './llama/model.ts';
+import { LlamaModel } from './llama/model.ts';
 import { Scheduler } from './inference/scheduler.ts';
 import { physicalCores, threadPlan } from './llama/cpu-plan.ts';
-import { Vocabulary } from './llama/prompt-tokenizer.ts';
-import { Work } from './session/plaintext-buffer.ts';
+import { PromptTokenizer } from './llama/prompt-tokenizer.ts';
+import { PlaintextBuffer } from './session/plaintext-buffer.ts';
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 const bodyBytes = 32 << 20;
@@ -117,11 +117,11 @@ const lifeline = new Lifeline({
 });
 /** How often idle conversations are looked for. */
 const tickMs = 1000;
-/** Work memory that is made at the start; more is made when a state needs it. */
+/** PlaintextBuffer memory that is made at the start; more is made when a state needs it. */
 const firstWorkBytes = 8 << 20;
 
-let keeper: Keeper | undefined;
-let desk: Desk | undefined;
+let keeper: SessionStore | undefined;
+let desk: Dispatcher | undefined;
 let turnMs = 0;
 // Every way out goes through here: an order, a signal, a lost channel, a breach, an uncaught error.
 process.on('exit', () => {
@@ -161,7 +161,7 @@ function openWorkingSet(): WorkingSet {
   }
   const set = WorkingSet.open(descriptors.working, bytes);
   fs.closeSync(descriptors.working);
-  useWordMemory((length) => set.memory(length));
+  usePlaintextMemory((length) => set.memory(length));
   return set;
 }
 
@@ -169,10 +169,10 @@ function openWorkingSet(): WorkingSet {
 function makeKeeper(
   config: EngineConfig,
   facts: GgufFacts,
-  llama: Llama,
+  llama: LlamaModel,
   scheduler: Scheduler,
   working: WorkingSet,
-): { keeper: Keeper; memory: EngineFacts['memory'] } {
+): { keeper: SessionStore; memory: EngineFacts['memory'] } {
   const arena = openArena();
   const sealedBytes = config.sealedBytes === 0 ? sealedShare(process.availableMemory()) : config.sealedBytes;
   const quotas = {
@@ -186,13 +186,16 @@ function makeKeeper(
   const room = working.claim(rehearsalBytes);
   const tried = rehearse(arena, quotas, working.address(room));
   working.release(room);
-  const work = new Work(working, Math.min(firstWorkBytes, facts.cacheBytesPerToken * llama.contextTokens + (64 << 10)));
-  const made = new Keeper({
+  const work = new PlaintextBuffer(
+    working,
+    Math.min(firstWorkBytes, facts.cacheBytesPerToken * llama.contextTokens + (64 << 10)),
+  );
+  const made = new SessionStore({
     llama,
     scheduler,
     arena,
     vault: new Vault(arena, quotas, () => randomOwn(16)),
-    tracer: new Tracer(arena),
+    fingerprinter: new Fingerprinter(arena),
     work,
     kv: config.kv,
     now: () => performance.now(),
@@ -325,7 +328,7 @@ async function start(config: EngineConfig): Promise<void> {
   const facts = checkModel(config);
   const template = chatTemplate(facts);
   const library = openLlama();
-  const llama = await Llama.open(
+  const llama = await LlamaModel.open(
     library,
     modelDescriptors(config).map((fd) => `/proc/self/fd/${fd}`),
     config.modelName,
@@ -351,10 +354,10 @@ async function start(config: EngineConfig): Promise<void> {
   const scheduler = new Scheduler(llama, { now, after, next: setImmediate });
   const kept = makeKeeper(config, facts, llama, scheduler, working);
   keeper = kept.keeper;
-  const served = new Desk(
+  const served = new Dispatcher(
     {
       llama,
-      vocabulary: new Vocabulary(llama),
+      vocabulary: new PromptTokenizer(llama),
       scheduler,
       template,
       keeper,

@@ -10,7 +10,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { SocketConstructorOpts } from 'node:net';
-import { ownBytes, wipeBytes } from '../base/bytes.ts';
+import { unpooledBytes, wipeBytes } from '../base/bytes.ts';
 import { isLocalConnection } from '../layers/1-loopback/request-guard.ts';
 import { errorBody, fixedHeaders } from './local-response.ts';
 import type { Connections } from './connections.ts';
@@ -160,7 +160,7 @@ export function listenHttp(listener: Listener, ask: Ask): Server {
 
   const toParser = server.listeners('connection');
   server.removeAllListeners('connection');
-  const readBuffer = ownBytes(readBytes);
+  const readBuffer = unpooledBytes(readBytes);
   server.on('connection', (accepted: Socket) => {
     if (!listener.unix && !isLocalConnection(accepted.localAddress, accepted.remoteAddress)) {
       accepted.destroy();

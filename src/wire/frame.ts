@@ -8,7 +8,7 @@
  * Proof:   test/unit/wire/frame.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../base/bytes.ts';
+import { wipeBytes, plaintextBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 
 /** Raised with every change of a message; processes of two versions never talk. */
@@ -32,7 +32,7 @@ export type Frame = {
  */
 export function encodeFrame(type: number, stream: number, payload: Uint8Array): Buffer {
   if (payload.length > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the ceiling');
-  const bytes = wordBytes(headerBytes + payload.length);
+  const bytes = plaintextBytes(headerBytes + payload.length);
   bytes.writeUInt32LE(payload.length, 0);
   bytes[4] = wireVersion;
   bytes[5] = type;
@@ -44,7 +44,7 @@ export function encodeFrame(type: number, stream: number, payload: Uint8Array): 
 
 /** Collects stream bytes and calls back once for each whole frame. Not re-entrant. */
 export class FrameDecoder {
-  readonly #buffer = wordBytes(headerBytes + maxPayloadBytes);
+  readonly #buffer = plaintextBytes(headerBytes + maxPayloadBytes);
   #filled = 0;
   readonly #onFrame: (frame: Frame) => void;
 

@@ -7,9 +7,9 @@ import { createInterface } from 'node:readline';
 import { suitsFlashAttention } from '../../src/engine/llama/flash-attention.ts';
 import { Generation } from '../../src/engine/inference/generation.ts';
 import { openLibrary } from '../../src/engine/llama/library.ts';
-import { Llama } from '../../src/engine/llama/model.ts';
+import { LlamaModel } from '../../src/engine/llama/model.ts';
 import { Scheduler } from '../../src/engine/inference/scheduler.ts';
-import { Vocabulary } from '../../src/engine/llama/prompt-tokenizer.ts';
+import { PromptTokenizer } from '../../src/engine/llama/prompt-tokenizer.ts';
 import { libraryDirectory } from '../support/engine.ts';
 import { librariesIn } from '../support/native.ts';
 import { factsOf } from '../support/facts.ts';
@@ -17,14 +17,14 @@ import type { Order, Timing } from './run.ts';
 import { promptText } from './run.ts';
 
 const [model = '', contextTokens = '', parallel = '', threads = ''] = process.argv.slice(2);
-const llama = await Llama.open(openLibrary(librariesIn(libraryDirectory)), [model], 'bench', {
+const llama = await LlamaModel.open(openLibrary(librariesIn(libraryDirectory)), [model], 'bench', {
   contextTokens: Number(contextTokens),
   parallel: Number(parallel),
   threads: Number(threads),
   batchTokens: Math.min(512, Number(contextTokens)),
   flashAttention: suitsFlashAttention(factsOf(model)),
 });
-const vocabulary = new Vocabulary(llama);
+const vocabulary = new PromptTokenizer(llama);
 const scheduler = new Scheduler(llama, {
   now: () => performance.now(),
   next: setImmediate,

@@ -5,7 +5,7 @@
  * @module
  */
 import { readSync, writeSync } from 'node:fs';
-import { ownBytes, wipeBytes } from '../../src/base/bytes.ts';
+import { unpooledBytes, wipeBytes } from '../../src/base/bytes.ts';
 import { ByteWriter } from '../../src/engine/bytes/byte-writer.ts';
 import { parseChatRequest } from '../../src/engine/api/chat-request.ts';
 import type { ChatRequest, Prompt } from '../../src/engine/types.ts';
@@ -30,7 +30,7 @@ function read(bytes: Buffer): void {
 }
 
 function readNumber(): number {
-  const bytes = ownBytes(4);
+  const bytes = unpooledBytes(4);
   read(bytes);
   return bytes.readUInt32LE(0);
 }
@@ -56,7 +56,7 @@ function answer(request: ChatRequest, prompt: Prompt, out: ByteWriter): void {
 
 let refused = 0;
 for (let left = readNumber(); left > 0; left -= 1) {
-  const body = ownBytes(readNumber());
+  const body = unpooledBytes(readNumber());
   try {
     read(body);
     const request = parseChatRequest(body);
@@ -78,8 +78,8 @@ for (let left = readNumber(); left > 0; left -= 1) {
   }
 }
 writeSync(1, `held ${refused}\n`);
-read(ownBytes(1));
+read(unpooledBytes(1));
 for (const one of alive) one[Symbol.dispose]();
 alive.length = 0;
 writeSync(1, 'gone\n');
-read(ownBytes(1));
+read(unpooledBytes(1));

@@ -10,7 +10,7 @@ import { suitsFlashAttention } from '../../src/engine/llama/flash-attention.ts';
 import type { Library, LibraryFiles } from '../../src/engine/llama/library.ts';
 import { libraryFiles, openLibrary } from '../../src/engine/llama/library.ts';
 import type { ContextShape } from '../../src/engine/llama/model.ts';
-import { Llama } from '../../src/engine/llama/model.ts';
+import { LlamaModel } from '../../src/engine/llama/model.ts';
 import type { Sampling } from '../../src/engine/types.ts';
 import { libraryDirectory } from './engine.ts';
 import { factsOf } from './facts.ts';
@@ -37,8 +37,12 @@ export function scratch(): string {
 }
 
 /** Loads a model as the engine does, for four sequences of 512 tokens, or as told. */
-export async function load(path: string, shape: Partial<ContextShape> = {}, from = sharedLibrary()): Promise<Llama> {
-  return await Llama.open(from, [path], 'test', {
+export async function load(
+  path: string,
+  shape: Partial<ContextShape> = {},
+  from = sharedLibrary(),
+): Promise<LlamaModel> {
+  return await LlamaModel.open(from, [path], 'test', {
     contextTokens: 512,
     parallel: 4,
     threads: 1,

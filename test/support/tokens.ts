@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { presentRuns, readMemory, regionsOf, scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import type { Calls } from '../../src/engine/llama/library.ts';
 import { compileTemplate } from '../../src/template/template.ts';
-import { Vocabulary } from '../../src/engine/llama/prompt-tokenizer.ts';
+import { PromptTokenizer } from '../../src/engine/llama/prompt-tokenizer.ts';
 import { Cursor, Metadata } from '../../src/layers/4-model/gguf-metadata.ts';
 import { checkTensors } from '../../src/layers/4-model/gguf-tensors.ts';
 import { ffi } from '../../src/linux/ffi.ts';
@@ -178,7 +178,7 @@ export async function tracesOf(
     messages.map(({ role, content }) => ({ role: role as 'user', parts: [Buffer.from(content)] })),
     { addGenerationPrompt: true },
   );
-  const run = await new Vocabulary(llama).encode(prompt.pieces);
+  const run = await new PromptTokenizer(llama).encode(prompt.pieces);
   const step = async () => {
     if ((await llama.decode()) !== 'done') throw new Error('the prompt could not be decoded');
   };

@@ -5,7 +5,7 @@
  * Proof:   test/unit/engine/chat-request.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { given, missing, outOfRange, unsupported, wrongType } from './field.ts';
 import type { Message, Role } from '../types.ts';
 import { RequestError } from '../types.ts';
@@ -43,7 +43,7 @@ function joinParts(tree: JsonTree, list: JsonNode, at: string, owned: Buffer[], 
     return text;
   });
   if (pieces.length === 1 && pieces[0] !== undefined) return pieces[0];
-  const whole = wordBytes(pieces.reduce((sum, piece) => sum + piece.length, 0) + Math.max(0, pieces.length - 1));
+  const whole = plaintextBytes(pieces.reduce((sum, piece) => sum + piece.length, 0) + Math.max(0, pieces.length - 1));
   owned.push(whole);
   let offset = 0;
   pieces.forEach((piece, i) => {

@@ -17,7 +17,7 @@ import type { Response } from './response.ts';
 import type { ByteWriter } from '../bytes/byte-writer.ts';
 import { given } from './field.ts';
 import { parseJson } from '../bytes/json-parser.ts';
-import type { Keeper } from '../session/session-store.ts';
+import type { SessionStore } from '../session/session-store.ts';
 import { sessionTooLarge, unknownSession } from '../session/session-store.ts';
 import { itemForm, readMessages } from './chat-messages.ts';
 import type { Message } from '../types.ts';
@@ -81,7 +81,7 @@ function writeFacts(out: ByteWriter, facts: SessionFacts): void {
 
 /** Adds items to a conversation in one turn without the model; gives the new ones. */
 function append(
-  keeper: Keeper,
+  keeper: SessionStore,
   session: Session,
   messages: readonly Message[],
   now: number,
@@ -101,7 +101,7 @@ function append(
 export type Facts = { readonly unixSeconds: () => number; readonly model: string };
 
 /** Does something with a conversation while nobody else does. */
-function within<T>(keeper: Keeper, session: Session, act: () => T): T {
+function within<T>(keeper: SessionStore, session: Session, act: () => T): T {
   keeper.begin(session);
   try {
     return act();
@@ -111,7 +111,7 @@ function within<T>(keeper: Keeper, session: Session, act: () => T): T {
 }
 
 /** The conversation that a path of `/kwyre/sessions` names: the caller's own, or any for the operator. */
-function anyOf(keeper: Keeper, open: RequestOpen): Session {
+function anyOf(keeper: SessionStore, open: RequestOpen): Session {
   const session = keeper.vault.peek(idOf(open.parameter));
   if (session === undefined || !(open.operator || session.principal.equals(open.principal))) throw unknownSession();
   return session;
@@ -122,7 +122,7 @@ function anyOf(keeper: Keeper, open: RequestOpen): Session {
  * @throws RequestError `SESSION_*`, `REQUEST_*`
  */
 export function answerConversations(
-  keeper: Keeper,
+  keeper: SessionStore,
   { unixSeconds, model }: Facts,
   open: RequestOpen,
   body: Buffer,

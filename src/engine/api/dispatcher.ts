@@ -6,7 +6,7 @@
  * Proof:   test/e2e/engine.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { TemplateError } from '../../template/runtime/budget.ts';
 import type { Template } from '../../template/template.ts';
@@ -14,30 +14,30 @@ import type { Channel, DispatchTable } from '../../wire/channel.ts';
 import type { Frame } from '../../wire/frame.ts';
 import type { RequestOpen } from '../../wire/messages.ts';
 import { dataMessages, engineRoutes, mediaTypes, parseCredit, parseRequestOpen } from '../../wire/messages.ts';
-import type { AnswerReader } from './response.ts';
-import { Response, StreamReader, WholeReader } from './response.ts';
+import type { ResponseSink } from './response.ts';
+import { Response, EventStreamSink, JsonSink } from './response.ts';
 import { answerConversations } from './conversations.ts';
 import { Generation } from '../inference/generation.ts';
-import type { Keeper } from '../session/session-store.ts';
+import type { SessionStore } from '../session/session-store.ts';
 import { goneError } from '../session/session-store.ts';
-import type { Llama } from '../llama/model.ts';
+import type { LlamaModel } from '../llama/model.ts';
 import { parseChatRequest } from './chat-request.ts';
 import type { ResponseHeadFacts, ResponseRequest } from './responses.ts';
 import { parseResponseRequest, responseId, writeResponse } from './responses.ts';
 import type { ChatRequest, Message, Prompt } from '../types.ts';
 import { RequestError } from '../types.ts';
 import type { Scheduler } from '../inference/scheduler.ts';
-import { Visit } from '../session/turn.ts';
-import type { TokenRun, Vocabulary } from '../llama/prompt-tokenizer.ts';
+import { Turn } from '../session/turn.ts';
+import type { PromptTokens, PromptTokenizer } from '../llama/prompt-tokenizer.ts';
 import { writeCompletion, writeModel, writeModels } from './response-json.ts';
 
 /** What the answers are made with. */
 export type Powers = {
-  readonly llama: Llama;
-  readonly vocabulary: Vocabulary;
+  readonly llama: LlamaModel;
+  readonly vocabulary: PromptTokenizer;
   readonly scheduler: Scheduler;
   readonly template: Template;
-  readonly keeper: Keeper;
+  readonly keeper: SessionStore;
   readonly model: { readonly name: string; readonly createdSeconds: number };
   readonly turnMs: number;
   /** The largest body in bytes that is taken. */
@@ -70,13 +70,13 @@ type Exchange = {
   asked: boolean;
   readonly response: Response;
   /** What of an answer may still be let go. */
-  reader: AnswerReader | undefined;
+  reader: ResponseSink | undefined;
   generation: Generation | undefined;
 };
 
 const shapeFault = (what: string) => new KwyreError('WIRE_MESSAGE_SHAPE', what);
 
-export class Desk {
+export class Dispatcher {
   readonly #powers: Powers;
   readonly #channel: () => Channel;
   readonly #exchanges = new Map<number, Exchange>();
@@ -144,7 +144,7 @@ export class Desk {
     const exchange: Exchange = {
       stream,
       open,
-      body: wordBytes(open.bodyLength),
+      body: plaintextBytes(open.bodyLength),
       filled: 0,
       asked: false,
       response,
@@ -246,8 +246,8 @@ export class Desk {
         model: this.#powers.model.name,
       };
       const teller = request.stream
-        ? new StreamReader(exchange.response, head, request.includeUsage)
-        : new WholeReader(exchange.response, (out, content, reason, usage) => {
+        ? new EventStreamSink(exchange.response, head, request.includeUsage)
+        : new JsonSink(exchange.response, (out, content, reason, usage) => {
             writeCompletion(out, head, content, reason, usage);
           });
       await this.#generate(exchange, visit?.messages ?? request.messages, request, visit, teller);
@@ -277,14 +277,14 @@ export class Desk {
           'store',
         );
       const visit = kept
-        ? Visit.converse(
+        ? Turn.converse(
             keeper,
             exchange.open,
             { wish: previous?.session ?? conversation ?? 'new', fresh, preface, until: previous?.turn },
             unixSeconds,
             llama.contextTokens * answerBytesPerToken,
           )
-        : Visit.recognise(keeper, exchange.open, [...preface, ...fresh]);
+        : Turn.recognise(keeper, exchange.open, [...preface, ...fresh]);
       const session = kept ? visit?.session.id : undefined;
       const head: ResponseHeadFacts = {
         id: session === undefined || visit === undefined ? `resp_${randomHex(40)}` : responseId(session, visit.turn),
@@ -293,7 +293,7 @@ export class Desk {
         session,
       };
       const answerId = session === undefined || visit === undefined ? randomHex(24) : visit.answerId;
-      const teller = new WholeReader(exchange.response, (out, content, reason, usage) => {
+      const teller = new JsonSink(exchange.response, (out, content, reason, usage) => {
         writeResponse(out, head, [{ id: answerId, role: 'assistant', text: content }], reason, usage);
       });
       await this.#generate(
@@ -313,8 +313,8 @@ export class Desk {
     exchange: Exchange,
     messages: readonly Message[],
     { sampling, maxTokens, stop }: Pick<ChatRequest, 'sampling' | 'maxTokens' | 'stop'>,
-    turn: Visit | undefined,
-    teller: AnswerReader,
+    turn: Turn | undefined,
+    teller: ResponseSink,
   ): Promise<void> {
     const { llama, scheduler, vocabulary } = this.#powers;
     let visit = turn;
@@ -323,7 +323,7 @@ export class Desk {
         messages.reduce((sum, { parts }) => sum + parts.reduce((bytes, part) => bytes + part.length, 0), 0),
       );
       const prompt = renderPrompt(this.#powers.template, messages);
-      let run: TokenRun;
+      let run: PromptTokens;
       try {
         run = await vocabulary.encode(prompt.pieces);
       } finally {
@@ -363,11 +363,11 @@ export class Desk {
   }
 
   /** The conversation that a request is a turn of: one with an id, or one that is recognised. */
-  #visit(exchange: Exchange, request: ChatRequest): Visit | undefined {
+  #visit(exchange: Exchange, request: ChatRequest): Turn | undefined {
     const { keeper, unixSeconds, llama } = this.#powers;
     const { session } = exchange.open;
-    if (session === '') return Visit.recognise(keeper, exchange.open, request.messages);
-    const visit = Visit.converse(
+    if (session === '') return Turn.recognise(keeper, exchange.open, request.messages);
+    const visit = Turn.converse(
       keeper,
       exchange.open,
       { wish: session, fresh: request.messages },

@@ -15,7 +15,7 @@ import type { FinishReason, RequestError, Usage } from '../types.ts';
 import type { Item } from '../session/transcript.ts';
 
 /** What every part of one answer repeats. */
-export type AnswerHead = {
+export type CompletionHead = {
   /** `chatcmpl-` and random hexadecimal digits. */
   readonly id: string;
   /** Unix time in seconds. */
@@ -26,7 +26,7 @@ export type AnswerHead = {
 /** A model as `GET /v1/models` shows it. */
 export type ModelEntry = { readonly id: string; readonly created: number };
 
-function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion.chunk', head: AnswerHead): void {
+function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion.chunk', head: CompletionHead): void {
   out
     .ascii('{"id":')
     .quoted(head.id)
@@ -46,7 +46,7 @@ function writeUsageFields(out: ByteWriter, usage: Usage): void {
 /** Writes a whole `chat.completion`. */
 export function writeCompletion(
   out: ByteWriter,
-  head: AnswerHead,
+  head: CompletionHead,
   content: Uint8Array,
   finish: FinishReason,
   usage: Usage,
@@ -61,7 +61,7 @@ export function writeCompletion(
 /** One event of a stream around a single choice; with usage asked for, every chunk but the last says `null`. */
 function writeChunk(
   out: ByteWriter,
-  head: AnswerHead,
+  head: CompletionHead,
   includeUsage: boolean,
   finish: FinishReason | null,
   writeDelta: () => void,
@@ -76,22 +76,32 @@ function writeChunk(
 }
 
 /** Writes the first chunk of a stream: the role, no content. */
-export function writeRoleChunk(out: ByteWriter, head: AnswerHead, includeUsage: boolean): void {
+export function writeRoleChunk(out: ByteWriter, head: CompletionHead, includeUsage: boolean): void {
   writeChunk(out, head, includeUsage, null, () => out.ascii('"role":"assistant","content":"","refusal":null'));
 }
 
 /** Writes a piece of the answer. */
-export function writeContentChunk(out: ByteWriter, head: AnswerHead, content: Uint8Array, includeUsage: boolean): void {
+export function writeContentChunk(
+  out: ByteWriter,
+  head: CompletionHead,
+  content: Uint8Array,
+  includeUsage: boolean,
+): void {
   writeChunk(out, head, includeUsage, null, () => out.ascii('"content":"').escaped(content).ascii('"'));
 }
 
 /** Writes the chunk that says how the answer ended. */
-export function writeFinishChunk(out: ByteWriter, head: AnswerHead, finish: FinishReason, includeUsage: boolean): void {
+export function writeFinishChunk(
+  out: ByteWriter,
+  head: CompletionHead,
+  finish: FinishReason,
+  includeUsage: boolean,
+): void {
   writeChunk(out, head, includeUsage, finish, () => undefined);
 }
 
 /** Writes the chunk with the usage and no choices, which comes last when it was asked for. */
-export function writeUsageChunk(out: ByteWriter, head: AnswerHead, usage: Usage): void {
+export function writeUsageChunk(out: ByteWriter, head: CompletionHead, usage: Usage): void {
   out.ascii('data: ');
   writeHead(out, 'chat.completion.chunk', head);
   out.ascii(',"choices":[],');

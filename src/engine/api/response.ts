@@ -13,7 +13,7 @@ import { dataMessages, encodeResponseHead, initialCreditBytes, mediaTypes } from
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import type { Reader } from '../inference/generation.ts';
 import type { FinishReason, RequestError, Usage } from '../types.ts';
-import type { AnswerHead } from './response-json.ts';
+import type { CompletionHead } from './response-json.ts';
 import {
   writeContentChunk,
   writeDone,
@@ -130,15 +130,15 @@ export class Response {
 }
 
 /** A reader that can be let go before the answer has ended. */
-export type AnswerReader = Reader & Disposable;
+export type ResponseSink = Reader & Disposable;
 
 /** A streamed answer: a chunk for each piece of text. */
-export class StreamReader implements AnswerReader {
+export class EventStreamSink implements ResponseSink {
   readonly #response: Response;
-  readonly #head: AnswerHead;
+  readonly #head: CompletionHead;
   readonly #includeUsage: boolean;
 
-  constructor(response: Response, head: AnswerHead, includeUsage: boolean) {
+  constructor(response: Response, head: CompletionHead, includeUsage: boolean) {
     this.#response = response;
     this.#head = head;
     this.#includeUsage = includeUsage;
@@ -187,7 +187,7 @@ export class StreamReader implements AnswerReader {
 export type WriteWhole = (out: ByteWriter, content: Buffer, reason: FinishReason, usage: Usage) => void;
 
 /** A whole answer: collected, then sent at once. */
-export class WholeReader implements AnswerReader {
+export class JsonSink implements ResponseSink {
   readonly #response: Response;
   readonly #write: WriteWhole;
   readonly #content = new ByteWriter(1024);

@@ -6,8 +6,8 @@
  * Proof:   test/unit/engine/response-json.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
-import { escape, escapedLength } from '../../base/escape.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
+import { escapeJson, escapedJsonLength } from '../../base/json-escape.ts';
 
 /** Collects the bytes of an answer. */
 export class ByteWriter {
@@ -15,7 +15,7 @@ export class ByteWriter {
   #length = 0;
 
   constructor(capacity = 1024) {
-    this.#bytes = wordBytes(Math.max(128, capacity));
+    this.#bytes = plaintextBytes(Math.max(128, capacity));
   }
 
   get length(): number {
@@ -25,7 +25,7 @@ export class ByteWriter {
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#bytes.length) return;
-    const grown = wordBytes(Math.max(needed, this.#bytes.length * 2));
+    const grown = plaintextBytes(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.#length));
     wipeBytes(this.#bytes);
     this.#bytes = grown;
@@ -58,8 +58,8 @@ export class ByteWriter {
 
   /** Appends valid UTF-8 as the inside of a JSON string. */
   escaped(bytes: Uint8Array): this {
-    this.#reserve(escapedLength(bytes));
-    this.#length = escape(bytes, this.#bytes, this.#length);
+    this.#reserve(escapedJsonLength(bytes));
+    this.#length = escapeJson(bytes, this.#bytes, this.#length);
     return this;
   }
 

@@ -10,8 +10,8 @@
  * @module
  */
 import { isUtf8 } from 'node:buffer';
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
-import { hexUnit, isHigh, isLow, shortEscapes, unescape } from '../../base/escape.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
+import { hexUnit, isHighSurrogate, isLowSurrogate, shortEscapes, unescapeJson } from '../../base/json-escape.ts';
 import { RequestError } from '../types.ts';
 import type { JsonNode } from './json-tree.ts';
 import { jsonKinds, JsonTree, tapeSlots as slots } from './json-tree.ts';
@@ -32,8 +32,8 @@ class Reader {
   #nodes = 0;
   #at = 0;
   // Two decoded keys at a time are compared here.
-  readonly #left = wordBytes(jsonLimits.keyBytes);
-  readonly #right = wordBytes(jsonLimits.keyBytes);
+  readonly #left = plaintextBytes(jsonLimits.keyBytes);
+  readonly #right = plaintextBytes(jsonLimits.keyBytes);
 
   constructor(body: Uint8Array) {
     this.#body = body;
@@ -151,10 +151,11 @@ class Reader {
         continue;
       }
       const unit = hexUnit(body, at + 2);
-      if (unit < 0 || isLow(unit)) throw malformed(at);
+      if (unit < 0 || isLowSurrogate(unit)) throw malformed(at);
       at += 6;
-      if (isHigh(unit)) {
-        if (body[at] !== backslash || body[at + 1] !== 0x75 || !isLow(hexUnit(body, at + 2))) throw malformed(at);
+      if (isHighSurrogate(unit)) {
+        if (body[at] !== backslash || body[at + 1] !== 0x75 || !isLowSurrogate(hexUnit(body, at + 2)))
+          throw malformed(at);
         at += 6;
       }
     }
@@ -249,7 +250,7 @@ class Reader {
     const from = this.#start(node);
     const to = this.#tape[node * slots + 2] ?? 0;
     if (this.#tape[node * slots] === jsonKinds.string) return { bytes: this.#body, from, length: to - from };
-    return { bytes: scratch, from: 0, length: unescape(this.#body, from, to, scratch) };
+    return { bytes: scratch, from: 0, length: unescapeJson(this.#body, from, to, scratch) };
   }
 
   #start(node: JsonNode): number {

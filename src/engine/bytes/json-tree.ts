@@ -7,8 +7,8 @@
  * Proof:   test/unit/engine/json-parser.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
-import { unescape } from '../../base/escape.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
+import { unescapeJson } from '../../base/json-escape.ts';
 
 /** What a node is; strings and keys with a backslash in them are marked apart. */
 export const jsonKinds = { null: 1, false: 2, true: 3, number: 4, string: 5, escaped: 6, array: 7, object: 8 } as const;
@@ -87,8 +87,8 @@ export class JsonTree {
     if (this.kind(node) === jsonKinds.escaped) {
       // No name of ours is that long; six escaped bytes decode to one at least.
       if (length > name.length * 6) return false;
-      bytes = wordBytes(length);
-      length = unescape(this.#body, from, this.end(node), bytes);
+      bytes = plaintextBytes(length);
+      length = unescapeJson(this.#body, from, this.end(node), bytes);
       offset = 0;
     }
     let same = length === name.length;
@@ -101,12 +101,12 @@ export class JsonTree {
   text(node: JsonNode): Buffer {
     const from = this.start(node);
     const to = this.end(node);
-    const scratch = wordBytes(to - from);
+    const scratch = plaintextBytes(to - from);
     if (this.kind(node) === jsonKinds.string) {
       scratch.set(this.#body.subarray(from, to));
       return scratch;
     }
-    return scratch.subarray(0, unescape(this.#body, from, to, scratch));
+    return scratch.subarray(0, unescapeJson(this.#body, from, to, scratch));
   }
 
   /** A short name as a JavaScript string; `undefined` unless it is 1 to `maxLength` printable ASCII characters. */

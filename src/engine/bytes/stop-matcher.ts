@@ -9,7 +9,7 @@
  * Proof:   test/unit/engine/stop-matcher.test.ts
  * @module
  */
-import { copyWords, wipeBytes } from '../../base/bytes.ts';
+import { copyPlaintext, wipeBytes } from '../../base/bytes.ts';
 import { ByteWriter } from './byte-writer.ts';
 
 /** Bytes that may be shown, and whether a stop string ended the answer. */
@@ -23,7 +23,7 @@ class Pattern {
   matched = 0;
 
   constructor(bytes: Uint8Array) {
-    this.bytes = copyWords(bytes);
+    this.bytes = copyPlaintext(bytes);
     this.#fallback = new Uint16Array(Math.max(64, bytes.length));
     for (let i = 1, k = 0; i < bytes.length; i += 1) {
       while (k > 0 && bytes[i] !== bytes[k]) k = this.#fallback[k - 1] ?? 0;
@@ -93,7 +93,7 @@ export class StopMatcher {
       this.#held.clear();
       return;
     }
-    const rest = copyWords(this.#held.view().subarray(dropped));
+    const rest = copyPlaintext(this.#held.view().subarray(dropped));
     this.#held.clear();
     this.#held.bytes(rest).bytes(more);
     wipeBytes(rest);

@@ -8,7 +8,7 @@
  * Proof:   test/unit/engine/utf8.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { ByteWriter } from './byte-writer.ts';
 
 const replacement = Uint8Array.of(0xef, 0xbf, 0xbd);
@@ -17,7 +17,7 @@ const replacement = Uint8Array.of(0xef, 0xbf, 0xbd);
 export class Utf8Holdback {
   readonly #out = new ByteWriter(256);
   // The bytes of a character that is not complete yet, how many they are and how many are still to come.
-  readonly #held = wordBytes(4);
+  readonly #held = plaintextBytes(4);
   #count = 0;
   #missing = 0;
   #lower = 0x80;

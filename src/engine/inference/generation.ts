@@ -5,13 +5,13 @@
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
-import { wipeBytes, wordMemory } from '../../base/bytes.ts';
-import type { Llama } from '../llama/model.ts';
+import { wipeBytes, plaintextMemory } from '../../base/bytes.ts';
+import type { LlamaModel } from '../llama/model.ts';
 import type { FinishReason, RequestError, Sampling, Usage } from '../types.ts';
 import type { Sampler } from '../llama/sampler.ts';
 import { StopMatcher } from '../bytes/stop-matcher.ts';
 import { Utf8Holdback } from '../bytes/utf8.ts';
-import type { TokenRun } from '../llama/prompt-tokenizer.ts';
+import type { PromptTokens } from '../llama/prompt-tokenizer.ts';
 
 /** Who reads the answer. */
 export type Reader = {
@@ -26,7 +26,7 @@ export type Reader = {
 };
 
 /** What a sequence remembered before, and what becomes of it afterwards; called between steps only. */
-export type Stay = {
+export type KvBinding = {
   /** A sequence that holds it already. */
   seat(): number | undefined;
   /** Gives a sequence back what it remembered; gives how many of the prompt's tokens need no computing. */
@@ -40,7 +40,7 @@ export type Stay = {
 
 /** What an answer is asked to be. */
 export type Task = {
-  readonly prompt: TokenRun;
+  readonly prompt: PromptTokens;
   readonly sampling: Sampling;
   readonly seed: number;
   /** `null`: as far as the context reaches. */
@@ -48,7 +48,7 @@ export type Task = {
   readonly stop: readonly Uint8Array[];
   /** When the answer is broken off, on the scheduler's clock. */
   readonly deadline: number;
-  readonly stay?: Stay;
+  readonly stay?: KvBinding;
 };
 
 export class Generation {
@@ -69,20 +69,20 @@ export class Generation {
   #logitsAt = -1;
   /** The prompt; with a stay, every token that the sequence holds. */
   readonly #tokens: Int32Array;
-  readonly #stay: Stay | undefined;
+  readonly #stay: KvBinding | undefined;
   /** Tokens of the prompt that were there already. */
   #cached = 0;
   /** A step with tokens of this answer is under way, or was lost. */
   #unsure = false;
   #left = false;
   readonly #sampler: Sampler;
-  readonly #llama: Llama;
+  readonly #llama: LlamaModel;
   readonly #maxTokens: number;
   readonly #characters = new Utf8Holdback();
   readonly #stops: StopMatcher;
 
   /** Takes over the prompt's tokens. */
-  constructor(llama: Llama, task: Task, reader: Reader) {
+  constructor(llama: LlamaModel, task: Task, reader: Reader) {
     const { tokens, length } = task.prompt;
     this.#llama = llama;
     this.promptTokens = length;
@@ -90,7 +90,7 @@ export class Generation {
     this.#stay = task.stay;
     this.#tokens = tokens;
     if (task.stay !== undefined) {
-      this.#tokens = new Int32Array(wordMemory(4 * (length + this.#maxTokens)));
+      this.#tokens = new Int32Array(plaintextMemory(4 * (length + this.#maxTokens)));
       this.#tokens.set(tokens.subarray(0, length));
       tokens.fill(0);
     }

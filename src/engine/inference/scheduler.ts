@@ -10,8 +10,8 @@
  */
 import { bug } from '../../base/errors.ts';
 import type { Generation } from './generation.ts';
-import type { Llama, StepResult } from '../llama/model.ts';
-import { Pace } from './step-timing.ts';
+import type { LlamaModel, StepResult } from '../llama/model.ts';
+import { StepTiming } from './step-timing.ts';
 import { RequestError } from '../types.ts';
 
 /** Answers that wait for a sequence; beyond that a request is refused. */
@@ -29,9 +29,9 @@ export type Clock = {
 };
 
 export class Scheduler {
-  readonly #llama: Llama;
+  readonly #llama: LlamaModel;
   readonly #clock: Clock;
-  readonly #pace = new Pace();
+  readonly #pace = new StepTiming();
   readonly #waiting: Generation[] = [];
   readonly #active: Generation[] = [];
   readonly #free: number[];
@@ -49,7 +49,7 @@ export class Scheduler {
   /** Called when something has changed while the loop waits or overwrites. */
   #onChange: (() => void) | undefined;
 
-  constructor(llama: Llama, clock: Clock) {
+  constructor(llama: LlamaModel, clock: Clock) {
     this.#llama = llama;
     this.#clock = clock;
     this.#free = Array.from({ length: llama.parallel }, (_, index) => llama.parallel - 1 - index);

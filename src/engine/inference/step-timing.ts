@@ -14,7 +14,7 @@ const telling = 16;
 /** Milliseconds for which nobody notices that no request and no order is read. */
 const briefMs = 60;
 
-export class Pace {
+export class StepTiming {
   /** Milliseconds per token of a prompt, or 0 before the first one. */
   #msPerToken = 0;
 

@@ -83,7 +83,7 @@ export const batch = ffi.struct('llama_batch', {
 export const samplerChainParams = ffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
 
 /** Sizes in bytes as the C compiler lays the structs out: a slip in the tables above shows here. */
-export const layouts = {
+export const structSizes = {
   modelParams: { type: modelParams, size: 80 },
   contextParams: { type: contextParams, size: 160 },
   batch: { type: batch, size: 56 },

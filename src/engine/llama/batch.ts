@@ -5,7 +5,7 @@
  * Source:  `struct llama_batch` of llama.cpp v0.5.0
  * @module
  */
-import { wordMemory } from '../../base/bytes.ts';
+import { plaintextMemory } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Pointer } from './library.ts';
 import { addressOf } from './library.ts';
@@ -34,7 +34,7 @@ export class Batch {
 
   constructor(capacity: number) {
     this.capacity = capacity;
-    this.#tokens = new Int32Array(wordMemory(4 * capacity));
+    this.#tokens = new Int32Array(plaintextMemory(4 * capacity));
     this.#positions = new Int32Array(new ArrayBuffer(4 * capacity));
     this.#sequences = new Int32Array(new ArrayBuffer(4 * capacity));
     this.#wanted = new Int8Array(new ArrayBuffer(capacity));

@@ -1,5 +1,5 @@
 /**
- * llama.cpp's shared libraries: opened from where they are said to be, compared with the version that the layouts were
+ * llama.cpp's shared libraries: opened from where they are said to be, compared with the version that the structSizes were
  * written for, silenced.
  *
  * Promise: a library of another version or another struct layout is refused before anything is passed to it. Nothing is
@@ -12,7 +12,7 @@
  */
 import { KwyreError } from '../../base/errors.ts';
 import { ffi, libc } from '../../linux/ffi.ts';
-import { fingerprint, layouts, llamaVersion } from './abi.ts';
+import { fingerprint, structSizes, llamaVersion } from './abi.ts';
 
 /** An address in this process. */
 export type Pointer = bigint;
@@ -207,7 +207,7 @@ export const addressOf = ffi.address as (value: ArrayBufferView) => Pointer;
 /** The address of a function of the C library, to hand to native code. */
 const functionOf = (name: string): Pointer => libc.symbol(name) as Pointer;
 
-/** A loaded library of the version that the layouts belong to. */
+/** A loaded library of the version that the structSizes belong to. */
 export type Library = {
   readonly calls: Calls;
   readonly version: string;
@@ -239,7 +239,7 @@ function open(files: LibraryFiles): Calls {
 function checkLayout(calls: Calls): void {
   const differs = (defaults: Record<string, unknown>, expected: Readonly<Record<string, unknown>>) =>
     Object.entries(expected).some(([key, value]) => defaults[key] !== value);
-  const sizes = Object.entries(layouts).some(([, { type, size }]) => ffi.sizeof(type) !== size);
+  const sizes = Object.entries(structSizes).some(([, { type, size }]) => ffi.sizeof(type) !== size);
   if (sizes || calls.version() !== llamaVersion) throw mismatch();
   if (
     differs(calls.modelDefaults(), fingerprint.modelParams) ||

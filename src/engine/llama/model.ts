@@ -8,7 +8,7 @@
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
-import { ownBytes, wordBytes } from '../../base/bytes.ts';
+import { unpooledBytes, plaintextBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { Batch } from './batch.ts';
 import { flashAttention, loadModes } from './abi.ts';
@@ -80,7 +80,7 @@ function refusal(name: string, log: string): KwyreError {
 /** `LLAMA_VOCAB_TYPE_BPE`. */
 const bytePairs = 2;
 
-export class Llama {
+export class LlamaModel {
   readonly contextTokens: number;
   readonly parallel: number;
   readonly vocabSize: number;
@@ -91,8 +91,8 @@ export class Llama {
   readonly #vocab: Pointer;
   readonly #memory: Pointer;
   /** The text "0" or "1", which native code reads between the operations of a step. */
-  readonly #stop = ownBytes(8);
-  #piece = wordBytes(1024);
+  readonly #stop = unpooledBytes(8);
+  #piece = plaintextBytes(1024);
 
   private constructor(library: Library, model: Pointer, context: Pointer, shape: ContextShape) {
     const { calls } = library;
@@ -117,7 +117,12 @@ export class Llama {
    * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`,
    * `ENGINE_TOKENIZER_UNKNOWN`, `ENGINE_MEMORY`
    */
-  static async open(library: Library, paths: readonly string[], name: string, shape: ContextShape): Promise<Llama> {
+  static async open(
+    library: Library,
+    paths: readonly string[],
+    name: string,
+    shape: ContextShape,
+  ): Promise<LlamaModel> {
     const { calls } = library;
     const params = { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map };
     const model = calls.modelLoad(paths, paths.length, params);
@@ -145,7 +150,7 @@ export class Llama {
         'start with a smaller --ctx or --parallel',
       );
     }
-    return new Llama(library, model, context, shape);
+    return new LlamaModel(library, model, context, shape);
   }
 
   /** Decodes the batch on this thread, then overwrites it: for steps so short that handing them over would be felt. */
@@ -273,7 +278,7 @@ export class Llama {
       this.#calls.tokenToPiece(this.#vocab, token, addressOf(this.#piece), this.#piece.length, 0, false);
     let length = take();
     if (length < 0) {
-      this.#piece = wordBytes(-length);
+      this.#piece = plaintextBytes(-length);
       length = take();
     }
     return this.#piece.subarray(0, Math.max(0, length));

@@ -12,14 +12,14 @@
  * Proof:   test/e2e/openai.test.ts
  * @module
  */
-import { constantBytes, wipeBytes, wordBytes, wordMemory } from '../../base/bytes.ts';
+import { constantBytes, wipeBytes, plaintextBytes, plaintextMemory } from '../../base/bytes.ts';
 import { tokenAttributes } from './abi.ts';
-import type { Llama } from './model.ts';
+import type { LlamaModel } from './model.ts';
 import type { PromptPiece } from '../types.ts';
 import { RequestError } from '../types.ts';
 
 /** The prompt of an answer, in memory of its own. */
-export type TokenRun = { readonly tokens: Int32Array; readonly length: number };
+export type PromptTokens = { readonly tokens: Int32Array; readonly length: number };
 
 /** No token of a real text stands for more bytes on average; longer prompts are refused without tokenising them. */
 const bytesPerToken = 128;
@@ -69,15 +69,15 @@ function tooLong(length: number | undefined, limit: number): RequestError {
   );
 }
 
-export class Vocabulary {
-  readonly #llama: Llama;
+export class PromptTokenizer {
+  readonly #llama: LlamaModel;
   readonly #begin: number | undefined;
   readonly #remembered = new Map<string, readonly Part[]>();
   readonly #markers = new Map<string, Marker>();
   /** By byte of `lead`. */
   readonly #leads = new Map<number, readonly number[]>();
 
-  constructor(llama: Llama) {
+  constructor(llama: LlamaModel) {
     this.#llama = llama;
     this.#begin = llama.beginning;
   }
@@ -161,16 +161,16 @@ export class Vocabulary {
    * Tokenises a prompt. The promise is settled at once for short prompts.
    * @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED` when it leaves no room for an answer.
    */
-  async encode(pieces: readonly PromptPiece[]): Promise<TokenRun> {
+  async encode(pieces: readonly PromptPiece[]): Promise<PromptTokens> {
     const limit = this.#llama.contextTokens;
     const parts = pieces.flatMap((piece) => (piece.kind === 'text' ? [piece] : this.#partsOf(piece.text)));
     const size = parts.reduce((sum, part) => sum + (part.kind === 'token' ? 1 : part.bytes.length), 0);
     this.checkSize(size);
 
-    const text = wordBytes(size);
+    const text = plaintextBytes(size);
     // A token that the vocabulary calls user-defined may be one byte, and a space may follow it: two tokens at most for
     // a byte.
-    const tokens = new Int32Array(wordMemory(4 * Math.min(2 * size + parts.length + 16, limit + 16)));
+    const tokens = new Int32Array(plaintextMemory(4 * Math.min(2 * size + parts.length + 16, limit + 16)));
     try {
       const length = await this.#tokenize(
         text,

@@ -8,7 +8,7 @@
  * Proof:   test/e2e/openai.test.ts
  * @module
  */
-import { ownBytes } from '../../base/bytes.ts';
+import { unpooledBytes } from '../../base/bytes.ts';
 import type { Calls, Pointer } from './library.ts';
 import { addressOf } from './library.ts';
 import type { Sampling } from '../types.ts';
@@ -22,7 +22,7 @@ const biasBytes = 8;
 function biasSampler(calls: Calls, vocabSize: number, sampling: Sampling): Pointer | undefined {
   const biases = sampling.logitBias.filter((entry) => entry.token < vocabSize);
   if (biases.length === 0) return undefined;
-  const packed = ownBytes(biasBytes * biases.length);
+  const packed = unpooledBytes(biasBytes * biases.length);
   biases.forEach((entry, index) => {
     packed.writeInt32LE(entry.token, biasBytes * index);
     packed.writeFloatLE(entry.bias, biasBytes * index + 4);

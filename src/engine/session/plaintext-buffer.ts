@@ -13,7 +13,7 @@ import type { Piece, WorkingSet } from '../../layers/5-memory/working-set.ts';
 /** Locked parts that are tried, from the whole down. */
 const smallestLock = 256 << 10;
 
-export class Work {
+export class PlaintextBuffer {
   readonly #set: WorkingSet;
   #piece: Piece | undefined;
   #locked = 0;

@@ -11,31 +11,31 @@
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
-import { wipeBytes, wordMemory } from '../../base/bytes.ts';
+import { wipeBytes, plaintextMemory } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
 import type { Arena } from '../../layers/5-memory/key-arena.ts';
 import type { Holder } from '../../layers/5-memory/per-token-usage.ts';
 import type { Session, SessionKind, Why } from '../../layers/5-memory/session.ts';
-import type { Tracer } from '../../layers/5-memory/history-hash.ts';
+import type { Fingerprinter } from '../../layers/5-memory/history-hash.ts';
 import type { Vault } from '../../layers/5-memory/vault.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { viewMemory } from '../../linux/memory/mapped-memory.ts';
 import { addressOf } from '../../linux/process.ts';
 import type { KvPosture } from '../../wire/messages.ts';
-import type { Llama } from '../llama/model.ts';
+import type { LlamaModel } from '../llama/model.ts';
 import { RequestError } from '../types.ts';
 import type { Scheduler } from '../inference/scheduler.ts';
 import { Transcript } from './transcript.ts';
-import type { Work } from './plaintext-buffer.ts';
+import type { PlaintextBuffer } from './plaintext-buffer.ts';
 
 /** What the keeper works with. */
-export type KeeperPowers = {
-  readonly llama: Llama;
+export type SessionStoreOptions = {
+  readonly llama: LlamaModel;
   readonly scheduler: Scheduler;
   readonly arena: Arena;
   readonly vault: Vault;
-  readonly tracer: Tracer;
-  readonly work: Work;
+  readonly fingerprinter: Fingerprinter;
+  readonly work: PlaintextBuffer;
   readonly kv: KvPosture;
   /** Milliseconds, never backwards. */
   readonly now: () => number;
@@ -73,17 +73,17 @@ function common(a: Int32Array, b: Int32Array): number {
   return count;
 }
 
-export class Keeper {
+export class SessionStore {
   readonly vault: Vault;
-  readonly tracer: Tracer;
+  readonly fingerprinter: Fingerprinter;
   readonly kv: KvPosture;
-  readonly #powers: KeeperPowers;
+  readonly #powers: SessionStoreOptions;
   readonly #held = new Map<Session, Held>();
 
-  constructor(powers: KeeperPowers) {
+  constructor(powers: SessionStoreOptions) {
     this.#powers = powers;
     this.vault = powers.vault;
-    this.tracer = powers.tracer;
+    this.fingerprinter = powers.fingerprinter;
     this.kv = powers.kv;
     powers.scheduler.onNeed = () => this.#evict();
   }
@@ -200,7 +200,7 @@ export class Keeper {
     if (session.state === 'gone' || this.kv === 'drop' || tokens.length < fewestTokens) return false;
     session.tokens = tokens.length;
     if (this.kv === 'keep') {
-      const held = new Int32Array(wordMemory(4 * tokens.length));
+      const held = new Int32Array(plaintextMemory(4 * tokens.length));
       held.set(tokens);
       this.#held.set(session, { sequence, tokens: held });
       return true;

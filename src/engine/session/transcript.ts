@@ -7,11 +7,11 @@
  * Proof:   test/e2e/sessions.test.ts
  * @module
  */
-import { copyWords, wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { copyPlaintext, wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Message, Role } from '../types.ts';
 
-/** The roles by their number, in transcripts and traces. */
+/** The roles by their number, in transcripts and fingerprints. */
 export const roleOrder: readonly Role[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 
 export type Item = {
@@ -43,7 +43,7 @@ export class Transcript {
         role: roleOrder[bytes[at] ?? 0] ?? bug('a role of no transcript'),
         turn: bytes.readUInt32LE(at + 8),
         createdSeconds: bytes.readUInt32LE(at + 12),
-        text: copyWords(bytes.subarray(at + headBytes, at + headBytes + length)),
+        text: copyPlaintext(bytes.subarray(at + headBytes, at + headBytes + length)),
       });
       at += headBytes + length;
     }
@@ -56,7 +56,7 @@ export class Transcript {
 
   /** Adds a text, which is copied; gives the item. */
   add(role: Role, text: Uint8Array, turn: number, createdSeconds: number, id = this.makeId()): Item {
-    const item: Item = { id, role, turn, createdSeconds, text: copyWords(text) };
+    const item: Item = { id, role, turn, createdSeconds, text: copyPlaintext(text) };
     this.items.push(item);
     return item;
   }
@@ -67,7 +67,7 @@ export class Transcript {
 
   /** All items as bytes; the caller overwrites them. */
   write(): Buffer {
-    const bytes = wordBytes(this.bytes);
+    const bytes = plaintextBytes(this.bytes);
     let at = 0;
     for (const { id, role, turn, createdSeconds, text } of this.items) {
       bytes[at] = roleOrder.indexOf(role);

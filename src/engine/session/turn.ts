@@ -6,16 +6,16 @@
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
-import { copyWords, wordBytes } from '../../base/bytes.ts';
+import { copyPlaintext, plaintextBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Holder } from '../../layers/5-memory/per-token-usage.ts';
 import type { Session } from '../../layers/5-memory/session.ts';
-import type { Trace } from '../../layers/5-memory/history-hash.ts';
-import type { AnswerReader } from '../api/response.ts';
+import type { Fingerprint } from '../../layers/5-memory/history-hash.ts';
+import type { ResponseSink } from '../api/response.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
-import type { Stay } from '../inference/generation.ts';
-import { traceAfter, tracesOf, wipeTraces } from './history-fingerprint.ts';
-import type { Keeper } from './session-store.ts';
+import type { KvBinding } from '../inference/generation.ts';
+import { fingerprintAfter, fingerprintsOf, wipeFingerprints } from './history-fingerprint.ts';
+import type { SessionStore } from './session-store.ts';
 import { sessionTooLarge, unknownSession } from './session-store.ts';
 import type { Message } from '../types.ts';
 import { RequestError } from '../types.ts';
@@ -40,14 +40,14 @@ export type Wish = {
   readonly until?: number | undefined;
 };
 
-export class Visit implements Stay {
+export class Turn implements KvBinding {
   readonly session: Session;
   /** The whole conversation, this turn's messages included; views, valid until the visit is over. */
   readonly messages: readonly Message[];
   /** The number of this turn, and the id under which its answer is kept. */
   readonly turn: number;
   readonly answerId: string;
-  readonly #keeper: Keeper;
+  readonly #keeper: SessionStore;
   readonly #ending: Ending;
   /** Whether it was made for this turn: without an answer there is nothing to keep. */
   readonly #fresh: boolean;
@@ -56,7 +56,7 @@ export class Visit implements Stay {
   #over = false;
 
   private constructor(
-    keeper: Keeper,
+    keeper: SessionStore,
     session: Session,
     messages: readonly Message[],
     fresh: boolean,
@@ -74,12 +74,12 @@ export class Visit implements Stay {
 
   /** A turn of a conversation with an id: the messages are new ones. @throws RequestError `SESSION_*` */
   static converse(
-    keeper: Keeper,
+    keeper: SessionStore,
     holder: Holder,
     { wish, fresh, preface = [], until }: Wish,
     unixSeconds: () => number,
     transcriptRoom: number,
-  ): Visit {
+  ): Turn {
     const source = wish === 'new' ? undefined : keeper.find(wish, holder.principal);
     // Whoever goes on from an earlier turn begins another conversation with what was said until then.
     const branches = source !== undefined && until !== undefined && until < source.turns;
@@ -103,7 +103,7 @@ export class Visit implements Stay {
       );
       if (bytes + transcriptRoom > keeper.vault.quotas.bytesPerSession) throw sessionTooLarge();
       for (const { role, parts } of fresh) words.add(role, joined(parts), turn, unixSeconds());
-      return new Visit(
+      return new Turn(
         keeper,
         session,
         [...preface, ...words.messages],
@@ -129,35 +129,36 @@ export class Visit implements Stay {
   }
 
   /** A turn of a client that sends its history with every request; `undefined` when such are not kept. */
-  static recognise(keeper: Keeper, holder: Holder, messages: readonly Message[]): Visit | undefined {
+  static recognise(keeper: SessionStore, holder: Holder, messages: readonly Message[]): Turn | undefined {
     if (!keeper.continues) return undefined;
-    const traces = tracesOf(keeper.tracer, holder.principal, messages);
-    const known = keeper.vault.match(traces, holder.principal);
+    const fingerprints = fingerprintsOf(keeper.fingerprinter, holder.principal, messages);
+    const known = keeper.vault.match(fingerprints, holder.principal);
     let session: Session;
     try {
       if (known !== undefined) keeper.begin(known);
       session = known ?? keeper.create(holder, 'continued');
     } catch (error) {
-      wipeTraces(traces);
+      wipeFingerprints(fingerprints);
       if (!(error instanceof RequestError)) throw error;
       return undefined; // no room: answered all the same, and wiped when it ends
     }
-    const [last, ...others] = traces;
-    wipeTraces(others);
+    const [last, ...others] = fingerprints;
+    wipeFingerprints(others);
     const kept = last === undefined ? [] : [last];
-    return new Visit(keeper, session, messages, known === undefined, {
+    return new Turn(keeper, session, messages, known === undefined, {
       keep(of, answer) {
-        const next: Trace[] = kept.splice(0);
+        const next: Fingerprint[] = kept.splice(0);
         const [asked] = next;
-        const text = copyWords(answer);
-        if (asked !== undefined) next.unshift(traceAfter(keeper.tracer, asked, { role: 'assistant', parts: [text] }));
+        const text = copyPlaintext(answer);
+        if (asked !== undefined)
+          next.unshift(fingerprintAfter(keeper.fingerprinter, asked, { role: 'assistant', parts: [text] }));
         text.fill(0);
         of.turns += 1;
-        keeper.vault.leaveTraces(of, next);
+        keeper.vault.setFingerprints(of, next);
         return true;
       },
       dispose() {
-        wipeTraces(kept);
+        wipeFingerprints(kept);
       },
     });
   }
@@ -168,7 +169,7 @@ export class Visit implements Stay {
   }
 
   /** Reads along. */
-  listen(reader: AnswerReader): AnswerReader {
+  listen(reader: ResponseSink): ResponseSink {
     return {
       content: (bytes) => {
         this.#answer.bytes(bytes);
@@ -226,5 +227,5 @@ export class Visit implements Stay {
 function joined(parts: readonly Buffer[]): Buffer {
   const [only] = parts;
   if (parts.length === 1 && only !== undefined) return only;
-  return only === undefined ? wordBytes(0) : bug('messages are read with one part each');
+  return only === undefined ? plaintextBytes(0) : bug('messages are read with one part each');
 }

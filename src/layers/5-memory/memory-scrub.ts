@@ -10,7 +10,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { readSync, writeSync } from 'node:fs';
-import { ownBytes } from '../../base/bytes.ts';
+import { unpooledBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { contentOf, makeFixedMemory } from '../../linux/memory/memfd.ts';
 import { wholePages } from '../../linux/memory/mapped-memory.ts';
@@ -45,8 +45,8 @@ function overwriteBlock(fd: number, at: number, random: Buffer, seen: Buffer): s
 
 /** Overwrites all content and looks; gives how many bytes that were. @throws `L5_NOT_OVERWRITTEN` */
 export function overwriteWorkingMemory(fd: number): number {
-  const random = randomFillSync(ownBytes(blockBytes));
-  const seen = ownBytes(blockBytes);
+  const random = randomFillSync(unpooledBytes(blockBytes));
+  const seen = unpooledBytes(blockBytes);
   let sum = 0;
   for (const content of contentOf(fd)) {
     for (let done = 0; done < content.bytes; done += blockBytes) {

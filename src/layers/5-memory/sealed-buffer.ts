@@ -5,7 +5,7 @@
  * Proof:   test/unit/layers/5-vault.test.ts, test/unit/layers/5-session-cipher.test.ts
  * @module
  */
-import { ownBytes } from '../../base/bytes.ts';
+import { unpooledBytes } from '../../base/bytes.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { growMemory, mapMemory, unmapMemory, wholePages } from '../../linux/memory/mapped-memory.ts';
 import { overwriteMemory, tagBytes } from '../../linux/memory/openssl.ts';
@@ -18,7 +18,7 @@ export class Sealed {
   bytes = 0;
   /** The number of the seal under its key: its nonce. */
   sequence = 0;
-  readonly tag = ownBytes(tagBytes);
+  readonly tag = unpooledBytes(tagBytes);
   #address: Address;
   #capacity: number;
 

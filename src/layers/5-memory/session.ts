@@ -7,9 +7,9 @@
 import type { KeyPlace } from './key-arena.ts';
 import type { Part } from './session-cipher.ts';
 import type { Sealed } from './sealed-buffer.ts';
-import type { Trace } from './history-hash.ts';
+import type { Fingerprint } from './history-hash.ts';
 
-/** `kept`: has an id that its client knows; `continued`: found again by its trace alone. */
+/** `kept`: has an id that its client knows; `continued`: found again by its fingerprint alone. */
 export type SessionKind = 'kept' | 'continued';
 
 /** Why a conversation is gone. */
@@ -27,8 +27,8 @@ export type Session = {
   readonly createdAt: number;
   readonly key: KeyPlace;
   readonly sealed: Map<Part, Sealed>;
-  /** Under which traces it is found. */
-  traces: Trace[];
+  /** Under which fingerprints it is found. */
+  fingerprints: Fingerprint[];
   state: 'idle' | 'active' | 'gone';
   usedAt: number;
   /** Seals made under its key so far. */

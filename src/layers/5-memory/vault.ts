@@ -25,8 +25,8 @@ import { Sealed } from './sealed-buffer.ts';
 import type { Session, SessionFacts, SessionKind, Why } from './session.ts';
 import { sealedBytesOf } from './session.ts';
 import { Tombstones } from './tombstones.ts';
-import type { Trace } from './history-hash.ts';
-import { TraceIndex } from './history-hash.ts';
+import type { Fingerprint } from './history-hash.ts';
+import { FingerprintIndex } from './history-hash.ts';
 
 /** What a look for an id finds. `gone`: it was let go, and its owner may know. */
 export type Found =
@@ -42,7 +42,7 @@ export class Vault {
   readonly #look: Look | undefined;
   /** In the order of their last use, the oldest first. */
   readonly #sessions = new Map<string, Session>();
-  readonly #traces = new TraceIndex<Session>();
+  readonly #fingerprints = new FingerprintIndex<Session>();
   readonly #tombstones: Tombstones;
   readonly #holders = new Holders();
   #sealedBytes = 0;
@@ -64,9 +64,9 @@ export class Vault {
     return this.#sealedBytes;
   }
 
-  /** Traces under which something can be found. */
-  get traces(): number {
-    return this.#traces.size;
+  /** Fingerprints under which something can be found. */
+  get fingerprints(): number {
+    return this.#fingerprints.size;
   }
 
   /**
@@ -112,7 +112,7 @@ export class Vault {
       createdAt: now,
       key,
       sealed: new Map(),
-      traces: [],
+      fingerprints: [],
       state: 'active',
       usedAt: now,
       seals: 0,
@@ -133,11 +133,11 @@ export class Vault {
     return why === undefined ? { kind: 'unknown' } : { kind: 'gone', why };
   }
 
-  /** Looks for an idle conversation of this owner under the traces, the first that fits. */
-  match(traces: readonly Trace[], principal: Buffer): Session | undefined {
-    for (const trace of traces) {
-      const session = this.#traces
-        .find(trace)
+  /** Looks for an idle conversation of this owner under the fingerprints, the first that fits. */
+  match(fingerprints: readonly Fingerprint[], principal: Buffer): Session | undefined {
+    for (const fingerprint of fingerprints) {
+      const session = this.#fingerprints
+        .find(fingerprint)
         .findLast((entry) => entry.state === 'idle' && entry.principal.equals(principal));
       if (session !== undefined) return session;
     }
@@ -160,15 +160,15 @@ export class Vault {
     this.#touch(session, now);
   }
 
-  /** Leaves it findable under these traces only, which are taken over. */
-  leaveTraces(session: Session, traces: readonly Trace[]): void {
-    this.#forgetTraces(session);
+  /** Leaves it findable under these fingerprints only, which are taken over. */
+  setFingerprints(session: Session, fingerprints: readonly Fingerprint[]): void {
+    this.#forgetFingerprints(session);
     if (session.state === 'gone') {
-      for (const trace of traces) trace.fill(0);
+      for (const fingerprint of fingerprints) fingerprint.fill(0);
       return;
     }
-    session.traces = [...traces];
-    for (const trace of traces) this.#traces.add(trace, session);
+    session.fingerprints = [...fingerprints];
+    for (const fingerprint of fingerprints) this.#fingerprints.add(fingerprint, session);
   }
 
   /** Seals a part, the former one of its kind included; `false` when it is gone or there is no room. */
@@ -231,7 +231,7 @@ export class Vault {
     session.state = 'gone';
     this.#arena.destroy(session.key);
     for (const part of [...session.sealed.keys()]) this.drop(session, part);
-    this.#forgetTraces(session);
+    this.#forgetFingerprints(session);
     this.#sessions.delete(session.id);
     this.#holders.remove(session);
     if (why !== 'ended' && session.kind === 'kept') this.#tombstones.add(session.principal, session.id, why, now);
@@ -353,8 +353,8 @@ export class Vault {
     this.#holders.weigh(session, bytes);
   }
 
-  #forgetTraces(session: Session): void {
-    for (const trace of session.traces) this.#traces.remove(trace, session);
-    session.traces = [];
+  #forgetFingerprints(session: Session): void {
+    for (const fingerprint of session.fingerprints) this.#fingerprints.remove(fingerprint, session);
+    session.fingerprints = [];
   }
 }

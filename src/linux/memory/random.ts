@@ -9,7 +9,7 @@
  * Proof:   test/unit/linux/random.test.ts, test/attacks/5-derive.test.ts
  * @module
  */
-import { ownBytes } from '../../base/bytes.ts';
+import { unpooledBytes } from '../../base/bytes.ts';
 import type { Address } from './mapped-memory.ts';
 import { addressOf, callByName } from '../process.ts';
 
@@ -23,7 +23,7 @@ export function randomMemory(address: Address, bytes: number): void {
 
 /** Random bytes in memory of their own. @throws LinuxError */
 export function randomOwn(bytes: number): Buffer {
-  const random = ownBytes(bytes);
+  const random = unpooledBytes(bytes);
   if (bytes > 0) randomMemory(addressOf(random), bytes);
   return random;
 }

@@ -6,7 +6,7 @@
  * @module
  */
 import { Socket } from 'node:net';
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 
 export type Stream = {
   write(bytes: Buffer): void;
@@ -23,7 +23,7 @@ export function openStream(
   onEnd: () => void,
   onDrain?: () => void,
 ): Stream {
-  const buffer = wordBytes(128 * 1024);
+  const buffer = plaintextBytes(128 * 1024);
   const socket = new Socket({
     fd,
     readable: true,

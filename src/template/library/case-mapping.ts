@@ -8,7 +8,7 @@
  * Proof:   test/unit/template/rope.test.ts
  * @module
  */
-import { wordBytes } from '../../base/bytes.ts';
+import { plaintextBytes } from '../../base/bytes.ts';
 import { requirePlain } from '../runtime/arguments.ts';
 import { unsupported } from '../runtime/budget.ts';
 import type { Segment, Str } from '../runtime/rope.ts';
@@ -45,7 +45,7 @@ function change(segment: Segment, wanted: Case, render: Render): Segment {
   const table = tableOf(wanted);
   const first = wanted === 'upper' ? 0x61 : 0x41;
   render.budget.hold(4);
-  const target = wordBytes(source.length * 3);
+  const target = plaintextBytes(source.length * 3);
   render.own(target);
   let length = 0;
   for (let at = 0; at < source.length;) {

@@ -7,8 +7,8 @@
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
  */
-import { wordBytes } from '../../base/bytes.ts';
-import { escape, escapedLength } from '../../base/escape.ts';
+import { plaintextBytes } from '../../base/bytes.ts';
+import { escapeJson, escapedJsonLength } from '../../base/json-escape.ts';
 import type { Budget } from '../runtime/budget.ts';
 import { unsupported } from '../runtime/budget.ts';
 import { escapeOf, isPrintable } from './printable-characters.ts';
@@ -63,16 +63,16 @@ function quote(text: Str, ascii: boolean, budget: Budget, own: (bytes: Buffer) =
       continue;
     }
     if (ascii && bytes.some((byte) => byte >= 0x7f)) throw unsupported('writes text of a message as ASCII');
-    const size = escapedLength(bytes);
+    const size = escapedJsonLength(bytes);
     if (size === bytes.length) {
       parts.push(new Rope([segment]));
       continue;
     }
     budget.each(size);
     budget.hold(4);
-    const escaped = wordBytes(size);
+    const escaped = plaintextBytes(size);
     own(escaped);
-    escape(bytes, escaped, 0);
+    escapeJson(bytes, escaped, 0);
     parts.push(new Rope([{ bytes: escaped, from: 0, to: size, origin: 'text' }]));
   }
   parts.push('"');
@@ -185,7 +185,7 @@ function quoted(text: Str, render: Render): Str {
     const source = segment.bytes.subarray(segment.from, segment.to);
     budget.each(source.length * 4);
     budget.hold(4);
-    const target = wordBytes(source.length * 4);
+    const target = plaintextBytes(source.length * 4);
     own(target);
     let length = 0;
     for (let at = 0; at < source.length;) {

@@ -7,7 +7,7 @@
  * Proof:   test/unit/template/rope.test.ts
  * @module
  */
-import { wipeBytes, wordBytes } from '../../base/bytes.ts';
+import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import type { Budget } from './budget.ts';
 import { search } from '../library/byte-search.ts';
 
@@ -108,7 +108,7 @@ export class Rope {
     if (only !== undefined && this.segments.length === 1) return read(only.bytes.subarray(only.from, only.to));
     budget.spend(this.segments.length);
     budget.each(this.length);
-    const whole = wordBytes(this.length);
+    const whole = plaintextBytes(this.length);
     try {
       let at = 0;
       for (const segment of this.segments) {

@@ -3,7 +3,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { constantBytes, copyBytes, copyWords, ownBytes, wipeBytes, wordBytes } from '../../../src/base/bytes.ts';
+import {
+  constantBytes,
+  copyBytes,
+  copyPlaintext,
+  unpooledBytes,
+  wipeBytes,
+  plaintextBytes,
+} from '../../../src/base/bytes.ts';
 import { ByteWriter } from '../../../src/engine/bytes/byte-writer.ts';
 
 setFlagsFromString('--expose-gc');
@@ -30,7 +37,7 @@ test('L5-28 memory for words is zero, after others had the same place, and lies 
     soil();
     dirty ||= unclean();
     for (const size of sizes) {
-      for (const bytes of [ownBytes(size), wordBytes(size)]) {
+      for (const bytes of [unpooledBytes(size), plaintextBytes(size)]) {
         assert.ok(
           bytes.every((byte) => byte === 0),
           `${size} bytes`,
@@ -38,7 +45,7 @@ test('L5-28 memory for words is zero, after others had the same place, and lies 
         assert.deepEqual([bytes.byteOffset, bytes.buffer.byteLength], [0, size]);
       }
     }
-    for (const copy of [copyBytes(words), copyWords(words), constantBytes(words.toString())]) {
+    for (const copy of [copyBytes(words), copyPlaintext(words), constantBytes(words.toString())]) {
       assert.ok(copy.equals(words));
       assert.deepEqual([copy.byteOffset, copy.buffer.byteLength], [0, words.length]);
       wipeBytes(copy);

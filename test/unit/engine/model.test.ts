@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import type { Llama } from '../../../src/engine/llama/model.ts';
-import { fingerprint, layouts } from '../../../src/engine/llama/abi.ts';
+import type { LlamaModel } from '../../../src/engine/llama/model.ts';
+import { fingerprint, structSizes } from '../../../src/engine/llama/abi.ts';
 import { ffi } from '../../../src/linux/ffi.ts';
 import { libraryDirectory } from '../../support/engine.ts';
 import { benchShape, tinyShape, writeModel } from '../../support/gguf.ts';
@@ -14,8 +14,8 @@ import { load, plainSampling, scratch, sharedLibrary } from '../../support/nativ
 const folder = scratch();
 const path = join(folder, 'noise.gguf');
 
-test('the layouts have the sizes of the C structs, and the defaults are those of this version', () => {
-  for (const { type, size } of Object.values(layouts)) assert.equal(ffi.sizeof(type), size);
+test('the structSizes have the sizes of the C structs, and the defaults are those of this version', () => {
+  for (const { type, size } of Object.values(structSizes)) assert.equal(ffi.sizeof(type), size);
   const { calls } = sharedLibrary();
   const known = (defaults: Record<string, unknown>, expected: object) =>
     Object.keys(defaults).filter((key) => !(key in expected));
@@ -48,7 +48,7 @@ test('folders without the libraries, or without a variant for this processor, ar
 });
 
 describe('steps', () => {
-  let llama: Llama;
+  let llama: LlamaModel;
   before(async () => {
     writeModel(path, tinyShape);
     llama = await load(path);

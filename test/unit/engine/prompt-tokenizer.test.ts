@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import type { Llama } from '../../../src/engine/llama/model.ts';
+import type { LlamaModel } from '../../../src/engine/llama/model.ts';
 import type { PromptPiece } from '../../../src/engine/types.ts';
 import { RequestError } from '../../../src/engine/types.ts';
-import { Vocabulary } from '../../../src/engine/llama/prompt-tokenizer.ts';
+import { PromptTokenizer } from '../../../src/engine/llama/prompt-tokenizer.ts';
 import type { Value } from '../../support/gguf.ts';
 import { llamaModel, random, tensorData, tinyShape, tokens, withMetadata, writeFile } from '../../support/gguf.ts';
 import { load, scratch } from '../../support/native.ts';
@@ -15,20 +15,20 @@ const folder = scratch();
 const template = (text: string): PromptPiece => ({ kind: 'template', text });
 const message = (text: string): PromptPiece => ({ kind: 'text', bytes: Buffer.from(text) });
 
-async function open(name: string, changes: Record<string, Value | undefined>): Promise<Llama> {
+async function open(name: string, changes: Record<string, Value | undefined>): Promise<LlamaModel> {
   const next = random(1);
   const path = join(folder, name);
   writeFile(path, withMetadata(llamaModel(tinyShape), changes), (tensor) => tensorData(tensor, next));
   return await load(path);
 }
 
-async function encode(llama: Llama, pieces: readonly PromptPiece[]): Promise<number[]> {
-  const { tokens: found, length } = await new Vocabulary(llama).encode(pieces);
+async function encode(llama: LlamaModel, pieces: readonly PromptPiece[]): Promise<number[]> {
+  const { tokens: found, length } = await new PromptTokenizer(llama).encode(pieces);
   return [...found.subarray(0, length)];
 }
 
 /** What llama.cpp makes of a whole rendered text, special tokens on. */
-function whole(llama: Llama, text: string): number[] {
+function whole(llama: LlamaModel, text: string): number[] {
   const bytes = Buffer.from(new ArrayBuffer(Buffer.byteLength(text)));
   bytes.write(text);
   const found = new Int32Array(new ArrayBuffer(4 * (bytes.length + 8)));
@@ -36,7 +36,7 @@ function whole(llama: Llama, text: string): number[] {
 }
 
 describe('a vocabulary with control tokens', () => {
-  let llama: Llama;
+  let llama: LlamaModel;
   // A few merges make that tokens span the borders between template and message.
   const texts = [
     ...llamaModel(tinyShape)
@@ -153,7 +153,7 @@ test('X-09: markers that the vocabulary only calls user-defined are no markers i
  * A vocabulary as SentencePiece makes it, where a space stands before every text; `</s>` and `<|user|>` are
  * user-defined, under other names if told.
  */
-async function sentencePieces(name: string, markers: readonly string[]): Promise<Llama> {
+async function sentencePieces(name: string, markers: readonly string[]): Promise<LlamaModel> {
   const texts = [
     '<unk>',
     ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`),

@@ -1,7 +1,7 @@
 /** Answers as frames: within the credit, overwritten, ended once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Response, StreamReader, WholeReader } from '../../../src/engine/api/response.ts';
+import { Response, EventStreamSink, JsonSink } from '../../../src/engine/api/response.ts';
 import { writeCompletion } from '../../../src/engine/api/response-json.ts';
 import { RequestError } from '../../../src/engine/types.ts';
 import type { Frame } from '../../../src/wire/frame.ts';
@@ -40,7 +40,7 @@ function record() {
 describe('credit', () => {
   test('a long answer stops at the credit and goes on with it, in frames of the permitted size', () => {
     const { response, body, sizes, types, over, frames } = record();
-    const reader = new WholeReader(response, (out, content, reason, usage) => {
+    const reader = new JsonSink(response, (out, content, reason, usage) => {
       writeCompletion(out, head, content, reason, usage);
     });
     const text = 'x'.repeat(3 * initialCreditBytes);
@@ -86,7 +86,7 @@ describe('ends', () => {
     assert.equal((JSON.parse(early.body()) as { error: { code: string } }).error.code, 'json_shape');
 
     const late = record();
-    const reader = new StreamReader(late.response, head, false);
+    const reader = new EventStreamSink(late.response, head, false);
     reader.content(Buffer.from('a'));
     reader.fail(new RequestError('ENGINE_TURN_TIMEOUT', 'too long', null, 504));
     assert.equal(parseResponseHead(late.frames[0]?.payload ?? Buffer.alloc(0)).status, 200);
@@ -108,7 +108,7 @@ describe('ends', () => {
 
   test('a client that is gone gets nothing more, and what was written is overwritten', () => {
     const { response, types } = record();
-    const reader = new WholeReader(response, (out, content, reason, usage) => {
+    const reader = new JsonSink(response, (out, content, reason, usage) => {
       writeCompletion(out, head, content, reason, usage);
     });
     reader.content(Buffer.from('half an answer'));

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
-import type { Llama } from '../../../src/engine/llama/model.ts';
+import type { LlamaModel } from '../../../src/engine/llama/model.ts';
 import type { Sampling } from '../../../src/engine/types.ts';
 import { tinyShape, writeModel } from '../../support/gguf.ts';
 import { load, plainSampling, scratch } from '../../support/native.ts';
 
 const folder = scratch();
-let llama: Llama;
+let llama: LlamaModel;
 before(async () => {
   writeModel(join(folder, 'noise.gguf'), tinyShape);
   llama = await load(join(folder, 'noise.gguf'));

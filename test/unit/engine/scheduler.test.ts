@@ -7,11 +7,11 @@ import { before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Task } from '../../../src/engine/inference/generation.ts';
 import { Generation } from '../../../src/engine/inference/generation.ts';
-import type { Llama } from '../../../src/engine/llama/model.ts';
-import { Pace } from '../../../src/engine/inference/step-timing.ts';
+import type { LlamaModel } from '../../../src/engine/llama/model.ts';
+import { StepTiming } from '../../../src/engine/inference/step-timing.ts';
 import type { RequestError } from '../../../src/engine/types.ts';
 import { queueLimit, Scheduler } from '../../../src/engine/inference/scheduler.ts';
-import { Vocabulary } from '../../../src/engine/llama/prompt-tokenizer.ts';
+import { PromptTokenizer } from '../../../src/engine/llama/prompt-tokenizer.ts';
 import { writeChain } from '../../support/gguf.ts';
 import { load, plainSampling, scratch } from '../../support/native.ts';
 
@@ -51,7 +51,7 @@ class Listener {
   }
 }
 
-let llama: Llama;
+let llama: LlamaModel;
 let scheduler: Scheduler;
 before(async () => {
   writeChain(join(folder, 'loop.gguf'), 'abcdefghij', false);
@@ -66,7 +66,7 @@ async function submit(
   more: Partial<Task> = {},
   listener = new Listener(),
 ): Promise<{ listener: Listener; generation: Generation }> {
-  const run = await new Vocabulary(llama).encode([{ kind: 'text', bytes: Buffer.from(prompt) }]);
+  const run = await new PromptTokenizer(llama).encode([{ kind: 'text', bytes: Buffer.from(prompt) }]);
   const generation = new Generation(
     llama,
     {
@@ -103,7 +103,7 @@ describe('answers', () => {
   });
 
   test('the prompt is overwritten as it is decoded, and all of it at the end', async () => {
-    const run = await new Vocabulary(llama).encode([{ kind: 'text', bytes: Buffer.from('secret words\n') }]);
+    const run = await new PromptTokenizer(llama).encode([{ kind: 'text', bytes: Buffer.from('secret words\n') }]);
     const listener = new Listener();
     let during: number[] = [];
     listener.onContent = () => {
@@ -231,7 +231,7 @@ test('a new answer does not wait until the old ones are overwritten', async () =
 
 describe('pace', () => {
   test('a step of answers alone is short by what the last one took; the first one and every piece of a prompt is not', () => {
-    const pace = new Pace();
+    const pace = new StepTiming();
     assert.equal(pace.isBrief(1, 1), false);
     pace.observe(1, 1, 13);
     assert.equal(pace.isBrief(1, 1), true);
@@ -243,7 +243,7 @@ describe('pace', () => {
   });
 
   test('steps beside answers stay short, alone they are long; it learns from steps that tell', () => {
-    const pace = new Pace();
+    const pace = new StepTiming();
     assert.ok(pace.promptTokens(1) <= 64);
     for (let i = 0; i < 20; i += 1) pace.observe(128, 0, 512); // 4 ms a token
     assert.equal(pace.promptTokens(2), 16);

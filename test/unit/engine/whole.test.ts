@@ -8,9 +8,9 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { addressOf } from '../../../src/engine/llama/library.ts';
-import type { Llama } from '../../../src/engine/llama/model.ts';
+import type { LlamaModel } from '../../../src/engine/llama/model.ts';
 import type { PromptPiece } from '../../../src/engine/types.ts';
-import { Vocabulary } from '../../../src/engine/llama/prompt-tokenizer.ts';
+import { PromptTokenizer } from '../../../src/engine/llama/prompt-tokenizer.ts';
 import { sharedLibrary } from '../../support/native.ts';
 
 const bytePairs = 2;
@@ -27,7 +27,7 @@ const files = [
 ];
 
 /** Only the vocabulary of a file, with the calls that the engine makes. */
-async function open(path: string): Promise<{ llama: Llama; patterns: boolean }> {
+async function open(path: string): Promise<{ llama: LlamaModel; patterns: boolean }> {
   const { calls } = sharedLibrary();
   const { promise, resolve } = Promise.withResolvers<bigint | null>();
   calls.modelLoad.async([path], 1, { ...calls.modelDefaults(), vocab_only: true, n_gpu_layers: 0 }, (_error, model) => {
@@ -51,10 +51,10 @@ async function open(path: string): Promise<{ llama: Llama; patterns: boolean }> 
     tokenizeAside: (bytes: Uint8Array, target: Int32Array, special: boolean) =>
       Promise.resolve(tokenize(bytes, target, special)),
   };
-  return { llama: llama as unknown as Llama, patterns };
+  return { llama: llama as unknown as LlamaModel, patterns };
 }
 
-function whole(llama: Llama, text: string): number[] {
+function whole(llama: LlamaModel, text: string): number[] {
   const bytes = Buffer.from(new ArrayBuffer(Buffer.byteLength(text)));
   bytes.write(text);
   const found = new Int32Array(new ArrayBuffer(4 * (bytes.length + 16)));
@@ -66,7 +66,7 @@ const piece = (text: string): PromptPiece => ({ kind: 'text', bytes: Buffer.from
 for (const path of files) {
   test(`whole and cut are the same: ${path.split('/').at(-1) ?? ''}`, async () => {
     const { llama, patterns } = await open(path);
-    const vocabulary = new Vocabulary(llama);
+    const vocabulary = new PromptTokenizer(llama);
     const encode = async (pieces: readonly PromptPiece[]) => {
       const { tokens, length } = await vocabulary.encode(pieces);
       return [...tokens.subarray(0, length)];

@@ -7,7 +7,7 @@ import { Arena } from '../../../src/layers/5-memory/key-arena.ts';
 import type { Quotas } from '../../../src/layers/5-memory/quota.ts';
 import { sessionShare, usualQuotas } from '../../../src/layers/5-memory/quota.ts';
 import type { Session } from '../../../src/layers/5-memory/session.ts';
-import { Tracer } from '../../../src/layers/5-memory/history-hash.ts';
+import { Fingerprinter } from '../../../src/layers/5-memory/history-hash.ts';
 import { Vault } from '../../../src/layers/5-memory/vault.ts';
 import { mapMemory, viewMemory } from '../../../src/linux/memory/mapped-memory.ts';
 
@@ -186,7 +186,7 @@ describe('quotas', () => {
     assert.ok(!fill(vault, e, 'e', 13), 'everything is active');
   });
 
-  test("beyond a token's number of conversations a new one is refused; kept traces make room instead", () => {
+  test("beyond a token's number of conversations a new one is refused; kept fingerprints make room instead", () => {
     const { vault } = make({ sessionsPerToken: 2, continuedPerToken: 2 });
     idle(vault, 'one');
     idle(vault, 'two');
@@ -274,13 +274,16 @@ describe('what one may take', () => {
   });
 });
 
-describe('traces', () => {
+describe('fingerprints', () => {
   test('equal messages of one holder meet, of two holders never; roles and borders count', () => {
     const arena = Arena.open(undefined, 64);
-    const tracer = new Tracer(arena);
+    const fingerprinter = new Fingerprinter(arena);
     const chain = (principal: Buffer, ...messages: readonly (readonly [number, string])[]) =>
       messages
-        .reduce((trace, [role, text]) => tracer.next(trace, role, [Buffer.from(text)]), tracer.begin(principal))
+        .reduce(
+          (fingerprint, [role, text]) => fingerprinter.next(fingerprint, role, [Buffer.from(text)]),
+          fingerprinter.begin(principal),
+        )
         .toString('hex');
     assert.equal(chain(alice, [1, 'a'], [2, 'b']), chain(alice, [1, 'a'], [2, 'b']));
     const all = [
@@ -293,27 +296,27 @@ describe('traces', () => {
     ];
     assert.equal(new Set(all).size, all.length);
     assert.notEqual(
-      new Tracer(arena).begin(alice).toString('hex'),
-      tracer.begin(alice).toString('hex'),
-      'another key, another trace',
+      new Fingerprinter(arena).begin(alice).toString('hex'),
+      fingerprinter.begin(alice).toString('hex'),
+      'another key, another fingerprint',
     );
   });
 
-  test('found by the first trace that fits, while idle, by its owner; the traces of a wiped one are overwritten', () => {
+  test('found by the first fingerprint that fits, while idle, by its owner; the fingerprints of a wiped one are overwritten', () => {
     const { vault, arena } = make();
-    const tracer = new Tracer(arena);
-    const after = () => tracer.next(tracer.begin(alice), 1, [Buffer.from('hello')]);
+    const fingerprinter = new Fingerprinter(arena);
+    const after = () => fingerprinter.next(fingerprinter.begin(alice), 1, [Buffer.from('hello')]);
     const session = vault.create(holder(alice), 'continued', 0);
-    const trace = after();
-    vault.leaveTraces(session, [trace]);
+    const fingerprint = after();
+    vault.setFingerprints(session, [fingerprint]);
     assert.equal(vault.match([after()], alice), undefined, 'a turn is under way');
     vault.end(session, 0);
-    assert.equal(vault.match([tracer.begin(alice), after()], alice), session);
+    assert.equal(vault.match([fingerprinter.begin(alice), after()], alice), session);
     assert.equal(vault.match([after()], bob), undefined);
     vault.wipe(session, 'ended', 1);
     assert.equal(vault.match([after()], alice), undefined);
-    assert.ok(trace.every((byte) => byte === 0));
-    assert.equal(vault.traces, 0);
+    assert.ok(fingerprint.every((byte) => byte === 0));
+    assert.equal(vault.fingerprints, 0);
   });
 });
 

@@ -1,7 +1,7 @@
 /**
  * The escapes of JSON strings, both ways, over bytes.
  *
- * Trust:  `unescape` takes only what the reader has checked; `escape` takes any bytes and keeps those above 0x7f as
+ * Trust:  `unescapeJson` takes only what the reader has checked; `escape` takes any bytes and keeps those above 0x7f as
  *         they are, so valid UTF-8 stays valid.
  * Source: RFC 8259 section 7
  * Proof:  test/unit/engine/json-parser.test.ts, test/unit/engine/response-json.test.ts
@@ -27,9 +27,9 @@ export function hexUnit(body: Uint8Array, at: number): number {
 }
 
 /** Whether a UTF-16 unit is the first of a surrogate pair. */
-export const isHigh = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
+export const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
 /** Whether a UTF-16 unit is the second of a surrogate pair. */
-export const isLow = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
+export const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
 
 /** What the letter after a backslash stands for; 0 for no escape. */
 export const shortEscapes = new Uint8Array(128);
@@ -46,7 +46,7 @@ for (const [letter, byte] of [
   shortEscapes[letter.charCodeAt(0)] = byte;
 
 /** Decodes a checked string body into `target`; returns the length. A string is never longer decoded than escaped. */
-export function unescape(body: Uint8Array, from: number, to: number, target: Uint8Array): number {
+export function unescapeJson(body: Uint8Array, from: number, to: number, target: Uint8Array): number {
   let length = 0;
   for (let at = from; at < to;) {
     const byte = body[at] ?? 0;
@@ -63,7 +63,7 @@ export function unescape(body: Uint8Array, from: number, to: number, target: Uin
     }
     let code = hexUnit(body, at + 2);
     at += 6;
-    if (isHigh(code)) {
+    if (isHighSurrogate(code)) {
       code = 0x10000 + ((code - 0xd800) << 10) + (hexUnit(body, at + 2) - 0xdc00);
       at += 6;
     }
@@ -91,8 +91,8 @@ const escapeLetters = new Uint8Array(256);
 escapeLetters.fill(0x75, 0, 0x20);
 for (const letter of '"\\bfnrt') escapeLetters[shortEscapes[letter.charCodeAt(0)] ?? 0] = letter.charCodeAt(0);
 
-/** How many bytes {@link escape} writes for these. */
-export function escapedLength(bytes: Uint8Array): number {
+/** How many bytes {@link escapeJson} writes for these. */
+export function escapedJsonLength(bytes: Uint8Array): number {
   let length = bytes.length;
   for (let i = 0; i < bytes.length; i += 1) {
     const letter = escapeLetters[bytes[i] ?? 0] ?? 0;
@@ -102,7 +102,7 @@ export function escapedLength(bytes: Uint8Array): number {
 }
 
 /** Writes bytes as the inside of a JSON string at `offset`; returns the offset after them. */
-export function escape(bytes: Uint8Array, target: Uint8Array, offset: number): number {
+export function escapeJson(bytes: Uint8Array, target: Uint8Array, offset: number): number {
   let at = offset;
   for (let i = 0; i < bytes.length; i += 1) {
     const byte = bytes[i] ?? 0;
