@@ -96,7 +96,7 @@ test('L1-20 a token that was revoked is void at once, on open connections too', 
 });
 
 test('L1-21 the comparison takes digests of one length in constant time, against every token', async () => {
-  const text = readFileSync(`${root}/src/layers/1-loopback/token.ts`, 'utf8');
+  const text = readFileSync(`${root}/src/layers/1-loopback/bearer-token.ts`, 'utf8');
   const from = text.indexOf('  match(token');
   const match = text.slice(from, text.indexOf('\n  }\n', from));
   assert.match(match, /for \(const entry of this\.#entries\) if \(timingSafeEqual\(entry\.digest, digest\)\)/);

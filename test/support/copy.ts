@@ -46,8 +46,8 @@ export function copyInstallation(withModel = false): Copy {
       writeFileSync(
         entry,
         `import * as fs from 'node:fs';
-const { loadOnly, verifyOwnTree } = await import('${path}/src/installation/tree.ts');
-const { hookLoads } = await import('${path}/src/layers/3-dependencies/hook.ts');
+const { loadOnly, verifyOwnTree } = await import('${path}/src/installation/own-tree.ts');
+const { hookLoads } = await import('${path}/src/layers/3-dependencies/load-hook.ts');
 try {
   const tree = verifyOwnTree('${path}');
   hookLoads(tree, fs);
