@@ -17,16 +17,16 @@ import { describeInstallation, verifyInstallation } from '../layers/3-dependenci
 import { executableMappings } from '../layers/3-dependencies/runtime-check.ts';
 import {
   digestLibrary,
-  formatSealTrust,
-  outsideSeal,
-  parseRuntime,
-  parseSealTrust,
-  sealFault,
-  signRuntime,
+  formatTrustFile,
+  unsignedEntries,
+  parseRuntimeStatement,
+  parseTrustFile,
+  signatureFault,
+  signRuntimeStatement,
 } from '../layers/3-dependencies/signed-tree.ts';
-import type { Runtime } from '../layers/3-dependencies/signed-tree.ts';
-import { rightsFor, verifyTree } from '../layers/3-dependencies/tree-verifier.ts';
-import type { TreeOrder } from '../layers/3-dependencies/tree-verifier.ts';
+import type { RuntimeStatement } from '../layers/3-dependencies/signed-tree.ts';
+import { treeRights, verifyTree } from '../layers/3-dependencies/tree-verifier.ts';
+import type { TreeInput } from '../layers/3-dependencies/tree-verifier.ts';
 import { strippedFaults } from '../layers/3-dependencies/stripped-sources.ts';
 import { parseBundle } from '../oms/bundle.ts';
 import type { Difference } from '../oms/verification-error.ts';
@@ -97,7 +97,7 @@ export async function deps(args: readonly string[]): Promise<number> {
   }
 }
 
-function verify(order: TreeOrder, values: Flags): number {
+function verify(order: TreeInput, values: Flags): number {
   try {
     const verified = verifyInstallation(
       order,
@@ -105,7 +105,7 @@ function verify(order: TreeOrder, values: Flags): number {
       new Date(),
       rememberedSeal(stateDirectory(values.state), root),
     );
-    if (values.json === true) console.log(JSON.stringify({ ok: true, sealed: verified.sealed, ...verified.evidence }));
+    if (values.json === true) console.log(JSON.stringify({ ok: true, sealed: verified.signed, ...verified.evidence }));
     else for (const check of verified.checks) console.log(`${check.status.padEnd(9)} ${check.id}: ${check.evidence}`);
     return 0;
   } catch (error) {
@@ -127,7 +127,7 @@ function verify(order: TreeOrder, values: Flags): number {
  * Everything that a seal would cover, hashed now, with the rights that a seal of root's or of the user's will ask for.
  */
 function hashInstallation(
-  order: TreeOrder,
+  order: TreeInput,
   packages: readonly PackageDigests[],
   installed: boolean,
 ): { files: FileToSign[]; signing: SigningOrder } {
@@ -137,12 +137,12 @@ function hashInstallation(
     layer: 3,
     root,
     only: undefined,
-    excluded: outsideSeal(order),
-    rights: { ...rightsFor(order), refuseGroupWritable: installed, refuseLinks: installed },
+    excluded: unsignedEntries(order),
+    rights: { ...treeRights(order), refuseGroupWritable: installed, refuseLinks: installed },
     name: 'kwyre',
     method: { kind: 'files' },
   };
-  const files = hashFiles(signing, sealFault).map((file) => {
+  const files = hashFiles(signing, signatureFault).map((file) => {
     const from = owner.get(file.name);
     return from === undefined ? file : { ...file, package: from };
   });
@@ -150,7 +150,7 @@ function hashInstallation(
 }
 
 /** How the packages differ from what was published; nothing when they do not. */
-function publishedDifferences(order: TreeOrder): readonly Difference[] {
+function publishedDifferences(order: TreeInput): readonly Difference[] {
   try {
     verifyTree(order);
     return [];
@@ -160,7 +160,7 @@ function publishedDifferences(order: TreeOrder): readonly Difference[] {
   }
 }
 
-type Before = { readonly runtime: Runtime; readonly files: readonly SignedFile[] };
+type Before = { readonly runtime: RuntimeStatement; readonly files: readonly SignedFile[] };
 
 /** A damaged seal says nothing; sealing again is the way out, so it must not stop there. */
 function readable<T>(read: () => T): T | undefined {
@@ -177,8 +177,8 @@ function sealedBefore(stored: StoredSeal | undefined): Before | undefined {
   const { tree, runtime } = stored ?? {};
   if (tree === undefined || runtime === undefined) return undefined;
   return readable(() => ({
-    runtime: parseRuntime(parseBundle(runtime, sealFault).payload),
-    files: parseStatement(parseBundle(tree, sealFault).payload, { allowedIgnores: [] }, sealFault).files,
+    runtime: parseRuntimeStatement(parseBundle(runtime, signatureFault).payload),
+    files: parseStatement(parseBundle(tree, signatureFault).payload, { allowedIgnores: [] }, signatureFault).files,
   }));
 }
 
@@ -196,7 +196,7 @@ function changesSince(before: Before | undefined, files: readonly FileToSign[]):
 
 const native = /\.(node|so|dylib|dll)(\.[\d.]+)?$|\/bin\/node$/;
 
-function plan(order: TreeOrder, values: Flags): number {
+function plan(order: TreeInput, values: Flags): number {
   const packages = parseDigests(order.digests);
   const { files } = hashInstallation(order, packages, false);
   if (values.format === 'sha256sum') {
@@ -292,11 +292,11 @@ async function operatorKey(values: Flags): Promise<KeyObject> {
     return readPrivatePem(
       readKeyFile(values.key),
       file === undefined ? undefined : await askPassphrase(file),
-      sealFault,
+      signatureFault,
     );
   const state = openState(stateDirectory(values.state));
   const wrapped = readOperatorKey(state);
-  if (wrapped !== undefined) return unwrapKey(wrapped, await askPassphrase(file), sealFault);
+  if (wrapped !== undefined) return unwrapKey(wrapped, await askPassphrase(file), signatureFault);
   console.error('there is no operator key yet: one is made now and kept under a passphrase');
   const { privateKey } = makeSigningKey();
   writeOperatorKey(state, wrapKey(privateKey, await askNewPassphrase(file)));
@@ -310,14 +310,14 @@ function warnOfStranger(stored: StoredSeal | undefined, remembered: { readonly k
   const by =
     stored === undefined
       ? undefined
-      : readable(() => keyIdOf(parsePublicKey(parseSealTrust(stored.trust).key, sealFault)));
+      : readable(() => keyIdOf(parsePublicKey(parseTrustFile(stored.trust).key, signatureFault)));
   if (by === undefined || remembered === undefined || remembered.key === '' || remembered.key === by) return;
   console.error(
     `the present seal is by key ${by.slice(0, 16)}, not by ${remembered.key.slice(0, 16)}, which this state folder saw last: look at what it sealed before you go on`,
   );
 }
 
-async function seal(order: TreeOrder, values: Flags): Promise<number> {
+async function seal(order: TreeInput, values: Flags): Promise<number> {
   const reason = (values.reason ?? '').replace(/[\p{C}]/gu, ' ').trim();
   if (reason === '')
     throw new KwyreError(
@@ -361,22 +361,22 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
   if (values.yes !== true && !(process.stdin.isTTY && (await confirm('Seal exactly these files?'))))
     throw new KwyreError('USAGE_DEPS_CONFIRM', 'sealing needs a yes', 'look at ./kwyre deps plan, then add --yes');
   const key = await operatorKey(values);
-  const tree = signFiles(signing, files, key, sealFault);
+  const tree = signFiles(signing, files, key, signatureFault);
   const statement = parseStatement(
-    parseBundle(Buffer.from(tree), sealFault).payload,
+    parseBundle(Buffer.from(tree), signatureFault).payload,
     { allowedIgnores: [] },
-    sealFault,
+    signatureFault,
   );
   const sequence =
     Math.max(
-      stored === undefined ? 0 : (readable(() => parseSealTrust(stored.trust).sequence) ?? 0),
+      stored === undefined ? 0 : (readable(() => parseTrustFile(stored.trust).sequence) ?? 0),
       before?.runtime.sequence ?? 0,
       remembered?.sequence ?? 0,
     ) + 1;
   const libraries = executableMappings(order.running.maps)
     .map(({ path }) => ({ path, sha256: digestLibrary(order, path) }))
     .filter((library) => library.sha256 !== '' && !library.path.startsWith(root));
-  const runtime: Runtime = {
+  const runtime: RuntimeStatement = {
     sequence,
     sealedAt: new Date().toISOString(),
     reason,
@@ -385,11 +385,11 @@ async function seal(order: TreeOrder, values: Flags): Promise<number> {
     lockfile: createHash('sha512').update(order.lockfile).digest('hex'),
     libraries,
   };
-  const trust = formatSealTrust({ key: publicPem(key), sequence, root: statement.root }, root);
+  const trust = formatTrustFile({ key: publicPem(key), sequence, root: statement.root }, root);
   const keyId = keyIdOf(createPublicKey(key));
   writeSeal(root, {
     tree,
-    runtime: signRuntime(runtime, key),
+    runtime: signRuntimeStatement(runtime, key),
     trust,
     line: JSON.stringify({
       at: runtime.sealedAt,

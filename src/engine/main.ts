@@ -11,8 +11,8 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { usePlaintextMemory } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
-import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
-import { loadsDescriptor, readLoads } from '../layers/3-dependencies/load-list.ts';
+import { applyFinalFilter } from '../layers/2-isolation/jail/final-filter.ts';
+import { loadListDescriptor, readLoadList } from '../layers/3-dependencies/load-list.ts';
 import { parseParts } from '../layers/4-model/gguf-header.ts';
 import type { GgufFacts, PartReader } from '../layers/4-model/gguf-header.ts';
 import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/key-arena.ts';
@@ -310,11 +310,11 @@ function cores(): number {
 }
 
 /**
- * Loads llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what
+ * LoadList llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what
  * `openLibrary` throws
  */
 function openLlama(): Library {
-  const handed = [...readLoads(loadsDescriptor).natives].slice(1);
+  const handed = [...readLoadList(loadListDescriptor).natives].slice(1);
   const library = openLibrary(
     libraryFiles(new Map(handed.map(([name, fd]) => [basename(name), `/proc/self/fd/${fd}`]))),
   );
@@ -377,7 +377,7 @@ async function start(config: EngineConfig): Promise<void> {
     kept.keeper.tick();
   }, tickMs);
 
-  const enforced = sealSelf('engine');
+  const enforced = applyFinalFilter('engine');
   const stream = openStream(
     descriptors.data,
     (chunk) => {

@@ -8,10 +8,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { exhaustive, KwyreError } from '../base/errors.ts';
-import { Attempts } from '../layers/1-loopback/failed-logins.ts';
+import { FailedLogins } from '../layers/1-loopback/failed-logins.ts';
 import { bodyLengthOf, headerValues, refusalOf } from '../layers/1-loopback/request-guard.ts';
 import type { Received } from '../layers/1-loopback/request-guard.ts';
-import { TokenRing, credentialOf, proofHeaders } from '../layers/1-loopback/bearer-token.ts';
+import { TokenTable, credentialOf, proofHeaders } from '../layers/1-loopback/bearer-token.ts';
 import type { TokenDigest } from '../wire/messages.ts';
 import type { Fault } from './local-response.ts';
 import { sendFault, sendWhole } from './local-response.ts';
@@ -101,8 +101,8 @@ function sessionOf(rawHeaders: readonly string[]): string | Fault {
 
 export class Desk {
   readonly #plan: DeskPlan;
-  readonly #ring: TokenRing;
-  readonly #attempts: Attempts;
+  readonly #ring: TokenTable;
+  readonly #attempts: FailedLogins;
   readonly #places = new Places();
   #intake: Intake;
   #reported = 0;
@@ -111,8 +111,8 @@ export class Desk {
   constructor(plan: DeskPlan) {
     this.#plan = plan;
     this.#intake = plan.intake;
-    this.#ring = new TokenRing(plan.tokens);
-    this.#attempts = new Attempts(plan.now());
+    this.#ring = new TokenTable(plan.tokens);
+    this.#attempts = new FailedLogins(plan.now());
   }
 
   /** Another list of tokens; the former ones are void at once, and what is open under them ends. */

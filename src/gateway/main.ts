@@ -7,7 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
+import { applyFinalFilter } from '../layers/2-isolation/jail/final-filter.ts';
 import { monotonicMs } from '../linux/clocks.ts';
 import { openFilesOf } from '../linux/procfs/limits.ts';
 import { socketName, socketOption, socketOptions } from '../linux/sockets/socket.ts';
@@ -18,7 +18,7 @@ process.title = 'kwyre: gateway [net]';
 process.exitCode = 1;
 serve({
   pid: process.pid,
-  seal: () => sealSelf('gateway'),
+  seal: () => applyFinalFilter('gateway'),
   exit(code) {
     process.exit(code);
   },

@@ -8,11 +8,11 @@
  */
 import * as fs from 'node:fs';
 import { digestsRemedy } from '../layers/3-dependencies/published-digests.ts';
-import { hookLoads, mappedFaults } from '../layers/3-dependencies/load-hook.ts';
-import type { LoadList } from '../layers/3-dependencies/load-hook.ts';
+import { installLoadHook, mappedFaults } from '../layers/3-dependencies/load-hook.ts';
+import type { VerifiedFiles } from '../layers/3-dependencies/load-hook.ts';
 import { describeInstallation, prepareInstallation } from '../layers/3-dependencies/installation.ts';
-import { openFromCopy } from '../layers/3-dependencies/native-code.ts';
-import type { Prepared, VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
+import { loadAddonsFromCopy } from '../layers/3-dependencies/native-code.ts';
+import type { PreparedTree, VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
 import { DifferenceError } from '../oms/verification-error.ts';
 import { readSeal, rememberedSeal, rememberSeal } from '../state/tree-signatures.ts';
 
@@ -20,18 +20,20 @@ import { readSeal, rememberedSeal, rememberSeal } from '../state/tree-signatures
  * What the installation at `root` is compared with; `state` remembers its seal once it is verified. @throws `L3_*`
  * (exit 13)
  */
-export function prepareOwnTree(root: string, state?: string): Prepared {
+export function prepareOwnTree(root: string, state?: string): PreparedTree {
   const remembered = state === undefined ? undefined : rememberedSeal(state, root);
   const prepared = prepareInstallation(describeInstallation(fs, process, root), readSeal(root), new Date(), remembered);
   return {
     ...prepared,
     compare(copies) {
       const tree = prepared.compare(copies);
-      const { seal } = tree;
+      const { signature } = tree;
       const news =
-        seal !== undefined &&
-        (seal.sequence !== remembered?.sequence || seal.key !== remembered.key || seal.root !== remembered.root);
-      if (state !== undefined && news) rememberSeal(state, root, seal);
+        signature !== undefined &&
+        (signature.sequence !== remembered?.sequence ||
+          signature.key !== remembered.key ||
+          signature.root !== remembered.root);
+      if (state !== undefined && news) rememberSeal(state, root, signature);
       return tree;
     },
   };
@@ -43,7 +45,7 @@ export function verifyOwnTree(root: string, state?: string): VerifiedTree {
 }
 
 /** Refuses native code that nobody declared. @throws `L3_FILES_DIFFER` */
-export function assertMapped(list: LoadList, own: ReadonlySet<string>): void {
+export function assertMapped(list: VerifiedFiles, own: ReadonlySet<string>): void {
   const faults = mappedFaults(list, fs, fs.readFileSync('/proc/self/maps', 'latin1'), own);
   if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, digestsRemedy);
 }
@@ -53,9 +55,9 @@ export function assertMapped(list: LoadList, own: ReadonlySet<string>): void {
  * bytes that were compared.
  * @throws `L3_FILES_DIFFER`
  */
-export async function loadOnly(list: LoadList): Promise<void> {
-  hookLoads(list, fs);
-  const opened = openFromCopy(list);
+export async function loadOnly(list: VerifiedFiles): Promise<void> {
+  installLoadHook(list, fs);
+  const opened = loadAddonsFromCopy(list);
   try {
     await import('../linux/ffi.ts');
   } catch (error) {

@@ -12,19 +12,19 @@ import { extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { KwyreError } from '../base/errors.ts';
 import { assertHidden, assertUntraced } from '../layers/2-isolation/jail/exposure-check.ts';
-import { shutDoors } from '../layers/3-dependencies/code-loading-lockdown.ts';
-import { hookLoads } from '../layers/3-dependencies/load-hook.ts';
-import { loadsDescriptor, readLoads } from '../layers/3-dependencies/load-list.ts';
-import { openFromMemory } from '../layers/3-dependencies/native-code.ts';
+import { lockDownCodeLoading } from '../layers/3-dependencies/code-loading-lockdown.ts';
+import { installLoadHook } from '../layers/3-dependencies/load-hook.ts';
+import { loadListDescriptor, readLoadList } from '../layers/3-dependencies/load-list.ts';
+import { loadAddonsFromMemory } from '../layers/3-dependencies/native-code.ts';
 
 try {
-  const list = readLoads(loadsDescriptor);
+  const list = readLoadList(loadListDescriptor);
   const uid = process.getuid?.() ?? -1;
   assertUntraced(fs);
   if (!list.visible) assertHidden(fs, uid);
-  hookLoads(list, fs);
-  openFromMemory(list, list.natives);
-  shutDoors(list);
+  installLoadHook(list, fs);
+  loadAddonsFromMemory(list, list.natives);
+  lockDownCodeLoading(list);
   const [target = ''] = process.argv.splice(2, 1);
   // Root's jail stage begins visible, to root alone; it becomes a role that does not.
   const isStage = target === join(import.meta.dirname, `main${extname(import.meta.filename)}`);

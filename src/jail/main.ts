@@ -12,8 +12,8 @@ import { closeSync, existsSync, fstatSync, readFileSync, readlinkSync, realpathS
 import { extname, join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { confineSelf } from '../layers/2-isolation/jail/confine.ts';
-import { parseOrder } from '../layers/2-isolation/probe/probe-request.ts';
-import { loadsDescriptor, nativeDescriptors } from '../layers/3-dependencies/load-list.ts';
+import { parseProbeRequest } from '../layers/2-isolation/probe/probe-request.ts';
+import { loadListDescriptor, nativeDescriptors } from '../layers/3-dependencies/load-list.ts';
 import { LinuxError } from '../linux/ffi.ts';
 import { openFilesOf } from '../linux/procfs/limits.ts';
 import { makeSecretMemory } from '../linux/memory/mapped-memory.ts';
@@ -82,7 +82,7 @@ try {
       'only the probe, and nobody but the probe, may run with a part of the jail',
       'start with ./kwyre',
     );
-  const order = input.probe === undefined ? undefined : parseOrder(input.probe);
+  const order = input.probe === undefined ? undefined : parseProbeRequest(input.probe);
   const uid = process.getuid?.() ?? -1;
   // Made outside the jail, as the gateway's listener is: what the probe may not turn into a connection.
   const inherited = order === undefined ? undefined : makeSocket(families.inet);
@@ -116,11 +116,11 @@ try {
   const kept =
     inherited === undefined
       ? [...keptDescriptors[role as Role], ...parts]
-      : [inherited, loadsDescriptor, nativeDescriptors.first];
+      : [inherited, loadListDescriptor, nativeDescriptors.first];
   for (const fd of kept.filter(isHandedOver)) keepAcrossExec(fd);
   if (probing) keepAcrossExec(descriptors.control);
   // Whoever came here through the entry becomes the role through it.
-  const through = isHandedOver(loadsDescriptor)
+  const through = isHandedOver(loadListDescriptor)
     ? [join(import.meta.dirname, `entry${extname(import.meta.filename)}`)]
     : [];
   const capabilities = (roles[role as Role] as Policy).capabilities ?? [];

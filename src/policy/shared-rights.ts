@@ -59,7 +59,7 @@ export const forbidden = [
 ] as const satisfies readonly Row[];
 
 /** Forbidden as soon as the role is sealed; before that its own image needs them to start. */
-export const forbiddenSealed = [
+export const forbiddenAfterStart = [
   ['execve', 'no role becomes another program'],
   ['execveat', 'no role becomes another program'],
   ['memfd_create', 'a file to execute from'],

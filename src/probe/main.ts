@@ -7,9 +7,9 @@
 import { writeSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
 import type { WayOut } from '../layers/2-isolation/probe/probe-verdict.ts';
-import { sealFilter } from '../layers/2-isolation/jail/seccomp-filters.ts';
-import { parseOrder } from '../layers/2-isolation/probe/probe-request.ts';
-import { soften } from '../layers/2-isolation/probe/permissive-filter.ts';
+import { finalFilter } from '../layers/2-isolation/jail/seccomp-filters.ts';
+import { parseProbeRequest } from '../layers/2-isolation/probe/probe-request.ts';
+import { permissiveFilter } from '../layers/2-isolation/probe/permissive-filter.ts';
 import { setUndumpable } from '../linux/process.ts';
 import { installFilter } from '../linux/seccomp.ts';
 import type { Role } from '../policy/roles.ts';
@@ -20,8 +20,8 @@ import { deeds } from './other-attempts.ts';
 process.title = 'kwyre: probe [jailed]';
 process.exitCode = 1;
 const [role = '', text = '', inherited = ''] = process.argv.slice(2);
-const order = parseOrder(text);
-const seal = sealFilter(roles[role as Role]);
+const order = parseProbeRequest(text);
+const seal = finalFilter(roles[role as Role]);
 const attempts: Readonly<Record<string, () => unknown>> = {
   ...deeds,
   ...waysOutOf({ ...order, inherited: Number(inherited) }),
@@ -32,7 +32,7 @@ const tried = order.attempts.map((name) => {
   return [name, attempt] as const;
 });
 setUndumpable();
-if (!order.without.includes('seccomp-seal')) installFilter(order.deadly ? seal : soften(seal));
+if (!order.without.includes('seccomp-seal')) installFilter(order.deadly ? seal : permissiveFilter(seal));
 for (const [name, attempt] of tried) writeSync(3, `${JSON.stringify({ attempt: name, answer: answerOf(attempt) })}\n`);
 writeSync(3, '{"done":true}\n');
 process.exit(0);

@@ -15,8 +15,8 @@ import { parseServe } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import { guardConsole } from '../base/untrusted-text.ts';
 import { assertDumpSetting, assertHidden, assertUntraced } from '../layers/2-isolation/jail/exposure-check.ts';
-import { hookLoads } from '../layers/3-dependencies/load-hook.ts';
-import { openFromMemory } from '../layers/3-dependencies/native-code.ts';
+import { installLoadHook } from '../layers/3-dependencies/load-hook.ts';
+import { loadAddonsFromMemory } from '../layers/3-dependencies/native-code.ts';
 import { ignoreAgain } from '../linux/ignored-signals.ts';
 import { assertOpenFiles } from '../linux/procfs/limits.ts';
 import { defaultStateDirectory } from '../state/state-directory.ts';
@@ -37,8 +37,8 @@ try {
     await startConfined(await sealProgramOf(root, state));
   } else {
     if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);
-    hookLoads(handed.tree, fs);
-    openFromMemory(handed.tree, handed.natives);
+    installLoadHook(handed.tree, fs);
+    loadAddonsFromMemory(handed.tree, handed.natives);
     // Root's own process begins visible, to root alone.
     (await import('../linux/memory/memfd.ts')).hideProcess();
     const { supervise } = await import('./server.ts');

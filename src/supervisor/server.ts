@@ -17,15 +17,15 @@ import type { Config } from '../base/config.ts';
 import { KwyreError } from '../base/errors.ts';
 import type { Check } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
-import { bindUnix, holdsIpv6, openLoopback } from '../layers/1-loopback/listener.ts';
+import { bindUnix, isIpv6Reserved, openLoopback } from '../layers/1-loopback/listener.ts';
 import { statusLine } from '../layers/2-isolation/jail/confine.ts';
-import { chooseIdentity, drawId, taskLimit } from '../layers/2-isolation/jail/role-user.ts';
+import { chooseIdentity, pickUserId, taskLimit } from '../layers/2-isolation/jail/role-user.ts';
 import { probePrograms } from '../layers/2-isolation/probe/probe-runner.ts';
 import { confineSupervisor } from '../layers/2-isolation/jail/supervisor-filter.ts';
 import { checkWaivers } from '../layers/2-isolation/waiver-check.ts';
 import { parseInstalled, recordPath } from '../layers/2-isolation/install/install-record.ts';
 import { assertMapped } from '../installation/own-tree.ts';
-import { encodeLoads, loadsDescriptor, nativeDescriptors } from '../layers/3-dependencies/load-list.ts';
+import { encodeLoadList, loadListDescriptor, nativeDescriptors } from '../layers/3-dependencies/load-list.ts';
 import { identityOf } from '../layers/3-dependencies/native-code.ts';
 import { programCheck } from '../layers/3-dependencies/tree-verifier.ts';
 import { immediate } from '../layers/6-intrusion/escalation.ts';
@@ -91,7 +91,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   // scans judge it (`alarm.ts`). Without a listener the signal would end this process.
   process.on('SIGIO', () => undefined);
   const model = await openApprovedModel({ wanted: config.model, root, state, weights: config.weights });
-  const { listener, heldIpv6, network } = openLoopback(
+  const { listener, reservedIpv6, network } = openLoopback(
     { fds: process.env['LISTEN_FDS'], pid: process.env['LISTEN_PID'] },
     process.pid,
     config.port,
@@ -107,7 +107,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   const installed = isInstalled(uid);
   // Now: the filter of this process refuses keys.
   const draw = (): number | undefined =>
-    uid === 0 ? drawId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }) : undefined;
+    uid === 0 ? pickUserId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }) : undefined;
   const ids = { roles: draw(), watchdog: draw() };
   const jailFor = (who: 'roles' | 'watchdog'): JailInput => {
     const become = uid === 0 ? chooseIdentity(ids[who], readable, fs.statSync) : undefined;
@@ -120,7 +120,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     };
   };
 
-  const loadsFd = sealedBytes('kwyre-loads', encodeLoads(tree, [...natives.keys()], visible));
+  const loadsFd = sealedBytes('kwyre-loads', encodeLoadList(tree, [...natives.keys()], visible));
   const nativeFds = [...natives.values()];
 
   let pair: Pair | undefined;
@@ -167,7 +167,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   const probe = new SelfProbe({
     programs: probePrograms(programFolder, import.meta.filename, ownProgram, nodeFlags, {
       fd: loadsFd,
-      at: loadsDescriptor,
+      at: loadListDescriptor,
       binding: nativeFds[0],
       bindingAt: nativeDescriptors.first,
     }),
@@ -194,7 +194,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
       port: listener.port,
       tcp: readTable(`/proc/${network}/net/tcp`),
       tcp6: readTable(`/proc/${network}/net/tcp6`),
-      ipv6: { held: holdsIpv6(heldIpv6, listener.port), reason: heldIpv6.reason },
+      ipv6: { held: isIpv6Reserved(reservedIpv6, listener.port), reason: reservedIpv6.reason },
       closedRoutes: pair?.closedRoutes ?? 0,
       enforced: pair?.enforced ?? { gateway: [], engine: [] },
       devices: readTable('/proc/self/net/dev'),

@@ -7,7 +7,7 @@
  */
 import { uptime } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
-import { sealSelf } from '../layers/2-isolation/jail/final-filter.ts';
+import { applyFinalFilter } from '../layers/2-isolation/jail/final-filter.ts';
 import { monotonicMs, runnableOf } from '../linux/clocks.ts';
 import { askUnixSocket, protocolName } from '../linux/sockets/sock-diag.ts';
 import { openEyes } from '../linux/procfs/procfs.ts';
@@ -31,7 +31,7 @@ function canAsk(): boolean {
 
 watch({
   pid: process.pid,
-  seal: () => sealSelf('watchdog'),
+  seal: () => applyFinalFilter('watchdog'),
   exit(code) {
     process.exit(code);
   },

@@ -13,10 +13,10 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
-  adoptLoopback,
+  adoptActivatedSocket,
   bindLoopback,
   bindUnix,
-  holdIpv6,
+  reserveIpv6,
   verifyLoopback,
 } from '../../src/layers/1-loopback/listener.ts';
 import {
@@ -52,7 +52,7 @@ const addressInUse = 'EADDRINUSE';
 
 test('L1-14 the socket is on 127.0.0.1 and no other address of the machine answers', async () => {
   const listener = bindLoopback(0);
-  const six = holdIpv6(listener.port);
+  const six = reserveIpv6(listener.port);
   try {
     assert.deepEqual(socketName(listener.fd), { family: 'inet', address: '127.0.0.1', port: listener.port });
     assert.equal(socketOption(listener.fd, socketOptions.reusePort), 0);
@@ -112,7 +112,7 @@ test('L1-14 a socket that is not a TCP listener on 127.0.0.1 alone is refused, h
 
 test('L1-14 a socket is adopted only when exactly one was handed over, to this process, and it is ours in form', () => {
   const self = String(process.pid);
-  assert.equal(adoptLoopback({ fds: undefined, pid: undefined }, process.pid), undefined);
+  assert.equal(adoptActivatedSocket({ fds: undefined, pid: undefined }, process.pid), undefined);
   for (const wrong of [
     { fds: '1', pid: undefined },
     { fds: undefined, pid: self },
@@ -122,10 +122,10 @@ test('L1-14 a socket is adopted only when exactly one was handed over, to this p
     { fds: '01', pid: self },
     { fds: '1', pid: ` ${self}` },
   ]) {
-    assert.throws(() => adoptLoopback(wrong, process.pid), refusal('L1_SOCKET_FOREIGN'), JSON.stringify(wrong));
+    assert.throws(() => adoptActivatedSocket(wrong, process.pid), refusal('L1_SOCKET_FOREIGN'), JSON.stringify(wrong));
   }
   // Descriptor 3 of this process is no listener on 127.0.0.1.
-  assert.throws(() => adoptLoopback({ fds: '1', pid: self }, process.pid), refusal('L1_SOCKET_FOREIGN'));
+  assert.throws(() => adoptActivatedSocket({ fds: '1', pid: self }, process.pid), refusal('L1_SOCKET_FOREIGN'));
 });
 
 test('L1-33 a server that systemd hands a socket on 0.0.0.0 refuses to start', () => {
@@ -201,7 +201,7 @@ test('L1-17 a squatter that shares its port (SO_REUSEPORT) does not get us to sh
 
 test('L1-34 [::1] on our port is taken without listening: no squatter, nothing in ss -ltn', async () => {
   const listener = bindLoopback(0);
-  const hold = holdIpv6(listener.port);
+  const hold = reserveIpv6(listener.port);
   try {
     assert.equal(hold.reason, '');
     for (const uid of [0, 12345])
@@ -231,7 +231,7 @@ test('L1-34 a squatter who was first refuses our start by name', async () => {
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;
   assert.throws(
-    () => holdIpv6(port),
+    () => reserveIpv6(port),
     (error: Error & { code?: string }) =>
       error.code === 'L1_PORT_TAKEN' &&
       error.message.includes(`[::1]:${port}`) &&

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { attemptLimits } from '../../src/layers/1-loopback/failed-logins.ts';
+import { failedLoginLimits } from '../../src/layers/1-loopback/failed-logins.ts';
 import { errorCode, rawRequest, requestText, root, sleep, startGateway } from '../support/gateway.ts';
 import type { Gateway } from '../support/gateway.ts';
 
@@ -129,7 +129,7 @@ test('L1-24 guessing gets slower, and the owner is never locked out', async () =
   try {
     const statuses: number[] = [];
     const waits: number[] = [];
-    for (let i = 0; i < attemptLimits.burst + 12; i += 1) {
+    for (let i = 0; i < failedLoginLimits.burst + 12; i += 1) {
       const answer = await rawRequest(own.port, requestText({ port: own.port, token: `guess-${i}` }));
       statuses.push(answer.status);
       if (answer.status === 429) waits.push(Number(answer.headers['retry-after']));
@@ -137,7 +137,7 @@ test('L1-24 guessing gets slower, and the owner is never locked out', async () =
       const owner = await rawRequest(own.port, requestText(own));
       assert.equal(owner.status, 200, `the owner got ${owner.status} after ${i + 1} guesses`);
     }
-    assert.ok(statuses.slice(0, attemptLimits.burst).every((status) => status === 401));
+    assert.ok(statuses.slice(0, failedLoginLimits.burst).every((status) => status === 401));
     assert.equal(statuses.at(-1), 429);
     assert.ok(
       waits.length >= 8 && waits.every((wait, i) => i === 0 || wait >= waits[i - 1]!) && waits.at(-1)! >= 128,

@@ -3,7 +3,7 @@
  * filters of each role and of the supervisor: the kernel's answer is the one that stands in a second list
  * (`test/support/calls.ts`).
  *
- * The filters are the only locks here, so that no other one hides that a row is missing; what kills is softened to an
+ * The filters are the only locks here, so that no other one hides that a row is missing; what kills is permissiveErrno to an
  * answer. That a role has them on, and dies, is attacked in `2-jail.test.ts` and `2-live.test.ts`.
  * @module
  */
@@ -14,7 +14,7 @@ import { test } from 'node:test';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { roles } from '../../src/policy/roles.ts';
 import type { Role } from '../../src/policy/roles.ts';
-import { forbidden, forbiddenSealed, startConditions } from '../../src/policy/shared-rights.ts';
+import { forbidden, forbiddenAfterStart, startConditions } from '../../src/policy/shared-rights.ts';
 import { narrowedForSupervisor, refusedToSupervisor } from '../../src/policy/supervisor-rights.ts';
 import type { Expected } from '../support/calls.ts';
 import { atStart, deathAnswer, inSupervisor, sealed } from '../support/calls.ts';
@@ -86,7 +86,7 @@ test('without its filter the supervisor gets other answers', async (t) => {
 });
 
 test('every call that a policy names has a number here: a row without one would be left out of the filter', () => {
-  const named = [...forbidden, ...forbiddenSealed, ...refusedToSupervisor].map(([call]) => call);
+  const named = [...forbidden, ...forbiddenAfterStart, ...refusedToSupervisor].map(([call]) => call);
   for (const policy of Object.values(roles))
     named.push(
       ...policy.calls.map(([call]) => call),

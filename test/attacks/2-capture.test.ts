@@ -10,7 +10,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { heldAlone, isHeld, locks, waysOut, withoutOthers } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import {
+  blockedAlone,
+  isBlocked,
+  locks,
+  waysOut,
+  featuresToDisable,
+} from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import { trialsFor } from '../../src/layers/2-isolation/probe/probe-catalogue.ts';
 import { addresses, Machine } from '../support/namespace.ts';
@@ -83,7 +89,7 @@ const remote = ['tcp', 'udp'];
 test('the control: without any lock a role reaches the other machine, and the capture sees it', async () => {
   const seen = await during(() => {
     const answers = probeThere('engine', Object.values(locks).flat(), remote);
-    for (const way of remote) assert.ok(!isHeld(answers.get(way) ?? -1), way);
+    for (const way of remote) assert.ok(!isBlocked(answers.get(way) ?? -1), way);
   });
   assert.ok(
     seen.some((line) => line.includes(`> ${addresses.there.four}.${port}: Flags [S]`)),
@@ -102,7 +108,7 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
       for (const address of [addresses.there.four, '8.8.8.8', '169.254.169.254', '224.0.0.251', '255.255.255.255']) {
         const answers = probeThere(role, [], address === addresses.there.four ? attempts : remote, address);
         assert.deepEqual(
-          [...answers].filter(([, answer]) => !isHeld(answer)),
+          [...answers].filter(([, answer]) => !isBlocked(answer)),
           [],
         );
       }
@@ -112,11 +118,11 @@ for (const role of ['gateway', 'engine', 'watchdog'] as const) {
 
   for (const alone of Object.keys(locks) as Lock[]) {
     if (alone === 'landlock' && role === 'watchdog') continue;
-    test(`${alone} alone in the ${role}: zero packets by what it holds (${heldAlone[alone].join(', ')})`, async () => {
+    test(`${alone} alone in the ${role}: zero packets by what it holds (${blockedAlone[alone].join(', ')})`, async () => {
       const seen = await during(() => {
-        const answers = probeThere(role, withoutOthers(alone), heldAlone[alone]);
+        const answers = probeThere(role, featuresToDisable(alone), blockedAlone[alone]);
         assert.deepEqual(
-          [...answers].filter(([, answer]) => !isHeld(answer)),
+          [...answers].filter(([, answer]) => !isBlocked(answer)),
           [],
         );
       });

@@ -4,7 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { heldAlone, isHeld, locks, waysFor, withoutOthers } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import {
+  blockedAlone,
+  isBlocked,
+  locks,
+  attemptsFor,
+  featuresToDisable,
+} from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { deeds } from '../../src/probe/other-attempts.ts';
@@ -18,7 +24,7 @@ for (const { who, uid } of starters) {
   for (const alone of Object.keys(locks) as Lock[]) {
     for (const role of ['gateway', 'engine', 'watchdog'] as const) {
       const absent = (alone === 'network-namespace' && !asRoot) || (alone === 'landlock' && role === 'watchdog');
-      test(`${alone} alone in the ${role} of ${who}: ${absent ? 'is not there and says so' : `holds ${heldAlone[alone].join(', ')}`}`, async () => {
+      test(`${alone} alone in the ${role} of ${who}: ${absent ? 'is not there and says so' : `holds ${blockedAlone[alone].join(', ')}`}`, async () => {
         const result = await probeRole(programsFor(uid), { role, alone }, jailFor(uid), aim);
         assert.equal(
           result.status,
@@ -29,10 +35,10 @@ for (const { who, uid } of starters) {
       });
       if (absent) continue;
       test(`${alone} is what held that: without it the ${role} of ${who} gets out`, async () => {
-        const ways = waysFor(alone);
-        const { answers } = await probe(uid, role, aim, ways, [...withoutOthers(alone), ...locks[alone]]);
+        const ways = attemptsFor(alone);
+        const { answers } = await probe(uid, role, aim, ways, [...featuresToDisable(alone), ...locks[alone]]);
         assert.deepEqual(
-          ways.filter((way) => isHeld(answers.get(way) ?? -1)),
+          ways.filter((way) => isBlocked(answers.get(way) ?? -1)),
           [],
         );
       });
@@ -42,10 +48,10 @@ for (const { who, uid } of starters) {
   test(`the filter alone holds every other deed in the gateway and the engine of ${who}`, async () => {
     const every = Object.keys(deeds);
     for (const role of ['gateway', 'engine'] as const) {
-      const { answers, complete, words } = await probe(uid, role, aim, every, withoutOthers('seccomp'));
+      const { answers, complete, words } = await probe(uid, role, aim, every, featuresToDisable('seccomp'));
       assert.ok(complete, words);
       assert.deepEqual(
-        every.filter((deed) => !isHeld(answers.get(deed) ?? 0)),
+        every.filter((deed) => !isBlocked(answers.get(deed) ?? 0)),
         [],
       );
     }
@@ -54,9 +60,9 @@ for (const { who, uid } of starters) {
   test(`Landlock alone holds files and signals in the gateway and the engine of ${who}`, async () => {
     const some = ['read-file', 'write-tmp', 'write-shm', 'signal', 'ptrace', 'open-memory'];
     for (const role of ['gateway', 'engine'] as const) {
-      const { answers } = await probe(uid, role, aim, some, withoutOthers('landlock'));
+      const { answers } = await probe(uid, role, aim, some, featuresToDisable('landlock'));
       assert.deepEqual(
-        some.filter((deed) => !isHeld(answers.get(deed) ?? 0)),
+        some.filter((deed) => !isBlocked(answers.get(deed) ?? 0)),
         [],
       );
     }

@@ -9,7 +9,13 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isHeld, judge, locks, waysFor, waysOut } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import {
+  isBlocked,
+  judgeAnswers,
+  locks,
+  attemptsFor,
+  waysOut,
+} from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import type { ProbeResult } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { SelfProbe } from '../../src/supervisor/roles/self-probe.ts';
@@ -34,7 +40,11 @@ for (const { who, uid } of starters) {
   test(`without any lock the probe of ${who} says that everything got out`, async () => {
     const before = reached();
     const { answers, words } = await probe(uid, 'gateway', aim, ways, everyLock);
-    assert.deepEqual(judge(ways, answers), { out: ways, missing: [] }, `${words} ${JSON.stringify([...answers])}`);
+    assert.deepEqual(
+      judgeAnswers(ways, answers),
+      { out: ways, missing: [] },
+      `${words} ${JSON.stringify([...answers])}`,
+    );
     assert.ok(reached() > before, 'the positive control: the other service was really reached');
   });
 
@@ -48,8 +58,8 @@ for (const { who, uid } of starters) {
 test('with the filter missing, the namespace and Landlock still hold TCP, and Fast Open is seen to get out (L2-21)', async () => {
   const uid = starters[0]!.uid;
   const { answers } = await probe(uid, 'gateway', aim, ways, locks.seccomp);
-  assert.ok(judge(ways, answers).out.includes('listener-fastopen'), JSON.stringify([...answers]));
-  for (const way of waysFor('landlock')) assert.ok(isHeld(answers.get(way) ?? 0), way);
+  assert.ok(judgeAnswers(ways, answers).out.includes('listener-fastopen'), JSON.stringify([...answers]));
+  for (const way of attemptsFor('landlock')) assert.ok(isBlocked(answers.get(way) ?? 0), way);
 });
 
 test('nobody but the probe may run with a part of the jail', () => {

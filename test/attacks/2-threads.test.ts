@@ -7,14 +7,14 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
-import { isTransient, taskLimit } from '../../src/layers/2-isolation/jail/role-user.ts';
+import { isTransientUser, taskLimit } from '../../src/layers/2-isolation/jail/role-user.ts';
 import { attack } from '../support/jail.ts';
 import { starters } from '../support/probe.ts';
 import { call, startServer } from '../support/server.ts';
 
 test('a user that is ours alone has a bound, everybody else has none', () => {
   const own = { uid: 2_010_000_007, gid: 2_010_000_007 };
-  assert.ok(isTransient(own.uid));
+  assert.ok(isTransientUser(own.uid));
   assert.deepEqual(taskLimit(own, false, 2, 0), { tasks: 134 });
   assert.deepEqual(taskLimit(own, false, 2, 256), { tasks: 896 });
   assert.deepEqual(taskLimit(undefined, true, 64, 0), { tasks: 320 });

@@ -11,10 +11,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
-  canReach,
+  canRead,
   chooseIdentity,
-  drawId,
-  isTransient,
+  pickUserId,
+  isTransientUser,
   transientIds,
 } from '../../src/layers/2-isolation/jail/role-user.ts';
 import { claimUser, hasProcesses, keysOf } from '../../src/linux/user-keys.ts';
@@ -53,7 +53,7 @@ test('five servers in pid namespaces, which all have the same pid and draw the s
     assert.deepEqual([...new Set(started.map(({ pid }) => pid))], ['1'], 'the same pid in each');
     assert.equal(new Set(started.map(({ uid }) => uid)).size, 5);
     for (const { uid } of started) {
-      assert.ok(isTransient(uid));
+      assert.ok(isTransientUser(uid));
       assert.equal(keysOf(uid, readFileSync('/proc/key-users', 'latin1')), 1);
       assert.equal(claimUser(uid), 'taken');
     }
@@ -78,7 +78,7 @@ test('an id that any process has is not taken, whatever that process lets be see
   try {
     assert.equal(hasProcesses(uid), true);
     let next = uid;
-    assert.equal(drawId({ draw: () => next++, inUse: hasProcesses, claim: () => 'claimed' }), uid + 1);
+    assert.equal(pickUserId({ draw: () => next++, inUse: hasProcesses, claim: () => 'claimed' }), uid + 1);
   } finally {
     child.kill('SIGKILL');
     await once(child, 'exit');
@@ -87,7 +87,7 @@ test('an id that any process has is not taken, whatever that process lets be see
 
 test("ids are drawn where nobody gives them out; what is everybody's is not taken for ours", () => {
   const range = { first: 0, end: 0 };
-  drawId({
+  pickUserId({
     draw: (first, end) => {
       Object.assign(range, { first, end });
       return first;
@@ -104,14 +104,14 @@ test("ids are drawn where nobody gives them out; what is everybody's is not take
     ['foreign images', 2_147_352_576, 2_147_418_111],
     ['signed numbers', 2_147_483_648, 4_294_967_295],
   ] as const)
-    for (const uid of [low, high]) assert.equal(isTransient(uid), false, `${what}: ${uid}`);
+    for (const uid of [low, high]) assert.equal(isTransientUser(uid), false, `${what}: ${uid}`);
   assert.ok(transientIds.end - transientIds.first > 100_000_000);
   assert.equal(
-    drawId({ draw: () => 7, inUse: () => true, claim: () => 'claimed' }),
+    pickUserId({ draw: () => 7, inUse: () => true, claim: () => 'claimed' }),
     undefined,
     'it does not draw for ever',
   );
-  assert.equal(drawId({ draw: () => 7, inUse: () => false, claim: () => 'taken' }), undefined);
+  assert.equal(pickUserId({ draw: () => 7, inUse: () => false, claim: () => 'taken' }), undefined);
 });
 
 test('without an id of its own the owner of the folder is who they become, and never root', () => {
@@ -122,5 +122,5 @@ test('without an id of its own the owner of the folder is who they become, and n
     chooseIdentity(undefined, ['/root/x'], () => ({ uid: 0, gid: 0, mode: 0o755 })),
     undefined,
   );
-  assert.ok(!canReach({ uid: from, gid: from }, '/home/ada', () => ({ uid: 1000, gid: 1000, mode: 0o700 })));
+  assert.ok(!canRead({ uid: from, gid: from }, '/home/ada', () => ({ uid: 1000, gid: 1000, mode: 0o700 })));
 });

@@ -10,7 +10,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Script } from 'node:vm';
-import { loadsDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
+import { loadListDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
 import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { roleEnvironment, roleFlags } from '../../src/policy/roles.ts';
 import { root } from '../support/server.ts';
@@ -34,13 +34,13 @@ function run(code: string, as: 'role' | 'plain'): { code: number | null; output:
     Buffer.from(
       JSON.stringify({
         root: place.path,
-        sealed: true,
+        signed: true,
         visible: true,
         files: [['package.mjs', hash('sha256', code, 'hex')]],
       }),
     ),
   );
-  const gap = Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const);
+  const gap = Array.from({ length: loadListDescriptor - 3 }, () => 'ignore' as const);
   const words =
     as === 'role'
       ? [...roleFlags, join(root, 'src/jail/entry.ts'), target]

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sealedBytes } from '../../src/linux/memory/memfd.ts';
-import { loadsDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
+import { loadListDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
 import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { natives } from '../support/sealed.ts';
@@ -124,14 +124,20 @@ test('L3-12: without the list, or with another module than the listed ones, a ch
     spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', entry, target], {
       env: {},
       encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list],
+      stdio: [
+        'ignore',
+        'pipe',
+        'pipe',
+        ...Array.from({ length: loadListDescriptor - 3 }, () => 'ignore' as const),
+        list,
+      ],
     });
   const without = run('ignore');
   assert.equal(without.status, 13);
   assert.match(without.stderr, /list of what this process may load/);
   const list = sealedBytes(
     'kwyre-loads',
-    Buffer.from(JSON.stringify({ root: copy.path, sealed: false, visible: true, files: [] })),
+    Buffer.from(JSON.stringify({ root: copy.path, signed: false, visible: true, files: [] })),
   );
   const foreign = run(list);
   assert.equal(foreign.status, 13);

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertDumpSetting, assertHidden, assertUntraced } from '../../src/layers/2-isolation/jail/exposure-check.ts';
-import { loadsDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
+import { loadListDescriptor } from '../../src/layers/3-dependencies/load-list.ts';
 import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { endWithUs } from '../support/children.ts';
 import { asUser } from '../support/identity.ts';
@@ -267,7 +267,7 @@ test('a role that is started from a file which its user can read does not begin'
     env: {},
     encoding: 'utf8',
     timeout: 30_000,
-    stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadsDescriptor - 3 }, () => 'ignore' as const), list],
+    stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: loadListDescriptor - 3 }, () => 'ignore' as const), list],
   });
   fs.closeSync(list);
   assert.equal(ran.status, 12, ran.stderr);

@@ -31,7 +31,7 @@ const plainTables: ReadonlySet<string> = new Set(['roleFlags', 'gateway', 'engin
 const kindOfFile: Readonly<Record<string, string>> = { 'supervisor-rights.ts': 'supervisor', 'waivers.ts': 'waivers' };
 const kindOfTable: Readonly<Record<string, string>> = {
   forbidden: 'calls',
-  forbiddenSealed: 'calls',
+  forbiddenAfterStart: 'calls',
   answered: 'calls',
   startConditions: 'calls',
   conditions: 'calls',

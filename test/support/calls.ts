@@ -5,7 +5,7 @@
  * Every call has arguments that do no harm where no filter answers: most are -1.
  * @module
  */
-import { softened } from '../../src/layers/2-isolation/probe/permissive-filter.ts';
+import { permissiveErrno } from '../../src/layers/2-isolation/probe/permissive-filter.ts';
 import type { Role } from '../../src/policy/roles.ts';
 
 /** A call, and what it gets: `death`, an error number, 0, or `made` when the kernel itself must answer it. */
@@ -18,8 +18,8 @@ export type Expected = {
 
 const EPERM = 1;
 const ENOSYS = 38;
-/** What a filter answers where it would kill, in the softened form that these tests install. */
-export const deathAnswer = softened;
+/** What a filter answers where it would kill, in the permissiveErrno form that these tests install. */
+export const deathAnswer = permissiveErrno;
 
 const minus = [-1, -1, -1, -1, -1, -1] as const;
 /** Calls whose -1 would mean something. */

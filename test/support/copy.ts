@@ -47,10 +47,10 @@ export function copyInstallation(withModel = false): Copy {
         entry,
         `import * as fs from 'node:fs';
 const { loadOnly, verifyOwnTree } = await import('${path}/src/installation/own-tree.ts');
-const { hookLoads } = await import('${path}/src/layers/3-dependencies/load-hook.ts');
+const { installLoadHook } = await import('${path}/src/layers/3-dependencies/load-hook.ts');
 try {
   const tree = verifyOwnTree('${path}');
-  hookLoads(tree, fs);
+  installLoadHook(tree, fs);
   ${between}
   await loadOnly(tree);
   console.log('loaded', JSON.stringify(tree.checks));

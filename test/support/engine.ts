@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { encodeLoads } from '../../src/layers/3-dependencies/load-list.ts';
+import { encodeLoadList } from '../../src/layers/3-dependencies/load-list.ts';
 import { makeWorkingMemory } from '../../src/layers/5-memory/memory-scrub.ts';
 import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { closeDescriptor, makeSocketPair } from '../../src/linux/sockets/socket.ts';
@@ -131,7 +131,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     ...(asRoot ? { uid: testUid, gid: testUid } : {}),
   };
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
-  const list = sealedBytes('kwyre-loads', encodeLoads({ ...listedFiles(), root: home }, natives));
+  const list = sealedBytes('kwyre-loads', encodeLoadList({ ...listedFiles(), root: home }, natives));
   const child: ChildProcess = spawn(
     sealedNode(),
     [

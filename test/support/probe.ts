@@ -7,7 +7,13 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
-import type { Aim, Goal, Probed, ProbeJail, ProbePrograms } from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import type {
+  ProbeTargets,
+  ProbeScope,
+  ProbeOutcome,
+  ProbeJail,
+  ProbePrograms,
+} from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { probePrograms, runProbe } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { closedPort, machineAddress } from '../../src/linux/procfs/unused-address.ts';
 import { transientIdentity } from './identity.ts';
@@ -53,7 +59,7 @@ export function jailFor(uid: number | undefined): ProbeJail {
 
 /** A service of loopback for the probe to reach, and a closed port. */
 export async function aimAt(): Promise<{
-  readonly aim: Aim;
+  readonly aim: ProbeTargets;
   readonly service: Server;
   readonly reached: () => number;
 }> {
@@ -78,11 +84,11 @@ export async function aimAt(): Promise<{
 /** One probe with any features left out. */
 export async function probe(
   uid: number | undefined,
-  role: Goal['role'],
-  aim: Aim,
+  role: ProbeScope['role'],
+  aim: ProbeTargets,
   attempts: readonly string[],
   without: readonly string[] = [],
   deadly = false,
-): Promise<Probed> {
+): Promise<ProbeOutcome> {
   return await runProbe(programsFor(uid), role, jailFor(uid), { attempts, without, deadly, ...aim });
 }

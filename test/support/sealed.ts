@@ -5,7 +5,7 @@
 import { closeSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/published-digests.ts';
-import type { LoadList } from '../../src/layers/3-dependencies/load-hook.ts';
+import type { VerifiedFiles } from '../../src/layers/3-dependencies/load-hook.ts';
 import { nativeNames } from '../../src/layers/3-dependencies/native-code.ts';
 import { makeProgram, sealedBytes, sealProgram } from '../../src/linux/memory/memfd.ts';
 import { duplicateTo } from '../../src/linux/process.ts';
@@ -14,11 +14,11 @@ import { root } from './server.ts';
 const platform = `${process.platform}-${process.arch}`;
 
 /** The committed digests of this platform: what a child may load. */
-export function listedFiles(): LoadList {
+export function listedFiles(): VerifiedFiles {
   const text = readFileSync(join(root, 'src/layers/3-dependencies', digestsFile(platform)), 'utf8');
   return {
     root,
-    sealed: false,
+    signed: false,
     files: new Map(parseDigests(text).flatMap((entry) => entry.files.map(({ name, digest }) => [name, digest ?? '']))),
   };
 }

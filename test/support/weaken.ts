@@ -44,15 +44,15 @@ const emptied: Readonly<Record<Layer, readonly Change[]>> = {
   2: [
     begin(
       'layers/2-isolation/jail/confine.ts',
-      'export function confineSelf(here: Circumstances): Enforcement[] {',
+      'export function confineSelf(here: ConfinementInput): Enforcement[] {',
       'return [];',
     ),
     begin(
       'layers/2-isolation/jail/final-filter.ts',
-      'export function sealSelf(role: Role): Enforcement[] {',
+      'export function applyFinalFilter(role: Role): Enforcement[] {',
       'return [];',
     ),
-    begin('layers/2-isolation/jail/supervisor-filter.ts', 'export function forgoRings(): void {', 'return;'),
+    begin('layers/2-isolation/jail/supervisor-filter.ts', 'export function disableIoUring(): void {', 'return;'),
     begin('supervisor/roles/self-probe.ts', 'async start(): Promise<void> {', 'return;'),
     // Roles stay root's then, with its capabilities: root's processes are visible when they begin.
     ['jail/entry.ts', 'if (uid === 0 && !isStage', 'if (false && uid === 0 && !isStage'],
@@ -72,7 +72,7 @@ const emptied: Readonly<Record<Layer, readonly Change[]>> = {
     ),
     begin(
       'layers/3-dependencies/code-loading-lockdown.ts',
-      'function compare(list: LoadList, path: string, bytes: string | Buffer): void {',
+      'function compare(list: VerifiedFiles, path: string, bytes: string | Buffer): void {',
       'return;',
     ),
   ],

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Layer } from '../../base/errors.ts';
-import { landlockExtents, landlockFeatures } from '../../layers/2-isolation/jail/landlock-abi.ts';
+import { landlockSupport, landlockFeatures } from '../../layers/2-isolation/jail/landlock-abi.ts';
 import { strictFeatures } from '../../policy/shared-rights.ts';
 
 /** Whether a model's file is what was approved. */
@@ -83,7 +83,7 @@ function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
         remedy: './kwyre deps verify names each file',
       },
     ];
-  return landlockExtents(abi).map(({ feature, status, got, reason }): Finding => {
+  return landlockSupport(abi).map(({ feature, status, got, reason }): Finding => {
     const required = strictFeatures[feature] === 'required';
     const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature].holds}` } as const;
     if (status === 'full') return { ...common, status, reason: got, remedy: '' };

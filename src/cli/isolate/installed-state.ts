@@ -14,7 +14,7 @@ import type { Installed } from '../../layers/2-isolation/install/install-record.
 import { accessFolder, places } from '../../layers/2-isolation/install/install-record.ts';
 import { enabledLinks, renderUnits, unitFolder, unitNames } from '../../layers/2-isolation/install/systemd-units.ts';
 import { printable } from '../../oms/verification-error.ts';
-import { chainGrants, listOwn, ownGrants, strangeOwn } from '../../layers/3-dependencies/tree-access.ts';
+import { pathGrants, listOwnFiles, ownGrants, irregularOwnFiles } from '../../layers/3-dependencies/tree-access.ts';
 import { describeGrant, mendingOf } from '../../linux/files/path-writers.ts';
 import { readPlainText } from '../../state/root-files.ts';
 import { listenerOwner } from '../client.ts';
@@ -65,11 +65,11 @@ function seeProgram(): Seen {
   if (lstatSync(places.program, { throwIfNoEntry: false })?.isDirectory() !== true)
     return bad(`${places.program} is not there`);
   const order = { disk: fs, root: places.program, uid: 0 };
-  const own = listOwn(order);
-  const [linked] = strangeOwn(order, own);
+  const own = listOwnFiles(order);
+  const [linked] = irregularOwnFiles(order, own);
   if (linked !== undefined)
     return bad(`${places.program}/${printable(linked)} is a symbolic link or no plain file or folder: install again`);
-  const [first, ...more] = [...chainGrants(order), ...ownGrants(order, own)];
+  const [first, ...more] = [...pathGrants(order), ...ownGrants(order, own)];
   return first === undefined
     ? good(`${places.program}, which only root can change`)
     : bad(

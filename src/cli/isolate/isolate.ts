@@ -16,7 +16,11 @@ import type { Check } from '../../base/verdict.ts';
 import { worst } from '../../base/verdict.ts';
 import { findPerson } from '../../layers/2-isolation/install/system-user.ts';
 import type { Command } from '../../layers/2-isolation/install/firewall.ts';
-import { planWindowsRule, unavailable, windowsAnswers } from '../../layers/2-isolation/install/other-platforms.ts';
+import {
+  planWindowsRule,
+  unsupportedPlatforms,
+  windowsAnswers,
+} from '../../layers/2-isolation/install/other-platforms.ts';
 import type { Installed } from '../../layers/2-isolation/install/install-record.ts';
 import { accessFolder, formatInstalled, places, recordPath } from '../../layers/2-isolation/install/install-record.ts';
 import type { Action, Step } from '../../layers/2-isolation/install/install-steps.ts';
@@ -91,7 +95,7 @@ export function isolate(args: readonly string[]): number {
   const { verb, flags } = parseFlags(args);
   if (process.platform === 'win32') return onWindows(verb, flags);
   if (process.platform !== 'linux') {
-    const why = unavailable[process.platform] ?? 'there is nothing on this system that could enforce it';
+    const why = unsupportedPlatforms[process.platform] ?? 'there is nothing on this system that could enforce it';
     if (verb !== 'status')
       throw new KwyreError('L2_ISOLATE_UNAVAILABLE', why, 'run Kwyre on Linux, or in a Linux virtual machine');
     print(flags, { installed: false, status: 'off', reason: why }, `${marks.off} isolation  off\n       ${why}`);

@@ -13,10 +13,10 @@ import type { AccountFiles } from '../../layers/2-isolation/install/system-user.
 import { freeId, judgeAccount } from '../../layers/2-isolation/install/system-user.ts';
 import type { Command, Firewall, Ownership } from '../../layers/2-isolation/install/firewall.ts';
 import { judgeOwnership, ownershipQuestions, planRules } from '../../layers/2-isolation/install/firewall.ts';
-import { judgeReach, reachProgram } from '../../layers/2-isolation/probe/egress-check.ts';
+import { judgeEgress, egressCheckProgram } from '../../layers/2-isolation/probe/egress-check.ts';
 import type { Installed } from '../../layers/2-isolation/install/install-record.ts';
 import { accessFolder, parseInstalled, places, recordPath } from '../../layers/2-isolation/install/install-record.ts';
-import type { Access, Action, Facts, Step, Tools } from '../../layers/2-isolation/install/install-steps.ts';
+import type { Access, Action, MachineState, Step, Tools } from '../../layers/2-isolation/install/install-steps.ts';
 import { ownFiles, tools } from '../../layers/2-isolation/install/install-steps.ts';
 import type { UnitName } from '../../layers/2-isolation/install/systemd-units.ts';
 import { enabledLinks, unitNames } from '../../layers/2-isolation/install/systemd-units.ts';
@@ -140,7 +140,7 @@ function isLink(path: string): boolean {
 }
 
 /** Everything that a plan depends on. @throws `L2_ISOLATE_*` */
-export function readFacts(root: string, person: { readonly uid: number }): Facts {
+export function readFacts(root: string, person: { readonly uid: number }): MachineState {
   const record = readInstalled();
   const asRoot = process.getuid?.() === 0;
   const accounts = readAccounts();
@@ -231,8 +231,8 @@ export function tryReach(
     ? join(places.program, process.execPath.slice(root.length))
     : process.execPath;
   const { uid, gid } = identity;
-  const ran = runCommand([node, '-e', reachProgram], { uid, gid });
-  const judged = judgeReach(ran.stdout);
+  const ran = runCommand([node, '-e', egressCheckProgram], { uid, gid });
+  const judged = judgeEgress(ran.stdout);
   if (judged === undefined) return { held: false, evidence: `the attempt could not be made (${ran.why})` };
   return judged.out.length === 0
     ? { held: true, evidence: `tried as uid ${uid} just now: ${judged.seen}` }

@@ -10,16 +10,21 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { programFolder } from '../../installation/paths.ts';
-import { answerWords, isHeld, judge, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import { describeAnswer, isBlocked, judgeAnswers, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../layers/2-isolation/probe/probe-verdict.ts';
-import { heldAlone } from '../../layers/2-isolation/probe/probe-verdict.ts';
-import { chooseIdentity, drawId, taskLimit } from '../../layers/2-isolation/jail/role-user.ts';
+import { blockedAlone } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import { chooseIdentity, pickUserId, taskLimit } from '../../layers/2-isolation/jail/role-user.ts';
 import { probePrograms, probeRole, runProbe } from '../../layers/2-isolation/probe/probe-runner.ts';
-import type { Aim, ProbeJail, Probed, ProbePrograms } from '../../layers/2-isolation/probe/probe-runner.ts';
+import type {
+  ProbeTargets,
+  ProbeJail,
+  ProbeOutcome,
+  ProbePrograms,
+} from '../../layers/2-isolation/probe/probe-runner.ts';
 import { trials, trialsFor } from '../../layers/2-isolation/probe/probe-catalogue.ts';
 import type { Trial } from '../../layers/2-isolation/probe/probe-catalogue.ts';
-import { encodeLoads, loadsDescriptor, nativeDescriptors } from '../../layers/3-dependencies/load-list.ts';
-import { bindingName, readVerified } from '../../layers/3-dependencies/native-code.ts';
+import { encodeLoadList, loadListDescriptor, nativeDescriptors } from '../../layers/3-dependencies/load-list.ts';
+import { bindingName, readVerifiedFile } from '../../layers/3-dependencies/native-code.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
@@ -60,9 +65,9 @@ function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
   const binding = bindingName(`${process.platform}-${process.arch}`);
   // This Node runs from its file, and the probes with it.
   return {
-    fd: sealedBytes('kwyre-loads', encodeLoads(tree, [binding], true)),
-    at: loadsDescriptor,
-    binding: sealedBytes('kwyre-native', readVerified(tree, binding), readable),
+    fd: sealedBytes('kwyre-loads', encodeLoadList(tree, [binding], true)),
+    at: loadListDescriptor,
+    binding: sealedBytes('kwyre-native', readVerifiedFile(tree, binding), readable),
     bindingAt: nativeDescriptors.first,
   };
 }
@@ -72,12 +77,12 @@ function jailFor(root: string, sources: string): ProbeJail {
   const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const identity =
     process.getuid?.() === 0
-      ? chooseIdentity(drawId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }), readable, statSync)
+      ? chooseIdentity(pickUserId({ draw: randomInt, inUse: hasProcesses, claim: claimUser }), readable, statSync)
       : undefined;
   return { readable, accepted: [], ...identity, ...taskLimit(identity, false, availableParallelism(), 0) };
 }
 
-function aimAt(server: Running | undefined): Aim {
+function aimAt(server: Running | undefined): ProbeTargets {
   const table = (name: string): string => readText(`/proc/self/net/${name}`) ?? '';
   const closed = closedPort([table('tcp'), table('tcp6'), table('udp')]);
   // Without the second server the other service is a closed port: a refused connection is out all the same.
@@ -85,8 +90,8 @@ function aimAt(server: Running | undefined): Aim {
 }
 
 /** What one role's probe showed, an entry for every attempt. */
-export function judgeRole(role: Role, asked: readonly string[], probed: Probed): Proof[] {
-  const { missing } = judge(asked, probed.answers);
+export function judgeRole(role: Role, asked: readonly string[], probed: ProbeOutcome): Proof[] {
+  const { missing } = judgeAnswers(asked, probed.answers);
   return asked.map((name): Proof => {
     const { ids, title } = titles[name] ?? { ids: '', title: name };
     const answer = probed.answers.get(name);
@@ -96,12 +101,12 @@ export function judgeRole(role: Role, asked: readonly string[], probed: Probed):
     const common = { layer: 2, ids, attempt: title, where: role, expected: 'refused by the kernel' } as const;
     if (answer === undefined || missing.includes(name))
       return { ...common, got: `not tried: ${why}`, verdict: 'not-proved' };
-    return { ...common, got: answerWords(answer), verdict: isHeld(answer) ? 'held' : 'breached' };
+    return { ...common, got: describeAnswer(answer), verdict: isBlocked(answer) ? 'held' : 'breached' };
   });
 }
 
-/** A forbidden call in a jail whose filter was not softened must end the process. */
-async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, aim: Aim): Promise<Proof> {
+/** A forbidden call in a jail whose filter was not permissiveErrno must end the process. */
+async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, aim: ProbeTargets): Promise<Proof> {
   const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...aim });
   const got =
     probed.answers.size > 0
@@ -121,13 +126,18 @@ async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, a
 }
 
 /** One lock with the others left out; a lock that this machine does not have is said, and is no breach. */
-async function proveAlone(programs: ProbePrograms, alone: Lock, jail: ProbeJail, aim: Aim): Promise<Proof | undefined> {
+async function proveAlone(
+  programs: ProbePrograms,
+  alone: Lock,
+  jail: ProbeJail,
+  aim: ProbeTargets,
+): Promise<Proof | undefined> {
   const result = await probeRole(programs, { role: 'gateway', alone }, jail, aim);
   if (result.status === 'absent') return undefined;
   const common = {
     layer: 2,
     ids: 'L2-24',
-    attempt: `${alone} alone, the other locks left out (${heldAlone[alone].length} ways out)`,
+    attempt: `${alone} alone, the other locks left out (${blockedAlone[alone].length} ways out)`,
     where: 'gateway',
     expected: 'all held',
   } as const;
@@ -136,7 +146,7 @@ async function proveAlone(programs: ProbePrograms, alone: Lock, jail: ProbeJail,
     return {
       ...common,
       got: result.out
-        .map((way) => `${titles[way]?.title ?? way}: ${answerWords(result.answers.get(way) ?? 0)}`)
+        .map((way) => `${titles[way]?.title ?? way}: ${describeAnswer(result.answers.get(way) ?? 0)}`)
         .join(', '),
       verdict: 'breached',
     };
@@ -202,7 +212,7 @@ export async function proveConfinement(
     kills.push(await proveKill(programs, role, jail, aim));
   }
   const alone: Proof[] = [];
-  for (const lock of Object.keys(heldAlone) as Lock[]) {
+  for (const lock of Object.keys(blockedAlone) as Lock[]) {
     const proof = await proveAlone(programs, lock, jailFor(root, sources), aim);
     if (proof !== undefined) alone.push(proof);
   }

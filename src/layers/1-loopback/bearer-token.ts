@@ -53,7 +53,7 @@ export type DigestEntry = {
 };
 
 /** The tokens that open the server, as digests. */
-export class TokenRing {
+export class TokenTable {
   #entries: readonly { readonly digest: Buffer; readonly principal: Buffer; readonly operator: boolean }[] = [];
 
   /** Stands for whoever has no token here, so that an answer does not tell. */

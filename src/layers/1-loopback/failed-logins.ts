@@ -9,10 +9,10 @@
  */
 
 /** Wrong tokens that are answered at once, the time until one comes back, and the longest wait asked for. */
-export const attemptLimits = { burst: 10, refillMs: 6_000, maxWaitSeconds: 300 } as const;
+export const failedLoginLimits = { burst: 10, refillMs: 6_000, maxWaitSeconds: 300 } as const;
 
-export class Attempts {
-  #points: number = attemptLimits.burst;
+export class FailedLogins {
+  #points: number = failedLoginLimits.burst;
   #at: number;
   #overrun = 0;
   /** Wrong tokens since the start. */
@@ -25,16 +25,16 @@ export class Attempts {
   /** Books a wrong token at monotonic time `nowMs`: 0, or the seconds to wait that the answer should ask for. */
   fail(nowMs: number): number {
     this.failures += 1;
-    const earned = Math.max(0, nowMs - this.#at) / attemptLimits.refillMs;
+    const earned = Math.max(0, nowMs - this.#at) / failedLoginLimits.refillMs;
     this.#at = nowMs;
-    this.#points = Math.min(attemptLimits.burst, this.#points + earned);
+    this.#points = Math.min(failedLoginLimits.burst, this.#points + earned);
     if (this.#points >= 1) {
       this.#points -= 1;
       // A calm while later the wait begins small again.
-      if (this.#points >= attemptLimits.burst / 2) this.#overrun = 0;
+      if (this.#points >= failedLoginLimits.burst / 2) this.#overrun = 0;
       return 0;
     }
     this.#overrun += 1;
-    return Math.min(attemptLimits.maxWaitSeconds, 2 ** Math.min(this.#overrun - 1, 16));
+    return Math.min(failedLoginLimits.maxWaitSeconds, 2 ** Math.min(this.#overrun - 1, 16));
   }
 }

@@ -51,7 +51,7 @@ export type UnixListener = {
 };
 
 /** [::1] on the port: `reason` is empty when it is held, else why it is not. */
-export type Ipv6Hold = { readonly fd: number | undefined; readonly reason: string };
+export type Ipv6Reservation = { readonly fd: number | undefined; readonly reason: string };
 
 const literal = [127, 0, 0, 1] as const;
 
@@ -155,7 +155,7 @@ export function bindLoopback(port: number): LoopbackListener {
  * Takes [::1]:port without listening: `ss -ltn` shows nothing, and nobody else can bind it.
  * @throws `L1_PORT_TAKEN` when another program holds it: it would answer clients that say `localhost`.
  */
-export function holdIpv6(port: number): Ipv6Hold {
+export function reserveIpv6(port: number): Ipv6Reservation {
   let fd: number;
   try {
     fd = makeSocket(families.inet6);
@@ -179,14 +179,14 @@ export function holdIpv6(port: number): Ipv6Hold {
 }
 
 /** Whether the kernel still has the socket as the holder of [::1]:port. */
-export function holdsIpv6(hold: Ipv6Hold, port: number): boolean {
+export function isIpv6Reserved(hold: Ipv6Reservation, port: number): boolean {
   if (hold.fd === undefined) return false;
   const name = socketName(hold.fd);
   return name.family === 'inet6' && name.address === `${'0'.repeat(31)}1` && name.port === port;
 }
 
 /** What a service manager says about descriptors that it hands over: `LISTEN_FDS`, `LISTEN_PID`. */
-export type Handover = { readonly fds: string | undefined; readonly pid: string | undefined };
+export type SocketActivation = { readonly fds: string | undefined; readonly pid: string | undefined };
 
 /** The first descriptor that a service manager hands over; see sd_listen_fds(3). */
 const firstHandedOver = 3;
@@ -196,7 +196,7 @@ const firstHandedOver = 3;
  * be there. Exactly one descriptor, meant for this process.
  * @throws `L1_SOCKET_FOREIGN`
  */
-export function adoptLoopback(handover: Handover, pid: number): LoopbackListener | undefined {
+export function adoptActivatedSocket(handover: SocketActivation, pid: number): LoopbackListener | undefined {
   if (handover.fds === undefined && handover.pid === undefined) return undefined;
   const foreign = (what: string) =>
     new KwyreError(
@@ -212,7 +212,11 @@ export function adoptLoopback(handover: Handover, pid: number): LoopbackListener
 }
 
 /** The listener of one start, what is known of [::1], and a process (its pid) in whose network the listener lies. */
-export type Listeners = { readonly listener: LoopbackListener; readonly heldIpv6: Ipv6Hold; readonly network: number };
+export type Listeners = {
+  readonly listener: LoopbackListener;
+  readonly reservedIpv6: Ipv6Reservation;
+  readonly network: number;
+};
 
 /** The service manager, in whose network the listener of a service lies that has an empty network itself. */
 const serviceManager = 1;
@@ -221,14 +225,14 @@ const serviceManager = 1;
  * The listener that was handed over, else one of our own; and [::1] on its port, as far as this network reaches.
  * @throws `L1_PORT_TAKEN`, `L1_PORT_FORBIDDEN`, `L1_SOCKET_FOREIGN`
  */
-export function openLoopback(handover: Handover, pid: number, port: number): Listeners {
-  const listener = adoptLoopback(handover, pid) ?? bindLoopback(port);
+export function openLoopback(handover: SocketActivation, pid: number, port: number): Listeners {
+  const listener = adoptActivatedSocket(handover, pid) ?? bindLoopback(port);
   if (readFileSync(`/proc/${pid}/net/tcp`, 'latin1').includes(` ${loopbackHex(listener.port)} `))
-    return { listener, heldIpv6: holdIpv6(listener.port), network: pid };
+    return { listener, reservedIpv6: reserveIpv6(listener.port), network: pid };
   // The installed service may make no socket, and its network is not the machine's.
   return {
     listener,
-    heldIpv6: {
+    reservedIpv6: {
       fd: undefined,
       reason:
         'this service is in a network of its own; a firewall rule of kwyre isolate refuses connections to [::1] on the port, which ./kwyre isolate status shows',

@@ -18,7 +18,7 @@ import threads from 'node:worker_threads';
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
-import type { LoadList } from './load-hook.ts';
+import type { VerifiedFiles } from './load-hook.ts';
 
 const digestOf = hash;
 
@@ -37,7 +37,7 @@ function shut(owner: object, names: readonly string[], what: string): void {
 }
 
 /** Refuses bytes that are not those of a verified file. */
-function compare(list: LoadList, path: string, bytes: string | Buffer): void {
+function compare(list: VerifiedFiles, path: string, bytes: string | Buffer): void {
   const name = path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : path;
   const expected = list.files.get(name);
   if (expected === undefined) refuse({ kind: 'extra', name: printable(name) });
@@ -49,7 +49,7 @@ function compare(list: LoadList, path: string, bytes: string | Buffer): void {
 type Compile = (this: unknown, content: string, path: string, format?: string) => unknown;
 
 /** Shuts them in this process, for good. */
-export function shutDoors(list: LoadList): void {
+export function lockDownCodeLoading(list: VerifiedFiles): void {
   const functions = Object.keys(vm).filter((name) => typeof vm[name as keyof typeof vm] === 'function');
   shut(vm, functions, 'vm');
   shut(threads, ['Worker'], 'worker_threads');

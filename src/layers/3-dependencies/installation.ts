@@ -13,9 +13,9 @@ import { availableParallelism } from 'node:os';
 import { KwyreError } from '../../base/errors.ts';
 import type { Disk } from '../../oms/tree-reader.ts';
 import { digestsFile } from './published-digests.ts';
-import type { SealFiles } from './signed-tree.ts';
-import { prepareSeal } from './signed-tree.ts';
-import type { Prepared, SealMemory, TreeOrder, VerifiedTree } from './tree-verifier.ts';
+import type { SignatureFiles } from './signed-tree.ts';
+import { prepareSignedTree } from './signed-tree.ts';
+import type { PreparedTree, SeenSignature, TreeInput, VerifiedTree } from './tree-verifier.ts';
 import { prepareTree } from './tree-verifier.ts';
 
 /** The calls that are needed, from `node:fs`. */
@@ -37,7 +37,7 @@ function readText(disk: InstallationDisk, path: string): string {
 }
 
 /** What to verify. @throws `L3_PLATFORM`, `L3_MANIFEST_ABSENT` */
-export function describeInstallation(disk: InstallationDisk, self: Self, root: string): TreeOrder {
+export function describeInstallation(disk: InstallationDisk, self: Self, root: string): TreeInput {
   const platform = `${self.platform}-${self.arch}`;
   if (platform !== 'linux-x64' && platform !== 'linux-arm64')
     throw new KwyreError(
@@ -70,12 +70,12 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
  * @throws `L3_SEAL_ABSENT` when a seal was seen and is gone, `L3_*` (exit 13)
  */
 export function prepareInstallation(
-  order: TreeOrder,
-  seal: SealFiles | undefined,
+  order: TreeInput,
+  seal: SignatureFiles | undefined,
   wallClock: Date,
-  remembered?: SealMemory,
-): Prepared {
-  if (seal !== undefined) return prepareSeal(order, seal, wallClock, remembered);
+  remembered?: SeenSignature,
+): PreparedTree {
+  if (seal !== undefined) return prepareSignedTree(order, seal, wallClock, remembered);
   if (remembered === undefined) return prepareTree(order);
   throw new KwyreError(
     'L3_SEAL_ABSENT',
@@ -86,10 +86,10 @@ export function prepareInstallation(
 
 /** Verifies the installation. @throws `L3_*` (exit 13) */
 export function verifyInstallation(
-  order: TreeOrder,
-  seal: SealFiles | undefined,
+  order: TreeInput,
+  seal: SignatureFiles | undefined,
   wallClock: Date,
-  remembered?: SealMemory,
+  remembered?: SeenSignature,
 ): VerifiedTree {
   return prepareInstallation(order, seal, wallClock, remembered).compare();
 }

@@ -26,7 +26,7 @@ const digestOf = hash;
 const pathOf = fileURLToPath;
 
 /** The part of a verified tree that loading needs. */
-export type LoadList = Pick<VerifiedTree, 'files' | 'root' | 'sealed'>;
+export type VerifiedFiles = Pick<VerifiedTree, 'files' | 'root' | 'signed'>;
 
 /** Our own files in an installation that is not sealed: they are under no digest. */
 const ownFolders = ['dist/', 'src/'] as const;
@@ -36,13 +36,13 @@ function refuse(difference: Difference): never {
 }
 
 /** The name of a file relative to the root, and whether its digest is known; refuses everything outside. */
-function nameOf(list: LoadList, path: string): { name: string; expected: string | undefined } {
+function nameOf(list: VerifiedFiles, path: string): { name: string; expected: string | undefined } {
   const name = path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : undefined;
   if (name === undefined) return refuse({ kind: 'extra', name: printable(path), found: 'outside the installation' });
   const expected = list.files.get(name);
   if (
     expected === undefined &&
-    (list.sealed || !ownFolders.some((folder) => name.startsWith(folder)) || name.includes('/node_modules/'))
+    (list.signed || !ownFolders.some((folder) => name.startsWith(folder)) || name.includes('/node_modules/'))
   )
     refuse({ kind: 'extra', name: printable(name) });
   return { name, expected };
@@ -61,7 +61,7 @@ function formatOf(path: string, known: string | null | undefined): string {
 }
 
 /** Checks every module of this thread from now on. @returns a function that stops it, for tests */
-export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>): () => void {
+export function installLoadHook(list: VerifiedFiles, disk: Pick<typeof fs, 'readFileSync'>): () => void {
   const hooks = registerHooks({
     resolve(specifier, context, next) {
       const found = next(specifier, context);
@@ -91,7 +91,7 @@ export function hookLoads(list: LoadList, disk: Pick<typeof fs, 'readFileSync'>)
  * them.
  */
 function shownDevices(
-  list: LoadList,
+  list: VerifiedFiles,
   disk: Pick<typeof fs, 'statSync'>,
   mappings: readonly Mapping[],
 ): (device: number) => number {
@@ -106,7 +106,7 @@ function shownDevices(
  * @param own - identities of what was handed to this process (`identityOf`)
  */
 export function mappedFaults(
-  list: LoadList,
+  list: VerifiedFiles,
   disk: Pick<typeof fs, 'readFileSync' | 'statSync' | 'lstatSync'>,
   maps: string,
   own: ReadonlySet<string>,

@@ -8,10 +8,10 @@
  */
 import { fstatSync, readSync } from 'node:fs';
 import { bug, KwyreError } from '../../base/errors.ts';
-import type { LoadList } from './load-hook.ts';
+import type { VerifiedFiles } from './load-hook.ts';
 
 /** Where a child finds the list, in every role. */
-export const loadsDescriptor = 7;
+export const loadListDescriptor = 7;
 
 /**
  * Where a child finds the sealed memory of native code: the foreign function interface, and in the engine what follows
@@ -23,7 +23,7 @@ export const nativeDescriptors = { first: 8, most: 24 } as const;
 const loadable = /\.(?:js|cjs|mjs|json|ts|node)$/;
 
 /** What a child may load. */
-export type Loads = LoadList & {
+export type LoadList = VerifiedFiles & {
   /** Descriptors of the sealed memory of native code, by its name in the tree; a role is handed those that it needs. */
   readonly natives: ReadonlyMap<string, number>;
   /**
@@ -36,12 +36,16 @@ export type Loads = LoadList & {
  * The part of a verified tree that a child needs, as bytes.
  * @param natives - names of the native code, in the order of its descriptors
  */
-export function encodeLoads({ root, sealed, files }: LoadList, natives: readonly string[], visible = false): Buffer {
+export function encodeLoadList(
+  { root, signed, files }: VerifiedFiles,
+  natives: readonly string[],
+  visible = false,
+): Buffer {
   if (natives.length > nativeDescriptors.most) bug('more native code than descriptors');
   return Buffer.from(
     JSON.stringify({
       root,
-      sealed,
+      signed,
       files: [...files].filter(([name]) => loadable.test(name)),
       natives: natives.map((name, index) => [name, nativeDescriptors.first + index]),
       visible,
@@ -59,7 +63,7 @@ function absent(reason: string): KwyreError {
 }
 
 /** Reads the list, whoever read it before. @throws `L3_LOADS_ABSENT` */
-export function readLoads(fd: number): Loads {
+export function readLoadList(fd: number): LoadList {
   let bytes: Buffer;
   try {
     const facts = fstatSync(fd);
@@ -72,16 +76,16 @@ export function readLoads(fd: number): Loads {
   }
   const {
     root,
-    sealed,
+    signed,
     files,
     natives = [],
     visible = false,
   } = JSON.parse(bytes.toString('utf8')) as {
     root: string;
-    sealed: boolean;
+    signed: boolean;
     files: [string, string][];
     natives?: [string, number][];
     visible?: boolean;
   };
-  return { root, sealed, files: new Map(files), natives: new Map(natives), visible };
+  return { root, signed, files: new Map(files), natives: new Map(natives), visible };
 }

@@ -16,7 +16,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from '
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
-import type { LoadList } from './load-hook.ts';
+import type { VerifiedFiles } from './load-hook.ts';
 
 // Taken before any other code of the process could replace them.
 const digestOf = hash;
@@ -73,14 +73,14 @@ function replaceOpen(value: Open): void {
   Object.defineProperty(process, 'dlopen', { value, writable: false, configurable: false });
 }
 
-function nameOf(list: Pick<LoadList, 'root'>, path: string): string {
+function nameOf(list: Pick<VerifiedFiles, 'root'>, path: string): string {
   return path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : path;
 }
 
 /**
  * From now on an addon is opened from its sealed memory, whatever lies at its path; one without is refused. For good.
  */
-export function openFromMemory(list: Pick<LoadList, 'root'>, natives: ReadonlyMap<string, number>): void {
+export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives: ReadonlyMap<string, number>): void {
   const verifiedOpen: Open = (module, path, flags) => {
     const name = nameOf(list, path);
     const fd = natives.get(name);
@@ -90,8 +90,8 @@ export function openFromMemory(list: Pick<LoadList, 'root'>, natives: ReadonlyMa
   replaceOpen(verifiedOpen);
 }
 
-/** What `openFromCopy` opened, by `identityOf`; and why it opened nothing more. */
-export type Opened = { readonly own: ReadonlySet<string>; readonly refusal: DifferenceError | undefined };
+/** What `loadAddonsFromCopy` opened, by `identityOf`; and why it opened nothing more. */
+export type LoadedAddons = { readonly own: ReadonlySet<string>; readonly refusal: DifferenceError | undefined };
 
 const unnamed = 0o20000000 | constants.O_DIRECTORY; // O_TMPFILE
 /** Folders that take unnamed files; one that is mounted `noexec` takes them and does not let them be mapped as code. */
@@ -126,7 +126,7 @@ function readWhole(fd: number): Buffer {
 }
 
 /** Compares bytes with those of a listed file. */
-function compare(list: LoadList, name: string, bytes: Buffer, when = ''): void {
+function compare(list: VerifiedFiles, name: string, bytes: Buffer, when = ''): void {
   const expected = list.files.get(name);
   if (expected === undefined) refuse({ kind: 'extra', name: printable(name) });
   const found = digestOf('sha256', bytes, 'hex');
@@ -135,7 +135,7 @@ function compare(list: LoadList, name: string, bytes: Buffer, when = ''): void {
 }
 
 /** The bytes of a listed file, compared. @throws `L3_FILES_DIFFER` */
-export function readVerified(list: LoadList, name: string): Buffer {
+export function readVerifiedFile(list: VerifiedFiles, name: string): Buffer {
   const fd = openSync(`${list.root}/${name}`, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const bytes = readWhole(fd);
@@ -151,7 +151,7 @@ export function readVerified(list: LoadList, name: string): Buffer {
  * one, from the compared file itself, by its descriptor. For the process that has no sealed memory.
  * @returns what came of it, filled as it happens
  */
-export function openFromCopy(list: LoadList): Opened {
+export function loadAddonsFromCopy(list: VerifiedFiles): LoadedAddons {
   const opened: { own: Set<string>; refusal: DifferenceError | undefined } = { own: new Set(), refusal: undefined };
   const verifiedOpen: Open = (module, path, flags) => {
     // Whoever asks for an addon may take a refusal for a missing file, and go on to another one.

@@ -20,28 +20,28 @@ import { keyIdOf, parsePublicKey, signPayload, verifySignature } from '../../oms
 import { parseStatement, statementType } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/manifest-verifier.ts';
 import { mappingFaults } from './runtime-check.ts';
-import { chainGrants, foundGrants, judgeAccess, refuseOthers, sealedEntries, sortAccess } from './tree-access.ts';
-import type { Prepared, SealMemory, TreeOrder, VerifiedTree } from './tree-verifier.ts';
+import { pathGrants, foundGrants, judgeAccess, refuseOtherWriters, signedEntries, sortAccess } from './tree-access.ts';
+import type { PreparedTree, SeenSignature, TreeInput, VerifiedTree } from './tree-verifier.ts';
 import {
-  accessOrder,
+  accessInput,
   identitiesOf,
   nodePath,
   processFaults,
   rightsChecks,
-  rightsFor,
+  treeRights,
   runtimeChecks,
 } from './tree-verifier.ts';
 
 export const runtimeType = 'https://kwyre.dev/integrity/runtime/v1';
 const remedy =
   'if you changed the installation yourself: ./kwyre deps plan shows what, ./kwyre deps seal --reason "..." approves it; if not, install again';
-export const sealFault = faultsOf(3, remedy);
+export const signatureFault = faultsOf(3, remedy);
 
 /** A library outside the installation. */
-export type Library = { readonly path: string; readonly sha256: string };
+export type SystemLibrary = { readonly path: string; readonly sha256: string };
 
 /** What the runtime statement says. */
-export type Runtime = {
+export type RuntimeStatement = {
   readonly sequence: number;
   readonly sealedAt: string;
   readonly reason: string;
@@ -49,14 +49,14 @@ export type Runtime = {
   readonly root: string;
   readonly previous: string | null;
   readonly lockfile: string;
-  readonly libraries: readonly Library[];
+  readonly libraries: readonly SystemLibrary[];
 };
 
 /** Who may seal, and what was sealed last. */
-export type SealTrust = { readonly key: string; readonly sequence: number; readonly root: string };
+export type TrustFile = { readonly key: string; readonly sequence: number; readonly root: string };
 
 /** The seal as it lies on the disk; the files may be absent, the trust file is there. */
-export type SealFiles = {
+export type SignatureFiles = {
   readonly trust: string;
   readonly tree: Buffer | undefined;
   readonly runtime: Buffer | undefined;
@@ -67,8 +67,8 @@ export type SealFiles = {
 const digest = /^[0-9a-f]{64}$/;
 const line = /^[^\0\n]{0,1024}$/;
 
-export function parseSealTrust(text: string): SealTrust {
-  const shape = new Shape(sealFault, 'TRUST_SHAPE', 'the trust file of the seal');
+export function parseTrustFile(text: string): TrustFile {
+  const shape = new Shape(signatureFault, 'TRUST_SHAPE', 'the trust file of the seal');
   const fields = shape.object(
     shape.json(Buffer.from(text, 'utf8'), 64 << 10),
     'trust',
@@ -83,24 +83,24 @@ export function parseSealTrust(text: string): SealTrust {
   };
 }
 
-export function formatSealTrust(trust: SealTrust, installation: string): string {
+export function formatTrustFile(trust: TrustFile, installation: string): string {
   return `${JSON.stringify({ version: 1, installation, ...trust }, null, 2)}\n`;
 }
 
 /** Signs the runtime statement: the text of its bundle. */
-export function signRuntime(runtime: Runtime, key: KeyObject): string {
+export function signRuntimeStatement(runtime: RuntimeStatement, key: KeyObject): string {
   const statement = {
     _type: statementType,
     subject: [{ name: 'kwyre', digest: { sha256: runtime.root } }],
     predicateType: runtimeType,
     predicate: runtime,
   };
-  return signPayload(Buffer.from(JSON.stringify(statement), 'utf8'), key, sealFault);
+  return signPayload(Buffer.from(JSON.stringify(statement), 'utf8'), key, signatureFault);
 }
 
 /** Parses a verified runtime statement. @throws `L3_RUNTIME_SHAPE` */
-export function parseRuntime(payload: Buffer): Runtime {
-  const shape = new Shape(sealFault, 'RUNTIME_SHAPE', 'the runtime statement');
+export function parseRuntimeStatement(payload: Buffer): RuntimeStatement {
+  const shape = new Shape(signatureFault, 'RUNTIME_SHAPE', 'the runtime statement');
   const outer = shape.object(shape.json(payload, 4 << 20), 'statement', [
     '_type',
     'subject',
@@ -125,7 +125,7 @@ export function parseRuntime(payload: Buffer): Runtime {
     root: shape.text(fields['root'], 'root', digest),
     previous: fields['previous'] === null ? null : shape.text(fields['previous'], 'previous', digest),
     lockfile: shape.text(fields['lockfile'], 'lockfile', /^[0-9a-f]{128}$/),
-    libraries: shape.list(fields['libraries'], 'libraries', 0, 256).map((entry): Library => {
+    libraries: shape.list(fields['libraries'], 'libraries', 0, 256).map((entry): SystemLibrary => {
       const library = shape.object(entry, 'library', ['path', 'sha256']);
       return {
         path: shape.text(library['path'], 'path', /^\/[^\0\n]{1,1023}$/),
@@ -136,13 +136,13 @@ export function parseRuntime(payload: Buffer): Runtime {
 }
 
 /** Entries at the root that the seal leaves out. */
-export function outsideSeal(order: Pick<TreeOrder, 'disk' | 'root'>): Set<string> {
-  const sealed: readonly string[] = sealedEntries;
+export function unsignedEntries(order: Pick<TreeInput, 'disk' | 'root'>): Set<string> {
+  const sealed: readonly string[] = signedEntries;
   return new Set(order.disk.readdirSync(order.root).filter((name) => !sealed.includes(name)));
 }
 
 /** Digest of a library by its path; empty when it cannot be read. */
-export function digestLibrary(order: Pick<TreeOrder, 'disk'>, path: string): string {
+export function digestLibrary(order: Pick<TreeInput, 'disk'>, path: string): string {
   const opened = openRegular(order.disk, path);
   if (opened === undefined) return '';
   try {
@@ -158,71 +158,77 @@ export function digestLibrary(order: Pick<TreeOrder, 'disk'>, path: string): str
  * @throws `L3_*`
  */
 function refuseOlder(
-  runtime: Runtime,
+  runtime: RuntimeStatement,
   keyId: string,
-  trust: SealTrust,
+  trust: TrustFile,
   installed: boolean,
-  remembered: SealMemory | undefined,
+  remembered: SeenSignature | undefined,
 ): void {
   const last = Math.max(trust.sequence, remembered?.sequence ?? 0);
   if (runtime.sequence < last)
-    throw sealFault(
+    throw signatureFault(
       'MANIFEST_ROLLBACK',
       `the manifest is number ${runtime.sequence}, but number ${last} was sealed already`,
     );
   if (remembered === undefined) return;
   const { key, root, sequence } = remembered;
   if (!installed && key !== '' && key !== keyId) {
-    throw sealFault(
+    throw signatureFault(
       'SEAL_KEY',
       `the seal is by key ${keyId.slice(0, 16)}, but the one seen before was by key ${key.slice(0, 16)}: somebody else sealed it`,
       'find out who sealed it, with which key (seal/log.jsonl); if you did: ./kwyre deps seal --reason "..." with this state folder; if not, install again',
     );
   }
   if (root !== '' && sequence === runtime.sequence && root !== runtime.root)
-    throw sealFault('MANIFEST_ROLLBACK', `another manifest with number ${runtime.sequence} was seen before`);
+    throw signatureFault('MANIFEST_ROLLBACK', `another manifest with number ${runtime.sequence} was seen before`);
 }
 
 /**
  * Verifies the signatures over a sealed installation; `remembered` is the last seal that was seen of it. @throws `L3_*`
  */
-export function prepareSeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered?: SealMemory): Prepared {
+export function prepareSignedTree(
+  order: TreeInput,
+  seal: SignatureFiles,
+  wallClock: Date,
+  remembered?: SeenSignature,
+): PreparedTree {
   const startedAt = order.now();
-  const who = accessOrder(order);
-  const around = chainGrants(who);
-  refuseOthers(who, sortAccess(who, around));
-  const trust = parseSealTrust(seal.trust);
-  const key = parsePublicKey(trust.key, sealFault);
+  const who = accessInput(order);
+  const around = pathGrants(who);
+  refuseOtherWriters(who, sortAccess(who, around));
+  const trust = parseTrustFile(seal.trust);
+  const key = parsePublicKey(trust.key, signatureFault);
   const keyId = keyIdOf(key);
   if (seal.tree === undefined || seal.runtime === undefined)
-    throw sealFault('MANIFEST_ABSENT', `the installation in ${order.root} is sealed, but its manifest is missing`);
+    throw signatureFault('MANIFEST_ABSENT', `the installation in ${order.root} is sealed, but its manifest is missing`);
   const trusted = { keys: [key], roots: [] };
-  const runtimeBundle = parseBundle(seal.runtime, sealFault);
-  verifySignature(runtimeBundle, trusted, wallClock, sealFault);
-  const runtime = parseRuntime(runtimeBundle.payload);
+  const runtimeBundle = parseBundle(seal.runtime, signatureFault);
+  verifySignature(runtimeBundle, trusted, wallClock, signatureFault);
+  const runtime = parseRuntimeStatement(runtimeBundle.payload);
   refuseOlder(runtime, keyId, trust, seal.installed, remembered);
-  const treeBundle = parseBundle(seal.tree, sealFault);
-  verifySignature(treeBundle, trusted, wallClock, sealFault);
-  const statement = parseStatement(treeBundle.payload, { allowedIgnores: [] }, sealFault);
+  const treeBundle = parseBundle(seal.tree, signatureFault);
+  verifySignature(treeBundle, trusted, wallClock, signatureFault);
+  const statement = parseStatement(treeBundle.payload, { allowedIgnores: [] }, signatureFault);
   if (statement.root !== runtime.root || (runtime.sequence === trust.sequence && trust.root !== runtime.root))
-    throw sealFault('MANIFEST_MIXED', 'the two parts of the seal are not of the same time');
+    throw signatureFault('MANIFEST_MIXED', 'the two parts of the seal are not of the same time');
   const lockfile = createHash('sha512').update(order.lockfile).digest('hex');
-  if (lockfile !== runtime.lockfile) throw sealFault('LOCKFILE_DIFFERS', 'package-lock.json is not the sealed one');
+  if (lockfile !== runtime.lockfile)
+    throw signatureFault('LOCKFILE_DIFFERS', 'package-lock.json is not the sealed one');
 
   const files = new Map(statement.files.map((file) => [file.name, file.digest ?? '']));
   const inProcess = processFaults(order);
   return {
     files,
     root: order.root,
-    sealed: true,
+    signed: true,
     sound: inProcess.length === 0,
     compare(copies = new Map()) {
-      const rights = { ...rightsFor(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
+      const rights = { ...treeRights(order), refuseGroupWritable: seal.installed, refuseLinks: seal.installed };
       const compared = compareTree({
         disk: order.disk,
         root: order.root,
         files: statement.files,
-        excluded: outsideSeal(order),
+        excluded: unsignedEntries(order),
         rights,
         shardBytes: undefined,
         threads: order.threads,
@@ -238,7 +244,7 @@ export function prepareSeal(order: TreeOrder, seal: SealFiles, wallClock: Date, 
       const all = [...inProcess, ...differences, ...mapped.faults];
       if (all.length > 0) throw new DifferenceError(3, `the sealed installation in ${order.root}`, all, remedy);
       const writers = sortAccess(who, [...around, ...foundGrants(order.root, compared.rights)]);
-      refuseOthers(who, writers);
+      refuseOtherWriters(who, writers);
       const access = judgeAccess(who, writers);
 
       const seconds = (order.now() - startedAt) / 1000;
@@ -261,8 +267,8 @@ export function prepareSeal(order: TreeOrder, seal: SealFiles, wallClock: Date, 
       return {
         files,
         root: order.root,
-        sealed: true,
-        seal: { sequence: runtime.sequence, key: keyId, root: statement.root },
+        signed: true,
+        signature: { sequence: runtime.sequence, key: keyId, root: statement.root },
         access: enforced ? access : { rootOnly: false, reason },
         evidence: { ...evidence, digest: statement.root, seconds, libraries: mapped.evidence.libraries },
         checks,
@@ -272,14 +278,19 @@ export function prepareSeal(order: TreeOrder, seal: SealFiles, wallClock: Date, 
 }
 
 /** Verifies a sealed installation. @throws `L3_*` */
-export function verifySeal(order: TreeOrder, seal: SealFiles, wallClock: Date, remembered?: SealMemory): VerifiedTree {
-  return prepareSeal(order, seal, wallClock, remembered).compare();
+export function verifySignedTree(
+  order: TreeInput,
+  seal: SignatureFiles,
+  wallClock: Date,
+  remembered?: SeenSignature,
+): VerifiedTree {
+  return prepareSignedTree(order, seal, wallClock, remembered).compare();
 }
 
 /** Libraries of the system that are not as they were when it was sealed, or were not there. */
 function libraryChecks(
-  order: Pick<TreeOrder, 'disk'>,
-  sealed: readonly Library[],
+  order: Pick<TreeInput, 'disk'>,
+  sealed: readonly SystemLibrary[],
   mapped: readonly string[],
   at: number,
 ): Check[] {

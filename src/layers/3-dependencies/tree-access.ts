@@ -15,7 +15,7 @@ import type { FoundRights } from '../../oms/tree-reader.ts';
 import { printable } from '../../oms/verification-error.ts';
 
 /** What runs, at the root of an installation: what is sealed. Models have manifests of their own (layer 4). */
-export const sealedEntries = [
+export const signedEntries = [
   '.npmrc',
   'dist',
   'kwyre',
@@ -27,7 +27,7 @@ export const sealedEntries = [
 ] as const;
 
 /** The seal beside it, where the trust file is not root's own. */
-export const sealFolder = 'seal';
+export const signatureFolder = 'seal';
 
 /** The calls that are needed, from `node:fs`. */
 export type AccessDisk = WritersDisk & Pick<typeof fs, 'readdirSync'>;
@@ -41,14 +41,14 @@ export type Access = {
 };
 
 /** What is looked at. */
-export type AccessOrder = { readonly disk: AccessDisk; readonly root: string; readonly uid: number };
+export type AccessInput = { readonly disk: AccessDisk; readonly root: string; readonly uid: number };
 
 /** Folders of our own files: they are listed one by one, since no digest stands for them. */
 const ownFolders = ['dist', 'page', 'src'] as const;
 
 /** Grants on the way to the root of the installation, and on what lies in it. */
-export function chainGrants({ disk, root }: AccessOrder): Grant[] {
-  return writersOf(disk, [root, ...[...sealedEntries, sealFolder].map((name) => `${root}/${name}`)]);
+export function pathGrants({ disk, root }: AccessInput): Grant[] {
+  return writersOf(disk, [root, ...[...signedEntries, signatureFolder].map((name) => `${root}/${name}`)]);
 }
 
 /** One of our own files or folders; its name is relative to the root. */
@@ -57,7 +57,7 @@ export type OwnEntry = { readonly name: string; readonly facts: fs.Stats };
 /**
  * Our own files and folders, one by one; links and folders of modules, which are refused elsewhere, are not entered.
  */
-export function listOwn({ disk, root }: AccessOrder): OwnEntry[] {
+export function listOwnFiles({ disk, root }: AccessInput): OwnEntry[] {
   const entries: OwnEntry[] = [];
   const visit = (folder: string): void => {
     for (const part of disk.readdirSync(`${root}/${folder}`)) {
@@ -74,7 +74,7 @@ export function listOwn({ disk, root }: AccessOrder): OwnEntry[] {
 }
 
 /** Those of our own files and folders that are neither: behind a link lies what nothing here looks at. */
-export function strangeOwn({ disk, root }: AccessOrder, entries: readonly OwnEntry[]): string[] {
+export function irregularOwnFiles({ disk, root }: AccessInput, entries: readonly OwnEntry[]): string[] {
   const folders = ownFolders.filter(
     (name) => disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false })?.isDirectory() === false,
   );
@@ -85,8 +85,8 @@ export function strangeOwn({ disk, root }: AccessOrder, entries: readonly OwnEnt
 }
 
 /** Refuses links and devices among our own files. @throws `L3_OWN_LINKED` */
-export function refuseStrange(order: AccessOrder, entries: readonly OwnEntry[]): void {
-  const [first, ...more] = strangeOwn(order, entries);
+export function refuseIrregular(order: AccessInput, entries: readonly OwnEntry[]): void {
+  const [first, ...more] = irregularOwnFiles(order, entries);
   if (first === undefined) return;
   const path = printable(`${order.root}/${first}`);
   const others = more.length > 0 ? `, and ${more.length} more` : '';
@@ -98,7 +98,7 @@ export function refuseStrange(order: AccessOrder, entries: readonly OwnEntry[]):
 }
 
 /** Grants on our own files. */
-export function ownGrants({ root }: Pick<AccessOrder, 'root'>, entries: readonly OwnEntry[]): Grant[] {
+export function ownGrants({ root }: Pick<AccessInput, 'root'>, entries: readonly OwnEntry[]): Grant[] {
   return entries.flatMap(({ name, facts }) => grantsOf(`${root}/${name}`, facts, false));
 }
 
@@ -117,7 +117,7 @@ export function foundGrants(top: string, found: FoundRights): Grant[] {
 const shown = 6;
 
 /** Refuses grants of anybody but root and the user who runs it. @throws `L3_OTHERS_WRITE` */
-export function refuseOthers(order: AccessOrder, { others }: Writers): void {
+export function refuseOtherWriters(order: AccessInput, { others }: Writers): void {
   if (others.length === 0) return;
   const lines = others.slice(0, shown).map((grant) => `\n  ${printable(grant.path)} (${describeGrant(grant)})`);
   const more = others.length > shown ? `\n  and ${others.length - shown} more` : '';
@@ -130,7 +130,7 @@ export function refuseOthers(order: AccessOrder, { others }: Writers): void {
 }
 
 /** One command for the whole tree where much of it is somebody's, else one for each path. */
-function mendOf({ root, uid }: AccessOrder, grants: readonly Grant[]): string {
+function mendOf({ root, uid }: AccessInput, grants: readonly Grant[]): string {
   const inside = (grant: Grant): boolean =>
     grant.by === 'owner' && (grant.path === root || grant.path.startsWith(`${root}/`));
   const owned = grants.filter(inside);
@@ -147,7 +147,7 @@ function mendOf({ root, uid }: AccessOrder, grants: readonly Grant[]): string {
 }
 
 /** What the rights to write make of a verification by this program. */
-export function judgeAccess(order: AccessOrder, writers: Writers): Access {
+export function judgeAccess(order: AccessInput, writers: Writers): Access {
   const foreign = writers.others[0] ?? writers.groups[0];
   if (foreign !== undefined)
     return {
@@ -165,6 +165,6 @@ export function judgeAccess(order: AccessOrder, writers: Writers): Access {
 }
 
 /** Sorts the grants for the user who runs it. */
-export function sortAccess(order: AccessOrder, grants: readonly Grant[]): Writers {
+export function sortAccess(order: AccessInput, grants: readonly Grant[]): Writers {
   return sortWriters(grants, order.uid, order.disk);
 }

@@ -20,15 +20,15 @@ import type { SignedFile } from '../../oms/statement.ts';
 import { rootDigest } from '../../oms/statement.ts';
 import type { TreeEvidence } from '../../oms/manifest-verifier.ts';
 import { compareTree } from '../../oms/manifest-verifier.ts';
-import type { Access, AccessOrder, OwnEntry } from './tree-access.ts';
+import type { Access, AccessInput, OwnEntry } from './tree-access.ts';
 import {
-  chainGrants,
+  pathGrants,
   foundGrants,
   judgeAccess,
-  listOwn,
+  listOwnFiles,
   ownGrants,
-  refuseOthers,
-  refuseStrange,
+  refuseOtherWriters,
+  refuseIrregular,
   sortAccess,
 } from './tree-access.ts';
 import { compareLockfile, digestsRemedy, parseDigests } from './published-digests.ts';
@@ -48,7 +48,7 @@ export type Running = {
 };
 
 /** What to verify. */
-export type TreeOrder = {
+export type TreeInput = {
   readonly disk: Disk & Pick<typeof fs, 'statSync' | 'readlinkSync' | 'readFileSync'>;
   /** Root of the installation. */
   readonly root: string;
@@ -63,7 +63,7 @@ export type TreeOrder = {
 };
 
 /** What a state folder remembers of the last seal that it saw of an installation. */
-export type SealMemory = {
+export type SeenSignature = {
   readonly sequence: number;
   /** Id of the key that sealed; empty where an older version remembered the number alone. */
   readonly key: string;
@@ -74,9 +74,9 @@ export type SealMemory = {
 /** A tree that was verified in this run. */
 export type VerifiedTree = {
   /** Whether our own files are among `files`, under a signature. */
-  readonly sealed: boolean;
+  readonly signed: boolean;
   /** The seal, to be remembered; `undefined` without one. */
-  readonly seal: SealMemory | undefined;
+  readonly signature: SeenSignature | undefined;
   /** Who can change what was verified, and what verified it. */
   readonly access: Access;
   /** Digests by path relative to the root: what the load hook compares with. */
@@ -92,10 +92,10 @@ export type VerifiedTree = {
 };
 
 /** What is to be compared: its list is trusted, its files are not yet. */
-export type Prepared = {
+export type PreparedTree = {
   readonly files: ReadonlyMap<string, string>;
   readonly root: string;
-  readonly sealed: boolean;
+  readonly signed: boolean;
   /** Whether this process itself is as it should be; `compare` says what is not. */
   readonly sound: boolean;
   /**
@@ -107,7 +107,7 @@ export type Prepared = {
 };
 
 /** No code: npm's own record of what it installed, and the launcher's digest of the lockfile that it installed by. */
-export const records = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
+export const unlistedFiles = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
 
 /** Folders in which a module would be found before the verified ones. */
 const codeFolders = ['dist', 'src'] as const;
@@ -118,7 +118,7 @@ export function nodePath(platform: string): string {
 }
 
 /** The order as a question about rights to write. */
-export function accessOrder({ disk, root, running }: TreeOrder): AccessOrder {
+export function accessInput({ disk, root, running }: TreeInput): AccessInput {
   return { disk, root, uid: running.uid };
 }
 
@@ -127,7 +127,7 @@ export function accessOrder({ disk, root, running }: TreeOrder): AccessOrder {
  * its owner and mode do not give, and profilers make some (`perf` keeps one of Node): it is shown here, and refused
  * where root sealed the installation.
  */
-export function rightsFor(order: Pick<TreeOrder, 'running'>): Rights {
+export function treeRights(order: Pick<TreeInput, 'running'>): Rights {
   return { owners: new Set([0, order.running.uid]), refuseGroupWritable: false, refuseLinks: false };
 }
 
@@ -135,14 +135,14 @@ export function rightsFor(order: Pick<TreeOrder, 'running'>): Rights {
  * Reads the list of the third-party tree.
  * @throws `L3_OTHERS_WRITE`, `L3_OWN_LINKED`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
  */
-export function prepareTree(order: TreeOrder): Prepared {
+export function prepareTree(order: TreeInput): PreparedTree {
   const { disk, root, running } = order;
   const startedAt = order.now();
-  const who = accessOrder(order);
-  const own = listOwn(who);
-  const around = [...chainGrants(who), ...ownGrants(who, own)];
-  refuseOthers(who, sortAccess(who, around));
-  refuseStrange(who, own);
+  const who = accessInput(order);
+  const own = listOwnFiles(who);
+  const around = [...pathGrants(who), ...ownGrants(who, own)];
+  refuseOtherWriters(who, sortAccess(who, around));
+  refuseIrregular(who, own);
   const packages = parseDigests(order.digests);
   const [drifted] = compareLockfile(packages, order.lockfile);
   if (drifted !== undefined)
@@ -157,7 +157,7 @@ export function prepareTree(order: TreeOrder): Prepared {
   return {
     files: digests,
     root,
-    sealed: false,
+    signed: false,
     sound: inProcess.length === 0,
     compare(copies = new Map()) {
       const prefix = 'node_modules/';
@@ -167,8 +167,8 @@ export function prepareTree(order: TreeOrder): Prepared {
         disk,
         root: `${root}/node_modules`,
         files: inside,
-        excluded: new Set(records),
-        rights: rightsFor(order),
+        excluded: new Set(unlistedFiles),
+        rights: treeRights(order),
         shardBytes: undefined,
         threads: order.threads,
         copies: copied,
@@ -185,15 +185,15 @@ export function prepareTree(order: TreeOrder): Prepared {
       all.push(...mapped.faults);
       if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
       const writers = sortAccess(who, [...around, ...foundGrants(`${root}/node_modules`, rights)]);
-      refuseOthers(who, writers);
+      refuseOtherWriters(who, writers);
       const access = judgeAccess(who, writers);
       const seconds = (order.now() - startedAt) / 1000;
       const digest = rootDigest(files.map((file) => file.digest ?? ''));
       return {
         files: digests,
         root,
-        sealed: false,
-        seal: undefined,
+        signed: false,
+        signature: undefined,
         access,
         evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
         checks: reportTree(order, evidence, access, digest, seconds, mapped.evidence),
@@ -207,14 +207,14 @@ export function prepareTree(order: TreeOrder): Prepared {
  * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_OWN_LINKED`, `L3_LOCKFILE_DIFFERS`,
  * `L3_DIGESTS_SHAPE`
  */
-export function verifyTree(order: TreeOrder): VerifiedTree {
+export function verifyTree(order: TreeInput): VerifiedTree {
   return prepareTree(order).compare();
 }
 
 /**
  * Paths (as the kernel shows them) and `device:inode` of files below the root, to know them again in `/proc/PID/maps`.
  */
-export function identitiesOf(order: Pick<TreeOrder, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
+export function identitiesOf(order: Pick<TreeInput, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
   const found = new Set<string>();
   for (const name of names) {
     const facts = order.disk.lstatSync(`${order.root}/${name}`, { throwIfNoEntry: false });
@@ -224,15 +224,15 @@ export function identitiesOf(order: Pick<TreeOrder, 'disk' | 'root'>, names: Ite
 }
 
 /** Another Node than the listed one, and variables or flags that are not ours. */
-export function processFaults(order: TreeOrder): Difference[] {
+export function processFaults(order: TreeInput): Difference[] {
   const { environment, flags, compileCache } = order.running;
   return [...nodeFaults(order), ...environmentFaults(environment, flags, compileCache)];
 }
 
 /** Modules or package files that would be found before the verified tree, and a record that is no file. */
-function strayFaults({ disk, root }: TreeOrder, own: readonly OwnEntry[]): Difference[] {
+function strayFaults({ disk, root }: TreeInput, own: readonly OwnEntry[]): Difference[] {
   const faults: Difference[] = [];
-  for (const record of records) {
+  for (const record of unlistedFiles) {
     const facts = disk.lstatSync(`${root}/node_modules/${record}`, { throwIfNoEntry: false });
     if (facts !== undefined && !facts.isFile()) faults.push({ kind: 'kind', name: `node_modules/${record}` });
   }
@@ -246,7 +246,7 @@ function strayFaults({ disk, root }: TreeOrder, own: readonly OwnEntry[]): Diffe
 }
 
 /** Whether this very process runs the Node that was hashed. */
-function nodeFaults(order: TreeOrder): Difference[] {
+function nodeFaults(order: TreeInput): Difference[] {
   const { disk, root, running } = order;
   const name = nodePath(running.platform);
   const listed = disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false });
@@ -258,7 +258,7 @@ function nodeFaults(order: TreeOrder): Difference[] {
 }
 
 function reportTree(
-  order: TreeOrder,
+  order: TreeInput,
   evidence: TreeEvidence,
   access: Access,
   digest: string,
@@ -288,7 +288,7 @@ function reportTree(
  * What is shown of Node, of the system's libraries in this process, and of what the system brings into every process.
  */
 export function runtimeChecks(
-  order: Pick<TreeOrder, 'disk'>,
+  order: Pick<TreeInput, 'disk'>,
   which: 'verified' | 'sealed',
   { libraries, wide }: RuntimeEvidence,
   at: number,
@@ -334,10 +334,10 @@ function readPreload(disk: Pick<typeof fs, 'readFileSync'>): string {
 /**
  * Whether the program that compares, and the constants in it, can be trusted: no check of another layer is worth more.
  */
-export function programCheck({ sealed, access }: Pick<VerifiedTree, 'sealed' | 'access'>, at: number): Check {
-  const good = sealed && access.rootOnly;
+export function programCheck({ signed, access }: Pick<VerifiedTree, 'signed' | 'access'>, at: number): Check {
+  const good = signed && access.rootOnly;
   const reasons = [
-    ...(sealed ? [] : ['it is under no signature: ./kwyre deps seal']),
+    ...(signed ? [] : ['it is under no signature: ./kwyre deps seal']),
     ...(access.rootOnly ? [] : [access.reason]),
   ];
   return {

@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { extension, programFolder } from '../../installation/paths.ts';
-import { loadsDescriptor } from '../../layers/3-dependencies/load-list.ts';
+import { loadListDescriptor } from '../../layers/3-dependencies/load-list.ts';
 import { makePipe } from '../../linux/sockets/pipe.ts';
 import { socketInode } from '../../linux/procfs/tasks.ts';
 import { openStream } from '../../linux/sockets/inherited-stream.ts';
@@ -118,12 +118,12 @@ export class Child {
       loads === undefined
         ? []
         : [
-            ...gap(3 + fds.length, loadsDescriptor),
+            ...gap(3 + fds.length, loadListDescriptor),
             loads.fd,
             ...loads.natives,
             ...(parts.length === 0
               ? []
-              : [...gap(loadsDescriptor + 1 + loads.natives.length, descriptors.parts), ...parts]),
+              : [...gap(loadListDescriptor + 1 + loads.natives.length, descriptors.parts), ...parts]),
           ];
     // A pipe and no socket: nobody may look at the child to declare what Node would make.
     const said = makePipe();

@@ -10,10 +10,16 @@
 import { KwyreError } from '../../base/errors.ts';
 import type { Check } from '../../base/verdict.ts';
 import { statusLine } from '../../layers/2-isolation/jail/confine.ts';
-import { answerWords, heldAlone, locks, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import { describeAnswer, blockedAlone, locks, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock, WayOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../layers/2-isolation/probe/probe-runner.ts';
-import type { Aim, Goal, ProbeJail, ProbePrograms, ProbeResult } from '../../layers/2-isolation/probe/probe-runner.ts';
+import type {
+  ProbeTargets,
+  ProbeScope,
+  ProbeJail,
+  ProbePrograms,
+  ProbeResult,
+} from '../../layers/2-isolation/probe/probe-runner.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import type { ChildRole } from './role-process.ts';
 
@@ -44,7 +50,10 @@ const restMs = 1000;
  * Every goal in the order of the turns: the roles, and the locks alone (in the gateway's jail, which has an inherited
  * socket).
  */
-export const probeGoals: { readonly roles: readonly [Goal, ...Goal[]]; readonly alone: readonly Goal[] } = {
+export const probeGoals: {
+  readonly roles: readonly [ProbeScope, ...ProbeScope[]];
+  readonly alone: readonly ProbeScope[];
+} = {
   roles: [
     { role: 'gateway', alone: undefined },
     { role: 'engine', alone: undefined },
@@ -58,7 +67,7 @@ const nameOf = (way: string): string => waysOut[way as WayOut];
 /** What got out, in words. */
 export function describeOut({ goal, out, answers }: ProbeResult): string {
   const who = goal.alone === undefined ? `the jail of the ${goal.role}` : `${goal.alone} alone`;
-  return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${answerWords(answers.get(way) ?? 0)})`).join(', ')}`;
+  return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${describeAnswer(answers.get(way) ?? 0)})`).join(', ')}`;
 }
 
 /** What a role puts on itself: the filter of its start, and the seal. */
@@ -139,7 +148,7 @@ export class SelfProbe {
     ];
   }
 
-  #check(id: string, goal: Goal): Check {
+  #check(id: string, goal: ProbeScope): Check {
     const known = this.#results.get(key(goal));
     if (known === undefined)
       return {
@@ -149,7 +158,7 @@ export class SelfProbe {
         at: this.#plan.now(),
       };
     const { result, at } = known;
-    const count = goal.alone === undefined ? Object.keys(waysOut).length : heldAlone[goal.alone].length;
+    const count = goal.alone === undefined ? Object.keys(waysOut).length : blockedAlone[goal.alone].length;
     const evidence =
       result.status === 'held'
         ? `${count} ways out tried in ${Math.round(result.tookMs)} ms, all held`
@@ -163,7 +172,7 @@ export class SelfProbe {
     return this.#abort.signal.aborted;
   }
 
-  #aim(): Aim {
+  #aim(): ProbeTargets {
     const { readTable, ownPort } = this.#plan;
     return {
       machine: machineAddress(readTable('fib_trie')),
@@ -172,14 +181,14 @@ export class SelfProbe {
     };
   }
 
-  async #probe(goal: Goal): Promise<ProbeResult> {
+  async #probe(goal: ProbeScope): Promise<ProbeResult> {
     const { programs, jail, now } = this.#plan;
     const result = await probeRole(programs, goal, jail(goal.role), this.#aim(), this.#abort.signal);
     if (!this.#over()) this.#results.set(key(goal), { result, at: now() });
     return result;
   }
 
-  async #look(goal: Goal): Promise<void> {
+  async #look(goal: ProbeScope): Promise<void> {
     if (this.#over()) return;
     const result = await this.#probe(goal);
     if (this.#over() || result.status !== 'out') return;
@@ -205,6 +214,6 @@ export class SelfProbe {
   }
 }
 
-function key({ role, alone }: Goal): string {
+function key({ role, alone }: ProbeScope): string {
   return `${role} ${alone ?? 'all'}`;
 }

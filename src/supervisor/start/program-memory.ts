@@ -12,7 +12,7 @@
 import * as fs from 'node:fs';
 import { prepareOwnTree, loadOnly } from '../../installation/own-tree.ts';
 import { nativeNames } from '../../layers/3-dependencies/native-code.ts';
-import type { Prepared, VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { PreparedTree, VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
 import { nodePath } from '../../layers/3-dependencies/tree-verifier.ts';
 
 /** What runs of a verified tree, in sealed memory. */
@@ -35,7 +35,7 @@ type Memory = {
 };
 
 /** Opens the interface, hides this process and makes empty memory for what runs. @throws `L3_FILES_DIFFER` */
-async function openMemory(prepared: Prepared): Promise<Memory> {
+async function openMemory(prepared: PreparedTree): Promise<Memory> {
   await loadOnly(prepared);
   const { hideProcess, makeMemfd, makeProgram, sealMemfd, sealProgram } = await import('../../linux/memory/memfd.ts');
   hideProcess();

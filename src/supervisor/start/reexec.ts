@@ -59,14 +59,14 @@ export function takeHanded(): Handed | undefined {
 /** Gives io_uring up and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
 export async function startConfined({ tree, natives, node }: SealedProgram): Promise<never> {
   // Third-party code (the foreign function interface) was loaded after it was compared.
-  const [{ forgoPowers, forgoRings }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] =
+  const [{ limitPrivileges, disableIoUring }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] =
     await Promise.all([
       import('../../layers/2-isolation/jail/supervisor-filter.ts'),
       import('../../linux/memory/memfd.ts'),
       import('../../linux/process.ts'),
     ]);
-  forgoRings();
-  forgoPowers();
+  disableIoUring();
+  limitPrivileges();
   const { files, ...rest } = tree;
   const written: Written = { tree: rest, files: [...files], natives: [...natives], visible: node === undefined };
   const fd = sealedBytes(name, Buffer.from(JSON.stringify(written)));

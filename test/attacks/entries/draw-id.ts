@@ -4,10 +4,10 @@
  * @module
  */
 import { writeSync } from 'node:fs';
-import { drawId } from '../../../src/layers/2-isolation/jail/role-user.ts';
+import { pickUserId } from '../../../src/layers/2-isolation/jail/role-user.ts';
 import { claimUser, hasProcesses } from '../../../src/linux/user-keys.ts';
 
 let next = Number(process.argv[2]);
-const uid = drawId({ draw: () => next++, inUse: hasProcesses, claim: claimUser });
+const uid = pickUserId({ draw: () => next++, inUse: hasProcesses, claim: claimUser });
 writeSync(1, `${process.pid} ${uid ?? 'none'}\n`);
 process.stdin.resume();

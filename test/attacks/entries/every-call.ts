@@ -1,12 +1,12 @@
 /**
- * Tries a list of system calls under one of the product's filters, softened where it would kill, and prints a line of
+ * Tries a list of system calls under one of the product's filters, permissiveErrno where it would kill, and prints a line of
  * JSON: the answer to each by its title, 0 or an error number.
  *
  * Arguments: a role or `supervisor`, and `start`, `sealed`, or `free` for no filter at all (the control).
  * @module
  */
-import { sealFilter, startFilter } from '../../../src/layers/2-isolation/jail/seccomp-filters.ts';
-import { soften } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
+import { finalFilter, startFilter } from '../../../src/layers/2-isolation/jail/seccomp-filters.ts';
+import { permissiveFilter } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
 import { confineSupervisor } from '../../../src/layers/2-isolation/jail/supervisor-filter.ts';
 import { LinuxError, libc } from '../../../src/linux/ffi.ts';
 import { callByName, setNoNewPrivs } from '../../../src/linux/process.ts';
@@ -37,9 +37,9 @@ const alarm = libc.func('unsigned int ualarm(unsigned int microseconds, unsigned
 if (when !== 'free') {
   if (who === 'supervisor') confineSupervisor();
   else {
-    installFilter(soften(startFilter(roles[who as Role])));
+    installFilter(permissiveFilter(startFilter(roles[who as Role])));
     alarm(50_000, 0);
-    if (when === 'sealed') installFilter(soften(sealFilter(roles[who as Role])));
+    if (when === 'sealed') installFilter(permissiveFilter(finalFilter(roles[who as Role])));
   }
 }
 const answers: Record<string, number> = {};

@@ -11,7 +11,11 @@ import { closeSync, constants, openSync, readFileSync, unlinkSync, writeFileSync
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { confineSupervisor, forgoPowers, forgoRings } from '../../../src/layers/2-isolation/jail/supervisor-filter.ts';
+import {
+  confineSupervisor,
+  limitPrivileges,
+  disableIoUring,
+} from '../../../src/layers/2-isolation/jail/supervisor-filter.ts';
 import { addressOf, callByName as call } from '../../../src/linux/process.ts';
 import {
   bindSocket,
@@ -27,8 +31,8 @@ const [host = '', portText = '', path = '', mode] = process.argv.slice(2);
 const port = Number(portText);
 // As the real one: first without rings and powers, then another image of the same process.
 if (mode === undefined) {
-  forgoRings();
-  forgoPowers();
+  disableIoUring();
+  limitPrivileges();
   process.execve!(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1), 'second'], {});
 }
 // Made before the filter, as the real one has its listener and its channels.

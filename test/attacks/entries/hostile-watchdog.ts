@@ -24,7 +24,7 @@ import {
 import { libc } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
 import { systemCalls } from '../../../src/linux/syscalls.ts';
-import { sealSelf } from '../../../src/layers/2-isolation/jail/final-filter.ts';
+import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 
 const line = Buffer.alloc(512);
 const [attempt = '', path = '', pid = '0'] = line.toString('utf8', 0, readSync(3, line)).trim().split('|');
@@ -111,7 +111,7 @@ const attempts: Readonly<Record<string, () => unknown>> = {
   'signals of a descriptor': () => call('fcntl', 3, 8, Number(pid)),
 };
 try {
-  sealSelf('watchdog');
+  applyFinalFilter('watchdog');
   const done = attempts[attempt]?.();
   answer(done === false ? 'refused' : 'done');
 } catch (error) {

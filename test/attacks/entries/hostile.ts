@@ -6,7 +6,7 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
-import { sealSelf } from '../../../src/layers/2-isolation/jail/final-filter.ts';
+import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 import { ffi, libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
 import { statusLine } from '../../../src/layers/2-isolation/jail/confine.ts';
@@ -316,7 +316,7 @@ const attempts: Record<string, () => unknown> = {
 
 // The threads of the pool are there before the seal.
 if (attempt === 'other-thread') await readFile(import.meta.filename);
-if (mode === 'sealed') sealSelf(role);
+if (mode === 'sealed') applyFinalFilter(role);
 let answer = 'ok';
 try {
   const result = await attempts[attempt]!();

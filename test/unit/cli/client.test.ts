@@ -12,12 +12,12 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { KwyreError } from '../../../src/base/errors.ts';
 import { proveServer, readJson, send } from '../../../src/cli/client.ts';
-import { TokenRing } from '../../../src/layers/1-loopback/bearer-token.ts';
+import { TokenTable } from '../../../src/layers/1-loopback/bearer-token.ts';
 import { digestToken, makeToken, principalOf } from '../../../src/state/token-store.ts';
 
 const token = makeToken();
 const prompt = 'the-words-of-a-person';
-const ring = new TokenRing([{ digest: digestToken(token), principal: principalOf(digestToken(token)) }]);
+const ring = new TokenTable([{ digest: digestToken(token), principal: principalOf(digestToken(token)) }]);
 
 type Fake = { readonly port: number; readonly heard: () => string; readonly close: () => Promise<void> };
 
@@ -52,7 +52,7 @@ const tricks: Readonly<Record<string, (request: IncomingMessage, response: Serve
     response
       .setHeader(
         'kwyre-proof',
-        new TokenRing([
+        new TokenTable([
           { digest: digestToken('x'), principal: String(request.headers['kwyre-challenge']).slice(0, 32) },
         ]).prove(request.rawHeaders, port)!,
       )

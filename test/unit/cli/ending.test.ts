@@ -9,11 +9,11 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { KwyreError } from '../../../src/base/errors.ts';
 import { readJson, send } from '../../../src/cli/client.ts';
-import { TokenRing } from '../../../src/layers/1-loopback/bearer-token.ts';
+import { TokenTable } from '../../../src/layers/1-loopback/bearer-token.ts';
 import { digestToken, principalOf } from '../../../src/state/token-store.ts';
 import { asStatus } from '../../../src/cli/status.ts';
 
-const ring = new TokenRing([{ digest: digestToken('kw-x'), principal: principalOf(digestToken('kw-x')) }]);
+const ring = new TokenTable([{ digest: digestToken('kw-x'), principal: principalOf(digestToken('kw-x')) }]);
 
 /** Asks a listener that knows the token, and does this with a connection once the request has come. */
 async function ask(t: TestContext, answer: (socket: Socket) => void): Promise<unknown> {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { credentialOf, TokenRing } from '../../../src/layers/1-loopback/bearer-token.ts';
+import { credentialOf, TokenTable } from '../../../src/layers/1-loopback/bearer-token.ts';
 
 const digest = (token: string) => createHash('sha256').update(token).digest('hex');
 const entry = (token: string, principal: string) => ({ digest: digest(token), principal: principal.repeat(32) });
@@ -36,7 +36,7 @@ test('one way in for both carriers', () => {
 });
 
 test('each token opens for its own holder only, and a new list voids the former', () => {
-  const ring = new TokenRing([entry('first', 'a'), entry('second', 'b')]);
+  const ring = new TokenTable([entry('first', 'a'), entry('second', 'b')]);
   assert.equal(ring.match('first')?.toString('hex'), 'a'.repeat(32));
   assert.equal(ring.match('second')?.toString('hex'), 'b'.repeat(32));
   for (const wrong of ['', 'First', 'first ', digest('first')]) assert.equal(ring.match(wrong), undefined);
@@ -47,7 +47,7 @@ test('each token opens for its own holder only, and a new list voids the former'
 });
 
 test('damaged entries open nothing', () => {
-  const ring = new TokenRing([
+  const ring = new TokenTable([
     { digest: '', principal: '' },
     { digest: digest('x'), principal: 'zz' },
     { digest: digest('x').slice(2), principal: 'a'.repeat(32) },
@@ -56,6 +56,6 @@ test('damaged entries open nothing', () => {
 });
 
 test('property: only the token itself opens', () => {
-  const ring = new TokenRing([entry('kw-the-token', 'c')]);
+  const ring = new TokenTable([entry('kw-the-token', 'c')]);
   fc.assert(fc.property(fc.string(), (guess) => (ring.match(guess) !== undefined) === (guess === 'kw-the-token')));
 });

@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { planRules } from '../../../src/layers/2-isolation/install/firewall.ts';
 import type { Installed } from '../../../src/layers/2-isolation/install/install-record.ts';
 import { formatInstalled, parseInstalled, places } from '../../../src/layers/2-isolation/install/install-record.ts';
-import type { Facts, Wish } from '../../../src/layers/2-isolation/install/install-steps.ts';
+import type { MachineState, InstallRequest } from '../../../src/layers/2-isolation/install/install-steps.ts';
 import { planInstall, planRemove, tools } from '../../../src/layers/2-isolation/install/install-steps.ts';
 import type { UnitName } from '../../../src/layers/2-isolation/install/systemd-units.ts';
 import {
@@ -27,10 +27,14 @@ const packaged = Object.fromEntries(
 ) as Record<UnitName, string>;
 const firewall = { kind: 'nft', nft: '/usr/sbin/nft' } as const;
 const person = { uid: 1000, gid: 1000 };
-const wish: Wish = { port: 8000, person, access: { token: 'kw-secret\n', header: 'h', presence: 'p', tokens: 't' } };
-const bare: Facts = {
+const wish: InstallRequest = {
+  port: 8000,
+  person,
+  access: { token: 'kw-secret\n', header: 'h', presence: 'p', tokens: 't' },
+};
+const bare: MachineState = {
   record: undefined,
-  tools: Object.fromEntries([...tools, 'nologin'].map((name) => [name, `/usr/bin/${name}`])) as Facts['tools'],
+  tools: Object.fromEntries([...tools, 'nologin'].map((name) => [name, `/usr/bin/${name}`])) as MachineState['tools'],
   firewall,
   account: { state: 'absent' },
   freeId: 999,
@@ -59,7 +63,7 @@ const record: Installed = {
 };
 const { files, load } = planRules(firewall, { uid: 999, port: 8000 });
 const units = renderUnits(packaged, 8000, load);
-const full: Facts = {
+const full: MachineState = {
   ...bare,
   record,
   account: { state: 'fit', uid: 999, gid: 999 },
@@ -76,7 +80,7 @@ const full: Facts = {
   ]),
   folders: new Set([places.program, places.state, places.access, `${places.access}/1000`]),
 };
-const ids = (facts: Facts, asked = wish) => planInstall(facts, asked).steps.map((step) => step.id);
+const ids = (facts: MachineState, asked = wish) => planInstall(facts, asked).steps.map((step) => step.id);
 
 test('C7 a bare machine gets everything, the record first and the rules before anything that runs', () => {
   assert.deepEqual(ids(bare), ['record', 'account', 'rules', 'program', 'state', 'access', 'units', 'boot', 'start']);
@@ -91,7 +95,7 @@ test('C7 what is in place is left alone, and what is missing comes back', () => 
 });
 
 test('C7 what bears our names without a record is refused, and so is a foreign rule with one', () => {
-  const foreign: Readonly<Record<string, Facts>> = {
+  const foreign: Readonly<Record<string, MachineState>> = {
     rules: { ...bare, rules: 'foreign' },
     'rules like ours': { ...bare, rules: 'own' },
     user: { ...bare, account: { state: 'fit', uid: 999, gid: 999 } },

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { examine, exitCodeOf } from '../../../src/cli/doctor/checks.ts';
-import { handledBy, landlockExtents } from '../../../src/layers/2-isolation/jail/landlock-abi.ts';
+import { accessBits, landlockSupport } from '../../../src/layers/2-isolation/jail/landlock-abi.ts';
 import { roles } from '../../../src/policy/roles.ts';
 import { bestHost } from '../../support/host-facts.ts';
 
@@ -24,7 +24,7 @@ const pinned: readonly (readonly [abi: number, full: readonly string[]])[] = [
 
 for (const [abi, full] of pinned) {
   test(`ABI ${abi} gives ${full.join(', ') || 'nothing'}`, () => {
-    const extents = landlockExtents(abi);
+    const extents = landlockSupport(abi);
     assert.deepEqual(
       extents.filter(({ status }) => status === 'full').map(({ feature }) => feature),
       full,
@@ -36,7 +36,7 @@ for (const [abi, full] of pinned) {
   });
 
   test(`ABI ${abi}: a start is ${abi === 0 ? 'refused' : 'possible'}, and the doctor says the same`, () => {
-    const missing = landlockExtents(abi).filter(
+    const missing = landlockSupport(abi).filter(
       ({ feature, status }) => status !== 'full' && roles.engine.features[feature] === 'required',
     );
     assert.equal(missing.length > 0, abi === 0);
@@ -46,8 +46,8 @@ for (const [abi, full] of pinned) {
 
 test('the bits that are asked of a kernel are those that its header has', () => {
   const bitsOf = (abi: number) => {
-    const { files, network, scopes } = handledBy(
-      landlockExtents(abi)
+    const { files, network, scopes } = accessBits(
+      landlockSupport(abi)
         .filter(({ status }) => status === 'full')
         .map(({ feature }) => feature),
     );

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { planWindowsRule, unavailable } from '../../../src/layers/2-isolation/install/other-platforms.ts';
+import { planWindowsRule, unsupportedPlatforms } from '../../../src/layers/2-isolation/install/other-platforms.ts';
 
 const where = {
   systemRoot: 'C:\\Windows',
@@ -61,5 +61,5 @@ test('C8 the script blocks outbound traffic of that program in every profile, an
 });
 
 test('L2-14 macOS says off, and why', () => {
-  assert.match(unavailable.darwin ?? '', /layer is off/);
+  assert.match(unsupportedPlatforms.darwin ?? '', /layer is off/);
 });

@@ -1,26 +1,29 @@
 /**
- * A softened filter differs from the role's own in its kills alone.
+ * A permissiveErrno filter differs from the role's own in its kills alone.
  * @module
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sealFilter, startFilter } from '../../../src/layers/2-isolation/jail/seccomp-filters.ts';
-import { soften, softened } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
+import { finalFilter, startFilter } from '../../../src/layers/2-isolation/jail/seccomp-filters.ts';
+import { permissiveFilter, permissiveErrno } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
 import { roles } from '../../../src/policy/roles.ts';
 
 for (const [name, filter] of Object.entries(roles).flatMap(
   ([role, policy]) =>
     [
       [`${role} at its start`, startFilter(policy)],
-      [role, sealFilter(policy)],
+      [role, finalFilter(policy)],
     ] as const,
 )) {
   test(`${name}: every kill becomes an answer, nothing else changes, in the same order`, () => {
-    const soft = soften(filter);
+    const soft = permissiveFilter(filter);
     assert.equal(soft.rules.length, filter.rules.length);
     assert.ok(filter.rules.some((rule) => rule.action === 'kill'));
     filter.rules.forEach((rule, index) => {
-      assert.deepEqual(soft.rules[index], rule.action === 'kill' ? { ...rule, action: { errno: softened } } : rule);
+      assert.deepEqual(
+        soft.rules[index],
+        rule.action === 'kill' ? { ...rule, action: { errno: permissiveErrno } } : rule,
+      );
     });
     assert.deepEqual(soft.otherwise, filter.otherwise);
   });
@@ -28,6 +31,6 @@ for (const [name, filter] of Object.entries(roles).flatMap(
 
 test('the answer is one that no rule gives otherwise', () => {
   for (const policy of Object.values(roles))
-    for (const { action } of sealFilter(policy).rules)
-      assert.ok(typeof action === 'string' || action.errno !== softened);
+    for (const { action } of finalFilter(policy).rules)
+      assert.ok(typeof action === 'string' || action.errno !== permissiveErrno);
 });

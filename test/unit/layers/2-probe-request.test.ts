@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseOrder } from '../../../src/layers/2-isolation/probe/probe-request.ts';
+import { parseProbeRequest } from '../../../src/layers/2-isolation/probe/probe-request.ts';
 import { readReport } from '../../../src/layers/2-isolation/probe/probe-runner.ts';
 
 const order = {
@@ -17,7 +17,7 @@ const order = {
 };
 
 test('an order survives the way', () => {
-  assert.deepEqual(parseOrder(JSON.stringify(order)), order);
+  assert.deepEqual(parseProbeRequest(JSON.stringify(order)), order);
 });
 
 test('anything else is refused', () => {
@@ -36,7 +36,7 @@ test('anything else is refused', () => {
     { ...order, without: [1] },
   ];
   for (const value of wrong)
-    assert.throws(() => parseOrder(typeof value === 'string' ? value : JSON.stringify(value)), {
+    assert.throws(() => parseProbeRequest(typeof value === 'string' ? value : JSON.stringify(value)), {
       code: 'L2_PROBE_FAILED',
     });
 });

@@ -10,14 +10,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import {
   digestLibrary,
-  formatSealTrust,
-  outsideSeal,
-  sealFault,
-  signRuntime,
-  verifySeal,
+  formatTrustFile,
+  unsignedEntries,
+  signatureFault,
+  signRuntimeStatement,
+  verifySignedTree,
 } from '../../../src/layers/3-dependencies/signed-tree.ts';
-import type { Library, SealFiles } from '../../../src/layers/3-dependencies/signed-tree.ts';
-import { rightsFor } from '../../../src/layers/3-dependencies/tree-verifier.ts';
+import type { SystemLibrary, SignatureFiles } from '../../../src/layers/3-dependencies/signed-tree.ts';
+import { treeRights } from '../../../src/layers/3-dependencies/tree-verifier.ts';
 import { parseBundle } from '../../../src/oms/bundle.ts';
 import { makeSigningKey, publicPem } from '../../../src/oms/operator-key.ts';
 import { hashFiles, signFiles } from '../../../src/oms/signer.ts';
@@ -28,25 +28,25 @@ import { codeOf } from '../../support/trees.ts';
 
 const now = new Date();
 
-function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly Library[] = []): SealFiles {
+function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly SystemLibrary[] = []): SignatureFiles {
   const tree = order(root);
   const signing: SigningOrder = {
     disk: fs,
     layer: 3,
     root,
     only: undefined,
-    excluded: outsideSeal(tree),
-    rights: rightsFor(tree),
+    excluded: unsignedEntries(tree),
+    rights: treeRights(tree),
     name: 'kwyre',
     method: { kind: 'files' },
   };
-  const text = signFiles(signing, hashFiles(signing, sealFault), key, sealFault);
+  const text = signFiles(signing, hashFiles(signing, signatureFault), key, signatureFault);
   const digest = parseStatement(
-    parseBundle(Buffer.from(text), sealFault).payload,
+    parseBundle(Buffer.from(text), signatureFault).payload,
     { allowedIgnores: [] },
-    sealFault,
+    signatureFault,
   ).root;
-  const runtime = signRuntime(
+  const runtime = signRuntimeStatement(
     {
       sequence,
       sealedAt: now.toISOString(),
@@ -59,7 +59,7 @@ function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly Li
     key,
   );
   return {
-    trust: formatSealTrust({ key: publicPem(key), sequence, root: digest }, root),
+    trust: formatTrustFile({ key: publicPem(key), sequence, root: digest }, root),
     tree: Buffer.from(text),
     runtime: Buffer.from(runtime),
     installed: false,
@@ -72,8 +72,8 @@ test('a sealed installation is verified; what is outside the sealed entries does
   const sealed = seal(tree.path, privateKey);
   fs.mkdirSync(join(tree.path, 'seal'));
   fs.mkdirSync(join(tree.path, '.git'));
-  const verified = verifySeal(order(tree.path), sealed, now);
-  assert.equal(verified.sealed, true);
+  const verified = verifySignedTree(order(tree.path), sealed, now);
+  assert.equal(verified.signed, true);
   assert.deepEqual(
     verified.checks.map((check) => [check.id, check.status]),
     [
@@ -81,7 +81,7 @@ test('a sealed installation is verified; what is outside the sealed entries does
       ['runtime', 'enforced'],
     ],
   );
-  const other = () => verifySeal(order(tree.path, { uid: 4242 }), { ...sealed, installed: true }, now);
+  const other = () => verifySignedTree(order(tree.path, { uid: 4242 }), { ...sealed, installed: true }, now);
   if (process.getuid!() === 0) assert.equal(other().checks[0]!.status, 'enforced', 'root owns the tree');
   else assert.throws(other, { code: 'L3_OTHERS_WRITE' }, 'the tree of one user, run by another');
 });
@@ -91,7 +91,7 @@ test('L3-05: a second name of a file refuses where root sealed', () => {
   const sealed = seal(tree.path, privateKey);
   fs.linkSync(join(tree.path, 'dist/cli/main.js'), join(tree.path, 'second'));
   assert.equal(
-    codeOf(() => verifySeal(order(tree.path), { ...sealed, installed: true }, now)),
+    codeOf(() => verifySignedTree(order(tree.path), { ...sealed, installed: true }, now)),
     'L3_FILES_DIFFER',
   );
 });
@@ -101,7 +101,7 @@ test('L3-07: own code is sealed too', () => {
   const sealed = seal(tree.path, privateKey);
   const code = (change: () => void, undo: () => void) => {
     change();
-    const found = codeOf(() => verifySeal(order(tree.path), sealed, now));
+    const found = codeOf(() => verifySignedTree(order(tree.path), sealed, now));
     undo();
     return found;
   };
@@ -140,9 +140,9 @@ test('L3-07: own code is sealed too', () => {
 test('L3-06: the seal that was seen before: an older one, another one of the same number, and one by another key refuse', () => {
   using tree = install();
   const first = seal(tree.path, privateKey, 2);
-  const seen = verifySeal(order(tree.path), first, now).seal!;
-  const refuse = (files: SealFiles, remembered: typeof seen) =>
-    codeOf(() => verifySeal(order(tree.path), files, now, remembered));
+  const seen = verifySignedTree(order(tree.path), first, now).signature!;
+  const refuse = (files: SignatureFiles, remembered: typeof seen) =>
+    codeOf(() => verifySignedTree(order(tree.path), files, now, remembered));
   assert.equal(refuse(first, seen), 'nothing was thrown');
   assert.equal(refuse(first, { ...seen, sequence: 3 }), 'L3_MANIFEST_ROLLBACK');
   assert.equal(refuse(first, { ...seen, sequence: 1, root: 'f'.repeat(64) }), 'nothing was thrown', 'a newer one');
@@ -164,8 +164,8 @@ test('L3-09: a library that was not there when it was sealed, and one that chang
     .split('\n')
     .find((text) => / r-xp .*\/libm\.so\.6$/.test(text))!;
   const path = line.slice(line.indexOf('/'));
-  const shown = (libraries: Library[]) =>
-    verifySeal(order(tree.path, { maps: line }), seal(tree.path, privateKey, 1, libraries), now)
+  const shown = (libraries: SystemLibrary[]) =>
+    verifySignedTree(order(tree.path, { maps: line }), seal(tree.path, privateKey, 1, libraries), now)
       .checks.filter(({ id }) => id === 'system-libraries')
       .map(({ status, evidence }) => `${status} ${evidence}`);
   assert.deepEqual(shown([{ path, sha256: digestLibrary(order(tree.path), path) }]), []);
@@ -178,7 +178,7 @@ test('L3-06, L3-14: manifests that are missing, damaged, older, mixed or by anot
   const first = seal(tree.path, privateKey, 1);
   fs.writeFileSync(join(tree.path, 'dist/cli/main.js'), '// two');
   const second = seal(tree.path, privateKey, 2);
-  const refuse = (files: SealFiles) => codeOf(() => verifySeal(order(tree.path), files, now));
+  const refuse = (files: SignatureFiles) => codeOf(() => verifySignedTree(order(tree.path), files, now));
   assert.equal(refuse(second), 'nothing was thrown');
   assert.equal(refuse({ ...second, tree: undefined }), 'L3_MANIFEST_ABSENT');
   assert.equal(refuse({ ...second, runtime: undefined }), 'L3_MANIFEST_ABSENT');

@@ -138,8 +138,8 @@ test('what a group with another member may write refuses: on the way, and in the
 
 test('layer 4 is worth no more than the program that compares', () => {
   const rootOnly = { rootOnly: true, reason: '' };
-  assert.equal(programCheck({ sealed: true, access: rootOnly }, 0).status, 'enforced');
-  assert.match(programCheck({ sealed: false, access: rootOnly }, 0).evidence, /under no signature/);
-  assert.equal(programCheck({ sealed: false, access: rootOnly }, 0).status, 'degraded');
-  assert.equal(programCheck({ sealed: true, access: { rootOnly: false, reason: 'why' } }, 0).status, 'degraded');
+  assert.equal(programCheck({ signed: true, access: rootOnly }, 0).status, 'enforced');
+  assert.match(programCheck({ signed: false, access: rootOnly }, 0).evidence, /under no signature/);
+  assert.equal(programCheck({ signed: false, access: rootOnly }, 0).status, 'degraded');
+  assert.equal(programCheck({ signed: true, access: { rootOnly: false, reason: 'why' } }, 0).status, 'degraded');
 });

@@ -20,7 +20,7 @@ export type Command = {
 };
 
 /** What the rules are about. */
-export type Guarded = { readonly uid: number; readonly port: number };
+export type RuleSubject = { readonly uid: number; readonly port: number };
 
 /** The tools of this machine, by absolute path. */
 export type Firewall =
@@ -52,13 +52,13 @@ const legacyChain = 'KWYRE-ISOLATE';
 /** Every rule bears it; a rule without it is not ours. */
 const mark = 'kwyre-isolate';
 
-function checkGuarded({ uid, port }: Guarded): void {
+function checkGuarded({ uid, port }: RuleSubject): void {
   if (!Number.isInteger(uid) || uid <= 0 || uid > 0x7fffffff || !Number.isInteger(port) || port <= 0 || port > 65535)
     bug('a rule about no user or no port');
 }
 
 /** The nftables script: one transaction that makes or replaces our chain. */
-export function nftScript(guarded: Guarded): string {
+export function nftScript(guarded: RuleSubject): string {
   checkGuarded(guarded);
   const { uid, port } = guarded;
   return `# Written by kwyre isolate install. Loading it again replaces these rules and nothing else.
@@ -80,7 +80,7 @@ table inet ${table} {
 }
 
 /** The two scripts of iptables-restore and ip6tables-restore; each replaces our chain in one step. */
-export function restoreScripts(guarded: Guarded): { readonly v4: string; readonly v6: string } {
+export function restoreScripts(guarded: RuleSubject): { readonly v4: string; readonly v6: string } {
   checkGuarded(guarded);
   const { uid, port } = guarded;
   const script = (rules: readonly string[]) =>
@@ -110,7 +110,7 @@ export function restoreScripts(guarded: Guarded): { readonly v4: string; readonl
 const jump = ['-m', 'comment', '--comment', mark, '-j', legacyChain] as const;
 
 /** The rule set for the tools of this machine. */
-export function planRules(firewall: Firewall, guarded: Guarded): RuleSet {
+export function planRules(firewall: Firewall, guarded: RuleSubject): RuleSet {
   if (firewall.kind === 'nft') {
     const path = `${folder}/firewall.nft`;
     return {

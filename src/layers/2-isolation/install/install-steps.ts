@@ -42,7 +42,7 @@ export const tools = ['useradd', 'userdel', 'systemctl', 'install', 'cp', 'mv', 
 export type Tools = Readonly<Record<(typeof tools)[number] | 'nologin', string>>;
 
 /** Everything that a plan depends on, as it is now. */
-export type Facts = {
+export type MachineState = {
   readonly record: Installed | undefined;
   readonly tools: Tools;
   readonly firewall: Firewall;
@@ -78,7 +78,7 @@ export type Access = {
 };
 
 /** What the person asked for. */
-export type Wish = {
+export type InstallRequest = {
   readonly port: number;
   readonly person: { readonly uid: number; readonly gid: number };
   readonly access: Access;
@@ -119,7 +119,7 @@ function foreign(what: string): KwyreError {
 }
 
 /** Refuses to touch what others made. @throws `L2_ISOLATE_FOREIGN`, `L2_ISOLATE_ACCOUNT` */
-function assertOurs(facts: Facts): void {
+function assertOurs(facts: MachineState): void {
   if (facts.rules === 'foreign')
     throw foreign(
       facts.firewall.kind === 'nft' ? 'a table inet kwyre with other rules' : 'a chain KWYRE-ISOLATE with other rules',
@@ -147,7 +147,7 @@ function assertOurs(facts: Facts): void {
 }
 
 /** A file that is written unless it holds the text already. */
-function planFile(facts: Facts, path: string, text: string): Action[] {
+function planFile(facts: MachineState, path: string, text: string): Action[] {
   return facts.files.get(path) === text ? [] : [{ do: 'write', path, mode: 0o644, text }];
 }
 
@@ -156,8 +156,8 @@ function planFile(facts: Facts, path: string, text: string): Action[] {
  * @throws `L2_ISOLATE_FOREIGN`, `L2_ISOLATE_ACCOUNT`
  */
 export function planInstall(
-  facts: Facts,
-  wish: Wish,
+  facts: MachineState,
+  wish: InstallRequest,
 ): { readonly steps: readonly Step[]; readonly installed: Installed } {
   assertOurs(facts);
   const { tools: tool } = facts;
@@ -334,7 +334,7 @@ export function planInstall(
  * The steps that take everything away again. None is undone: doing it again goes on where it stopped.
  * @throws `L2_ISOLATE_FOREIGN`, `L2_ISOLATE_ACCOUNT`
  */
-export function planRemove(facts: Facts): readonly Step[] {
+export function planRemove(facts: MachineState): readonly Step[] {
   const { record, tools: tool } = facts;
   if (record === undefined) return [];
   assertOurs(facts);

@@ -12,7 +12,7 @@ import { KwyreError } from '../../../base/errors.ts';
 import type { Command } from './firewall.ts';
 
 /** What `kwyre isolate` says on a system where nothing can enforce it. */
-export const unavailable: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
+export const unsupportedPlatforms: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
   darwin:
     'macOS has no firewall rule for one process or user that a packet filter of the system enforces (pf knows no program, the application firewall only incoming connections); nothing is enforced here, so this layer is off',
 };

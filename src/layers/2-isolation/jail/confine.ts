@@ -30,14 +30,14 @@ import { roles } from '../../../policy/roles.ts';
 import { landlockFeatures } from './landlock-abi.ts';
 import { startFilter } from './seccomp-filters.ts';
 import type { Identity } from './role-user.ts';
-import { isTransient } from './role-user.ts';
-import { landlockSelf } from './landlock-rules.ts';
-import { soften } from '../probe/permissive-filter.ts';
+import { isTransientUser } from './role-user.ts';
+import { applyLandlock } from './landlock-rules.ts';
+import { permissiveFilter } from '../probe/permissive-filter.ts';
 import { onlyLoopback } from '../network-context.ts';
 import { remedyFor } from '../waiver-check.ts';
 
 /** What the stage is told about this machine and this start. */
-export type Circumstances = {
+export type ConfinementInput = {
   readonly role: Role;
   readonly supervisor: number;
   readonly uid: number;
@@ -78,7 +78,7 @@ export function statusLine(text: string, name: string): string {
  * Applies the plan in the order that the kernel allows.
  * @throws `L2_FEATURE_MISSING`
  */
-export function confineSelf(here: Circumstances): Enforcement[] {
+export function confineSelf(here: ConfinementInput): Enforcement[] {
   const policy: Policy = roles[here.role];
   const kept = here.uid === 0 ? (policy.capabilities ?? []).map(([number]) => number) : [];
   const done: Enforcement[] = [];
@@ -178,7 +178,7 @@ export function confineSelf(here: Circumstances): Enforcement[] {
       ) && statusLine(seen, 'Groups') === '';
     if (!became)
       return { got: `not uid ${uid} in all places`, status: 'none', reason: 'the kernel did not take the change' };
-    return isTransient(uid)
+    return isTransientUser(uid)
       ? { got: `uid ${uid}, which nobody else has`, status: 'full' }
       : {
           got: `uid ${uid}, who owns the program`,
@@ -218,11 +218,11 @@ export function confineSelf(here: Circumstances): Enforcement[] {
     execute: [...policy.execute.map(([path]) => path), ...(here.executable === undefined ? [] : [here.executable])],
   };
   const wanted = (Object.keys(landlockFeatures) as LandlockFeature[]).filter((feature) => !isLeftOut(feature));
-  const landlocked = landlockSelf(plan, wanted, here.supervisor);
+  const landlocked = applyLandlock(plan, wanted, here.supervisor);
   for (const feature of wanted) apply(feature, landlockFeatures[feature].holds, () => landlocked(feature));
   apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
     const filter = startFilter(policy);
-    installFilter(here.probe?.deadly === false ? soften(filter) : filter);
+    installFilter(here.probe?.deadly === false ? permissiveFilter(filter) : filter);
     return observed(statusLine(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
   });
   return done;

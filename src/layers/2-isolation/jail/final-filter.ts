@@ -15,7 +15,7 @@ import { errnos, installFilter } from '../../../linux/seccomp.ts';
 import type { Policy } from '../../../policy/role-policy.ts';
 import type { Role } from '../../../policy/roles.ts';
 import { roles } from '../../../policy/roles.ts';
-import { sealFilter } from './seccomp-filters.ts';
+import { finalFilter } from './seccomp-filters.ts';
 
 const getSeccomp = 21;
 
@@ -37,13 +37,13 @@ function isSealed(): boolean {
  * Seals this process for good.
  * @throws `L2_FEATURE_MISSING` when the kernel did not take it.
  */
-export function sealSelf(role: Role): Enforcement[] {
+export function applyFinalFilter(role: Role): Enforcement[] {
   const policy: Policy = roles[role];
   const filters = () =>
     Number(/^Seccomp_filters:\s*(\d+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? 0);
   const before = filters();
   const undumpable = setUndumpable();
-  const filter = sealFilter(policy);
+  const filter = finalFilter(policy);
   // The count is read while files can still be opened; the supervisor reads the one of every thread
   // (`supervisor/roles/self-probe.ts`).
   installFilter(filter);

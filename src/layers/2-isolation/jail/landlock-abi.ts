@@ -30,7 +30,7 @@ export const landlockFeatures: Readonly<Record<LandlockFeature, Part>> = {
 const names = Object.keys(landlockFeatures) as LandlockFeature[];
 
 /** What a kernel's ABI gives of each feature. */
-export function landlockExtents(abi: number): readonly (Required<Outcome> & { readonly feature: LandlockFeature })[] {
+export function landlockSupport(abi: number): readonly (Required<Outcome> & { readonly feature: LandlockFeature })[] {
   return names.map((feature) => {
     const { holds, abi: since, linux } = landlockFeatures[feature];
     if (abi >= since) return { feature, status: 'full', got: `Landlock ABI ${abi}: ${holds}`, reason: '' };
@@ -51,7 +51,7 @@ export function landlockExtents(abi: number): readonly (Required<Outcome> & { re
 }
 
 /** The bits of these features together. */
-export function handledBy(features: readonly LandlockFeature[]): Handled {
+export function accessBits(features: readonly LandlockFeature[]): Handled {
   return features
     .map((feature) => landlockFeatures[feature])
     .reduce<Handled>(

@@ -14,7 +14,7 @@ import type { PathPlan } from '../../../linux/landlock.ts';
 import { landlockAbi, restrictSelf } from '../../../linux/landlock.ts';
 import { bindSocket, closeDescriptor, families, inetAddress, makeSocket } from '../../../linux/sockets/socket.ts';
 import type { LandlockFeature } from '../../../policy/role-policy.ts';
-import { handledBy, landlockExtents } from './landlock-abi.ts';
+import { accessBits, landlockSupport } from './landlock-abi.ts';
 
 /** What must be refused now, and is harmless where it is not. */
 const trials: Readonly<
@@ -61,18 +61,18 @@ function answerOf(act: () => void): string {
 }
 
 /** Puts on what the kernel has of these features, once; gives what came of each. */
-export function landlockSelf(
+export function applyLandlock(
   plan: PathPlan,
   wanted: readonly LandlockFeature[],
   supervisor: number,
 ): (feature: LandlockFeature) => Outcome {
-  const extents = landlockExtents(landlockAbi());
+  const extents = landlockSupport(landlockAbi());
   const given = extents
     .filter(({ feature, status }) => status === 'full' && wanted.includes(feature))
     .map(({ feature }) => feature);
   let refused: LinuxError | undefined;
   try {
-    if (given.length > 0) restrictSelf(plan, handledBy(given));
+    if (given.length > 0) restrictSelf(plan, accessBits(given));
   } catch (error) {
     if (!(error instanceof LinuxError)) throw error;
     refused = error;

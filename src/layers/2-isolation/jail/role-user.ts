@@ -17,7 +17,7 @@
 export const transientIds = { first: 2_010_000_000, end: 2_147_352_576 } as const;
 
 /** What choosing an id needs: a number in [first, end), whether anybody has it, and a claim to it. */
-export type IdPowers = {
+export type UserIdSource = {
   readonly draw: (first: number, end: number) => number;
   readonly inUse: (uid: number) => boolean;
   readonly claim: (uid: number) => 'claimed' | 'taken' | 'unavailable';
@@ -29,7 +29,7 @@ const mostDraws = 64;
  * An id for the life of this process; one for the roles and another for the watchdog, so that a role cannot touch it.
  * `undefined` when all that were drawn are somebody's.
  */
-export function drawId({ draw, inUse, claim }: IdPowers): number | undefined {
+export function pickUserId({ draw, inUse, claim }: UserIdSource): number | undefined {
   for (let tries = 0; tries < mostDraws; tries += 1) {
     const uid = draw(transientIds.first, transientIds.end);
     if (!inUse(uid) && claim(uid) !== 'taken') return uid;
@@ -40,7 +40,7 @@ export function drawId({ draw, inUse, claim }: IdPowers): number | undefined {
 export type Identity = { readonly uid: number; readonly gid: number };
 
 /** What `stat` says of a path. */
-export type Facts = { readonly uid: number; readonly gid: number; readonly mode: number };
+export type PathFacts = { readonly uid: number; readonly gid: number; readonly mode: number };
 
 /** A path and all folders above it, from the root down. */
 export function ancestors(path: string): string[] {
@@ -48,13 +48,13 @@ export function ancestors(path: string): string[] {
   return ['/', ...parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)];
 }
 
-function mayRead(who: Identity, facts: Facts, bit: 1 | 4): boolean {
+function mayRead(who: Identity, facts: PathFacts, bit: 1 | 4): boolean {
   const shift = facts.uid === who.uid ? 6 : facts.gid === who.gid ? 3 : 0;
   return ((facts.mode >> shift) & bit) === bit;
 }
 
 /** Whether somebody can reach and read a path, by its permission bits. */
-export function canReach(who: Identity, path: string, stat: (path: string) => Facts): boolean {
+export function canRead(who: Identity, path: string, stat: (path: string) => PathFacts): boolean {
   return ancestors(path).every((step) => mayRead(who, stat(step), step === path ? 4 : 1));
 }
 
@@ -66,18 +66,18 @@ export function canReach(who: Identity, path: string, stat: (path: string) => Fa
 export function chooseIdentity(
   drawn: number | undefined,
   paths: readonly string[],
-  stat: (path: string) => Facts,
+  stat: (path: string) => PathFacts,
 ): Identity | undefined {
   const transient = drawn === undefined ? [] : [{ uid: drawn, gid: drawn }];
   const owners = paths
     .map((path) => stat(path))
     .filter((facts) => facts.uid !== 0)
     .map(({ uid, gid }) => ({ uid, gid }));
-  return [...transient, ...owners].find((who) => paths.every((path) => canReach(who, path, stat)));
+  return [...transient, ...owners].find((who) => paths.every((path) => canRead(who, path, stat)));
 }
 
 /** Whether an id is one of ours, which nobody else has. */
-export function isTransient(uid: number): boolean {
+export function isTransientUser(uid: number): boolean {
   return uid >= transientIds.first && uid < transientIds.end;
 }
 
@@ -97,6 +97,6 @@ export function taskLimit(
   cores: number,
   engineThreads: number,
 ): { readonly tasks?: number } {
-  const own = installed || (become !== undefined && isTransient(become.uid));
+  const own = installed || (become !== undefined && isTransientUser(become.uid));
   return own ? { tasks: imageThreads + 3 * Math.max(cores, engineThreads) } : {};
 }

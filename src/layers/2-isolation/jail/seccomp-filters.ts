@@ -7,7 +7,7 @@
 import { errnos } from '../../../linux/seccomp.ts';
 import type { Filter, Rule } from '../../../linux/seccomp.ts';
 import type { Policy } from '../../../policy/role-policy.ts';
-import { forbidden, forbiddenSealed, startConditions } from '../../../policy/shared-rights.ts';
+import { forbidden, forbiddenAfterStart, startConditions } from '../../../policy/shared-rights.ts';
 
 /** What both begin with: calls that are answered unmade, and those that end the role. */
 function firstRules(policy: Policy): Rule[] {
@@ -26,11 +26,11 @@ export function startFilter(policy: Policy): Filter {
 }
 
 /** The filter of a sealed role: what its policy allows, and nothing else. */
-export function sealFilter(policy: Policy): Filter {
+export function finalFilter(policy: Policy): Filter {
   return {
     rules: [
       ...firstRules(policy),
-      ...forbiddenSealed.map(([call]) => ({ call, action: 'kill' as const })),
+      ...forbiddenAfterStart.map(([call]) => ({ call, action: 'kill' as const })),
       ...policy.conditions.map(({ call, action, when }) => ({ call, action, when })),
       ...policy.calls.map(([call]) => ({ call, action: 'allow' as const })),
     ],

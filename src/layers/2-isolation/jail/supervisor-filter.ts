@@ -26,13 +26,13 @@ import {
 import { statusLine } from './confine.ts';
 
 /** Gives io_uring up for every image that this process becomes or starts. @throws `L2_FEATURE_MISSING` */
-export function forgoRings(): void {
+export function disableIoUring(): void {
   if (!setNoNewPrivs()) throw noGain();
   installFilter({ rules: [{ call: 'io_uring_setup', action: { errno: errnos.ENOSYS } }], otherwise: 'allow' });
 }
 
 /** Leaves the next image of a supervisor that root started only what its work needs, and every one no core image. */
-export function forgoPowers(): void {
+export function limitPrivileges(): void {
   setLimit(resources.core, 0);
   if (process.getuid?.() !== 0) return;
   try {

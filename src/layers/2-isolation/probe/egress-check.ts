@@ -11,7 +11,7 @@
 const held = new Set(['EPERM', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 
 /** Tries a closed port of loopback by each family, and prints one JSON object. */
-export const reachProgram = `
+export const egressCheckProgram = `
 const net = require('node:net'), dgram = require('node:dgram');
 const answers = {};
 const tcp = (host) => new Promise((done) => {
@@ -31,7 +31,7 @@ const udp = (type, host) => new Promise((done) => {
 })();`;
 
 /** What got out: names and answers; empty when everything was held. `undefined` when the program told nothing. */
-export function judgeReach(printed: string): { readonly out: readonly string[]; readonly seen: string } | undefined {
+export function judgeEgress(printed: string): { readonly out: readonly string[]; readonly seen: string } | undefined {
   let answers: unknown;
   try {
     answers = JSON.parse(printed);

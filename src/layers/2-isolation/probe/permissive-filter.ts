@@ -10,11 +10,12 @@
 import type { Filter } from '../../../linux/seccomp.ts';
 
 /** ENOTRECOVERABLE: the kernel's word about a lock whose owner died, and about nothing else. */
-export const softened = 131;
+export const permissiveErrno = 131;
 
-/** The same rules, with every kill turned into `softened`; pure. */
-export function soften(filter: Filter): Filter {
-  const soft = (action: Filter['otherwise']): Filter['otherwise'] => (action === 'kill' ? { errno: softened } : action);
+/** The same rules, with every kill turned into `permissiveErrno`; pure. */
+export function permissiveFilter(filter: Filter): Filter {
+  const soft = (action: Filter['otherwise']): Filter['otherwise'] =>
+    action === 'kill' ? { errno: permissiveErrno } : action;
   return {
     rules: filter.rules.map((rule) => ({ ...rule, action: soft(rule.action) })),
     otherwise: soft(filter.otherwise),

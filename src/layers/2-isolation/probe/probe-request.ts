@@ -8,7 +8,7 @@ import { KwyreError } from '../../../base/errors.ts';
 import type { Address } from '../../../linux/procfs/unused-address.ts';
 
 /** One probe's work. */
-export type ProbeOrder = {
+export type ProbeRequest = {
   readonly attempts: readonly string[];
   /** Features of the jail that are left out, so that the others stand alone. */
   readonly without: readonly string[];
@@ -31,7 +31,7 @@ const areWords = (value: unknown): boolean =>
   value.every((word) => typeof word === 'string' && /^[a-z0-9-]{1,32}$/.test(word));
 
 /** @throws `L2_PROBE_FAILED` */
-export function parseOrder(text: string): ProbeOrder {
+export function parseProbeRequest(text: string): ProbeRequest {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -50,6 +50,6 @@ export function parseOrder(text: string): ProbeOrder {
     machine.length === 4 &&
     machine.every((byte) => Number.isInteger(byte) && (byte as number) >= 0 && (byte as number) < 256)
   )
-    return value as ProbeOrder;
+    return value as ProbeRequest;
   throw new KwyreError('L2_PROBE_FAILED', 'the probe was not told what to try', 'this is a fault of Kwyre');
 }

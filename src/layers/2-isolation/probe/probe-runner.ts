@@ -16,9 +16,9 @@ import type { Address } from '../../../linux/procfs/unused-address.ts';
 import { makePipe } from '../../../linux/sockets/pipe.ts';
 import { openStream } from '../../../linux/sockets/inherited-stream.ts';
 import type { Role } from '../../../policy/roles.ts';
-import type { Judged, Lock } from './probe-verdict.ts';
-import { holdsAlone, judge, waysFor, withoutOthers } from './probe-verdict.ts';
-import type { ProbeOrder } from './probe-request.ts';
+import type { ProbeVerdict, Lock } from './probe-verdict.ts';
+import { featureBehind, judgeAnswers, attemptsFor, featuresToDisable } from './probe-verdict.ts';
+import type { ProbeRequest } from './probe-request.ts';
 
 /** The programs that a probe goes through. */
 export type ProbePrograms = {
@@ -59,10 +59,10 @@ export type ProbeJail = {
 };
 
 /** What is aimed at; addresses of this machine only. */
-export type Aim = { readonly machine: Address; readonly closedPort: number; readonly servedPort: number };
+export type ProbeTargets = { readonly machine: Address; readonly closedPort: number; readonly servedPort: number };
 
 /** How a probe ended. */
-export type Probed = {
+export type ProbeOutcome = {
   readonly answers: ReadonlyMap<string, number>;
   readonly enforced: readonly Enforcement[];
   readonly failure: KwyreError | undefined;
@@ -81,7 +81,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** Reads what a probe wrote, line by line; pure. Words that are no report are kept to explain a failure. */
-export function readReport(text: string): Pick<Probed, 'answers' | 'enforced' | 'failure' | 'complete' | 'words'> {
+export function readReport(
+  text: string,
+): Pick<ProbeOutcome, 'answers' | 'enforced' | 'failure' | 'complete' | 'words'> {
   const answers = new Map<string, number>();
   let enforced: readonly Enforcement[] = [];
   let failure: KwyreError | undefined;
@@ -122,9 +124,9 @@ export async function runProbe(
   programs: ProbePrograms,
   role: Role,
   jail: ProbeJail,
-  order: ProbeOrder,
+  order: ProbeRequest,
   signal?: AbortSignal,
-): Promise<Probed> {
+): Promise<ProbeOutcome> {
   const { reading, writing } = makePipe();
   const { loads } = programs;
   const through = loads === undefined ? [] : [programs.entry];
@@ -176,11 +178,11 @@ export async function runProbe(
 }
 
 /** One probe of the network: in the whole jail of a role, or of one lock alone. */
-export type Goal = { readonly role: Role; readonly alone: Lock | undefined };
+export type ProbeScope = { readonly role: Role; readonly alone: Lock | undefined };
 
 /** What a goal's probe showed. */
-export type ProbeResult = Judged & {
-  readonly goal: Goal;
+export type ProbeResult = ProbeVerdict & {
+  readonly goal: ProbeScope;
   readonly status: 'held' | 'out' | 'failed' | 'absent';
   readonly answers: ReadonlyMap<string, number>;
   /** Why it failed, or why the lock is not there. */
@@ -192,7 +194,7 @@ export type ProbeResult = Judged & {
 
 /** Why a lock cannot hold by itself here, judged by what the jail stage got. */
 function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): string | undefined {
-  const deciding = alone === undefined ? undefined : holdsAlone[alone];
+  const deciding = alone === undefined ? undefined : featureBehind[alone];
   if (deciding === undefined) return undefined;
   const entry = enforced.find((one) => one.feature === deciding);
   if (entry === undefined) return 'this role does without it';
@@ -202,21 +204,21 @@ function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): str
 /** Tries every way out that the goal's locks must hold. */
 export async function probeRole(
   programs: ProbePrograms,
-  goal: Goal,
+  goal: ProbeScope,
   jail: ProbeJail,
-  aim: Aim,
+  aim: ProbeTargets,
   signal?: AbortSignal,
 ): Promise<ProbeResult> {
   const from = performance.now();
-  const asked = waysFor(goal.alone);
+  const asked = attemptsFor(goal.alone);
   const probed = await runProbe(
     programs,
     goal.role,
     jail,
-    { attempts: asked, without: withoutOthers(goal.alone), deadly: false, ...aim },
+    { attempts: asked, without: featuresToDisable(goal.alone), deadly: false, ...aim },
     signal,
   );
-  const judged = judge(asked, probed.answers);
+  const judged = judgeAnswers(asked, probed.answers);
   const missing = absence(goal.alone, probed.enforced);
   const common = {
     goal,

@@ -6,7 +6,7 @@
  * Proof:   test/unit/layers/2-probe-verdict.test.ts
  * @module
  */
-import { softened } from './permissive-filter.ts';
+import { permissiveErrno } from './permissive-filter.ts';
 
 /** Locks that are probed by themselves, with the features that make each. */
 export const locks = {
@@ -34,26 +34,26 @@ const every = Object.keys(waysOut) as WayOut[];
 /**
  * What each lock holds by itself; Landlock knows TCP only, and a path of the file system leads out of any namespace.
  */
-export const heldAlone: Readonly<Record<Lock, readonly WayOut[]>> = {
+export const blockedAlone: Readonly<Record<Lock, readonly WayOut[]>> = {
   seccomp: every,
   landlock: ['tcp', 'loopback', 'listener-unspec'],
   'network-namespace': ['tcp', 'loopback', 'udp', 'dns'],
 };
 
 /** The feature that holds those ways; without it the lock is not there. The filter is there always. */
-export const holdsAlone: Readonly<Record<Lock, LockFeature | undefined>> = {
+export const featureBehind: Readonly<Record<Lock, LockFeature | undefined>> = {
   seccomp: undefined,
   landlock: 'landlock-ports',
   'network-namespace': 'network-namespace',
 };
 
 /** The ways that are tried with a set of locks: all of them, or what the single one holds. */
-export function waysFor(alone: Lock | undefined): readonly WayOut[] {
-  return alone === undefined ? every : heldAlone[alone];
+export function attemptsFor(alone: Lock | undefined): readonly WayOut[] {
+  return alone === undefined ? every : blockedAlone[alone];
 }
 
 /** Features to leave out so that one lock stands alone. */
-export function withoutOthers(alone: Lock | undefined): LockFeature[] {
+export function featuresToDisable(alone: Lock | undefined): LockFeature[] {
   return alone === undefined
     ? []
     : (Object.keys(locks) as Lock[]).filter((lock) => lock !== alone).flatMap((lock) => [...locks[lock]]);
@@ -65,7 +65,7 @@ const held: ReadonlyMap<number, string> = new Map([
   [38, 'ENOSYS'],
   [101, 'ENETUNREACH'],
   [113, 'EHOSTUNREACH'],
-  [softened, 'refused, and a role would be ended for it'],
+  [permissiveErrno, 'refused, and a role would be ended for it'],
 ]);
 const gotOut: ReadonlyMap<number, string> = new Map([
   [0, 'done'],
@@ -76,12 +76,12 @@ const gotOut: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** Whether an answer (0 or an error number) came from a lock. */
-export function isHeld(answer: number): boolean {
+export function isBlocked(answer: number): boolean {
   return held.has(answer);
 }
 
 /** An answer in words. */
-export function answerWords(answer: number): string {
+export function describeAnswer(answer: number): string {
   return held.get(answer) ?? gotOut.get(answer) ?? `error ${answer}, which no lock gives`;
 }
 
@@ -89,13 +89,13 @@ export function answerWords(answer: number): string {
 export type Answers = ReadonlyMap<string, number>;
 
 /** What follows from a probe's answers. */
-export type Judged = { readonly out: readonly string[]; readonly missing: readonly string[] };
+export type ProbeVerdict = { readonly out: readonly string[]; readonly missing: readonly string[] };
 
 /** Sorts the attempts that were asked for: what got out, and what was not answered. */
-export function judge(asked: readonly string[], answers: Answers): Judged {
+export function judgeAnswers(asked: readonly string[], answers: Answers): ProbeVerdict {
   const out = asked.filter((attempt) => {
     const answer = answers.get(attempt);
-    return answer !== undefined && !isHeld(answer);
+    return answer !== undefined && !isBlocked(answer);
   });
   return { out, missing: asked.filter((attempt) => !answers.has(attempt)) };
 }
