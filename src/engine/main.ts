@@ -15,9 +15,9 @@ import { applyFinalFilter } from '../layers/2-isolation/jail/final-filter.ts';
 import { loadListDescriptor, readLoadList } from '../layers/3-dependencies/load-list.ts';
 import { parseParts } from '../layers/4-model/gguf-header.ts';
 import type { GgufFacts, PartReader } from '../layers/4-model/gguf-header.ts';
-import { Arena, arenaBytes, arenaKeys } from '../layers/5-memory/key-arena.ts';
-import { sealedShare, sessionShare, usualQuotas } from '../layers/5-memory/quota.ts';
-import { rehearsalBytes, rehearse } from '../layers/5-memory/self-test.ts';
+import { KeyArena, arenaBytes, arenaKeys } from '../layers/5-memory/key-arena.ts';
+import { defaultSealedBytes, sessionByteLimit, defaultQuotas } from '../layers/5-memory/quota.ts';
+import { selfTestBytes, runSelfTest } from '../layers/5-memory/self-test.ts';
 import { Fingerprinter } from '../layers/5-memory/history-hash.ts';
 import { Vault } from '../layers/5-memory/vault.ts';
 import { WorkingSet } from '../layers/5-memory/working-set.ts';
@@ -134,7 +134,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) {
 }
 
 /** Takes the secret memory that the jail stage made. */
-function openArena(): Arena {
+function openArena(): KeyArena {
   let fd: number | undefined;
   try {
     fs.fstatSync(descriptors.secret);
@@ -142,7 +142,7 @@ function openArena(): Arena {
   } catch {
     fd = undefined; // none was made
   }
-  const arena = Arena.open(fd);
+  const arena = KeyArena.open(fd);
   if (fd !== undefined) fs.closeSync(fd);
   return arena;
 }
@@ -174,17 +174,17 @@ function makeKeeper(
   working: WorkingSet,
 ): { keeper: SessionStore; memory: EngineFacts['memory'] } {
   const arena = openArena();
-  const sealedBytes = config.sealedBytes === 0 ? sealedShare(process.availableMemory()) : config.sealedBytes;
+  const sealedBytes = config.sealedBytes === 0 ? defaultSealedBytes(process.availableMemory()) : config.sealedBytes;
   const quotas = {
-    ...usualQuotas,
+    ...defaultQuotas,
     sealedBytes,
-    bytesPerSession: sessionShare(sealedBytes, facts.cacheBytesPerToken, llama.contextTokens, bodyBytes),
+    bytesPerSession: sessionByteLimit(sealedBytes, facts.cacheBytesPerToken, llama.contextTokens, bodyBytes),
     idleMs: config.idleSeconds * 1000,
     continueMs: config.continueSeconds * 1000,
-    sessions: Math.min(usualQuotas.sessions, arenaKeys - 1),
+    sessions: Math.min(defaultQuotas.sessions, arenaKeys - 1),
   };
-  const room = working.claim(rehearsalBytes);
-  const tried = rehearse(arena, quotas, working.address(room));
+  const room = working.claim(selfTestBytes);
+  const tried = runSelfTest(arena, quotas, working.address(room));
   working.release(room);
   const work = new PlaintextBuffer(
     working,

@@ -13,7 +13,7 @@ import type { TokenDigest } from '../wire/messages.ts';
 
 const pollMs = 500;
 
-export class Tokens {
+export class LiveTokens {
   /** The person's token. */
   readonly personal = makeToken();
   readonly #state: string;

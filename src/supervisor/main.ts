@@ -20,8 +20,8 @@ import { loadAddonsFromMemory } from '../layers/3-dependencies/native-code.ts';
 import { ignoreAgain } from '../linux/ignored-signals.ts';
 import { assertOpenFiles } from '../linux/procfs/limits.ts';
 import { defaultStateDirectory } from '../state/state-directory.ts';
-import { sealProgramOf } from './start/program-memory.ts';
-import { startConfined, takeHanded } from './start/reexec.ts';
+import { freezeProgram } from './start/program-memory.ts';
+import { reexec, takeHandover } from './start/reexec.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
 guardConsole(console);
@@ -31,10 +31,10 @@ try {
   assertUntraced(fs);
   assertDumpSetting(fs);
   assertOpenFiles(fs.readFileSync('/proc/self/limits', 'utf8'));
-  const handed = takeHanded();
+  const handed = takeHandover();
   if (handed === undefined) {
     const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
-    await startConfined(await sealProgramOf(root, state));
+    await reexec(await freezeProgram(root, state));
   } else {
     if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);
     installLoadHook(handed.tree, fs);

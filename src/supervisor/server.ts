@@ -28,7 +28,7 @@ import { assertMapped } from '../installation/own-tree.ts';
 import { encodeLoadList, loadListDescriptor, nativeDescriptors } from '../layers/3-dependencies/load-list.ts';
 import { identityOf } from '../layers/3-dependencies/native-code.ts';
 import { programCheck } from '../layers/3-dependencies/tree-verifier.ts';
-import { immediate } from '../layers/6-intrusion/escalation.ts';
+import { immediateViolations } from '../layers/6-intrusion/escalation.ts';
 import { ignoredIn, ignoredVariable } from '../linux/ignored-signals.ts';
 import { claimUser, hasProcesses } from '../linux/user-keys.ts';
 import { lockFile } from '../linux/files/file-lock.ts';
@@ -48,25 +48,25 @@ import type { EngineFacts } from '../wire/messages.ts';
 import type { confirm } from './intrusion/alarm.ts';
 import { Alarm } from './intrusion/alarm.ts';
 import { openApprovedModel } from './start/model-resolver.ts';
-import { welcome } from './start/start-text.ts';
+import { startText } from './start/start-text.ts';
 import type { JailInput } from './roles/role-process.ts';
 import { nodeFlags, ownProgram } from './roles/role-process.ts';
-import type { Handed } from './start/reexec.ts';
+import type { Handover } from './start/reexec.ts';
 import { memoryChecks } from './memory-checks.ts';
-import { judge } from './roles/exit-verdict.ts';
-import { Ledger } from './intrusion/event-budget.ts';
-import { Pair, wipeMs } from './roles/role-pair.ts';
-import { describeOut, SelfProbe } from './roles/self-probe.ts';
+import { judgeEnding } from './roles/exit-verdict.ts';
+import { EventBudget } from './intrusion/event-budget.ts';
+import { RolePair, wipeMs } from './roles/role-pair.ts';
+import { describeEscape, SelfProbe } from './roles/self-probe.ts';
 import { RestartBudget } from './roles/restart-budget.ts';
 import { mostTable, reportLayers } from './status.ts';
-import { Tokens } from './live-tokens.ts';
+import { LiveTokens } from './live-tokens.ts';
 
 const graceMs = 800;
 const eyes = openEyes();
 /** The longest that the way out waits for children that were killed: one may stand in the kernel and never go. */
 const goneMs = 2000;
 /** What a server owns from its start to its end. */
-async function serve(config: Config, { tree, natives, visible }: Handed): Promise<number> {
+async function serve(config: Config, { tree, natives, visible }: Handover): Promise<number> {
   const startedAt = Date.now();
   const state = openState(config.state ?? defaultStateDirectory(process.env));
   if (!takeLock(state))
@@ -123,7 +123,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   const loadsFd = sealedBytes('kwyre-loads', encodeLoadList(tree, [...natives.keys()], visible));
   const nativeFds = [...natives.values()];
 
-  let pair: Pair | undefined;
+  let pair: RolePair | undefined;
   let facts: EngineFacts | undefined;
   /** Engines that ended, and what they left in memory. */
   const ended = { engines: 0, overwrittenBytes: 0 };
@@ -140,11 +140,11 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
   /** Filters of this process when it started the watchdog, and the pair. */
   const atStart = countFilters();
   let atPair = atStart;
-  const tokens = new Tokens(state, log, () => {
+  const tokens = new LiveTokens(state, log, () => {
     pair?.gateway.control.send(controlMessages.tokensSet, encodeJson({ tokens: tokens.digests }));
   });
   const record: Parameters<typeof confirm>[0] = { log, mark: (violation) => markViolation(markers, violation, bootId) };
-  const ledger = new Ledger(log, () => performance.now());
+  const ledger = new EventBudget(log, () => performance.now());
   const alarm = new Alarm({
     ...record,
     ledger,
@@ -177,10 +177,10 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     readThreads: (role) => readThreads(role === 'watchdog' ? alarm.pid : (pair?.[role].pid ?? 0)),
     inherited: (role) => (role === 'watchdog' ? atStart : atPair),
     now: () => Date.now(),
-    onOut: (result) => {
+    onEscape: (result) => {
       alarm.raise(
-        { code: immediate.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' },
-        describeOut(result),
+        { code: immediateViolations.selfProbe, detector: 'jail', pid: process.pid, uid, name: 'kwyre probe' },
+        describeEscape(result),
       );
     },
     onLocksTried: () => {
@@ -234,10 +234,10 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     layers: layers(),
     events: log.losses,
   });
-  const startPair = async (): Promise<Pair> => {
+  const startPair = async (): Promise<RolePair> => {
     atPair = countFilters();
     answering = false;
-    pair = new Pair({
+    pair = new RolePair({
       listenerFd: listener.fd,
       unixListenerFd: unix?.fd,
       modelFds: model.fds,
@@ -334,7 +334,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
     });
     log.write({ code: 'SERVER_READY', pid: process.pid });
     console.log(
-      welcome({
+      startText({
         version,
         model: model.name,
         port: listener.port,
@@ -355,7 +355,7 @@ async function serve(config: Config, { tree, natives, visible }: Handed): Promis
         return 0;
       }
       alarm.follow(undefined, false);
-      const exit = judge(ending, state, record, budget, alarm.starved);
+      const exit = judgeEnding(ending, state, record, budget, alarm.starved);
       if (exit !== undefined) return exit;
       const next = await Promise.race([startPair(), stop.promise, violated]);
       if (next === 'violated') return 16;
@@ -467,7 +467,7 @@ function memoryCheck(visible: boolean, uid: number): Check {
 }
 
 /** Serves until the end; the tree was verified by `main.ts`. @throws KwyreError */
-export async function supervise(args: readonly string[], handed: Handed): Promise<number> {
+export async function supervise(args: readonly string[], handed: Handover): Promise<number> {
   for (const fd of handed.natives.values()) closeOnExec(fd);
   assertMapped(
     handed.tree,

@@ -13,7 +13,7 @@ import { askUnixSocket, protocolName } from '../linux/sockets/sock-diag.ts';
 import { openEyes } from '../linux/procfs/procfs.ts';
 import { socketName } from '../linux/sockets/socket.ts';
 import { descriptors } from '../wire/messages.ts';
-import { watch } from './watch-loop.ts';
+import { runWatchLoop } from './watch-loop.ts';
 
 process.title = 'kwyre: watchdog [watch]';
 process.exitCode = 1;
@@ -29,7 +29,7 @@ function canAsk(): boolean {
   }
 }
 
-watch({
+runWatchLoop({
   pid: process.pid,
   seal: () => applyFinalFilter('watchdog'),
   exit(code) {

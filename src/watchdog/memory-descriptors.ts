@@ -19,7 +19,7 @@ import { findMount, memoryNamed, parseDescriptor } from '../linux/procfs/tasks.t
 /** The most that is read of one table of mounts, in bytes. */
 const mostMounts = 1 << 20;
 
-export class OurMemory {
+export class MemoryDescriptors {
   readonly #eyes: Eyes;
   #mount: number | undefined;
   #device: string | undefined;

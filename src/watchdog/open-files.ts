@@ -16,7 +16,7 @@
 import type { Seen } from '../layers/6-intrusion/scan-result.ts';
 import type { Eyes } from '../linux/procfs/procfs.ts';
 import { socketInode } from '../linux/procfs/tasks.ts';
-import type { OurMemory } from './memory-descriptors.ts';
+import type { MemoryDescriptors } from './memory-descriptors.ts';
 
 const none: Seen<readonly number[]> = { value: [] };
 /** The most descriptors of one table that one look follows. */
@@ -53,7 +53,7 @@ export class OpenFiles {
   /** Inodes of its sockets. */
   sockets: readonly number[] = [];
   readonly #eyes: Eyes;
-  readonly #memory: OurMemory;
+  readonly #memory: MemoryDescriptors;
   /** Whether the last look had no time for all of it. */
   unfinished = false;
   /** Where the next look begins in a table, by its folder. */
@@ -62,7 +62,7 @@ export class OpenFiles {
   /** The thread at which the next look begins, when the last one was cut there or found something. */
   #resume: number | undefined;
 
-  constructor(eyes: Eyes, memory: OurMemory) {
+  constructor(eyes: Eyes, memory: MemoryDescriptors) {
     this.#eyes = eyes;
     this.#memory = memory;
   }

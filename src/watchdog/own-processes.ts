@@ -80,7 +80,7 @@ const sameMs = 1000;
  * The sockets of our processes between scans: every descriptor is read again when their number changed, and once in a
  * second in any case. One that takes the place of another is seen within that second.
  */
-export class Descriptors {
+export class SocketCache {
   readonly #eyes: Eyes;
   readonly #last = new Map<number, { readonly count: number; readonly at: number; readonly sockets: Seen<number[]> }>();
 
@@ -154,7 +154,7 @@ function mappingsOf(eyes: Eyes, pid: number, status: Seen<TaskStatus>): Seen<Map
 }
 
 /** One of our processes as far as it can be seen. */
-export function lookAt(eyes: Eyes, target: Target, sockets: Seen<number[]>, withMappings: boolean): TargetState {
+export function inspectTarget(eyes: Eyes, target: Target, sockets: Seen<number[]>, withMappings: boolean): TargetState {
   const { pid } = target;
   // The count is kept per namespace and costs nothing; reading even an empty `tcp` walks the machine's whole table.
   const own: Seen<number> =

@@ -18,7 +18,7 @@
 import type { Overdue, ProcessState, Seen } from '../layers/6-intrusion/scan-result.ts';
 import type { Eyes } from '../linux/procfs/procfs.ts';
 import { parseStat, parseStatus } from '../linux/procfs/tasks.ts';
-import type { OurMemory } from './memory-descriptors.ts';
+import type { MemoryDescriptors } from './memory-descriptors.ts';
 import { OpenFiles } from './open-files.ts';
 
 export const turnMs = 5000;
@@ -61,7 +61,7 @@ type Entry = {
 };
 
 /** What a scan is told besides the time. */
-export type Order = {
+export type TableOptions = {
   readonly intervalMs: number;
   /** Pids and thread ids of our own processes, which are left out. */
   readonly ours: ReadonlySet<number>;
@@ -70,7 +70,7 @@ export type Order = {
 };
 
 /** An order, and the most milliseconds that one process may take. */
-type Look = Order & { readonly mostMs: number };
+type Look = TableOptions & { readonly mostMs: number };
 
 /** Whether every number is a pid; `/proc` holds other names too. */
 function pidsOf(names: readonly string[]): number[] {
@@ -82,9 +82,9 @@ function pidsOf(names: readonly string[]): number[] {
   return pids;
 }
 
-export class Census {
+export class ProcessTable {
   readonly #eyes: Eyes;
-  readonly #memory: OurMemory;
+  readonly #memory: MemoryDescriptors;
   readonly #ownUid: number;
   readonly #clock: () => number;
   readonly #entries = new Map<number, Entry>();
@@ -99,7 +99,7 @@ export class Census {
   overdue: Overdue = { processes: 0, oldestMs: 0 };
 
   /** @param clock - in milliseconds, by which a scan ends. */
-  constructor(eyes: Eyes, memory: OurMemory, ownUid: number, clock: () => number) {
+  constructor(eyes: Eyes, memory: MemoryDescriptors, ownUid: number, clock: () => number) {
     this.#eyes = eyes;
     this.#memory = memory;
     this.#ownUid = ownUid;
@@ -109,7 +109,7 @@ export class Census {
   }
 
   /** Looks at what is due. */
-  take(nowMs: number, order: Order): Seen<ProcessState[]> {
+  take(nowMs: number, order: TableOptions): Seen<ProcessState[]> {
     const names = this.#eyes.list('/proc');
     if (!('value' in names)) return { missing: names.missing === 'gone' ? 'failed' : names.missing };
     this.#mark += 1;
@@ -145,7 +145,11 @@ export class Census {
   }
 
   /** Processes to be looked at now, by when their turn was. What was found before comes first, whatever waits. */
-  #due(pids: readonly number[], nowMs: number, order: Order): { readonly pid: number; readonly since: number }[] {
+  #due(
+    pids: readonly number[],
+    nowMs: number,
+    order: TableOptions,
+  ): { readonly pid: number; readonly since: number }[] {
     const due: { readonly pid: number; readonly since: number }[] = [];
     const waiting = new Map<number, number>();
     for (const pid of pids) {
@@ -167,7 +171,11 @@ export class Census {
     return due.sort((a, b) => a.since - b.since);
   }
 
-  #lookAtDue(due: readonly { readonly pid: number; readonly since: number }[], nowMs: number, order: Order): void {
+  #lookAtDue(
+    due: readonly { readonly pid: number; readonly since: number }[],
+    nowMs: number,
+    order: TableOptions,
+  ): void {
     const budget = this.#scans === 0 ? firstBudgetMs : Math.max(10, order.intervalMs * budgetPart);
     const until = this.#clock() + budget;
     const look: Look = { ...order, mostMs: budget / onePart };

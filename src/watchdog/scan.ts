@@ -5,21 +5,25 @@
  * Proof:   test/unit/watchdog/process-table.test.ts, test/attacks/6-watchdog.test.ts
  * @module
  */
-import { captures } from '../layers/6-intrusion/detectors/packet-capture.ts';
-import { declaredCode, mappedKey } from '../layers/6-intrusion/detectors/code-mappings.ts';
-import { deadConnection, heldBy, served } from '../layers/6-intrusion/detectors/undeclared-sockets.ts';
+import { capturesLoopback } from '../layers/6-intrusion/detectors/packet-capture.ts';
+import { isDeclaredCode, mappingKey } from '../layers/6-intrusion/detectors/code-mappings.ts';
+import {
+  deadConnection,
+  socketsHeldBy,
+  isServedConnection,
+} from '../layers/6-intrusion/detectors/undeclared-sockets.ts';
 import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/scan-result.ts';
 import { seen } from '../layers/6-intrusion/scan-result.ts';
 import type { Eyes } from '../linux/procfs/procfs.ts';
 import type { UnixSocket } from '../linux/sockets/sock-diag.ts';
 import type { PacketTap, SocketRow, SocketTable } from '../linux/procfs/net-tables.ts';
 import { parseTaps } from '../linux/procfs/net-tables.ts';
-import { OurMemory } from './memory-descriptors.ts';
-import { Census, turnMs } from './process-table.ts';
-import { Descriptors, lookAt, socketsOf, tablesOf, tcpAmong } from './own-processes.ts';
+import { MemoryDescriptors } from './memory-descriptors.ts';
+import { ProcessTable, turnMs } from './process-table.ts';
+import { SocketCache, inspectTarget, socketsOf, tablesOf, tcpAmong } from './own-processes.ts';
 
 /** What a scan may use. */
-export type Powers = {
+export type ScanSources = {
   readonly eyes: Eyes;
   readonly clocks: () => Clocks;
   /** Milliseconds, by which a scan is measured. */
@@ -41,10 +45,10 @@ const mappingsMs = 20_000;
 /** How long a socket that is in no table may be on its way out, look by look. */
 const transientMs = [30, 60];
 
-export class Sampler {
-  readonly #powers: Powers;
-  readonly #census: Census;
-  readonly #descriptors: Descriptors;
+export class Scanner {
+  readonly #powers: ScanSources;
+  readonly #census: ProcessTable;
+  readonly #descriptors: SocketCache;
   readonly #ownUid: number;
   #before: Clocks | undefined;
   #mappingsDue = -Infinity;
@@ -57,11 +61,11 @@ export class Sampler {
   readonly #lastRows = new Map<number, SocketRow>();
   #rowsDue = -Infinity;
 
-  constructor(powers: Powers, ownUid: number) {
+  constructor(powers: ScanSources, ownUid: number) {
     this.#powers = powers;
     this.#ownUid = ownUid;
-    this.#census = new Census(powers.eyes, new OurMemory(powers.eyes), ownUid, powers.now);
-    this.#descriptors = new Descriptors(powers.eyes);
+    this.#census = new ProcessTable(powers.eyes, new MemoryDescriptors(powers.eyes), ownUid, powers.now);
+    this.#descriptors = new SocketCache(powers.eyes);
   }
 
   /** Makes one scan. */
@@ -76,17 +80,17 @@ export class Sampler {
       watched.code.length > 0 && (clocks.monotonic >= this.#mappingsDue || shown.some((one) => !this.#mapped.has(one)));
     this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
     let targets = watched.targets.map((target) =>
-      lookAt(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings),
+      inspectTarget(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings),
     );
     const knownCode = this.#knownCode;
     if (withMappings) {
       this.#mapped = new Set(shown);
       const mappings = targets.flatMap((state) => seen(state.mappings) ?? []);
       const accepted = mappings.filter(
-        (mapping) => declaredCode(mapping, watched) || knownCode.has(mappedKey(mapping)),
+        (mapping) => isDeclaredCode(mapping, watched) || knownCode.has(mappingKey(mapping)),
       );
       // While one of ours has it mapped, no other file gets its inode.
-      this.#knownCode = new Set(accepted.map(mappedKey));
+      this.#knownCode = new Set(accepted.map(mappingKey));
       const foreign = accepted.length < mappings.length;
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
@@ -112,7 +116,7 @@ export class Sampler {
       'value' in found && unexplained.size > 0
         ? { value: [...found.value, ...this.#dead(targets, unexplained)] }
         : found;
-    const capturing = (seen(rows) ?? []).filter(captures).map((row) => row.inode);
+    const capturing = (seen(rows) ?? []).filter(capturesLoopback).map((row) => row.inode);
     const everything = capturing.some((inode) => !this.#explained.has(inode));
     this.#explained = new Set(capturing);
     const ours = new Set(
@@ -206,7 +210,7 @@ export class Sampler {
     const undeclared = new Set<number>();
     for (const state of targets) {
       const declared = new Set(state.target.sockets);
-      for (const inode of heldBy(state)?.inodes ?? []) {
+      for (const inode of socketsHeldBy(state)?.inodes ?? []) {
         held.add(inode);
         if (!declared.has(inode)) undeclared.add(inode);
       }
@@ -235,7 +239,7 @@ export class Sampler {
     this.#askUnix([...undeclared].filter((inode) => !this.#lastRows.has(inode)).slice(0, mostAsked));
     for (const inode of undeclared) {
       const row = this.#lastRows.get(inode);
-      if (row !== undefined && served(row, watched)) undeclared.delete(inode);
+      if (row !== undefined && isServedConnection(row, watched)) undeclared.delete(inode);
     }
     return {
       rows: { value: [...always.value, ...this.#lastRows.values()] },

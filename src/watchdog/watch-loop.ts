@@ -12,11 +12,11 @@ import { openStream } from '../linux/sockets/inherited-stream.ts';
 import { Channel } from '../wire/channel.ts';
 import type { WatchOrder } from '../wire/messages.ts';
 import { controlMessages, controlSchemas, descriptors, encodeJson, maxFindings, parseJson } from '../wire/messages.ts';
-import type { Powers } from './scan.ts';
-import { Sampler } from './scan.ts';
+import type { ScanSources } from './scan.ts';
+import { Scanner } from './scan.ts';
 
 /** What the process gives its flow besides the ways of looking. */
-export type ProcessPowers = Powers & {
+export type WatchLoopOptions = ScanSources & {
   readonly pid: number;
   readonly seal: () => Enforcement[];
   readonly exit: (code: number) => never;
@@ -41,8 +41,8 @@ function byWeight(detection: Detection): Detection['findings'] {
 }
 
 /** Runs until the supervisor is gone or says stop. */
-export function watch(powers: ProcessPowers): void {
-  let sampler: Sampler | undefined;
+export function runWatchLoop(powers: WatchLoopOptions): void {
+  let sampler: Scanner | undefined;
   let order: WatchOrder | undefined;
   let intervalMs = 0;
   let sequence = 0;
@@ -89,7 +89,7 @@ export function watch(powers: ProcessPowers): void {
         answer: (frame) => {
           const config = parseJson(controlSchemas.configureWatchdog, frame.payload);
           intervalMs = config.intervalMs;
-          sampler = new Sampler(powers, config.ownUid);
+          sampler = new Scanner(powers, config.ownUid);
           beaten = powers.now();
           try {
             const enforced = powers.seal();

@@ -98,7 +98,7 @@ test('the probe refuses a start by itself: without what it needs it says why', a
     readThreads: () => [],
     inherited: () => 0,
     now: () => 0,
-    onOut: () => assert.fail('nothing got out'),
+    onEscape: () => assert.fail('nothing got out'),
     onLocksTried: () => undefined,
   });
   await assert.rejects(probes.start(), { code: 'L2_PROBE_FAILED' });
@@ -117,7 +117,7 @@ test('the jail of the gateway is tried at the start, then the others and each lo
     readThreads: () => [status],
     inherited: () => 0,
     now: () => 7,
-    onOut: (result) => out.push(result),
+    onEscape: (result) => out.push(result),
     onLocksTried: () => {
       tried = true;
     },

@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openEyes } from '../../src/linux/procfs/procfs.ts';
-import { lookAt } from '../../src/watchdog/own-processes.ts';
+import { inspectTarget } from '../../src/watchdog/own-processes.ts';
 import { endWithUs } from '../support/children.ts';
 
 /** A group of the second version, or of the first one's freezer: where it is, and how it is frozen and thawed. */
@@ -43,7 +43,7 @@ test('L6-07 a frozen control group is seen, and a thawed one is not', async () =
   endWithUs(child);
   await once(child.stdout, 'data');
   const frozen = () =>
-    lookAt(
+    inspectTarget(
       openEyes(),
       { role: 'engine', pid: child.pid!, namespace: 'shared', sealed: false, sockets: [] },
       { missing: 'not-due' },

@@ -10,10 +10,10 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Arena } from '../../src/layers/5-memory/key-arena.ts';
-import { Cipher } from '../../src/layers/5-memory/session-cipher.ts';
-import { usualQuotas } from '../../src/layers/5-memory/quota.ts';
-import { Sealed } from '../../src/layers/5-memory/sealed-buffer.ts';
+import { KeyArena } from '../../src/layers/5-memory/key-arena.ts';
+import { SessionCipher } from '../../src/layers/5-memory/session-cipher.ts';
+import { defaultQuotas } from '../../src/layers/5-memory/quota.ts';
+import { SealedBuffer } from '../../src/layers/5-memory/sealed-buffer.ts';
 import { Vault } from '../../src/layers/5-memory/vault.ts';
 import { fillMemory, mapMemory } from '../../src/linux/memory/mapped-memory.ts';
 import { served } from '../support/engine.ts';
@@ -41,9 +41,9 @@ function sealingSpeed(): number {
   const bytes = 64 << 20;
   const from = mapMemory(bytes);
   fillMemory(from, bytes, 7);
-  const sealed = new Sealed(bytes);
-  const cipher = new Cipher();
-  const arena = Arena.open(undefined, 1);
+  const sealed = new SealedBuffer(bytes);
+  const cipher = new SessionCipher();
+  const arena = KeyArena.open(undefined, 1);
   const place = arena.take() ?? 0;
   const owner = { idBytes: randomBytes(16), principal: randomBytes(16) };
   let best = 0;
@@ -59,7 +59,7 @@ function sealingSpeed(): number {
 function wipeAllMs(): number {
   const work = mapMemory(100_000);
   fillMemory(work, 100_000, 7);
-  const vault = new Vault(Arena.open(undefined), usualQuotas, () => randomBytes(16));
+  const vault = new Vault(KeyArena.open(undefined), defaultQuotas, () => randomBytes(16));
   return median(
     Array.from({ length: rounds }, (_, round) => {
       for (let i = 0; i < 1000; i += 1) {

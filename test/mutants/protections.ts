@@ -496,7 +496,7 @@ const protections: readonly Protection[] = [
     'an engine that stands still is ended',
     'pulse',
     'supervisor/roles/engine-pulse.ts',
-    'return this.#unanswered > patience;',
+    'return this.#unanswered > maxUnanswered;',
     'return false;',
   ],
   [
@@ -691,7 +691,7 @@ const protections: readonly Protection[] = [
     'sentences come from a list',
     'written',
     'supervisor/intrusion/reported-finding.ts',
-    'what: plainWords(what)',
+    'what: listedText(what)',
     'what',
   ],
   [
@@ -705,8 +705,8 @@ const protections: readonly Protection[] = [
     'numbers in sentences are taken out',
     'written',
     'layers/6-intrusion/finding-texts.ts',
-    'return sentences.has(words) ? words : unlisted;',
-    'return sentences.has(words) ? what : unlisted;',
+    'return sentences.has(words) ? words : unlistedText;',
+    'return sentences.has(words) ? what : unlistedText;',
   ],
   [
     'what is printed steers no terminal',

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { monotonicMs, runnableOf } from '../../src/linux/clocks.ts';
 import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { transientIdentity } from './identity.ts';
-import { Child, nodeFlags, socketInodes } from '../../src/supervisor/roles/role-process.ts';
+import { RoleProcess, nodeFlags, socketInodes } from '../../src/supervisor/roles/role-process.ts';
 import { diagSocket } from '../../src/supervisor/intrusion/alarm.ts';
 import { Watch } from '../../src/supervisor/intrusion/watchdog-client.ts';
 import type { Profile } from '../../src/layers/6-intrusion/escalation.ts';
@@ -31,7 +31,7 @@ target.stdout.on('data', (chunk: Buffer) => {
 const watch = new Watch({
   start(table, onBreach) {
     const control = makeSocketPair();
-    return new Child(
+    return new RoleProcess(
       'watchdog',
       { readable: [], accepted: [], ...transientIdentity(uid) },
       [control[1], ...diagSocket()],

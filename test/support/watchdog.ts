@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Check } from '../../src/base/verdict.ts';
 import type { Finding } from '../../src/layers/6-intrusion/finding.ts';
-import type { Profile, Standing, Violation } from '../../src/layers/6-intrusion/escalation.ts';
+import type { Profile, Assessment, Violation } from '../../src/layers/6-intrusion/escalation.ts';
 import { asOrdinary } from './identity.ts';
 
 /** An ordinary user that no account has. */
@@ -18,9 +18,9 @@ export const ordinaryUid = 12_345;
 
 type Said =
   | { readonly type: 'up'; readonly supervisor: number; readonly watchdog: number; readonly target: number }
-  | ({ readonly type: 'first' } & Standing)
+  | ({ readonly type: 'first' } & Assessment)
   | ({ readonly type: 'finding'; readonly at: number } & Finding)
-  | { readonly type: 'level'; readonly at: number; readonly level: Standing['level']; readonly count: number }
+  | { readonly type: 'level'; readonly at: number; readonly level: Assessment['level']; readonly count: number }
   | ({ readonly type: 'violation'; readonly at: number } & Violation)
   | { readonly type: 'paused'; readonly at: number }
   | { readonly type: 'resumed'; readonly at: number; readonly seconds: number }

@@ -13,9 +13,9 @@
  */
 import { wipeBytes, plaintextMemory } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
-import type { Arena } from '../../layers/5-memory/key-arena.ts';
-import type { Holder } from '../../layers/5-memory/per-token-usage.ts';
-import type { Session, SessionKind, Why } from '../../layers/5-memory/session.ts';
+import type { KeyArena } from '../../layers/5-memory/key-arena.ts';
+import type { TokenOwner } from '../../layers/5-memory/per-token-usage.ts';
+import type { Session, SessionKind, EndReason } from '../../layers/5-memory/session.ts';
 import type { Fingerprinter } from '../../layers/5-memory/history-hash.ts';
 import type { Vault } from '../../layers/5-memory/vault.ts';
 import { LinuxError } from '../../linux/ffi.ts';
@@ -32,7 +32,7 @@ import type { PlaintextBuffer } from './plaintext-buffer.ts';
 export type SessionStoreOptions = {
   readonly llama: LlamaModel;
   readonly scheduler: Scheduler;
-  readonly arena: Arena;
+  readonly arena: KeyArena;
   readonly vault: Vault;
   readonly fingerprinter: Fingerprinter;
   readonly work: PlaintextBuffer;
@@ -49,7 +49,7 @@ type Held = { readonly sequence: number; readonly tokens: Int32Array };
 /** Below this a state is not worth its place. */
 const fewestTokens = 1;
 
-const gone: Readonly<Record<Why, string>> = {
+const gone: Readonly<Record<EndReason, string>> = {
   ended: 'this conversation was wiped',
   idle: 'nobody used this conversation for so long that it was wiped',
   pressure:
@@ -57,7 +57,7 @@ const gone: Readonly<Record<Why, string>> = {
 };
 
 /** The answer for a conversation that is not there any more. */
-export const goneError = (why: Why): RequestError => new RequestError('SESSION_GONE', gone[why], null, 410);
+export const goneError = (why: EndReason): RequestError => new RequestError('SESSION_GONE', gone[why], null, 410);
 export const unknownSession = (): RequestError =>
   new RequestError('SESSION_NOT_FOUND', 'there is no such conversation', null, 404);
 const busySession = (): RequestError =>
@@ -117,7 +117,7 @@ export class SessionStore {
   }
 
   /** Begins a conversation. @throws RequestError `SESSION_QUOTA`, `SESSION_MEMORY` */
-  create(holder: Holder, kind: SessionKind): Session {
+  create(holder: TokenOwner, kind: SessionKind): Session {
     try {
       return this.vault.create(holder, kind, this.now);
     } catch (error) {
@@ -137,7 +137,7 @@ export class SessionStore {
       };
   }
 
-  wipe(session: Session, why: Why = 'ended'): void {
+  wipe(session: Session, why: EndReason = 'ended'): void {
     this.vault.wipe(session, why, this.now);
     this.#release(session);
   }

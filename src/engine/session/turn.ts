@@ -8,7 +8,7 @@
  */
 import { copyPlaintext, plaintextBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
-import type { Holder } from '../../layers/5-memory/per-token-usage.ts';
+import type { TokenOwner } from '../../layers/5-memory/per-token-usage.ts';
 import type { Session } from '../../layers/5-memory/session.ts';
 import type { Fingerprint } from '../../layers/5-memory/history-hash.ts';
 import type { ResponseSink } from '../api/response.ts';
@@ -75,7 +75,7 @@ export class Turn implements KvBinding {
   /** A turn of a conversation with an id: the messages are new ones. @throws RequestError `SESSION_*` */
   static converse(
     keeper: SessionStore,
-    holder: Holder,
+    holder: TokenOwner,
     { wish, fresh, preface = [], until }: Wish,
     unixSeconds: () => number,
     transcriptRoom: number,
@@ -129,10 +129,10 @@ export class Turn implements KvBinding {
   }
 
   /** A turn of a client that sends its history with every request; `undefined` when such are not kept. */
-  static recognise(keeper: SessionStore, holder: Holder, messages: readonly Message[]): Turn | undefined {
+  static recognise(keeper: SessionStore, holder: TokenOwner, messages: readonly Message[]): Turn | undefined {
     if (!keeper.continues) return undefined;
     const fingerprints = fingerprintsOf(keeper.fingerprinter, holder.principal, messages);
-    const known = keeper.vault.match(fingerprints, holder.principal);
+    const known = keeper.vault.findByFingerprint(fingerprints, holder.principal);
     let session: Session;
     try {
       if (known !== undefined) keeper.begin(known);

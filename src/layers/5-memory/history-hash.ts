@@ -13,18 +13,18 @@ import { bug } from '../../base/errors.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { addressOf } from '../../linux/process.ts';
 import { authenticateMemory, macBytes } from '../../linux/memory/openssl.ts';
-import type { Arena } from './key-arena.ts';
+import type { KeyArena } from './key-arena.ts';
 
 /** 32 bytes in memory of their own; whoever holds one overwrites it. */
 export type Fingerprint = Buffer;
 
 /** Makes fingerprints. */
 export class Fingerprinter {
-  readonly #arena: Arena;
+  readonly #arena: KeyArena;
   readonly #place: number;
   readonly #frame = unpooledBytes(16);
 
-  constructor(arena: Arena) {
+  constructor(arena: KeyArena) {
     this.#arena = arena;
     this.#place = arena.take() ?? bug('no place for the first key');
   }

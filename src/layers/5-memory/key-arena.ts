@@ -24,15 +24,15 @@ export const arenaBytes = arenaKeys * keyBytes;
 export type ArenaKind = 'secret' | 'locked' | 'plain';
 
 /** The place of a key. */
-export type KeyPlace = number;
+export type KeySlot = number;
 
-export class Arena {
+export class KeyArena {
   readonly kind: ArenaKind;
   /** Why it is not secret; empty when it is. */
   readonly reason: string;
   readonly #base: Address;
   readonly #capacity: number;
-  readonly #free: KeyPlace[] = [];
+  readonly #free: KeySlot[] = [];
   readonly #taken: Uint8Array;
   #next = 0;
   #live = 0;
@@ -48,11 +48,11 @@ export class Arena {
   /**
    * Takes secret memory of {@link arenaBytes} behind a descriptor, or does without. The descriptor may be closed then.
    */
-  static open(fd: number | undefined, capacity = arenaKeys): Arena {
+  static open(fd: number | undefined, capacity = arenaKeys): KeyArena {
     let reason = 'this kernel gave no memfd_secret';
     if (fd !== undefined) {
       try {
-        return new Arena(mapSecretMemory(fd, capacity * keyBytes), 'secret', '', capacity);
+        return new KeyArena(mapSecretMemory(fd, capacity * keyBytes), 'secret', '', capacity);
       } catch (error) {
         if (!(error instanceof LinuxError)) throw error;
         reason = `secret memory could not be mapped (${error.message})`;
@@ -60,7 +60,7 @@ export class Arena {
     }
     const base = mapMemory(capacity * keyBytes);
     const locked = lockMemory(base, capacity * keyBytes);
-    return new Arena(
+    return new KeyArena(
       base,
       locked ? 'locked' : 'plain',
       `${reason}; ${locked ? 'the keys lie in locked memory' : 'and locking memory was refused'}`,
@@ -74,7 +74,7 @@ export class Arena {
   }
 
   /** Makes a key; `undefined` when every place is taken. */
-  take(): KeyPlace | undefined {
+  take(): KeySlot | undefined {
     const place = this.#free.pop() ?? (this.#next < this.#capacity ? this.#next++ : undefined);
     if (place === undefined) return undefined;
     randomMemory(this.#base + BigInt(place * keyBytes), keyBytes);
@@ -84,13 +84,13 @@ export class Arena {
   }
 
   /** Where a living key stands. */
-  at(place: KeyPlace): Address {
+  at(place: KeySlot): Address {
     if (this.#taken[place] !== 1) bug('a key that was destroyed');
     return this.#base + BigInt(place * keyBytes);
   }
 
   /** Overwrites a key and looks that it is gone. */
-  destroy(place: KeyPlace): void {
+  destroy(place: KeySlot): void {
     if (this.#taken[place] !== 1) return;
     const address = this.#base + BigInt(place * keyBytes);
     cleanseMemory(address, keyBytes);

@@ -14,12 +14,12 @@ import type { Session, SessionKind } from './session.ts';
 import { sealedBytesOf } from './session.ts';
 
 /** A token that may hold conversations, as 16 opaque bytes; `operator`: the one of the person who runs the server. */
-export type Holder = { readonly principal: Buffer; readonly operator: boolean };
+export type TokenOwner = { readonly principal: Buffer; readonly operator: boolean };
 
 /** What is counted: conversations, or sealed bytes. */
 export type Measure = 'sessions' | 'bytes';
 
-type Holding = {
+type Usage = {
   readonly name: string;
   readonly operator: boolean;
   /** In the order of their last use, the oldest first. */
@@ -29,26 +29,26 @@ type Holding = {
 };
 
 const nameOf = ({ principal }: { readonly principal: Buffer }): string => principal.toString('hex');
-const amount = (holding: Holding, measure: Measure): number =>
+const amount = (holding: Usage, measure: Measure): number =>
   measure === 'bytes' ? holding.bytes : holding.sessions.size;
-const oldestIdle = (holding: Holding | undefined, kind?: SessionKind): Session | undefined =>
+const oldestIdle = (holding: Usage | undefined, kind?: SessionKind): Session | undefined =>
   holding?.sessions
     .values()
     .find((session) => session.state === 'idle' && (kind === undefined || session.kind === kind));
 
-export class Holders {
-  readonly #holdings = new Map<string, Holding>();
+export class PerTokenUsage {
+  readonly #holdings = new Map<string, Usage>();
 
   /** How many tokens hold something, this one counted in any case. */
-  with(holder: Holder): number {
+  ownersWith(holder: TokenOwner): number {
     return this.#holdings.size + (this.#holdings.has(nameOf(holder)) ? 0 : 1);
   }
 
-  sessionsOf(holder: Holder, kind: SessionKind): number {
+  sessionsOf(holder: TokenOwner, kind: SessionKind): number {
     return this.#holdings.get(nameOf(holder))?.kinds[kind] ?? 0;
   }
 
-  bytesOf(holder: Holder): number {
+  bytesOf(holder: TokenOwner): number {
     return this.#holdings.get(nameOf(holder))?.bytes ?? 0;
   }
 
@@ -82,13 +82,13 @@ export class Holders {
   }
 
   /** Counts sealed bytes that came or went. */
-  weigh(session: Session, bytes: number): void {
+  addBytes(session: Session, bytes: number): void {
     const holding = this.#holdings.get(nameOf(session));
     if (holding !== undefined) holding.bytes += bytes;
   }
 
   /** The idle conversation of a token that was not used for the longest time. */
-  oldest(holder: Holder, kind?: SessionKind): Session | undefined {
+  oldestIdle(holder: TokenOwner, kind?: SessionKind): Session | undefined {
     return oldestIdle(this.#holdings.get(nameOf(holder)), kind);
   }
 
@@ -98,10 +98,10 @@ export class Holders {
    * @param all - what there is for everybody
    * @param more - what is asked for
    */
-  choose(asker: Holder, measure: Measure, all: number, more: number): Session | undefined {
-    const share = all / this.with(asker);
+  evictionCandidate(asker: TokenOwner, measure: Measure, all: number, more: number): Session | undefined {
+    const share = all / this.ownersWith(asker);
     const asking = nameOf(asker);
-    const wanted = (holding: Holding) => amount(holding, measure) + (holding.name === asking ? more : 0);
+    const wanted = (holding: Usage) => amount(holding, measure) + (holding.name === asking ? more : 0);
     const beyond = this.#holdings
       .values()
       .filter((holding) => !holding.operator && wanted(holding) > share)
@@ -110,7 +110,7 @@ export class Holders {
       const session = oldestIdle(holding);
       if (session !== undefined) return session;
     }
-    const own = this.oldest(asker);
+    const own = this.oldestIdle(asker);
     if (own !== undefined) return own;
     for (const holding of this.#holdings.values()) {
       const session = holding.operator ? oldestIdle(holding) : undefined;

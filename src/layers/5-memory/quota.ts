@@ -24,7 +24,7 @@ export type Quotas = {
   readonly tombstoneMs: number;
 };
 
-export const usualQuotas: Quotas = {
+export const defaultQuotas: Quotas = {
   sessions: 16_000,
   sessionsPerToken: 12_000,
   continuedPerToken: 4000,
@@ -40,7 +40,7 @@ export const usualQuotas: Quotas = {
  * What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. The person's
  * own has no such limit.
  */
-export function tokenLimit(sealedBytes: number, holders: number): number {
+export function tokenByteLimit(sealedBytes: number, holders: number): number {
   return holders > 1 ? Math.floor(sealedBytes / 2) : sealedBytes;
 }
 
@@ -51,7 +51,7 @@ const tokenOverhead = 64;
  * What one conversation may take: the state of a full context, and the words of two of the largest requests.
  * @param tokenBytes - keys and values of one token; 0 where that cannot be told
  */
-export function sessionShare(
+export function sessionByteLimit(
   sealedBytes: number,
   tokenBytes: number,
   contextTokens: number,
@@ -63,6 +63,6 @@ export function sessionShare(
 }
 
 /** The share of the free memory that sealed conversations may take when nobody says otherwise. */
-export function sealedShare(availableBytes: number): number {
+export function defaultSealedBytes(availableBytes: number): number {
   return Math.max(64 << 20, Math.min(4 * (1 << 30), Math.floor(availableBytes / 4)));
 }

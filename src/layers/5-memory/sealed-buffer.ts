@@ -11,9 +11,9 @@ import { growMemory, mapMemory, unmapMemory, wholePages } from '../../linux/memo
 import { overwriteMemory, tagBytes } from '../../linux/memory/openssl.ts';
 
 /** Shown the memory between overwriting and giving back; tests look there. */
-export type Look = (address: Address, bytes: number) => void;
+export type WipeObserver = (address: Address, bytes: number) => void;
 
-export class Sealed {
+export class SealedBuffer {
   /** Bytes of ciphertext. */
   bytes = 0;
   /** The number of the seal under its key: its nonce. */
@@ -41,7 +41,7 @@ export class Sealed {
    * Makes room for another content; pages that are there already are used again, those that are not needed any more
    * overwritten. @throws LinuxError
    */
-  fit(bytes: number, look?: Look): void {
+  fit(bytes: number, look?: WipeObserver): void {
     const wanted = wholePages(Math.max(1, bytes));
     if (wanted > this.#capacity) {
       this.#address = growMemory(this.#address, this.#capacity, wanted);
@@ -56,7 +56,7 @@ export class Sealed {
   }
 
   /** Overwrites everything with random bytes and gives the memory back; safe to call twice. */
-  wipe(look?: Look): void {
+  wipe(look?: WipeObserver): void {
     this.tag.fill(0);
     this.bytes = 0;
     if (this.#capacity === 0) return;

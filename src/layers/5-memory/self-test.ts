@@ -9,24 +9,24 @@ import { copyBytes } from '../../base/bytes.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { fillMemory, viewMemory } from '../../linux/memory/mapped-memory.ts';
 import { randomOwn } from '../../linux/memory/random.ts';
-import type { Arena } from './key-arena.ts';
+import type { KeyArena } from './key-arena.ts';
 import type { Quotas } from './quota.ts';
 import { Vault } from './vault.ts';
 
 /** What came out as promised. */
-export type Tried = { readonly sealing: boolean; readonly idle: boolean };
+export type SelfTestResult = { readonly sealing: boolean; readonly idle: boolean };
 
 const holder = { principal: Buffer.alloc(16), operator: false };
 const wordsBytes = 1024;
 /** What the rehearsal needs: the words, and a place to open them to. */
-export const rehearsalBytes = 2 * wordsBytes;
+export const selfTestBytes = 2 * wordsBytes;
 
-/** Tries it in {@link rehearsalBytes} of memory, which are overwritten then; the keys it used are destroyed. */
-export function rehearse(arena: Arena, quotas: Quotas, room: Address): Tried {
+/** Tries it in {@link selfTestBytes} of memory, which are overwritten then; the keys it used are destroyed. */
+export function runSelfTest(arena: KeyArena, quotas: Quotas, room: Address): SelfTestResult {
   try {
     return { sealing: trySealing(arena, quotas, room), idle: tryIdleness(arena, quotas) };
   } finally {
-    fillMemory(room, rehearsalBytes);
+    fillMemory(room, selfTestBytes);
   }
 }
 
@@ -34,7 +34,7 @@ export function rehearse(arena: Arena, quotas: Quotas, room: Address): Tried {
  * Sealed it reads otherwise, opened the same; with one bit changed it is refused; wiped, its key is gone and it was
  * overwritten.
  */
-function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
+function trySealing(arena: KeyArena, quotas: Quotas, room: Address): boolean {
   const words = viewMemory(room, wordsBytes).fill('made up ');
   const opened = viewMemory(room + BigInt(wordsBytes), wordsBytes);
   const keys = arena.live;
@@ -64,7 +64,7 @@ function trySealing(arena: Arena, quotas: Quotas, room: Address): boolean {
 }
 
 /** While a turn is under way no time is too long; then it is wiped at its time, and not before. */
-function tryIdleness(arena: Arena, quotas: Quotas): boolean {
+function tryIdleness(arena: KeyArena, quotas: Quotas): boolean {
   const vault = new Vault(arena, quotas, () => randomOwn(16));
   const session = vault.create(holder, 'kept', 0);
   const { idleMs } = quotas;

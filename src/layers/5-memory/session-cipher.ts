@@ -10,11 +10,11 @@
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { mapMemory, pageBytes, viewMemory } from '../../linux/memory/mapped-memory.ts';
 import { decryptMemory, encryptMemory, nonceBytes, tagBytes } from '../../linux/memory/openssl.ts';
-import type { Sealed } from './sealed-buffer.ts';
+import type { SealedBuffer } from './sealed-buffer.ts';
 
 /** Parts of a conversation: its words, and what the model remembers of them. */
-export const parts = { history: 1, state: 2 } as const;
-export type Part = keyof typeof parts;
+export const partNumbers = { history: 1, state: 2 } as const;
+export type SessionPart = keyof typeof partNumbers;
 
 /** Whose part it is. */
 export type Owner = { readonly idBytes: Buffer; readonly principal: Buffer };
@@ -22,22 +22,22 @@ export type Owner = { readonly idBytes: Buffer; readonly principal: Buffer };
 const layout = { nonce: 0n, tag: 16n, binding: 32n } as const;
 const bindingBytes = 16 + 16 + 1 + 8;
 
-export class Cipher {
+export class SessionCipher {
   readonly #page = mapMemory(pageBytes);
   readonly #view = viewMemory(this.#page, pageBytes);
 
   #bind(
     owner: Owner,
-    part: Part,
+    part: SessionPart,
     sequence: number,
   ): { nonce: Address; binding: { address: Address; bytes: number }; tag: Address } {
     const view = this.#view;
     view.writeBigUInt64LE(BigInt(sequence), 0);
-    view.writeUInt32LE(parts[part], nonceBytes - 4);
+    view.writeUInt32LE(partNumbers[part], nonceBytes - 4);
     const at = Number(layout.binding);
     view.set(owner.idBytes.subarray(0, 16), at);
     view.set(owner.principal.subarray(0, 16), at + 16);
-    view[at + 32] = parts[part];
+    view[at + 32] = partNumbers[part];
     view.writeBigUInt64LE(BigInt(sequence), at + 33);
     return {
       nonce: this.#page + layout.nonce,
@@ -47,7 +47,15 @@ export class Cipher {
   }
 
   /** Encrypts into a sealed part that has room for it. */
-  seal(key: Address, owner: Owner, part: Part, sequence: number, from: Address, bytes: number, into: Sealed): void {
+  seal(
+    key: Address,
+    owner: Owner,
+    part: SessionPart,
+    sequence: number,
+    from: Address,
+    bytes: number,
+    into: SealedBuffer,
+  ): void {
     const { nonce, binding, tag } = this.#bind(owner, part, sequence);
     encryptMemory(key, nonce, binding, from, into.address, bytes, tag);
     into.tag.set(this.#view.subarray(Number(layout.tag), Number(layout.tag) + tagBytes));
@@ -56,7 +64,7 @@ export class Cipher {
   }
 
   /** Decrypts; `false` when it is not what was sealed. */
-  open(key: Address, owner: Owner, part: Part, sealed: Sealed, to: Address): boolean {
+  open(key: Address, owner: Owner, part: SessionPart, sealed: SealedBuffer, to: Address): boolean {
     const { nonce, binding, tag } = this.#bind(owner, part, sealed.sequence);
     this.#view.set(sealed.tag, Number(layout.tag));
     return decryptMemory(key, nonce, binding, sealed.address, to, sealed.bytes, tag);

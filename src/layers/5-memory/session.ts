@@ -4,16 +4,16 @@
  * States: `idle` (sealed), `active` (a turn is under way), `gone` (wiped; nothing brings it back).
  * @module
  */
-import type { KeyPlace } from './key-arena.ts';
-import type { Part } from './session-cipher.ts';
-import type { Sealed } from './sealed-buffer.ts';
+import type { KeySlot } from './key-arena.ts';
+import type { SessionPart } from './session-cipher.ts';
+import type { SealedBuffer } from './sealed-buffer.ts';
 import type { Fingerprint } from './history-hash.ts';
 
 /** `kept`: has an id that its client knows; `continued`: found again by its fingerprint alone. */
 export type SessionKind = 'kept' | 'continued';
 
 /** Why a conversation is gone. */
-export type Why = 'ended' | 'idle' | 'pressure';
+export type EndReason = 'ended' | 'idle' | 'pressure';
 
 export type Session = {
   /** 32 hexadecimal digits. */
@@ -25,8 +25,8 @@ export type Session = {
   readonly operator: boolean;
   readonly kind: SessionKind;
   readonly createdAt: number;
-  readonly key: KeyPlace;
-  readonly sealed: Map<Part, Sealed>;
+  readonly key: KeySlot;
+  readonly sealed: Map<SessionPart, SealedBuffer>;
   /** Under which fingerprints it is found. */
   fingerprints: Fingerprint[];
   state: 'idle' | 'active' | 'gone';

@@ -6,13 +6,13 @@
  * Proof:   test/unit/layers/5-shares.test.ts, test/unit/layers/5-vault.test.ts
  * @module
  */
-import type { Why } from './session.ts';
+import type { EndReason } from './session.ts';
 
-type Stone = { readonly why: Why; readonly at: number };
+type Tombstone = { readonly why: EndReason; readonly at: number };
 
 export class Tombstones {
   /** By owner, then by id, the oldest first. */
-  readonly #owners = new Map<string, Map<string, Stone>>();
+  readonly #owners = new Map<string, Map<string, Tombstone>>();
   readonly #limit: number;
   readonly #keepMs: number;
   #count = 0;
@@ -23,9 +23,9 @@ export class Tombstones {
     this.#keepMs = keepMs;
   }
 
-  add(principal: Buffer, id: string, why: Why, now: number): void {
+  add(principal: Buffer, id: string, why: EndReason, now: number): void {
     const owner = principal.toString('hex');
-    const stones = this.#owners.get(owner) ?? new Map<string, Stone>();
+    const stones = this.#owners.get(owner) ?? new Map<string, Tombstone>();
     this.#owners.set(owner, stones);
     stones.set(id, { why, at: now });
     this.#count += 1;
@@ -33,7 +33,7 @@ export class Tombstones {
   }
 
   /** Why a conversation of this owner was let go; `undefined` when it never was, or too long ago. */
-  find(principal: Buffer, id: string, now: number): Why | undefined {
+  find(principal: Buffer, id: string, now: number): EndReason | undefined {
     const stone = this.#owners.get(principal.toString('hex'))?.get(id);
     return stone !== undefined && now - stone.at <= this.#keepMs ? stone.why : undefined;
   }
@@ -49,13 +49,13 @@ export class Tombstones {
   }
 
   #forgetOldest(): void {
-    let most: readonly [string, Map<string, Stone>] | undefined;
+    let most: readonly [string, Map<string, Tombstone>] | undefined;
     for (const entry of this.#owners) if (most === undefined || entry[1].size > most[1].size) most = entry;
     const [oldest] = most?.[1].keys() ?? [];
     if (most !== undefined && oldest !== undefined) this.#forget(most[0], most[1], oldest);
   }
 
-  #forget(owner: string, stones: Map<string, Stone>, id: string): void {
+  #forget(owner: string, stones: Map<string, Tombstone>, id: string): void {
     if (!stones.delete(id)) return;
     this.#count -= 1;
     if (stones.size === 0) this.#owners.delete(owner);

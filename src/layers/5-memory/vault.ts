@@ -13,42 +13,42 @@ import { KwyreError } from '../../base/errors.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { wholePages } from '../../linux/memory/mapped-memory.ts';
-import type { Arena } from './key-arena.ts';
-import type { Part } from './session-cipher.ts';
-import { Cipher } from './session-cipher.ts';
-import type { Holder, Measure } from './per-token-usage.ts';
-import { Holders } from './per-token-usage.ts';
+import type { KeyArena } from './key-arena.ts';
+import type { SessionPart } from './session-cipher.ts';
+import { SessionCipher } from './session-cipher.ts';
+import type { TokenOwner, Measure } from './per-token-usage.ts';
+import { PerTokenUsage } from './per-token-usage.ts';
 import type { Quotas } from './quota.ts';
-import { tokenLimit } from './quota.ts';
-import type { Look } from './sealed-buffer.ts';
-import { Sealed } from './sealed-buffer.ts';
-import type { Session, SessionFacts, SessionKind, Why } from './session.ts';
+import { tokenByteLimit } from './quota.ts';
+import type { WipeObserver } from './sealed-buffer.ts';
+import { SealedBuffer } from './sealed-buffer.ts';
+import type { Session, SessionFacts, SessionKind, EndReason } from './session.ts';
 import { sealedBytesOf } from './session.ts';
 import { Tombstones } from './tombstones.ts';
 import type { Fingerprint } from './history-hash.ts';
 import { FingerprintIndex } from './history-hash.ts';
 
 /** What a look for an id finds. `gone`: it was let go, and its owner may know. */
-export type Found =
+export type Lookup =
   | { readonly kind: 'found'; readonly session: Session }
-  | { readonly kind: 'gone'; readonly why: Why }
+  | { readonly kind: 'gone'; readonly why: EndReason }
   | { readonly kind: 'unknown' };
 
 export class Vault {
   readonly quotas: Quotas;
-  readonly #arena: Arena;
-  readonly #cipher = new Cipher();
+  readonly #arena: KeyArena;
+  readonly #cipher = new SessionCipher();
   readonly #randomId: () => Buffer;
-  readonly #look: Look | undefined;
+  readonly #look: WipeObserver | undefined;
   /** In the order of their last use, the oldest first. */
   readonly #sessions = new Map<string, Session>();
   readonly #fingerprints = new FingerprintIndex<Session>();
   readonly #tombstones: Tombstones;
-  readonly #holders = new Holders();
+  readonly #holders = new PerTokenUsage();
   #sealedBytes = 0;
 
   /** @param look - shown each piece of memory between overwriting and giving back. */
-  constructor(arena: Arena, quotas: Quotas, randomId: () => Buffer, look?: Look) {
+  constructor(arena: KeyArena, quotas: Quotas, randomId: () => Buffer, look?: WipeObserver) {
     this.#arena = arena;
     this.quotas = quotas;
     this.#tombstones = new Tombstones(quotas.tombstones, quotas.tombstoneMs);
@@ -74,7 +74,7 @@ export class Vault {
    * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when they are too large, `L5_MEMORY_FULL`
    * when nothing can be let go
    */
-  create(holder: Holder, kind: SessionKind, now: number): Session {
+  create(holder: TokenOwner, kind: SessionKind, now: number): Session {
     const { principal, operator } = holder;
     const own = this.#holders.sessionsOf(holder, kind);
     if (kind === 'kept' && own >= this.quotas.sessionsPerToken)
@@ -84,7 +84,7 @@ export class Vault {
         'delete one',
       );
     if (kind === 'continued' && own >= this.quotas.continuedPerToken)
-      this.#letGo(this.#holders.oldest(holder, kind), now);
+      this.#letGo(this.#holders.oldestIdle(holder, kind), now);
     if (!this.#pressOwn(holder, wholePages(1), now))
       throw new KwyreError(
         'L5_SHARE_FULL',
@@ -126,7 +126,7 @@ export class Vault {
   }
 
   /** Looks for an id that somebody sent. */
-  find(id: string, principal: Buffer, now: number): Found {
+  find(id: string, principal: Buffer, now: number): Lookup {
     const session = this.#sessions.get(id);
     if (session?.kind === 'kept' && session.principal.equals(principal)) return { kind: 'found', session };
     const why = this.#tombstones.find(principal, id, now);
@@ -134,7 +134,7 @@ export class Vault {
   }
 
   /** Looks for an idle conversation of this owner under the fingerprints, the first that fits. */
-  match(fingerprints: readonly Fingerprint[], principal: Buffer): Session | undefined {
+  findByFingerprint(fingerprints: readonly Fingerprint[], principal: Buffer): Session | undefined {
     for (const fingerprint of fingerprints) {
       const session = this.#fingerprints
         .find(fingerprint)
@@ -172,7 +172,7 @@ export class Vault {
   }
 
   /** Seals a part, the former one of its kind included; `false` when it is gone or there is no room. */
-  put(session: Session, part: Part, from: Address, bytes: number, now: number): boolean {
+  put(session: Session, part: SessionPart, from: Address, bytes: number, now: number): boolean {
     if (session.state === 'gone') return false;
     const present = session.sealed.get(part);
     const others = sealedBytesOf(session) - (present?.capacity ?? 0);
@@ -189,7 +189,7 @@ export class Vault {
     let sealed = present;
     try {
       sealed?.fit(bytes, this.#look);
-      sealed ??= new Sealed(bytes);
+      sealed ??= new SealedBuffer(bytes);
     } catch (error) {
       this.#account(session, present?.capacity ?? 0);
       if (!(error instanceof LinuxError)) throw error;
@@ -203,21 +203,21 @@ export class Vault {
   }
 
   /** The length of a sealed part, 0 when there is none. */
-  length(session: Session, part: Part): number {
+  length(session: Session, part: SessionPart): number {
     return session.sealed.get(part)?.bytes ?? 0;
   }
 
   /**
    * Opens a part to an address with room for {@link length} bytes; `false` when there is none or it was tampered with.
    */
-  open(session: Session, part: Part, to: Address): boolean {
+  open(session: Session, part: SessionPart, to: Address): boolean {
     const sealed = session.sealed.get(part);
     if (session.state === 'gone' || sealed === undefined || sealed.bytes === 0) return false;
     return this.#cipher.open(this.#arena.at(session.key), session, part, sealed, to);
   }
 
   /** Overwrites a part and gives its memory back. */
-  drop(session: Session, part: Part): void {
+  drop(session: Session, part: SessionPart): void {
     const sealed = session.sealed.get(part);
     if (sealed === undefined) return;
     this.#account(session, -sealed.capacity);
@@ -226,7 +226,7 @@ export class Vault {
   }
 
   /** Makes an end of a conversation; safe to call twice. */
-  wipe(session: Session, why: Why, now: number): void {
+  wipe(session: Session, why: EndReason, now: number): void {
     if (session.state === 'gone') return;
     session.state = 'gone';
     this.#arena.destroy(session.key);
@@ -319,7 +319,7 @@ export class Vault {
   }
 
   /** Makes room for more sealed bytes of a token; `false` when nothing may be let go for them. */
-  #press(holder: Holder, bytes: number, now: number): boolean {
+  #press(holder: TokenOwner, bytes: number, now: number): boolean {
     if (bytes > this.quotas.sealedBytes) return false;
     while (this.#sealedBytes + bytes > this.quotas.sealedBytes)
       if (!this.#makeRoom(holder, 'bytes', bytes, now)) return false;
@@ -327,18 +327,23 @@ export class Vault {
   }
 
   /** As {@link #press}, within what one token may take, and of its conversations only. */
-  #pressOwn(holder: Holder, bytes: number, now: number): boolean {
-    const limit = tokenLimit(this.quotas.sealedBytes, holder.operator ? 1 : this.#holders.with(holder));
+  #pressOwn(holder: TokenOwner, bytes: number, now: number): boolean {
+    const limit = tokenByteLimit(this.quotas.sealedBytes, holder.operator ? 1 : this.#holders.ownersWith(holder));
     if (limit === this.quotas.sealedBytes || bytes <= 0) return true;
     if (bytes > limit) return false;
     while (this.#holders.bytesOf(holder) + bytes > limit)
-      if (!this.#letGo(this.#holders.oldest(holder), now)) return false;
+      if (!this.#letGo(this.#holders.oldestIdle(holder), now)) return false;
     return true;
   }
 
-  #makeRoom(holder: Holder, measure: Measure, more: number, now: number): boolean {
+  #makeRoom(holder: TokenOwner, measure: Measure, more: number, now: number): boolean {
     return this.#letGo(
-      this.#holders.choose(holder, measure, measure === 'bytes' ? this.quotas.sealedBytes : this.quotas.sessions, more),
+      this.#holders.evictionCandidate(
+        holder,
+        measure,
+        measure === 'bytes' ? this.quotas.sealedBytes : this.quotas.sessions,
+        more,
+      ),
       now,
     );
   }
@@ -350,7 +355,7 @@ export class Vault {
 
   #account(session: Session, bytes: number): void {
     this.#sealedBytes += bytes;
-    this.#holders.weigh(session, bytes);
+    this.#holders.addBytes(session, bytes);
   }
 
   #forgetFingerprints(session: Session): void {

@@ -6,14 +6,14 @@
  * @module
  */
 
-export const step = { detection: 2, clean: -1, confirmed: 4 } as const;
+export const scanWeights = { detection: 2, clean: -1, confirmed: 4 } as const;
 
 /** The count after one more scan; several detections in one scan count once. */
-export function advance(count: number, detected: boolean): number {
-  return Math.min(step.confirmed, Math.max(0, count + (detected ? step.detection : step.clean)));
+export function nextCount(count: number, detected: boolean): number {
+  return Math.min(scanWeights.confirmed, Math.max(0, count + (detected ? scanWeights.detection : scanWeights.clean)));
 }
 
 /** Whether a count is a violation; what is confirmed stays confirmed, since nothing counts on after it. */
-export function confirms(count: number): boolean {
-  return count >= step.confirmed;
+export function isConfirmed(count: number): boolean {
+  return count >= scanWeights.confirmed;
 }

@@ -10,7 +10,7 @@
  * @module
  */
 import { exhaustive } from '../../base/errors.ts';
-import { advance, confirms } from './confirmation-counter.ts';
+import { nextCount, isConfirmed } from './confirmation-counter.ts';
 import type { Detection, DetectorId, Finding } from './finding.ts';
 
 export const profiles = ['person', 'installed'] as const;
@@ -20,7 +20,7 @@ export type Profile = (typeof profiles)[number];
 export type Weight = 'count' | 'yellow' | 'note';
 
 /** The weight of a finding in a profile; `acknowledged` are ids of tools that the operator accepted for this run. */
-export function weigh(finding: Finding, profile: Profile, acknowledged: readonly string[]): Weight {
+export function weightOf(finding: Finding, profile: Profile, acknowledged: readonly string[]): Weight {
   switch (finding.relation) {
     case 'effect':
       return 'count';
@@ -35,7 +35,7 @@ export function weigh(finding: Finding, profile: Profile, acknowledged: readonly
 }
 
 /** What is known after a number of scans. */
-export type Standing = {
+export type Assessment = {
   readonly count: number;
   /** `clean`; `yellow`: no new conversations; `detected`: one more scan like this confirms; `confirmed`: the end. */
   readonly level: 'clean' | 'yellow' | 'detected' | 'confirmed';
@@ -46,24 +46,31 @@ export type Standing = {
   readonly blind: readonly DetectorId[];
 };
 
-export const initialStanding: Standing = { count: 0, level: 'clean', counted: [], yellow: [], notes: [], blind: [] };
+export const initialAssessment: Assessment = {
+  count: 0,
+  level: 'clean',
+  counted: [],
+  yellow: [],
+  notes: [],
+  blind: [],
+};
 
 /** The standing after one more scan. */
-export function judgeScan(
-  before: Standing,
+export function assessScan(
+  before: Assessment,
   detections: readonly Detection[],
   profile: Profile,
   acknowledged: readonly string[],
-): Standing {
+): Assessment {
   const findings = detections.flatMap((detection) => detection.findings);
   const of = (weight: Weight): Finding[] =>
-    findings.filter((finding) => weigh(finding, profile, acknowledged) === weight);
+    findings.filter((finding) => weightOf(finding, profile, acknowledged) === weight);
   const counted = of('count');
   const yellow = of('yellow');
-  const count = advance(before.count, counted.length > 0);
+  const count = nextCount(before.count, counted.length > 0);
   return {
     count,
-    level: confirms(count) ? 'confirmed' : counted.length > 0 ? 'detected' : yellow.length > 0 ? 'yellow' : 'clean',
+    level: isConfirmed(count) ? 'confirmed' : counted.length > 0 ? 'detected' : yellow.length > 0 ? 'yellow' : 'clean',
     counted,
     yellow,
     notes: of('note'),
@@ -81,7 +88,7 @@ export type Violation = {
 };
 
 /** Causes that confirm without a second look. */
-export const immediate = {
+export const immediateViolations = {
   kernelKill: 'L6_KERNEL_KILL',
   selfProbe: 'L6_PROBE_ESCAPED',
   watchdogDead: 'L6_WATCHDOG_DEAD',
@@ -91,7 +98,7 @@ export const immediate = {
 } as const;
 
 /** The violation of a confirmed standing: its first counted finding. */
-export function violationOf(standing: Standing): Violation {
+export function violationOf(standing: Assessment): Violation {
   const first = standing.counted[0];
   return {
     code: 'L6_VIOLATION',

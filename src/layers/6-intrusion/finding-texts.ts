@@ -64,15 +64,15 @@ const sentences: ReadonlySet<string> = new Set([
 ]);
 
 /** For what is in no list. */
-export const unlisted = 'was seen by the watchdog';
+export const unlistedText = 'was seen by the watchdog';
 
 /** Whether a detector's sentence is in the list. */
 export function isListed(what: string): boolean {
-  return plainWords(what) !== unlisted;
+  return listedText(what) !== unlistedText;
 }
 
 /** The sentence of the list that a detector's words are, without their numbers. */
-export function plainWords(what: string): string {
+export function listedText(what: string): string {
   if (sentences.has(what)) return what;
   const words = what
     .replace(/ \(pid \d+\)/g, '')
@@ -82,5 +82,5 @@ export function plainWords(what: string): string {
     .replace(/ in its empty network \([a-z0-9, ]+\)$/, ' in its empty network')
     .replace(/^\d+ /, '')
     .replace(/ has \d+ sockets/, ' has sockets');
-  return sentences.has(words) ? words : unlisted;
+  return sentences.has(words) ? words : unlistedText;
 }

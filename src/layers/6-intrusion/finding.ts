@@ -54,13 +54,13 @@ export type Finding = {
  * What a detector could see: `full`; `self-reported` by the process itself; `not-available` to this user, which by
  * itself is no fault; `unreadable` although it should be readable, which degrades the layer.
  */
-export const sights = ['full', 'self-reported', 'not-available', 'unreadable'] as const;
-export type Sight = (typeof sights)[number];
+export const visibilities = ['full', 'self-reported', 'not-available', 'unreadable'] as const;
+export type Visibility = (typeof visibilities)[number];
 
 /** The result of one detector. */
 export type Detection = {
   readonly detector: DetectorId;
-  readonly seen: Sight;
+  readonly seen: Visibility;
   readonly reason: string;
   readonly findings: readonly Finding[];
 };
@@ -74,21 +74,21 @@ export function cleanName(name: string): string {
   return printable === '' ? '?' : printable.slice(0, maxNameLength);
 }
 
-const rank: Readonly<Record<Sight, number>> = { full: 0, 'self-reported': 1, 'not-available': 2, unreadable: 3 };
+const rank: Readonly<Record<Visibility, number>> = { full: 0, 'self-reported': 1, 'not-available': 2, unreadable: 3 };
 
 /** The worse of two sights with its reason. */
-export function worse(
-  a: { seen: Sight; reason: string },
-  b: { seen: Sight; reason: string },
-): { seen: Sight; reason: string } {
+export function worseVisibility(
+  a: { seen: Visibility; reason: string },
+  b: { seen: Visibility; reason: string },
+): { seen: Visibility; reason: string } {
   return rank[b.seen] > rank[a.seen] ? b : a;
 }
 
 /** Nothing hidden. */
-export const clear: { readonly seen: Sight; readonly reason: string } = { seen: 'full', reason: '' };
+export const fullVisibility: { readonly seen: Visibility; readonly reason: string } = { seen: 'full', reason: '' };
 
 /** A finding about one of our own processes. */
-export function ours(detector: DetectorId, state: TargetState, what: string): Finding {
+export function aboutTarget(detector: DetectorId, state: TargetState, what: string): Finding {
   return {
     detector,
     relation: 'effect',

@@ -34,7 +34,7 @@ export class Pause {
   /**
    * What it was, by what the others have said so far. @param late - by who they are: how late, and when they said so.
    */
-  judge(late: ReadonlyMap<string, { readonly ms: number; readonly at: number }>, now: number): PauseVerdict {
+  verdict(late: ReadonlyMap<string, { readonly ms: number; readonly at: number }>, now: number): PauseVerdict {
     if (this.#settled !== 'waiting') return this.#settled;
     const agreed = this.#others.every((other) => {
       const said = late.get(other);

@@ -16,7 +16,7 @@ import { uptime } from 'node:os';
 import { KwyreError } from '../../base/errors.ts';
 import type { Check, Enforcement } from '../../base/verdict.ts';
 import type { Finding } from '../../layers/6-intrusion/finding.ts';
-import type { Profile, Standing, Violation } from '../../layers/6-intrusion/escalation.ts';
+import type { Profile, Assessment, Violation } from '../../layers/6-intrusion/escalation.ts';
 import type { Target } from '../../layers/6-intrusion/scan-result.ts';
 import type { FileStamp } from '../../layers/6-intrusion/detectors/weights-file.ts';
 import { detectAllWeights } from '../../layers/6-intrusion/detectors/weights-file.ts';
@@ -28,17 +28,17 @@ import { asShown } from '../../linux/procfs/escaped-path.ts';
 import { makeSocketPair } from '../../linux/sockets/socket.ts';
 import { requiredOf } from '../../policy/roles.ts';
 import type { EventLog } from '../../state/event-log.ts';
-import type { ChildLoads, JailInput, Role } from '../roles/role-process.ts';
-import { Child, socketInodes } from '../roles/role-process.ts';
-import type { Ledger } from './event-budget.ts';
-import type { Pair } from '../roles/role-pair.ts';
+import type { LoadDescriptors, JailInput, Role } from '../roles/role-process.ts';
+import { RoleProcess, socketInodes } from '../roles/role-process.ts';
+import type { EventBudget } from './event-budget.ts';
+import type { RolePair } from '../roles/role-pair.ts';
 import { Watch, describe, namespaceOf } from './watchdog-client.ts';
 
 /** What the alarm needs of the server. */
 export type AlarmPlan = {
   readonly log: EventLog;
   /** What is written because the watchdog said so. */
-  readonly ledger: Ledger;
+  readonly ledger: EventBudget;
   /** Leaves the marker and says where; `undefined` when it can be written nowhere. */
   readonly mark: (violation: Violation) => string | undefined;
   readonly uid: number;
@@ -51,7 +51,7 @@ export type AlarmPlan = {
   readonly networks: readonly number[];
   readonly unixPath: string | undefined;
   readonly modelFds: readonly number[];
-  readonly loads: ChildLoads;
+  readonly loads: LoadDescriptors;
   /**
    * What our processes may map as code: the libraries of the system that Node was found to need, and sealed memory by
    * its identity.
@@ -128,7 +128,7 @@ export class Alarm {
     this.#watch = new Watch({
       start(table, onBreach) {
         const control = makeSocketPair();
-        return new Child(
+        return new RoleProcess(
           'watchdog',
           plan.jail,
           [control[1], ...diagSocket()],
@@ -207,7 +207,7 @@ export class Alarm {
   /**
    * Says which processes are ours from now on; in the tick in which a pair was made, when it is ready, when it is gone.
    */
-  follow(pair: Pair | undefined, sealed: boolean): void {
+  follow(pair: RolePair | undefined, sealed: boolean): void {
     const { listener, networks, unixPath, code, memory } = this.#plan;
     const targets =
       pair === undefined
@@ -283,7 +283,7 @@ export class Alarm {
     this.#watch.kill();
   }
 
-  #tell(finding: Finding, standing: Standing): void {
+  #tell(finding: Finding, standing: Assessment): void {
     if (!this.#plan.ledger.seen(finding) || !this.#admitted) return;
     if (finding.detector === 'mappings' && finding.relation === 'stranger')
       console.error(
@@ -301,7 +301,7 @@ export class Alarm {
       );
   }
 
-  #turn(standing: Standing): void {
+  #turn(standing: Assessment): void {
     if (!this.#admitted) return;
     if (this.#plan.ledger.level(standing.level) && standing.level === 'clean')
       console.error('kwyre: watchdog: nothing is to be seen any more');

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Finding } from '../../layers/6-intrusion/finding.ts';
-import type { Standing } from '../../layers/6-intrusion/escalation.ts';
+import type { Assessment } from '../../layers/6-intrusion/escalation.ts';
 import type { EventLog } from '../../state/event-log.ts';
 import { linesAnHour } from '../../wire/covert-channels.ts';
 import { Allowance } from '../roles/restart-budget.ts';
@@ -23,7 +23,7 @@ export function roundCount(count: number): number {
 
 type Kind = 'wrongTokens' | 'seen' | 'levels';
 
-export class Ledger {
+export class EventBudget {
   readonly #log: Pick<EventLog, 'write'>;
   readonly #now: () => number;
   readonly #allowances: Readonly<Record<Kind, Allowance>> = {
@@ -53,7 +53,7 @@ export class Ledger {
   }
 
   /** The level of layer 6 changed; `false` as for {@link seen}. */
-  level(level: Standing['level']): boolean {
+  level(level: Assessment['level']): boolean {
     if (!this.#take('levels', 'L6_LEVELS_MORE')) return false;
     this.#log.write({ code: `L6_LEVEL_${level.toUpperCase()}` });
     return true;

@@ -4,7 +4,7 @@
  * Proof: test/unit/supervisor/pause-tracker.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
-import { detectGap, judgeGap } from '../../layers/6-intrusion/detectors/lost-time.ts';
+import { detectGap, measureGap } from '../../layers/6-intrusion/detectors/lost-time.ts';
 import type { Detection } from '../../layers/6-intrusion/finding.ts';
 import { Pause } from '../../layers/6-intrusion/pause-verdict.ts';
 import type { Clocks } from '../../layers/6-intrusion/scan-result.ts';
@@ -19,7 +19,7 @@ export function isLateness(detector: Detection['detector']): boolean {
   return detector === 'clock';
 }
 
-export class Stillness {
+export class PauseTracker {
   #lastTick: Clocks;
   #pause: Pause | undefined;
   /** Whether the pause was noticed here, and not only said by a role. */
@@ -73,7 +73,7 @@ export class Stillness {
     whose: { readonly pid: number; readonly uid: number },
   ): 'begun' | Detection | undefined {
     const before = this.#lastTick;
-    const gap = judgeGap(before, now, tickMs);
+    const gap = measureGap(before, now, tickMs);
     this.#lastTick = now;
     // Whoever stops us on a busy machine has stopped us.
     if (gap.stopped) this.#starvedAt = -Infinity;
@@ -90,7 +90,7 @@ export class Stillness {
       return 'begun';
     }
     const own = this.#own;
-    const verdict = this.#pause?.judge(this.#late, now.monotonic);
+    const verdict = this.#pause?.verdict(this.#late, now.monotonic);
     if (own === undefined || verdict === 'waiting') return undefined;
     this.#own = undefined;
     return verdict === 'alone' && own.findings.length > 0 ? own : undefined;
@@ -98,7 +98,7 @@ export class Stillness {
 
   /** Detections without the lateness that one pause of all explains; whether it was one may be known a moment later. */
   explain(detections: readonly Detection[], nowMs: number): readonly Detection[] {
-    const verdict = this.#pause?.judge(this.#late, nowMs);
+    const verdict = this.#pause?.verdict(this.#late, nowMs);
     if (verdict === undefined || verdict === 'alone') return detections;
     return detections.map((detection) => (isLateness(detection.detector) ? { ...detection, findings: [] } : detection));
   }
@@ -110,7 +110,7 @@ export class Stillness {
    */
   resume(beganMs: number, nowMs: number): { readonly seconds: number; readonly noticed: boolean } | undefined {
     const pause = this.#pause;
-    const verdict = pause?.judge(this.#late, nowMs);
+    const verdict = pause?.verdict(this.#late, nowMs);
     if (pause === undefined || verdict === 'waiting' || beganMs < pause.at) return undefined;
     this.#pause = undefined;
     this.#late.clear();

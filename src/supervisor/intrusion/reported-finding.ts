@@ -14,7 +14,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import type { Detection, Finding } from '../../layers/6-intrusion/finding.ts';
 import { cleanName } from '../../layers/6-intrusion/finding.ts';
 import { tools } from '../../layers/6-intrusion/known-tools.ts';
-import { plainWords } from '../../layers/6-intrusion/finding-texts.ts';
+import { listedText } from '../../layers/6-intrusion/finding-texts.ts';
 
 /** Who a process is; `undefined` when it is gone. */
 export type Identity = { readonly uid: number; readonly name: string };
@@ -42,7 +42,7 @@ const toolIds: ReadonlySet<string> = new Set(tools.map(({ id }) => id));
 const unknown: Identity = { uid: -1, name: '?' };
 
 /** Findings of the watchdog with our own names; `ours` says which role a process of ours is. */
-export function testify(
+export function verifyFindings(
   detections: readonly Detection[],
   ours: ReadonlyMap<number, string>,
   look: (pid: number) => Identity | undefined,
@@ -61,7 +61,7 @@ export function testify(
       relation,
       pid,
       ...who(pid),
-      what: plainWords(what),
+      what: listedText(what),
       ...(tool !== undefined && toolIds.has(tool) ? { tool } : {}),
     })),
   }));

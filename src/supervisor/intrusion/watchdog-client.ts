@@ -13,19 +13,25 @@ import type { Check, Enforcement, LayerStatus } from '../../base/verdict.ts';
 import { worst } from '../../base/verdict.ts';
 import { slackMs } from '../../layers/6-intrusion/detectors/lost-time.ts';
 import type { Detection, Finding } from '../../layers/6-intrusion/finding.ts';
-import { immediate, initialStanding, judgeScan, violationOf, weigh } from '../../layers/6-intrusion/escalation.ts';
-import type { Profile, Standing, Violation } from '../../layers/6-intrusion/escalation.ts';
+import {
+  immediateViolations,
+  initialAssessment,
+  assessScan,
+  violationOf,
+  weightOf,
+} from '../../layers/6-intrusion/escalation.ts';
+import type { Profile, Assessment, Violation } from '../../layers/6-intrusion/escalation.ts';
 import type { Clocks, Target, Watched } from '../../layers/6-intrusion/scan-result.ts';
 import type { DispatchTable } from '../../wire/channel.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson } from '../../wire/messages.ts';
-import type { Child } from '../roles/role-process.ts';
-import { isLateness, Stillness, tickMs } from './pause-tracker.ts';
-import { identify, testify } from './reported-finding.ts';
+import type { RoleProcess } from '../roles/role-process.ts';
+import { isLateness, PauseTracker, tickMs } from './pause-tracker.ts';
+import { identify, verifyFindings } from './reported-finding.ts';
 
 /** What the supervisor gives. */
 export type WatchPowers = {
   /** Starts the watchdog behind its jail stage. */
-  readonly start: (table: DispatchTable, onBreach: (error: KwyreError) => void) => Child;
+  readonly start: (table: DispatchTable, onBreach: (error: KwyreError) => void) => RoleProcess;
   readonly clocks: () => Clocks;
   readonly now: () => number;
   /** How long a process ran or waited for a processor, in milliseconds. */
@@ -40,9 +46,9 @@ export type WatchPowers = {
   /** The state of the model's file, judged by the caller's own descriptor. */
   readonly weights: () => Detection | undefined;
   /** A finding seen for the first time, for the log. */
-  readonly onFinding: (finding: Finding, standing: Standing) => void;
+  readonly onFinding: (finding: Finding, standing: Assessment) => void;
   /** The level changed: print it, refuse or take new conversations. */
-  readonly onLevel: (standing: Standing) => void;
+  readonly onLevel: (standing: Assessment) => void;
   /** The machine stood still, or we did: cuts every running turn, and takes nothing until `onResumed`. */
   readonly onPaused: () => void;
   /**
@@ -77,9 +83,9 @@ export function namespaceOf(enforced: readonly Enforcement[], uid: number): Targ
 
 export class Watch {
   /** Settles with the first scan, before anything is served. */
-  readonly first: Promise<Standing>;
+  readonly first: Promise<Assessment>;
   readonly #powers: WatchPowers;
-  readonly #child: Child;
+  readonly #child: RoleProcess;
   #order: Omit<Watched, 'targets'> = {
     port: 0,
     listener: 0,
@@ -91,7 +97,7 @@ export class Watch {
   /** Our processes by their ids, for their names in findings. */
   #ours: ReadonlyMap<number, string> = new Map();
   #epoch = -1;
-  #standing = initialStanding;
+  #standing = initialAssessment;
   #detections: readonly Detection[] = [];
   #enforced: readonly Enforcement[] = [];
   #lastWord: Clocks;
@@ -103,18 +109,18 @@ export class Watch {
   #children: readonly Target[] = [];
   /** How long the watchdog had been runnable at its last word. */
   #runnableThen = 0;
-  readonly #stillness: Stillness;
+  readonly #stillness: PauseTracker;
   readonly #known = new Set<string>();
   readonly #ready = Promise.withResolvers<undefined>();
-  readonly #first = Promise.withResolvers<Standing>();
+  readonly #first = Promise.withResolvers<Assessment>();
 
   constructor(powers: WatchPowers) {
     this.#powers = powers;
     this.#lastWord = powers.clocks();
-    this.#stillness = new Stillness(this.#lastWord);
+    this.#stillness = new PauseTracker(this.#lastWord);
     this.#child = powers.start(this.#table(), (error) => {
       this.#violate({
-        code: immediate.wireBreach,
+        code: immediateViolations.wireBreach,
         detector: 'heartbeat',
         pid: this.#child.pid,
         uid: powers.uid,
@@ -142,7 +148,7 @@ export class Watch {
       this.#ready.resolve(undefined);
       this.#child.release();
       this.#violate({
-        code: ending.signal === 'SIGSYS' ? immediate.kernelKill : immediate.watchdogDead,
+        code: ending.signal === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.watchdogDead,
         detector: 'heartbeat',
         pid: this.#child.pid,
         uid: powers.uid,
@@ -159,7 +165,7 @@ export class Watch {
     return this.#child.pid;
   }
 
-  get standing(): Standing {
+  get standing(): Assessment {
     return this.#standing;
   }
 
@@ -238,7 +244,7 @@ export class Watch {
     };
     const checks = this.#detections.map((detection): Check => {
       const alarming = detection.findings.some(
-        (finding) => weigh(finding, this.#powers.profile, this.#powers.acknowledged) !== 'note',
+        (finding) => weightOf(finding, this.#powers.profile, this.#powers.acknowledged) !== 'note',
       );
       return {
         id: detection.detector,
@@ -312,7 +318,7 @@ export class Watch {
           this.#scans += 1;
           this.#scanMs = scanMs;
           const weights = this.#powers.weights();
-          const seen = testify(detections, this.#ours, identify);
+          const seen = verifyFindings(detections, this.#ours, identify);
           this.#judge(weights === undefined ? seen : [...seen, weights], at);
         },
       },
@@ -330,7 +336,7 @@ export class Watch {
     const nowMs = this.#powers.clocks().monotonic;
     const detections = this.#stillness.explain(seenBy, nowMs);
     this.#detections = detections;
-    this.#standing = judgeScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
+    this.#standing = assessScan(before, detections, this.#powers.profile, this.#powers.acknowledged);
     const now = this.#standing;
     // The consequence first: what tells and logs comes after it.
     if (now.level === 'confirmed') this.#violate(violationOf(now));
@@ -397,7 +403,7 @@ export class Watch {
     const heldUpMs = this.#powers.runnableOf(this.#child.pid) - this.#runnableThen;
     if (silentMs <= starvedMs && silentMs - heldUpMs <= slackMs) return;
     this.#violate({
-      code: immediate.watchdogSilent,
+      code: immediateViolations.watchdogSilent,
       detector: 'heartbeat',
       pid: this.#child.pid,
       uid: this.#powers.uid,

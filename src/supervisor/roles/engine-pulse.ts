@@ -16,9 +16,9 @@
 import type { Pulse as Answer } from '../../wire/messages.ts';
 
 /** Words without an answer, once a conversation is due. */
-export const patience = 5;
+export const maxUnanswered = 5;
 
-export class Pulse {
+export class EnginePulse {
   readonly #longestMs: number;
   readonly #now: () => number;
   #due: number | undefined;
@@ -34,18 +34,18 @@ export class Pulse {
   }
 
   /** The engine answered. */
-  hear({ dueMs }: Answer): void {
+  answered({ dueMs }: Answer): void {
     this.#unanswered = 0;
     this.#due = this.#now() + Math.min(dueMs ?? this.#longestMs, this.#longestMs);
   }
 
   /** The engine is spoken to again; `true` when it stands still and has to end. */
-  speak(): boolean {
+  ping(): boolean {
     if (this.#due === undefined || this.#now() < this.#due) {
       this.#unanswered = 0;
       return false;
     }
     this.#unanswered += 1;
-    return this.#unanswered > patience;
+    return this.#unanswered > maxUnanswered;
   }
 }

@@ -7,7 +7,7 @@
  * @module
  */
 import { join } from 'node:path';
-import { immediate } from '../../layers/6-intrusion/escalation.ts';
+import { immediateViolations } from '../../layers/6-intrusion/escalation.ts';
 import { eventsFile } from '../../state/event-log.ts';
 import { lifelineExit } from '../../wire/lifeline.ts';
 import { confirm } from '../intrusion/alarm.ts';
@@ -22,7 +22,7 @@ import { restartLimit } from './restart-budget.ts';
 const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
 
 /** What the end of a pair means: an exit code, or `undefined` for another start. */
-export function judge(
+export function judgeEnding(
   ending: PairEnding,
   state: string,
   record: Parameters<typeof confirm>[0],
@@ -34,7 +34,7 @@ export function judge(
   if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
     if (ending.reason === supervisorStopped)
       confirm(record, {
-        code: immediate.supervisorStopped,
+        code: immediateViolations.supervisorStopped,
         detector: 'clock',
         pid: process.pid,
         uid: -1,
@@ -44,7 +44,7 @@ export function judge(
       confirm(
         record,
         {
-          code: ending.reason === 'SIGSYS' ? immediate.kernelKill : immediate.wireBreach,
+          code: ending.reason === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.wireBreach,
           detector: 'jail',
           pid: ending.pid,
           uid: -1,

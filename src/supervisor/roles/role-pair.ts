@@ -19,9 +19,9 @@ import { monotonicMs } from '../../linux/clocks.ts';
 import { lifelineExit, wordMs } from '../../wire/lifeline.ts';
 import type { EngineConfig, EngineFacts, GatewayConfig } from '../../wire/messages.ts';
 import { controlMessages, controlSchemas, encodeJson, parseJson, parsePulse } from '../../wire/messages.ts';
-import type { ChildLoads, JailInput, Role } from './role-process.ts';
-import { Child } from './role-process.ts';
-import { Pulse } from './engine-pulse.ts';
+import type { LoadDescriptors, JailInput, Role } from './role-process.ts';
+import { RoleProcess } from './role-process.ts';
+import { EnginePulse } from './engine-pulse.ts';
 
 /** Why a pair ended. */
 export type PairEnding =
@@ -30,12 +30,12 @@ export type PairEnding =
   | { readonly kind: 'breach'; readonly role: Role; readonly pid: number; readonly reason: string };
 
 /** What a pair is made from; the descriptors stay open here for the next pair. */
-export type PairPlan = {
+export type RolePairOptions = {
   readonly listenerFd: number;
   readonly unixListenerFd: number | undefined;
   readonly modelFds: readonly [number, ...number[]];
   /** What the roles may load; the gateway is handed the first of the native files only. */
-  readonly loads: ChildLoads;
+  readonly loads: LoadDescriptors;
   /** How much memory the machine has: its double bounds the working set. */
   readonly machineBytes: number;
   readonly jail: (role: Role) => JailInput;
@@ -69,9 +69,9 @@ export const wipeMs = 150;
 const reapedMs = 500;
 const readyMs = 120_000;
 
-export class Pair {
-  readonly gateway: Child;
-  readonly engine: Child;
+export class RolePair {
+  readonly gateway: RoleProcess;
+  readonly engine: RoleProcess;
   /** Settles once both processes are gone. */
   readonly ended: Promise<PairEnding>;
   /** Settles when both are sealed and serving; rejects with the failure that a role reported. */
@@ -82,14 +82,14 @@ export class Pair {
   closedRoutes = 0;
   #workingFd: number | undefined;
   readonly #onOverwritten: (bytes: number) => void;
-  readonly #onWiped: PairPlan['onWiped'];
+  readonly #onWiped: RolePairOptions['onWiped'];
   #breach: PairEnding | undefined;
   #stopping = false;
   #wiping = false;
   readonly #heard = Promise.withResolvers<undefined>();
   #drained!: (value: undefined) => void;
 
-  constructor(plan: PairPlan) {
+  constructor(plan: RolePairOptions) {
     const data = makeSocketPair();
     const gatewayControl = makeSocketPair();
     const engineControl = makeSocketPair();
@@ -114,7 +114,9 @@ export class Pair {
       ...(plan.unixListenerFd === undefined ? [] : [plan.unixListenerFd]),
     ];
     // What lasts longest: a turn, or a conversation without one.
-    const pulse = new Pulse(Math.max(plan.engine.turnSeconds, plan.engine.idleSeconds) * 1000, () => performance.now());
+    const pulse = new EnginePulse(Math.max(plan.engine.turnSeconds, plan.engine.idleSeconds) * 1000, () =>
+      performance.now(),
+    );
     let isServing = false;
     const common = (role: Role): DispatchTable => ({
       [controlMessages.enforced]: {
@@ -140,7 +142,7 @@ export class Pair {
       [controlMessages.pong]: {
         permit: 'always',
         answer: (frame) => {
-          if (role === 'engine') pulse.hear(parsePulse(frame.payload));
+          if (role === 'engine') pulse.answered(parsePulse(frame.payload));
           if (role === 'gateway' && frame.stream === heardStream) this.#heard.resolve(undefined);
         },
       },
@@ -152,7 +154,7 @@ export class Pair {
     };
 
     const [model, ...parts] = plan.modelFds;
-    this.engine = new Child(
+    this.engine = new RoleProcess(
       'engine',
       plan.jail('engine'),
       [engineControl[1], data[1], model, workingFd],
@@ -178,7 +180,7 @@ export class Pair {
       plan.loads,
       parts,
     );
-    this.gateway = new Child(
+    this.gateway = new RoleProcess(
       'gateway',
       plan.jail('gateway'),
       gatewayFds,
@@ -221,7 +223,7 @@ export class Pair {
 
     this.engine.control.send(controlMessages.configure, encodeJson(plan.engine));
     const speak = () => {
-      if (isServing && pulse.speak()) {
+      if (isServing && pulse.ping()) {
         isServing = false;
         plan.onWiped('ENGINE_STOOD_STILL', this.engine.pid);
         this.engine.kill();

@@ -55,7 +55,7 @@ export function entryPath(relative: string): string {
 }
 
 /** What a child may load: the sealed digests, and the sealed memory of its native code. */
-export type ChildLoads = { readonly fd: number; readonly natives: readonly number[] };
+export type LoadDescriptors = { readonly fd: number; readonly natives: readonly number[] };
 
 /** Inodes of the sockets that a process holds; empty when it is gone already, or hidden from this user. */
 export function socketInodes(pid: number): number[] {
@@ -78,7 +78,7 @@ export function socketInodes(pid: number): number[] {
 }
 
 /** A living role and the supervisor's end of its control edge. */
-export class Child {
+export class RoleProcess {
   readonly role: ChildRole;
   readonly pid: number;
   /** Inodes of the sockets that it was started with: the only ones that it may have besides accepted connections. */
@@ -108,7 +108,7 @@ export class Child {
     keep: ReadonlySet<number>,
     table: DispatchTable,
     onBreach: (error: KwyreError) => void,
-    loads?: ChildLoads,
+    loads?: LoadDescriptors,
     parts: readonly number[] = [],
   ) {
     this.role = role;

@@ -24,7 +24,7 @@ import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts
 import type { ChildRole } from './role-process.ts';
 
 /** What the probe is given. */
-export type ProbePlan = {
+export type SelfProbeOptions = {
   readonly programs: ProbePrograms;
   readonly jail: (role: ChildRole) => ProbeJail;
   /** The port of our own listener: another service of loopback, from a role's view. */
@@ -37,7 +37,7 @@ export type ProbePlan = {
   readonly inherited: (role: ChildRole) => number;
   readonly now: () => number;
   /** Something got out of a running server. */
-  readonly onOut: (result: ProbeResult) => void;
+  readonly onEscape: (result: ProbeResult) => void;
   /** Every lock was tried alone: from now on this process may put on one of its own, which children inherit. */
   readonly onLocksTried: () => void;
 };
@@ -65,7 +65,7 @@ export const probeGoals: {
 const nameOf = (way: string): string => waysOut[way as WayOut];
 
 /** What got out, in words. */
-export function describeOut({ goal, out, answers }: ProbeResult): string {
+export function describeEscape({ goal, out, answers }: ProbeResult): string {
   const who = goal.alone === undefined ? `the jail of the ${goal.role}` : `${goal.alone} alone`;
   return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${describeAnswer(answers.get(way) ?? 0)})`).join(', ')}`;
 }
@@ -96,13 +96,13 @@ export function livingCheck(role: ChildRole, threads: readonly string[], inherit
 const statuses = { held: 'enforced', out: 'degraded', failed: 'degraded', absent: 'off' } as const;
 
 export class SelfProbe {
-  readonly #plan: ProbePlan;
+  readonly #plan: SelfProbeOptions;
   readonly #results = new Map<string, { readonly result: ProbeResult; readonly at: number }>();
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #turn = 0;
 
-  constructor(plan: ProbePlan) {
+  constructor(plan: SelfProbeOptions) {
     this.#plan = plan;
   }
 
@@ -117,7 +117,7 @@ export class SelfProbe {
     if (result.status === 'out')
       throw new KwyreError(
         'L2_PROBE_OUT',
-        `a trial process got out: ${describeOut(result)}`,
+        `a trial process got out: ${describeEscape(result)}`,
         './kwyre prove shows every attempt; ./kwyre doctor says what this machine can enforce',
       );
     if (result.status !== 'held')
@@ -163,7 +163,7 @@ export class SelfProbe {
       result.status === 'held'
         ? `${count} ways out tried in ${Math.round(result.tookMs)} ms, all held`
         : result.status === 'out'
-          ? describeOut(result)
+          ? describeEscape(result)
           : result.reason;
     return { id, status: statuses[result.status], evidence, at };
   }
@@ -193,7 +193,7 @@ export class SelfProbe {
     const result = await this.#probe(goal);
     if (this.#over() || result.status !== 'out') return;
     this.stop();
-    this.#plan.onOut(result);
+    this.#plan.onEscape(result);
   }
 
   #later(ms: number, work: () => Promise<void>): void {

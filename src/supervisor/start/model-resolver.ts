@@ -35,7 +35,7 @@ export type OpenModel = {
 };
 
 /** What is asked for. */
-export type ModelWish = {
+export type ModelRequest = {
   /** A name, a path, or `undefined` for the embedded guide. */
   readonly wanted: string | undefined;
   /** Root of this installation. */
@@ -94,7 +94,7 @@ export function findApproved(wanted: string | undefined, root: string, state: st
  * Verifies every byte of the model that was asked for and opens it.
  * @throws `L4_*`
  */
-export async function openApprovedModel(wish: ModelWish): Promise<OpenModel> {
+export async function openApprovedModel(wish: ModelRequest): Promise<OpenModel> {
   const approved = findApproved(wish.wanted, wish.root, wish.state);
   const verified = await verifyModel(approved, {
     disk: fs,

@@ -16,7 +16,7 @@ import type { PreparedTree, VerifiedTree } from '../../layers/3-dependencies/tre
 import { nodePath } from '../../layers/3-dependencies/tree-verifier.ts';
 
 /** What runs of a verified tree, in sealed memory. */
-export type SealedProgram = {
+export type FrozenProgram = {
   readonly tree: VerifiedTree;
   /** Descriptors of native code by its name, in the order in which children are handed it. */
   readonly natives: ReadonlyMap<string, number>;
@@ -64,7 +64,7 @@ async function openMemory(prepared: PreparedTree): Promise<Memory> {
 }
 
 /** Verifies the installation at `root` and seals what runs of it. @throws `L3_*` (exit 13) */
-export async function sealProgramOf(root: string, state: string): Promise<SealedProgram> {
+export async function freezeProgram(root: string, state: string): Promise<FrozenProgram> {
   const prepared = prepareOwnTree(root, state);
   let memory: Memory | undefined;
   let failure: unknown;

@@ -15,7 +15,7 @@
 import * as fs from 'node:fs';
 import { KwyreError } from '../../base/errors.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
-import type { SealedProgram } from './program-memory.ts';
+import type { FrozenProgram } from './program-memory.ts';
 
 /** Far above what Node opens by itself. */
 const handoverDescriptor = 100;
@@ -24,7 +24,7 @@ const socketDescriptor = 3;
 const name = 'kwyre-tree';
 
 /** What the first image verified and sealed. */
-export type Handed = {
+export type Handover = {
   readonly tree: VerifiedTree;
   readonly natives: ReadonlyMap<string, number>;
   /**
@@ -41,7 +41,7 @@ type Written = {
 };
 
 /** What the first image handed over, or `undefined` in the first image itself. */
-export function takeHanded(): Handed | undefined {
+export function takeHandover(): Handover | undefined {
   let link: string;
   try {
     link = fs.readlinkSync(`/proc/self/fd/${handoverDescriptor}`);
@@ -57,7 +57,7 @@ export function takeHanded(): Handed | undefined {
 }
 
 /** Gives io_uring up and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
-export async function startConfined({ tree, natives, node }: SealedProgram): Promise<never> {
+export async function reexec({ tree, natives, node }: FrozenProgram): Promise<never> {
   // Third-party code (the foreign function interface) was loaded after it was compared.
   const [{ limitPrivileges, disableIoUring }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] =
     await Promise.all([

@@ -7,7 +7,7 @@
  */
 import type { LayerReport } from '../../base/verdict.ts';
 
-export type Welcome = {
+export type StartFacts = {
   readonly version: string;
   readonly model: string;
   readonly port: number;
@@ -27,7 +27,7 @@ function quote(text: string): string {
   return /^[A-Za-z0-9_./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-export function welcome(facts: Welcome): string {
+export function startText(facts: StartFacts): string {
   const base = `http://127.0.0.1:${facts.port}`;
   const body = JSON.stringify({
     model: facts.model,

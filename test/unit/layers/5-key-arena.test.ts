@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { test } from 'node:test';
-import { Arena, arenaBytes } from '../../../src/layers/5-memory/key-arena.ts';
+import { KeyArena, arenaBytes } from '../../../src/layers/5-memory/key-arena.ts';
 import {
   growMemory,
   makeSecretMemory,
@@ -12,14 +12,14 @@ import {
 } from '../../../src/linux/memory/mapped-memory.ts';
 import { keyBytes } from '../../../src/linux/memory/openssl.ts';
 
-function secretArena(capacity?: number): Arena {
+function secretArena(capacity?: number): KeyArena {
   const fd = makeSecretMemory(capacity === undefined ? arenaBytes : Math.ceil((capacity * keyBytes) / 4096) * 4096);
-  const arena = Arena.open(fd, capacity);
+  const arena = KeyArena.open(fd, capacity);
   closeSync(fd);
   return arena;
 }
 
-const keyOf = (arena: Arena, place: number) => Buffer.from(viewMemory(arena.at(place), keyBytes)).toString('hex');
+const keyOf = (arena: KeyArena, place: number) => Buffer.from(viewMemory(arena.at(place), keyBytes)).toString('hex');
 
 test('keys are fresh and apart, and a place is never given out with its former key', () => {
   const arena = secretArena(256);
@@ -66,7 +66,7 @@ test('secret memory cannot be read through /proc/self/mem, and only pages that w
 });
 
 test('without memfd_secret it says so and goes on', () => {
-  const arena = Arena.open(undefined, 16);
+  const arena = KeyArena.open(undefined, 16);
   assert.ok(arena.kind === 'locked' || arena.kind === 'plain');
   assert.notEqual(arena.reason, '');
   assert.equal(keyOf(arena, arena.take()!).length, 64);

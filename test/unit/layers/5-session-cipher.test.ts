@@ -3,20 +3,20 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createDecipheriv, createHmac } from 'node:crypto';
 import { test } from 'node:test';
-import { Arena } from '../../../src/layers/5-memory/key-arena.ts';
-import { Cipher } from '../../../src/layers/5-memory/session-cipher.ts';
-import { Sealed } from '../../../src/layers/5-memory/sealed-buffer.ts';
+import { KeyArena } from '../../../src/layers/5-memory/key-arena.ts';
+import { SessionCipher } from '../../../src/layers/5-memory/session-cipher.ts';
+import { SealedBuffer } from '../../../src/layers/5-memory/sealed-buffer.ts';
 import { mapMemory, viewMemory } from '../../../src/linux/memory/mapped-memory.ts';
 import { authenticateMemory } from '../../../src/linux/memory/openssl.ts';
 
-const arena = Arena.open(undefined, 64);
-const cipher = new Cipher();
+const arena = KeyArena.open(undefined, 64);
+const cipher = new SessionCipher();
 const owner = () => ({ idBytes: randomBytes(16), principal: randomBytes(16) });
 
-function sealedText(text: Buffer, place: number, who: ReturnType<typeof owner>, sequence = 1): Sealed {
+function sealedText(text: Buffer, place: number, who: ReturnType<typeof owner>, sequence = 1): SealedBuffer {
   const from = mapMemory(65536);
   viewMemory(from, text.length).set(text);
-  const sealed = new Sealed(text.length);
+  const sealed = new SealedBuffer(text.length);
   cipher.seal(arena.at(place), who, 'state', sequence, from, text.length, sealed);
   return sealed;
 }

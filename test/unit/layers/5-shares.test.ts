@@ -3,27 +3,33 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { Arena } from '../../../src/layers/5-memory/key-arena.ts';
-import type { Holder } from '../../../src/layers/5-memory/per-token-usage.ts';
+import { KeyArena } from '../../../src/layers/5-memory/key-arena.ts';
+import type { TokenOwner } from '../../../src/layers/5-memory/per-token-usage.ts';
 import type { Quotas } from '../../../src/layers/5-memory/quota.ts';
-import { usualQuotas } from '../../../src/layers/5-memory/quota.ts';
+import { defaultQuotas } from '../../../src/layers/5-memory/quota.ts';
 import type { Session, SessionKind } from '../../../src/layers/5-memory/session.ts';
 import { Vault } from '../../../src/layers/5-memory/vault.ts';
 import { mapMemory } from '../../../src/linux/memory/mapped-memory.ts';
 
 const page = 4096;
 const work = mapMemory(64 * page);
-const person: Holder = { principal: Buffer.alloc(16, 1), operator: true };
-const [app, other, third] = [2, 3, 4].map((value): Holder => ({
+const person: TokenOwner = { principal: Buffer.alloc(16, 1), operator: true };
+const [app, other, third] = [2, 3, 4].map((value): TokenOwner => ({
   principal: Buffer.alloc(16, value),
   operator: false,
-})) as [Holder, Holder, Holder];
+})) as [TokenOwner, TokenOwner, TokenOwner];
 
 const make = (quotas: Partial<Quotas>) =>
-  new Vault(Arena.open(undefined, 64), { ...usualQuotas, ...quotas }, () => randomBytes(16));
+  new Vault(KeyArena.open(undefined, 64), { ...defaultQuotas, ...quotas }, () => randomBytes(16));
 
 /** A conversation that is idle and takes so many pages; `undefined` when there is no room. */
-function idle(vault: Vault, holder: Holder, now: number, pages = 1, kind: SessionKind = 'kept'): Session | undefined {
+function idle(
+  vault: Vault,
+  holder: TokenOwner,
+  now: number,
+  pages = 1,
+  kind: SessionKind = 'kept',
+): Session | undefined {
   try {
     const session = vault.create(holder, kind, now);
     const put = vault.put(session, 'history', work, pages * page, now);

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { Arena } from '../../../src/layers/5-memory/key-arena.ts';
+import { KeyArena } from '../../../src/layers/5-memory/key-arena.ts';
 import type { Quotas } from '../../../src/layers/5-memory/quota.ts';
-import { sessionShare, usualQuotas } from '../../../src/layers/5-memory/quota.ts';
+import { sessionByteLimit, defaultQuotas } from '../../../src/layers/5-memory/quota.ts';
 import type { Session } from '../../../src/layers/5-memory/session.ts';
 import { Fingerprinter } from '../../../src/layers/5-memory/history-hash.ts';
 import { Vault } from '../../../src/layers/5-memory/vault.ts';
@@ -17,13 +17,13 @@ const bob = Buffer.alloc(16, 2);
 /** Two named tokens; shares.test.ts has the person's. */
 const holder = (principal: Buffer) => ({ principal, operator: false });
 
-function make(quotas: Partial<Quotas> = {}, look?: (bytes: Buffer) => void): { vault: Vault; arena: Arena } {
-  const arena = Arena.open(undefined, 64);
+function make(quotas: Partial<Quotas> = {}, look?: (bytes: Buffer) => void): { vault: Vault; arena: KeyArena } {
+  const arena = KeyArena.open(undefined, 64);
   return {
     arena,
     vault: new Vault(
       arena,
-      { ...usualQuotas, ...quotas },
+      { ...defaultQuotas, ...quotas },
       () => randomBytes(16),
       look === undefined
         ? undefined
@@ -63,7 +63,7 @@ describe('ids and owners', () => {
     vault.wipe(session, 'idle', 1);
     assert.deepEqual(vault.find(session.id, alice, 1), { kind: 'gone', why: 'idle' });
     assert.deepEqual(vault.find(session.id, bob, 1), { kind: 'unknown' });
-    assert.deepEqual(vault.find(session.id, alice, 1 + usualQuotas.tombstoneMs + 1), { kind: 'unknown' });
+    assert.deepEqual(vault.find(session.id, alice, 1 + defaultQuotas.tombstoneMs + 1), { kind: 'unknown' });
   });
 
   test('what was ended on purpose is unknown afterwards, and wiping twice is once', () => {
@@ -208,8 +208,8 @@ describe('quotas', () => {
 
 describe('size', () => {
   test('10,000 idle conversations cost their sealed bytes and at most 4 KiB each; wiping 1,000 of 100 KB leaves none', () => {
-    const arena = Arena.open(undefined);
-    const vault = new Vault(arena, usualQuotas, () => randomBytes(16));
+    const arena = KeyArena.open(undefined);
+    const vault = new Vault(arena, defaultQuotas, () => randomBytes(16));
     for (let i = 0; i < 10_000; i += 1) {
       const session = vault.create(holder(alice), 'kept', i);
       assert.ok(vault.put(session, 'history', work, 5000, i));
@@ -256,9 +256,9 @@ describe('what one may take', () => {
   });
 
   test('L5-27 one conversation has room for a full context and its words, not for all', () => {
-    assert.equal(sessionShare(2 ** 32, 100_000, 4096, 32 << 20), 100_064 * 4096 + (64 << 20));
-    assert.equal(sessionShare(1 << 20, 100_000, 4096, 32 << 20), 1 << 20);
-    assert.equal(sessionShare(2 ** 32, 0, 4096, 32 << 20), 2 ** 32);
+    assert.equal(sessionByteLimit(2 ** 32, 100_000, 4096, 32 << 20), 100_064 * 4096 + (64 << 20));
+    assert.equal(sessionByteLimit(1 << 20, 100_000, 4096, 32 << 20), 1 << 20);
+    assert.equal(sessionByteLimit(2 ** 32, 0, 4096, 32 << 20), 2 ** 32);
   });
 
   test('an idle conversation that grows when it is the oldest is let go itself, and nothing else happens', () => {
@@ -276,7 +276,7 @@ describe('what one may take', () => {
 
 describe('fingerprints', () => {
   test('equal messages of one holder meet, of two holders never; roles and borders count', () => {
-    const arena = Arena.open(undefined, 64);
+    const arena = KeyArena.open(undefined, 64);
     const fingerprinter = new Fingerprinter(arena);
     const chain = (principal: Buffer, ...messages: readonly (readonly [number, string])[]) =>
       messages
@@ -309,12 +309,12 @@ describe('fingerprints', () => {
     const session = vault.create(holder(alice), 'continued', 0);
     const fingerprint = after();
     vault.setFingerprints(session, [fingerprint]);
-    assert.equal(vault.match([after()], alice), undefined, 'a turn is under way');
+    assert.equal(vault.findByFingerprint([after()], alice), undefined, 'a turn is under way');
     vault.end(session, 0);
-    assert.equal(vault.match([fingerprinter.begin(alice), after()], alice), session);
-    assert.equal(vault.match([after()], bob), undefined);
+    assert.equal(vault.findByFingerprint([fingerprinter.begin(alice), after()], alice), session);
+    assert.equal(vault.findByFingerprint([after()], bob), undefined);
     vault.wipe(session, 'ended', 1);
-    assert.equal(vault.match([after()], alice), undefined);
+    assert.equal(vault.findByFingerprint([after()], alice), undefined);
     assert.ok(fingerprint.every((byte) => byte === 0));
     assert.equal(vault.fingerprints, 0);
   });
@@ -328,11 +328,11 @@ test('property: in any order of create, turn, abort, wipe, idleness, pressure an
   ) as fc.Arbitrary<Step>;
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const arena = Arena.open(undefined, 12);
+      const arena = KeyArena.open(undefined, 12);
       const vault = new Vault(
         arena,
         {
-          ...usualQuotas,
+          ...defaultQuotas,
           sessions: 8,
           sessionsPerToken: 5,
           continuedPerToken: 3,

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { detectCapture } from '../../../src/layers/6-intrusion/detectors/packet-capture.ts';
-import { detectGap, judgeGap } from '../../../src/layers/6-intrusion/detectors/lost-time.ts';
+import { detectGap, measureGap } from '../../../src/layers/6-intrusion/detectors/lost-time.ts';
 import { detectAll } from '../../../src/layers/6-intrusion/detectors/all-detectors.ts';
 import { detectorIds } from '../../../src/layers/6-intrusion/finding.ts';
 import type { Detection } from '../../../src/layers/6-intrusion/finding.ts';
@@ -439,7 +439,7 @@ for (const [what, monotonic, boot, stopped, runnable = 0] of gaps) {
   test(`L6-07 a gap: ${what}`, () => {
     const before = { monotonic: 1000, boot: 2000, runnable: 500 };
     const now = { monotonic: 1000 + monotonic, boot: 2000 + boot, runnable: 500 + runnable };
-    assert.equal(judgeGap(before, now, 5000).stopped, stopped);
+    assert.equal(measureGap(before, now, 5000).stopped, stopped);
     assert.equal(found(detectGap(before, now, 5000, { role: 'watchdog', pid: 1, uid: 0 })), stopped ? 1 : 0);
     assert.equal(found(detectGap(undefined, now, 5000, { role: 'watchdog', pid: 1, uid: 0 })), 0);
   });

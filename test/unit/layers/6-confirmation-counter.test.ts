@@ -5,14 +5,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { advance, confirms } from '../../../src/layers/6-intrusion/confirmation-counter.ts';
+import { nextCount, isConfirmed } from '../../../src/layers/6-intrusion/confirmation-counter.ts';
 
 /** The scan (from 1) that confirms, or 0. `D` detection, `c` clean. */
 function confirmedAt(scans: string): number {
   let count = 0;
   for (const [index, scan] of [...scans].entries()) {
-    count = advance(count, scan === 'D');
-    if (confirms(count)) return index + 1;
+    count = nextCount(count, scan === 'D');
+    if (isConfirmed(count)) return index + 1;
   }
   return 0;
 }
@@ -55,9 +55,9 @@ test('property: the count stays within 0 and 4, and one more detection never con
     fc.property(fc.array(fc.boolean(), { minLength: 1, maxLength: 60 }), fc.nat(59), (scans, place) => {
       let count = 0;
       for (const hit of scans) {
-        count = advance(count, hit);
+        count = nextCount(count, hit);
         assert.ok(count >= 0 && count <= 4);
-        if (confirms(count)) break;
+        if (isConfirmed(count)) break;
       }
       const text = scans.map((hit) => (hit ? 'D' : 'c')).join('');
       const at = place % scans.length;

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Detection, DetectorId, Finding, Relation } from '../../../src/layers/6-intrusion/finding.ts';
 import { cleanName } from '../../../src/layers/6-intrusion/finding.ts';
-import { initialStanding, judgeScan, violationOf, weigh } from '../../../src/layers/6-intrusion/escalation.ts';
-import type { Profile, Standing } from '../../../src/layers/6-intrusion/escalation.ts';
+import { initialAssessment, assessScan, violationOf, weightOf } from '../../../src/layers/6-intrusion/escalation.ts';
+import type { Profile, Assessment } from '../../../src/layers/6-intrusion/escalation.ts';
 
 const finding = (detector: DetectorId, relation: Relation, tool?: string): Finding => ({
   detector,
@@ -20,10 +20,10 @@ const finding = (detector: DetectorId, relation: Relation, tool?: string): Findi
 });
 const scan = (...findings: Finding[]): Detection[] => [{ detector: 'tracer', seen: 'full', reason: '', findings }];
 
-function run(profile: Profile, scans: readonly (readonly Finding[])[]): Standing {
+function run(profile: Profile, scans: readonly (readonly Finding[])[]): Assessment {
   return scans.reduce(
-    (standing, findings) => judgeScan(standing, scan(...findings), profile, ['acknowledged']),
-    initialStanding,
+    (standing, findings) => assessScan(standing, scan(...findings), profile, ['acknowledged']),
+    initialAssessment,
   );
 }
 
@@ -40,7 +40,7 @@ const weights: readonly (readonly [Relation, string | undefined, Profile, string
 ];
 for (const [relation, tool, profile, weight] of weights) {
   test(`L6-10 ${relation}${tool === undefined ? '' : ` (${tool})`} in profile ${profile} is worth: ${weight}`, () => {
-    assert.equal(weigh(finding('tools', relation, tool), profile, ['acknowledged']), weight);
+    assert.equal(weightOf(finding('tools', relation, tool), profile, ['acknowledged']), weight);
   });
 }
 
@@ -64,8 +64,8 @@ test('yellow alone never ends a server', () => {
 });
 
 test('L6-15 a detector that cannot see what it should is named, and its scan is not called clean by it', () => {
-  const blind = judgeScan(
-    initialStanding,
+  const blind = assessScan(
+    initialAssessment,
     [
       { detector: 'tools', seen: 'unreadable', reason: 'r', findings: [] },
       { detector: 'sockets', seen: 'not-available', reason: 'r', findings: [] },

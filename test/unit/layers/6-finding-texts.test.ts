@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isListed, plainWords, unlisted } from '../../../src/layers/6-intrusion/finding-texts.ts';
+import { isListed, listedText, unlistedText } from '../../../src/layers/6-intrusion/finding-texts.ts';
 
 const folder = join(import.meta.dirname, '..', '..', '..', 'src', 'layers', '6-intrusion');
 const places: readonly (readonly [RegExp, string])[] = [
@@ -47,10 +47,10 @@ test('every sentence of a detector is in the list', () => {
 });
 
 test('numbers are taken out, and what is in no list is told without its content', () => {
-  assert.equal(plainWords('traces the engine (pid 4114)'), 'traces the engine');
-  assert.equal(plainWords('3 threads of the gateway are stopped'), 'threads of the gateway are stopped');
+  assert.equal(listedText('traces the engine (pid 4114)'), 'traces the engine');
+  assert.equal(listedText('3 threads of the gateway are stopped'), 'threads of the gateway are stopped');
   assert.equal(
-    plainWords('the engine has an undeclared tcp socket (state 10)'),
+    listedText('the engine has an undeclared tcp socket (state 10)'),
     'the engine has an undeclared tcp socket',
   );
   for (const hostile of [
@@ -60,5 +60,5 @@ test('numbers are taken out, and what is in no list is told without its content'
     'traces the engine\nkwyre: all is well',
     'is GDB (debugger) 12',
   ])
-    assert.equal(plainWords(hostile), unlisted);
+    assert.equal(listedText(hostile), unlistedText);
 });

@@ -19,10 +19,11 @@ const cases: readonly (readonly [string, Readonly<Record<string, number>>, strin
 for (const [what, late, verdict] of cases) {
   test(`L6-07 the supervisor was late by eleven seconds, and ${what}: ${verdict}`, () => {
     const pause = new Pause(11_000, 100_000, others, false);
-    if (verdict === 'alone') assert.equal(pause.judge(said(late), 102_000), 'waiting', 'their words may be on the way');
-    assert.equal(pause.judge(said(late), 103_001), verdict);
+    if (verdict === 'alone')
+      assert.equal(pause.verdict(said(late), 102_000), 'waiting', 'their words may be on the way');
+    assert.equal(pause.verdict(said(late), 103_001), verdict);
     assert.equal(
-      pause.judge(said({ watchdog: 11_000, gateway: 11_000, engine: 11_000 }), 104_000),
+      pause.verdict(said({ watchdog: 11_000, gateway: 11_000, engine: 11_000 }), 104_000),
       verdict,
       'it stays so',
     );
@@ -31,9 +32,9 @@ for (const [what, late, verdict] of cases) {
 
 test('words about an earlier pause are none about this one', () => {
   const pause = new Pause(11_000, 100_000, others, false);
-  assert.equal(pause.judge(said({ watchdog: 11_000, gateway: 11_000, engine: 11_000 }, 90_000), 103_001), 'alone');
+  assert.equal(pause.verdict(said({ watchdog: 11_000, gateway: 11_000, engine: 11_000 }, 90_000), 103_001), 'alone');
 });
 
 test('L6-23 a suspended machine is a pause by its clocks', () => {
-  assert.equal(new Pause(0, 100_000, others, true).judge(new Map(), 100_000), 'pause');
+  assert.equal(new Pause(0, 100_000, others, true).verdict(new Map(), 100_000), 'pause');
 });

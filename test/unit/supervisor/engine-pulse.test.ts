@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { patience, Pulse } from '../../../src/supervisor/roles/engine-pulse.ts';
+import { maxUnanswered, EnginePulse } from '../../../src/supervisor/roles/engine-pulse.ts';
 import { encodePulse, parsePulse } from '../../../src/wire/messages.ts';
 
 function make(longestMs = 60_000) {
   let now = 0;
-  const pulse = new Pulse(longestMs, () => now);
+  const pulse = new EnginePulse(longestMs, () => now);
   /** So many seconds, one word each; gives the second in which the engine has to end. */
   const speak = (seconds: number, answer?: number | null): number | undefined => {
     for (let i = 1; i <= seconds; i += 1) {
       now += 1000;
-      if (pulse.speak()) return i;
-      if (answer !== undefined) pulse.hear({ dueMs: answer ?? undefined });
+      if (pulse.ping()) return i;
+      if (answer !== undefined) pulse.answered({ dueMs: answer ?? undefined });
     }
     return undefined;
   };
@@ -33,25 +33,25 @@ test('an engine that answers lives, with conversations that are due or without',
 
 test('one that stands still ends a few words after its next conversation was due', () => {
   const { pulse, speak } = make();
-  pulse.hear({ dueMs: 3500 });
-  assert.equal(speak(100), 4 + patience);
+  pulse.answered({ dueMs: 3500 });
+  assert.equal(speak(100), 4 + maxUnanswered);
 });
 
 test('what it said last cannot put that off beyond the longest time', () => {
   for (const dueMs of [undefined, 0xffff_fff0]) {
     const { pulse, speak } = make(10_000);
-    pulse.hear({ dueMs });
-    assert.equal(speak(100), 10 + patience);
+    pulse.answered({ dueMs });
+    assert.equal(speak(100), 10 + maxUnanswered);
   }
 });
 
 test('a machine that pauses as a whole costs one word', () => {
   const { pulse, speak, pass } = make();
-  pulse.hear({ dueMs: 1000 });
+  pulse.answered({ dueMs: 1000 });
   pass(3_600_000);
   assert.equal(speak(1), undefined);
-  pulse.hear({ dueMs: 0 });
-  assert.equal(speak(patience), undefined);
+  pulse.answered({ dueMs: 0 });
+  assert.equal(speak(maxUnanswered), undefined);
   assert.equal(speak(1), 1);
 });
 

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Finding } from '../../../src/layers/6-intrusion/finding.ts';
 import type { Event } from '../../../src/state/event-log.ts';
-import { Ledger, roundCount } from '../../../src/supervisor/intrusion/event-budget.ts';
+import { EventBudget, roundCount } from '../../../src/supervisor/intrusion/event-budget.ts';
 import { linesAnHour } from '../../../src/wire/covert-channels.ts';
 
 function open() {
   const written: Event[] = [];
   let now = 0;
-  const ledger = new Ledger({ write: (event) => written.push(event) }, () => now);
+  const ledger = new EventBudget({ write: (event) => written.push(event) }, () => now);
   return {
     written,
     ledger,

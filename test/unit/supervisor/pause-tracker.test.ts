@@ -4,14 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Stillness } from '../../../src/supervisor/intrusion/pause-tracker.ts';
+import { PauseTracker } from '../../../src/supervisor/intrusion/pause-tracker.ts';
 
 const others = ['watchdog', 'gateway', 'engine'];
 const whose = { pid: 7, uid: 0 };
 
 function begin() {
   let [monotonic, boot, runnable] = [1000, 1000, 0];
-  const still = new Stillness({ monotonic, boot, runnable });
+  const still = new PauseTracker({ monotonic, boot, runnable });
   /** A tick after so many milliseconds, in which the process waited for a processor for `waited` of them. */
   const after = (ms: number, { waited = 0, slept = 0 } = {}) => {
     monotonic += ms;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import type { Detection } from '../../../src/layers/6-intrusion/finding.ts';
-import { identify, testify } from '../../../src/supervisor/intrusion/reported-finding.ts';
+import { identify, verifyFindings } from '../../../src/supervisor/intrusion/reported-finding.ts';
 
 const detection = (findings: Detection['findings']): Detection => ({
   detector: 'tracer',
@@ -23,7 +23,7 @@ test('name, user, words and tool are ours; the watchdog gives a process and a de
     tool: 'and more',
   } as const;
   const look = (pid: number) => (pid === 7 ? { uid: 1000, name: 'gdb' } : undefined);
-  const [one] = testify(
+  const [one] = verifyFindings(
     [
       detection([
         said,

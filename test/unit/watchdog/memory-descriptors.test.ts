@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openEyes } from '../../../src/linux/procfs/procfs.ts';
 import { findMount, parseDescriptor } from '../../../src/linux/procfs/tasks.ts';
-import { OurMemory } from '../../../src/watchdog/memory-descriptors.ts';
+import { MemoryDescriptors } from '../../../src/watchdog/memory-descriptors.ts';
 
 const me = process.pid;
 const ours = new Set([me]);
@@ -18,7 +18,12 @@ const pathOnly = 0o10000000;
 /** Opens a path in this process, and says whose memory the watchdog would take it for. */
 function opened(path: string, flags = 0): number | undefined {
   const fd = openSync(path, flags);
-  const owner = new OurMemory(openEyes()).openedBy('/proc/self', String(fd), readlinkSync(`/proc/self/fd/${fd}`), ours);
+  const owner = new MemoryDescriptors(openEyes()).openedBy(
+    '/proc/self',
+    String(fd),
+    readlinkSync(`/proc/self/fd/${fd}`),
+    ours,
+  );
   closeSync(fd);
   return owner;
 }
@@ -78,7 +83,7 @@ function ask(link: string, fdinfo: string, more: Readonly<Record<string, string 
     inode: (path: string) =>
       typeof table[path] === 'number' ? { value: table[path] } : ({ missing: 'gone' } as const),
   };
-  return new OurMemory(eyes).openedBy('/proc/60', '3', link, new Set([20, 21]));
+  return new MemoryDescriptors(eyes).openedBy('/proc/60', '3', link, new Set([20, 21]));
 }
 
 const descriptors: readonly (readonly [
@@ -139,7 +144,7 @@ test("L6-20 a stranger's table of mounts is read for our numbers only, once a lo
     mount: () => ({ value: 21 }),
     inode: () => gone,
   };
-  const memory = new OurMemory(eyes);
+  const memory = new MemoryDescriptors(eyes);
   const look = (link: string) => memory.openedBy('/proc/60', '3', link, new Set([20]));
   for (let i = 0; i < 500; i += 1) assert.equal(look('/mnt/p/1234/mem'), undefined);
   assert.deepEqual(asked, [], 'nothing for the numbers of others');

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { OurMemory } from '../../../src/watchdog/memory-descriptors.ts';
+import { MemoryDescriptors } from '../../../src/watchdog/memory-descriptors.ts';
 import { OpenFiles } from '../../../src/watchdog/open-files.ts';
 
 /** A /proc with the tables of process 60 and its threads; each descriptor opens `/dev/null` or what is told. */
@@ -31,7 +31,7 @@ function procOf(tables: Readonly<Record<string, { count: number; opened: Record<
     mount: () => ({ value: 21 }),
     inode: () => gone,
   };
-  const files = new OpenFiles(eyes, new OurMemory(eyes));
+  const files = new OpenFiles(eyes, new MemoryDescriptors(eyes));
   const look = (more: { threads?: number; hot?: boolean; over?: () => boolean } = {}) => {
     links = 0;
     files.read({

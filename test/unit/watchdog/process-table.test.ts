@@ -8,11 +8,11 @@ import { detectMappings } from '../../../src/layers/6-intrusion/detectors/code-m
 import { seen } from '../../../src/layers/6-intrusion/scan-result.ts';
 import type { Watched } from '../../../src/layers/6-intrusion/scan-result.ts';
 import type { Eyes, Look } from '../../../src/linux/procfs/procfs.ts';
-import { Census } from '../../../src/watchdog/process-table.ts';
+import { ProcessTable } from '../../../src/watchdog/process-table.ts';
 import { detectSockets } from '../../../src/layers/6-intrusion/detectors/undeclared-sockets.ts';
-import { OurMemory } from '../../../src/watchdog/memory-descriptors.ts';
-import { Sampler } from '../../../src/watchdog/scan.ts';
-import { Descriptors } from '../../../src/watchdog/own-processes.ts';
+import { MemoryDescriptors } from '../../../src/watchdog/memory-descriptors.ts';
+import { Scanner } from '../../../src/watchdog/scan.ts';
+import { SocketCache } from '../../../src/watchdog/own-processes.ts';
 
 type Entry =
   string | readonly string[] | { readonly link: string } | { readonly denied: true } | { readonly inode: number };
@@ -100,7 +100,7 @@ class FakeProc {
 const none: ReadonlySet<number> = new Set();
 /** A census of a scan each five seconds, or as told. */
 function censusOf(proc: FakeProc, clock = () => 0) {
-  const census = new Census(proc.eyes, new OurMemory(proc.eyes), 0, clock);
+  const census = new ProcessTable(proc.eyes, new MemoryDescriptors(proc.eyes), 0, clock);
   return {
     census,
     take: (at: number, intervalMs = 5000, ours = none, everything = false) =>
@@ -198,7 +198,7 @@ test("L6-08 of other processes' files no more than the head is read, and of a st
       return proc.eyes.readHead(path);
     },
   };
-  const census = new Census(eyes, new OurMemory(eyes), 0, () => 0);
+  const census = new ProcessTable(eyes, new MemoryDescriptors(eyes), 0, () => 0);
   const init = seen(census.take(0, { intervalMs: 5000, ours: none, everything: false }))?.find(
     (process) => process.pid === 1,
   );
@@ -217,7 +217,7 @@ test('a pid that was given to another process is another process', () => {
   const { take } = censusOf(proc);
   for (let at = 0; at <= 60_000; at += 5000) take(at, 5000);
   proc.process(50, 'cat', { uid: 0, started: 999, argv: ['cat'] });
-  let now: ReturnType<Census['take']> = { missing: 'gone' };
+  let now: ReturnType<ProcessTable['take']> = { missing: 'gone' };
   for (let at = 65_000; at <= 75_000; at += 5000) now = take(at, 5000);
   assert.deepEqual(seen(now)?.find((process) => process.pid === 50)?.argv, ['cat']);
 });
@@ -326,7 +326,7 @@ test('L6-11 a connection that closes between the two reads is no finding; a sock
     const watched = serving(proc);
     proc.descriptors(20, { 3: 'socket:[20]', 9: 'socket:[900]' });
     let paused = 0;
-    const sampler = new Sampler(
+    const sampler = new Scanner(
       {
         ...samplerPowers,
         eyes: proc.eyes,
@@ -355,7 +355,7 @@ test('L6-11 a TCP socket of the gateway that is in no table is a dead connection
     const proc = new FakeProc();
     const watched = serving(proc);
     proc.descriptors(20, { 3: 'socket:[20]', 9: 'socket:[900]' });
-    const sampler = new Sampler(
+    const sampler = new Scanner(
       {
         ...samplerPowers,
         protocolName: (path) => (path === '/proc/20/fd/9' ? protocol : undefined),
@@ -377,7 +377,7 @@ test('L6-13 a table of connections that cannot be read hides no capture', async 
     '/proc/10/net/packet',
     'sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n0000000000000000 3      3    0003   1     1 0      0      777\n',
   );
-  const sampler = new Sampler(
+  const sampler = new Scanner(
     {
       ...samplerPowers,
       eyes: proc.eyes,
@@ -408,7 +408,7 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
       return proc.eyes.read(path);
     },
   };
-  const sampler = new Sampler(
+  const sampler = new Scanner(
     {
       ...samplerPowers,
       eyes,
@@ -428,7 +428,7 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
 test('without a process whose network it is the tables are not guessed, and one that cannot be read spoils the sight', async () => {
   const proc = new FakeProc();
   const watched = serving(proc);
-  const sampler = new Sampler(
+  const sampler = new Scanner(
     {
       ...samplerPowers,
       eyes: proc.eyes,
@@ -449,7 +449,7 @@ test('L6-13 a capture is seen in every network that counts', async () => {
     '/proc/1/net/packet',
     'sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n0000000000000000 3      3    0003   1     1 0      0      777\n',
   );
-  const sampler = new Sampler(
+  const sampler = new Scanner(
     {
       ...samplerPowers,
       eyes: proc.eyes,
@@ -465,7 +465,7 @@ test('L6-13 a capture is seen in every network that counts', async () => {
 test('L6-12 a new descriptor of ours is followed at once, one in the place of another within a second', () => {
   const proc = new FakeProc();
   proc.descriptors(20, { 3: 'socket:[1]', 4: '/dev/null' });
-  const descriptors = new Descriptors(proc.eyes);
+  const descriptors = new SocketCache(proc.eyes);
   assert.deepEqual(descriptors.of(20, 0), { value: [1] });
   proc.looks = 0;
   assert.deepEqual(descriptors.of(20, 250), { value: [1] });
@@ -483,7 +483,7 @@ test('L3-12 a library that an upgrade replaces under us stays what was mapped; o
   const proc = new FakeProc();
   const watched = { ...serving(proc), code: ['/usr/lib/a.so'] };
   let now = 0;
-  const sampler = new Sampler(
+  const sampler = new Scanner(
     {
       ...samplerPowers,
       eyes: proc.eyes,

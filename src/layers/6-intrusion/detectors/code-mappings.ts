@@ -12,7 +12,7 @@
  * @module
  */
 import type { Detection, Finding } from '../finding.ts';
-import { clear, ours, worse } from '../finding.ts';
+import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { Mapping } from '../../../linux/procfs/tasks.ts';
 import type { Snapshot, Watched } from '../scan-result.ts';
 
@@ -20,7 +20,7 @@ import type { Snapshot, Watched } from '../scan-result.ts';
  * Whether a mapped file is declared: sealed memory by what identifies it, a file by its path; a deleted or unnamed one
  * has none.
  */
-export function declaredCode(
+export function isDeclaredCode(
   { path, device, inode }: Mapping,
   { code, memory }: Pick<Watched, 'code' | 'memory'>,
 ): boolean {
@@ -32,7 +32,7 @@ export function declaredCode(
 }
 
 /** How a mapped file is known again whatever becomes of its path. */
-export function mappedKey(mapping: Mapping): string {
+export function mappingKey(mapping: Mapping): string {
   return `${mapping.device} ${mapping.inode}`;
 }
 
@@ -42,15 +42,15 @@ export function detectMappings(snapshot: Snapshot): Detection {
   if (code.length === 0)
     return { detector: 'mappings', seen: 'not-available', reason: 'no files were declared as code', findings: [] };
   const findings: Finding[] = [];
-  let sight = clear;
+  let sight = fullVisibility;
   for (const state of snapshot.targets) {
     if ('value' in state.mappings) {
-      const elsewhere = state.mappings.value.filter((mapping) => !declaredCode(mapping, snapshot.watched));
-      const foreign = elsewhere.filter((mapping) => !snapshot.knownCode.has(mappedKey(mapping))).length;
+      const elsewhere = state.mappings.value.filter((mapping) => !isDeclaredCode(mapping, snapshot.watched));
+      const foreign = elsewhere.filter((mapping) => !snapshot.knownCode.has(mappingKey(mapping))).length;
       const replaced = elsewhere.length - foreign;
       if (replaced > 0)
         findings.push({
-          ...ours(
+          ...aboutTarget(
             'mappings',
             state,
             `${replaced} files that the ${state.target.role} runs were replaced on the disk since; it runs the former ones`,
@@ -59,12 +59,18 @@ export function detectMappings(snapshot: Snapshot): Detection {
         });
       if (foreign > 0)
         findings.push(
-          ours('mappings', state, `${foreign} undeclared files are mapped as code in the ${state.target.role}`),
+          aboutTarget('mappings', state, `${foreign} undeclared files are mapped as code in the ${state.target.role}`),
         );
     } else if (state.mappings.missing === 'denied') {
-      sight = worse(sight, { seen: 'not-available', reason: 'the maps of our processes are hidden from this user' });
+      sight = worseVisibility(sight, {
+        seen: 'not-available',
+        reason: 'the maps of our processes are hidden from this user',
+      });
     } else if (state.mappings.missing === 'failed') {
-      sight = worse(sight, { seen: 'unreadable', reason: `the maps of the ${state.target.role} cannot be read` });
+      sight = worseVisibility(sight, {
+        seen: 'unreadable',
+        reason: `the maps of the ${state.target.role} cannot be read`,
+      });
     }
   }
   return { detector: 'mappings', ...sight, findings };

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Detection, Finding } from '../finding.ts';
-import { cleanName, clear, ours, worse } from '../finding.ts';
+import { cleanName, fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { ProcessState, Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 import { claimedTool, nameTool } from '../known-tools.ts';
@@ -38,7 +38,7 @@ function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: strin
   if (!snapshot.othersListed)
     return { seen: 'unreadable', reason: '/proc hides the processes of other users (hidepid)' };
   const { processes, oldestMs } = snapshot.overdue;
-  if (processes === 0) return clear;
+  if (processes === 0) return fullVisibility;
   return {
     seen: oldestMs > longestWaitMs ? 'unreadable' : 'full',
     reason: `${processes} processes wait for their turn, the first of them for ${Math.round(oldestMs / 1000)} s`,
@@ -68,7 +68,7 @@ export function detectMemory(snapshot: Snapshot): Detection {
       process.opened.missing === 'denied' &&
       able(process, snapshot)
     ) {
-      sight = worse(sight, {
+      sight = worseVisibility(sight, {
         seen: 'not-available',
         reason: "descriptors of root's processes are hidden from this user; only root may open the memory of ours",
       });
@@ -108,7 +108,7 @@ export function detectChildren(snapshot: Snapshot): Detection {
   for (const process of seen(snapshot.processes) ?? []) {
     const parent = roles.get(process.parent);
     if (parent !== undefined)
-      findings.push(ours('children', parent, `the ${parent.target.role} has a child (pid ${process.pid})`));
+      findings.push(aboutTarget('children', parent, `the ${parent.target.role} has a child (pid ${process.pid})`));
   }
   return { detector: 'children', ...listSight(snapshot), findings };
 }

@@ -10,34 +10,38 @@
  */
 import { listening } from '../../../linux/procfs/net-tables.ts';
 import type { Detection, Finding } from '../finding.ts';
-import { clear, ours, worse } from '../finding.ts';
+import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
-import { heldBy } from './undeclared-sockets.ts';
+import { socketsHeldBy } from './undeclared-sockets.ts';
 
 const sigusr1 = 1n << 9n;
 
 /** Inspectors that are open or can be opened by a signal. */
 export function detectInspector(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
-  let sight = clear;
+  let sight = fullVisibility;
   const rows = seen(snapshot.rows) ?? [];
   for (const state of snapshot.targets) {
     const status = seen(state.status);
     if (status !== undefined && (status.caughtSignals & sigusr1) !== 0n)
       findings.push(
-        ours('inspector', state, `the ${state.target.role} has a handler for SIGUSR1, which opens Node's inspector`),
+        aboutTarget(
+          'inspector',
+          state,
+          `the ${state.target.role} has a handler for SIGUSR1, which opens Node's inspector`,
+        ),
       );
-    const held = heldBy(state);
+    const held = socketsHeldBy(state);
     if (held === undefined) {
-      sight = worse(sight, {
+      sight = worseVisibility(sight, {
         seen: 'not-available',
         reason: 'descriptors of our processes are hidden from this user; the handler of SIGUSR1 was checked',
       });
       continue;
     }
     if (held.selfReported)
-      sight = worse(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+      sight = worseVisibility(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
     for (const row of [...rows, ...state.namespaceRows]) {
       if (
         row.state !== listening ||
@@ -47,7 +51,7 @@ export function detectInspector(snapshot: Snapshot): Detection {
       )
         continue;
       findings.push(
-        ours(
+        aboutTarget(
           'inspector',
           state,
           `the ${state.target.role} listens on another socket (${row.table}), as an inspector does`,
@@ -56,6 +60,6 @@ export function detectInspector(snapshot: Snapshot): Detection {
     }
   }
   if (!('value' in snapshot.rows) || !snapshot.tablesRead)
-    sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+    sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
   return { detector: 'inspector', ...sight, findings };
 }

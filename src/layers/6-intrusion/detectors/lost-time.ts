@@ -12,7 +12,7 @@
  * @module
  */
 import type { Detection } from '../finding.ts';
-import { clear } from '../finding.ts';
+import { fullVisibility } from '../finding.ts';
 import type { Clocks } from '../scan-result.ts';
 
 /** Lateness that a busy machine explains by itself. */
@@ -24,7 +24,7 @@ const suspensionMs = 500;
  * What happened between two looks at the clocks that were meant to be `intervalMs` apart; `heldUpMs` of its lateness it
  * could have run, had there been a processor.
  */
-export function judgeGap(
+export function measureGap(
   before: Clocks,
   now: Clocks,
   intervalMs: number,
@@ -43,10 +43,10 @@ export function detectGap(
   intervalMs: number,
   whose: { readonly role: string; readonly pid: number; readonly uid: number },
 ): Detection {
-  const gap = before === undefined ? undefined : judgeGap(before, now, intervalMs);
+  const gap = before === undefined ? undefined : measureGap(before, now, intervalMs);
   return {
     detector: 'clock',
-    ...clear,
+    ...fullVisibility,
     findings:
       gap?.stopped === true
         ? [

@@ -15,7 +15,7 @@
 import type { PacketTap, SocketRow } from '../../../linux/procfs/net-tables.ts';
 import { allProtocols, loopbackIndex, loopbackName } from '../../../linux/procfs/net-tables.ts';
 import type { Detection, Finding } from '../finding.ts';
-import { cleanName, clear } from '../finding.ts';
+import { cleanName, fullVisibility } from '../finding.ts';
 import type { Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
@@ -33,7 +33,7 @@ const knownReaders: ReadonlySet<string> = new Set([
 const tcp = 6;
 
 /** Whether a socket sees the traffic of the loopback interface. */
-export function captures(row: SocketRow): boolean {
+export function capturesLoopback(row: SocketRow): boolean {
   if (row.table === 'packet') {
     return internet.has(row.protocol) && (row.interface === 0 || row.interface === loopbackIndex);
   }
@@ -55,7 +55,7 @@ export function detectCapture(snapshot: Snapshot): Detection {
   const rows = seen(snapshot.rows);
   if (rows === undefined)
     return { detector: 'capture', seen: 'unreadable', reason: 'the tables of sockets cannot be read', findings: [] };
-  const findings = rows.filter(captures).map((row): Finding => {
+  const findings = rows.filter(capturesLoopback).map((row): Finding => {
     const owner = (seen(snapshot.processes) ?? []).find((process) => process.captures.includes(row.inode));
     return {
       detector: 'capture',
@@ -85,5 +85,5 @@ export function detectCapture(snapshot: Snapshot): Detection {
       reason: 'the list of receivers of packets cannot be read',
       findings,
     };
-  return { detector: 'capture', ...clear, findings };
+  return { detector: 'capture', ...fullVisibility, findings };
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Detection, Finding } from '../finding.ts';
-import { cleanName, clear, ours, worse } from '../finding.ts';
+import { cleanName, fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { ProcessState, Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
@@ -20,11 +20,14 @@ function find(snapshot: Snapshot, pid: number): ProcessState | undefined {
 
 /** What is hidden when the state of one of ours cannot be read: that file is readable to everybody. */
 function statusSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
-  let sight = clear;
+  let sight = fullVisibility;
   for (const state of snapshot.targets) {
     for (const part of [state.status, state.threads]) {
       if ('missing' in part && part.missing !== 'gone')
-        sight = worse(sight, { seen: 'unreadable', reason: `the state of the ${state.target.role} cannot be read` });
+        sight = worseVisibility(sight, {
+          seen: 'unreadable',
+          reason: `the state of the ${state.target.role} cannot be read`,
+        });
     }
   }
   return sight;
@@ -56,9 +59,9 @@ export function detectStopped(snapshot: Snapshot): Detection {
   for (const state of snapshot.targets) {
     const stopped = (seen(state.threads) ?? []).filter((thread) => thread.state === 'T' || thread.state === 't').length;
     if (stopped > 0)
-      findings.push(ours('stopped', state, `${stopped} threads of the ${state.target.role} are stopped`));
+      findings.push(aboutTarget('stopped', state, `${stopped} threads of the ${state.target.role} are stopped`));
     if (seen(state.frozen) === true)
-      findings.push(ours('stopped', state, `the control group of the ${state.target.role} is frozen`));
+      findings.push(aboutTarget('stopped', state, `the control group of the ${state.target.role} is frozen`));
   }
   return { detector: 'stopped', ...statusSight(snapshot), findings };
 }
@@ -70,7 +73,9 @@ export function detectJail(snapshot: Snapshot): Detection {
     const status = seen(state.status);
     if (status === undefined || !state.target.sealed || status.state === 'Z' || status.state === 'X') continue;
     if (status.seccomp !== 2 || !status.noNewPrivs)
-      findings.push(ours('jail', state, `the ${state.target.role} runs without its seccomp filter or no_new_privs`));
+      findings.push(
+        aboutTarget('jail', state, `the ${state.target.role} runs without its seccomp filter or no_new_privs`),
+      );
   }
   return { detector: 'jail', ...statusSight(snapshot), findings };
 }

@@ -13,12 +13,12 @@
 import { closed, listening, loopbackHex } from '../../../linux/procfs/net-tables.ts';
 import type { SocketRow } from '../../../linux/procfs/net-tables.ts';
 import type { Detection, Finding } from '../finding.ts';
-import { clear, ours, worse } from '../finding.ts';
+import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { Snapshot, TargetState, Watched } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
 /** The sockets that a process holds, by its descriptors or by its own word; `undefined` when neither is to be had. */
-export function heldBy(
+export function socketsHeldBy(
   state: TargetState,
 ): { readonly inodes: ReadonlySet<number>; readonly selfReported: boolean } | undefined {
   const inodes = seen(state.sockets);
@@ -44,7 +44,7 @@ export function deadConnection(inode: number): SocketRow {
 }
 
 /** Whether a socket is a connection that our own listener accepted, or what is left of one. */
-export function served(row: SocketRow, watched: Watched): boolean {
+export function isServedConnection(row: SocketRow, watched: Watched): boolean {
   if (row.table === 'tcp' && row.state === closed && row.local === '') return true;
   if (row.table === 'tcp')
     return row.local === loopbackHex(watched.port) && row.state !== listening && loopbackPeer.test(row.remote);
@@ -70,10 +70,10 @@ function unchanged(row: SocketRow, watched: Watched): boolean {
 export function detectSockets(snapshot: Snapshot): Detection {
   const { watched } = snapshot;
   const findings: Finding[] = [];
-  let sight = clear;
+  let sight = fullVisibility;
   const rows = seen(snapshot.rows);
   const readable = rows !== undefined && snapshot.tablesRead;
-  if (!readable) sight = worse(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  if (!readable) sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
   const byInode = new Map((rows ?? []).map((row) => [row.inode, row]));
   for (const state of snapshot.targets) {
     const { role } = state.target;
@@ -81,11 +81,14 @@ export function detectSockets(snapshot: Snapshot): Detection {
       const own = seen(state.namespaceSockets);
       if (own === undefined) {
         if ('missing' in state.namespaceSockets && state.namespaceSockets.missing !== 'gone')
-          sight = worse(sight, { seen: 'unreadable', reason: `the count of sockets of the ${role} cannot be read` });
+          sight = worseVisibility(sight, {
+            seen: 'unreadable',
+            reason: `the count of sockets of the ${role} cannot be read`,
+          });
       } else if (own > 0) {
         const tables = [...new Set(state.namespaceRows.map((row) => row.table))].join(', ');
         findings.push(
-          ours(
+          aboutTarget(
             'sockets',
             state,
             `the ${role} has ${own} sockets in its empty network (${tables === '' ? 'of no table' : tables})`,
@@ -93,33 +96,39 @@ export function detectSockets(snapshot: Snapshot): Detection {
         );
       }
     }
-    const held = heldBy(state);
+    const held = socketsHeldBy(state);
     if (held === undefined) {
       if (state.target.namespace === 'shared')
-        sight = worse(sight, {
+        sight = worseVisibility(sight, {
           seen: 'not-available',
           reason: 'descriptors of our processes are hidden from this user; their seccomp filter makes no sockets',
         });
       continue;
     }
     if (held.selfReported)
-      sight = worse(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+      sight = worseVisibility(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
     const declared = new Set(state.target.sockets);
     for (const inode of held.inodes) {
       const row = byInode.get(inode);
       if (declared.has(inode)) {
         if (row !== undefined && !unchanged(row, watched))
           findings.push(
-            ours('sockets', state, `a declared socket of the ${role} has changed (${row.table}, state ${row.state})`),
+            aboutTarget(
+              'sockets',
+              state,
+              `a declared socket of the ${role} has changed (${row.table}, state ${row.state})`,
+            ),
           );
       } else if (row === undefined) {
         // Where the kernel cannot be asked, it may be a connection to the Unix listener.
         if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown)
-          sight = worse(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
+          sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
         else if (readable)
-          findings.push(ours('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
-      } else if (role !== 'gateway' || !served(row, watched)) {
-        findings.push(ours('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`));
+          findings.push(aboutTarget('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
+      } else if (role !== 'gateway' || !isServedConnection(row, watched)) {
+        findings.push(
+          aboutTarget('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`),
+        );
       }
     }
   }

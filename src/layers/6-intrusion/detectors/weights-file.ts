@@ -8,7 +8,7 @@
  * @module
  */
 import type { Detection, Finding } from '../finding.ts';
-import { clear } from '../finding.ts';
+import { fullVisibility } from '../finding.ts';
 
 /** The marks of a file that change when it is written to; `leased`: nobody has it open for writing. */
 export type FileStamp = {
@@ -43,22 +43,22 @@ export function detectWeights(
   if (loaded.size !== now.size || loaded.modifiedNs !== now.modifiedNs)
     return {
       detector: 'weights',
-      ...clear,
+      ...fullVisibility,
       findings: [finding('effect', 'the file of the model was written to while it is served')],
     };
   if (loaded.leased && !now.leased)
     return {
       detector: 'weights',
-      ...clear,
+      ...fullVisibility,
       findings: [finding('effect', 'another process opened the file of the model for writing')],
     };
   if (loaded.changedNs !== now.changedNs)
     return {
       detector: 'weights',
-      ...clear,
+      ...fullVisibility,
       findings: [finding('stranger', 'mode, owner, links or times of the model file were changed')],
     };
-  return { detector: 'weights', ...clear, findings: [] };
+  return { detector: 'weights', ...fullVisibility, findings: [] };
 }
 
 /** The same for all files of a model. */
@@ -69,7 +69,7 @@ export function detectAllWeights(
 ): Detection {
   const each = loaded.map((stamp, index) => (stamp === undefined ? unseen : detectWeights(stamp, now[index], owner)));
   return {
-    ...(each.find(({ seen }) => seen !== 'full') ?? { detector: 'weights', ...clear }),
+    ...(each.find(({ seen }) => seen !== 'full') ?? { detector: 'weights', ...fullVisibility }),
     findings: each.flatMap(({ findings }) => findings),
   };
 }
