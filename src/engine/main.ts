@@ -310,7 +310,7 @@ function cores(): number {
 }
 
 /**
- * LoadList llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what
+ * Loads llama.cpp from the sealed memory that was handed over, whose descriptors are closed then. @throws what
  * `openLibrary` throws
  */
 function openLlama(): Library {

@@ -1,5 +1,5 @@
 /**
- * Layer 4: what happens to the file while and after it is loaded never changes an answer. ProbeVerdict by the logits
+ * Layer 4: what happens to the file while and after it is loaded never changes an answer. Judged by the logits
  * themselves, bit for bit over several steps with the same tokens, beside llama.cpp on a path that nobody holds.
  * @module
  */

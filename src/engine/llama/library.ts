@@ -216,7 +216,7 @@ export type Library = {
   readonly makePool: (threads: number, poll: number) => Pointer | undefined;
   /** `int (const char *)`: 0 for the text "0", 1 for "1"; lets native code ask us something without calling back. */
   readonly ask: Pointer;
-  /** LoadList a model once more off the main thread and gives the lines that llama.cpp logs as errors. */
+  /** Loads a model once more off the main thread and gives the lines that llama.cpp logs as errors. */
   readonly explain: (paths: readonly string[], params: object) => Promise<string>;
 };
 
@@ -275,7 +275,7 @@ function bestVariant(files: LibraryFiles): string | undefined {
 }
 
 /**
- * LoadList llama.cpp and the variant for this processor.
+ * Loads llama.cpp and the variant for this processor.
  * @throws `ENGINE_ABI_MISMATCH`, `ENGINE_BACKEND_MISSING`
  */
 export function openLibrary(files: LibraryFiles): Library {

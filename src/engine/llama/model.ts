@@ -112,7 +112,7 @@ export class LlamaModel {
   }
 
   /**
-   * LoadList the model behind paths of ours (`/proc/self/fd/N`, one for each of its files) and makes one context for all
+   * Loads the model behind paths of ours (`/proc/self/fd/N`, one for each of its files) and makes one context for all
    * sequences.
    * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`,
    * `ENGINE_TOKENIZER_UNKNOWN`, `ENGINE_MEMORY`
