@@ -27,9 +27,10 @@ import { openStream } from '../linux/sockets/inherited-stream.ts';
 import { compileTemplate } from '../template/template.ts';
 import type { Template } from '../template/template.ts';
 import { Channel } from '../wire/channel.ts';
-import type { EngineConfig, EngineFacts } from '../wire/messages.ts';
+import type { EngineConfig, EngineFacts } from '../wire/control-payloads.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
-import { controlMessages, controlSchemas, descriptors, encodeJson, encodePulse, parseJson } from '../wire/messages.ts';
+import { controlSchemas, encodeJson, encodeEnginePong, parseJson } from '../wire/control-payloads.ts';
+import { controlMessages, descriptors } from '../wire/messages.ts';
 import { suitsFlashAttention } from './llama/flash-attention.ts';
 import { Dispatcher } from './api/dispatcher.ts';
 import { SessionStore } from './session/session-store.ts';
@@ -65,7 +66,7 @@ const orders = new Channel(
   {
     [controlMessages.configure]: {
       permit: 'once',
-      answer: (frame) => {
+      handle: (frame) => {
         const config = parseJson(controlSchemas.configureEngine, frame.payload);
         void start(config).catch((error: unknown) => {
           if (!(error instanceof KwyreError)) throw error;
@@ -79,20 +80,20 @@ const orders = new Channel(
     },
     [controlMessages.ping]: {
       permit: 'always',
-      answer: (frame) => {
-        lifeline.hear(parseJson(controlSchemas.ping, frame.payload).at);
-        orders.send(controlMessages.pong, encodePulse({ dueMs: keeper?.dueInMs(turnMs) }), frame.stream);
+      handle: (frame) => {
+        lifeline.onPing(parseJson(controlSchemas.ping, frame.payload).at);
+        orders.send(controlMessages.pong, encodeEnginePong({ dueMs: keeper?.dueInMs(turnMs) }), frame.stream);
       },
     },
     [controlMessages.pause]: {
       permit: 'always',
-      answer: () => {
+      handle: () => {
         desk?.cut();
       },
     },
     [controlMessages.stop]: {
       permit: 'once',
-      answer: () => {
+      handle: () => {
         process.exit(exitCodes.stopped);
       },
     },

@@ -12,7 +12,7 @@ import { FailedLogins } from '../layers/1-loopback/failed-logins.ts';
 import { bodyLengthOf, headerValues, refusalOf } from '../layers/1-loopback/request-guard.ts';
 import type { Received } from '../layers/1-loopback/request-guard.ts';
 import { TokenTable, credentialOf, proofHeaders } from '../layers/1-loopback/bearer-token.ts';
-import type { TokenDigest } from '../wire/messages.ts';
+import type { TokenDigest } from '../wire/control-payloads.ts';
 import type { Fault } from './local-response.ts';
 import { sendFault, sendWhole } from './local-response.ts';
 import type { Page } from './status-page.ts';

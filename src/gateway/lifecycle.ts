@@ -14,9 +14,10 @@ import { backlog, verifyLoopback } from '../layers/1-loopback/listener.ts';
 import { openStream } from '../linux/sockets/inherited-stream.ts';
 import type { Stream } from '../linux/sockets/inherited-stream.ts';
 import { Channel } from '../wire/channel.ts';
-import type { GatewayConfig } from '../wire/messages.ts';
+import type { GatewayConfig } from '../wire/control-payloads.ts';
 import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
-import { controlMessages, controlSchemas, descriptors, encodeJson, parseJson } from '../wire/messages.ts';
+import { controlSchemas, encodeJson, parseJson } from '../wire/control-payloads.ts';
+import { controlMessages, descriptors } from '../wire/messages.ts';
 import { Desk } from './admission.ts';
 import { Connections } from './connections.ts';
 import { loadPage } from './status-page.ts';
@@ -154,7 +155,7 @@ export function serve(powers: Powers): void {
     {
       [controlMessages.configure]: {
         permit: 'once',
-        answer: (frame) => {
+        handle: (frame) => {
           const config = parseJson(controlSchemas.configureGateway, frame.payload);
           try {
             start(config);
@@ -170,38 +171,38 @@ export function serve(powers: Powers): void {
       },
       [controlMessages.tokensSet]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           desk?.replaceTokens(parseJson(controlSchemas.tokens, frame.payload).tokens);
         },
       },
       [controlMessages.intake]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           desk?.setIntake(parseJson(controlSchemas.intake, frame.payload));
         },
       },
       [controlMessages.statusAnswer]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           status.answer(frame);
         },
       },
       [controlMessages.ping]: {
         permit: 'always',
-        answer: (frame) => {
-          lifeline.hear(parseJson(controlSchemas.ping, frame.payload).at);
+        handle: (frame) => {
+          lifeline.onPing(parseJson(controlSchemas.ping, frame.payload).at);
           supervisor.send(controlMessages.pong, undefined, frame.stream);
         },
       },
       [controlMessages.pause]: {
         permit: 'always',
-        answer: () => {
+        handle: () => {
           cutTurns();
         },
       },
       [controlMessages.stop]: {
         permit: 'once',
-        answer: () => {
+        handle: () => {
           void end(faults.stopping, false);
         },
       },

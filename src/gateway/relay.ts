@@ -13,15 +13,15 @@ import { KwyreError, bug } from '../base/errors.ts';
 import type { DispatchTable } from '../wire/channel.ts';
 import type { Frame } from '../wire/frame.ts';
 import { maxPayloadBytes } from '../wire/frame.ts';
-import type { RequestOpen } from '../wire/messages.ts';
+import type { RequestOpen } from '../wire/data-payloads.ts';
 import {
-  dataMessages,
   encodeCredit,
   encodeRequestOpen,
   initialCreditBytes,
   mediaTypes,
   parseResponseHead,
-} from '../wire/messages.ts';
+} from '../wire/data-payloads.ts';
+import { dataMessages } from '../wire/messages.ts';
 import type { Fault } from './local-response.ts';
 import { errorBody, fixedHeaders, lingerLimits, sendFault } from './local-response.ts';
 import type { Holder } from './request-quota.ts';
@@ -113,25 +113,25 @@ export class Relay {
   readonly table: DispatchTable = {
     [dataMessages.responseHead]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#head(frame);
       },
     },
     [dataMessages.responseBody]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#body(frame);
       },
     },
     [dataMessages.responseEnd]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#end(frame);
       },
     },
     [dataMessages.responseAbort]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#giveUp(frame);
       },
     },

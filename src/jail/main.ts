@@ -23,7 +23,8 @@ import type { Policy } from '../policy/role-policy.ts';
 import type { Role } from '../policy/roles.ts';
 import { keptDescriptors, roleEnvironment, roleFlags, roles } from '../policy/roles.ts';
 import { encodeFrame } from '../wire/frame.ts';
-import { controlMessages, descriptors, encodeJson } from '../wire/messages.ts';
+import { encodeJson } from '../wire/control-payloads.ts';
+import { controlMessages, descriptors } from '../wire/messages.ts';
 import { array, boolean, number, object, optional, string } from '../wire/schema.ts';
 
 const inputSchema = object({

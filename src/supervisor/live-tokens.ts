@@ -9,7 +9,7 @@ import { KwyreError } from '../base/errors.ts';
 import type { EventLog } from '../state/event-log.ts';
 import type { NamedToken } from '../state/token-store.ts';
 import { digestToken, makeToken, namedTokensStamp, principalOf, readNamedTokens } from '../state/token-store.ts';
-import type { TokenDigest } from '../wire/messages.ts';
+import type { TokenDigest } from '../wire/control-payloads.ts';
 
 const pollMs = 500;
 

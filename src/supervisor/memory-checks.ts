@@ -7,7 +7,7 @@
  * @module
  */
 import type { Check } from '../base/verdict.ts';
-import type { EngineFacts } from '../wire/messages.ts';
+import type { EngineFacts } from '../wire/control-payloads.ts';
 
 const postures: Readonly<
   Record<EngineFacts['memory']['kv'], { readonly status: Check['status']; readonly evidence: string }>

@@ -10,8 +10,9 @@ import { detectAll } from '../layers/6-intrusion/detectors/all-detectors.ts';
 import type { Detection } from '../layers/6-intrusion/finding.ts';
 import { openStream } from '../linux/sockets/inherited-stream.ts';
 import { Channel } from '../wire/channel.ts';
-import type { WatchOrder } from '../wire/messages.ts';
-import { controlMessages, controlSchemas, descriptors, encodeJson, maxFindings, parseJson } from '../wire/messages.ts';
+import type { WatchList } from '../wire/control-payloads.ts';
+import { controlSchemas, encodeJson, maxFindings, parseJson } from '../wire/control-payloads.ts';
+import { controlMessages, descriptors } from '../wire/messages.ts';
 import type { ScanSources } from './scan.ts';
 import { Scanner } from './scan.ts';
 
@@ -43,7 +44,7 @@ function byWeight(detection: Detection): Detection['findings'] {
 /** Runs until the supervisor is gone or says stop. */
 export function runWatchLoop(powers: WatchLoopOptions): void {
   let sampler: Scanner | undefined;
-  let order: WatchOrder | undefined;
+  let order: WatchList | undefined;
   let intervalMs = 0;
   let sequence = 0;
   let scanning = false;
@@ -86,7 +87,7 @@ export function runWatchLoop(powers: WatchLoopOptions): void {
     {
       [controlMessages.configure]: {
         permit: 'once',
-        answer: (frame) => {
+        handle: (frame) => {
           const config = parseJson(controlSchemas.configureWatchdog, frame.payload);
           intervalMs = config.intervalMs;
           sampler = new Scanner(powers, config.ownUid);
@@ -113,20 +114,20 @@ export function runWatchLoop(powers: WatchLoopOptions): void {
       },
       [controlMessages.watch]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           order = parseJson(controlSchemas.watch, frame.payload);
           void scan();
         },
       },
       [controlMessages.ping]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           supervisor.send(controlMessages.pong, undefined, frame.stream);
         },
       },
       [controlMessages.stop]: {
         permit: 'once',
-        answer: () => {
+        handle: () => {
           powers.exit(exitCodes.stopped);
         },
       },

@@ -1,8 +1,8 @@
 /**
- * One end of an edge: frames in, looked up in a table of what this end may receive; frames out.
+ * One end of an edge: dispatches received frames through a table of permitted messages, and sends frames.
  *
- * Promise: default deny. A type that is not in the table, a `once` message that comes twice, a message of the start
- *          that comes later and a malformed frame are a breach by the sibling: no answer, `onBreach` ends the process.
+ * Promise: default deny. A type that is not in the table, a repeated `once` message, a startup message after startup
+ *          and a malformed frame are a breach by the peer: there is no reply, `onBreach` ends the process.
  * Proof:   test/unit/wire/channel.test.ts
  * @module
  */
@@ -10,30 +10,30 @@ import type { Frame } from './frame.ts';
 import { encodeFrame, FrameDecoder } from './frame.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** What carries the bytes; made by `linux/sockets/inherited-stream.ts` from a descriptor. */
-export type Transport = {
-  /** Takes over `bytes`, writes them in order and overwrites them afterwards. */
+/** Carries the bytes; `linux/sockets/inherited-stream.ts` creates one from a descriptor. */
+type Transport = {
+  /** Takes ownership of `bytes`: writes them in order, then overwrites them. */
   write(bytes: Buffer): void;
 };
 
-/** What an end does with one type of message. */
-export type Answer = {
-  /** `start`: once, and only before {@link Channel.endStart}. */
+/** When one type of message is permitted, and what handles it. */
+type MessageRule = {
+  /** `start`: once, and only before {@link Channel.endStartup}. */
   readonly permit: 'always' | 'once' | 'start';
   /** The payload is a view, valid only during the call. */
-  readonly answer: (frame: Frame) => void;
+  readonly handle: (frame: Frame) => void;
 };
 
-export type DispatchTable = Readonly<Record<number, Answer>>;
+export type DispatchTable = Readonly<Record<number, MessageRule>>;
 
 export class Channel {
   readonly #table: DispatchTable;
   readonly #transport: Transport;
   readonly #onBreach: (error: KwyreError) => void;
-  readonly #spent = new Set<number>();
+  readonly #received = new Set<number>();
   readonly #decoder: FrameDecoder;
   #broken = false;
-  #started = false;
+  #startupEnded = false;
 
   constructor(transport: Transport, table: DispatchTable, onBreach: (error: KwyreError) => void) {
     this.#transport = transport;
@@ -44,8 +44,8 @@ export class Channel {
     });
   }
 
-  /** Feeds received bytes; the caller may overwrite them afterwards. */
-  receive(chunk: Uint8Array): void {
+  /** Dispatches the frames in `chunk`; the caller overwrites it afterwards. */
+  receive(chunk: Buffer): void {
     if (this.#broken) return;
     try {
       this.#decoder.push(chunk);
@@ -57,28 +57,28 @@ export class Channel {
     }
   }
 
-  /** From now on messages of the start are a breach. */
-  endStart(): void {
-    this.#started = true;
+  /** From now on a `start` message is a breach. */
+  endStartup(): void {
+    this.#startupEnded = true;
   }
 
-  /** Sends one message; the payload is copied into the frame, the caller overwrites its own bytes. */
+  /** Sends one message. The payload is copied into the frame; the caller overwrites its own bytes. */
   send(type: number, payload: Uint8Array = empty, stream = 0): void {
     this.#transport.write(encodeFrame(type, stream, payload));
   }
 
   #dispatch(frame: Frame): void {
-    const entry = this.#table[frame.type];
-    if (entry === undefined)
-      throw new KwyreError('WIRE_MESSAGE_DENIED', `message ${String(frame.type)} is not permitted here`);
-    if (entry.permit === 'start' && this.#started)
-      throw new KwyreError('WIRE_MESSAGE_LATE', `message ${String(frame.type)} belongs to the start`);
-    if (entry.permit !== 'always') {
-      if (this.#spent.has(frame.type))
-        throw new KwyreError('WIRE_MESSAGE_REPEATED', `message ${String(frame.type)} came twice`);
-      this.#spent.add(frame.type);
+    const rule = this.#table[frame.type];
+    if (rule === undefined)
+      throw new KwyreError('WIRE_MESSAGE_DENIED', `message ${String(frame.type)} is not permitted on this edge`);
+    if (rule.permit === 'start' && this.#startupEnded)
+      throw new KwyreError('WIRE_MESSAGE_LATE', `message ${String(frame.type)} is permitted during startup only`);
+    if (rule.permit !== 'always') {
+      if (this.#received.has(frame.type))
+        throw new KwyreError('WIRE_MESSAGE_REPEATED', `message ${String(frame.type)} was repeated`);
+      this.#received.add(frame.type);
     }
-    entry.answer(frame);
+    rule.handle(frame);
   }
 }
 

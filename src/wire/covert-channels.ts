@@ -11,7 +11,7 @@
  * @module
  */
 import type { Shape } from './schema.ts';
-import { controlSchemas } from './messages.ts';
+import { controlSchemas } from './control-payloads.ts';
 
 /** A message of a jailed process to the supervisor; without a payload that is read when `shape` is missing. */
 export type Report = {
@@ -37,7 +37,7 @@ export const reports: Readonly<Record<string, Report>> = {
 };
 
 /** The most lines in an hour that each kind may cause in the log, and on the terminal with it; the rest is counted. */
-export const linesAnHour = { wrongTokens: 6, seen: 12, levels: 12, crashes: 4 } as const;
+export const linesPerHour = { wrongTokens: 6, seen: 12, levels: 12, crashes: 4 } as const;
 
 /** One way out. */
 export type Exposure = {
@@ -45,7 +45,7 @@ export type Exposure = {
   readonly reaches: string;
   /** Fields of serving messages that get there, or get nowhere. */
   readonly fields: readonly string[];
-  readonly bitsAnHour: number;
+  readonly bitsPerHour: number;
   readonly why: string;
 };
 
@@ -62,7 +62,7 @@ export const exposures: readonly Exposure[] = [
     way: 'wrong tokens that the gateway counts',
     reaches: 'log',
     fields: ['event.code', 'event.count'],
-    bitsAnHour: bits(linesAnHour.wrongTokens, countBits),
+    bitsPerHour: bits(linesPerHour.wrongTokens, countBits),
     why: 'one literal; the count is rounded up to a power of two, and what comes more often is added to the next line',
   },
   {
@@ -77,28 +77,28 @@ export const exposures: readonly Exposure[] = [
       'scanned.detections[].findings[].what',
       'scanned.detections[].findings[].tool',
     ],
-    bitsAnHour: bits(linesAnHour.seen, detectorBits + pidBits + Math.log2(64)),
+    bitsPerHour: bits(linesPerHour.seen, detectorBits + pidBits + Math.log2(64)),
     why: 'a process by its id: the supervisor looks up its name and user itself, and takes words from a list',
   },
   {
     way: 'levels of layer 6',
     reaches: 'log, terminal',
     fields: [],
-    bitsAnHour: bits(linesAnHour.levels, 2),
+    bitsPerHour: bits(linesPerHour.levels, 2),
     why: 'one of four words',
   },
   {
     way: 'the end of a role',
     reaches: 'log, terminal',
     fields: [],
-    bitsAnHour: bits(linesAnHour.crashes, 1 + Math.log2(40)),
+    bitsPerHour: bits(linesPerHour.crashes, 1 + Math.log2(40)),
     why: 'which role, a signal or one of six exit codes; three restarts in an hour',
   },
   {
     way: 'bytes of a working set',
     reaches: 'log',
     fields: [],
-    bitsAnHour: linesAnHour.crashes * 26,
+    bitsPerHour: linesPerHour.crashes * 26,
     why: 'pages of memory, once for each engine that ended',
   },
   {
@@ -116,7 +116,7 @@ export const exposures: readonly Exposure[] = [
       'scanned.detections[].seen',
       'scanned.detections[].reason',
     ],
-    bitsAnHour: 0,
+    bitsPerHour: 0,
     why: 'shown to who asks for the status, never written',
   },
 ];

@@ -1,20 +1,21 @@
 /**
- * Frames on a stream between two of our processes: a fixed header, a payload with a hard ceiling.
+ * Frames on a stream between two of Kwyre's processes: a fixed header and a bounded payload.
  *
  * Layout (little endian): u32 payload length, u8 wire version, u8 type, u16 zero, u32 stream; then the payload.
- * Promise: a length above the ceiling, another version or a non-zero reserved field is a breach, thrown at once.
- * Limits:  the decoder hands out views into its own buffer: they are valid only during the callback, and the
- *          bytes are overwritten right after it.
+ * Promise: a payload above the limit, another wire version and a non-zero reserved field are a breach, thrown before
+ *          any payload is read.
+ * Limits:  a payload is a view, valid only during the callback: of the received chunk, which its owner overwrites after
+ *          {@link FrameDecoder.push}, or of the decoder's own buffer, which is overwritten right after the callback.
  * Proof:   test/unit/wire/frame.test.ts
  * @module
  */
 import { wipeBytes, plaintextBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** Raised with every change of a message; processes of two versions never talk. */
+/** Increased with every change to a message; processes with different versions do not talk. */
 export const wireVersion = 2;
 export const headerBytes = 12;
-/** The most payload that one frame carries; longer bodies are split by the sender. */
+/** Payload limit of one frame; the sender splits longer bodies. */
 export const maxPayloadBytes = 64 * 1024;
 
 export type Frame = {
@@ -27,11 +28,11 @@ export type Frame = {
 };
 
 /**
- * Encodes one frame into a buffer of its own; the sender overwrites it once it is written.
- * @throws `WIRE_FRAME_LENGTH` when the payload is above the ceiling.
+ * Encodes one frame into a new buffer. The sender overwrites it after writing it.
+ * @throws `WIRE_FRAME_LENGTH` if the payload exceeds {@link maxPayloadBytes}.
  */
 export function encodeFrame(type: number, stream: number, payload: Uint8Array): Buffer {
-  if (payload.length > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the ceiling');
+  if (payload.length > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the limit');
   const bytes = plaintextBytes(headerBytes + payload.length);
   bytes.writeUInt32LE(payload.length, 0);
   bytes[4] = wireVersion;
@@ -42,9 +43,23 @@ export function encodeFrame(type: number, stream: number, payload: Uint8Array): 
   return bytes;
 }
 
-/** Collects stream bytes and calls back once for each whole frame. Not re-entrant. */
+/** Checks the header at `at` and returns the length of its frame in bytes, header included. */
+function frameLength(bytes: Buffer, at: number): number {
+  const payloadBytes = bytes.readUInt32LE(at);
+  if (payloadBytes > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the limit');
+  if (bytes[at + 4] !== wireVersion) throw new KwyreError('WIRE_FRAME_VERSION', 'frame with another wire version');
+  if (bytes.readUInt16LE(at + 6) !== 0) throw new KwyreError('WIRE_FRAME_RESERVED', 'reserved frame bits are set');
+  return headerBytes + payloadBytes;
+}
+
+/**
+ * Splits a byte stream into frames and calls back once per frame. Not re-entrant.
+ *
+ * A frame that lies in one chunk is passed on in place; only a frame that is split across chunks is copied.
+ */
 export class FrameDecoder {
-  readonly #buffer = plaintextBytes(headerBytes + maxPayloadBytes);
+  /** The first bytes of a frame whose rest has not arrived. */
+  readonly #partial = plaintextBytes(headerBytes + maxPayloadBytes);
   #filled = 0;
   readonly #onFrame: (frame: Frame) => void;
 
@@ -53,44 +68,59 @@ export class FrameDecoder {
   }
 
   /**
-   * Takes bytes as they came; copies what it needs, so the caller may overwrite `chunk` afterwards.
-   * @throws `WIRE_FRAME_LENGTH`, `WIRE_FRAME_VERSION` on a malformed header; the stream is then unusable.
+   * Reads a chunk. The caller overwrites `chunk` afterwards.
+   * @throws `WIRE_FRAME_LENGTH`, `WIRE_FRAME_VERSION`, `WIRE_FRAME_RESERVED` for a malformed header; the stream cannot
+   * be used after that.
    */
-  push(chunk: Uint8Array): void {
-    let offset = 0;
-    while (offset < chunk.length) {
-      const want = this.#filled < headerBytes ? headerBytes : headerBytes + this.#buffer.readUInt32LE(0);
-      const take = Math.min(want - this.#filled, chunk.length - offset);
-      this.#buffer.set(chunk.subarray(offset, offset + take), this.#filled);
-      this.#filled += take;
-      offset += take;
-      if (this.#filled === headerBytes) this.#checkHeader();
-      if (this.#filled >= headerBytes && this.#filled === headerBytes + this.#buffer.readUInt32LE(0)) this.#deliver();
+  push(chunk: Buffer): void {
+    let at = this.#filled === 0 ? 0 : this.#complete(chunk);
+    while (chunk.length - at >= headerBytes) {
+      const end = at + frameLength(chunk, at);
+      if (end > chunk.length) break;
+      this.#deliver(chunk, at, end);
+      at = end;
     }
+    if (at < chunk.length) this.#keep(chunk, at, chunk.length);
   }
 
-  #checkHeader(): void {
-    if (this.#buffer.readUInt32LE(0) > maxPayloadBytes)
-      throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the ceiling');
-    if (this.#buffer[4] !== wireVersion) throw new KwyreError('WIRE_FRAME_VERSION', 'frame of another wire version');
-    if (this.#buffer.readUInt16LE(6) !== 0) throw new KwyreError('WIRE_FRAME_RESERVED', 'reserved frame bits are set');
-  }
-
-  #deliver(): void {
-    const type = this.#buffer[5] ?? 0;
-    const stream = this.#buffer.readUInt32LE(8);
-    const end = this.#filled;
+  /** Fills up the partial frame and delivers it when it is whole; returns how many bytes of `chunk` it took. */
+  #complete(chunk: Buffer): number {
+    let at = 0;
+    if (this.#filled < headerBytes) {
+      at = this.#keep(chunk, 0, headerBytes - this.#filled);
+      if (this.#filled < headerBytes) return at;
+    }
+    const length = frameLength(this.#partial, 0);
+    at = this.#keep(chunk, at, at + length - this.#filled);
+    if (this.#filled < length) return at;
     try {
-      this.#onFrame({ type, stream, payload: this.#buffer.subarray(headerBytes, end) });
+      this.#deliver(this.#partial, 0, length);
     } finally {
       this.#filled = 0;
-      wipeBytes(this.#buffer.subarray(0, end));
+      wipeBytes(this.#partial.subarray(0, length));
     }
+    return at;
   }
 
-  /** Overwrites what a broken stream left behind. */
+  /** Copies `chunk` from `from` to at most `to` into the partial frame; returns where it stopped. */
+  #keep(chunk: Buffer, from: number, to: number): number {
+    const end = Math.min(to, chunk.length);
+    this.#partial.set(chunk.subarray(from, end), this.#filled);
+    this.#filled += end - from;
+    return end;
+  }
+
+  #deliver(bytes: Buffer, from: number, end: number): void {
+    this.#onFrame({
+      type: bytes[from + 5] ?? 0,
+      stream: bytes.readUInt32LE(from + 8),
+      payload: bytes.subarray(from + headerBytes, end),
+    });
+  }
+
+  /** Overwrites the partial frame of a broken stream. */
   [Symbol.dispose](): void {
     this.#filled = 0;
-    wipeBytes(this.#buffer);
+    wipeBytes(this.#partial);
   }
 }

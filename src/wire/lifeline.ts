@@ -1,36 +1,36 @@
 /**
- * The supervisor's word, once a second, without which a role ends: somebody who stops the supervisor (a debugger,
- * SIGSTOP) stops the one who acts, and must not keep the conversations with that.
+ * A role exits when the supervisor's ping, sent once a second, fails to arrive for five seconds. Stopping the
+ * supervisor (a debugger, SIGSTOP) disables the watchdog's response, and must not keep the conversations in memory.
  *
- * A word counts from when it was said, by a clock that all our processes share: one that waited in the channel while
- * the role itself stood still gives it no time. Nor does standing still: a role that comes back and finds no fresh word
- * cuts its running turns at once, takes nothing more, and ends unless the supervisor speaks. So a machine that paused
- * as a whole (a frozen control group, a virtual machine) goes on without its running turns, and whoever stops the roles
- * by turns has nothing to look at. The clock stands still with a suspended machine.
+ * A ping counts from the time it was sent, by CLOCK_MONOTONIC, which all processes share: a ping that waited in the
+ * channel while the role was stopped does not extend its life. A role that was stopped itself and finds no recent ping
+ * cancels its running turns at once, accepts nothing more, and exits unless a new ping arrives. So a machine that was
+ * suspended as a whole (a frozen cgroup, a paused virtual machine) continues without its running turns, and stopping
+ * the roles in turn exposes nothing. CLOCK_MONOTONIC does not advance during a system suspend.
  *
  * Proof: test/unit/wire/lifeline.test.ts, test/attacks/6-serve.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
 
-/** Between two words of the supervisor. */
-export const wordMs = 1000;
-/** The most time without one. */
-export const silenceMs = 5000;
-/** A look that comes later than this was held up itself, and the supervisor is told. */
-const heldUpMs = 1000;
+/** Time between two pings of the supervisor. */
+export const pingIntervalMs = 1000;
+/** A role exits after this time without a ping. */
+const pingTimeoutMs = 5000;
+/** A check that is later than this is reported to the supervisor. */
+const lateAfterMs = 1000;
 
-/** What a role ends with when the supervisor is silent. */
+/** The exit code of a role that received no ping. */
 export const lifelineExit = 71;
 
-/** What the lifeline needs of the world. */
-export type LifelinePowers = {
+/** What the lifeline needs from the process. */
+type LifelinePowers = {
   /** CLOCK_MONOTONIC in milliseconds. */
   readonly now: () => number;
-  /** Calls back when what waits in the channels has been read. */
+  /** Calls back after everything that waits in the channels has been read. */
   readonly afterReading: (then: () => void) => void;
-  /** This role stood still; for how long, and whether it cut its turns for that. */
+  /** This process did not run for `lateMs`; `cut` says whether its turns were cancelled. */
   readonly onLate: (lateMs: number, cut: boolean) => void;
-  /** Cuts every running turn and takes nothing more. */
+  /** Cancels every running turn and accepts no new ones. */
   readonly onPaused: () => void;
   readonly onLost: () => void;
 };
@@ -38,63 +38,63 @@ export type LifelinePowers = {
 export class Lifeline {
   readonly #powers: LifelinePowers;
   #timer: NodeJS.Timeout | undefined;
-  /** When the last word was said. */
-  #said = 0;
-  #looked = 0;
-  /** Until when a role that stood still waits for a word; there is no other wait after it without one. */
+  /** When the last ping was sent. */
+  #lastPingAt = 0;
+  #lastCheckAt = 0;
+  /** How long a stopped role waits for a ping. It gets no second grace period without one. */
   #graceEnds: number | undefined;
-  #over = false;
+  #stopped = false;
 
   constructor(powers: LifelinePowers) {
     this.#powers = powers;
   }
 
-  /** The supervisor spoke, at this time; from the first word on there must be more. */
-  hear(saidAt: number): void {
+  /** Records a ping sent at `sentAt`. The first one starts the timeout. */
+  onPing(sentAt: number): void {
     const now = this.#powers.now();
-    this.#said = Math.max(this.#said, Math.min(saidAt, now));
-    if (now - this.#said <= silenceMs) this.#graceEnds = undefined;
+    this.#lastPingAt = Math.max(this.#lastPingAt, Math.min(sentAt, now));
+    if (now - this.#lastPingAt <= pingTimeoutMs) this.#graceEnds = undefined;
     if (this.#timer !== undefined) return;
-    this.#looked = now;
+    this.#lastCheckAt = now;
     this.#timer = setInterval(() => {
-      this.look();
-    }, wordMs);
+      this.check();
+    }, pingIntervalMs);
   }
 
-  /** Once a second: has it been silent for too long? */
-  look(): void {
+  /** Exits, or cancels turns, if the last ping is too old; called once a second. */
+  check(): void {
     const now = this.#powers.now();
-    const lateMs = now - this.#looked - wordMs;
-    this.#looked = now;
-    if (lateMs <= heldUpMs) {
-      this.#judge(now);
+    const lateMs = now - this.#lastCheckAt - pingIntervalMs;
+    this.#lastCheckAt = now;
+    if (lateMs <= lateAfterMs) {
+      this.#exitIfTimedOut(now);
       return;
     }
-    // What was said meanwhile is read first.
+    // Read the pings that arrived meanwhile first.
     this.#powers.afterReading(() => {
-      const cut = !this.#over && this.#graceEnds === undefined && this.#silent(this.#powers.now());
+      const cut = !this.#stopped && this.#graceEnds === undefined && this.#isTimedOut(this.#powers.now());
       if (cut) {
-        this.#graceEnds = this.#powers.now() + silenceMs;
+        this.#graceEnds = this.#powers.now() + pingTimeoutMs;
         this.#powers.onPaused();
       } else {
-        this.#judge(this.#powers.now());
+        this.#exitIfTimedOut(this.#powers.now());
       }
-      if (!this.#over) this.#powers.onLate(lateMs, cut);
+      if (!this.#stopped) this.#powers.onLate(lateMs, cut);
     });
   }
 
-  /** Looks no more. */
+  /** Stops checking. */
   stop(): void {
-    this.#over = true;
+    this.#stopped = true;
     clearInterval(this.#timer);
   }
 
-  #silent(now: number): boolean {
-    return now - this.#said > silenceMs;
+  #isTimedOut(now: number): boolean {
+    return now - this.#lastPingAt > pingTimeoutMs;
   }
 
-  #judge(now: number): void {
-    if (this.#over || !this.#silent(now) || (this.#graceEnds !== undefined && now <= this.#graceEnds)) return;
+  #exitIfTimedOut(now: number): void {
+    if (this.#stopped || !this.#isTimedOut(now) || (this.#graceEnds !== undefined && now <= this.#graceEnds)) return;
     this.stop();
     this.#powers.onLost();
   }

@@ -9,7 +9,8 @@ import { test } from 'node:test';
 import { relayLimits } from '../../src/gateway/relay.ts';
 import { limits } from '../../src/gateway/http-server.ts';
 import { placeLimits } from '../../src/gateway/request-quota.ts';
-import { engineRoutes, mediaTypes } from '../../src/wire/messages.ts';
+import { mediaTypes } from '../../src/wire/data-payloads.ts';
+import { engineRoutes } from '../../src/wire/messages.ts';
 import type { Gateway } from '../support/gateway.ts';
 import { errorCode, principalOf, rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { markerPaths } from '../../src/state/violation-marker.ts';
-import { linesAnHour } from '../../src/wire/covert-channels.ts';
+import { linesPerHour } from '../../src/wire/covert-channels.ts';
 import { wireVersion } from '../../src/wire/frame.ts';
 import { controlMessages, descriptors } from '../../src/wire/messages.ts';
 import { makeState } from '../support/approved.ts';
@@ -140,8 +140,8 @@ test('a gateway and a watchdog: floods of what is permitted leave a few lines of
     await until('a line of the gateway', () => linesOf(server, 'L1_TOKEN_WRONG') > 0);
     await sleep(500);
     assertClean(server);
-    assert.ok(linesOf(server, 'L6_SEEN') <= linesAnHour.seen, `${linesOf(server, 'L6_SEEN')} lines`);
-    assert.ok(linesOf(server, 'L1_TOKEN_WRONG') <= linesAnHour.wrongTokens);
+    assert.ok(linesOf(server, 'L6_SEEN') <= linesPerHour.seen, `${linesOf(server, 'L6_SEEN')} lines`);
+    assert.ok(linesOf(server, 'L1_TOKEN_WRONG') <= linesPerHour.wrongTokens);
     // The gateway's title is its own words now: it is found as the one of the three that is neither engine nor
     // watchdog.
     const { supervisor = 0, engine, watchdog } = server.pids();

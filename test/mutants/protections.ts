@@ -509,22 +509,28 @@ const protections: readonly Protection[] = [
 
   // Layer 6.
   [
-    'a role that was late gets no second time',
+    'a role that was late gets no second grace period',
     'lifeline',
     'wire/lifeline.ts',
-    'const cut = !this.#over && this.#graceEnds === undefined && this',
-    'const cut = !this.#over && this',
+    'const cut = !this.#stopped && this.#graceEnds === undefined && this',
+    'const cut = !this.#stopped && this',
   ],
   [
-    'a word counts from when it was said',
+    'a ping counts from when it was sent',
     'lifeline',
     'wire/lifeline.ts',
-    'Math.max(this.#said, Math.min(saidAt, now))',
+    'Math.max(this.#lastPingAt, Math.min(sentAt, now))',
     'now',
   ],
-  ['a word of the future gives no time', 'lifeline', 'wire/lifeline.ts', 'Math.min(saidAt, now)', 'saidAt'],
   [
-    'the time after a pause ends',
+    'a ping from the future does not extend the timeout',
+    'lifeline',
+    'wire/lifeline.ts',
+    'Math.min(sentAt, now)',
+    'sentAt',
+  ],
+  [
+    'the grace period after a pause ends',
     'lifeline',
     'wire/lifeline.ts',
     '(this.#graceEnds !== undefined && now <= this.#graceEnds)',
@@ -647,11 +653,17 @@ const protections: readonly Protection[] = [
   [
     'the gateway reports one event',
     'written',
-    'wire/messages.ts',
+    'wire/control-payloads.ts',
     "event: object({ code: literals('L1_TOKEN_WRONG'),",
     "event: object({ code: text(64) as unknown as ReturnType<typeof literals<['L1_TOKEN_WRONG']>>,",
   ],
-  ['counts are whole and bounded', 'written', 'wire/messages.ts', 'count: whole(1, 1 << 30)', 'count: number(1)'],
+  [
+    'counts are whole and bounded',
+    'written',
+    'wire/control-payloads.ts',
+    'count: whole(1, 1 << 30)',
+    'count: number(1)',
+  ],
   [
     'text of a jailed process is cleaned',
     'written',
@@ -663,7 +675,7 @@ const protections: readonly Protection[] = [
     'messages of the start come at the start',
     'written',
     'wire/channel.ts',
-    "entry.permit === 'start' && this.#started",
+    "rule.permit === 'start' && this.#startupEnded",
     'false',
   ],
   [

@@ -17,19 +17,11 @@ import type { Stream } from '../../src/linux/sockets/inherited-stream.ts';
 import { openStream } from '../../src/linux/sockets/inherited-stream.ts';
 import { Channel } from '../../src/wire/channel.ts';
 import { maxPayloadBytes } from '../../src/wire/frame.ts';
-import type { EngineConfig, EngineFacts, EngineRoute, Failure } from '../../src/wire/messages.ts';
-import {
-  controlMessages,
-  controlSchemas,
-  dataMessages,
-  encodeCredit,
-  encodeJson,
-  encodeRequestOpen,
-  engineRoutes,
-  mediaTypes,
-  parseJson,
-  parseResponseHead,
-} from '../../src/wire/messages.ts';
+import type { EngineConfig, EngineFacts, Failure } from '../../src/wire/control-payloads.ts';
+import type { EngineRoute } from '../../src/wire/messages.ts';
+import { controlSchemas, encodeJson, parseJson } from '../../src/wire/control-payloads.ts';
+import { encodeCredit, encodeRequestOpen, mediaTypes, parseResponseHead } from '../../src/wire/data-payloads.ts';
+import { controlMessages, dataMessages, engineRoutes } from '../../src/wire/messages.ts';
 import { listedFiles, nativeFds, natives, sealedNode } from './sealed.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -168,16 +160,16 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
   const orders = new Channel(
     controlStream,
     {
-      [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
+      [controlMessages.enforced]: { permit: 'once', handle: () => undefined },
       [controlMessages.ready]: {
         permit: 'once',
-        answer: (frame) => {
+        handle: (frame) => {
           ready.resolve(parseJson(controlSchemas.readyEngine, frame.payload));
         },
       },
       [controlMessages.failed]: {
         permit: 'once',
-        answer: (frame) => {
+        handle: (frame) => {
           ready.resolve(parseJson(controlSchemas.failed, frame.payload));
         },
       },
@@ -249,7 +241,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     {
       [dataMessages.responseHead]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           const head = parseResponseHead(frame.payload);
           const entry = live.get(frame.stream);
           if (entry === undefined) return;
@@ -260,7 +252,7 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
       },
       [dataMessages.responseBody]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           const entry = live.get(frame.stream);
           if (entry === undefined) return;
           entry.body.push(Buffer.from(frame.payload));
@@ -271,13 +263,13 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
       },
       [dataMessages.responseEnd]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           finish(frame.stream, false);
         },
       },
       [dataMessages.responseAbort]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           finish(frame.stream, true);
         },
       },

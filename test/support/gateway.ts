@@ -14,16 +14,10 @@ import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { openStream } from '../../src/linux/sockets/inherited-stream.ts';
 import type { Stream } from '../../src/linux/sockets/inherited-stream.ts';
 import { Channel } from '../../src/wire/channel.ts';
-import {
-  controlMessages,
-  dataMessages,
-  encodeJson,
-  encodeResponseHead,
-  mediaTypes,
-  parseCredit,
-  parseRequestOpen,
-} from '../../src/wire/messages.ts';
-import type { RequestOpen } from '../../src/wire/messages.ts';
+import { encodeJson } from '../../src/wire/control-payloads.ts';
+import { encodeResponseHead, mediaTypes, parseCredit, parseRequestOpen } from '../../src/wire/data-payloads.ts';
+import { controlMessages, dataMessages } from '../../src/wire/messages.ts';
+import type { RequestOpen } from '../../src/wire/data-payloads.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
 
@@ -167,7 +161,7 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
     {
       [dataMessages.requestOpen]: {
         permit: 'always',
-        answer(frame) {
+        handle(frame) {
           const id = frame.stream;
           const open = parseRequestOpen(frame.payload);
           const turn: Turn = {
@@ -202,7 +196,7 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
       },
       [dataMessages.requestBody]: {
         permit: 'always',
-        answer(frame) {
+        handle(frame) {
           const entry = live.get(frame.stream);
           if (entry === undefined) return;
           if (options.keepBodies !== false) entry.turn.body.set(frame.payload, entry.filled);
@@ -211,21 +205,21 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
       },
       [dataMessages.requestEnd]: {
         permit: 'always',
-        answer(frame) {
+        handle(frame) {
           const entry = live.get(frame.stream);
           if (entry !== undefined) (options.script ?? echoFacts)(entry.turn);
         },
       },
       [dataMessages.requestAbort]: {
         permit: 'always',
-        answer(frame) {
+        handle(frame) {
           const entry = live.get(frame.stream);
           if (entry !== undefined) entry.turn.aborted = true;
         },
       },
       [dataMessages.responseCredit]: {
         permit: 'always',
-        answer(frame) {
+        handle(frame) {
           const entry = live.get(frame.stream);
           if (entry !== undefined) entry.turn.credit += parseCredit(frame.payload);
         },
@@ -241,29 +235,29 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
   const supervisor = new Channel(
     controlStream,
     {
-      [controlMessages.enforced]: { permit: 'once', answer: () => undefined },
-      [controlMessages.ready]: { permit: 'once', answer: () => ready.resolve(undefined) },
+      [controlMessages.enforced]: { permit: 'once', handle: () => undefined },
+      [controlMessages.ready]: { permit: 'once', handle: () => ready.resolve(undefined) },
       [controlMessages.failed]: {
         permit: 'once',
-        answer: (frame) => ready.reject(new Error(`gateway failed: ${frame.payload.toString()}`)),
+        handle: (frame) => ready.reject(new Error(`gateway failed: ${frame.payload.toString()}`)),
       },
-      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.pong]: { permit: 'always', handle: () => undefined },
       [controlMessages.event]: {
         permit: 'always',
-        answer(frame) {
+        handle(frame) {
           events.push(JSON.parse(frame.payload.toString()));
         },
       },
       [controlMessages.statusRequest]: {
         permit: 'always',
-        answer: (frame) =>
+        handle: (frame) =>
           supervisor.send(
             controlMessages.statusAnswer,
             encodeJson(options.status ?? { version: 'test', layers: [] }),
             frame.stream,
           ),
       },
-      [controlMessages.drained]: { permit: 'once', answer: () => drained.resolve(undefined) },
+      [controlMessages.drained]: { permit: 'once', handle: () => drained.resolve(undefined) },
     },
     onBreach,
   );

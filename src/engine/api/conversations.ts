@@ -11,8 +11,9 @@
 import { wipeBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Session, SessionFacts } from '../../layers/5-memory/session.ts';
-import type { RequestOpen } from '../../wire/messages.ts';
-import { engineRoutes, mediaTypes } from '../../wire/messages.ts';
+import type { RequestOpen } from '../../wire/data-payloads.ts';
+import { mediaTypes } from '../../wire/data-payloads.ts';
+import { engineRoutes } from '../../wire/messages.ts';
 import type { Response } from './response.ts';
 import type { ByteWriter } from '../bytes/byte-writer.ts';
 import { given } from './field.ts';

@@ -12,8 +12,9 @@ import { TemplateError } from '../../template/runtime/budget.ts';
 import type { Template } from '../../template/template.ts';
 import type { Channel, DispatchTable } from '../../wire/channel.ts';
 import type { Frame } from '../../wire/frame.ts';
-import type { RequestOpen } from '../../wire/messages.ts';
-import { dataMessages, engineRoutes, mediaTypes, parseCredit, parseRequestOpen } from '../../wire/messages.ts';
+import type { RequestOpen } from '../../wire/data-payloads.ts';
+import { mediaTypes, parseCredit, parseRequestOpen } from '../../wire/data-payloads.ts';
+import { dataMessages, engineRoutes } from '../../wire/messages.ts';
 import type { ResponseSink } from './response.ts';
 import { Response, EventStreamSink, JsonSink } from './response.ts';
 import { answerConversations } from './conversations.ts';
@@ -91,31 +92,31 @@ export class Dispatcher {
   readonly table: DispatchTable = {
     [dataMessages.requestOpen]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#open(frame);
       },
     },
     [dataMessages.requestBody]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#body(frame);
       },
     },
     [dataMessages.requestEnd]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#end(frame);
       },
     },
     [dataMessages.requestAbort]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         this.#exchanges.get(frame.stream)?.response.drop();
       },
     },
     [dataMessages.responseCredit]: {
       permit: 'always',
-      answer: (frame) => {
+      handle: (frame) => {
         const bytes = parseCredit(frame.payload);
         this.#exchanges.get(frame.stream)?.response.grant(bytes);
         this.#powers.scheduler.nudge();

@@ -8,8 +8,9 @@
  */
 import type { Channel } from '../../wire/channel.ts';
 import { maxPayloadBytes } from '../../wire/frame.ts';
-import type { MediaType } from '../../wire/messages.ts';
-import { dataMessages, encodeResponseHead, initialCreditBytes, mediaTypes } from '../../wire/messages.ts';
+import type { MediaType } from '../../wire/data-payloads.ts';
+import { encodeResponseHead, initialCreditBytes, mediaTypes } from '../../wire/data-payloads.ts';
+import { dataMessages } from '../../wire/messages.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import type { Reader } from '../inference/generation.ts';
 import type { FinishReason, RequestError, Usage } from '../types.ts';

@@ -21,7 +21,7 @@ import type { Vault } from '../../layers/5-memory/vault.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { viewMemory } from '../../linux/memory/mapped-memory.ts';
 import { addressOf } from '../../linux/process.ts';
-import type { KvPosture } from '../../wire/messages.ts';
+import type { KvPosture } from '../../wire/control-payloads.ts';
 import type { LlamaModel } from '../llama/model.ts';
 import { RequestError } from '../types.ts';
 import type { Scheduler } from '../inference/scheduler.ts';

@@ -11,7 +11,8 @@
  */
 import { exhaustive } from '../../base/errors.ts';
 import { nextCount, isConfirmed } from './confirmation-counter.ts';
-import type { Detection, DetectorId, Finding } from './finding.ts';
+import type { DetectorId } from '../../base/detection.ts';
+import type { Detection, Finding } from './finding.ts';
 
 export const profiles = ['person', 'installed'] as const;
 export type Profile = (typeof profiles)[number];

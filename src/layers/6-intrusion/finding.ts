@@ -5,35 +5,9 @@
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
  */
+import type { DetectorId, Relation, Visibility } from '../../base/detection.ts';
 import type { TargetState } from './scan-result.ts';
 import { seen } from './scan-result.ts';
-
-/** Every detector, by its stable id. */
-export const detectorIds = [
-  'tracer',
-  'stopped',
-  'jail',
-  'inspector',
-  'sockets',
-  'children',
-  'memory',
-  'capture',
-  'tools',
-  'clock',
-  'mappings',
-  'weights',
-  'heartbeat',
-] as const;
-export type DetectorId = (typeof detectorIds)[number];
-
-/**
- * How the process that was found stands to ours.
- *
- * `effect`: it does something to one of ours, or one of ours does what it may not. `able`: a named tool of somebody
- * who could look into our processes. `stranger`: a named tool of somebody who could not.
- */
-export const relations = ['effect', 'able', 'stranger'] as const;
-export type Relation = (typeof relations)[number];
 
 /** One thing found in one scan. */
 export type Finding = {
@@ -49,13 +23,6 @@ export type Finding = {
   /** Id of the named tool, the word by which an operator acknowledges it. */
   readonly tool?: string | undefined;
 };
-
-/**
- * What a detector could see: `full`; `self-reported` by the process itself; `not-available` to this user, which by
- * itself is no fault; `unreadable` although it should be readable, which degrades the layer.
- */
-export const visibilities = ['full', 'self-reported', 'not-available', 'unreadable'] as const;
-export type Visibility = (typeof visibilities)[number];
 
 /** The result of one detector. */
 export type Detection = {

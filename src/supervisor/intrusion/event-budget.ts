@@ -10,7 +10,7 @@
 import type { Finding } from '../../layers/6-intrusion/finding.ts';
 import type { Assessment } from '../../layers/6-intrusion/escalation.ts';
 import type { EventLog } from '../../state/event-log.ts';
-import { linesAnHour } from '../../wire/covert-channels.ts';
+import { linesPerHour } from '../../wire/covert-channels.ts';
 import { Allowance } from '../roles/restart-budget.ts';
 
 const hourMs = 3_600_000;
@@ -27,9 +27,9 @@ export class EventBudget {
   readonly #log: Pick<EventLog, 'write'>;
   readonly #now: () => number;
   readonly #allowances: Readonly<Record<Kind, Allowance>> = {
-    wrongTokens: new Allowance({ count: linesAnHour.wrongTokens, windowMs: hourMs }),
-    seen: new Allowance({ count: linesAnHour.seen, windowMs: hourMs }),
-    levels: new Allowance({ count: linesAnHour.levels, windowMs: hourMs }),
+    wrongTokens: new Allowance({ count: linesPerHour.wrongTokens, windowMs: hourMs }),
+    seen: new Allowance({ count: linesPerHour.seen, windowMs: hourMs }),
+    levels: new Allowance({ count: linesPerHour.levels, windowMs: hourMs }),
   };
   readonly #untold: Record<Kind, number> = { wrongTokens: 0, seen: 0, levels: 0 };
 

@@ -23,7 +23,8 @@ import {
 import type { Profile, Assessment, Violation } from '../../layers/6-intrusion/escalation.ts';
 import type { Clocks, Target, Watched } from '../../layers/6-intrusion/scan-result.ts';
 import type { DispatchTable } from '../../wire/channel.ts';
-import { controlMessages, controlSchemas, encodeJson, parseJson } from '../../wire/messages.ts';
+import { controlSchemas, encodeJson, parseJson } from '../../wire/control-payloads.ts';
+import { controlMessages } from '../../wire/messages.ts';
 import type { RoleProcess } from '../roles/role-process.ts';
 import { isLateness, PauseTracker, tickMs } from './pause-tracker.ts';
 import { identify, verifyFindings } from './reported-finding.ts';
@@ -277,13 +278,13 @@ export class Watch {
     return {
       [controlMessages.enforced]: {
         permit: 'start',
-        answer: (frame) => {
+        handle: (frame) => {
           this.#enforced = parseJson(controlSchemas.enforced, frame.payload).enforced;
         },
       },
       [controlMessages.failed]: {
         permit: 'start',
-        answer: (frame) => {
+        handle: (frame) => {
           const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
           this.#first.reject(new KwyreError(code, message, remedy));
           this.kill();
@@ -291,27 +292,27 @@ export class Watch {
       },
       [controlMessages.ready]: {
         permit: 'start',
-        answer: (frame) => {
+        handle: (frame) => {
           this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyWatchdog, frame.payload).enforced];
           this.#isReady = true;
           this.#child.silence();
-          this.#child.control.endStart();
+          this.#child.control.endStartup();
           this.#heard();
           this.#ready.resolve(undefined);
         },
       },
       [controlMessages.beat]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           this.#heard();
           const { lateMs } = parseJson(controlSchemas.beat, frame.payload);
           if (lateMs > tickMs) this.#stillness.late('watchdog', lateMs, this.#lastWord.monotonic);
         },
       },
-      [controlMessages.pong]: { permit: 'always', answer: () => undefined },
+      [controlMessages.pong]: { permit: 'always', handle: () => undefined },
       [controlMessages.scanned]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           this.#heard();
           const { epoch, at, scanMs, detections } = parseJson(controlSchemas.scanned, frame.payload);
           if (epoch !== this.#epoch || this.#over) return; // of processes that were replaced since

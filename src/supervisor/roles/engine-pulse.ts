@@ -13,7 +13,7 @@
  * Proof:   test/unit/supervisor/engine-pulse.test.ts, test/attacks/5-ends.test.ts
  * @module
  */
-import type { Pulse as Answer } from '../../wire/messages.ts';
+import type { EnginePong as Answer } from '../../wire/control-payloads.ts';
 
 /** Words without an answer, once a conversation is due. */
 export const maxUnanswered = 5;

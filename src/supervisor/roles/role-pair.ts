@@ -16,9 +16,10 @@ import { contentBytes, makeWorkingMemory, overwriteWorkingMemory } from '../../l
 import { makeSocketPair } from '../../linux/sockets/socket.ts';
 import type { DispatchTable } from '../../wire/channel.ts';
 import { monotonicMs } from '../../linux/clocks.ts';
-import { lifelineExit, wordMs } from '../../wire/lifeline.ts';
-import type { EngineConfig, EngineFacts, GatewayConfig } from '../../wire/messages.ts';
-import { controlMessages, controlSchemas, encodeJson, parseJson, parsePulse } from '../../wire/messages.ts';
+import { lifelineExit, pingIntervalMs } from '../../wire/lifeline.ts';
+import type { EngineConfig, EngineFacts, GatewayConfig } from '../../wire/control-payloads.ts';
+import { controlSchemas, encodeJson, parseJson, parseEnginePong } from '../../wire/control-payloads.ts';
+import { controlMessages } from '../../wire/messages.ts';
 import type { LoadDescriptors, JailInput, Role } from './role-process.ts';
 import { RoleProcess } from './role-process.ts';
 import { EnginePulse } from './engine-pulse.ts';
@@ -121,28 +122,28 @@ export class RolePair {
     const common = (role: Role): DispatchTable => ({
       [controlMessages.enforced]: {
         permit: 'start',
-        answer: (frame) => {
+        handle: (frame) => {
           this.enforced[role] = parseJson(controlSchemas.enforced, frame.payload).enforced;
         },
       },
       [controlMessages.failed]: {
         permit: 'start',
-        answer: (frame) => {
+        handle: (frame) => {
           const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
           readiness[role].reject(new KwyreError(code, message, remedy));
         },
       },
       [controlMessages.late]: {
         permit: 'always',
-        answer: (frame) => {
+        handle: (frame) => {
           const { ms, cut } = parseJson(controlSchemas.late, frame.payload);
           plan.onLate(role, ms, cut);
         },
       },
       [controlMessages.pong]: {
         permit: 'always',
-        answer: (frame) => {
-          if (role === 'engine') pulse.answered(parsePulse(frame.payload));
+        handle: (frame) => {
+          if (role === 'engine') pulse.answered(parseEnginePong(frame.payload));
           if (role === 'gateway' && frame.stream === heardStream) this.#heard.resolve(undefined);
         },
       },
@@ -150,7 +151,7 @@ export class RolePair {
     /** Nothing that it says from now on is shown or written: it may hold text of a conversation. */
     const endStart = (role: Role): void => {
       this[role].silence();
-      this[role].control.endStart();
+      this[role].control.endStartup();
     };
 
     const [model, ...parts] = plan.modelFds;
@@ -164,7 +165,7 @@ export class RolePair {
         ...common('engine'),
         [controlMessages.ready]: {
           permit: 'start',
-          answer: (frame) => {
+          handle: (frame) => {
             const facts = parseJson(controlSchemas.readyEngine, frame.payload);
             this.enforced.engine = [...this.enforced.engine, ...facts.enforced];
             endStart('engine');
@@ -190,7 +191,7 @@ export class RolePair {
         ...common('gateway'),
         [controlMessages.ready]: {
           permit: 'start',
-          answer: (frame) => {
+          handle: (frame) => {
             const facts = parseJson(controlSchemas.readyGateway, frame.payload);
             this.enforced.gateway = [...this.enforced.gateway, ...facts.enforced];
             this.closedRoutes = facts.closedRoutes;
@@ -200,19 +201,19 @@ export class RolePair {
         },
         [controlMessages.event]: {
           permit: 'always',
-          answer: (frame) => {
+          handle: (frame) => {
             plan.onWrongTokens(this.gateway.pid, parseJson(controlSchemas.event, frame.payload).count);
           },
         },
         [controlMessages.statusRequest]: {
           permit: 'always',
-          answer: (frame) => {
+          handle: (frame) => {
             this.gateway.control.send(controlMessages.statusAnswer, encodeJson(plan.status()), frame.stream);
           },
         },
         [controlMessages.drained]: {
           permit: 'once',
-          answer: () => {
+          handle: () => {
             this.#drained(undefined);
           },
         },
@@ -233,7 +234,7 @@ export class RolePair {
         this[role].control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }));
     };
     speak();
-    const words = setInterval(speak, wordMs);
+    const words = setInterval(speak, pingIntervalMs);
     const timer = setTimeout(() => {
       readiness.engine.reject(
         new KwyreError(

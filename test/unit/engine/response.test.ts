@@ -7,7 +7,8 @@ import { RequestError } from '../../../src/engine/types.ts';
 import type { Frame } from '../../../src/wire/frame.ts';
 import { FrameDecoder, maxPayloadBytes } from '../../../src/wire/frame.ts';
 import { Channel } from '../../../src/wire/channel.ts';
-import { dataMessages, initialCreditBytes, mediaTypes, parseResponseHead } from '../../../src/wire/messages.ts';
+import { initialCreditBytes, mediaTypes, parseResponseHead } from '../../../src/wire/data-payloads.ts';
+import { dataMessages } from '../../../src/wire/messages.ts';
 
 const head = { id: 'chatcmpl-0', created: 1, model: 'm' };
 

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { controlMessages, encodeJson } from '../../../src/wire/messages.ts';
+import { encodeJson } from '../../../src/wire/control-payloads.ts';
+import { controlMessages } from '../../../src/wire/messages.ts';
 import { errorCode, rawRequest, requestText, sleep, startGateway } from '../../support/gateway.ts';
 
 const post = (gateway: { port: number; token: string }) =>

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { dataMessages, encodeResponseHead, engineRoutes } from '../../../src/wire/messages.ts';
+import { encodeResponseHead } from '../../../src/wire/data-payloads.ts';
+import { dataMessages, engineRoutes } from '../../../src/wire/messages.ts';
 import type { Options } from '../../support/gateway.ts';
 import { principalOf, rawRequest, requestText, sleep, startGateway } from '../../support/gateway.ts';
 

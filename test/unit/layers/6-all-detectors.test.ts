@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { detectCapture } from '../../../src/layers/6-intrusion/detectors/packet-capture.ts';
 import { detectGap, measureGap } from '../../../src/layers/6-intrusion/detectors/lost-time.ts';
 import { detectAll } from '../../../src/layers/6-intrusion/detectors/all-detectors.ts';
-import { detectorIds } from '../../../src/layers/6-intrusion/finding.ts';
+import { detectorIds } from '../../../src/base/detection.ts';
 import type { Detection } from '../../../src/layers/6-intrusion/finding.ts';
 import { detectInspector } from '../../../src/layers/6-intrusion/detectors/inspector.ts';
 import { detectMappings } from '../../../src/layers/6-intrusion/detectors/code-mappings.ts';

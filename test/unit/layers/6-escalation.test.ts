@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Detection, DetectorId, Finding, Relation } from '../../../src/layers/6-intrusion/finding.ts';
+import type { DetectorId, Relation } from '../../../src/base/detection.ts';
+import type { Detection, Finding } from '../../../src/layers/6-intrusion/finding.ts';
 import { cleanName } from '../../../src/layers/6-intrusion/finding.ts';
 import { initialAssessment, assessScan, violationOf, weightOf } from '../../../src/layers/6-intrusion/escalation.ts';
 import type { Profile, Assessment } from '../../../src/layers/6-intrusion/escalation.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { maxUnanswered, EnginePulse } from '../../../src/supervisor/roles/engine-pulse.ts';
-import { encodePulse, parsePulse } from '../../../src/wire/messages.ts';
+import { encodeEnginePong, parseEnginePong } from '../../../src/wire/control-payloads.ts';
 
 function make(longestMs = 60_000) {
   let now = 0;
@@ -60,12 +60,13 @@ test('before its first answer nothing is due', () => {
 });
 
 test('on the wire it is four bytes, and nothing else', () => {
-  for (const dueMs of [undefined, 0, 1, 3_600_000]) assert.deepEqual(parsePulse(encodePulse({ dueMs })), { dueMs });
-  assert.deepEqual(parsePulse(encodePulse({ dueMs: -5 })), { dueMs: 0 });
-  assert.deepEqual(parsePulse(encodePulse({ dueMs: 1.5 })), { dueMs: 2 });
+  for (const dueMs of [undefined, 0, 1, 3_600_000])
+    assert.deepEqual(parseEnginePong(encodeEnginePong({ dueMs })), { dueMs });
+  assert.deepEqual(parseEnginePong(encodeEnginePong({ dueMs: -5 })), { dueMs: 0 });
+  assert.deepEqual(parseEnginePong(encodeEnginePong({ dueMs: 1.5 })), { dueMs: 2 });
   for (const length of [0, 3, 5, 100])
     assert.throws(
-      () => parsePulse(Buffer.alloc(length)),
+      () => parseEnginePong(Buffer.alloc(length)),
       (error: unknown) => (error as { code?: string }).code === 'WIRE_MESSAGE_SHAPE',
     );
 });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { Finding } from '../../../src/layers/6-intrusion/finding.ts';
 import type { Event } from '../../../src/state/event-log.ts';
 import { EventBudget, roundCount } from '../../../src/supervisor/intrusion/event-budget.ts';
-import { linesAnHour } from '../../../src/wire/covert-channels.ts';
+import { linesPerHour } from '../../../src/wire/covert-channels.ts';
 
 function open() {
   const written: Event[] = [];
@@ -32,22 +32,22 @@ test('wrong tokens: the first at once, then a few lines an hour with what was co
   ledger.wrongTokens(9, 1);
   assert.deepEqual(written, [{ code: 'L1_TOKEN_WRONG', role: 'gateway', pid: 9, count: 1 }]);
   for (let i = 0; i < 1000; i += 1) ledger.wrongTokens(9, 3);
-  assert.equal(written.length, linesAnHour.wrongTokens);
+  assert.equal(written.length, linesPerHour.wrongTokens);
   later(3_600_000);
   ledger.wrongTokens(9, 1);
-  assert.equal(written.length, linesAnHour.wrongTokens + 1);
+  assert.equal(written.length, linesPerHour.wrongTokens + 1);
   assert.equal(written.at(-1)?.count, 4096, 'what was not told: 995 times 3, and 1');
   ledger.close();
-  assert.equal(written.length, linesAnHour.wrongTokens + 1, 'nothing is left to tell');
+  assert.equal(written.length, linesPerHour.wrongTokens + 1, 'nothing is left to tell');
 });
 
 test('findings and levels: so many an hour, then a count; the count is told at the end', () => {
   const { written, ledger } = open();
   const told = Array.from({ length: 40 }, () => ledger.seen(finding));
-  assert.equal(told.filter(Boolean).length, linesAnHour.seen);
+  assert.equal(told.filter(Boolean).length, linesPerHour.seen);
   const levels = Array.from({ length: 40 }, (_, at) => ledger.level(at % 2 === 0 ? 'detected' : 'clean'));
-  assert.equal(levels.filter(Boolean).length, linesAnHour.levels);
-  assert.equal(written.length, linesAnHour.seen + linesAnHour.levels);
+  assert.equal(levels.filter(Boolean).length, linesPerHour.levels);
+  assert.equal(written.length, linesPerHour.seen + linesPerHour.levels);
   ledger.close();
   assert.deepEqual(written.slice(-2), [
     { code: 'L6_SEEN_MORE', count: 32 },

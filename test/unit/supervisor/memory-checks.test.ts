@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryChecks } from '../../../src/supervisor/memory-checks.ts';
-import type { EngineFacts } from '../../../src/wire/messages.ts';
+import type { EngineFacts } from '../../../src/wire/control-payloads.ts';
 
 const memory: EngineFacts['memory'] = {
   arena: 'secret',

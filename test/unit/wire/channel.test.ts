@@ -7,12 +7,12 @@ import { encodeFrame } from '../../../src/wire/frame.ts';
 function listen() {
   const breaches: string[] = [];
   const seen: number[] = [];
-  const answer = ({ type }: { type: number }) => {
+  const handle = ({ type }: { type: number }) => {
     seen.push(type);
   };
   const channel = new Channel(
     { write: () => undefined },
-    { 1: { permit: 'start', answer }, 3: { permit: 'always', answer }, 5: { permit: 'once', answer } },
+    { 1: { permit: 'start', handle }, 3: { permit: 'always', handle }, 5: { permit: 'once', handle } },
     (error) => breaches.push(error.code),
   );
   return {
@@ -31,7 +31,7 @@ test('a message of the start comes once, and is a breach when the start is over'
   first.say(1);
   assert.deepEqual([first.seen, first.breaches], [[1], ['WIRE_MESSAGE_REPEATED']]);
   const late = listen();
-  late.channel.endStart();
+  late.channel.endStartup();
   late.say(3);
   late.say(5);
   late.say(1);

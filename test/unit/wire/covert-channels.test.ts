@@ -7,7 +7,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { exposures, leavesOf, reports } from '../../../src/wire/covert-channels.ts';
-import { controlMessages, controlSchemas } from '../../../src/wire/messages.ts';
+import { controlSchemas } from '../../../src/wire/control-payloads.ts';
+import { controlMessages } from '../../../src/wire/messages.ts';
 import type { Shape } from '../../../src/wire/schema.ts';
 
 const source = join(import.meta.dirname, '..', '..', '..', 'src');
@@ -98,6 +99,6 @@ test('texts are cleaned and cut as they come; whole numbers are whole', () => {
 
 test('THREAT-MODEL has the same table', () => {
   const text = readFileSync(join(source, '..', 'docs', 'THREAT-MODEL.md'), 'utf8');
-  for (const { way, reaches, bitsAnHour } of exposures)
-    assert.ok(text.includes(`| ${way} | ${reaches} | ${bitsAnHour} |`), `| ${way} | ${reaches} | ${bitsAnHour} |`);
+  for (const { way, reaches, bitsPerHour } of exposures)
+    assert.ok(text.includes(`| ${way} | ${reaches} | ${bitsPerHour} |`), `| ${way} | ${reaches} | ${bitsPerHour} |`);
 });

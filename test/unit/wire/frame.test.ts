@@ -1,9 +1,13 @@
+/**
+ * Frames on a byte stream: any split, malformed headers, and which memory a payload is a view of.
+ * @module
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encodeFrame, FrameDecoder, headerBytes, maxPayloadBytes } from '../../../src/wire/frame.ts';
 
-test('frames survive any cutting of the stream', () => {
+test('frames are decoded however the stream is split', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 300 })), { maxLength: 8 }),
@@ -26,7 +30,7 @@ test('frames survive any cutting of the stream', () => {
   );
 });
 
-test('a length above the ceiling, another version and reserved bits are refused before any payload is taken', () => {
+test('a payload above the limit, another wire version and reserved bits are refused before any payload is read', () => {
   const cases: [number, (b: Buffer) => void, string][] = [
     [0, (b) => b.writeUInt32LE(maxPayloadBytes + 1, 0), 'WIRE_FRAME_LENGTH'],
     [0, (b) => b.writeUInt32LE(0xffffffff, 0), 'WIRE_FRAME_LENGTH'],
@@ -39,4 +43,45 @@ test('a length above the ceiling, another version and reserved bits are refused 
     const decoder = new FrameDecoder(() => assert.fail('delivered'));
     assert.throws(() => decoder.push(header), { code });
   }
+});
+
+test('a frame that lies in one chunk is passed on in place', () => {
+  const chunk = Buffer.concat([encodeFrame(1, 7, Buffer.from('one')), encodeFrame(2, 7, Buffer.from('two'))]);
+  const places: number[] = [];
+  const decoder = new FrameDecoder(({ payload }) => {
+    assert.equal(payload.buffer, chunk.buffer);
+    places.push(payload.byteOffset - chunk.byteOffset);
+  });
+  decoder.push(chunk);
+  assert.deepEqual(places, [headerBytes, 2 * headerBytes + 3]);
+});
+
+test('the copy of a split frame is overwritten right after the callback, also when that throws', () => {
+  const frame = encodeFrame(3, 1, Buffer.from('conversation'));
+  for (const fails of [false, true]) {
+    const views: Buffer[] = [];
+    const decoder = new FrameDecoder(({ payload }) => {
+      assert.equal(payload.toString(), 'conversation');
+      views.push(payload);
+      if (fails) throw new Error('breach');
+    });
+    decoder.push(frame.subarray(0, 20));
+    const finish = () => {
+      decoder.push(frame.subarray(20));
+    };
+    if (fails) assert.throws(finish);
+    else finish();
+    assert.ok(views[0]!.every((byte) => byte === 0));
+  }
+});
+
+test('a broken stream leaves nothing of a partial frame behind', () => {
+  const frame = encodeFrame(3, 1, Buffer.from('conversation'));
+  const views: Buffer[] = [];
+  const decoder = new FrameDecoder(({ payload }) => views.push(payload));
+  decoder.push(frame.subarray(0, 20));
+  decoder[Symbol.dispose]();
+  decoder.push(frame.subarray(0, 20));
+  decoder.push(frame.subarray(20));
+  assert.equal(views.length, 1, 'the decoder starts over');
 });

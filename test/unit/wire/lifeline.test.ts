@@ -12,21 +12,21 @@ function begin(t: { after: (end: () => void) => void }) {
   const line = new Lifeline({
     now: () => clock.at,
     afterReading(then) {
-      for (const said of waiting.splice(0)) line.hear(said);
+      for (const said of waiting.splice(0)) line.onPing(said);
       then();
     },
     onLate: (ms, cut) => told.push([ms, cut]),
     onPaused: () => (paused += 1),
     onLost: () => (lost += 1),
   });
-  line.hear(0);
+  line.onPing(0);
   t.after(() => {
     line.stop();
   });
   const pass = (ms: number, step = 1000) => {
     for (const end = clock.at + ms; clock.at < end;) {
       clock.at += step;
-      line.look();
+      line.check();
     }
   };
   return { line, clock, pass, waiting, told, lost: () => lost, paused: () => paused };
@@ -44,14 +44,14 @@ test('a word now and then keeps it', (t) => {
   const { line, clock, pass, lost } = begin(t);
   for (let i = 0; i < 20; i += 1) {
     pass(4000);
-    line.hear(clock.at);
+    line.onPing(clock.at);
   }
   assert.equal(lost(), 0);
 });
 
 test('a word that claims to be of the future gives no more time than one of now', (t) => {
   const { line, clock, pass, lost } = begin(t);
-  line.hear(clock.at + 60_000);
+  line.onPing(clock.at + 60_000);
   pass(6000);
   assert.equal(lost(), 1);
 });
@@ -59,7 +59,7 @@ test('a word that claims to be of the future gives no more time than one of now'
 test('a role that stood still itself cuts its turns at once, tells, and waits for one word only', (t) => {
   const { clock, line, pass, lost, paused, told } = begin(t);
   clock.at += 60_000;
-  line.look();
+  line.check();
   assert.deepEqual([lost(), paused()], [0, 1]);
   assert.deepEqual(told, [[59_000, true]]);
   pass(4000);
@@ -73,7 +73,7 @@ test('L6-07 one that is stopped again and again while the supervisor is silent g
   const { clock, line, lost, paused } = begin(t);
   for (let i = 0; i < 20 && lost() === 0; i += 1) {
     clock.at += 3100;
-    line.look();
+    line.check();
   }
   assert.ok(clock.at <= 4 * 3100 + 5000, `it went on for ${clock.at} ms`);
   assert.deepEqual([lost(), paused()], [1, 1], 'and the turns were cut at the first look after five seconds');
@@ -83,19 +83,19 @@ test('L6-07 a word that waited while the role stood still is as old as it is', (
   const { clock, line, waiting, lost, paused } = begin(t);
   clock.at += 60_000;
   waiting.push(1000, 2000, 3000);
-  line.look();
+  line.check();
   assert.deepEqual([lost(), paused()], [0, 1]);
-  line.hear(4000);
+  line.onPing(4000);
   clock.at += 5100;
-  line.look();
+  line.check();
   assert.equal(lost(), 1, 'nor does an old one that is read later');
 });
 
 test("a machine that paused as a whole goes on with the supervisor's next word", (t) => {
   const { clock, line, pass, lost, paused } = begin(t);
   clock.at += 11_000;
-  line.look();
-  line.hear(clock.at);
+  line.check();
+  line.onPing(clock.at);
   pass(5000);
   assert.deepEqual([lost(), paused()], [0, 1]);
   pass(1000);
@@ -106,6 +106,6 @@ test('a role that alone was late, while the supervisor went on speaking, keeps i
   const { clock, line, waiting, lost, paused, told } = begin(t);
   clock.at += 8000;
   waiting.push(1000, 7000);
-  line.look();
+  line.check();
   assert.deepEqual([lost(), paused(), told], [0, 0, [[7000, false]]]);
 });
