@@ -70,7 +70,7 @@ export function findServer(directory: string): Server {
       `stop that program or serve on another --port; ${start}`,
     );
   if (directory === accessFolder(uid)) {
-    const record = readRootText(recordPath);
+    const record = readRootText(recordPath, 'L2_ISOLATE_RECORD');
     const server = record === undefined ? undefined : parseInstalled(record).uid;
     if (owner === undefined || server === undefined) throw notRunning(directory);
     if (owner !== server && owner !== 0)

@@ -39,8 +39,8 @@ import type { FileToSign, SignedFile } from '../oms/statement.ts';
 import { parseStatement } from '../oms/statement.ts';
 import { openState } from '../state/state-directory.ts';
 import { readOperatorKey, writeOperatorKey } from '../state/model-records.ts';
-import { readSeal, rememberedSeal, rememberSeal, writeSeal } from '../state/tree-signatures.ts';
-import type { StoredSeal } from '../state/tree-signatures.ts';
+import { readSignatures, rememberedSignature, rememberSignature, writeSignatures } from '../state/tree-signatures.ts';
+import type { StoredSignatures } from '../state/tree-signatures.ts';
 import { stateDirectory } from './client.ts';
 import { askNewPassphrase, askPassphrase, confirm } from './prompt.ts';
 
@@ -101,9 +101,9 @@ function verify(order: TreeInput, values: Flags): number {
   try {
     const verified = verifyInstallation(
       order,
-      readSeal(root),
+      readSignatures(root),
       new Date(),
-      rememberedSeal(stateDirectory(values.state), root),
+      rememberedSignature(stateDirectory(values.state), root),
     );
     if (values.json === true) console.log(JSON.stringify({ ok: true, sealed: verified.signed, ...verified.evidence }));
     else for (const check of verified.checks) console.log(`${check.status.padEnd(9)} ${check.id}: ${check.evidence}`);
@@ -173,7 +173,7 @@ function readable<T>(read: () => T): T | undefined {
 }
 
 /** What was sealed before, without judging it: the plan only shows the way from there. */
-function sealedBefore(stored: StoredSeal | undefined): Before | undefined {
+function sealedBefore(stored: StoredSignatures | undefined): Before | undefined {
   const { tree, runtime } = stored ?? {};
   if (tree === undefined || runtime === undefined) return undefined;
   return readable(() => ({
@@ -209,7 +209,7 @@ function plan(order: TreeInput, values: Flags): number {
   }
   if (values.format !== undefined) throw usage();
   const differences = publishedDifferences(order);
-  const changes = changesSince(sealedBefore(readSeal(root)), files);
+  const changes = changesSince(sealedBefore(readSignatures(root)), files);
   const summary = packages.map((entry) => ({
     package: entry.id,
     files: entry.files.length,
@@ -227,7 +227,7 @@ function plan(order: TreeInput, values: Flags): number {
       `  ${entry.package.padEnd(40)} ${String(entry.files).padStart(5)} files, ${entry.native.length} with machine code, ${entry.executable} executable`,
     );
   console.log(`own files: ${own.length} (program, stripped copy, page, lockfile)`);
-  const before = sealedBefore(readSeal(root));
+  const before = sealedBefore(readSignatures(root));
   if (before === undefined) console.log('this installation is not sealed yet');
   else
     console.log(
@@ -306,7 +306,7 @@ async function operatorKey(values: Flags): Promise<KeyObject> {
 /**
  * Says so when the seal that is about to be replaced is by another key than the one that this state folder saw last.
  */
-function warnOfStranger(stored: StoredSeal | undefined, remembered: { readonly key: string } | undefined): void {
+function warnOfStranger(stored: StoredSignatures | undefined, remembered: { readonly key: string } | undefined): void {
   const by =
     stored === undefined
       ? undefined
@@ -347,13 +347,13 @@ async function seal(order: TreeInput, values: Flags): Promise<number> {
       unlike,
       `remove it and look again, it is made anew: rm -r ${join(root, 'dist')}; ./kwyre deps plan`,
     );
-  const stored = readSeal(root);
+  const stored = readSignatures(root);
   const installed = values.system === true || stored?.installed === true;
   const { files, signing } = hashInstallation(order, parseDigests(order.digests), installed);
   const before = sealedBefore(stored);
   const changes = changesSince(before, files);
   const state = stateDirectory(values.state);
-  const remembered = rememberedSeal(state, root);
+  const remembered = rememberedSignature(state, root);
   warnOfStranger(stored, remembered);
   console.error(
     `${files.length} files${before === undefined ? '' : `; since the last seal ${changes.length} changes${changes.length === 0 ? '' : `: ${changes.slice(0, 8).join(', ')}`}`}`,
@@ -387,7 +387,7 @@ async function seal(order: TreeInput, values: Flags): Promise<number> {
   };
   const trust = formatTrustFile({ key: publicPem(key), sequence, root: statement.root }, root);
   const keyId = keyIdOf(createPublicKey(key));
-  writeSeal(root, {
+  writeSignatures(root, {
     tree,
     runtime: signRuntimeStatement(runtime, key),
     trust,
@@ -402,7 +402,7 @@ async function seal(order: TreeInput, values: Flags): Promise<number> {
     }),
     installed,
   });
-  rememberSeal(state, root, { sequence, key: keyId, root: statement.root });
+  rememberSignature(state, root, { sequence, key: keyId, root: statement.root });
   if (values.json === true)
     console.log(JSON.stringify({ sequence, root: statement.root, files: files.length, key: keyId, installed }));
   else

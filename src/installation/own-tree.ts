@@ -1,6 +1,6 @@
 /**
- * The installation that a process of ours runs from, verified before the first third-party module is imported; and a
- * process that loads nothing else from then on.
+ * Verifies the installation that this process runs from before the first third-party module is imported, and keeps the
+ * process from loading anything else.
  *
  * Promise: neither this file nor anything that it imports at its start reads a third-party module.
  * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts, test/attacks/3-commands.test.ts
@@ -14,26 +14,32 @@ import { describeInstallation, prepareInstallation } from '../layers/3-dependenc
 import { loadAddonsFromCopy } from '../layers/3-dependencies/native-code.ts';
 import type { PreparedTree, VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
 import { DifferenceError } from '../oms/verification-error.ts';
-import { readSeal, rememberedSeal, rememberSeal } from '../state/tree-signatures.ts';
+import { readSignatures, rememberedSignature, rememberSignature } from '../state/tree-signatures.ts';
 
 /**
- * What the installation at `root` is compared with; `state` remembers its seal once it is verified. @throws `L3_*`
- * (exit 13)
+ * Prepares the comparison of the installation at `root`. Once it is verified, the state folder remembers its signature.
+ * @param state - the state folder; left out, nothing is remembered or compared with what was remembered
+ * @throws `L3_*` (exit 13)
  */
 export function prepareOwnTree(root: string, state?: string): PreparedTree {
-  const remembered = state === undefined ? undefined : rememberedSeal(state, root);
-  const prepared = prepareInstallation(describeInstallation(fs, process, root), readSeal(root), new Date(), remembered);
+  const remembered = state === undefined ? undefined : rememberedSignature(state, root);
+  const prepared = prepareInstallation(
+    describeInstallation(fs, process, root),
+    readSignatures(root),
+    new Date(),
+    remembered,
+  );
   return {
     ...prepared,
     compare(copies) {
       const tree = prepared.compare(copies);
       const { signature } = tree;
-      const news =
+      const isNew =
         signature !== undefined &&
         (signature.sequence !== remembered?.sequence ||
           signature.key !== remembered.key ||
           signature.root !== remembered.root);
-      if (state !== undefined && news) rememberSeal(state, root, signature);
+      if (state !== undefined && isNew) rememberSignature(state, root, signature);
       return tree;
     },
   };

@@ -6,8 +6,8 @@
  * Proof:   test/unit/state/event-log.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { appendSafely } from './private-file.ts';
 
 /** One event, metadata only; `name` is an executable's, as `cleanName` leaves it. */
 export type Event = {
@@ -26,27 +26,6 @@ export type Losses = { readonly lost: number; readonly reason: string };
 
 /** The file below the state folder. */
 export const eventsFile = 'events.jsonl';
-
-/** Appends whole lines to a plain file; of a line that does not fit nothing stays. */
-function append(path: string, text: string): void {
-  const fd = openSync(
-    path,
-    constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-    0o600,
-  );
-  try {
-    const facts = fstatSync(fd);
-    if (!facts.isFile()) throw Object.assign(new Error('no plain file'), { code: 'EINVAL' });
-    try {
-      writeFileSync(fd, text);
-    } catch (error) {
-      ftruncateSync(fd, facts.size);
-      throw error;
-    }
-  } finally {
-    closeSync(fd);
-  }
-}
 
 export class EventLog {
   readonly #path: string;
@@ -74,7 +53,7 @@ export class EventLog {
     const events: readonly Event[] =
       this.#untold === 0 ? [event] : [{ code: 'EVENTS_LOST', count: this.#untold }, event];
     try {
-      append(this.#path, events.map((one) => `${JSON.stringify({ at, ...one })}\n`).join(''));
+      appendSafely(this.#path, events.map((one) => `${JSON.stringify({ at, ...one })}\n`).join(''), 0o600);
       this.#untold = 0;
     } catch (error) {
       this.#lost += 1;

@@ -1,30 +1,31 @@
 /**
- * Where added models are remembered: one record for each, and one file of trusted keys.
+ * Files about added models: one record for each, one file of trusted keys, and the operator's signing key.
  *
- * When `/etc/kwyre/trust.json` exists (root's, not writable by others) it is the only trust file: whoever serves as
- * another user cannot change it.
+ * If `/etc/kwyre/trust.json` exists (owned by root, writable by nobody else), it is the only trust file: the user who
+ * runs the server cannot change it.
  * @module
  */
-import * as fs from 'node:fs';
-import { chmodSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
-import { mendingOf, writersOf } from '../linux/files/path-writers.ts';
-import { openState, readPrivate, rootFacts, unreadableRoot, writePrivate } from './state-directory.ts';
+import { replaceAtomically } from './private-file.ts';
+import { readRootText, rootFacts } from './root-files.ts';
+import { openState, readPrivate, writePrivate } from './state-directory.ts';
 
 const systemTrust = '/etc/kwyre/trust.json';
+const unreadableCode = 'L4_TRUST_UNREADABLE';
 
 function folder(state: string): string {
   return openState(join(state, 'models'));
 }
 
-/** Text of a model's record; `undefined` when no such model was added. The name was checked by the caller. */
+/** Text of a model's record; `undefined` if no such model was added. The caller has checked the name. */
 export function readModelRecord(state: string, name: string): string | undefined {
   return readPrivate(join(folder(state), `${name}.json`));
 }
 
 export function writeModelRecord(state: string, name: string, text: string): void {
-  writePrivate(join(folder(state), `${name}.json`), text);
+  writePrivate(join(folder(state), `${name}.json`), text, { durable: true });
 }
 
 export function removeModelRecord(state: string, name: string): void {
@@ -40,44 +41,34 @@ export function listModelRecords(state: string): string[] {
 }
 
 /**
- * Text of the trust file and whether it belongs to the user who asks. @throws `L4_TRUST_UNSAFE`, `L4_TRUST_UNREADABLE`
+ * Text of the trust file, and whether it belongs to the calling user.
+ * @throws `L4_TRUST_UNSAFE`, `L4_TRUST_UNREADABLE`
  */
 export function readModelTrust(state: string): { readonly text: string | undefined; readonly sameOwner: boolean } {
-  const facts = rootFacts(systemTrust, 'L4_TRUST_UNREADABLE');
-  if (facts === undefined) return { text: readPrivate(join(openState(state), 'trust.json')), sameOwner: true };
-  const writers = writersOf(fs, [systemTrust]);
-  if (writers.length > 0 || !facts.isFile())
-    throw new KwyreError(
-      'L4_TRUST_UNSAFE',
-      `${systemTrust} is not a file of root that only root may write, with all folders above it`,
-      `as root: ${writers.length > 0 ? mendingOf(writers) : `look at ${systemTrust}`}`,
-    );
-  try {
-    return { text: readFileSync(systemTrust, 'utf8'), sameOwner: process.getuid?.() === 0 };
-  } catch (error) {
-    throw unreadableRoot(systemTrust, 'L4_TRUST_UNREADABLE', error);
-  }
+  const text = readRootText(systemTrust, 'L4_TRUST_UNSAFE', unreadableCode);
+  return text === undefined
+    ? { text: readPrivate(join(openState(state), 'trust.json')), sameOwner: true }
+    : { text, sameOwner: process.getuid?.() === 0 };
 }
 
+/** Replaces the trust file in force. @throws `L4_TRUST_UNWRITABLE` */
 export function writeModelTrust(state: string, text: string): void {
-  if (rootFacts(systemTrust, 'L4_TRUST_UNREADABLE') === undefined) {
-    writePrivate(join(openState(state), 'trust.json'), text);
+  if (rootFacts(systemTrust, unreadableCode) === undefined) {
+    writePrivate(join(openState(state), 'trust.json'), text, { durable: true });
     return;
   }
   try {
-    writeFileSync(`${systemTrust}.new`, text, { mode: 0o644 });
-    chmodSync(`${systemTrust}.new`, 0o644);
-    renameSync(`${systemTrust}.new`, systemTrust);
+    replaceAtomically(systemTrust, text, { mode: 0o644, durable: true });
   } catch {
-    throw new KwyreError('L4_TRUST_UNWRITABLE', `only root may change ${systemTrust}`, 'run the command as root');
+    throw new KwyreError('L4_TRUST_UNWRITABLE', `only root can change ${systemTrust}`, 'run the command as root');
   }
 }
 
-/** The operator's wrapped key, or `undefined` when none was made. */
+/** The operator's wrapped key; `undefined` if none was made. */
 export function readOperatorKey(state: string): string | undefined {
   return readPrivate(join(openState(state), 'operator.key'));
 }
 
 export function writeOperatorKey(state: string, text: string): void {
-  writePrivate(join(openState(state), 'operator.key'), text);
+  writePrivate(join(openState(state), 'operator.key'), text, { durable: true });
 }

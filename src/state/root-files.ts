@@ -1,93 +1,85 @@
 /**
- * Files of root's that every user of the machine may read, and files that root reads in folders of others.
+ * Files of root's that every user of the machine may read, and files that root reads and writes in folders of others.
  *
- * Promise: what is read as root's can have been written by root alone, folders above it included; no symbolic link is
- *          followed at the last step, and a file is replaced in one step, never written through.
- * Proof:   test/attacks/2-isolate.test.ts
+ * Promise: content that is read as root's can have been written by root alone, folders above it included.
+ * Proof:   test/attacks/2-isolate.test.ts, test/attacks/3-system.test.ts
  * @module
  */
 import * as fs from 'node:fs';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fchmodSync,
-  fchownSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import type { Stats } from 'node:fs';
+import { lstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { mendingOf, writersOf } from '../linux/files/path-writers.ts';
+import { readSafely, replaceAtomically } from './private-file.ts';
 
-const mostBytes = 1 << 20;
+const maxTextBytes = 1 << 20;
+/** The largest trust file that its parser accepts. */
+const maxTrustBytes = 4 << 20;
 
-/** The text of a plain file, whoever owns it; `undefined` when there is none, or it is something else. */
-export function readPlainText(path: string): string | undefined {
-  let fd: number;
+/** The text of a regular file, whoever owns it; `undefined` if there is none that can be read, or it is over 1 MiB. */
+export function readRegularText(path: string): string | undefined {
+  const read = readSafely(path, { maxBytes: maxTextBytes });
+  return read.state === 'read' ? read.bytes.toString('utf8') : undefined;
+}
+
+/**
+ * What lies at a path of root's; `undefined` if the kernel says that nothing does. A path that cannot be looked at is
+ * not taken for absent.
+ * @throws an error with the given code
+ */
+export function rootFacts(path: string, code: string): Stats | undefined {
   try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch {
-    return undefined;
-  }
-  try {
-    const facts = fstatSync(fd);
-    return facts.isFile() && facts.size <= mostBytes ? readFileSync(fd, 'utf8') : undefined;
-  } finally {
-    closeSync(fd);
+    return lstatSync(path);
+  } catch (error) {
+    const errno = (error as NodeJS.ErrnoException).code ?? 'error';
+    if (errno === 'ENOENT') return undefined;
+    throw unreadable(path, code, errno);
   }
 }
 
-/** The text of a file that only root can have written; `undefined` when there is none. @throws `L2_ISOLATE_RECORD` */
-export function readRootText(path: string): string | undefined {
-  if (!existsSync(path)) return undefined;
+function unreadable(path: string, code: string, errno: string): KwyreError {
+  return new KwyreError(
+    code,
+    `cannot read ${path} (${errno})`,
+    `as root: chmod 755 ${dirname(path)}; chmod 644 ${path}; the file holds nothing secret`,
+  );
+}
+
+/**
+ * The text of a file that only root can have written; `undefined` if there is none.
+ * @param unsafeCode - of the error if another user can write it
+ * @param unreadableCode - of the error if this user cannot read it
+ */
+export function readRootText(path: string, unsafeCode: string, unreadableCode = unsafeCode): string | undefined {
+  if (rootFacts(path, unreadableCode) === undefined) return undefined;
   const writers = writersOf(fs, [path]);
   const unsafe = () =>
     new KwyreError(
-      'L2_ISOLATE_RECORD',
-      `${path} is not a plain file that only root may write, with all folders above it`,
-      `look at it; as root: ${writers.length > 0 ? mendingOf(writers) : `chown root:root ${path}`}`,
+      unsafeCode,
+      `${path} must be a regular file owned by root that nobody else can write, and so must every folder above it`,
+      `as root: ${writers.length > 0 ? mendingOf(writers) : `ls -l ${path}, then restore the file or remove it`}`,
     );
   if (writers.length > 0) throw unsafe();
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch {
-    throw unsafe();
-  }
-  try {
-    const facts = fstatSync(fd);
-    if (!facts.isFile() || facts.uid !== 0 || facts.size > mostBytes) throw unsafe();
-    return readFileSync(fd, 'utf8');
-  } finally {
-    closeSync(fd);
+  const read = readSafely(path, { owner: 0, maxBytes: maxTrustBytes });
+  switch (read.state) {
+    case 'read':
+      return read.bytes.toString('utf8');
+    case 'absent':
+      return undefined;
+    case 'unsafe':
+      throw unsafe();
+    case 'failed':
+      throw read.code === 'ELOOP' ? unsafe() : unreadable(path, unreadableCode, read.code);
   }
 }
 
-/** Makes or replaces a file in one step, with its owner and mode from the start. */
-export function replaceFile(
+/** Makes or replaces a file of root's in one step, with its owner and mode from the start. */
+export function replaceRootFile(
   path: string,
   text: string,
   mode: number,
   owner: { readonly uid: number; readonly gid: number } = { uid: 0, gid: 0 },
 ): void {
-  const fresh = `${path}.kwyre-new`;
-  rmSync(fresh, { force: true });
-  const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
-  try {
-    writeFileSync(fd, text);
-    fchownSync(fd, owner.uid, owner.gid);
-    fchmodSync(fd, mode);
-  } finally {
-    closeSync(fd);
-  }
-  try {
-    renameSync(fresh, path);
-  } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
-  }
+  replaceAtomically(path, text, { mode, owner, durable: true });
 }

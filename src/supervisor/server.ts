@@ -420,7 +420,7 @@ function takeLock(state: string): boolean {
 
 /** Whether this is the installed server: root's record names our user. @throws `L2_ISOLATE_RECORD` */
 function isInstalled(uid: number): boolean {
-  const record = readRootText(recordPath);
+  const record = readRootText(recordPath, 'L2_ISOLATE_RECORD');
   return record !== undefined && parseInstalled(record).uid === uid;
 }
 

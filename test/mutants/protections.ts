@@ -763,7 +763,7 @@ const protections: readonly Protection[] = [
   [
     'of a line that does not fit nothing stays',
     'events',
-    'state/event-log.ts',
+    'state/private-file.ts',
     '      ftruncateSync(fd, facts.size);\n',
     '',
   ],

@@ -16,7 +16,7 @@ import { enabledLinks, renderUnits, unitFolder, unitNames } from '../../layers/2
 import { printable } from '../../oms/verification-error.ts';
 import { pathGrants, listOwnFiles, ownGrants, irregularOwnFiles } from '../../layers/3-dependencies/tree-access.ts';
 import { describeGrant, mendingOf } from '../../linux/files/path-writers.ts';
-import { readPlainText } from '../../state/root-files.ts';
+import { readRegularText } from '../../state/root-files.ts';
 import { listenerOwner } from '../client.ts';
 import { readAccounts, readInstalled, readRules, readUnits, sameWitness, tryReach } from './transaction.ts';
 
@@ -52,8 +52,8 @@ function seeFiles(record: Installed, root: string): Seen {
   const { files, load } = planRules(record.firewall, { uid: record.uid, port: record.port });
   const units = renderUnits(readUnits(root), record.port, load);
   const wrong = [
-    ...files.filter(({ path, text }) => readPlainText(path) !== text).map(({ path }) => path),
-    ...unitNames.filter((name) => readPlainText(join(unitFolder, name)) !== units[name]),
+    ...files.filter(({ path, text }) => readRegularText(path) !== text).map(({ path }) => path),
+    ...unitNames.filter((name) => readRegularText(join(unitFolder, name)) !== units[name]),
     ...enabledLinks.filter((path) => lstatSync(path, { throwIfNoEntry: false }) === undefined),
   ];
   return wrong.length === 0

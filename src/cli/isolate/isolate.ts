@@ -26,7 +26,7 @@ import { accessFolder, formatInstalled, places, recordPath } from '../../layers/
 import type { Action, Step } from '../../layers/2-isolation/install/install-steps.ts';
 import { planInstall, planRemove } from '../../layers/2-isolation/install/install-steps.ts';
 import { runCommand } from '../../linux/command.ts';
-import { replaceFile } from '../../state/root-files.ts';
+import { replaceRootFile } from '../../state/root-files.ts';
 import { observeInstallation } from './installed-state.ts';
 import {
   makeAccess,
@@ -277,7 +277,7 @@ function verifyInstalled(installed: Installed): Installed {
     complete: true,
     witness: readWitness(installed.firewall, installed.uid, installed.port),
   };
-  replaceFile(recordPath, formatInstalled(complete), 0o644);
+  replaceRootFile(recordPath, formatInstalled(complete), 0o644);
   return complete;
 }
 

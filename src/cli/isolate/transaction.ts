@@ -21,12 +21,12 @@ import { ownFiles, tools } from '../../layers/2-isolation/install/install-steps.
 import type { UnitName } from '../../layers/2-isolation/install/systemd-units.ts';
 import { enabledLinks, unitNames } from '../../layers/2-isolation/install/systemd-units.ts';
 import { findProgram, runCommand } from '../../linux/command.ts';
-import { readPlainText, readRootText, replaceFile } from '../../state/root-files.ts';
+import { readRegularText, readRootText, replaceRootFile } from '../../state/root-files.ts';
 import { digestToken, makeToken } from '../../state/token-store.ts';
 
 /** The installation that is recorded on this machine. @throws `L2_ISOLATE_RECORD` */
 export function readInstalled(): Installed | undefined {
-  const text = readRootText(recordPath);
+  const text = readRootText(recordPath, 'L2_ISOLATE_RECORD');
   return text === undefined ? undefined : parseInstalled(text);
 }
 
@@ -148,7 +148,7 @@ export function readFacts(root: string, person: { readonly uid: number }): Machi
   const firewall = record?.firewall ?? findFirewall();
   const files = new Map<string, string>();
   for (const path of ownFiles) {
-    const text = (enabledLinks as readonly string[]).includes(path) && isLink(path) ? '' : readPlainText(path);
+    const text = (enabledLinks as readonly string[]).includes(path) && isLink(path) ? '' : readRegularText(path);
     if (text !== undefined) files.set(path, text);
   }
   const folders = new Set(
@@ -188,7 +188,7 @@ const tokensPath = `${places.state}/tokens.json`;
 /** The named tokens of the installed server, as they lie there. */
 function readTokens(): { readonly name: string; readonly digest: string }[] {
   try {
-    const value: unknown = JSON.parse(readPlainText(tokensPath) ?? '[]');
+    const value: unknown = JSON.parse(readRegularText(tokensPath) ?? '[]');
     const isToken = (entry: unknown): entry is { name: string; digest: string } =>
       typeof entry === 'object' &&
       entry !== null &&
@@ -201,7 +201,7 @@ function readTokens(): { readonly name: string; readonly digest: string }[] {
 }
 
 function hasAccess(uid: number): boolean {
-  const token = readPlainText(`${accessFolder(uid)}/token`)?.trim();
+  const token = readRegularText(`${accessFolder(uid)}/token`)?.trim();
   return token !== undefined && readTokens().some((entry) => entry.digest === digestToken(token));
 }
 
@@ -255,12 +255,12 @@ function act(action: Action, undo: Undo[]): void {
     }
     case 'write': {
       const { path } = action;
-      const before = readPlainText(path);
+      const before = readRegularText(path);
       const facts = lstatSync(path, { throwIfNoEntry: false });
-      replaceFile(path, action.text, action.mode, action.owner);
+      replaceRootFile(path, action.text, action.mode, action.owner);
       undo.push(() => {
         if (before === undefined || facts === undefined) rmSync(path, { force: true });
-        else replaceFile(path, before, facts.mode & 0o777, facts);
+        else replaceRootFile(path, before, facts.mode & 0o777, facts);
       });
       return;
     }
