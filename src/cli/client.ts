@@ -9,6 +9,7 @@
  * Proof:   test/attacks/1-server.test.ts, test/unit/cli/client.test.ts
  * @module
  */
+import { loopbackListener } from '../linux/procfs/net-tables.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage } from 'node:http';
@@ -62,7 +63,7 @@ export function findServer(directory: string): Server {
   const uid = process.getuid?.() ?? 0;
   const presence = readPresence(directory);
   if (presence === undefined) throw notRunning(directory);
-  const owner = listenerOwner(readFileSync('/proc/self/net/tcp', 'latin1'), presence.port);
+  const owner = loopbackListener(presence.port, readFileSync('/proc/self/net/tcp', 'latin1'))?.uid;
   const foreign = (who: string) =>
     new KwyreError(
       'SERVER_FOREIGN',
@@ -109,16 +110,6 @@ function forgetToken(directory: string): void {
   } catch {
     // A folder that cannot be written: the next start takes it away.
   }
-}
-
-/** The uid that listens on 127.0.0.1:port by the kernel's table (`/proc/net/tcp`), or `undefined`. */
-export function listenerOwner(table: string, port: number): number | undefined {
-  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  for (const line of table.split('\n').slice(1)) {
-    const fields = line.trim().split(/\s+/);
-    if (fields[1] === local && fields[3] === '0A') return Number(fields[7]);
-  }
-  return undefined;
 }
 
 /** The connection of a request, once it has one; the request is not sent before `end`. */

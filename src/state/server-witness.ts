@@ -10,8 +10,8 @@
  */
 import { lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { listening, loopbackHex, parseSockets } from '../linux/procfs/net-tables.ts';
-import { parseStat } from '../linux/procfs/tasks.ts';
+import { loopbackListener } from '../linux/procfs/net-tables.ts';
+import { parseStat } from '../linux/procfs/task-stat.ts';
 import type { Presence, Witness } from './presence.ts';
 import { readBootId } from './violation-marker.ts';
 
@@ -96,9 +96,7 @@ export function seeServer(directory: string, presence: Presence, uid: number): S
   if (!holders.includes(pid)) return others;
   const fault = sameProcess(pid, witness, uid);
   if (fault !== undefined) return { kind: 'other', what: fault };
-  const row = parseSockets('tcp', readFileSync('/proc/self/net/tcp', 'latin1')).find(
-    ({ local, state }) => state === listening && local === loopbackHex(port),
-  );
+  const row = loopbackListener(port, readFileSync('/proc/self/net/tcp', 'latin1'));
   if (row?.inode === witness.listener) return { kind: 'ours' };
   return row === undefined
     ? { kind: 'unseen', what: `nothing listens on 127.0.0.1:${port} in this network; the server runs in another one` }

@@ -7,6 +7,7 @@
  * Proof:   test/e2e/lifecycle.test.ts
  * @module
  */
+import { statusField } from '../linux/procfs/task-status.ts';
 import { randomInt } from 'node:crypto';
 import * as fs from 'node:fs';
 import { availableParallelism, release, totalmem } from 'node:os';
@@ -18,7 +19,6 @@ import { KwyreError } from '../base/errors.ts';
 import type { Check } from '../base/verdict.ts';
 import { version } from '../base/version.ts';
 import { bindUnix, isIpv6Reserved, openLoopback } from '../layers/1-loopback/listener.ts';
-import { statusLine } from '../layers/2-isolation/jail/confine.ts';
 import { chooseIdentity, pickUserId, taskLimit } from '../layers/2-isolation/jail/role-user.ts';
 import { probePrograms } from '../layers/2-isolation/probe/probe-runner.ts';
 import { confineSupervisor } from '../layers/2-isolation/jail/supervisor-filter.ts';
@@ -34,8 +34,8 @@ import { claimUser, hasProcesses } from '../linux/user-keys.ts';
 import { lockFile } from '../linux/files/file-lock.ts';
 import { isDumpable, sealedBytes } from '../linux/memory/memfd.ts';
 import { closeOnExec } from '../linux/process.ts';
-import { openEyes } from '../linux/procfs/procfs.ts';
-import { processAge } from '../linux/procfs/tasks.ts';
+import { openProcReader } from '../linux/procfs/proc-reader.ts';
+import { processAge } from '../linux/procfs/task-stat.ts';
 import { defaultStateDirectory, openState, unwritable } from '../state/state-directory.ts';
 import { EventLog, eventsFile } from '../state/event-log.ts';
 import { readRootText } from '../state/root-files.ts';
@@ -63,7 +63,7 @@ import { mostTable, reportLayers } from './status.ts';
 import { LiveTokens } from './live-tokens.ts';
 
 const graceMs = 800;
-const eyes = openEyes();
+const eyes = openProcReader();
 /** The longest that the way out waits for children that were killed: one may stand in the kernel and never go. */
 const goneMs = 2000;
 /** What a server owns from its start to its end. */
@@ -432,7 +432,7 @@ function readTable(path: string): string {
 
 /** How many filters this process has; 0 where the kernel does not count them (before Linux 5.9). */
 function countFilters(): number {
-  return Number(statusLine(readTable('/proc/self/status'), 'Seccomp_filters'));
+  return Number(statusField(readTable('/proc/self/status'), 'Seccomp_filters'));
 }
 
 /** `status` of every thread of a process; none when it is gone. */

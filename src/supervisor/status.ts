@@ -5,6 +5,7 @@
 import type { Check, Enforcement, LayerReport, LayerStatus } from '../base/verdict.ts';
 import { layerNames, worst } from '../base/verdict.ts';
 import type { Layer } from '../base/errors.ts';
+import { listening, listenersOn, loopbackHex, parseSockets } from '../linux/procfs/net-tables.ts';
 import { networkCheck } from '../layers/2-isolation/network-context.ts';
 import { requiredOf } from '../policy/roles.ts';
 import type { Role } from './roles/role-process.ts';
@@ -45,25 +46,15 @@ export const mostTable = 1 << 20;
 
 /** Whether a table was cut among what listens, so that more may listen than it shows. */
 export function cutShort(table: string): boolean {
-  return table.length >= mostTable && table.split('\n').at(-2)?.trim().split(/\s+/)[3] === '0A';
-}
-
-/** Local addresses (kernel's hex form) of every listening socket on the port. */
-export function listeners(table: string, port: number): string[] {
-  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  return table
-    .split('\n')
-    .slice(1)
-    .map((line) => line.trim().split(/\s+/))
-    .filter((fields) => fields[3] === '0A' && fields[1]?.endsWith(suffix) === true)
-    .map((fields) => fields[1]?.split(':')[0] ?? '');
+  const whole = table.slice(0, table.lastIndexOf('\n'));
+  return table.length >= mostTable && parseSockets('tcp', whole).at(-1)?.state === listening;
 }
 
 function loopback(seen: Observed): Check[] {
-  const four = listeners(seen.tcp, seen.port);
-  const six = listeners(seen.tcp6, seen.port);
+  const four = listenersOn(seen.port, [seen.tcp]);
+  const six = listenersOn(seen.port, [seen.tcp6]);
   const cut = cutShort(seen.tcp) || cutShort(seen.tcp6);
-  const only = !cut && four.length === 1 && four[0] === '0100007F' && six.length === 0;
+  const only = !cut && four.length === 1 && four[0]?.local === loopbackHex(seen.port) && six.length === 0;
   return [
     {
       id: 'listener',

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { applyFinalFilter } from '../layers/2-isolation/jail/final-filter.ts';
 import { monotonicMs, runnableOf } from '../linux/clocks.ts';
 import { askUnixSocket, protocolName } from '../linux/sockets/sock-diag.ts';
-import { openEyes } from '../linux/procfs/procfs.ts';
+import { openProcReader } from '../linux/procfs/proc-reader.ts';
 import { socketName } from '../linux/sockets/socket.ts';
 import { descriptors } from '../wire/messages.ts';
 import { runWatchLoop } from './watch-loop.ts';
@@ -37,7 +37,7 @@ runWatchLoop({
   },
   askUnix: canAsk() ? (inode) => askUnixSocket(descriptors.diag, inode) : undefined,
   protocolName,
-  eyes: openEyes(),
+  eyes: openProcReader(),
   clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
   now: () => performance.now(),
   pause: async (ms) => {

@@ -12,21 +12,22 @@
  * Proof:  test/unit/watchdog/memory-descriptors.test.ts, test/attacks/6-innocents.test.ts
  * @module
  */
-import type { Eyes } from '../linux/procfs/procfs.ts';
-import type { Mount } from '../linux/procfs/tasks.ts';
-import { findMount, memoryNamed, parseDescriptor } from '../linux/procfs/tasks.ts';
+import type { ProcReader } from '../linux/procfs/proc-reader.ts';
+import type { Mount } from '../linux/procfs/mountinfo.ts';
+import { memoryNamed, parseDescriptor } from '../linux/procfs/descriptors.ts';
+import { findMount } from '../linux/procfs/mountinfo.ts';
 
 /** The most that is read of one table of mounts, in bytes. */
 const mostMounts = 1 << 20;
 
 export class MemoryDescriptors {
-  readonly #eyes: Eyes;
+  readonly #eyes: ProcReader;
   #mount: number | undefined;
   #device: string | undefined;
   /** The lines of the last table of mounts by id, and whose it is. */
   #mounts: { readonly folder: string; readonly lines: ReadonlyMap<number, string> } | undefined;
 
-  constructor(eyes: Eyes) {
+  constructor(eyes: ProcReader) {
     this.#eyes = eyes;
   }
 

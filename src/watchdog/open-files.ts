@@ -14,8 +14,8 @@
  * @module
  */
 import type { Seen } from '../layers/6-intrusion/scan-result.ts';
-import type { Eyes } from '../linux/procfs/procfs.ts';
-import { socketInode } from '../linux/procfs/tasks.ts';
+import type { ProcReader } from '../linux/procfs/proc-reader.ts';
+import { socketInode } from '../linux/procfs/descriptors.ts';
 import type { MemoryDescriptors } from './memory-descriptors.ts';
 
 const none: Seen<readonly number[]> = { value: [] };
@@ -52,7 +52,7 @@ export class OpenFiles {
   memories: Seen<readonly number[]> = none;
   /** Inodes of its sockets. */
   sockets: readonly number[] = [];
-  readonly #eyes: Eyes;
+  readonly #eyes: ProcReader;
   readonly #memory: MemoryDescriptors;
   /** Whether the last look had no time for all of it. */
   unfinished = false;
@@ -62,7 +62,7 @@ export class OpenFiles {
   /** The thread at which the next look begins, when the last one was cut there or found something. */
   #resume: number | undefined;
 
-  constructor(eyes: Eyes, memory: MemoryDescriptors) {
+  constructor(eyes: ProcReader, memory: MemoryDescriptors) {
     this.#eyes = eyes;
     this.#memory = memory;
   }

@@ -4,21 +4,24 @@
  */
 import type { Seen, Target, TargetState, ThreadState } from '../layers/6-intrusion/scan-result.ts';
 import { seen } from '../layers/6-intrusion/scan-result.ts';
-import type { Eyes, Look } from '../linux/procfs/procfs.ts';
+import type { ProcReader, ProcResult } from '../linux/procfs/proc-reader.ts';
 import { fromShown } from '../linux/procfs/escaped-path.ts';
 import type { SocketRow, SocketTable } from '../linux/procfs/net-tables.ts';
 import { parseSocketCount, parseSockets, socketTables } from '../linux/procfs/net-tables.ts';
-import type { Mapping, TaskStatus } from '../linux/procfs/tasks.ts';
-import { parseCodeMappings, parseStatus, parseThread, socketInode } from '../linux/procfs/tasks.ts';
+import type { Mapping } from '../linux/procfs/maps.ts';
+import type { TaskStatus } from '../linux/procfs/task-status.ts';
+import { socketInode } from '../linux/procfs/descriptors.ts';
+import { codeMappings } from '../linux/procfs/maps.ts';
+import { parseStatus, parseThread } from '../linux/procfs/task-status.ts';
 
-function mapped<A, B>(look: Look<A>, parse: (value: A) => B | undefined): Seen<B> {
+function mapped<A, B>(look: ProcResult<A>, parse: (value: A) => B | undefined): Seen<B> {
   if (!('value' in look)) return look;
   const value = parse(look.value);
   return value === undefined ? { missing: 'failed' } : { value };
 }
 
 /** The state of every thread; a thread that ends meanwhile is left out. */
-function threadsOf(eyes: Eyes, pid: number): Seen<ThreadState[]> {
+function threadsOf(eyes: ProcReader, pid: number): Seen<ThreadState[]> {
   const names = eyes.list(`/proc/${pid}/task`);
   if (!('value' in names)) return names;
   const threads: ThreadState[] = [];
@@ -35,7 +38,7 @@ function threadsOf(eyes: Eyes, pid: number): Seen<ThreadState[]> {
 }
 
 /** Inodes of the sockets that a process holds; a descriptor that closes meanwhile is left out. */
-export function socketsOf(eyes: Eyes, pid: number): Seen<number[]> {
+export function socketsOf(eyes: ProcReader, pid: number): Seen<number[]> {
   const names = eyes.list(`/proc/${pid}/fd`);
   if (!('value' in names)) return names;
   const inodes: number[] = [];
@@ -53,7 +56,7 @@ export function socketsOf(eyes: Eyes, pid: number): Seen<number[]> {
 
 /** Which of these sockets of a process are plain TCP, by the kernel's word about each. */
 export function tcpAmong(
-  eyes: Eyes,
+  eyes: ProcReader,
   pid: number,
   inodes: ReadonlySet<number>,
   protocolName: (path: string) => string | undefined,
@@ -81,10 +84,10 @@ const sameMs = 1000;
  * second in any case. One that takes the place of another is seen within that second.
  */
 export class SocketCache {
-  readonly #eyes: Eyes;
+  readonly #eyes: ProcReader;
   readonly #last = new Map<number, { readonly count: number; readonly at: number; readonly sockets: Seen<number[]> }>();
 
-  constructor(eyes: Eyes) {
+  constructor(eyes: ProcReader) {
     this.#eyes = eyes;
   }
 
@@ -107,7 +110,11 @@ export class SocketCache {
 }
 
 /** The tables of a process's network namespace; a table that the kernel does not have is left out. */
-export function tablesOf(eyes: Eyes, pid: number, tables: readonly SocketTable[] = socketTables): Seen<SocketRow[]> {
+export function tablesOf(
+  eyes: ProcReader,
+  pid: number,
+  tables: readonly SocketTable[] = socketTables,
+): Seen<SocketRow[]> {
   const rows: SocketRow[] = [];
   let any = false;
   for (const table of tables) {
@@ -123,7 +130,7 @@ export function tablesOf(eyes: Eyes, pid: number, tables: readonly SocketTable[]
 }
 
 /** Whether the control group of a process is frozen; cgroup v2, and v1 where that is still in use. */
-function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
+function frozenOf(eyes: ProcReader, pid: number): Seen<boolean> {
   const groups = eyes.read(`/proc/${pid}/cgroup`);
   if (!('value' in groups)) return groups;
   for (const line of groups.value.split('\n')) {
@@ -146,15 +153,20 @@ function frozenOf(eyes: Eyes, pid: number): Seen<boolean> {
 }
 
 /** Files mapped as code. Every program has some: what reads as empty is hidden from us, or ended. */
-function mappingsOf(eyes: Eyes, pid: number, status: Seen<TaskStatus>): Seen<Mapping[]> {
-  const found = mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), parseCodeMappings);
+function mappingsOf(eyes: ProcReader, pid: number, status: Seen<TaskStatus>): Seen<Mapping[]> {
+  const found = mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), codeMappings);
   if (!('value' in found) || found.value.length > 0) return found;
   const state = seen(status)?.state;
   return { missing: state === undefined || state === 'Z' || state === 'X' ? 'gone' : 'denied' };
 }
 
 /** One of our processes as far as it can be seen. */
-export function inspectTarget(eyes: Eyes, target: Target, sockets: Seen<number[]>, withMappings: boolean): TargetState {
+export function inspectTarget(
+  eyes: ProcReader,
+  target: Target,
+  sockets: Seen<number[]>,
+  withMappings: boolean,
+): TargetState {
   const { pid } = target;
   // The count is kept per namespace and costs nothing; reading even an empty `tcp` walks the machine's whole table.
   const own: Seen<number> =

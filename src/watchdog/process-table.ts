@@ -16,8 +16,9 @@
  * @module
  */
 import type { Overdue, ProcessState, Seen } from '../layers/6-intrusion/scan-result.ts';
-import type { Eyes } from '../linux/procfs/procfs.ts';
-import { parseStat, parseStatus } from '../linux/procfs/tasks.ts';
+import type { ProcReader } from '../linux/procfs/proc-reader.ts';
+import { parseStat } from '../linux/procfs/task-stat.ts';
+import { parseStatus } from '../linux/procfs/task-status.ts';
 import type { MemoryDescriptors } from './memory-descriptors.ts';
 import { OpenFiles } from './open-files.ts';
 
@@ -83,7 +84,7 @@ function pidsOf(names: readonly string[]): number[] {
 }
 
 export class ProcessTable {
-  readonly #eyes: Eyes;
+  readonly #eyes: ProcReader;
   readonly #memory: MemoryDescriptors;
   readonly #ownUid: number;
   readonly #clock: () => number;
@@ -99,7 +100,7 @@ export class ProcessTable {
   overdue: Overdue = { processes: 0, oldestMs: 0 };
 
   /** @param clock - in milliseconds, by which a scan ends. */
-  constructor(eyes: Eyes, memory: MemoryDescriptors, ownUid: number, clock: () => number) {
+  constructor(eyes: ProcReader, memory: MemoryDescriptors, ownUid: number, clock: () => number) {
     this.#eyes = eyes;
     this.#memory = memory;
     this.#ownUid = ownUid;

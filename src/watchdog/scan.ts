@@ -14,7 +14,7 @@ import {
 } from '../layers/6-intrusion/detectors/undeclared-sockets.ts';
 import type { Clocks, Seen, Snapshot, TargetState, Watched } from '../layers/6-intrusion/scan-result.ts';
 import { seen } from '../layers/6-intrusion/scan-result.ts';
-import type { Eyes } from '../linux/procfs/procfs.ts';
+import type { ProcReader } from '../linux/procfs/proc-reader.ts';
 import type { UnixSocket } from '../linux/sockets/sock-diag.ts';
 import type { PacketTap, SocketRow, SocketTable } from '../linux/procfs/net-tables.ts';
 import { parseTaps } from '../linux/procfs/net-tables.ts';
@@ -24,7 +24,7 @@ import { SocketCache, inspectTarget, socketsOf, tablesOf, tcpAmong } from './own
 
 /** What a scan may use. */
 export type ScanSources = {
-  readonly eyes: Eyes;
+  readonly eyes: ProcReader;
   readonly clocks: () => Clocks;
   /** Milliseconds, by which a scan is measured. */
   readonly now: () => number;

@@ -3,6 +3,7 @@
  * nothing.
  * @module
  */
+import { statusField } from '../../src/linux/procfs/task-status.ts';
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -11,7 +12,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { statusLine } from '../../src/layers/2-isolation/jail/confine.ts';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { capabilitiesOfSupervisor } from '../../src/policy/supervisor-rights.ts';
 import { asUser } from '../support/identity.ts';
@@ -139,7 +139,7 @@ test('the running server puts it on once every lock was tried alone, and starts 
       for (const thread of readdirSync(`/proc/${server.pid}/task`)) {
         const text = readFileSync(`/proc/${server.pid}/task/${thread}/status`, 'latin1');
         for (const name of ['CapPrm', 'CapEff', 'CapBnd'])
-          assert.equal(BigInt(`0x${statusLine(text, name)}`) & ~mask, 0n, `${name} of thread ${thread}`);
+          assert.equal(BigInt(`0x${statusField(text, name)}`) & ~mask, 0n, `${name} of thread ${thread}`);
       }
     }
     assert.match(readFileSync(`/proc/${server.pid}/limits`, 'latin1'), /^Max core file size +0 +0 /m);

@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openEyes } from '../../src/linux/procfs/procfs.ts';
+import { openProcReader } from '../../src/linux/procfs/proc-reader.ts';
 import { inspectTarget } from '../../src/watchdog/own-processes.ts';
 import { endWithUs } from '../support/children.ts';
 
@@ -44,7 +44,7 @@ test('L6-07 a frozen control group is seen, and a thawed one is not', async () =
   await once(child.stdout, 'data');
   const frozen = () =>
     inspectTarget(
-      openEyes(),
+      openProcReader(),
       { role: 'engine', pid: child.pid!, namespace: 'shared', sealed: false, sockets: [] },
       { missing: 'not-due' },
       false,

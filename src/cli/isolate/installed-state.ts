@@ -17,7 +17,7 @@ import { printable } from '../../oms/verification-error.ts';
 import { pathGrants, listOwnFiles, ownGrants, irregularOwnFiles } from '../../layers/3-dependencies/tree-access.ts';
 import { describeGrant, mendingOf } from '../../linux/files/path-writers.ts';
 import { readRegularText } from '../../state/root-files.ts';
-import { listenerOwner } from '../client.ts';
+import { loopbackListener } from '../../linux/procfs/net-tables.ts';
 import { readAccounts, readInstalled, readRules, readUnits, sameWitness, tryReach } from './transaction.ts';
 
 type Seen = { readonly status: LayerStatus; readonly evidence: string };
@@ -78,7 +78,7 @@ function seeProgram(): Seen {
 }
 
 function seePort(record: Installed): Seen {
-  const owner = listenerOwner(readFileSync('/proc/self/net/tcp', 'latin1'), record.port);
+  const owner = loopbackListener(record.port, readFileSync('/proc/self/net/tcp', 'latin1'))?.uid;
   if (owner === undefined) return bad(`nobody listens on 127.0.0.1:${record.port}: systemctl start kwyre.socket`);
   return owner === 0 || owner === record.uid
     ? good(`127.0.0.1:${record.port} is held by ${owner === 0 ? 'root (systemd)' : `uid ${owner}`}`)

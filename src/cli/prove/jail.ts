@@ -29,7 +29,8 @@ import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts'
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
 import { sealedBytes } from '../../linux/memory/memfd.ts';
-import { parseStat, parseStatus } from '../../linux/procfs/tasks.ts';
+import { parseStat } from '../../linux/procfs/task-stat.ts';
+import { parseStatus } from '../../linux/procfs/task-status.ts';
 import type { Role } from '../../policy/roles.ts';
 import type { Running } from './target-server.ts';
 import type { Proof } from './attempt.ts';

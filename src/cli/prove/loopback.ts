@@ -7,6 +7,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
+import { listenersOn, loopbackHex } from '../../linux/procfs/net-tables.ts';
 import { localAddresses } from '../../linux/procfs/unused-address.ts';
 import type { Running } from './target-server.ts';
 import type { Proof } from './attempt.ts';
@@ -268,23 +269,16 @@ async function otherAddresses({ port }: Running): Promise<Proof> {
 
 /** What the kernel says: one listener, on 127.0.0.1. */
 function kernelTable({ port }: Running): Proof {
-  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  const rows = [readTable('tcp'), readTable('tcp6')].flatMap((table) =>
-    table
-      .split('\n')
-      .slice(1)
-      .map((line) => line.trim().split(/\s+/))
-      .filter((fields) => fields[3] === '0A' && fields[1]?.endsWith(suffix) === true),
-  );
-  const only = rows.length === 1 && rows[0]?.[1] === `0100007F${suffix}`;
+  const listeners = listenersOn(port, [readTable('tcp'), readTable('tcp6')]);
+  const only = listeners.length === 1 && listeners[0]?.local === loopbackHex(port);
   return {
     layer: 1,
     ids: 'L1-16',
     attempt: "the kernel's table of listening sockets",
     where: 'server',
     expected: 'one listener, 127.0.0.1',
-    got: only ? 'one listener, 127.0.0.1' : `${rows.length} listeners`,
-    verdict: only ? 'held' : rows.length === 0 ? 'not-proved' : 'breached',
+    got: only ? 'one listener, 127.0.0.1' : `${listeners.length} listeners`,
+    verdict: only ? 'held' : listeners.length === 0 ? 'not-proved' : 'breached',
   };
 }
 

@@ -9,6 +9,7 @@
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { LinuxError } from '../../linux/ffi.ts';
+import { parseMaps } from '../../linux/procfs/maps.ts';
 import { addressOf, callByName } from '../../linux/process.ts';
 
 /** One way in which a text can lie in memory. */
@@ -133,15 +134,9 @@ const kernelRegions: ReadonlySet<string> = new Set(['[vsyscall]', '[vvar]', '[vv
 
 /** Readable regions of a process. */
 export function regionsOf(pid: number): Region[] {
-  return readFileSync(`/proc/${pid}/maps`, 'latin1')
-    .split('\n')
-    .filter((line) => line !== '')
-    .flatMap((line): Region[] => {
-      const [, from = '', to = '', rights = '', name = ''] =
-        /^([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? [];
-      if (!rights.startsWith('r') || kernelRegions.has(name)) return [];
-      return [{ from: BigInt(`0x${from}`), to: BigInt(`0x${to}`), name: name === '' ? '[anonymous]' : name }];
-    });
+  return parseMaps(readFileSync(`/proc/${pid}/maps`, 'latin1'))
+    .filter(({ rights, path }) => rights.startsWith('r') && !kernelRegions.has(path))
+    .map(({ from, to, path }) => ({ from, to, name: path === '' ? '[anonymous]' : path }));
 }
 
 /**

@@ -17,7 +17,7 @@ import { asShown, fromShown } from '../../linux/procfs/escaped-path.ts';
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
-import type { Mapping } from './runtime-check.ts';
+import type { Mapping } from '../../linux/procfs/maps.ts';
 import { executableMappings, isSystemLibrary } from './runtime-check.ts';
 import type { VerifiedTree } from './tree-verifier.ts';
 

@@ -8,7 +8,8 @@
  * @module
  */
 import type * as fs from 'node:fs';
-import { makeDevice } from '../../linux/procfs/tasks.ts';
+import type { Mapping } from '../../linux/procfs/maps.ts';
+import { codeMappings } from '../../linux/procfs/maps.ts';
 import type { WritersDisk } from '../../linux/files/path-writers.ts';
 import { describeGrant, sortWriters, writersOf } from '../../linux/files/path-writers.ts';
 import type { Difference } from '../../oms/verification-error.ts';
@@ -47,20 +48,9 @@ export function environmentFaults(
   return faults;
 }
 
-/** One file that is mapped executable; its path as the kernel shows it (`linux/procfs/escaped-path.ts`). */
-export type Mapping = { readonly path: string; readonly device: number; readonly inode: number };
-
-/** Executable file mappings in `/proc/PID/maps`, each file once. */
+/** Files mapped executable in `/proc/PID/maps`, each once; paths as the kernel shows them (`escaped-path.ts`). */
 export function executableMappings(maps: string): Mapping[] {
-  const found = new Map<string, Mapping>();
-  for (const line of maps.split('\n')) {
-    const match = /^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
-    if (match === null) continue;
-    const [, major = '0', minor = '0', inode = '0', path = ''] = match;
-    const device = makeDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16));
-    found.set(`${device}:${inode}`, { path, device, inode: Number(inode) });
-  }
-  return [...found.values()];
+  return codeMappings(maps).filter(({ path }) => path.startsWith('/'));
 }
 
 /** Libraries of the system that are mapped, by their paths. */

@@ -5,7 +5,8 @@
  * @module
  */
 import type { PacketTap, SocketRow } from '../../linux/procfs/net-tables.ts';
-import type { Mapping, TaskStatus } from '../../linux/procfs/tasks.ts';
+import type { Mapping } from '../../linux/procfs/maps.ts';
+import type { TaskStatus } from '../../linux/procfs/task-status.ts';
 
 /** Processes that are watched. */
 export type WatchedRole = 'supervisor' | 'gateway' | 'engine' | 'watchdog';

@@ -15,6 +15,7 @@ import type * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import type { AccessList } from './acl.ts';
 import { readAccessList } from './acl.ts';
+import { parseMounts } from '../procfs/mountinfo.ts';
 
 /** The calls that are needed, from `node:fs`. */
 export type WritersDisk = Pick<typeof fs, 'lstatSync' | 'readlinkSync' | 'readFileSync'>;
@@ -125,37 +126,20 @@ function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<str
     return []; // without /proc nothing of ours starts
   }
   if (!table.includes(' - fuse')) return [];
-  const mounts = parseMounts(table);
+  // Outer mounts first; the sort is stable, so that of two mounts at one place the later one covers the other.
+  const mounts = parseMounts(table).sort((a, b) => a.point.length - b.point.length);
   const found = new Map<string, Grant>();
   for (const path of paths) {
     const shown = Buffer.from(path, 'utf8').toString('latin1');
     const mount = mounts.findLast(({ point }) => point === '/' || shown === point || shown.startsWith(`${point}/`));
-    if (mount?.user !== undefined && mount.user !== 0)
+    if (mount?.fuseUser !== undefined && mount.fuseUser !== 0)
       found.set(mount.point, {
         path: Buffer.from(mount.point, 'latin1').toString('utf8'),
         by: 'file system',
-        id: mount.user,
+        id: mount.fuseUser,
       });
   }
   return [...found.values()];
-}
-
-/** Mount points, outer ones first, each with the user who serves it where that is one. Paths are bytes, as latin1. */
-export function parseMounts(table: string): { readonly point: string; readonly user: number | undefined }[] {
-  const mounts: { point: string; user: number | undefined }[] = [];
-  for (const line of table.split('\n')) {
-    const [front = '', back = ''] = line.split(' - ', 2);
-    const point = front.split(' ')[4];
-    if (point === undefined) continue;
-    const [kind = '', , options = ''] = back.split(' ');
-    const user = /^fuse/.test(kind) ? /(?:^|,)user_id=(\d+)(?:,|$)/.exec(options)?.[1] : undefined;
-    mounts.push({
-      point: point.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8))),
-      user: user === undefined ? undefined : Number(user),
-    });
-  }
-  // A stable sort: of two mounts at one place the later one is seen.
-  return mounts.sort((a, b) => a.point.length - b.point.length);
 }
 
 /** Ids of the users in each group, by the local account files; no entry for a group that is in neither. */

@@ -1,16 +1,16 @@
 /**
- * The kernel's tables of sockets in one network namespace (`/proc/PID/net/*`): pure parsers.
+ * The socket tables of a network namespace (`/proc/PID/net/*`): pure parsers.
  *
- * Trust:  every table is numbers but `unix`: there the path is a stranger's, and an abstract one may hold line feeds
- *         and with them whole rows. Nothing is concluded from that table; `sock-diag.ts` asks for one socket.
- * Limits: a socket that was made but neither bound nor connected is in no table; nor are vsock, XDP and the outer
- *         socket of Multipath TCP. `parseSocketCount` counts them; a descriptor tells who holds one.
+ * Trust:  every table holds numbers except `unix`. Its paths are untrusted: an abstract name may contain line feeds and
+ *         forge whole rows, so no verdict rests on that table; `sock-diag.ts` queries a single socket instead.
+ * Limits: a socket that is neither bound nor connected is in no table; nor are vsock, XDP and the outer socket of
+ *         Multipath TCP. `parseSocketCount` counts them; the links in `/proc/PID/fd` show which process holds one.
  * Source: proc_net(5), net/packet/af_packet.c, net/netlink/af_netlink.c
- * Proof:  test/unit/linux/tasks.test.ts
+ * Proof:  test/unit/linux/net-tables.test.ts
  * @module
  */
 
-/** Tables that are read; the ones that a kernel does not have are left out. */
+/** The tables that are read; a kernel may lack some of them. */
 export const socketTables = [
   'tcp',
   'tcp6',
@@ -31,36 +31,36 @@ export type SocketTable = (typeof socketTables)[number];
 /** One socket. */
 export type SocketRow = {
   readonly table: SocketTable;
-  /** 0 for a socket that no descriptor holds any more (TIME_WAIT). */
+  /** 0 if no descriptor refers to the socket any more (TIME_WAIT). */
   readonly inode: number;
   readonly uid: number;
-  /** Kernel's number of the state (1 established, 10 listening), 0 where the table has none. */
+  /** The kernel's state number (1 established, 10 listening), 0 if the table has none. */
   readonly state: number;
-  /** Kernel's hex form `0100007F:1F40` (inet), path (unix), empty otherwise. */
+  /** Address and port in the kernel's hex form, `0100007F:1F40` (inet); the path (unix); otherwise empty. */
   readonly local: string;
   readonly remote: string;
-  /** Protocol: Ethernet type (packet), IP protocol (raw), netlink family (netlink), else 0. */
+  /** Ethernet type (packet), IP protocol (raw) or netlink family (netlink); otherwise 0. */
   readonly protocol: number;
-  /** Index of the interface (packet): 0 for all of them. */
+  /** Interface index (packet), 0 for all interfaces. */
   readonly interface: number;
 };
 
-/** Name of the loopback interface where nobody renamed it. */
+/** Default name of the loopback interface. */
 export const loopbackName = 'lo';
 
-/** State of a listening TCP socket. */
+/** TCP_LISTEN */
 export const listening = 10;
-/** State of a TCP socket that is neither connected nor listening. */
+/** TCP_CLOSE: neither connected nor listening. */
 export const closed = 7;
-/** Every Ethernet type: what a capture asks for. */
+/** ETH_P_ALL: packets of every Ethernet type, as a capture requests them. */
 export const allProtocols = 3;
-/** The loopback interface has this index in every network namespace. */
+/** Index of the loopback interface in every network namespace. */
 export const loopbackIndex = 1;
 
-const blank = { uid: 0, state: 0, local: '', remote: '', protocol: 0, interface: 0 } as const;
+const emptyRow = { uid: 0, state: 0, local: '', remote: '', protocol: 0, interface: 0 } as const;
 
 function row(table: SocketTable, line: string): SocketRow | undefined {
-  const fields = line.trim().split(/ +/);
+  const fields = line.trim().split(/\s+/);
   const at = (index: number): string => fields[index] ?? '';
   switch (table) {
     case 'packet':
@@ -68,7 +68,7 @@ function row(table: SocketTable, line: string): SocketRow | undefined {
       return fields.length < 9
         ? undefined
         : {
-            ...blank,
+            ...emptyRow,
             table,
             protocol: Number.parseInt(at(3), 16),
             interface: Number(at(4)),
@@ -76,41 +76,44 @@ function row(table: SocketTable, line: string): SocketRow | undefined {
             inode: Number(at(8)),
           };
     case 'netlink':
-      // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; the kernel's own end has pid 0
+      // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; the kernel's own sockets have pid 0
       return fields.length < 10 || at(2) === '0'
         ? undefined
-        : { ...blank, table, protocol: Number(at(1)), inode: Number(at(9)) };
+        : { ...emptyRow, table, protocol: Number(at(1)), inode: Number(at(9)) };
     case 'unix':
-      // Num RefCount Protocol Flags Type St Inode Path; whoever made the socket chose the path, blanks and all
+      // Num RefCount Protocol Flags Type St Inode Path; the path is untrusted and may contain spaces
       return fields.length < 7
         ? undefined
         : {
-            ...blank,
+            ...emptyRow,
             table,
             state: Number.parseInt(at(5), 16),
             inode: Number(at(6)),
-            local: /^\S+:(?: +\S+){6} (.*)$/.exec(line)?.[1] ?? '',
+            local: /^\S+:(?: +\S+){6} (.*)$/s.exec(line)?.[1] ?? '',
           };
-    default: {
+    default:
       // sl local remote st tx:rx tr:when retrnsmt uid timeout inode
-      if (fields.length < 10) return undefined;
-      const port = at(1).slice(at(1).indexOf(':') + 1);
-      const protocol = table.startsWith('raw') ? Number.parseInt(port, 16) : 0;
-      return {
-        ...blank,
-        table,
-        protocol,
-        local: at(1),
-        remote: at(2),
-        state: Number.parseInt(at(3), 16),
-        uid: Number(at(7)),
-        inode: Number(at(9)),
-      };
-    }
+      return fields.length < 10
+        ? undefined
+        : {
+            ...emptyRow,
+            table,
+            protocol: table.startsWith('raw') ? portOf(at(1)) : 0,
+            local: at(1),
+            remote: at(2),
+            state: Number.parseInt(at(3), 16),
+            uid: Number(at(7)),
+            inode: Number(at(9)),
+          };
   }
 }
 
-/** Every socket of one table. */
+/** Returns the port of an address in the kernel's hex form, `NaN` if it has none. */
+export function portOf(address: string): number {
+  return Number.parseInt(address.slice(address.indexOf(':') + 1), 16);
+}
+
+/** Returns every socket of one table; lines of another form are skipped. */
 export function parseSockets(table: SocketTable, text: string): SocketRow[] {
   const rows: SocketRow[] = [];
   for (const line of text.split('\n').slice(1)) {
@@ -121,26 +124,38 @@ export function parseSockets(table: SocketTable, text: string): SocketRow[] {
   return rows;
 }
 
+/** Returns the listening sockets on a port, whatever their address, of the texts of `tcp` and `tcp6`. */
+export function listenersOn(port: number, tables: readonly string[]): SocketRow[] {
+  return tables
+    .flatMap((text) => parseSockets('tcp', text))
+    .filter(({ state, local }) => state === listening && portOf(local) === port);
+}
+
+/** Returns the socket that listens on 127.0.0.1:port, by the text of `tcp`. */
+export function loopbackListener(port: number, tcp: string): SocketRow | undefined {
+  return listenersOn(port, [tcp]).find(({ local }) => local === loopbackHex(port));
+}
+
 /**
- * How many sockets of any family a network namespace has, from its `sockstat`; the kernel's own are not counted.
- * Also counts what is in no table. `undefined` when the text is not of that form.
+ * Returns the number of sockets of any family in a network namespace, from its `sockstat`: also those that no table
+ * lists, but none of the kernel's own. `undefined` if the text has another form.
  */
 export function parseSocketCount(text: string): number | undefined {
   const match = /^sockets: used (\d+)$/m.exec(text);
   return match === null ? undefined : Number(match[1]);
 }
 
-/** A function of the kernel that gets a copy of packets, from `/proc/net/ptype`. */
+/** A kernel function that receives copies of packets, from `/proc/net/ptype`. */
 export type PacketTap = {
-  /** Ethernet type; `allProtocols` for all. */
+  /** Ethernet type; `allProtocols` for every type. */
   readonly protocol: number;
-  /** The interface's name; empty for all of them. */
+  /** Name of the interface; empty for all interfaces. */
   readonly device: string;
-  /** The kernel's name of the function; empty where the kernel does not tell. */
+  /** Name of the kernel function; empty if the kernel hides it. */
   readonly reader: string;
 };
 
-/** Every row of `ptype`. Interfaces are named by root; their names hold no blanks and no line feeds. */
+/** Returns every row of `ptype`. Only root names interfaces; the names contain no spaces and no line feeds. */
 export function parseTaps(text: string): PacketTap[] {
   const taps: PacketTap[] = [];
   for (const line of text.split('\n').slice(1)) {
@@ -156,7 +171,7 @@ export function parseTaps(text: string): PacketTap[] {
   return taps;
 }
 
-/** `127.0.0.1:port` as the IPv4 tables write it on the little-endian machines that Kwyre runs on. */
+/** Returns `127.0.0.1:port` in the hex form of the IPv4 tables on a little-endian machine. */
 export function loopbackHex(port: number): string {
   return `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
 }

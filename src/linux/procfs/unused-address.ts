@@ -1,16 +1,18 @@
 /**
- * An address of this machine and a port that nobody listens on, read from the kernel's tables: no socket is made.
+ * An address of this machine and an unused port, read from the kernel's tables without creating a socket.
  *
  * Source: /proc/net/fib_trie, /proc/net/tcp
  * Proof:  test/unit/linux/unused-address.test.ts
  * @module
  */
+import { parseSockets, portOf } from './net-tables.ts';
 
+/** The four bytes of an IPv4 address. */
 export type Address = readonly [number, number, number, number];
 
-export const loopbackAddress: Address = [127, 0, 0, 1];
+const loopbackAddress: Address = [127, 0, 0, 1];
 
-/** Every IPv4 address of the machine, loopback included. */
+/** Returns every IPv4 address of the machine, loopback included, from the text of `fib_trie`. */
 export function localAddresses(trie: string): Address[] {
   const found = new Map<string, Address>();
   let last = '';
@@ -25,19 +27,15 @@ export function localAddresses(trie: string): Address[] {
   return [...found.values()];
 }
 
-/** An address of the machine that others can reach, else loopback. */
+/** Returns an address of the machine that other machines can reach, or else loopback. */
 export function machineAddress(trie: string): Address {
   return localAddresses(trie).find(([first]) => first !== 127) ?? loopbackAddress;
 }
 
-/** A port of the dynamic range's end that no socket of the tables has. */
+/** Returns a port at the end of the dynamic range that no socket of the TCP or UDP tables uses. */
 export function closedPort(tables: readonly string[]): number {
-  const taken = new Set(
-    tables.flatMap((table) =>
-      [...table.matchAll(/^ *\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)].map(([, hex = '0']) => Number.parseInt(hex, 16)),
-    ),
-  );
+  const used = new Set(tables.flatMap((text) => parseSockets('tcp', text).map(({ local }) => portOf(local))));
   let port = 65_534;
-  while (port > 64_000 && taken.has(port)) port -= 1;
+  while (port > 64_000 && used.has(port)) port -= 1;
   return port;
 }

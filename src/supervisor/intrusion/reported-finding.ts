@@ -10,6 +10,7 @@
  * Proof:   test/unit/supervisor/reported-finding.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
+import { statusField } from '../../linux/procfs/task-status.ts';
 import { readFileSync, readlinkSync } from 'node:fs';
 import type { Detection, Finding } from '../../layers/6-intrusion/finding.ts';
 import { cleanName } from '../../layers/6-intrusion/finding.ts';
@@ -27,9 +28,8 @@ export function identify(pid: number): Identity | undefined {
   } catch {
     return undefined;
   }
-  // The kernel escapes line breaks in the name, so that nobody else's row is at the beginning of a line.
-  const uid = /^Uid:\t(\d+)/m.exec(status)?.[1];
-  let name = /^Name:\t(.*)$/m.exec(status)?.[1] ?? '?';
+  const uid = /^\d+/.exec(statusField(status, 'Uid'))?.[0];
+  let name = statusField(status, 'Name') || '?';
   try {
     name = readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, '');
   } catch {

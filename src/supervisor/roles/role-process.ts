@@ -7,12 +7,12 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { extension, programFolder } from '../../installation/paths.ts';
 import { loadListDescriptor } from '../../layers/3-dependencies/load-list.ts';
 import { makePipe } from '../../linux/sockets/pipe.ts';
-import { socketInode } from '../../linux/procfs/tasks.ts';
+import { socketInodes } from '../../linux/procfs/descriptors.ts';
 import { openStream } from '../../linux/sockets/inherited-stream.ts';
 import type { Stream } from '../../linux/sockets/inherited-stream.ts';
 import type { DispatchTable } from '../../wire/channel.ts';
@@ -56,26 +56,6 @@ export function entryPath(relative: string): string {
 
 /** What a child may load: the sealed digests, and the sealed memory of its native code. */
 export type LoadDescriptors = { readonly fd: number; readonly natives: readonly number[] };
-
-/** Inodes of the sockets that a process holds; empty when it is gone already, or hidden from this user. */
-export function socketInodes(pid: number): number[] {
-  const found: number[] = [];
-  let names: string[] = [];
-  try {
-    names = readdirSync(`/proc/${pid}/fd`);
-  } catch {
-    return found;
-  }
-  for (const name of names) {
-    try {
-      const inode = socketInode(readlinkSync(`/proc/${pid}/fd/${name}`));
-      if (inode !== undefined) found.push(inode);
-    } catch {
-      continue; // closed meanwhile, as the descriptor of this very listing is
-    }
-  }
-  return found;
-}
 
 /** A living role and the supervisor's end of its control edge. */
 export class RoleProcess {

@@ -7,9 +7,9 @@
  * Proof:   test/attacks/2-probe.test.ts, test/e2e/lifecycle.test.ts
  * @module
  */
+import { statusField } from '../../linux/procfs/task-status.ts';
 import { KwyreError } from '../../base/errors.ts';
 import type { Check } from '../../base/verdict.ts';
-import { statusLine } from '../../layers/2-isolation/jail/confine.ts';
 import { describeAnswer, blockedAlone, locks, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock, WayOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../layers/2-isolation/probe/probe-runner.ts';
@@ -80,7 +80,7 @@ const ownFilters = 2;
 export function livingCheck(role: ChildRole, threads: readonly string[], inherited: number, at: number): Check {
   const id = `${role}.living`;
   if (threads.length === 0) return { id, status: 'degraded', evidence: 'the process is not there', at };
-  const lines = (name: string): string[] => [...new Set(threads.map((text) => statusLine(text, name)))];
+  const lines = (name: string): string[] => [...new Set(threads.map((text) => statusField(text, name)))];
   const [seccomp, filters, privs] = [lines('Seccomp'), lines('Seccomp_filters'), lines('NoNewPrivs')];
   // Before Linux 5.9 the kernel does not count them.
   const enough = filters.every((count) => count === '' || Number(count) >= inherited + ownFilters);

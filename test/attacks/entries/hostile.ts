@@ -3,13 +3,13 @@
  *
  * Descriptor 4 brings one line `MODE ATTEMPT`; one line goes back: `ok`, or the kernel's word for why not.
  */
+import { statusField } from '../../../src/linux/procfs/task-status.ts';
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 import { ffi, libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
 import { addressOf, systemCall } from '../../../src/linux/process.ts';
-import { statusLine } from '../../../src/layers/2-isolation/jail/confine.ts';
 import { systemCalls } from '../../../src/linux/syscalls.ts';
 import { keptDescriptors } from '../../../src/policy/roles.ts';
 import type { Role } from '../../../src/policy/roles.ts';
@@ -131,14 +131,14 @@ const attempts: Record<string, () => unknown> = {
   'no-bounding-set': () => {
     const status = readFileSync('/proc/self/status', 'latin1');
     const sets = ['CapBnd', 'CapPrm', 'CapEff', 'CapInh', 'CapAmb'].filter(
-      (name) => BigInt(`0x${statusLine(status, name)}`) !== 0n,
+      (name) => BigInt(`0x${statusField(status, name)}`) !== 0n,
     );
     seen(sets.length === 0, sets.join(' and '));
   },
   'its-user': () => {
     const status = readFileSync('/proc/self/status', 'latin1');
     for (const name of ['Uid', 'Gid'])
-      seen(/^12345\t12345\t12345\t12345$/.test(statusLine(status, name)), `${name} ${statusLine(status, name)}`);
+      seen(/^12345\t12345\t12345\t12345$/.test(statusField(status, name)), `${name} ${statusField(status, name)}`);
   },
   'other-thread': async () => {
     // What the seal alone refuses: the filter of the start was there before any thread.

@@ -9,13 +9,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseAccessList, readAccessList } from '../../../src/linux/files/acl.ts';
 import type { Grant } from '../../../src/linux/files/path-writers.ts';
-import {
-  describeGrant,
-  mendingOf,
-  parseMounts,
-  sortWriters,
-  writersOf,
-} from '../../../src/linux/files/path-writers.ts';
+import { parseMounts } from '../../../src/linux/procfs/mountinfo.ts';
+import { describeGrant, mendingOf, sortWriters, writersOf } from '../../../src/linux/files/path-writers.ts';
 import { libc } from '../../../src/linux/ffi.ts';
 import { makeTree } from '../../support/trees.ts';
 
@@ -187,30 +182,30 @@ test('FUSE: whoever serves the file system writes it, whatever it shows', () => 
   const table =
     '22 1 0:5 / / rw - ext4 /dev/a rw\n30 22 0:6 / /home/ada/my\\040drive rw - fuse.sshfs x rw,user_id=1000,group_id=1000\n31 22 0:7 / /mnt rw - fuse x rw,user_id=1001\n32 22 0:8 / /mnt rw - ext4 /dev/b rw,user_id=7\n';
   assert.deepEqual(
-    parseMounts(table).map(({ point, user }) => [point, user]),
+    parseMounts(table).map(({ point, fuseUser }) => [point, fuseUser]),
     [
       ['/', undefined],
+      ['/home/ada/my drive', 1000],
       ['/mnt', 1001],
       ['/mnt', undefined],
-      ['/home/ada/my drive', 1000],
     ],
   );
   using tree = makeTree({ 'a/b': '' });
-  const disk = {
-    ...fs,
-    readFileSync: (path: string) =>
-      path === '/proc/self/mountinfo'
-        ? `22 1 0:5 / / rw - ext4 /dev/a rw\n30 22 0:6 / ${tree.path}/a rw - fuse x rw,user_id=${stranger}\n`
-        : '',
-  } as unknown as typeof fs;
-  assert.deepEqual(
-    writersOf(disk, [join(tree.path, 'a/b')]).filter(({ by }) => by === 'file system'),
-    [{ path: join(tree.path, 'a'), by: 'file system', id: stranger }],
-  );
-  assert.deepEqual(
-    writersOf(disk, [tree.path]).filter(({ by }) => by === 'file system'),
-    [],
-  );
+  const servers = (mountinfo: string, path: string) => {
+    const disk = {
+      ...fs,
+      readFileSync: (name: string) => (name === '/proc/self/mountinfo' ? mountinfo : ''),
+    } as unknown as typeof fs;
+    return writersOf(disk, [path]).filter(({ by }) => by === 'file system');
+  };
+  const outer = '22 1 0:5 / / rw - ext4 /dev/a rw\n';
+  const fuse = `30 22 0:6 / ${tree.path}/a rw - fuse x rw,user_id=${stranger}\n`;
+  const [inside, served] = [join(tree.path, 'a/b'), join(tree.path, 'a')];
+  assert.deepEqual(servers(outer + fuse, inside), [{ path: served, by: 'file system', id: stranger }]);
+  assert.deepEqual(servers(fuse + outer, inside), [{ path: served, by: 'file system', id: stranger }], 'any order');
+  assert.deepEqual(servers(outer + fuse, tree.path), []);
+  const covered = `31 30 0:7 / ${tree.path}/a rw - ext4 /dev/b rw\n`;
+  assert.deepEqual(servers(outer + fuse + covered, inside), [], 'a later mount covers it');
 });
 
 test('words and commands', () => {

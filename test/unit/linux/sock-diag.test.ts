@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { askUnixSocket, makeDiagSocket, parseUnixAnswer } from '../../../src/linux/sockets/sock-diag.ts';
 import { makeSocketPair } from '../../../src/linux/sockets/socket.ts';
-import { socketInode } from '../../../src/linux/procfs/tasks.ts';
+import { socketInode } from '../../../src/linux/procfs/descriptors.ts';
 
 const inodeOf = (fd: number): number => socketInode(readlinkSync(`/proc/self/fd/${fd}`)) ?? 0;
 const descriptorOf = (socket: unknown): number => (socket as { _handle: { fd: number } })._handle.fd;

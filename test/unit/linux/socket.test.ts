@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readlinkSync, writeSync, readSync } from 'node:fs';
 import { test } from 'node:test';
-import { findSocket, portHolder } from '../../../src/linux/procfs/port-holder.ts';
+import { portHolder } from '../../../src/linux/procfs/port-holder.ts';
 import {
   bindSocket,
   closeDescriptor,
@@ -65,13 +65,4 @@ test("failures carry the call and the kernel's word", () => {
   assert.throws(() => socketName(9999), { code: 'EBADF', call: 'getsockname' });
   assert.throws(() => makeSocket(12345), { code: 'EAFNOSUPPORT', call: 'socket' });
   assert.throws(() => connectUnix('/nonexistent/socket'), { code: 'ENOENT', call: 'connect' });
-});
-
-test('the table of the kernel is read by port, listeners first', () => {
-  const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F40 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 111 1
-   1: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 222 1
-`;
-  assert.deepEqual(findSocket(table, 8000), { uid: 1001, inode: '222' });
-  assert.equal(findSocket(table, 8001), undefined);
 });

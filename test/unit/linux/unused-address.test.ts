@@ -44,7 +44,8 @@ test('they are the addresses that this machine has', () => {
 });
 
 test('a port that a socket has is not closed', async () => {
-  const line = (port: number) => `   0: 0100007F:${port.toString(16).toUpperCase()} 00000000:0000 0A`;
+  const line = (port: number) =>
+    `head\n   0: 0100007F:${port.toString(16).toUpperCase()} 00000000:0000 0A 0:0 0:0 0  1000        0 1 1 0\n`;
   assert.equal(closedPort([]), 65_534);
   assert.equal(closedPort([line(65_534), line(65_533)]), 65_532);
   const server = createServer().listen(65_534, '127.0.0.1');

@@ -67,7 +67,7 @@ test('a server is known again by lock, time, executable and socket; each that di
   try {
     await once(listener, 'listening');
     const { port } = listener.address() as AddressInfo;
-    const inode = Number(findSocket(readFileSync('/proc/self/net/tcp', 'latin1'), port)?.inode);
+    const inode = findSocket(readFileSync('/proc/self/net/tcp', 'latin1'), port)?.inode ?? 0;
     assert.ok(lockFile(join(folder, lockName)));
     const witness = witnessSelf(folder, inode);
     const uid = process.getuid?.() ?? 0;

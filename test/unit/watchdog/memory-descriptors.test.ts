@@ -7,8 +7,9 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readlinkSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openEyes } from '../../../src/linux/procfs/procfs.ts';
-import { findMount, parseDescriptor } from '../../../src/linux/procfs/tasks.ts';
+import { openProcReader } from '../../../src/linux/procfs/proc-reader.ts';
+import { parseDescriptor } from '../../../src/linux/procfs/descriptors.ts';
+import { findMount } from '../../../src/linux/procfs/mountinfo.ts';
 import { MemoryDescriptors } from '../../../src/watchdog/memory-descriptors.ts';
 
 const me = process.pid;
@@ -18,7 +19,7 @@ const pathOnly = 0o10000000;
 /** Opens a path in this process, and says whose memory the watchdog would take it for. */
 function opened(path: string, flags = 0): number | undefined {
   const fd = openSync(path, flags);
-  const owner = new MemoryDescriptors(openEyes()).openedBy(
+  const owner = new MemoryDescriptors(openProcReader()).openedBy(
     '/proc/self',
     String(fd),
     readlinkSync(`/proc/self/fd/${fd}`),
@@ -156,13 +157,20 @@ test("L6-20 a stranger's table of mounts is read for our numbers only, once a lo
 });
 
 test('a long file is read up to a bound', () => {
-  const look = openEyes().readLong('/proc/self/maps', 5000);
+  const look = openProcReader().readLong('/proc/self/maps', 5000);
   assert.equal('value' in look && look.value.length, 5000);
 });
 
 test("the kernel's texts: fdinfo of every kind, and mount points that hold blanks", () => {
   assert.deepEqual(parseDescriptor(info('012100000', 21, 700)), { pathOnly: true, mount: 21, inode: 700 });
   assert.equal(parseDescriptor('ino:\t700\n'), undefined);
-  assert.deepEqual(findMount(mounts, 22), { device: '0:30', root: '/', point: '/home/a b', kind: 'fuse.x' });
+  assert.deepEqual(findMount(mounts, 22), {
+    id: 22,
+    device: '0:30',
+    root: '/',
+    point: '/home/a b',
+    kind: 'fuse.x',
+    fuseUser: undefined,
+  });
   assert.equal(findMount(mounts, 2), undefined);
 });

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { detectMappings } from '../../../src/layers/6-intrusion/detectors/code-mappings.ts';
 import { seen } from '../../../src/layers/6-intrusion/scan-result.ts';
 import type { Watched } from '../../../src/layers/6-intrusion/scan-result.ts';
-import type { Eyes, Look } from '../../../src/linux/procfs/procfs.ts';
+import type { ProcReader, ProcResult } from '../../../src/linux/procfs/proc-reader.ts';
 import { ProcessTable } from '../../../src/watchdog/process-table.ts';
 import { detectSockets } from '../../../src/layers/6-intrusion/detectors/undeclared-sockets.ts';
 import { MemoryDescriptors } from '../../../src/watchdog/memory-descriptors.ts';
@@ -24,7 +24,7 @@ const procMount = 21;
 class FakeProc {
   readonly entries = new Map<string, Entry>();
   looks = 0;
-  readonly eyes: Eyes = {
+  readonly eyes: ProcReader = {
     read: (path) => this.#look(path, (entry) => (typeof entry === 'string' ? entry : undefined)),
     readLong: (path) => this.#look(path, (entry) => (typeof entry === 'string' ? entry : undefined)),
     list: (path) => this.#look(path, (entry) => (Array.isArray(entry) ? [...(entry as readonly string[])] : undefined)),
@@ -37,7 +37,7 @@ class FakeProc {
     mount: (path) => this.#look(path, () => procMount),
   };
 
-  #look<T>(path: string, take: (entry: Entry) => T | undefined): Look<T> {
+  #look<T>(path: string, take: (entry: Entry) => T | undefined): ProcResult<T> {
     this.looks += 1;
     const entry = this.entries.get(path);
     if (typeof entry === 'object' && 'denied' in entry) return { missing: 'denied' };
@@ -183,7 +183,7 @@ test("L6-08 of other processes' files no more than the head is read, and of a st
   proc.process(50, 'stranger', { uid: 77 });
   const whole: string[] = [];
   const heads: string[] = [];
-  const eyes: Eyes = {
+  const eyes: ProcReader = {
     ...proc.eyes,
     read: (path) => {
       whole.push(path);
@@ -401,7 +401,7 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
   proc.entries.set('/proc/10/net/tcp', line(900));
   let now = 0;
   let reads = 0;
-  const eyes: Eyes = {
+  const eyes: ProcReader = {
     ...proc.eyes,
     read: (path) => {
       reads += Number(path === '/proc/10/net/tcp');

@@ -9,6 +9,7 @@
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
+import { statusField } from '../../../linux/procfs/task-status.ts';
 import { KwyreError } from '../../../base/errors.ts';
 import type { Enforcement, Outcome } from '../../../base/verdict.ts';
 import { LinuxError } from '../../../linux/ffi.ts';
@@ -68,11 +69,6 @@ export type ConfinementInput = {
   /** For a probe alone: features to leave out, and whether the filter kills or answers. */
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
 };
-
-/** A line of `/proc/PID/status`; empty when it is empty or not there. */
-export function statusLine(text: string, name: string): string {
-  return new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1]?.trim() ?? '';
-}
 
 /**
  * Applies the plan in the order that the kernel allows.
@@ -172,10 +168,10 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
         ['Uid', uid],
         ['Gid', gid],
       ].every(([name, id]) =>
-        statusLine(seen, String(name))
+        statusField(seen, String(name))
           .split(/\s+/)
           .every((one) => one === String(id)),
-      ) && statusLine(seen, 'Groups') === '';
+      ) && statusField(seen, 'Groups') === '';
     if (!became)
       return { got: `not uid ${uid} in all places`, status: 'none', reason: 'the kernel did not take the change' };
     return isTransientUser(uid)
@@ -200,7 +196,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
     const mask = kept.reduce((sum, capability) => sum | (1n << BigInt(capability)), 0n);
     const exact = () =>
       ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every(
-        (name) => BigInt(`0x${statusLine(here.readStatus(), name)}`) === mask,
+        (name) => BigInt(`0x${statusField(here.readStatus(), name)}`) === mask,
       );
     // The installed service has none from the start, and its unit refuses the call itself.
     if (!exact()) dropCapabilities(kept);
@@ -223,7 +219,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
     const filter = startFilter(policy);
     installFilter(here.probe?.deadly === false ? permissiveFilter(filter) : filter);
-    return observed(statusLine(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
+    return observed(statusField(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
   });
   return done;
 }

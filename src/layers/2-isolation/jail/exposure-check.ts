@@ -11,6 +11,7 @@
  * Proof:   test/attacks/6-window.test.ts
  * @module
  */
+import { statusField } from '../../../linux/procfs/task-status.ts';
 import type * as fs from 'node:fs';
 import { KwyreError } from '../../../base/errors.ts';
 
@@ -21,7 +22,7 @@ export type OwnDisk = Pick<typeof fs, 'readFileSync' | 'statSync'>;
  * Refuses a process that is traced, whoever traces it: a tracer from before the start survives it. @throws `L6_TRACED`
  */
 export function assertUntraced(disk: OwnDisk): void {
-  const [, tracer = '?'] = /^TracerPid:\s*(\d+)$/m.exec(disk.readFileSync('/proc/self/status', 'latin1')) ?? [];
+  const tracer = statusField(disk.readFileSync('/proc/self/status', 'latin1'), 'TracerPid') || '?';
   if (tracer !== '0')
     throw new KwyreError(
       'L6_TRACED',

@@ -6,6 +6,7 @@
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
+import { statusField } from '../../../linux/procfs/task-status.ts';
 import { readFileSync } from 'node:fs';
 import { KwyreError } from '../../../base/errors.ts';
 import type { Enforcement } from '../../../base/verdict.ts';
@@ -39,8 +40,7 @@ function isSealed(): boolean {
  */
 export function applyFinalFilter(role: Role): Enforcement[] {
   const policy: Policy = roles[role];
-  const filters = () =>
-    Number(/^Seccomp_filters:\s*(\d+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? 0);
+  const filters = () => Number(statusField(readFileSync('/proc/self/status', 'latin1'), 'Seccomp_filters'));
   const before = filters();
   const undumpable = setUndumpable();
   const filter = finalFilter(policy);

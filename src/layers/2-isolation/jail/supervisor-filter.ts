@@ -13,6 +13,7 @@
  * Proof:   test/attacks/2-supervisor.test.ts
  * @module
  */
+import { statusField } from '../../../linux/procfs/task-status.ts';
 import { readFileSync } from 'node:fs';
 import { KwyreError } from '../../../base/errors.ts';
 import { LinuxError } from '../../../linux/ffi.ts';
@@ -23,7 +24,6 @@ import {
   narrowedForSupervisor,
   refusedToSupervisor,
 } from '../../../policy/supervisor-rights.ts';
-import { statusLine } from './confine.ts';
 
 /** Gives io_uring up for every image that this process becomes or starts. @throws `L2_FEATURE_MISSING` */
 export function disableIoUring(): void {
@@ -45,7 +45,7 @@ export function limitPrivileges(): void {
 
 /** What this process holds by the kernel's word, in words. */
 function capabilityWords(status: string): string {
-  const sets = ['CapPrm', 'CapEff', 'CapBnd'].map((name) => BigInt(`0x0${statusLine(status, name)}`));
+  const sets = ['CapPrm', 'CapEff', 'CapBnd'].map((name) => BigInt(`0x0${statusField(status, name)}`));
   const held = sets.reduce((all, set) => all | set, 0n);
   const allowed = capabilitiesOfSupervisor.reduce((all, [number]) => all | (1n << BigInt(number)), 0n);
   if ((sets[0] ?? 0n) === 0n) return 'it has no capability';

@@ -13,7 +13,7 @@
  */
 import type { Detection, Finding } from '../finding.ts';
 import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
-import type { Mapping } from '../../../linux/procfs/tasks.ts';
+import type { Mapping } from '../../../linux/procfs/maps.ts';
 import type { Snapshot, Watched } from '../scan-result.ts';
 
 /**
