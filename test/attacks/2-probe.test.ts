@@ -37,7 +37,7 @@ for (const { who, uid } of starters) {
     });
   }
 
-  test(`without any lock the probe of ${who} says that everything got out`, async () => {
+  test(`L2-10 without any lock the probe of ${who} says that everything got out`, async () => {
     const before = reached();
     const { answers, words } = await probe(uid, 'gateway', aim, ways, everyLock);
     assert.deepEqual(

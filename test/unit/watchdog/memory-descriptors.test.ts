@@ -129,7 +129,7 @@ for (const [what, owner, link, fdinfo, more] of descriptors) {
   });
 }
 
-test("L6-20 a stranger's table of mounts is read for our numbers only, once a look, and no more than 1 MiB of it", () => {
+test("L6-08 a stranger's table of mounts is read for our numbers only, once a look, and no more than 1 MiB of it", () => {
   const asked: (number | undefined)[] = [];
   const gone = { missing: 'gone' } as const;
   const eyes = {

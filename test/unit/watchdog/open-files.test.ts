@@ -93,7 +93,7 @@ test('a table without an end is followed part by part, and what was found is loo
   for (let i = 0; i < 300; i += 1) assert.deepEqual(look().memories, []);
 });
 
-test('L6-20 a look that has no time left stops, goes on there the next time, and keeps what it found', () => {
+test('L6-08 a look that has no time left stops, goes on there the next time, and keeps what it found', () => {
   const plain = { count: 500, opened: {} as Record<number, string> };
   const tables: Record<string, { count: number; opened: Record<number, string> }> = { '/proc/60': plain };
   for (let tid = 61; tid < 160; tid += 1) tables[`/proc/60/task/${tid}`] = { count: 400 + (tid % 7), opened: {} };
