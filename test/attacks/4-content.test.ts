@@ -11,7 +11,7 @@ import { approve, kwyre, makeState } from '../support/approved.ts';
 import type { Model, Value } from '../support/gguf.ts';
 import { llamaModel, random, tensorData, tinyShape, withMetadata, writeFile, writeModel } from '../support/gguf.ts';
 import type { Server } from '../support/server.ts';
-import { call, launch, root, startServer } from '../support/server.ts';
+import { call, launch, root, startServer, until } from '../support/server.ts';
 import { makeTree } from '../support/trees.ts';
 
 const folder = makeTree({});
@@ -189,7 +189,10 @@ test('L4-12, L4-13: a template that reaches for the host or never ends costs one
     });
     const ended = await Promise.race([
       started.ended,
-      new Promise<undefined>((resolve) => setTimeout(resolve, 4000, undefined)),
+      until('the server', () => started.output().includes('(ready in'), 60_000).then(
+        () => undefined,
+        () => undefined,
+      ),
     ]);
     if (ended !== undefined) {
       assert.match(started.output(), /template/, `${name}: refused at the start, saying why\n${started.output()}`);

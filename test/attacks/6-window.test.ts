@@ -17,9 +17,11 @@ import { loadListDescriptor } from '../../src/layers/3-dependencies/load-list.ts
 import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { endWithUs } from '../support/children.ts';
 import { asUser } from '../support/identity.ts';
-import { call, root, startServer, until } from '../support/server.ts';
+import { call, launch, root, startServer, until } from '../support/server.ts';
 
 const uid = 61_239;
+/** Where the first image hands over to the second. */
+const handoverDescriptor = 100;
 
 /** One thing that the racer got: of whom, by which way; whether the memory behind it still lives at the end. */
 type Got = {
@@ -272,4 +274,71 @@ test('a role that is started from a file which its user can read does not begin'
   fs.closeSync(list);
   assert.equal(ran.status, 12, ran.stderr);
   assert.match(ran.stderr, /another program of the same user may read its memory/);
+});
+
+test('a second image of the supervisor that is started from a file which its user can read does not begin', () => {
+  const handed = { tree: { root, sealed: false }, files: [], natives: [], visible: false };
+  const memory = sealedBytes('kwyre-tree', Buffer.from(JSON.stringify(handed)), 0o444);
+  const [file = '', ...args] = asUser(uid, [process.execPath, join(root, 'src/supervisor/main.ts')]);
+  const before: 'ignore'[] = Array.from({ length: handoverDescriptor - 3 }, () => 'ignore');
+  const ran = spawnSync(file, args, {
+    env: {},
+    encoding: 'utf8',
+    timeout: 30_000,
+    stdio: ['ignore', 'pipe', 'pipe', ...before, memory],
+  });
+  fs.closeSync(memory);
+  assert.equal(ran.status, 12, ran.stderr);
+  assert.match(ran.stderr, /another program of the same user may read its memory/);
+});
+
+/** Notes how a process is called and whether its memory can be opened, each time that one of them changes. */
+const observer = `
+const fs = require('node:fs');
+const [pid, stop] = process.argv.slice(1), seen = [];
+process.stdout.write('up\\n');
+while (!fs.existsSync(stop)) {
+  let name = '', open = true;
+  try { name = fs.readFileSync('/proc/' + pid + '/comm', 'latin1').trim(); } catch { break; }
+  try { fs.closeSync(fs.openSync('/proc/' + pid + '/mem', 'r')); } catch { open = false; }
+  const last = seen.at(-1);
+  if (last === undefined || last[0] !== name || last[1] !== open) seen.push([name, open]);
+}
+process.stdout.write(JSON.stringify(seen));
+`;
+
+test('the first image of an ordinary user hides itself while it verifies, before the second one takes its place', async () => {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'kwyre-observer-'));
+  fs.chownSync(folder, uid, uid);
+  const server = launch({ uid });
+  const [file = '', ...args] = asUser(uid, [
+    process.execPath,
+    '-e',
+    observer,
+    String(server.process.pid),
+    join(folder, 'stop'),
+  ]);
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env: {} });
+  endWithUs(child);
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  try {
+    await until('the server', () => server.output().includes('(ready in'), 60_000);
+    fs.writeFileSync(join(folder, 'stop'), '');
+    await once(child, 'close');
+  } finally {
+    server.process.kill('SIGTERM');
+    child.kill('SIGKILL');
+    await server.ended;
+    fs.rmSync(folder, { recursive: true });
+  }
+  const seen = JSON.parse(output.slice(output.indexOf('[['))) as [name: string, open: boolean][];
+  const first = seen.findIndex(([name]) => name.startsWith('kwyre: super'));
+  const second = seen.findIndex(([name], at) => at > first && !name.startsWith('kwyre: super'));
+  assert.ok(first >= 0 && second > first, `both images were seen: ${JSON.stringify(seen)}`);
+  assert.equal(seen[second - 1]?.[1], false, `hidden at its end: ${JSON.stringify(seen)}`);
+  assert.ok(
+    seen.slice(second).every(([, open]) => !open),
+    `hidden from then on: ${JSON.stringify(seen)}`,
+  );
 });
