@@ -4,6 +4,8 @@
  * @module
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -22,6 +24,7 @@ const good = fs.readFileSync(native);
 const evil = Buffer.from(good.toString('latin1').replaceAll('3.3.4', '9.9.9'), 'latin1');
 const evilFile = join(copy.path, 'evil.node');
 fs.writeFileSync(evilFile, evil);
+const sha256 = (bytes: Buffer) => hash('sha256', bytes, 'hex');
 const at = good.findIndex((byte, index) => byte !== evil[index]);
 
 /** Code of an attacker's between the comparison and the load: `act` runs when the compared file has been read. */
@@ -69,6 +72,22 @@ test('the unnamed copy is changed before it is mapped, by somebody who may: refu
   });
   assert.equal(code, 13, output);
   assert.match(output, /koffi\.node .*after it was mapped/);
+});
+
+test('after an addon that differs no other one is opened, not even one that is listed', () => {
+  const list = `{ root: '${copy.path}', files: new Map([['evil.node', '${sha256(good)}'], ['${natives[0]}', '${sha256(good)}']]) }`;
+  const script = `
+    const { loadAddonsFromCopy } = await import('${join(copy.path, 'src/layers/3-dependencies/native-code.ts')}');
+    const loaded = loadAddonsFromCopy(${list});
+    for (const path of ['${evilFile}', '${native}'])
+      try { process.dlopen({ exports: {} }, path); console.log('opened'); } catch (error) { console.log(error.code); }
+    console.log(loaded.own.size);`;
+  const ran = spawnSync(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script],
+    { encoding: 'utf8' },
+  );
+  assert.equal(ran.stdout, 'L3_FILES_DIFFER\nL3_FILES_DIFFER\n0\n', ran.stderr);
 });
 
 test('where no folder takes an unnamed copy that may be mapped, the compared file itself is mapped, by its descriptor', () => {
