@@ -75,7 +75,7 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C4',
         'layers/1-loopback/request-guard.ts',
-        'No other machine, web page or program without a token is answered, whatever headers or firewall say.',
+        'No other machine, web page or program without a token is answered, whatever the headers say.',
         'If root forges 127.0.0.1 as source (SNAT), a packet looks local; the guard and the token still apply.',
       ),
       claim(
@@ -134,7 +134,7 @@ export const layers: readonly LayerEntry[] = [
         'C11',
         'layers/3-dependencies/published-digests.ts',
         'A package of another version is refused, newer or older.',
-        'Only packages in the lockfile have published digests; your own build needs `deps seal`.',
+        "Kwyre's own files have no published digests; they are covered once they are signed (`deps seal`).",
       ),
       claim(
         'C12',

@@ -1,6 +1,6 @@
 /**
- * The attacks by number: which claim each is aimed at, and what must happen. Ids are never reused. Titles of tests begin
- * with them, and `./test/run threat-model` writes the tables of `docs/THREAT-MODEL.md` from both.
+ * The attacks by number: which claim each would break, and what must happen instead. Ids are never reused. Titles of
+ * tests begin with them; `npm run threat-model` writes the tables of `docs/THREAT-MODEL.md` from both.
  * @module
  */
 
@@ -56,7 +56,7 @@ const rows: readonly (readonly [id: string, claim: string, outcome: string, unte
   ['L2-04', 'C6', 'UDP, ICMP and raw sockets fail.'],
   ['L2-05', 'C6', 'No other service on loopback can be used as a relay.'],
   ['L2-06', 'C6', 'Unix sockets (Docker, D-Bus, ssh-agent) cannot be reached.'],
-  ['L2-07', 'C6', 'A child, another program or other memory gets no further.'],
+  ['L2-07', 'C6', 'No child process or other program can be started to get around the jail.'],
   ['L2-08', 'C6', 'Descriptors can be neither passed on nor taken.'],
   ['L2-09', 'C6', 'The self-probe notices a missing lock: the start is refused, or the server ends.'],
   ['L2-10', 'C6', 'The self-probe tells the truth where everything is open.'],
@@ -72,14 +72,18 @@ const rows: readonly (readonly [id: string, claim: string, outcome: string, unte
   ['L2-20', 'C6', 'No telemetry and no update check: zero packets.'],
   ['L2-21', 'C6', 'Fast Open on the inherited listener fails.'],
   ['L2-22', 'C6', '`connect(AF_UNSPEC)` on the inherited listener fails.'],
-  ['L2-23', 'C2', 'A hostile supervisor, and code in a living role, get no further.'],
+  ['L2-23', 'C2', 'A hostile supervisor, and code injected into a running role, get no further.'],
   ['L2-24', 'C6', 'Each lock is tried alone, so that none hides the absence of another.'],
-  ['L3-01', 'C12', 'One changed byte in any file refuses the start.'],
-  ['L3-02', 'C12', 'A file changed with its metadata intact refuses the start.'],
-  ['L3-03', 'C13', 'An added file or package refuses the start.'],
-  ['L3-04', 'C12', 'A deleted file refuses the start.'],
-  ['L3-05', 'C12', 'Links, swapped folders, look-alike names and foreign write access refuse the start.'],
-  ['L3-06', 'C13', 'Files and manifest changed together: the signature, or the number seen before, refuses.'],
+  ['L3-01', 'C12', 'One changed byte in any file prevents the start.'],
+  ['L3-02', 'C12', 'A file changed with its metadata intact prevents the start.'],
+  ['L3-03', 'C13', 'An added file or package prevents the start.'],
+  ['L3-04', 'C12', 'A deleted file prevents the start.'],
+  ['L3-05', 'C12', 'Links, swapped folders, look-alike names and foreign write access prevent the start.'],
+  [
+    'L3-06',
+    'C13',
+    'A manifest that was changed together with the files is refused: signature or number does not match.',
+  ],
   ['L3-07', 'C12', 'Our own code, page, policy and launcher are signed too.'],
   ['L3-08', 'C12', 'Variables, flags and files that make Node load code are cleared or refused.'],
   ['L3-09', 'C12', 'Preloaded libraries and programs earlier in `PATH` are refused, named or not started.'],
@@ -87,16 +91,16 @@ const rows: readonly (readonly [id: string, claim: string, outcome: string, unte
   ['L3-11', 'C12', 'Another Node is refused.'],
   ['L3-12', 'C12', 'A file swapped between the check and the load does not run.'],
   ['L3-13', 'C10', 'No package runs a script when it is installed.'],
-  ['L3-14', 'C13', 'A missing, damaged or older manifest refuses the start.'],
+  ['L3-14', 'C13', 'A missing, damaged or older manifest prevents the start.'],
   ['L3-15', 'C10', 'A tree that does not match what was published cannot be signed.'],
   ['L3-16', 'C13', 'Modules outside the tree are not resolved.'],
   ['L3-17', 'C12', 'No setting starts a command.'],
-  ['L4-01', 'C14', 'One flipped bit in the weights refuses the start.'],
+  ['L4-01', 'C14', 'One flipped bit in the weights prevents the start.'],
   ['L4-02', 'C15', 'Another model under the same name is refused.'],
   ['L4-03', 'C14', 'Every file is hashed, not the configuration alone.'],
   ['L4-04', 'C14', 'Every part of a split model is checked; parts cannot be exchanged, added or left out.'],
   ['L4-05', 'C15', 'Templates, adapters and configuration beside the weights are checked too.'],
-  ['L4-06', 'C14', 'A missing digest or approval refuses; nothing is skipped.'],
+  ['L4-06', 'C14', 'Without a digest or an approval nothing starts; no check is skipped.'],
   ['L4-07', 'C14', 'No signer is trusted to leave the weights out.'],
   ['L4-08', 'C15', 'A file swapped between the check and the load is refused or has no effect.'],
   ['L4-09', 'C15', 'A file changed while it is served has no effect, or ends the server.'],

@@ -31,6 +31,11 @@ test('claims are C1 to C26 in order, and the six layers are numbered 1 to 6', ()
   );
 });
 
+test("README's table names the six layers", () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  for (const { number, name } of layers) assert.ok(readme.includes(`| ${number} | ${name} |`), name);
+});
+
 test('every claim has a test, and the files that it and its layer name exist', () => {
   for (const { id, keptIn } of claims) {
     assert.notEqual(mainTest(id, tests), undefined, `no test attacks ${id}`);
