@@ -99,7 +99,7 @@ const all = [
   ...list('src', '.ts').flatMap(fromSource),
 ];
 const rank = ({ text, file }: Sentence) => createHash('sha256').update(`${commit}\0${file}\0${text}`).digest('hex');
-const chosen = all
+const chosen = [...new Map(all.map((sentence) => [`${sentence.file}\0${sentence.text}`, sentence])).values()]
   .map((sentence) => ({ sentence, rank: rank(sentence) }))
   .sort((a, b) => (a.rank < b.rank ? -1 : 1))
   .slice(0, drawn);

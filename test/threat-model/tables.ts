@@ -78,7 +78,8 @@ function parts(tests: TestsById): ReadonlyMap<string, readonly string[]> {
       [
         `## Layer ${number}: ${name}`,
         '',
-        `${promise} Status check: ${sourceLink(status)}.`,
+        promise,
+        `Status check: ${sourceLink(status)}.`,
         '',
         ...section(claims, `L${number}`, tests),
       ],
