@@ -42,29 +42,40 @@ function room(path: string): string {
 const processes = ['cli', 'supervisor', 'jail', 'gateway', 'engine', 'watchdog', 'probe'];
 const layers = [...new Set(files.map(room).filter((name) => name.startsWith('layers/')))];
 
-/** What each room may import besides itself and `base`. */
+/** What each room imports besides itself and `base`: no more than it needs. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   base: [],
   wire: [],
   policy: [],
   linux: [],
   oms: [],
-  state: ['linux'],
-  setup: ['oms', 'layers/3-dependencies'],
-  ...Object.fromEntries(
-    layers.map((layer) => [layer, ['linux', 'policy', ...(/^layers\/[34]-/.test(layer) ? ['oms'] : [])]]),
-  ),
-  layers: layers,
-  installation: ['state', 'linux', 'oms', 'layers/3-dependencies'],
-  cli: ['state', 'installation', 'template', 'linux', 'oms', 'policy', ...layers, 'layers'],
-  supervisor: ['state', 'installation', 'linux', 'oms', 'wire', 'policy', ...layers, 'layers'],
-  jail: ['linux', 'wire', 'policy', 'layers/2-isolation', 'layers/3-dependencies'],
-  gateway: ['linux', 'wire', 'policy', ...layers],
-  // The language of chat templates: no authority, so that the command that looks at a model may run it as well.
+  // Chat templates: no authority, so that the command that inspects a model can run them as well.
   template: [],
-  engine: ['template', 'linux', 'wire', 'policy', ...layers],
+  state: ['linux'],
+  layers: [],
+  'layers/1-loopback': ['linux'],
+  'layers/2-isolation': ['linux', 'policy'],
+  'layers/3-dependencies': ['linux', 'oms'],
+  'layers/4-model': ['linux', 'oms'],
+  'layers/5-memory': ['linux'],
+  'layers/6-intrusion': ['linux'],
+  installation: ['state', 'linux', 'oms', 'layers/3-dependencies'],
+  setup: ['oms', 'layers/3-dependencies'],
+  cli: ['state', 'installation', 'template', 'linux', 'oms', 'policy', ...layers.filter((name) => !/5-/.test(name))],
+  supervisor: ['state', 'installation', 'linux', 'oms', 'wire', 'policy', ...layers],
+  jail: ['linux', 'wire', 'policy', 'layers/2-isolation', 'layers/3-dependencies'],
+  gateway: ['linux', 'wire', 'layers/1-loopback', 'layers/2-isolation'],
+  engine: [
+    'template',
+    'linux',
+    'wire',
+    'layers/2-isolation',
+    'layers/3-dependencies',
+    'layers/4-model',
+    'layers/5-memory',
+  ],
   probe: ['linux', 'policy', 'layers/2-isolation'],
-  watchdog: ['linux', 'wire', 'policy', 'layers/6-intrusion', 'layers/2-isolation'],
+  watchdog: ['linux', 'wire', 'layers/2-isolation', 'layers/6-intrusion'],
 };
 
 test('every import goes in an allowed direction', () => {
@@ -79,6 +90,16 @@ test('every import goes in an allowed direction', () => {
     }
   }
   assert.deepEqual(wrong, []);
+});
+
+test('every direction of the table is used: what a room no longer needs goes', () => {
+  const used = new Set(
+    [...imports].flatMap(([file, list]) => list.map(({ target }) => `${room(file)} -> ${room(target)}`)),
+  );
+  const unused = Object.entries(allowed).flatMap(([from, rooms]) =>
+    rooms.map((to) => `${from} -> ${to}`).filter((direction) => !used.has(direction)),
+  );
+  assert.deepEqual(unused, []);
 });
 
 test('processes never import one another, and base has no authority', () => {
