@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -20,7 +20,16 @@ const link = /\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g;
 const path =
   /(?<![\w/.-])(?:src|test|docs|engine|gateway|layers|linux|policy|supervisor|wire)\/[a-z\d./-]+\.(?:ts|md|json)\b/g;
 
-test('every file that a document links to or names exists', () => {
+/** A test by its short name, as in `5-vault` or `unit/layers/5-vault`. */
+const shortName = /`(?:[a-z]+\/)*((?!x-api-key)[1-6x]-[a-z-]+)`/g;
+const tests = new Set(
+  readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts') && !name.startsWith('node_modules'))
+    .map((name) => basename(name, '.test.ts')),
+);
+const layerFolders = new Set(readdirSync(join(root, 'src', 'layers')));
+
+test('every file and test that a document links to or names exists', () => {
   const missing: string[] = [];
   for (const document of documents) {
     const text = readFileSync(join(root, document), 'utf8');
@@ -29,6 +38,8 @@ test('every file that a document links to or names exists', () => {
     for (const [name] of text.matchAll(path))
       if (!existsSync(join(root, name)) && !existsSync(join(root, 'src', name)))
         missing.push(`${document} names ${name}`);
+    for (const [, name] of text.matchAll(shortName))
+      if (!tests.has(name!) && !layerFolders.has(name!)) missing.push(`${document} names the test ${name!}`);
   }
   assert.deepEqual(missing, []);
 });
