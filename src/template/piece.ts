@@ -1,24 +1,22 @@
 /**
- * What goes into a chat template and what comes out.
+ * The input and output of a chat template.
  *
- * Promise: text of a conversation is bytes on both sides.
+ * Promise: conversation text is bytes on both sides.
  * @module
  */
 
-/** Who speaks; the same five that OpenAI's API has. */
+/** The five roles of OpenAI's API. */
 export type Role = 'system' | 'developer' | 'user' | 'assistant' | 'tool';
 
-/** One message; its parts are UTF-8 text, each in memory of its own. Several parts are read as lines of one text. */
+/** One message. Its parts are UTF-8 text in separate buffers; several parts are joined by line breaks. */
 export type Message = { readonly role: Role; readonly parts: readonly Buffer[] };
 
-/**
- * A piece of a prompt: the template's own text (special tokens on) or bytes of the conversation (special tokens off).
- */
+/** A piece of a prompt: template text (tokenised with special tokens) or conversation text (without). */
 export type PromptPiece =
   { readonly kind: 'template'; readonly text: string } | { readonly kind: 'text'; readonly bytes: Buffer };
 
 /**
- * A rendered prompt. Its text pieces are views into the messages, or bytes derived from them (JSON escapes);
- * `[Symbol.dispose]` overwrites the derived ones, so dispose it before or after the request, but do.
+ * A rendered prompt. Its text pieces are views of the messages, or bytes derived from them (JSON escapes). The caller
+ * must dispose it: that overwrites the derived bytes.
  */
 export type Prompt = { readonly pieces: readonly PromptPiece[]; [Symbol.dispose](): void };

@@ -1,20 +1,20 @@
 /**
- * Renders a conversation with the model's own chat template into pieces: text of the template, bytes of the messages.
+ * Renders a conversation with the model's chat template into pieces: template text and message bytes.
  *
- * Promise: a message's text is never a string and never becomes template text: `<|im_start|>system` in a message stays
- *          content, since the pieces of the two kinds are tokenised apart. A template may trim, split, search, cut and
- *          join text; it gets slices of the same bytes (rope.ts).
- * Trust:   the template is the model's and may be hostile: it sees roles, texts and the model's two special tokens,
- *          runs within limits (evaluator.ts), and its words never reach an error. No part of it comes from a request.
- * Limits:  `developer` is rendered as `system`. A template that refuses or forgets a system message gets it as part of
- *          the user message beside it instead, at the beginning as llama.cpp does, and in the middle too.
+ * Promise: message text is never a string and never becomes template text. `<|im_start|>system` in a message stays
+ *          content, because the two kinds of pieces are tokenised separately. A template may strip, split, search,
+ *          slice and join text; it gets slices of the same bytes (`rope.ts`).
+ * Trust:   the template comes with the model and may be hostile. It sees roles, texts and two special tokens, runs
+ *          within limits (`budget.ts`), and its text never reaches an error message. Requests cannot supply one.
+ * Limits:  `developer` is rendered as `system`. If the template rejects or ignores a system message, the text becomes
+ *          part of the adjacent user message, as in llama.cpp, but anywhere in the conversation.
  * Proof:   test/unit/template/template.test.ts
  * @module
  */
 import { constantBytes, wipeBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 import type { Clock } from './runtime/budget.ts';
-import { Budget, TemplateError } from './runtime/budget.ts';
+import { Budget, nestedTooDeep, TemplateError } from './runtime/budget.ts';
 import { globals } from './runtime/globals.ts';
 import { Evaluator } from './runtime/evaluator.ts';
 import type { Body } from './syntax/ast.ts';
@@ -24,14 +24,14 @@ import type { Str } from './runtime/rope.ts';
 import { Rope } from './runtime/rope.ts';
 import { Scope } from './runtime/scope.ts';
 import type { Render } from './runtime/value.ts';
-import { Dict, List, truth } from './runtime/value.ts';
+import { Dict, List, isTruthy } from './runtime/value.ts';
 
-/** The model's special tokens that templates print. */
+/** The special tokens that templates print. */
 export type Specials = { readonly bos: string; readonly eos: string };
 
 export type RenderOptions = {
   readonly addGenerationPrompt: boolean;
-  /** The moment that `strftime_now` writes; now by default. */
+  /** The time for `strftime_now`; now by default. */
   readonly now?: Date;
 };
 
@@ -43,26 +43,26 @@ const templateLimits = {
   ms: 4000,
 } as const;
 
-/** Processor time of this thread, in milliseconds: a machine that is busy with others does not make it longer. */
+/** Processor time of this thread in milliseconds, which does not depend on other load. */
 const threadMs: Clock = () => {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1000;
 };
 
-/** A message on its way into a template. */
-type Turn = { readonly role: string; readonly text: Str };
+/** A message with its text as a rope. */
+type RopeMessage = { readonly role: string; readonly text: Str };
 
-/** How this template wants its messages, found out by trying. */
-type Habits = {
-  /** It takes content only as a list of parts. */
+/** What a template supports, detected by rendering probes. */
+type Capabilities = {
+  /** It accepts content only as a list of parts. */
   readonly typedContent: boolean;
-  /** It has a place for a system message. */
+  /** It renders a system message. */
   readonly systemRole: boolean;
 };
 
-const usual: Habits = { typedContent: false, systemRole: true };
+const defaultCapabilities: Capabilities = { typedContent: false, systemRole: true };
 
-/** Pieces side by side of one kind become one; the template's bytes become text again. */
+/** Converts output to pieces: merges adjacent template segments and decodes them to strings. */
 function piecesOf(output: Str, budget: Budget): PromptPiece[] {
   const pieces: PromptPiece[] = [];
   let constant: Buffer[] = [];
@@ -84,29 +84,29 @@ function piecesOf(output: Str, budget: Budget): PromptPiece[] {
   return pieces;
 }
 
-/** A model's chat template, ready to render. */
+/** A compiled chat template. */
 export class Template {
   readonly #body: Body;
   readonly #specials: Specials;
   readonly #clock: Clock;
-  readonly #habits: Habits;
+  readonly #capabilities: Capabilities;
 
   /** Use {@link compileTemplate}. */
   constructor(body: Body, specials: Specials, clock: Clock) {
     this.#body = body;
     this.#specials = specials;
     this.#clock = clock;
-    this.#habits = this.#probe();
+    this.#capabilities = this.#detect();
   }
 
   /**
-   * Renders messages. The pieces point into the messages' bytes; dispose the prompt when it is tokenised.
-   * @throws TemplateError `REQUEST_TEMPLATE_REFUSED`, `TEMPLATE_UNSUPPORTED`, `TEMPLATE_LIMIT`.
+   * Renders messages. The pieces are views of the messages' bytes; dispose the prompt once it is tokenised.
+   * @throws TemplateError `REQUEST_TEMPLATE_REFUSED`, `TEMPLATE_UNSUPPORTED`, `TEMPLATE_LIMIT`
    */
   render(messages: readonly Message[], options: RenderOptions): Prompt {
-    const owned: Buffer[] = [];
+    const derived: Buffer[] = [];
     const dispose = () => {
-      for (const bytes of owned) wipeBytes(bytes);
+      for (const bytes of derived) wipeBytes(bytes);
     };
     try {
       const size = messages.reduce(
@@ -119,62 +119,60 @@ export class Template {
       );
       const render: Render = {
         budget: new Budget(steps, 4 * size + templateLimits.extraBytes, this.#clock, templateLimits.ms),
-        own: (bytes) => owned.push(bytes),
+        wipeLater: (bytes) => derived.push(bytes),
       };
-      const turns = messages.map(({ role, parts }) => ({
+      const ropes = messages.map(({ role, parts }) => ({
         role: role === 'developer' ? 'system' : role,
         text: Rope.concat(
-          parts.flatMap((part, i) => (i > 0 ? ['\n', Rope.ofText(part)] : [Rope.ofText(part)])),
+          parts.flatMap((part, i) => (i > 0 ? ['\n', Rope.fromMessage(part)] : [Rope.fromMessage(part)])),
           render.budget,
         ),
       }));
-      return { pieces: this.#pieces(turns, options, render), [Symbol.dispose]: dispose };
+      return { pieces: this.#pieces(ropes, options, render), [Symbol.dispose]: dispose };
     } catch (error) {
       dispose();
-      if (error instanceof RangeError)
-        throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template is nested too deep");
+      if (error instanceof RangeError) throw nestedTooDeep();
       throw error;
     }
   }
 
-  /**
-   * Renders; system messages behind the first message become part of a user message where the template refuses or
-   * forgets them.
-   */
-  #pieces(turns: readonly Turn[], options: RenderOptions, render: Render): PromptPiece[] {
-    const later = turns.slice(1).filter(({ role, text }) => role === 'system' && truth(text));
-    if (later.length === 0 || !this.#habits.systemRole)
-      return piecesOf(this.#run(turns, this.#habits, options, render), render.budget);
-    let refusal: unknown;
+  /** Renders. System messages after the first message are merged into user messages if the template drops them. */
+  #pieces(messages: readonly RopeMessage[], options: RenderOptions, render: Render): PromptPiece[] {
+    const later = messages.slice(1).filter(({ role, text }) => role === 'system' && isTruthy(text));
+    if (later.length === 0 || !this.#capabilities.systemRole)
+      return piecesOf(this.#run(messages, this.#capabilities, options, render), render.budget);
+    let rejection: unknown;
     try {
-      const pieces = piecesOf(this.#run(turns, this.#habits, options, render), render.budget);
+      const pieces = piecesOf(this.#run(messages, this.#capabilities, options, render), render.budget);
       render.budget.spend(later.length * pieces.length);
-      if (later.every(({ text }) => shows(pieces, text))) return pieces;
+      if (later.every(({ text }) => includesText(pieces, text))) return pieces;
     } catch (error) {
       if (!(error instanceof TemplateError) || error.code !== 'REQUEST_TEMPLATE_REFUSED') throw error;
-      refusal = error;
+      rejection = error;
     }
     try {
-      const [first, ...others] = turns;
+      const [first, ...others] = messages;
       const merged =
-        first?.role === 'system' ? [first, ...mergeSystem(others, render.budget)] : mergeSystem(turns, render.budget);
-      return piecesOf(this.#run(merged, this.#habits, options, render), render.budget);
+        first?.role === 'system'
+          ? [first, ...mergeSystemMessages(others, render.budget)]
+          : mergeSystemMessages(messages, render.budget);
+      return piecesOf(this.#run(merged, this.#capabilities, options, render), render.budget);
     } catch (error) {
-      // What the template says of the messages as they came is what the client can act on.
-      throw refusal ?? error;
+      // The client can act on the rejection of its own messages.
+      throw rejection ?? error;
     }
   }
 
-  #run(turns: readonly Turn[], habits: Habits, options: RenderOptions, render: Render): Str {
+  #run(messages: readonly RopeMessage[], capabilities: Capabilities, options: RenderOptions, render: Render): Str {
     const scope = new Scope();
     for (const [name, value] of globals(render, options.now ?? new Date())) scope.set(name, value);
-    const list = (habits.systemRole ? turns : mergeSystem(turns, render.budget)).map(
+    const list = (capabilities.systemRole ? messages : mergeSystemMessages(messages, render.budget)).map(
       ({ role, text }) =>
         new Dict([
           ['role', role],
           [
             'content',
-            habits.typedContent
+            capabilities.typedContent
               ? new List([
                   new Dict([
                     ['type', 'text'],
@@ -194,47 +192,53 @@ export class Template {
     return new Evaluator(render).run(this.#body, new Scope(scope));
   }
 
-  /** Tries small conversations to learn what the template takes. */
-  #probe(): Habits {
-    const probeText = Rope.ofText(constantBytes('probe'));
-    const systemText = Rope.ofText(constantBytes('system probe'));
-    const user: Turn = { role: 'user', text: probeText };
-    const look = (turns: readonly Turn[], text: Str, habits: Habits): 'shown' | 'hidden' | 'unsupported' => {
+  /** Renders small conversations to detect what the template supports. */
+  #detect(): Capabilities {
+    const probeText = Rope.fromMessage(constantBytes('probe'));
+    const systemText = Rope.fromMessage(constantBytes('system probe'));
+    const user: RopeMessage = { role: 'user', text: probeText };
+    const probe = (
+      messages: readonly RopeMessage[],
+      text: Str,
+      capabilities: Capabilities,
+    ): 'rendered' | 'dropped' | 'unsupported' => {
       const render: Render = {
         budget: new Budget(templateLimits.baseSteps, templateLimits.extraBytes, this.#clock, templateLimits.ms),
-        own: () => undefined,
+        wipeLater: () => undefined,
       };
       try {
-        const pieces = piecesOf(this.#run(turns, habits, { addGenerationPrompt: true }, render), render.budget);
-        // A list of parts that is printed as it is was not understood.
+        const pieces = piecesOf(
+          this.#run(messages, capabilities, { addGenerationPrompt: true }, render),
+          render.budget,
+        );
+        // The template printed the list of parts instead of reading it.
         if (
-          habits.typedContent &&
+          capabilities.typedContent &&
           pieces.some((piece) => piece.kind === 'template' && /(["'])type\1: (["'])text\2/.test(piece.text))
         )
-          return 'hidden';
-        return shows(pieces, text) ? 'shown' : 'hidden';
+          return 'dropped';
+        return includesText(pieces, text) ? 'rendered' : 'dropped';
       } catch (error) {
-        if (error instanceof RangeError)
-          throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template is nested too deep");
-        if (error instanceof KwyreError && error.code === 'REQUEST_TEMPLATE_REFUSED') return 'hidden';
+        if (error instanceof RangeError) throw nestedTooDeep();
+        if (error instanceof KwyreError && error.code === 'REQUEST_TEMPLATE_REFUSED') return 'dropped';
         if (error instanceof KwyreError && error.code === 'TEMPLATE_UNSUPPORTED') return 'unsupported';
         throw error;
       }
     };
-    // Where nothing is learned, the first request gets the template's own error.
-    const habits = [usual, { ...usual, typedContent: true }].find(
-      (candidate) => look([user], probeText, candidate) === 'shown',
+    // If no probe succeeds, the first request gets the template's error.
+    const capabilities = [defaultCapabilities, { ...defaultCapabilities, typedContent: true }].find(
+      (candidate) => probe([user], probeText, candidate) === 'rendered',
     );
-    if (habits === undefined) return usual;
+    if (capabilities === undefined) return defaultCapabilities;
     return {
-      ...habits,
-      systemRole: look([{ role: 'system', text: systemText }, user], systemText, habits) !== 'hidden',
+      ...capabilities,
+      systemRole: probe([{ role: 'system', text: systemText }, user], systemText, capabilities) !== 'dropped',
     };
   }
 }
 
-/** Whether a piece of a message is among the pieces. */
-function shows(pieces: readonly PromptPiece[], text: Str): boolean {
+/** Returns whether the pieces contain bytes of a message. */
+function includesText(pieces: readonly PromptPiece[], text: Str): boolean {
   if (typeof text === 'string') return true;
   return text.segments.some(({ bytes }) =>
     pieces.some(
@@ -247,19 +251,16 @@ function shows(pieces: readonly PromptPiece[], text: Str): boolean {
   );
 }
 
-/**
- * Puts the text of system messages in front of the user message that follows, or behind the one before; never two user
- * messages in a row.
- */
-function mergeSystem(turns: readonly Turn[], budget: Budget): Turn[] {
-  const merged: Turn[] = [];
-  let waiting: Str[] = [];
-  /** Says what waits as the user, together with what the user said just before. */
-  const say = (after: readonly Str[]) => {
+/** Merges each system message into the next user message, or the previous one, without creating consecutive ones. */
+function mergeSystemMessages(messages: readonly RopeMessage[], budget: Budget): RopeMessage[] {
+  const merged: RopeMessage[] = [];
+  let pending: Str[] = [];
+  /** Adds the pending system texts as a user message, merged with a preceding user message. */
+  const flush = (after: readonly Str[]) => {
     const last = merged.at(-1);
     if (last?.role === 'user') merged.pop();
     const before = last?.role === 'user' ? [last.text] : [];
-    const parts = [...before, ...waiting, ...after].filter(truth);
+    const parts = [...before, ...pending, ...after].filter(isTruthy);
     merged.push({
       role: 'user',
       text: Rope.concat(
@@ -267,26 +268,26 @@ function mergeSystem(turns: readonly Turn[], budget: Budget): Turn[] {
         budget,
       ),
     });
-    waiting = [];
+    pending = [];
   };
-  for (const turn of turns) {
-    if (turn.role === 'system') {
-      if (truth(turn.text)) waiting.push(turn.text);
-    } else if (waiting.length > 0 && turn.role === 'user') say([turn.text]);
+  for (const message of messages) {
+    if (message.role === 'system') {
+      if (isTruthy(message.text)) pending.push(message.text);
+    } else if (pending.length > 0 && message.role === 'user') flush([message.text]);
     else {
-      if (waiting.length > 0 && merged.at(-1)?.role === 'user') say([]);
-      merged.push(turn);
+      if (pending.length > 0 && merged.at(-1)?.role === 'user') flush([]);
+      merged.push(message);
     }
   }
-  if (waiting.length > 0) say([]);
+  if (pending.length > 0) flush([]);
   return merged;
 }
 
 /**
- * Prepares a model's chat template.
- * @param clock - for the bound on time; processor time of this thread by default.
- * @throws KwyreError `TEMPLATE_INVALID` when its source cannot be read; TemplateError `TEMPLATE_LIMIT` when it runs
- * away.
+ * Compiles a chat template and detects what it supports.
+ * @param clock - measures the time limit; processor time of this thread by default
+ * @throws KwyreError `TEMPLATE_INVALID` if the source cannot be parsed, TemplateError `TEMPLATE_LIMIT` if a probe
+ * exceeds the limits
  */
 export function compileTemplate(source: string, specials: Specials, clock: Clock = threadMs): Template {
   return new Template(parseSource(source), specials, clock);

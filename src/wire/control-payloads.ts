@@ -145,7 +145,7 @@ export const controlSchemas = {
     }),
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
-  /** `epoch` numbers the target lists, so that a scan of an outdated list is recognized. */
+  /** `epoch` numbers the target lists, so that a scan of an outdated list is recognised. */
   watch: object({
     epoch: number(0),
     targets: array(watchTarget, 16),

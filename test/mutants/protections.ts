@@ -841,14 +841,14 @@ const protections: readonly Protection[] = [
     'a template pays for what it touches',
     'costs',
     'template/runtime/budget.ts',
-    'this.spend(1 + Math.floor(count / shift));',
-    'this.spend(1); void shift;',
+    'this.spend(1 + Math.floor(count / bytesPerStep));',
+    'this.spend(1); void bytesPerStep;',
   ],
   [
     'a text has a longest length',
     'costs',
     'template/runtime/budget.ts',
-    'if (count > this.maxBytes) throw',
+    'if (count > this.#maxBytes) throw',
     'if (count < 0) throw',
   ],
   [

@@ -56,7 +56,7 @@ export type Outcome = { readonly text: string } | { readonly code: string; reado
 /** What we print. Anything that is no refusal of ours is thrown. */
 export function ours(source: string, steps = 1_000_000): Outcome {
   const scope = new Scope();
-  const render = { budget: new Budget(steps, 1 << 20), own: () => undefined };
+  const render = { budget: new Budget(steps, 1 << 20), wipeLater: () => undefined };
   try {
     for (const [name, value] of globals(render, new Date(`${moment}Z`))) scope.set(name, value);
     for (const [name, value] of Object.entries(variables)) scope.set(name, valueOf(value));

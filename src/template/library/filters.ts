@@ -1,378 +1,220 @@
 /**
- * Filters of chat templates (`x | trim`).
+ * The filters of chat templates (`x | trim`) by name, and those for text and numbers.
  *
- * Trust:  the table is closed; an unknown name is refused, never looked up elsewhere.
- * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-filters; `tojson` is that of
+ * Trust:  the table is closed; an unknown name is refused.
+ * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-filters; `tojson` is the one of
  *         transformers
- * Proof:  test/unit/template/evaluator.test.ts
+ * Proof:  test/unit/template/evaluator.test.ts, test/unit/template/costs.test.ts
  * @module
  */
-import { parameters, requireText, requireWhole } from '../runtime/arguments.ts';
+import type { Filter } from '../runtime/arguments.ts';
+import { bindParameters, requireInteger, requireText } from '../runtime/arguments.ts';
 import { unsupported } from '../runtime/budget.ts';
-import { capitalize, changeCase, titleWords } from './case-mapping.ts';
-import { join, methodOf } from './methods.ts';
-import { order } from '../runtime/comparison.ts';
-import { print, toJson } from './formatting.ts';
+import { capitalize, changeCase, titleCaseWords } from './case-mapping.ts';
+import { print } from './formatting.ts';
+import { toJson } from './tojson.ts';
 import type { Str } from '../runtime/rope.ts';
 import { Rope } from '../runtime/rope.ts';
-import { applyTest, plainName } from './tests.ts';
-import { charactersOf, countCharacters, indent, replace, strip } from './string-ops.ts';
+import {
+  dictFilter,
+  dictsortFilter,
+  endFilter,
+  extremumFilter,
+  joinFilter,
+  mapFilter,
+  reverseFilter,
+  selectFilter,
+  sortFilter,
+  uniqueFilter,
+} from './sequence-filters.ts';
+import { countCharacters, indent, replace, strip } from './string-ops.ts';
+import { displayName } from './tests.ts';
 import type { Arguments, Render, Value } from '../runtime/value.ts';
-import { Dict, equal, Float, isDict, isText, iterate, List, lookUp, numeric, Safe, truth } from '../runtime/value.ts';
-
-type Filter = (value: Value, args: Arguments, render: Render) => Value;
+import { Float, isDict, isNone, isText, isTruthy, iterate, List, Markup, toNumber } from '../runtime/value.ts';
 
 const maxIndent = 64;
 
-/** What a filter of text is applied to. */
-function asText(value: Value, render: Render): Str {
-  if (value instanceof Safe) throw unsupported('changes text that is marked as safe');
+/** Returns the operand of a text filter as text. */
+function textOperand(value: Value, render: Render): Str {
+  if (value instanceof Markup) throw unsupported('applies a text filter to text marked as safe');
   return print(value, render);
 }
 
-const isNone = (value: Value): value is undefined | null => value === undefined || value === null;
-
-/** What `map`, `select` and their kind give: values that are gone through once. */
-const once = (items: readonly Value[]) => new List([...items], 'once');
-
-/** Strings in lower case, for filters that do not tell the cases apart. */
-function folded(value: Value, render: Render): Value {
-  return isText(value) ? changeCase(value, 'lower', render) : value;
-}
-
-/** A function that follows `a.b.0` through dicts and lists; without a path it gives the value itself. */
-function attributeOf(path: Value, render: Render): (value: Value) => Value {
-  if (isNone(path)) return (value) => value;
-  if (typeof path !== 'string' && typeof path !== 'number')
-    throw unsupported('asks for an attribute in an unknown way');
-  const written = String(path);
-  render.budget.spend(written.length);
-  const names = written.split('.').map((name) => (/^\d+$/.test(name) ? Number(name) : name));
-  return (value) => {
-    let at = value;
-    for (const name of names) {
-      render.budget.spend(1);
-      if (at === undefined) throw unsupported('asks something that is not defined for an attribute');
-      if (at instanceof Dict) at = lookUp(at, name, render).value;
-      else if (at instanceof List && typeof name === 'number' && at.kind !== 'view' && at.kind !== 'once')
-        at = at.items[name];
-      else at = undefined;
-    }
-    return at;
-  };
-}
-
-/** Sorts by keys that are made once. */
-function sortBy(items: readonly Value[], key: (item: Value) => Value, reverse: boolean, render: Render): Value[] {
-  const keyed = items.map((item) => ({ item, key: key(item) }));
-  return keyed.sort((a, b) => (reverse ? -1 : 1) * order(a.key, b.key, render)).map(({ item }) => item);
-}
-
-function sort(value: Value, args: Arguments, render: Render): List {
-  const [reverse, exact, path] = parameters(args, ['reverse', 'case_sensitive', 'attribute']);
-  if (typeof path === 'string' && path.includes(',')) throw unsupported('sorts by several attributes');
-  const part = attributeOf(path, render);
-  return new List(
-    sortBy(
-      iterate(value, render),
-      (item) => (truth(exact) ? part(item) : folded(part(item), render)),
-      truth(reverse),
-      render,
-    ),
-  );
-}
-
-function dictsort(value: Value, args: Arguments, render: Render): List {
-  const [exact, by = 'key', reverse] = parameters(args, ['case_sensitive', 'by', 'reverse']);
-  if (!isDict(value) || (by !== 'key' && by !== 'value')) throw unsupported('sorts something that is no dict');
-  render.budget.hold(3 * value.entries.size);
-  const pairs = [...value.entries].map(([name, item]) => new List([name, item], 'tuple'));
-  const key = (pair: Value) => {
-    const part = pair instanceof List ? pair.items[by === 'value' ? 1 : 0] : undefined;
-    return truth(exact) ? part : folded(part, render);
-  };
-  return new List(sortBy(pairs, key, truth(reverse), render));
-}
-
-/** The `tojson` of transformers: `json.dumps` with the letters as they are. */
+/** The `tojson` of transformers: `json.dumps` without HTML escapes. */
 function tojson(value: Value, args: Arguments, render: Render): Str {
-  if (args.positional.length > 0) throw unsupported('passes arguments to tojson by their position');
-  const [ascii, width, separators, sortKeys] = parameters(args, ['ensure_ascii', 'indent', 'separators', 'sort_keys']);
+  if (args.positional.length > 0) throw unsupported('passes positional arguments to tojson');
+  const [ascii, width, separators, sortKeys] = bindParameters(args, [
+    'ensure_ascii',
+    'indent',
+    'separators',
+    'sort_keys',
+  ]);
   let spaces: string | undefined;
   if (typeof width === 'string' && width.length <= maxIndent) spaces = width;
-  else if (!isNone(width)) spaces = ' '.repeat(Math.max(0, Math.min(requireWhole(width), maxIndent)));
+  else if (!isNone(width)) spaces = ' '.repeat(Math.max(0, Math.min(requireInteger(width), maxIndent)));
   if (!isNone(separators) && !(separators instanceof List && separators.items.length === 2))
-    throw unsupported('writes JSON with separators of an unknown kind');
+    throw unsupported('calls tojson with invalid separators');
   const [item = spaces === undefined ? ', ' : ',', key = ': '] = separators instanceof List ? separators.items : [];
-  if (typeof item !== 'string' || typeof key !== 'string')
-    throw unsupported('writes JSON with separators of an unknown kind');
-  return toJson(value, { indent: spaces, ascii: truth(ascii), sortKeys: truth(sortKeys), item, key }, render);
-}
-
-/** Python looks whether there is anything before it goes through it. */
-const orNothing = (value: Value, render: Render): readonly Value[] => (truth(value) ? iterate(value, render) : []);
-
-/** `select`, `reject` and their twins by attribute. */
-function select(keep: boolean, byAttribute: boolean): Filter {
-  return (value, args, render) => {
-    const [path, ...others] = args.positional;
-    if (byAttribute && path === undefined) throw unsupported('selects by no attribute');
-    const part = byAttribute ? attributeOf(path, render) : (item: Value) => item;
-    const [name, ...rest] = byAttribute ? others : args.positional;
-    if (name === undefined && args.named.size > 0) throw unsupported('passes arguments in an unknown way');
-    if (name !== undefined && typeof name !== 'string') throw unsupported('selects by a test that is not known');
-    return once(
-      orNothing(value, render).filter(
-        (item) =>
-          (name === undefined
-            ? truth(part(item))
-            : applyTest(name, part(item), { positional: rest, named: args.named }, render)) === keep,
-      ),
-    );
-  };
-}
-
-function map(value: Value, args: Arguments, render: Render): List {
-  const items = orNothing(value, render);
-  if (args.positional.length === 0 && args.named.has('attribute')) {
-    const [path, fallback] = parameters(args, ['attribute', 'default']);
-    const part = attributeOf(path, render);
-    return once(
-      items.map((item) => {
-        const found = part(item);
-        return found === undefined ? fallback : found;
-      }),
-    );
-  }
-  const [name, ...rest] = args.positional;
-  if (typeof name !== 'string') throw unsupported('maps by no filter');
-  return once(items.map((item) => applyFilter(name, item, { positional: rest, named: args.named }, render)));
+  if (typeof item !== 'string' || typeof key !== 'string') throw unsupported('calls tojson with invalid separators');
+  return toJson(value, { indent: spaces, ascii: isTruthy(ascii), sortKeys: isTruthy(sortKeys), item, key }, render);
 }
 
 const decimal = /^[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?$/;
-const longestNumber = 64;
+const maxNumberLength = 64;
 
-/** A number out of a text, as Python's `int` and `float` read it; `undefined` where they raise a `ValueError`. */
+/** Parses a number like Python's `int` and `float`; `undefined` where they raise a `ValueError`. */
 function readNumber(text: string): number | undefined {
   const plain = text.replace(/^[\t-\r\x1c- ]+|[\t-\r\x1c- ]+$/g, '');
   if (decimal.test(plain)) return Number(plain.replaceAll('_', ''));
   if (/^[+-]?(?:inf|infinity|nan)$/i.test(plain) || /[^\x00-\x7f]/.test(plain))
-    throw unsupported('reads a number in an unusual form');
+    throw unsupported('parses a number in an unusual format');
   return undefined;
 }
 
-function toNumber(whole: boolean): Filter {
+function numberFilter(integer: boolean): Filter {
   return (value, args, render) => {
-    const [fallback = whole ? 0 : new Float(0), base] = parameters(args, whole ? ['default', 'base'] : ['default']);
-    if (base !== undefined && base !== 10) throw unsupported('reads a number with another base');
-    if (value instanceof Rope) throw unsupported('reads a number from text of a message');
-    if (value === undefined) throw unsupported('reads a number from something that is not defined');
-    if (typeof value === 'string' && value.length > longestNumber) throw unsupported('reads a number from a long text');
+    const [fallback = integer ? 0 : new Float(0), base] = bindParameters(
+      args,
+      integer ? ['default', 'base'] : ['default'],
+    );
+    if (base !== undefined && base !== 10) throw unsupported('parses a number with a base other than 10');
+    if (value instanceof Rope) throw unsupported('parses a number from message text');
+    if (value === undefined) throw unsupported('parses a number from an undefined value');
+    if (typeof value === 'string' && value.length > maxNumberLength)
+      throw unsupported('parses a number from a long text');
     render.budget.spend(1);
-    const known = typeof value === 'string' ? readNumber(value) : numeric(value);
-    if (known === undefined) return fallback;
-    if (!Number.isFinite(known) || (whole && !Number.isSafeInteger(Math.trunc(known))))
-      throw unsupported('reads a number that is too large');
-    return whole ? Math.trunc(known) + 0 : new Float(known);
+    const parsed = typeof value === 'string' ? readNumber(value) : toNumber(value);
+    if (parsed === undefined) return fallback;
+    if (!Number.isFinite(parsed) || (integer && !Number.isSafeInteger(Math.trunc(parsed))))
+      throw unsupported('parses a number that is too large');
+    return integer ? Math.trunc(parsed) + 0 : new Float(parsed);
   };
 }
 
-function length(value: Value, args: Arguments, render: Render): number {
-  parameters(args, []);
+function lengthFilter(value: Value, args: Arguments, render: Render): number {
+  bindParameters(args, []);
   if (isText(value)) return countCharacters(value, render.budget);
-  if (value instanceof List && value.kind !== 'once') return value.items.length;
+  if (value instanceof List && value.kind !== 'generator') return value.items.length;
   if (isDict(value)) return value.entries.size;
   if (value === undefined) return 0;
-  throw unsupported('asks for the length of something that has none');
+  throw unsupported('takes the length of a value that has none');
 }
 
-function unique(value: Value, args: Arguments, render: Render): List {
-  const [exact, path] = parameters(args, ['case_sensitive', 'attribute']);
-  const part = attributeOf(path, render);
-  const seen: Value[] = [];
-  const found: Value[] = [];
-  for (const item of iterate(value, render)) {
-    const key = truth(exact) ? part(item) : folded(part(item), render);
-    if (key instanceof List || key instanceof Dict) throw unsupported('tells lists or dicts apart');
-    if (seen.some((other) => equal(other, key, render))) continue;
-    seen.push(key);
-    found.push(item);
-  }
-  return once(found);
-}
-
-function indented(value: Value, args: Arguments, render: Render): Str {
-  const [width = 4, first, blank] = parameters(args, ['width', 'first', 'blank']);
+function indentFilter(value: Value, args: Arguments, render: Render): Str {
+  const [width = 4, first, blank] = bindParameters(args, ['width', 'first', 'blank']);
   const margin = isText(width)
     ? width
-    : ' '.repeat(Math.max(0, requireWhole(width)) > maxIndent ? tooWide() : Math.max(0, requireWhole(width)));
-  return indent(requireText(value), margin, truth(first), truth(blank), render.budget);
+    : ' '.repeat(Math.max(0, requireInteger(width)) > maxIndent ? refuseWidth() : Math.max(0, requireInteger(width)));
+  return indent(requireText(value), margin, isTruthy(first), isTruthy(blank), render.budget);
 }
 
-function tooWide(): never {
+function refuseWidth(): never {
   throw unsupported(`indents by more than ${maxIndent} spaces`);
 }
 
-/** The least or the greatest item; none of an empty list. */
-function extreme(direction: -1 | 1): Filter {
-  return (value, args, render) => {
-    const [exact, path] = parameters(args, ['case_sensitive', 'attribute']);
-    const part = attributeOf(path, render);
-    const key = (item: Value) => (truth(exact) ? part(item) : folded(part(item), render));
-    const [first, ...rest] = iterate(value, render);
-    let best = first;
-    let bestKey = rest.length > 0 ? key(first) : undefined;
-    for (const item of rest) {
-      const own = key(item);
-      if (order(own, bestKey, render) * direction <= 0) continue;
-      best = item;
-      bestKey = own;
-    }
-    return best;
-  };
+function defaultFilter(value: Value, args: Arguments): Value {
+  const [fallback = '', alsoFalse] = bindParameters(args, ['default_value', 'boolean']);
+  return value === undefined || (isTruthy(alsoFalse) && !isTruthy(value)) ? fallback : value;
 }
 
-function reverse(value: Value, args: Arguments, render: Render): Value {
-  parameters(args, []);
-  if (isText(value)) return Rope.concat(charactersOf(value, render.budget).toReversed(), render.budget);
-  return once(iterate(value, render).toReversed());
-}
-
-function joined(value: Value, args: Arguments, render: Render): Str {
-  const [separator = '', path] = parameters(args, ['d', 'attribute']);
-  const part = attributeOf(path, render);
-  return join(
-    iterate(value, render).map((item) => print(part(item), render)),
-    print(separator, render),
-    render,
-  );
-}
-
-function fallback(value: Value, args: Arguments): Value {
-  const [other = '', any] = parameters(args, ['default_value', 'boolean']);
-  return value === undefined || (truth(any) && !truth(value)) ? other : value;
-}
-
-/** A filter of text without arguments, which takes what it is given as text. */
-const ofText =
+/** Creates a text filter without arguments. */
+const textFilter =
   (change: (text: Str, render: Render) => Value): Filter =>
   (value, args, render) => {
-    parameters(args, []);
-    return change(asText(value, render), render);
+    bindParameters(args, []);
+    return change(textOperand(value, render), render);
   };
 
-/** The first or the last value; what is gone through once has no last, and is used in part. */
-function atEnd(place: 0 | -1): Filter {
-  return (value, args, render) => {
-    parameters(args, []);
-    if (place === -1 && value instanceof List && value.kind === 'once')
-      throw unsupported('asks for the last of values that are gone through once');
-    const found = iterate(value, render).at(place);
-    if (value instanceof List && value.kind === 'once') value.used = 'partly';
-    return found;
-  };
-}
-
-function abs(value: Value, args: Arguments): Value {
-  parameters(args, []);
-  const number = numeric(value);
-  if (number === undefined) throw unsupported('takes the absolute value of something that is no number');
+function absFilter(value: Value, args: Arguments): Value {
+  bindParameters(args, []);
+  const number = toNumber(value);
+  if (number === undefined) throw unsupported('takes the absolute value of a value that is not a number');
   return value instanceof Float ? new Float(Math.abs(number)) : Math.abs(number);
 }
 
-/** `items`, and two that Jinja has not and other engines have. */
-function ofDict(name: string): Filter {
-  return (value, args, render) => {
-    parameters(args, []);
-    if (value === undefined) return once([]);
-    if (!isDict(value)) throw unsupported('takes the items of something that is no dict');
-    return once(iterate(methodOf(value, name, render)?.call(args), render));
-  };
-}
-
 const filters = new Map<string, Filter>([
-  ['upper', ofText((text, render) => changeCase(text, 'upper', render))],
-  ['lower', ofText((text, render) => changeCase(text, 'lower', render))],
-  ['capitalize', ofText(capitalize)],
-  ['title', ofText(titleWords)],
+  ['upper', textFilter((text, render) => changeCase(text, 'upper', render))],
+  ['lower', textFilter((text, render) => changeCase(text, 'lower', render))],
+  ['capitalize', textFilter(capitalize)],
+  ['title', textFilter(titleCaseWords)],
   [
     'safe',
     (value, args, render) => {
-      parameters(args, []);
-      return new Safe(print(value, render));
+      bindParameters(args, []);
+      return new Markup(print(value, render));
     },
   ],
   [
     'string',
     (value, args, render) => {
-      parameters(args, []);
-      return value instanceof Safe ? value : print(value, render);
+      bindParameters(args, []);
+      return value instanceof Markup ? value : print(value, render);
     },
   ],
   ['tojson', tojson],
   [
     'trim',
     (value, args, render) => {
-      const [chars] = parameters(args, ['chars']);
-      return strip(asText(value, render), 'both', isNone(chars) ? null : requireText(chars), render.budget);
+      const [chars] = bindParameters(args, ['chars']);
+      return strip(textOperand(value, render), 'both', isNone(chars) ? null : requireText(chars), render.budget);
     },
   ],
-  ['length', length],
-  ['count', length],
-  ['default', fallback],
-  ['d', fallback],
-  ['join', joined],
+  ['length', lengthFilter],
+  ['count', lengthFilter],
+  ['default', defaultFilter],
+  ['d', defaultFilter],
+  ['join', joinFilter],
   [
     'replace',
     (value, args, render) => {
-      const [old, by, most] = parameters(args, ['old', 'new', 'count'], 2);
+      const [old, by, most] = bindParameters(args, ['old', 'new', 'count'], 2);
       return replace(
-        asText(value, render),
+        textOperand(value, render),
         print(old, render),
         print(by, render),
-        isNone(most) ? -1 : requireWhole(most),
+        isNone(most) ? -1 : requireInteger(most),
         render.budget,
       );
     },
   ],
-  ['indent', indented],
+  ['indent', indentFilter],
   [
     'list',
     (value, args, render) => {
-      parameters(args, []);
+      bindParameters(args, []);
       return new List([...iterate(value, render)]);
     },
   ],
-  ['first', atEnd(0)],
-  ['last', atEnd(-1)],
-  ['reverse', reverse],
-  ['sort', sort],
-  ['dictsort', dictsort],
-  ['unique', unique],
-  ['select', select(true, false)],
-  ['reject', select(false, false)],
-  ['selectattr', select(true, true)],
-  ['rejectattr', select(false, true)],
-  ['map', map],
-  ['int', toNumber(true)],
-  ['float', toNumber(false)],
-  ['abs', abs],
-  ['min', extreme(-1)],
-  ['max', extreme(1)],
-  ['items', ofDict('items')],
-  ['keys', ofDict('keys')],
-  ['values', ofDict('values')],
+  ['first', endFilter(0)],
+  ['last', endFilter(-1)],
+  ['reverse', reverseFilter],
+  ['sort', sortFilter],
+  ['dictsort', dictsortFilter],
+  ['unique', uniqueFilter],
+  ['select', selectFilter(true, false)],
+  ['reject', selectFilter(false, false)],
+  ['selectattr', selectFilter(true, true)],
+  ['rejectattr', selectFilter(false, true)],
+  ['map', (value, args, render) => mapFilter(value, args, render, applyFilter)],
+  ['int', numberFilter(true)],
+  ['float', numberFilter(false)],
+  ['abs', absFilter],
+  ['min', extremumFilter(-1)],
+  ['max', extremumFilter(1)],
+  ['items', dictFilter('items')],
+  ['keys', dictFilter('keys')],
+  ['values', dictFilter('values')],
 ]);
 
-/** Applies a filter by its name. @throws `TEMPLATE_UNSUPPORTED` for a name that is not known. */
+/** Applies a filter by its name. @throws `TEMPLATE_UNSUPPORTED` for an unknown name. */
 export function applyFilter(name: string, value: Value, args: Arguments, render: Render): Value {
   const filter = filters.get(name);
-  if (filter === undefined) throw unsupported(`uses the filter ${plainName(name)}`);
-  render.budget.hold(1);
-  // A filter may copy its arguments, and `map` applies one to each item.
+  if (filter === undefined) throw unsupported(`uses the filter ${displayName(name)}`);
+  render.budget.retain(1);
+  // A filter may copy its arguments, and `map` calls it once per item.
   render.budget.spend(args.positional.length + args.named.size);
   return filter(value, args, render);
 }
 
-/** Names of all filters, for the test that measures them. */
+/** Names of all filters, for the cost test. */
 export const filterNames: readonly string[] = [...filters.keys()];

@@ -1,5 +1,5 @@
 /**
- * Which characters Python's `repr` shows as they are, by a table made once from the code points themselves.
+ * The characters that Python's `repr` shows without escapes, in a table that is built once.
  *
  * Source: https://docs.python.org/3/library/stdtypes.html#str.isprintable
  * Proof:  test/unit/template/rope.test.ts
@@ -10,17 +10,17 @@ const unprintable = /[\p{C}\p{Z}]/u;
 const codePoints = 0x110000;
 let table: Uint8Array | undefined;
 
-function makeTable(): Uint8Array {
-  const made = new Uint8Array(codePoints);
+function buildTable(): Uint8Array {
+  const result = new Uint8Array(codePoints);
   for (let code = 0; code < codePoints; code += 1)
-    made[code] = code === 0x20 || !unprintable.test(String.fromCodePoint(code)) ? 1 : 0;
-  return made;
+    result[code] = code === 0x20 || !unprintable.test(String.fromCodePoint(code)) ? 1 : 0;
+  return result;
 }
 
-/** Whether a code point is shown as it is. */
+/** Python's `str.isprintable` for one code point. */
 export function isPrintable(code: number): boolean {
   if (code < 0x7f) return code >= 0x20;
-  table ??= makeTable();
+  table ??= buildTable();
   return table[code] === 1;
 }
 
@@ -31,7 +31,7 @@ const shortEscapes: ReadonlyMap<number, string> = new Map([
   [0x5c, '\\\\'],
 ]);
 
-/** The escape that stands for a code point which is not shown, or for a backslash. */
+/** Returns the escape of a code point that is not printable, or of a backslash. */
 export function escapeOf(code: number): string {
   const hex = (digits: number) => code.toString(16).padStart(digits, '0');
   return shortEscapes.get(code) ?? (code < 0x100 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`);

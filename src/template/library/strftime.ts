@@ -1,8 +1,7 @@
 /**
- * `strftime_now` of chat templates: the date in UTC and in English, whatever the machine's language is.
+ * `strftime_now` of chat templates, in UTC and English regardless of the locale.
  *
- * Limits: UTC, where transformers takes the local time: the engine is told no time zone. A code that is not here is
- *         refused.
+ * Limits: transformers uses local time; the engine does not know the time zone. An unknown code is refused.
  * Source: https://docs.python.org/3/library/datetime.html#format-codes, strftime(3) of glibc
  * Proof:  test/unit/template/strftime.test.ts
  * @module
@@ -27,16 +26,16 @@ const days = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 
 
 const dayMs = 86_400_000;
 
-/** The number of the day in the year, from 0. */
+/** Day of the year, from 0. */
 const yearDay = (at: Date) => Math.floor((at.getTime() - Date.UTC(at.getUTCFullYear(), 0, 1)) / dayMs);
-/** From Monday, 0, to Sunday, 6. */
+/** Day of the week, from Monday (0) to Sunday (6). */
 const mondayDay = (at: Date) => (at.getUTCDay() + 6) % 7;
-/** The Thursday of its week, whose year and week are those of ISO 8601. */
+/** The Thursday of the same week, which determines the ISO 8601 year and week. */
 const thursday = (at: Date) => new Date(at.getTime() + (3 - mondayDay(at)) * dayMs);
 const hour12 = (at: Date) => ((at.getUTCHours() + 11) % 12) + 1;
 
-/** Numbers, with the places that they are filled up to and with what. */
-const numbers: ReadonlyMap<string, readonly [value: (at: Date) => number, places: number, fill: string]> = new Map<
+/** Numeric codes with their width and fill character. */
+const numbers: ReadonlyMap<string, readonly [value: (at: Date) => number, width: number, fill: string]> = new Map<
   string,
   readonly [(at: Date) => number, number, string]
 >([
@@ -62,7 +61,7 @@ const numbers: ReadonlyMap<string, readonly [value: (at: Date) => number, places
   ['V', [(at) => Math.floor(yearDay(thursday(at)) / 7) + 1, 2, '0']],
 ]);
 
-const words: ReadonlyMap<string, (at: Date) => string> = new Map<string, (at: Date) => string>([
+const texts: ReadonlyMap<string, (at: Date) => string> = new Map<string, (at: Date) => string>([
   ['B', (at) => months[at.getUTCMonth()] ?? ''],
   ['b', (at) => (months[at.getUTCMonth()] ?? '').slice(0, 3)],
   ['h', (at) => (months[at.getUTCMonth()] ?? '').slice(0, 3)],
@@ -71,7 +70,7 @@ const words: ReadonlyMap<string, (at: Date) => string> = new Map<string, (at: Da
   ['p', (at) => (at.getUTCHours() < 12 ? 'AM' : 'PM')],
   ['P', (at) => (at.getUTCHours() < 12 ? 'am' : 'pm')],
   ['f', (at) => String(at.getUTCMilliseconds() * 1000).padStart(6, '0')],
-  // Python's time of `datetime.now()` knows no zone.
+  // Python's `datetime.now()` has no time zone.
   ['Z', () => ''],
   ['z', () => ''],
   ['n', () => '\n'],
@@ -79,8 +78,8 @@ const words: ReadonlyMap<string, (at: Date) => string> = new Map<string, (at: Da
   ['%', () => '%'],
 ]);
 
-/** Codes that stand for others. */
-const compound: ReadonlyMap<string, string> = new Map([
+/** Codes that expand to other codes. */
+const composites: ReadonlyMap<string, string> = new Map([
   ['c', '%a %b %e %H:%M:%S %Y'],
   ['D', '%m/%d/%y'],
   ['F', '%Y-%m-%d'],
@@ -91,23 +90,25 @@ const compound: ReadonlyMap<string, string> = new Map([
   ['X', '%H:%M:%S'],
 ]);
 
-function field(at: Date, flag: string, code: string): string {
+function formatCode(at: Date, flag: string, code: string): string {
   const number = numbers.get(code);
   if (number !== undefined) {
-    const [value, places, fill] = number;
-    return flag === '-' ? String(value(at)) : String(value(at)).padStart(places, fill);
+    const [value, width, fill] = number;
+    return flag === '-' ? String(value(at)) : String(value(at)).padStart(width, fill);
   }
-  const word = words.get(code);
-  const parts = compound.get(code);
-  if (flag !== '' || (word === undefined && parts === undefined))
-    throw unsupported('asks for the time with an unknown code');
-  return word?.(at) ?? formatTime(at, parts ?? '');
+  const text = texts.get(code);
+  const parts = composites.get(code);
+  if (flag !== '' || (text === undefined && parts === undefined))
+    throw unsupported('calls strftime_now with an unknown code');
+  return text?.(at) ?? formatDate(at, parts ?? '');
 }
 
 /**
- * Writes a moment as `format` says.
- * @throws `TEMPLATE_UNSUPPORTED` for a code that is not known.
+ * Formats a date.
+ * @throws `TEMPLATE_UNSUPPORTED` for an unknown code
  */
-export function formatTime(at: Date, format: string): string {
-  return format.replace(/%(-?)([^])?/g, (_, flag: string, code: string | undefined) => field(at, flag, code ?? ''));
+export function formatDate(at: Date, format: string): string {
+  return format.replace(/%(-?)([^])?/g, (_, flag: string, code: string | undefined) =>
+    formatCode(at, flag, code ?? ''),
+  );
 }

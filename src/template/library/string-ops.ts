@@ -1,7 +1,7 @@
 /**
- * What templates do to text, over bytes: trim, split, replace, count, cut.
+ * String operations over bytes: strip, split, replace, count, slice, join, compare.
  *
- * Promise: results are slices of what came in. White space and line breaks are Python's; positions count code points.
+ * Promise: results are slices of the operands. Whitespace and line breaks are Python's; positions count code points.
  * Source:  https://docs.python.org/3/library/stdtypes.html#string-methods
  * Proof:   test/unit/template/rope.test.ts
  * @module
@@ -11,7 +11,7 @@ import { unsupported } from '../runtime/budget.ts';
 import type { Str } from '../runtime/rope.ts';
 import { occurrences, Rope } from '../runtime/rope.ts';
 
-/** The code point that begins at an offset of valid UTF-8, and its length in bytes. */
+/** Decodes the code point at an offset of valid UTF-8; `size` is its length in bytes. */
 export function codePoint(bytes: Uint8Array, at: number): { code: number; size: number } {
   const first = bytes[at] ?? 0;
   const next = (i: number) => (bytes[at + i] ?? 0) & 0x3f;
@@ -21,7 +21,7 @@ export function codePoint(bytes: Uint8Array, at: number): { code: number; size: 
   return { code: ((first & 0x07) << 18) | (next(1) << 12) | (next(2) << 6) | next(3), size: 4 };
 }
 
-/** What Python's `str.isspace` takes. */
+/** Python's `str.isspace`. */
 const isSpace = (code: number): boolean =>
   (code >= 9 && code <= 13) ||
   (code >= 0x1c && code <= 0x20) ||
@@ -35,24 +35,24 @@ const isSpace = (code: number): boolean =>
   code === 0x205f ||
   code === 0x3000;
 
-/** Where Python's `splitlines` cuts. */
+/** The line breaks of Python's `splitlines`. */
 const isBreak = (code: number): boolean =>
   (code >= 10 && code <= 13) || (code >= 0x1c && code <= 0x1e) || code === 0x85 || code === 0x2028 || code === 0x2029;
 
-/** Which characters to take off: those of a string, or white space. */
-function strippable(chars: Str | null, budget: Budget): (code: number) => boolean {
+/** Returns which characters `strip` removes: those of a string, or whitespace. */
+function stripSet(chars: Str | null, budget: Budget): (code: number) => boolean {
   if (chars === null) return isSpace;
-  budget.each(chars.length);
-  if (typeof chars !== 'string') throw unsupported('strips characters that a message names');
+  budget.walk(chars.length);
+  if (typeof chars !== 'string') throw unsupported('strips characters given by message text');
   const codes = new Set(Array.from(chars, (c) => c.codePointAt(0)));
   return (code) => codes.has(code);
 }
 
 /** Python's `strip`, `lstrip` and `rstrip`. */
 export function strip(text: Str, sides: 'both' | 'left' | 'right', chars: Str | null, budget: Budget): Str {
-  const drop = strippable(chars, budget);
+  const drop = stripSet(chars, budget);
   const rope = Rope.from(text, budget);
-  const [from, to] = rope.look(budget, (bytes) => {
+  const [from, to] = rope.withBytes(budget, (bytes) => {
     let start = 0;
     let end = bytes.length;
     while (sides !== 'right' && start < end) {
@@ -66,19 +66,22 @@ export function strip(text: Str, sides: 'both' | 'left' | 'right', chars: Str | 
       if (!drop(codePoint(bytes, last).code)) break;
       end = last;
     }
-    budget.each(bytes.length - (end - start));
+    budget.walk(bytes.length - (end - start));
     return [start, end];
   });
   return rope.slice(from, to, budget);
 }
 
-/** Python's `split(separator, most)` and, from the right, `rsplit`; without a separator, at runs of white space. */
+/**
+ * Python's `split` and, from the right, `rsplit`. Without a separator it splits at runs of whitespace.
+ * @param most - maximum number of splits; negative for no limit
+ */
 export function split(text: Str, separator: Str | null, most: number, fromRight: boolean, budget: Budget): Str[] {
   const rope = Rope.from(text, budget);
   const limit = most < 0 ? Number.MAX_SAFE_INTEGER : most;
   if (separator === null) return splitAtSpace(rope, limit, budget);
   const { length } = Rope.from(separator, budget);
-  if (length === 0) throw unsupported('splits at nothing');
+  if (length === 0) throw unsupported('splits at the empty string');
   const all = occurrences(rope, separator, budget);
   const places = fromRight ? all.slice(Math.max(0, all.length - limit)) : all.slice(0, limit);
   const starts = [0, ...places.map((place) => place + length)];
@@ -86,8 +89,8 @@ export function split(text: Str, separator: Str | null, most: number, fromRight:
 }
 
 function splitAtSpace(rope: Rope, limit: number, budget: Budget): Str[] {
-  budget.each(rope.length);
-  const bounds = rope.look(budget, (bytes) => {
+  budget.walk(rope.length);
+  const bounds = rope.withBytes(budget, (bytes) => {
     const found: [number, number][] = [];
     let start = -1;
     for (let at = 0; at < bytes.length;) {
@@ -108,14 +111,14 @@ function splitAtSpace(rope: Rope, limit: number, budget: Budget): Str[] {
   return bounds.map(([from, to]) => rope.slice(from, to, budget));
 }
 
-/** Python's `replace(old, replacement, most)`. */
+/** Python's `replace`. @param most - maximum number of replacements; negative for no limit */
 export function replace(text: Str, old: Str, replacement: Str, most: number, budget: Budget): Str {
   const rope = Rope.from(text, budget);
   const { length } = Rope.from(old, budget);
   if (length === 0) throw unsupported('replaces the empty string');
   const places = occurrences(rope, old, budget, most < 0 ? undefined : most);
   if (places.length === 0) return text;
-  budget.bytes(rope.length + places.length * (Rope.from(replacement, budget).length - length));
+  budget.scan(rope.length + places.length * (Rope.from(replacement, budget).length - length));
   const parts: Str[] = [];
   let at = 0;
   for (const place of places) {
@@ -126,10 +129,10 @@ export function replace(text: Str, old: Str, replacement: Str, most: number, bud
   return Rope.concat(parts, budget);
 }
 
-/** Whether a text begins or ends with another. */
-export function hasEdge(text: Str, edge: Str, side: 'start' | 'end', budget: Budget): boolean {
+/** Python's `startswith` and `endswith`. */
+export function hasAffix(text: Str, affix: Str, side: 'start' | 'end', budget: Budget): boolean {
   const rope = Rope.from(text, budget);
-  const wanted = Rope.from(edge, budget);
+  const wanted = Rope.from(affix, budget);
   if (wanted.length > rope.length) return false;
   const part = Rope.from(
     side === 'start'
@@ -137,71 +140,71 @@ export function hasEdge(text: Str, edge: Str, side: 'start' | 'end', budget: Bud
       : rope.slice(rope.length - wanted.length, rope.length, budget),
     budget,
   );
-  return part.look(budget, (a) => wanted.look(budget, (b) => Buffer.compare(a, b) === 0));
+  return part.withBytes(budget, (a) => wanted.withBytes(budget, (b) => Buffer.compare(a, b) === 0));
 }
 
-const isInside = (byte: number | undefined) => ((byte ?? 0) & 0xc0) === 0x80;
+const isContinuation = (byte: number | undefined) => ((byte ?? 0) & 0xc0) === 0x80;
 
-/** The byte offset of a character by its position from the front, or from behind when negative; within the text. */
-function placeOf(bytes: Uint8Array, position: number, budget: Budget): number {
+/** Returns the byte offset of a character. A negative position counts from the end; offsets are clamped to the text. */
+function byteOffset(bytes: Uint8Array, position: number, budget: Budget): number {
   let at = position < 0 ? bytes.length : 0;
   for (let left = Math.min(Math.abs(position), bytes.length); left > 0; left -= 1) {
     const step = position < 0 ? -1 : 1;
     if (at + step < 0 || at + step > bytes.length) break;
     at += step;
-    while (at > 0 && at < bytes.length && isInside(bytes[at])) at += step;
+    while (at > 0 && at < bytes.length && isContinuation(bytes[at])) at += step;
   }
-  budget.each(position < 0 ? bytes.length - at : at);
+  budget.walk(position < 0 ? bytes.length - at : at);
   return at;
 }
 
-/** The number of code points. */
+/** Counts code points. */
 export function countCharacters(text: Str, budget: Budget): number {
   const rope = Rope.from(text, budget);
-  budget.each(rope.length);
-  return rope.look(budget, (bytes) => {
+  budget.walk(rope.length);
+  return rope.withBytes(budget, (bytes) => {
     let count = 0;
-    for (let at = 0; at < bytes.length; at += 1) if (!isInside(bytes[at])) count += 1;
+    for (let at = 0; at < bytes.length; at += 1) if (!isContinuation(bytes[at])) count += 1;
     return count;
   });
 }
 
-/** One character by its position; negative ones count from the end. */
+/** Returns one character by its position. A negative position counts from the end. */
 export function characterAt(text: Str, index: number, budget: Budget): Str | undefined {
   const rope = Rope.from(text, budget);
-  const [from, to] = rope.look(budget, (bytes) => {
-    const start = placeOf(bytes, index, budget);
-    // Before the first one there is none: positions from behind may go too far.
-    if (index < 0 && start === 0 && countTo(bytes, -index) < -index) return [0, 0];
+  const [from, to] = rope.withBytes(budget, (bytes) => {
+    const start = byteOffset(bytes, index, budget);
+    // A negative position may lie before the first character.
+    if (index < 0 && start === 0 && countUpTo(bytes, -index) < -index) return [0, 0];
     return [start, start < bytes.length ? start + codePoint(bytes, start).size : start];
   });
   return from < to ? rope.slice(from, to, budget) : undefined;
 }
 
-/** The number of characters, as far as `most`. */
-function countTo(bytes: Uint8Array, most: number): number {
+/** Counts characters up to `most`. */
+function countUpTo(bytes: Uint8Array, most: number): number {
   let count = 0;
-  for (let at = 0; at < bytes.length && count < most; at += 1) if (!isInside(bytes[at])) count += 1;
+  for (let at = 0; at < bytes.length && count < most; at += 1) if (!isContinuation(bytes[at])) count += 1;
   return count;
 }
 
-/** The characters from one position to another, as a Python slice with step 1. */
+/** Returns a Python slice with step 1. */
 export function characters(text: Str, start: number | undefined, stop: number | undefined, budget: Budget): Str {
   const rope = Rope.from(text, budget);
-  const [from, to] = rope.look(budget, (bytes) => [
-    placeOf(bytes, start ?? 0, budget),
-    stop === undefined ? bytes.length : placeOf(bytes, stop, budget),
+  const [from, to] = rope.withBytes(budget, (bytes) => [
+    byteOffset(bytes, start ?? 0, budget),
+    stop === undefined ? bytes.length : byteOffset(bytes, stop, budget),
   ]);
   return from < to ? rope.slice(from, to, budget) : '';
 }
 
-/** All characters of a text, each as a text. */
+/** Returns each character as a text. */
 export function charactersOf(text: Str, budget: Budget): Str[] {
   const rope = Rope.from(text, budget);
-  budget.each(rope.length);
-  const offsets = rope.look(budget, (bytes) => {
+  budget.walk(rope.length);
+  const offsets = rope.withBytes(budget, (bytes) => {
     const found: number[] = [];
-    for (let at = 0; at < bytes.length; at += 1) if (!isInside(bytes[at])) found.push(at);
+    for (let at = 0; at < bytes.length; at += 1) if (!isContinuation(bytes[at])) found.push(at);
     return found;
   });
   budget.spend(offsets.length);
@@ -212,8 +215,8 @@ export function charactersOf(text: Str, budget: Budget): Str[] {
 /** Python's `splitlines()`. */
 export function splitLines(text: Str, budget: Budget): Str[] {
   const rope = Rope.from(text, budget);
-  budget.each(rope.length);
-  const bounds = rope.look(budget, (bytes) => {
+  budget.walk(rope.length);
+  const bounds = rope.withBytes(budget, (bytes) => {
     const found: [number, number][] = [];
     let start = 0;
     for (let at = 0; at < bytes.length;) {
@@ -232,10 +235,10 @@ export function splitLines(text: Str, budget: Budget): Str[] {
   return bounds.map(([from, to]) => rope.slice(from, to, budget));
 }
 
-/** Jinja's `indent`: puts white space before every line but the first; blank lines are left alone unless asked. */
+/** Jinja's `indent`. @param first - indents the first line too. @param blank - indents blank lines too. */
 export function indent(text: Str, width: Str, first: boolean, blank: boolean, budget: Budget): Str {
   const lines = splitLines(Rope.concat([text, '\n'], budget), budget);
-  budget.bytes(text.length + lines.length * width.length);
+  budget.scan(text.length + lines.length * width.length);
   const parts: Str[] = first ? [width] : [];
   lines.forEach((line, i) => {
     if (i > 0) parts.push('\n');
@@ -243,4 +246,28 @@ export function indent(text: Str, width: Str, first: boolean, blank: boolean, bu
     parts.push(line);
   });
   return Rope.concat(parts, budget);
+}
+
+/** Joins texts with a separator. */
+export function join(items: readonly Str[], separator: Str, budget: Budget): Str {
+  const separators = Math.max(0, items.length - 1);
+  budget.scan(separators * separator.length);
+  return Rope.concat(
+    items.flatMap((item, i) => (i > 0 ? [separator, item] : [item])),
+    budget,
+  );
+}
+
+/** Compares two plain strings by code points: negative if `a` comes first, 0 if they are equal. */
+export function compareTexts(a: string, b: string, budget: Budget): number {
+  budget.walk(Math.min(a.length, b.length));
+  if (a === b) return 0;
+  let at = 0;
+  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at += 1;
+  const x = a.charCodeAt(at);
+  const y = b.charCodeAt(at);
+  if (Number.isNaN(x) || Number.isNaN(y)) return a.length - b.length;
+  // Surrogates stand for code points above all others.
+  const rank = (unit: number) => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit);
+  return rank(x) - rank(y);
 }

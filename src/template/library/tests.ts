@@ -1,49 +1,51 @@
 /**
- * Tests of chat templates (`x is defined`, `x is divisibleby(3)`).
+ * The tests of chat templates (`x is defined`, `x is divisibleby(3)`).
  *
- * Trust:  the table is closed; an unknown name is refused, never looked up elsewhere.
+ * Trust:  the table is closed; an unknown name is refused.
  * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-tests
  * Proof:  test/unit/template/evaluator.test.ts
  * @module
  */
-import { parameters } from '../runtime/arguments.ts';
+import { bindParameters } from '../runtime/arguments.ts';
 import { unsupported } from '../runtime/budget.ts';
 import { hasCase } from './case-mapping.ts';
-import { compare } from './operators.ts';
+import { applyComparison } from './operators.ts';
 import { contains } from '../runtime/comparison.ts';
 import { print } from './formatting.ts';
 import type { Arguments, Render, Value } from '../runtime/value.ts';
-import { Callable, Dict, Float, isDict, isText, List, numeric, Safe } from '../runtime/value.ts';
+import { Callable, Dict, Float, isDict, isText, List, toNumber, Markup } from '../runtime/value.ts';
 
 type Test = (value: Value, args: Arguments, render: Render) => boolean;
 
-/** A test without arguments. */
-const plain =
+/** Creates a test without arguments. */
+const nullary =
   (test: (value: Value, render: Render) => boolean): Test =>
   (value, args, render) => {
-    parameters(args, []);
+    bindParameters(args, []);
     return test(value, render);
   };
 
-/** A test with one argument. */
-const against =
+/** Creates a test with one argument. */
+const withOperand =
   (test: (value: Value, other: Value, render: Render) => boolean): Test =>
   (value, args, render) =>
-    test(value, parameters(args, [''], 1)[0], render);
+    test(value, bindParameters(args, [''], 1)[0], render);
 
-const comparing = (operator: string) => against((value, other, render) => compare(operator, value, other, render));
+const comparing = (operator: string) =>
+  withOperand((value, other, render) => applyComparison(operator, value, other, render));
 
 function remainder(value: Value, divisor: Value): number {
-  const a = numeric(value);
-  const b = numeric(divisor);
-  if (a === undefined || b === undefined || b === 0) throw unsupported('divides what is no number');
+  const a = toNumber(value);
+  const b = toNumber(divisor);
+  if (a === undefined || b === undefined || b === 0)
+    throw unsupported('divides by zero or by a value that is not a number');
   return ((a % b) + b) % b;
 }
 
-/** Whether two values are one and the same; of numbers and texts Python leaves that open. */
-function same(value: Value, other: Value): boolean {
+/** Python's `is`, which is unspecified for numbers and texts. */
+function isSame(value: Value, other: Value): boolean {
   if ([value, other].some((one) => typeof one === 'number' || one instanceof Float || isText(one)))
-    throw unsupported('asks whether two numbers or texts are one and the same');
+    throw unsupported('calls sameas on numbers or texts');
   return value === other;
 }
 
@@ -51,33 +53,33 @@ const isSequence = (value: Value) =>
   value === undefined ||
   isText(value) ||
   isDict(value) ||
-  (value instanceof List && value.kind !== 'once' && value.kind !== 'view');
+  (value instanceof List && value.kind !== 'generator' && value.kind !== 'view');
 
 const tests = new Map<string, Test>([
-  ['defined', plain((value) => value !== undefined)],
-  ['undefined', plain((value) => value === undefined)],
-  ['none', plain((value) => value === null)],
-  ['string', plain((value) => isText(value) || value instanceof Safe)],
-  ['mapping', plain(isDict)],
-  ['sequence', plain(isSequence)],
+  ['defined', nullary((value) => value !== undefined)],
+  ['undefined', nullary((value) => value === undefined)],
+  ['none', nullary((value) => value === null)],
+  ['string', nullary((value) => isText(value) || value instanceof Markup)],
+  ['mapping', nullary(isDict)],
+  ['sequence', nullary(isSequence)],
   [
     'iterable',
-    plain((value) => isSequence(value) || value instanceof List || (value instanceof Dict && value.kind === 'loop')),
+    nullary((value) => isSequence(value) || value instanceof List || (value instanceof Dict && value.kind === 'loop')),
   ],
-  ['number', plain((value) => numeric(value) !== undefined)],
-  ['integer', plain((value) => typeof value === 'number')],
-  ['float', plain((value) => value instanceof Float)],
-  ['boolean', plain((value) => typeof value === 'boolean')],
-  ['true', plain((value) => value === true)],
-  ['false', plain((value) => value === false)],
-  ['odd', plain((value) => remainder(value, 2) === 1)],
-  ['even', plain((value) => remainder(value, 2) === 0)],
-  ['divisibleby', against((value, other) => remainder(value, other) === 0)],
-  ['callable', plain((value) => value === undefined || value instanceof Callable)],
-  ['upper', plain((value, render) => hasCase(print(value, render), 'upper', render))],
-  ['lower', plain((value, render) => hasCase(print(value, render), 'lower', render))],
-  ['sameas', against(same)],
-  ['in', against((value, other, render) => contains(other, value, render))],
+  ['number', nullary((value) => toNumber(value) !== undefined)],
+  ['integer', nullary((value) => typeof value === 'number')],
+  ['float', nullary((value) => value instanceof Float)],
+  ['boolean', nullary((value) => typeof value === 'boolean')],
+  ['true', nullary((value) => value === true)],
+  ['false', nullary((value) => value === false)],
+  ['odd', nullary((value) => remainder(value, 2) === 1)],
+  ['even', nullary((value) => remainder(value, 2) === 0)],
+  ['divisibleby', withOperand((value, other) => remainder(value, other) === 0)],
+  ['callable', nullary((value) => value === undefined || value instanceof Callable)],
+  ['upper', nullary((value, render) => hasCase(print(value, render), 'upper', render))],
+  ['lower', nullary((value, render) => hasCase(print(value, render), 'lower', render))],
+  ['sameas', withOperand(isSame)],
+  ['in', withOperand((value, other, render) => contains(other, value, render))],
   ...['eq', 'equalto', '=='].map((name): [string, Test] => [name, comparing('==')]),
   ...['ne', '!='].map((name): [string, Test] => [name, comparing('!=')]),
   ...['gt', 'greaterthan', '>'].map((name): [string, Test] => [name, comparing('>')]),
@@ -86,16 +88,16 @@ const tests = new Map<string, Test>([
   ...['le', '<='].map((name): [string, Test] => [name, comparing('<=')]),
 ]);
 
-/** A name as the error shows it; a template's names are words, and anything else is not shown. */
-export const plainName = (name: string) => (/^\w{1,40}$/.test(name) ? name : 'of another kind');
+/** Returns a filter or test name for an error message; anything but a plain word is left out. */
+export const displayName = (name: string) => (/^\w{1,40}$/.test(name) ? name : '(unprintable)');
 
-/** Applies a test by its name. @throws `TEMPLATE_UNSUPPORTED` for a name that is not known. */
+/** Applies a test by its name. @throws `TEMPLATE_UNSUPPORTED` for an unknown name. */
 export function applyTest(name: string, value: Value, args: Arguments, render: Render): boolean {
   const test = tests.get(name);
-  if (test === undefined) throw unsupported(`uses the test ${plainName(name)}`);
+  if (test === undefined) throw unsupported(`uses the test ${displayName(name)}`);
   render.budget.spend(1 + args.positional.length + args.named.size);
   return test(value, args, render);
 }
 
-/** Names of all tests, for the test that measures them. */
+/** Names of all tests, for the cost test. */
 export const testNames: readonly string[] = [...tests.keys()];

@@ -1,50 +1,62 @@
 /**
- * Arguments of filters, tests, methods and functions: by position or by name, as their signature in Python has them.
+ * Binds positional and named arguments to the parameters that a filter, test, method or function has in Python.
  *
- * Promise: an argument that the signature does not have is refused, never dropped.
+ * Promise: an argument that is not in the signature is refused, never dropped.
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
  */
 import { unsupported } from './budget.ts';
 import type { Str } from './rope.ts';
-import type { Arguments, Value } from './value.ts';
+import type { Arguments, Render, Value } from './value.ts';
 import { isText } from './value.ts';
 
-const refused = () => unsupported('passes arguments in an unknown way');
+/** A filter: the operand, then the arguments in brackets. */
+export type Filter = (value: Value, args: Arguments, render: Render) => Value;
+
+/** A method of a text, a list or a dict. */
+export type Method<T> = (self: T, args: Arguments, render: Render) => Value;
+
+const unexpected = () => unsupported('passes unexpected arguments');
 
 /**
- * The values of the parameters `names`, in their order; those that are not given are `undefined`.
- * @param least - how many must be given. @throws `TEMPLATE_UNSUPPORTED`
+ * Returns the values of the parameters `names` in order; `undefined` if absent.
+ * @param names - an empty name stands for a positional-only parameter
+ * @param least - the number of required arguments
+ * @throws `TEMPLATE_UNSUPPORTED`
  */
-export function parameters(args: Arguments, names: readonly string[], least = 0): Value[] {
-  if (args.positional.length > names.length) throw refused();
+export function bindParameters(args: Arguments, names: readonly string[], least = 0): Value[] {
+  if (args.positional.length > names.length) throw unexpected();
   const values: Value[] = names.map((_, i) => args.positional[i]);
   let count = args.positional.length;
   for (const [name, value] of args.named) {
     const at = names.indexOf(name);
-    if (at < args.positional.length) throw refused();
+    if (at < args.positional.length) throw unexpected();
     values[at] = value;
     count += 1;
   }
-  if (count < least) throw refused();
+  if (count < least) throw unexpected();
   return values;
 }
 
-/** A text, or a refusal. */
+/** @throws `TEMPLATE_UNSUPPORTED` if the value is not text */
 export function requireText(value: Value): Str {
   if (isText(value)) return value;
-  throw unsupported('passes something that is no text');
+  throw unsupported('passes an argument that is not text');
 }
 
-/** A whole number, or a refusal. */
-export function requireWhole(value: Value): number {
+/** @throws `TEMPLATE_UNSUPPORTED` if the value is not an integer */
+export function requireInteger(value: Value): number {
   if (typeof value === 'number') return value;
   if (typeof value === 'boolean') return value ? 1 : 0;
-  throw unsupported('passes something that is no whole number');
+  throw unsupported('passes an argument that is not an integer');
 }
 
-/** Text of the template only: what makes new letters would make a string of a conversation. */
-export function requirePlain(value: Str, what: string): string {
-  if (typeof value !== 'string') throw unsupported(`${what} text of a message`);
+/**
+ * Returns template text as a string; conversation text must never become one.
+ * @param what - the operation, a verb made of constants
+ * @throws `TEMPLATE_UNSUPPORTED`
+ */
+export function requireTemplateText(value: Str, what: string): string {
+  if (typeof value !== 'string') throw unsupported(`${what} message text`);
   return value;
 }

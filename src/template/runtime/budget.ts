@@ -1,19 +1,19 @@
 /**
- * What a render may cost: steps, time, and the length of a text, and how many values.
+ * What a render may cost: steps, processor time, the length of a text, and the number of values.
  *
- * Promise: whoever touches bytes pays for each of them first, so that the work is in proportion to the steps; one step
- *          stands for at most 64 bytes looked at or 16 bytes made. What
- *          binds or copies arguments pays for each of them first. The clock bounds what the prices have wrong.
- * Trust:   the clock is an argument; the engine gives the processor time of its own thread, which a busy machine does
- *          not make longer.
+ * Promise: code pays before it touches bytes, binds arguments or copies values, so work is proportional to steps. One
+ *          step covers at most 64 bytes scanned by native code, or 16 bytes processed one by one. The time limit
+ *          catches what these prices get wrong.
+ * Trust:   the clock is an argument. The engine passes the processor time of its own thread, so a busy machine does not
+ *          shorten a render.
  * Proof:   test/unit/template/costs.test.ts
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
 
-/** A render that cannot go on; its message is made of constants. */
+/** A render that cannot continue. Its message consists of constants. */
 export class TemplateError extends KwyreError {
-  /** The field of a request that it is about, if one is. */
+  /** The request field that caused it, if any. */
   readonly parameter: string | null;
 
   constructor(
@@ -26,80 +26,89 @@ export class TemplateError extends KwyreError {
   }
 }
 
-/** The template does something that Python refuses, or that this server does not do. @param what - made of constants */
+/**
+ * The error for what Python's Jinja refuses or this server does not implement.
+ * @param what - a verb phrase made of constants: `divides by zero`
+ */
 export function unsupported(what: string): TemplateError {
-  return new TemplateError('TEMPLATE_UNSUPPORTED', `the model's chat template ${what}, which this server does not do`);
+  return new TemplateError('TEMPLATE_UNSUPPORTED', `the model's chat template ${what}; this is not supported`);
 }
 
-/** Milliseconds that passed, for the bound on time. */
+/** The error for a template that nests too deep. */
+export function nestedTooDeep(): TemplateError {
+  return new TemplateError('TEMPLATE_LIMIT', "the model's chat template is nested too deep");
+}
+
+/** Elapsed milliseconds. */
 export type Clock = () => number;
 
-/** The clock is looked at after so many steps: a few milliseconds of work. */
-const stepsPerLook = 4096;
+/** The clock is read once per this many steps, which take a few milliseconds. */
+const stepsPerClockRead = 4096;
 
-/** Of what a render makes and a template can keep: a few hundred MiB at most, in units of about 64 bytes. */
-const maxHeld = 1 << 22;
+/** Limit on values that a template can keep, in units of about 64 bytes: a few hundred MiB. */
+const maxRetained = 1 << 22;
 
-/** Counts what a render costs, so that no template runs for long or grows without end. */
+/** Counts the cost of a render and stops it at the limits. */
 export class Budget {
   #steps: number;
-  #untilLook = stepsPerLook;
-  #held = 0;
+  #untilClockRead = stepsPerClockRead;
+  #retained = 0;
   readonly #clock: Clock;
   readonly #deadline: number;
-  readonly maxBytes: number;
+  readonly #maxBytes: number;
 
-  /** @param maxBytes - of one text; @param ms - by the clock. */
+  /**
+   * @param maxBytes - the longest text that the render may create or read
+   * @param ms - time limit, measured by `clock`
+   */
   constructor(steps: number, maxBytes: number, clock: Clock = () => 0, ms = Number.POSITIVE_INFINITY) {
     this.#steps = steps;
-    this.maxBytes = maxBytes;
+    this.#maxBytes = maxBytes;
     this.#clock = clock;
     this.#deadline = clock() + ms;
   }
 
-  /** Steps that are left. */
-  get left(): number {
+  /** Remaining steps. */
+  get remaining(): number {
     return this.#steps;
   }
 
-  /** @throws `TEMPLATE_LIMIT` when the render has cost too much. */
+  /** @throws `TEMPLATE_LIMIT` if no steps or no time remain. */
   spend(steps: number): void {
     this.#steps -= steps;
-    this.#untilLook -= steps;
+    this.#untilClockRead -= steps;
     if (this.#steps < 0) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template takes too many steps");
-    if (this.#untilLook > 0) return;
-    this.#untilLook = stepsPerLook;
+    if (this.#untilClockRead > 0) return;
+    this.#untilClockRead = stepsPerClockRead;
     if (this.#clock() > this.#deadline)
       throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template takes too long");
   }
 
   /**
-   * Pays for values that a template can keep, in units of about 64 bytes; they count until the render ends.
+   * Pays for values that a template can keep. They count until the render ends.
+   * @param units - of about 64 bytes
    * @throws `TEMPLATE_LIMIT`
    */
-  hold(units: number): void {
-    this.#held += units;
-    if (this.#held > maxHeld)
+  retain(units: number): void {
+    this.#retained += units;
+    if (this.#retained > maxRetained)
       throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too many values");
     this.spend(units);
   }
 
-  #pay(count: number, shift: number): void {
-    if (count > this.maxBytes)
+  #pay(count: number, bytesPerStep: number): void {
+    if (count > this.#maxBytes)
       throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too long a text");
-    this.spend(1 + Math.floor(count / shift));
+    this.spend(1 + Math.floor(count / bytesPerStep));
   }
 
-  /**
-   * Pays for looking at so many bytes, all at once by native code. @throws `TEMPLATE_LIMIT` when they are more than any
-   * prompt may have.
-   */
-  bytes(count: number): void {
+  /** Pays for bytes that native code reads at once. @throws `TEMPLATE_LIMIT` */
+  scan(count: number): void {
     this.#pay(count, 64);
   }
 
-  /** Pays for looking at so many bytes one by one, or for making them. @throws `TEMPLATE_LIMIT` */
-  each(count: number): void {
+  /** Pays for bytes that are read one by one or created. @throws `TEMPLATE_LIMIT` */
+  walk(count: number): void {
     this.#pay(count, 16);
   }
 }

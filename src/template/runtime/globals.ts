@@ -1,51 +1,52 @@
 /**
- * What chat templates find around them: a few functions, none of the host's.
+ * The global functions of chat templates; none of them belongs to the host.
  *
  * Proof: test/unit/template/evaluator.test.ts
  * @module
  */
-import { parameters, requireText, requireWhole } from './arguments.ts';
+import { bindParameters, requireText, requireInteger } from './arguments.ts';
 import { TemplateError, unsupported } from './budget.ts';
-import { formatTime } from '../library/strftime.ts';
+import { formatDate } from '../library/strftime.ts';
 import type { Arguments, Render, Value } from './value.ts';
-import { Callable, Dict, isDict, iterate, keyOf, List } from './value.ts';
+import { Callable, Dict, isDict, iterate, toKey, List } from './value.ts';
 
 const maxRange = 10_000;
 const longestFormat = 256;
 
-function refused(): TemplateError {
+function templateRefusal(): TemplateError {
   return new TemplateError(
     'REQUEST_TEMPLATE_REFUSED',
-    "the model's chat template refuses these messages; check the order of the roles",
+    "the model's chat template rejects these messages; check the order of the roles",
     'messages',
   );
 }
 
-/** The pairs of a dict, or of a list of pairs, and the named arguments after them. */
+/** Returns the entries of a dict or of a list of pairs, followed by the named arguments. */
 function pairs({ positional, named }: Arguments, render: Render): [string | number, Value][] {
   const [first] = positional;
-  render.budget.hold(4);
-  if (positional.length > 1) throw unsupported('makes a dict in an unknown way');
+  render.budget.retain(4);
+  if (positional.length > 1) throw unsupported('passes unexpected arguments to dict or namespace');
   if (isDict(first)) {
-    render.budget.hold(first.entries.size + named.size);
+    render.budget.retain(first.entries.size + named.size);
     return [...first.entries, ...named];
   }
   const given = positional.length === 0 ? [] : iterate(first, render);
-  render.budget.hold(given.length + named.size);
+  render.budget.retain(given.length + named.size);
   const made = given.map((pair): [string | number, Value] => {
-    if (!(pair instanceof List) || pair.items.length !== 2) throw unsupported('makes a dict in an unknown way');
-    return [keyOf(pair.items[0]), pair.items[1]];
+    if (!(pair instanceof List) || pair.items.length !== 2)
+      throw unsupported('passes unexpected arguments to dict or namespace');
+    return [toKey(pair.items[0]), pair.items[1]];
   });
   return [...made, ...named];
 }
 
-/** The functions that templates know by name. */
+/** Returns the global functions by name. */
 export function globals(render: Render, now: Date): [string, Value][] {
   return [
     [
       'raise_exception',
       new Callable(() => {
-        throw refused();
+        throw templateRefusal();
       }),
     ],
     ['namespace', new Callable((args) => new Dict(pairs(args, render), 'namespace'))],
@@ -54,25 +55,25 @@ export function globals(render: Render, now: Date): [string, Value][] {
     [
       'strftime_now',
       new Callable((args) => {
-        const format = requireText(parameters(args, ['format'], 1)[0]);
+        const format = requireText(bindParameters(args, ['format'], 1)[0]);
         if (typeof format !== 'string' || format.length > longestFormat)
-          throw unsupported('asks for the time in an unknown way');
-        render.budget.each(format.length * 16);
-        return formatTime(now, format);
+          throw unsupported('calls strftime_now with an invalid format');
+        render.budget.walk(format.length * 16);
+        return formatDate(now, format);
       }),
     ],
   ];
 }
 
 function range(args: Arguments, render: Render): List {
-  const given = parameters(args, ['', '', ''], 1).slice(0, args.positional.length).map(requireWhole);
-  if (args.named.size > 0) throw unsupported('passes arguments in an unknown way');
+  const given = bindParameters(args, ['', '', ''], 1).slice(0, args.positional.length).map(requireInteger);
+  if (args.named.size > 0) throw unsupported('passes unexpected arguments');
   const [a = 0, b, step = 1] = given;
-  if (step === 0) throw unsupported('counts with a step of 0');
+  if (step === 0) throw unsupported('calls range with a step of 0');
   const [start, stop] = b === undefined ? [0, a] : [a, b];
   const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (length > maxRange) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template counts too far");
-  render.budget.hold(2 + (length >> 3));
+  if (length > maxRange) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too long a range");
+  render.budget.retain(2 + (length >> 3));
   render.budget.spend(length);
   return new List(
     Array.from({ length }, (_, i) => start + i * step),

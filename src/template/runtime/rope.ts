@@ -1,9 +1,9 @@
 /**
- * Text in a template: constants of the template and slices of the conversation in one value, joined without copying.
+ * A rope: template constants and slices of conversation text in one value, concatenated without copying.
  *
- * Promise: a slice of the conversation stays a pair of offsets into the message's bytes, whatever a template does to
- *          it, and never loses the mark of where it came from; only pure template text becomes a string again.
- * Limits:  operations that would have to make new text out of conversation text (titles, sorting) are refused.
+ * Promise: a slice of the conversation stays a pair of offsets into the message's bytes and keeps its origin, whatever
+ *          the template does to it. Only pure template text becomes a string.
+ * Limits:  operations that would create strings from conversation text (title case, sorting) are refused.
  * Proof:   test/unit/template/rope.test.ts
  * @module
  */
@@ -11,7 +11,7 @@ import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import type { Budget } from './budget.ts';
 import { search } from '../library/byte-search.ts';
 
-/** Some bytes of one origin, never empty. */
+/** A non-empty slice of bytes with one origin. */
 export type Segment = {
   readonly bytes: Buffer;
   readonly from: number;
@@ -19,13 +19,10 @@ export type Segment = {
   readonly origin: 'template' | 'text';
 };
 
-/** Text with at least one byte of the conversation in it. Text without is a plain string. */
+/** A text. It is a rope if it contains conversation text, and a plain string otherwise. */
 export type Str = string | Rope;
 
-/** What a text costs to look at: its bytes, or at least as many as a string has units. */
-export const lengthOf = (text: Str): number => text.length;
-
-/** Text of several origins. */
+/** Segments of several origins. */
 export class Rope {
   readonly segments: readonly Segment[];
   /** In bytes. */
@@ -36,28 +33,28 @@ export class Rope {
     this.length = segments.reduce((sum, segment) => sum + segment.to - segment.from, 0);
   }
 
-  /** The text of a message; an empty one is the empty string. */
-  static ofText(bytes: Buffer): Str {
+  /** Wraps the text of a message; an empty text becomes the empty string. */
+  static fromMessage(bytes: Buffer): Str {
     return bytes.length === 0 ? '' : new Rope([{ bytes, from: 0, to: bytes.length, origin: 'text' }]);
   }
 
-  static #ofTemplate(text: string): Rope {
+  static #fromTemplate(text: string): Rope {
     const bytes = Buffer.from(text, 'utf8');
     return new Rope(bytes.length === 0 ? [] : [{ bytes, from: 0, to: bytes.length, origin: 'template' }]);
   }
 
-  /** A text as bytes. */
+  /** Returns a text as a rope. */
   static from(text: Str, budget: Budget): Rope {
     if (typeof text !== 'string') return text;
-    budget.each(text.length);
-    return Rope.#ofTemplate(text);
+    budget.walk(text.length);
+    return Rope.#fromTemplate(text);
   }
 
-  /** Joins texts; slices that lie side by side in one message become one again. */
+  /** Concatenates texts and merges adjacent slices of one message. */
   static concat(parts: readonly Str[], budget: Budget): Str {
     budget.spend(parts.length);
     if (parts.every((part) => typeof part === 'string')) {
-      budget.each(parts.reduce((sum, part) => sum + part.length, 0));
+      budget.walk(parts.reduce((sum, part) => sum + part.length, 0));
       return parts.join('');
     }
     const segments: Segment[] = [];
@@ -73,21 +70,21 @@ export class Rope {
         length += segment.to - segment.from;
       }
     }
-    budget.bytes(length);
-    return new Rope(segments).simplified(budget);
+    budget.scan(length);
+    return new Rope(segments).flattened(budget);
   }
 
-  /** A plain string when nothing of the conversation is in it. */
-  simplified(budget: Budget): Str {
+  /** Returns a plain string if the rope contains no conversation text, else the rope itself. */
+  flattened(budget: Budget): Str {
     budget.spend(this.segments.length);
     if (this.segments.some((segment) => segment.origin === 'text')) return this;
-    budget.each(this.length);
+    budget.walk(this.length);
     return this.segments.map((segment) => segment.bytes.toString('utf8', segment.from, segment.to)).join('');
   }
 
-  /** The bytes from one offset to another. */
+  /** Returns the slice between two byte offsets. */
   slice(from: number, to: number, budget: Budget): Str {
-    budget.hold(2);
+    budget.retain(2);
     budget.spend(this.segments.length);
     const segments: Segment[] = [];
     let at = 0;
@@ -98,16 +95,16 @@ export class Rope {
       if (first < last) segments.push({ ...segment, from: segment.from + first, to: segment.from + last });
       at += size;
     }
-    return new Rope(segments).simplified(budget);
+    return new Rope(segments).flattened(budget);
   }
 
-  /** Calls back with all bytes in one piece; a copy made for that is overwritten afterwards. */
-  look<T>(budget: Budget, read: (bytes: Uint8Array) => T): T {
-    budget.bytes(this.length);
+  /** Calls back with contiguous bytes; if that takes a copy, it is overwritten afterwards. */
+  withBytes<T>(budget: Budget, read: (bytes: Uint8Array) => T): T {
+    budget.scan(this.length);
     const [only] = this.segments;
     if (only !== undefined && this.segments.length === 1) return read(only.bytes.subarray(only.from, only.to));
     budget.spend(this.segments.length);
-    budget.each(this.length);
+    budget.walk(this.length);
     const whole = plaintextBytes(this.length);
     try {
       let at = 0;
@@ -122,28 +119,30 @@ export class Rope {
   }
 }
 
-/** Whether two texts are the same bytes. */
-export function equalText(a: Str, b: Str, budget: Budget): boolean {
+/** Returns whether two texts are equal. */
+export function equalTexts(a: Str, b: Str, budget: Budget): boolean {
   if (typeof a === 'string' && typeof b === 'string') {
-    budget.bytes(a.length === b.length ? a.length : 0);
+    budget.scan(a.length === b.length ? a.length : 0);
     return a === b;
   }
-  // A string has between one and three bytes for each of its units.
+  // A UTF-16 code unit takes between one and three bytes.
   const [least, most] =
     typeof a === 'string' ? [a.length, b.length] : typeof b === 'string' ? [b.length, a.length] : [a.length, b.length];
   if (typeof a === 'string' || typeof b === 'string' ? least > most || least * 3 < most : least !== most) return false;
   const left = Rope.from(a, budget);
   const right = Rope.from(b, budget);
   if (left.length !== right.length) return false;
-  return left.look(budget, (x) => right.look(budget, (y) => Buffer.compare(x, y) === 0));
+  return left.withBytes(budget, (x) => right.withBytes(budget, (y) => Buffer.compare(x, y) === 0));
 }
 
-/** Every place of `needle` in `text` as byte offsets, left to right, without overlaps. */
+/** Returns the byte offsets of `needle` in `text`, left to right, without overlaps. */
 export function occurrences(text: Rope, needle: Str, budget: Budget, most = Number.MAX_SAFE_INTEGER): number[] {
   const wanted = Rope.from(needle, budget);
   if (wanted.length === 0 || wanted.length > text.length) return [];
-  budget.each(text.length + wanted.length);
-  const found = text.look(budget, (haystack) => wanted.look(budget, (pattern) => search(haystack, pattern, most)));
+  budget.walk(text.length + wanted.length);
+  const found = text.withBytes(budget, (haystack) =>
+    wanted.withBytes(budget, (pattern) => search(haystack, pattern, most)),
+  );
   budget.spend(found.length);
   return found;
 }

@@ -1,24 +1,24 @@
 /**
- * Variables of a template, and what `loop` is within a loop.
+ * The variables of a template and the `loop` variable.
  *
  * Source: https://jinja.palletsprojects.com/en/stable/templates/#for
  * Proof:  test/unit/template/evaluator.test.ts
  * @module
  */
-import { parameters } from './arguments.ts';
+import { bindParameters } from './arguments.ts';
 import { unsupported } from './budget.ts';
 import type { Render, Value } from './value.ts';
 import { Callable, Dict } from './value.ts';
 
-/** Variables of one scope and those around it. */
+/** The variables of one scope; lookups continue in the enclosing scopes. */
 export class Scope {
   readonly #variables = new Map<string, Value>();
   readonly #parent: Scope | undefined;
   #loop: (() => Value) | undefined;
-  /** How many scopes there are around it. */
+  /** Number of enclosing scopes. */
   readonly depth: number;
 
-  /** @param loop - makes the value of `loop` when it is asked for. */
+  /** @param loop - creates the `loop` variable on first use */
   constructor(parent?: Scope, loop?: () => Value) {
     this.#parent = parent;
     this.#loop = loop;
@@ -43,10 +43,10 @@ export class Scope {
 
 const loopCost = 16;
 
-/** `loop` in one round. */
-export function loopOf(items: readonly Value[], at: number, render: Render): Dict {
+/** Creates the `loop` variable of one iteration. */
+export function loopVariable(items: readonly Value[], at: number, render: Render): Dict {
   const { length } = items;
-  render.budget.hold(loopCost);
+  render.budget.retain(loopCost);
   return new Dict(
     [
       ['index', at + 1],
@@ -56,7 +56,7 @@ export function loopOf(items: readonly Value[], at: number, render: Render): Dic
       ['first', at === 0],
       ['last', at === length - 1],
       ['length', length],
-      // Loops within one another are not recursive ones.
+      // Only recursive loops, which are refused, have a greater depth.
       ['depth', 1],
       ['depth0', 0],
       ['previtem', items[at - 1]],
@@ -64,15 +64,15 @@ export function loopOf(items: readonly Value[], at: number, render: Render): Dic
       [
         'cycle',
         new Callable(({ positional, named }) => {
-          parameters({ positional: [], named }, []);
-          if (positional.length === 0) throw unsupported('cycles through nothing');
+          bindParameters({ positional: [], named }, []);
+          if (positional.length === 0) throw unsupported('calls loop.cycle without arguments');
           return positional[at % positional.length];
         }),
       ],
       [
         'changed',
         new Callable(() => {
-          throw unsupported('asks a loop whether something changed');
+          throw unsupported('calls loop.changed');
         }),
       ],
     ],

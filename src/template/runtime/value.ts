@@ -1,18 +1,18 @@
 /**
- * The values of a chat template: nothing but these, so a template reaches no object, prototype or function of ours.
+ * The values of a chat template. There are no others, so a template reaches no host object, prototype or function.
  *
- * Promise: attributes are looked up in maps that hold what was put there and nothing else.
- * Source:  https://docs.python.org/3/library/stdtypes.html (what Jinja's values are)
+ * Promise: attributes are looked up in maps, which hold only what was put there.
+ * Source:  https://docs.python.org/3/library/stdtypes.html
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
  */
 import type { Budget } from './budget.ts';
 import { TemplateError, unsupported } from './budget.ts';
 import type { Str } from './rope.ts';
-import { equalText, Rope } from './rope.ts';
+import { equalTexts, Rope } from './rope.ts';
 import { charactersOf } from '../library/string-ops.ts';
 
-/** A number that Python would print with a point. */
+/** A Python float. */
 export class Float {
   readonly value: number;
   constructor(value: number) {
@@ -21,24 +21,24 @@ export class Float {
 }
 
 /**
- * What kind of sequence it is under Python: a view of a dict has no items by number, and what `map` or `select` give
- * can be gone through once, is true even when it is empty, and has no length.
+ * The kind of Python sequence. A dict view cannot be indexed. A generator, the result of `map` or `select`, can be
+ * iterated once, is true even if it is empty, and has no length.
  */
-export type ListKind = 'list' | 'tuple' | 'range' | 'view' | 'once';
+export type ListKind = 'list' | 'tuple' | 'range' | 'view' | 'generator';
 
-/** Values one after another. */
+/** A Python sequence. */
 export class List {
   readonly items: Value[];
   readonly kind: ListKind;
-  /** Of one that can be gone through once: how far it was. */
-  used: 'not' | 'partly' | 'whole' = 'not';
+  /** How far a generator has been iterated. */
+  consumed: 'no' | 'partly' | 'fully' = 'no';
   constructor(items: Value[], kind: ListKind = 'list') {
     this.items = items;
     this.kind = kind;
   }
 }
 
-/** A dict; a namespace, whose attributes a template may set; or what `loop` is. */
+/** A dict, a namespace, or the `loop` variable. */
 export class Dict {
   readonly entries: Map<string | number, Value>;
   readonly kind: 'dict' | 'namespace' | 'loop';
@@ -48,8 +48,8 @@ export class Dict {
   }
 }
 
-/** What the filter `safe` gives: text to print. Under Python it would escape whatever is added to it. */
-export class Safe {
+/** The result of the filter `safe`: text to print. Python's Markup would escape text that is concatenated to it. */
+export class Markup {
   readonly text: Str;
   constructor(text: Str) {
     this.text = text;
@@ -58,7 +58,7 @@ export class Safe {
 
 export type Arguments = { readonly positional: readonly Value[]; readonly named: ReadonlyMap<string, Value> };
 
-/** A macro or one of the few functions that templates are given. */
+/** A macro, a method, or one of the functions in `globals.ts`. */
 export class Callable {
   readonly call: (args: Arguments) => Value;
   constructor(call: (args: Arguments) => Value) {
@@ -66,95 +66,94 @@ export class Callable {
   }
 }
 
-/** `undefined` is Jinja's undefined, `null` is None; a number is a whole one. */
-export type Value = undefined | null | boolean | number | Float | Str | Safe | List | Dict | Callable;
+/** `undefined` is Jinja's Undefined, `null` is None, and a number is an int. */
+export type Value = undefined | null | boolean | number | Float | Str | Markup | List | Dict | Callable;
 
-/** The state that one render shares: its costs, and new bytes to overwrite in the end. */
-export type Render = { readonly budget: Budget; readonly own: (bytes: Buffer) => void };
+/** The state of one render. `wipeLater` takes bytes that the caller overwrites after the render. */
+export type Render = { readonly budget: Budget; readonly wipeLater: (bytes: Buffer) => void };
 
-/** Values within one another. */
+/** Nesting limit for values. */
 export const maxNesting = 64;
 
-export const tooDeep = () => new TemplateError('TEMPLATE_LIMIT', "the model's chat template nests values too deep");
+export const valueTooDeep = () =>
+  new TemplateError('TEMPLATE_LIMIT', "the model's chat template nests values too deep");
 
 export const isText = (value: Value): value is Str => typeof value === 'string' || value instanceof Rope;
 export const isDict = (value: Value): value is Dict => value instanceof Dict && value.kind === 'dict';
 
-/** What Python takes for true. */
-export function truth(value: Value): boolean {
-  if (value instanceof List) return value.kind === 'once' || value.items.length > 0;
+export const isNone = (value: Value): value is undefined | null => value === undefined || value === null;
+
+/** Returns Python's `bool(value)`. */
+export function isTruthy(value: Value): boolean {
+  if (value instanceof List) return value.kind === 'generator' || value.items.length > 0;
   if (value instanceof Dict) return value.kind !== 'dict' || value.entries.size > 0;
   if (value instanceof Float) return value.value !== 0;
-  if (value instanceof Safe) return value.text !== '';
+  if (value instanceof Markup) return value.text !== '';
   return value instanceof Rope || value instanceof Callable || Boolean(value);
 }
 
-/** The number that a value counts as, or `undefined`. */
-export function numeric(value: Value): number | undefined {
+/** Returns a number or boolean as a number, `undefined` for anything else. */
+export function toNumber(value: Value): number | undefined {
   if (value instanceof Float) return value.value;
   if (typeof value === 'boolean') return value ? 1 : 0;
   return typeof value === 'number' ? value : undefined;
 }
 
 /** Python's `==`. */
-export function equal(a: Value, b: Value, render: Render, depth = 0): boolean {
+export function equals(a: Value, b: Value, render: Render, depth = 0): boolean {
   render.budget.spend(1);
-  if (depth > maxNesting) throw tooDeep();
-  if (isText(a) && isText(b)) return equalText(a, b, render.budget);
-  const x = numeric(a);
-  const y = numeric(b);
+  if (depth > maxNesting) throw valueTooDeep();
+  if (isText(a) && isText(b)) return equalTexts(a, b, render.budget);
+  const x = toNumber(a);
+  const y = toNumber(b);
   if (x !== undefined && y !== undefined) return x === y;
   if (a === b) return true;
-  if (a instanceof Safe || b instanceof Safe) throw unsupported('compares text that is marked as safe');
+  if (a instanceof Markup || b instanceof Markup) throw unsupported('compares text marked as safe');
   if (a instanceof List && b instanceof List) {
-    if (a.kind === 'view' && b.kind === 'view') throw unsupported('compares the keys or items of dicts');
-    if (a.kind !== b.kind || a.kind === 'once' || a.kind === 'view') return false;
-    return a.items.length === b.items.length && a.items.every((item, i) => equal(item, b.items[i], render, depth + 1));
+    if (a.kind === 'view' && b.kind === 'view') throw unsupported('compares dict views');
+    if (a.kind !== b.kind || a.kind === 'generator' || a.kind === 'view') return false;
+    return a.items.length === b.items.length && a.items.every((item, i) => equals(item, b.items[i], render, depth + 1));
   }
   if (!isDict(a) || !isDict(b) || a.entries.size !== b.entries.size) return false;
   for (const [key, item] of a.entries)
-    if (!b.entries.has(key) || !equal(item, b.entries.get(key), render, depth + 1)) return false;
+    if (!b.entries.has(key) || !equals(item, b.entries.get(key), render, depth + 1)) return false;
   return true;
 }
 
-/** A key as dicts have them: a plain string or a whole number. */
-export function keyOf(value: Value): string | number {
+/** Returns a value as a dict key: a plain string or an integer. @throws `TEMPLATE_UNSUPPORTED` */
+export function toKey(value: Value): string | number {
   if (typeof value === 'string' || typeof value === 'number') return value;
   if (value instanceof Float && Number.isSafeInteger(value.value)) return value.value;
   throw unsupported(
-    value instanceof Rope
-      ? 'uses text of a message as a name'
-      : 'uses something else than a string or a whole number as a key',
+    value instanceof Rope ? 'uses message text as a key' : 'uses a key that is neither a string nor an integer',
   );
 }
 
-/**
- * The value under a key; text of a message is compared with each. `found` tells a value that is undefined from none.
- */
-export function lookUp(dict: Dict, key: Value, render: Render): { readonly found: boolean; readonly value: Value } {
+/** Looks a key up in a dict; message text is compared with each key. An undefined value is `found`, too. */
+export function lookup(dict: Dict, key: Value, render: Render): { readonly found: boolean; readonly value: Value } {
   const { budget } = render;
   if (key instanceof Rope) {
     for (const [name, value] of dict.entries) {
       budget.spend(1);
-      if (typeof name === 'string' && equalText(name, key, budget)) return { found: true, value };
+      if (typeof name === 'string' && equalTexts(name, key, budget)) return { found: true, value };
     }
     return { found: false, value: undefined };
   }
-  if (key instanceof List || key instanceof Dict) throw unsupported('looks for a list or a dict as a key');
-  const plain = numeric(key) ?? key;
-  if (typeof plain === 'string') budget.each(plain.length); // a string that was just made has to be hashed
+  if (key instanceof List || key instanceof Dict) throw unsupported('uses a list or a dict as a key');
+  const plain = toNumber(key) ?? key;
+  if (typeof plain === 'string') budget.walk(plain.length); // hashing a new string reads all of it
   if (typeof plain !== 'string' && typeof plain !== 'number') return { found: false, value: undefined };
   return { found: dict.entries.has(plain), value: dict.entries.get(plain) };
 }
 
-/** The items that a loop or a filter goes through. */
+/** Returns the items of an iterable and marks a generator as consumed. @throws `TEMPLATE_UNSUPPORTED` */
 export function iterate(value: Value, render: Render): readonly Value[] {
   const { budget } = render;
   if (value instanceof List) {
-    if (value.kind === 'once') {
-      if (value.used === 'partly') throw unsupported('goes on through values that it went through in part');
-      if (value.used === 'whole') return [];
-      value.used = 'whole';
+    if (value.kind === 'generator') {
+      if (value.consumed === 'partly') throw unsupported('iterates a generator that was partly consumed');
+      if (value.consumed === 'fully') return [];
+      value.consumed = 'fully';
     }
     budget.spend(value.items.length);
     return value.items;
@@ -167,7 +166,7 @@ export function iterate(value: Value, render: Render): readonly Value[] {
   if (value === undefined) return [];
   throw unsupported(
     value instanceof Rope
-      ? 'goes through text of a message letter by letter'
-      : 'goes through something that is no list',
+      ? 'iterates over the characters of message text'
+      : 'iterates over a value that is not iterable',
   );
 }

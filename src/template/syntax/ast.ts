@@ -1,5 +1,5 @@
 /**
- * The shapes of a parsed chat template.
+ * The syntax tree of a parsed chat template.
  *
  * Source: https://jinja.palletsprojects.com/en/stable/templates/
  * Proof:  test/unit/template/parser.test.ts
@@ -8,47 +8,52 @@
 
 /** Arguments of a call, a filter or a test. */
 export type CallArguments = {
-  readonly positional: readonly Node[];
-  readonly named: readonly (readonly [name: string, value: Node])[];
-  /** After `*` and `**`. */
-  readonly list: Node | undefined;
-  readonly dict: Node | undefined;
+  readonly positional: readonly Expression[];
+  readonly named: readonly (readonly [name: string, value: Expression])[];
+  /** The operands of `*` and `**`. */
+  readonly list: Expression | undefined;
+  readonly dict: Expression | undefined;
 };
 
-export type FilterNode = { readonly name: string; readonly args: CallArguments };
+export type FilterCall = { readonly name: string; readonly args: CallArguments };
 
-export type SliceNode = {
+export type Slice = {
   readonly type: 'slice';
-  readonly start: Node | undefined;
-  readonly stop: Node | undefined;
-  readonly step: Node | undefined;
+  readonly start: Expression | undefined;
+  readonly stop: Expression | undefined;
+  readonly step: Expression | undefined;
 };
 
 /** An expression. */
-export type Node =
+export type Expression =
   | { readonly type: 'literal'; readonly value: string | number | boolean | null }
   /** A number with a point or an exponent. */
   | { readonly type: 'float'; readonly value: number }
   | { readonly type: 'name'; readonly name: string }
-  | { readonly type: 'list' | 'tuple'; readonly items: readonly Node[] }
-  | { readonly type: 'dict'; readonly pairs: readonly (readonly [key: Node, value: Node])[] }
-  | { readonly type: 'attribute'; readonly object: Node; readonly name: string }
-  | { readonly type: 'item'; readonly object: Node; readonly index: Node | SliceNode }
-  | { readonly type: 'call'; readonly callee: Node; readonly args: CallArguments }
-  | { readonly type: 'filter'; readonly operand: Node; readonly filter: FilterNode }
-  | { readonly type: 'test'; readonly operand: Node; readonly name: string; readonly args: CallArguments }
-  | { readonly type: 'unary'; readonly operator: '-' | '+' | 'not'; readonly operand: Node }
-  | { readonly type: 'binary'; readonly operator: string; readonly left: Node; readonly right: Node }
-  /** `a < b <= c`: each operand is evaluated once, and the first comparison that fails ends it. */
+  | { readonly type: 'list' | 'tuple'; readonly items: readonly Expression[] }
+  | { readonly type: 'dict'; readonly pairs: readonly (readonly [key: Expression, value: Expression])[] }
+  | { readonly type: 'attribute'; readonly object: Expression; readonly name: string }
+  | { readonly type: 'item'; readonly object: Expression; readonly index: Expression | Slice }
+  | { readonly type: 'call'; readonly callee: Expression; readonly args: CallArguments }
+  | { readonly type: 'filter'; readonly operand: Expression; readonly filter: FilterCall }
+  | { readonly type: 'test'; readonly operand: Expression; readonly name: string; readonly args: CallArguments }
+  | { readonly type: 'unary'; readonly operator: '-' | '+' | 'not'; readonly operand: Expression }
+  | { readonly type: 'binary'; readonly operator: string; readonly left: Expression; readonly right: Expression }
+  /** `a < b <= c`: each operand is evaluated once; the first false comparison ends the chain. */
   | {
       readonly type: 'compare';
-      readonly first: Node;
-      readonly rest: readonly (readonly [operator: string, operand: Node])[];
+      readonly first: Expression;
+      readonly rest: readonly (readonly [operator: string, operand: Expression])[];
     }
-  | { readonly type: 'concat'; readonly parts: readonly Node[] }
-  | { readonly type: 'condition'; readonly test: Node; readonly yes: Node; readonly no: Node | undefined };
+  | { readonly type: 'concat'; readonly parts: readonly Expression[] }
+  | {
+      readonly type: 'condition';
+      readonly test: Expression;
+      readonly yes: Expression;
+      readonly no: Expression | undefined;
+    };
 
-/** What can be assigned to. */
+/** The target of an assignment. */
 export type Target =
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'tuple'; readonly items: readonly Target[] }
@@ -56,43 +61,47 @@ export type Target =
 
 export type Body = readonly Statement[];
 
-export type Parameter = { readonly name: string; readonly fallback: Node | undefined };
+export type Parameter = { readonly name: string; readonly fallback: Expression | undefined };
 
 /** A macro, or the body of a `call` block. */
-export type MacroNode = {
+export type Macro = {
   readonly parameters: readonly Parameter[];
   readonly body: Body;
-  /** Which of `varargs`, `kwargs` and `caller` its body reads; without them it takes no such arguments. */
+  /** Which of `varargs`, `kwargs` and `caller` the body reads; the macro refuses such arguments otherwise. */
   readonly reads: ReadonlySet<string>;
 };
 
-/** What stands in a block. */
+/** A statement of a block. */
 export type Statement =
   | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'output'; readonly value: Node }
-  | { readonly type: 'if'; readonly branches: readonly (readonly [test: Node, body: Body])[]; readonly otherwise: Body }
+  | { readonly type: 'output'; readonly value: Expression }
+  | {
+      readonly type: 'if';
+      readonly branches: readonly (readonly [test: Expression, body: Body])[];
+      readonly otherwise: Body;
+    }
   | {
       readonly type: 'for';
       readonly target: Target;
-      readonly iterable: Node;
-      readonly test: Node | undefined;
+      readonly iterable: Expression;
+      readonly test: Expression | undefined;
       readonly body: Body;
       readonly otherwise: Body;
     }
-  | { readonly type: 'set'; readonly target: Target; readonly value: Node }
+  | { readonly type: 'set'; readonly target: Target; readonly value: Expression }
   | {
       readonly type: 'set-block';
       readonly target: Target;
-      readonly filters: readonly FilterNode[];
+      readonly filters: readonly FilterCall[];
       readonly body: Body;
     }
-  | { readonly type: 'macro'; readonly name: string; readonly macro: MacroNode }
-  | { readonly type: 'call-block'; readonly call: Node; readonly caller: MacroNode }
-  | { readonly type: 'filter-block'; readonly filters: readonly FilterNode[]; readonly body: Body }
-  /** `with`, and the tag `generation` of transformers: a scope of its own. */
+  | { readonly type: 'macro'; readonly name: string; readonly macro: Macro }
+  | { readonly type: 'call-block'; readonly call: Expression; readonly caller: Macro }
+  | { readonly type: 'filter-block'; readonly filters: readonly FilterCall[]; readonly body: Body }
+  /** `with`, and the tag `generation` of transformers: a nested scope. */
   | {
       readonly type: 'scope';
-      readonly variables: readonly (readonly [target: Target, value: Node])[];
+      readonly variables: readonly (readonly [target: Target, value: Expression])[];
       readonly body: Body;
     }
   | { readonly type: 'break' | 'continue' };

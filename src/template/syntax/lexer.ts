@@ -1,9 +1,9 @@
 /**
- * From the source of a chat template to tokens, as Jinja reads it with `trim_blocks` and `lstrip_blocks` on.
+ * Splits the source of a chat template into tokens, like Jinja with `trim_blocks` and `lstrip_blocks`.
  *
- * Promise: linear in the length of the source: every character is looked at a bounded number of times.
- * Trust:   the source is the model's and may be hostile; its length is bounded before anything looks at it.
- * Limits:  names are ASCII; Python's `\N{...}` and escapes of surrogates in strings are refused.
+ * Promise: linear in the length of the source: each character is read a bounded number of times.
+ * Trust:   the source comes with the model and may be hostile; its length is checked first.
+ * Limits:  names are ASCII. Python's `\N{...}` and surrogate escapes in strings are refused.
  * Source:  https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/lexer.py
  * Proof:   test/unit/template/parser.test.ts
  * @module
@@ -11,7 +11,7 @@
 import { KwyreError } from '../../base/errors.ts';
 
 export type Token = {
-  /** An operator is a token of its own type, with its characters as value. */
+  /** `value` holds the characters of an operator. */
   readonly type:
     | 'data'
     | 'print'
@@ -31,16 +31,16 @@ export type Token = {
 
 export const sourceLimits = { characters: 256 * 1024, tokens: 128 * 1024 } as const;
 
-/** A source that is no template. @param why - made of constants */
+/** The error for a source that is not a template. @param why - a clause made of constants */
 export function invalid(why: string): KwyreError {
   return new KwyreError(
     'TEMPLATE_INVALID',
-    `the model's chat template cannot be read: ${why}`,
+    `the model's chat template cannot be parsed: ${why}`,
     'use another build of this model',
   );
 }
 
-// Python's white space, which is not JavaScript's.
+// Python's whitespace, which differs from JavaScript's.
 const space = '[\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
 const spaces = new RegExp(`${space}*`, 'y');
 const isSpace = new RegExp(space);
@@ -69,7 +69,7 @@ const simpleEscapes: Readonly<Record<string, string>> = {
 };
 const hexEscapes: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
 
-/** The inside of a string literal, as Python decodes it. */
+/** Decodes the inside of a string literal like Python. */
 function unescape(body: string): string {
   if (!body.includes('\\')) return body;
   const out: string[] = [];
@@ -84,15 +84,15 @@ function unescape(body: string): string {
       const hex = body.slice(stop + 2, stop + 2 + digits);
       const code = /^[0-9a-fA-F]+$/.test(hex) && hex.length === digits ? Number.parseInt(hex, 16) : -1;
       if (code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        throw invalid('a string has an escape that stands for no character');
+        throw invalid('a string has an invalid escape');
       out.push(String.fromCodePoint(code));
       at = stop + 2 + digits;
     } else if (octal !== undefined) {
       out.push(String.fromCodePoint(Number.parseInt(octal, 8)));
       at = stop + 1 + octal.length;
     } else {
-      if (letter === 'N' || letter > '\x7f') throw invalid('a string has an escape that is not supported');
-      // What Python does not know stays, with its backslash.
+      if (letter === 'N' || letter > '\x7f') throw invalid('a string has an unsupported escape');
+      // Python keeps an unknown escape as it is.
       out.push(simpleEscapes[letter] ?? `\\${letter}`);
       at = stop + 2;
     }
@@ -118,11 +118,11 @@ class Lexer {
   }
 
   #push(type: Token['type'], value: string, number = 0): void {
-    if (this.#tokens.length >= sourceLimits.tokens) throw invalid('it has too many parts');
+    if (this.#tokens.length >= sourceLimits.tokens) throw invalid('it has too many tokens');
     this.#tokens.push({ type, value, number });
   }
 
-  /** Text up to a tag, less what the tag takes away before it. */
+  /** Adds the text before a tag, without the whitespace that the tag strips. */
   #data(from: number, to: number, sign: string, strips: boolean): void {
     let end = to;
     if (sign === '-') while (end > from && isSpace.test(this.#source.charAt(end - 1))) end -= 1;
@@ -130,13 +130,13 @@ class Lexer {
       let start = end;
       while (start > from && this.#source.charAt(start - 1) !== '\n' && isSpace.test(this.#source.charAt(start - 1)))
         start -= 1;
-      // Only white space between the beginning of the line and the tag.
+      // Strip only if nothing but whitespace precedes the tag on its line.
       if (start > from ? this.#source.charAt(start - 1) === '\n' : this.#lineStarts) end = start;
     }
     if (end > from) this.#push('data', this.#source.slice(from, end));
   }
 
-  #ended(): void {
+  #noteLineStart(): void {
     this.#lineStarts = this.#source.charAt(this.#at - 1) === '\n';
   }
 
@@ -156,7 +156,7 @@ class Lexer {
       const sign = raw?.[1] ?? (/[-+]/.test(source.charAt(tag + 2)) ? source.charAt(tag + 2) : '');
       this.#data(from, tag, sign, kind !== '{');
       if (raw !== undefined) {
-        this.#ended();
+        this.#noteLineStart();
         this.#raw();
         continue;
       }
@@ -166,7 +166,7 @@ class Lexer {
         this.#push(kind === '%' ? 'block' : 'print', '');
         this.#tag(kind === '%' ? blockEnd : printEnd, kind === '%' ? 'block-end' : 'print-end');
       }
-      this.#ended();
+      this.#noteLineStart();
     }
     this.#push('end', '');
     return this.#tokens;
@@ -179,21 +179,21 @@ class Lexer {
       const found = this.#match(rawEnd);
       if (found === undefined) continue;
       this.#data(from, at, found[1] ?? '', true);
-      this.#ended();
+      this.#noteLineStart();
       return;
     }
-    throw invalid('a raw block does not end');
+    throw invalid('a raw block is not closed');
   }
 
   #comment(): void {
     const end = this.#source.indexOf('#}', this.#at);
-    if (end < 0) throw invalid('a comment does not end');
+    if (end < 0) throw invalid('a comment is not closed');
     const sign = this.#source.charAt(end - 1);
     this.#at = end > this.#at && (sign === '-' || sign === '+') ? end - 1 : end;
     this.#match(commentEnd);
   }
 
-  /** The tokens between `{{` or `{%` and their end; within brackets the end is none. */
+  /** Reads the tokens from `{{` or `{%` to the end of the tag; inside brackets, `}}` and `%}` do not end it. */
   #tag(end: RegExp, endType: Token['type']): void {
     const open: string[] = [];
     for (;;) {
@@ -202,16 +202,16 @@ class Lexer {
         return;
       }
       this.#match(spaces);
-      if (this.#at >= this.#source.length) throw invalid('a tag does not end');
+      if (this.#at >= this.#source.length) throw invalid('a tag is not closed');
       if (open.length === 0 && this.#match(end) !== undefined) {
         this.#push(endType, '');
         return;
       }
-      this.#word(open);
+      this.#expressionToken(open);
     }
   }
 
-  #word(open: string[]): void {
+  #expressionToken(open: string[]): void {
     const quote = this.#source.charAt(this.#at);
     if (quote === '"' || quote === "'") {
       this.#string(quote);
@@ -233,11 +233,11 @@ class Lexer {
       return;
     }
     found = this.#match(operator);
-    if (found === undefined) throw invalid('a tag has a character that belongs to no expression');
+    if (found === undefined) throw invalid('a tag has an unexpected character');
     const [sign] = found;
     const close = closing[sign];
     if (close !== undefined) open.push(close);
-    else if (')]}'.includes(sign) && open.pop() !== sign) throw invalid('its brackets do not fit together');
+    else if (')]}'.includes(sign) && open.pop() !== sign) throw invalid('brackets do not match');
     this.#push('operator', sign);
   }
 
@@ -249,14 +249,14 @@ class Lexer {
       if (letter === '\\') at += 1;
       else if (letter === quote) break;
     }
-    if (at >= this.#source.length) throw invalid('a string does not end');
+    if (at >= this.#source.length) throw invalid('a string is not closed');
     this.#at = at + 1;
     this.#push('string', unescape(this.#source.slice(from, at)));
   }
 }
 
 /**
- * Cuts a source into tokens.
+ * Splits a source into tokens.
  * @throws `TEMPLATE_INVALID`
  */
 export function tokenize(source: string): Token[] {

@@ -1,29 +1,25 @@
 /**
- * Parses a chat template: text, what is printed, and the statements that Jinja has for a template of one file.
+ * Parses a chat template: text, output, and Jinja's statements for a template in one file.
  *
- * Promise: linear in the length of the source, and no deeper than the stack of the one who runs it allows.
- * Limits:  no other templates (`include`, `import`, `extends`, `block`), no recursive loops, no `do` and `autoescape`:
- *          refused.
+ * Promise: linear in the length of the source; nesting is bounded, so neither parsing nor running overflows the stack.
+ * Limits:  refuses other templates (`include`, `import`, `extends`, `block`), recursive loops, `do` and `autoescape`.
  * Source:  https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/parser.py, and the tag `generation` of transformers
  * Proof:   test/unit/template/parser.test.ts
  * @module
  */
 import { parseExpression, parseFilter, parseTuple } from './expression-parser.ts';
 import { invalid, tokenize } from './lexer.ts';
-import type { Body, FilterNode, MacroNode, Node, Parameter, Statement, Target } from './ast.ts';
+import type { Body, FilterCall, Macro, Expression, Parameter, Statement, Target } from './ast.ts';
 import { TokenStream } from './token-stream.ts';
 
-/**
- * Reads statements up to a tag with one of these names, which becomes the current token; `end` is the end of the
- * source.
- */
+/** Parses statements up to a tag named in `ends`, which becomes the current token; without `ends`, to the end. */
 function parseBody(tokens: TokenStream, ends: readonly string[]): Body {
-  return tokens.within(() => {
+  return tokens.nested(() => {
     const body: Statement[] = [];
     for (;;) {
       const { type, value } = tokens.next();
       if (type === 'end') {
-        if (ends.length > 0) throw invalid('a block does not end');
+        if (ends.length > 0) throw invalid('a block is not closed');
         return body;
       }
       if (type === 'data') body.push({ type: 'text', text: value });
@@ -39,7 +35,7 @@ function parseBody(tokens: TokenStream, ends: readonly string[]): Body {
   });
 }
 
-/** The body of a block: the rest of its tag, statements, and the name of the tag that ends it, which is gone over. */
+/** Parses the rest of an opening tag, the body, and the name of the closing tag; returns the body and that name. */
 function parseBlock(tokens: TokenStream, ends: readonly string[]): { readonly body: Body; readonly end: string } {
   tokens.skip('operator', ':');
   tokens.expect('block-end');
@@ -47,8 +43,9 @@ function parseBlock(tokens: TokenStream, ends: readonly string[]): { readonly bo
   return { body, end: tokens.next().value };
 }
 
-/** A body of which the loop around it is no part. */
-const apart = (tokens: TokenStream, end: string): Body => tokens.loop(false, () => parseBlock(tokens, [end]).body);
+/** Parses a body in which `break` and `continue` do not reach the loop around it. */
+const parseIsolatedBody = (tokens: TokenStream, end: string): Body =>
+  tokens.loop(false, () => parseBlock(tokens, [end]).body);
 
 function parseStatement(tokens: TokenStream): Statement {
   const { value } = tokens.expect('name');
@@ -67,28 +64,28 @@ function parseStatement(tokens: TokenStream): Statement {
     case 'call': {
       const parameters = tokens.skip('operator', '(') ? parseParameters(tokens) : [];
       const call = parseExpression(tokens);
-      if (call.type !== 'call') throw invalid('a call block calls nothing');
+      if (call.type !== 'call') throw invalid('a call block has no call');
       return { type: 'call-block', call, caller: parseMacro(tokens, parameters, 'endcall') };
     }
     case 'filter': {
       const filters = [parseFilter(tokens), ...parseFilterList(tokens)];
-      return { type: 'filter-block', filters, body: apart(tokens, 'endfilter') };
+      return { type: 'filter-block', filters, body: parseIsolatedBody(tokens, 'endfilter') };
     }
     case 'with':
       return parseWith(tokens);
     case 'generation':
-      return { type: 'scope', variables: [], body: apart(tokens, 'endgeneration') };
+      return { type: 'scope', variables: [], body: parseIsolatedBody(tokens, 'endgeneration') };
     case 'break':
     case 'continue':
-      if (!tokens.inLoop) throw invalid('it leaves a loop where there is none');
+      if (!tokens.inLoop) throw invalid('break or continue stands outside a loop');
       return { type: value };
     default:
-      throw invalid('it has a statement that is not supported');
+      throw invalid('a statement is not supported');
   }
 }
 
 function parseIf(tokens: TokenStream): Statement {
-  const branches: (readonly [Node, Body])[] = [];
+  const branches: (readonly [Expression, Body])[] = [];
   for (;;) {
     const test = parseTuple(tokens, { conditions: false });
     const { body, end } = parseBlock(tokens, ['elif', 'else', 'endif']);
@@ -103,7 +100,7 @@ function parseFor(tokens: TokenStream): Statement {
   tokens.expect('name', 'in');
   const iterable = parseTuple(tokens, { conditions: false, until: 'recursive' });
   const test = tokens.skip('name', 'if') ? parseExpression(tokens) : undefined;
-  if (tokens.is('name', 'recursive')) throw invalid('it has a recursive loop, which is not supported');
+  if (tokens.is('name', 'recursive')) throw invalid('recursive loops are not supported');
   const { body, end } = tokens.loop(true, () => parseBlock(tokens, ['endfor', 'else']));
   return {
     type: 'for',
@@ -118,11 +115,11 @@ function parseFor(tokens: TokenStream): Statement {
 function parseSet(tokens: TokenStream): Statement {
   const target = parseTarget(tokens, true);
   if (tokens.skip('operator', '=')) return { type: 'set', target, value: parseTuple(tokens) };
-  return { type: 'set-block', target, filters: parseFilterList(tokens), body: apart(tokens, 'endset') };
+  return { type: 'set-block', target, filters: parseFilterList(tokens), body: parseIsolatedBody(tokens, 'endset') };
 }
 
 function parseWith(tokens: TokenStream): Statement {
-  const variables: (readonly [Target, Node])[] = [];
+  const variables: (readonly [Target, Expression])[] = [];
   while (tokens.current.type !== 'block-end') {
     if (variables.length > 0) tokens.expect('operator', ',');
     const name = parseTarget(tokens, false, true);
@@ -132,9 +129,9 @@ function parseWith(tokens: TokenStream): Statement {
   return { type: 'scope', variables, body: parseBlock(tokens, ['endwith']).body };
 }
 
-/** Filters behind a bar each. */
-function parseFilterList(tokens: TokenStream): FilterNode[] {
-  const filters: FilterNode[] = [];
+/** Parses `| filter | filter`. */
+function parseFilterList(tokens: TokenStream): FilterCall[] {
+  const filters: FilterCall[] = [];
   while (tokens.skip('operator', '|')) filters.push(parseFilter(tokens));
   return filters;
 }
@@ -143,7 +140,7 @@ const reserved: ReadonlySet<string> = new Set(['true', 'false', 'none', 'True', 
 
 function parseTargetName(tokens: TokenStream, fields: boolean): Target {
   if (tokens.skip('operator', '(')) {
-    const inner = tokens.within(() => parseTarget(tokens, fields));
+    const inner = tokens.nested(() => parseTarget(tokens, fields));
     tokens.expect('operator', ')');
     return inner;
   }
@@ -153,7 +150,7 @@ function parseTargetName(tokens: TokenStream, fields: boolean): Target {
   return { type: 'name', name };
 }
 
-/** A name, or several with commas between them. */
+/** Parses one target, or several separated by commas. */
 function parseTarget(tokens: TokenStream, fields: boolean, single = false): Target {
   const first = parseTargetName(tokens, fields);
   if (single || !tokens.is('operator', ',')) return first;
@@ -166,7 +163,7 @@ function parseTarget(tokens: TokenStream, fields: boolean, single = false): Targ
   return { type: 'tuple', items };
 }
 
-/** Of one macro: each call binds all of them. */
+/** Each call binds all parameters of a macro. */
 const maxParameters = 256;
 
 function parseParameters(tokens: TokenStream): Parameter[] {
@@ -176,7 +173,7 @@ function parseParameters(tokens: TokenStream): Parameter[] {
     const name = tokens.expect('name').value;
     const fallback = tokens.skip('operator', '=') ? parseExpression(tokens) : undefined;
     if (fallback === undefined && parameters.at(-1)?.fallback !== undefined)
-      throw invalid('a parameter without a default follows one with it');
+      throw invalid('a parameter without a default follows one with a default');
     if (parameters.length >= maxParameters) throw invalid('a macro has too many parameters');
     parameters.push({ name, fallback });
   }
@@ -184,8 +181,8 @@ function parseParameters(tokens: TokenStream): Parameter[] {
   return parameters;
 }
 
-function parseMacro(tokens: TokenStream, parameters: readonly Parameter[], end: string): MacroNode {
-  const { result, reads } = tokens.macro(() => apart(tokens, end));
+function parseMacro(tokens: TokenStream, parameters: readonly Parameter[], end: string): Macro {
+  const { result, reads } = tokens.macro(() => parseIsolatedBody(tokens, end));
   return { parameters, body: result, reads };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The tokens of a template as its parsers take them, and how deep they may go.
+ * The token stream that the parsers share, with the nesting depth and the context of loops and macros.
  *
  * Proof: test/unit/template/parser.test.ts
  * @module
@@ -7,17 +7,17 @@
 import type { Token } from './lexer.ts';
 import { invalid } from './lexer.ts';
 
-/** Expressions and blocks within one another; each is a few frames of the stack. */
+/** Nesting limit for expressions and blocks; each level takes a few stack frames. */
 const maxNesting = 128;
-const names: ReadonlySet<string> = new Set(['varargs', 'kwargs', 'caller']);
-const nothing: Token = { type: 'end', value: '', number: 0 };
+const macroVariables: ReadonlySet<string> = new Set(['varargs', 'kwargs', 'caller']);
+const endToken: Token = { type: 'end', value: '', number: 0 };
 
 export class TokenStream {
   readonly #tokens: readonly Token[];
   #at = 0;
   #depth = 0;
   #inLoop = false;
-  /** For each macro around this place: the special names that it reads. */
+  /** For each enclosing macro: the special variables that it reads. */
   readonly #macros: Set<string>[] = [];
 
   constructor(tokens: readonly Token[]) {
@@ -25,11 +25,11 @@ export class TokenStream {
   }
 
   get current(): Token {
-    return this.#tokens[this.#at] ?? nothing;
+    return this.#tokens[this.#at] ?? endToken;
   }
 
-  get following(): Token {
-    return this.#tokens[this.#at + 1] ?? nothing;
+  get lookahead(): Token {
+    return this.#tokens[this.#at + 1] ?? endToken;
   }
 
   next(): Token {
@@ -38,47 +38,58 @@ export class TokenStream {
     return token;
   }
 
-  /** Whether the current token is this operator or word. */
+  /** Returns whether the current token is this one. */
   is(type: Token['type'], value: string): boolean {
     return this.current.type === type && this.current.value === value;
   }
 
-  /** Goes over the current token when it is this one. */
+  /** Skips the current token if it is this one; returns whether it was. */
   skip(type: Token['type'], value: string): boolean {
     const found = this.is(type, value);
     if (found) this.#at += 1;
     return found;
   }
 
-  /** @throws `TEMPLATE_INVALID` when another token stands here. */
+  /** Takes the current token. @throws `TEMPLATE_INVALID` if it is another one. */
   expect(type: Token['type'], value?: string): Token {
     if (this.current.type !== type || (value !== undefined && this.current.value !== value))
-      throw invalid('something is missing in a tag');
+      throw invalid('a tag is incomplete');
     return this.next();
   }
 
-  /** Reads something that may hold more of its kind. @throws `TEMPLATE_INVALID` when that goes too deep. */
-  within<T>(read: () => T): T {
+  /** Parses one nesting level. @throws `TEMPLATE_INVALID` if it is too deep. */
+  nested<T>(parse: () => T): T {
     if (++this.#depth > maxNesting) throw invalid('it is nested too deep');
-    const result = read();
+    const result = parse();
     this.#depth -= 1;
     return result;
   }
 
-  /** Reads a macro; gives what it reads of the names that only macros have. */
-  macro<T>(read: () => T): { readonly result: T; readonly reads: ReadonlySet<string> } {
+  /** Parses comma-separated items and the closing bracket `end`; a trailing comma is allowed. */
+  list<T>(end: string, parse: () => T): T[] {
+    const items: T[] = [];
+    while (!this.is('operator', end)) {
+      items.push(parse());
+      if (!this.skip('operator', ',')) break;
+    }
+    this.expect('operator', end);
+    return items;
+  }
+
+  /** Parses a macro; `reads` are the special variables that its body reads. */
+  macro<T>(parse: () => T): { readonly result: T; readonly reads: ReadonlySet<string> } {
     const reads = new Set<string>();
     this.#macros.push(reads);
-    const result = read();
+    const result = parse();
     this.#macros.pop();
     return { result, reads };
   }
 
-  /** Reads a body in which `break` and `continue` have a loop around them, or have none. */
-  loop<T>(inside: boolean, read: () => T): T {
+  /** Parses a body, inside or outside a loop. */
+  loop<T>(inside: boolean, parse: () => T): T {
     const before = this.#inLoop;
     this.#inLoop = inside;
-    const result = read();
+    const result = parse();
     this.#inLoop = before;
     return result;
   }
@@ -87,11 +98,11 @@ export class TokenStream {
     return this.#inLoop;
   }
 
-  /** A variable is read here. */
-  reads(name: string): void {
-    if (!names.has(name)) return;
+  /** Records that an expression reads a variable. */
+  noteRead(name: string): void {
+    if (!macroVariables.has(name)) return;
     for (let i = this.#macros.length - 1; i >= 0; i -= 1) {
-      // The macros around one that knows it know it too.
+      // The macros outside this one have recorded it too.
       if (this.#macros[i]?.has(name) === true) return;
       this.#macros[i]?.add(name);
     }

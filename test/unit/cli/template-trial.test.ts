@@ -16,9 +16,9 @@ test('a template that renders a conversation is taken; what it refuses is said',
 
 test('a template that cannot be served is not approved, and the reason is ours', () => {
   for (const [source, words] of [
-    ['{% if %}', /cannot be read/],
+    ['{% if %}', /cannot be parsed/],
     ['{{ messages | wordcount }}', /uses the filter wordcount/],
-    ["{{ strftime_now('%Q') }}" + loop, /asks for the time with an unknown code/],
+    ["{{ strftime_now('%Q') }}" + loop, /calls strftime_now with an unknown code/],
     ['nothing of it', /leaves out what the user says/],
     ['{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}', /too many steps/],
     [
@@ -26,7 +26,7 @@ test('a template that cannot be served is not approved, and the reason is ours',
       /too many steps|too long/,
     ],
     [loop + 'x'.repeat(300_000), /too long/],
-    ["{{ raise_exception('secret') }}", /refuses these messages/],
+    ["{{ raise_exception('secret') }}", /rejects these messages/],
   ] as const) {
     assert.throws(
       () => tryTemplate(source, specials),

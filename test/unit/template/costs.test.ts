@@ -1,7 +1,7 @@
 /**
- * Issue: a template pays for every byte that it touches. Each operation runs on a small and on a large value; what it
- *        costs
- * must grow with the value, so that no operation is a way to work for free.
+ * A template pays for every byte that it touches. Each operation runs on a small and on a large value; its cost must grow
+ * with the value, so that no operation is free.
+ * @module
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -21,10 +21,10 @@ import { Dict, List } from '../../../src/template/runtime/value.ts';
 
 const steps = 50_000_000;
 
-/** What a source costs besides its variables; refusals count as well, for what they did until then. */
+/** Returns the cost of a source without its variables; a refusal counts up to the point where it happens. */
 function costOf(source: string, variables: Readonly<Record<string, Value>>): { cost: number; refused: boolean } {
   const budget = new Budget(steps, 1 << 26);
-  const render = { budget, own: () => undefined };
+  const render = { budget, wipeLater: () => undefined };
   const scope = new Scope();
   for (const [name, value] of [...globals(render, new Date(0)), ...Object.entries(variables)]) scope.set(name, value);
   const body = parseSource(source);
@@ -35,12 +35,12 @@ function costOf(source: string, variables: Readonly<Record<string, Value>>): { c
     if ((error as { code?: string }).code !== 'TEMPLATE_UNSUPPORTED') throw error;
     refused = true;
   }
-  return { cost: steps - budget.left, refused };
+  return { cost: steps - budget.remaining, refused };
 }
 
-/** Values of a size; `same` is equal to the text and stands elsewhere, `y` differs in its last letter only. */
+/** Values of a given size. `same` equals `x` in other memory; `y` differs in its last character only. */
 function variablesOf(size: number, message: boolean): Record<string, Value> {
-  const text = (letters: string) => (message ? Rope.ofText(Buffer.from(letters)) : letters);
+  const text = (value: string) => (message ? Rope.fromMessage(Buffer.from(value)) : value);
   return {
     x: text('a'.repeat(size)),
     same: text('a'.repeat(size)),
@@ -59,7 +59,7 @@ function variablesOf(size: number, message: boolean): Record<string, Value> {
   };
 }
 
-/** Expressions for a filter, a method or a test on something large; by its name where the plain form says nothing. */
+/** Expressions that apply each filter to a large value. */
 const filterForms: Readonly<Record<string, readonly string[]>> = {
   replace: ['x | replace("a", "b")', 'x | replace("b", x)'],
   join: ['texts | join', 'texts | join(",")'],
@@ -101,7 +101,7 @@ const filterForms: Readonly<Record<string, readonly string[]>> = {
   default: ['l | default | string'],
   d: ['l | d | string'],
 };
-/** These look at one number or one text of bounded length. */
+/** These read one number or one text of bounded length. */
 const flatFilters = ['int', 'float', 'abs'];
 const methodForms: Readonly<Record<string, readonly string[]>> = {
   split: ['x.split("b")', 'x.split("a")', 'words.split()'],
@@ -240,14 +240,14 @@ const every = [
   ...testNames.filter((name) => !flatTests.includes(name)).map((name) => [name, testForms[name]] as const),
 ];
 
-test('every filter, method and test that looks at something large is in the table', () => {
+test('every filter, method and test that reads large values is in the table', () => {
   assert.deepEqual(
     every.filter(([, forms]) => forms === undefined).map(([name]) => name),
     [],
   );
 });
 
-test('what an operation costs is in proportion to what it touches', () => {
+test('the cost of an operation is proportional to what it touches', () => {
   const sources = [
     ...every.flatMap(([, forms]) => (forms ?? []).map((form) => `{% set r = ${form} %}`)),
     ...operators.map((form) => `{% set r = ${form} %}`),
@@ -258,11 +258,11 @@ test('what an operation costs is in proportion to what it touches', () => {
     for (const source of sources) {
       const small = costOf(source, variablesOf(large / 10, message));
       const big = costOf(source, variablesOf(large, message));
-      // What is refused at once has touched nothing; `range` has one size.
+      // An immediate refusal has touched nothing; `range` has one size.
       if (big.refused || /range\(10000\)/.test(source)) continue;
       assert.ok(
         big.cost >= large / 64,
-        `${source} on ${large} ${message ? 'bytes of a message' : 'letters'} costs ${big.cost}`,
+        `${source} on ${large} ${message ? 'bytes of a message' : 'characters'} costs ${big.cost}`,
       );
       assert.ok(
         big.cost - small.cost >= (large * 0.75) / 64,
@@ -272,14 +272,14 @@ test('what an operation costs is in proportion to what it touches', () => {
   }
 });
 
-test('a small value costs little: prices do not refuse ordinary templates', () => {
+test('a small value costs little, so ordinary templates are not refused', () => {
   for (const source of ['{{ x | trim }}', '{{ x == same }}', '{{ x.split("b")[0] }}', '{{ d["k1"] }}'])
     assert.ok(costOf(source, variablesOf(12, true)).cost < 40, source);
 });
 
-test('no text is made or looked at that is longer than any prompt may be', () => {
+test('no text is created or read that is longer than the limit', () => {
   const budget = new Budget(1 << 30, 1000);
-  for (const pay of ['bytes', 'each'] as const) {
+  for (const pay of ['scan', 'walk'] as const) {
     budget[pay](1000);
     assert.throws(
       () => {
@@ -290,7 +290,7 @@ test('no text is made or looked at that is longer than any prompt may be', () =>
   }
 });
 
-test('time is bounded by a clock of its own, whatever the steps say', () => {
+test('time is bounded by the clock, independent of steps', () => {
   let ms = 0;
   const clock = () => (ms += 1000);
   assert.throws(
@@ -305,7 +305,7 @@ test('time is bounded by a clock of its own, whatever the steps say', () => {
   );
 });
 
-/** Sources on which a parser that looks twice becomes slow; each repeated up to the limit. */
+/** Fragments that make a backtracking parser slow when repeated. */
 const repeated = [
   'from ',
   'now ',
@@ -367,7 +367,7 @@ const repeated = [
   'if now ',
 ];
 
-test('reading a template is linear: no repetition of anything makes it slow', () => {
+test('parsing is linear for every repeated fragment', () => {
   for (const unit of repeated) {
     for (const prefix of ['', '{{ ', '{% ', '{{ "', '{% raw %}', '{#']) {
       const source = prefix + unit.repeat(Math.floor((sourceLimits.characters / 4 - prefix.length) / unit.length));
@@ -386,7 +386,7 @@ test('reading a template is linear: no repetition of anything makes it slow', ()
   }
 });
 
-/** Sources with as many different names as fit, for checks that compare each with all before it. */
+/** Sources with many different names, for checks that compare each name with all before it. */
 const distinct: Readonly<Record<string, (names: readonly string[]) => string>> = {
   'named arguments of a call': (names) => `{{ f(${names.map((name) => `${name}=1`).join(',')}) }}`,
   'named arguments of a filter': (names) => `{{ x | f(${names.map((name) => `${name}=1`).join(',')}) }}`,
@@ -401,8 +401,8 @@ const distinct: Readonly<Record<string, (names: readonly string[]) => string>> =
       .join(''),
 };
 
-test('reading different names is linear, wherever a template lists them', () => {
-  // Four characters each, the first of them a letter.
+test('parsing many different names is linear, wherever a template lists them', () => {
+  // Four characters each, starting with a letter.
   const names = Array.from({ length: 25_000 }, (_, i) => (10 * 36 ** 3 + i).toString(36));
   const ms = (source: string) => {
     const started = process.threadCpuUsage();
@@ -431,7 +431,7 @@ test('a macro has a bounded number of parameters', () => {
   }
 });
 
-test('what a call binds or copies is paid for at each call', () => {
+test('each call pays for the arguments that it binds or copies', () => {
   const rounds = 100;
   const names = Array.from({ length: 250 }, (_, i) => `a${i}`);
   const ones = names.map(() => '1').join(',');
@@ -456,7 +456,7 @@ test('what a call binds or copies is paid for at each call', () => {
   }
 });
 
-test('what a template can keep is bounded, whatever steps are left', () => {
+test('the values that a template can keep are bounded, independent of steps', () => {
   const row = (one: string) => `[${Array.from({ length: 64 }, () => one).join(',')}]`;
   for (const body of [
     `{% set _ = l.append(${row('{}')}) %}`,
@@ -473,7 +473,7 @@ test('what a template can keep is bounded, whatever steps are left', () => {
   }
 });
 
-test('searches for what is almost there do not become slow', () => {
+test('searches with many near matches stay fast', () => {
   const hay = `${'a'.repeat(499)}b`.repeat(2000);
   const needles = [
     'a'.repeat(600),
@@ -485,8 +485,8 @@ test('searches for what is almost there do not become slow', () => {
   for (const message of [false, true]) {
     for (const needle of needles) {
       const variables = {
-        x: message ? Rope.ofText(Buffer.from(hay)) : hay,
-        n: message ? Rope.ofText(Buffer.from(needle)) : needle,
+        x: message ? Rope.fromMessage(Buffer.from(hay)) : hay,
+        n: message ? Rope.fromMessage(Buffer.from(needle)) : needle,
       };
       const started = performance.now();
       for (const form of ['n in x', 'x.find(n)', 'x.count(n)', 'x.split(n) | length', 'x.replace(n, "c") | length'])

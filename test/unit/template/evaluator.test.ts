@@ -1,3 +1,7 @@
+/**
+ * The template language: what Python's Jinja prints, no access to the host, and bounded resources.
+ * @module
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { globals } from '../../../src/template/runtime/globals.ts';
@@ -12,7 +16,7 @@ import { ours, readVectors } from '../../templates/language.ts';
 
 function run(source: string, variables: Readonly<Record<string, Value>> = {}, steps = 1_000_000): string {
   const scope = new Scope();
-  const render = { budget: new Budget(steps, 1 << 20), own: () => undefined };
+  const render = { budget: new Budget(steps, 1 << 20), wipeLater: () => undefined };
   for (const [name, value] of [...globals(render, new Date()), ...Object.entries(variables)]) scope.set(name, value);
   const out = new Evaluator(render).run(parseSource(source), scope);
   assert.ok(typeof out === 'string');
@@ -38,7 +42,7 @@ const vectors: readonly (readonly [string, string])[] = [
   ['{% for i in [1, 2, 3] %}{% if i == 2 %}{% continue %}{% endif %}{{ i }}{% endfor %}', '13'],
   ['{% for i in [1, 2, 3] %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}', '1'],
   ['{% for k, v in {"a": 1, "b": 2}.items() %}{{ k }}={{ v }};{% endfor %}', 'a=1;b=2;'],
-  // What a loop sets ends with its round.
+  // What a loop body sets ends with its iteration.
   ['{% set x = 1 %}{% for i in [1, 2] %}{{ x }}{% set x = x + i %}{{ x }} {% endfor %}{{ x }}', '12 13 1'],
   ['{% set ns = namespace(n=0) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}', '3'],
   ['{% macro f(a, b="x") %}{{ a }}{{ b }}{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{{ f(b=3, a=0) }}', '1x1203'],
@@ -104,11 +108,11 @@ test('L4-12 no name reaches an object, a prototype or a function of the host', (
     'bytes',
     'value',
   ]) {
-    // As in Python, what is not defined has no attributes at all.
+    // As in Python, an undefined value has no attributes.
     assert.throws(() => run(`{{ missing.${name} }}`), code('TEMPLATE_UNSUPPORTED'));
     for (const object of ['x', 'm', 'l', '"s"', '1', 'true', 'none', 'f', 'range']) {
       const variables: Record<string, Value> = {
-        x: Rope.ofText(Buffer.from('text')),
+        x: Rope.fromMessage(Buffer.from('text')),
         m: new Dict([['a', 1]]),
         l: new List([1]),
       };
@@ -134,7 +138,7 @@ test('L4-12 no name reaches an object, a prototype or a function of the host', (
   assert.equal(({} as { a?: unknown }).a, undefined);
 });
 
-test('L4-13 bombs of every kind stop at the limits, fast', () => {
+test('L4-13 resource bombs stop at the limits, fast', () => {
   const bombs = [
     '{{ range(3000000) | length }}',
     '{{ range(0, 1000000000, 1) | length }}',
@@ -177,7 +181,7 @@ test('L4-13 bombs of every kind stop at the limits, fast', () => {
   }
 });
 
-test('a source that is too long, full of spaces or not Jinja is refused by code', () => {
+test('a source that is too long or not Jinja is refused', () => {
   for (const source of [
     '{% if %}',
     '{{ ',
@@ -193,13 +197,13 @@ test('a source that is too long, full of spaces or not Jinja is refused by code'
   }
 });
 
-test('what Python prints, character by character, or a refusal', () => {
+test('output equals that of Python character by character, or the template is refused', () => {
   const vectors = readVectors();
   assert.ok(vectors.length > 600);
   for (const { source, python, refused = false } of vectors) {
     const mine = ours(source);
     if (python === null || refused) {
-      // What transformers forbids for the sake of its sandbox works here: it changes nothing outside of the template.
+      // The sandbox of transformers forbids these; they change nothing outside the template.
       if (!/\.(append|pop)\(/.test(source)) assert.ok('code' in mine, `${source} printed ${JSON.stringify(mine)}`);
     } else assert.deepEqual(mine, { text: python }, source);
   }

@@ -1,3 +1,7 @@
+/**
+ * Lexer and parser of chat templates: Jinja's grammar, bounds, and what is refused.
+ * @module
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sourceLimits, tokenize } from '../../../src/template/syntax/lexer.ts';
@@ -11,20 +15,20 @@ const text = (source: string) => {
 };
 const isInvalid = (error: unknown) => (error as { code?: string }).code === 'TEMPLATE_INVALID';
 
-test('lines that end with CR LF or CR are lines', () => {
+test('CR LF and CR are line breaks', () => {
   const source = 'a\n  {% if tr %}\nb\n  {% endif %}\n{{ "c\nd" }}\n';
   for (const end of ['\r\n', '\r']) assert.equal(text(source.replaceAll('\n', end)), text(source));
   assert.equal(text('a\r\n{% if tr %}\r\nb\r\n{% endif %}\r\nc\r\n'), 'a\nb\nc');
 });
 
-test('a chain of comparisons is one, and brackets end it', () => {
+test('comparisons chain, and brackets break the chain', () => {
   assert.equal(
     text('{{ 3 > 2 > 1 }} {{ (3 > 2) > 1 }} {{ 1 < 3 > 2 != 5 }} {{ 1 == 1 in [1] }}'),
     'True False True True',
   );
 });
 
-test('tests take arguments, with brackets and without', () => {
+test('tests take arguments with and without brackets', () => {
   assert.equal(
     text(
       '{{ s is eq("Hello World") }} {{ n is divisibleby 7 }} {{ n is divisibleby(3) }} {{ n is not in [1] }} {{ s is string and n is gt 3 }}',
@@ -33,7 +37,7 @@ test('tests take arguments, with brackets and without', () => {
   );
 });
 
-test('binding is that of Jinja', () => {
+test('operator precedence as in Jinja', () => {
   assert.equal(
     text(
       '{{ 1 ~ 2 + 3 if false else 1 + 2 * 3 ** 2 }} {{ -2 ** 2 }} {{ 2 ** 3 ** 2 }} {{ not 1 == 2 }} {{ -n | abs }}',
@@ -42,7 +46,7 @@ test('binding is that of Jinja', () => {
   );
 });
 
-test('bounded before it is parsed, in characters, parts and depth', () => {
+test('characters, tokens and depth are bounded', () => {
   assert.throws(() => tokenize('x'.repeat(sourceLimits.characters + 1)), isInvalid);
   assert.throws(() => tokenize(`{{ ${'1,'.repeat(sourceLimits.tokens / 2)} }}`), isInvalid);
   for (const [open, close] of [
@@ -55,7 +59,7 @@ test('bounded before it is parsed, in characters, parts and depth', () => {
   assert.throws(() => parseSource(`{{ ${'- '.repeat(1000)}a }}`), isInvalid);
 });
 
-test('what it has no statement for is refused', () => {
+test('unsupported statements are refused', () => {
   for (const source of [
     "{% include 'a' %}",
     "{% extends 'a' %}",

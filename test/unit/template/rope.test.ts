@@ -1,3 +1,7 @@
+/**
+ * Text operations on slices of bytes: same results as on plain strings, and origins that survive.
+ * @module
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -6,13 +10,13 @@ import { Scope } from '../../../src/template/runtime/scope.ts';
 import { parseSource } from '../../../src/template/syntax/parser.ts';
 import type { Str } from '../../../src/template/runtime/rope.ts';
 import { Budget } from '../../../src/template/runtime/budget.ts';
-import { equalText, Rope } from '../../../src/template/runtime/rope.ts';
+import { equalTexts, Rope } from '../../../src/template/runtime/rope.ts';
 import { replace, split, strip } from '../../../src/template/library/string-ops.ts';
 import { search } from '../../../src/template/library/byte-search.ts';
 import type { Value } from '../../../src/template/runtime/value.ts';
 
 const budget = () => new Budget(10_000_000, 1 << 24);
-const text = (value: string): Str => Rope.ofText(Buffer.from(value));
+const text = (value: string): Str => Rope.fromMessage(Buffer.from(value));
 const show = (value: Str): string =>
   typeof value === 'string' ? value : value.segments.map((s) => s.bytes.toString('utf8', s.from, s.to)).join('');
 
@@ -20,7 +24,7 @@ const show = (value: Str): string =>
 function run(source: string, x: Value): string {
   const scope = new Scope();
   for (const [name, value] of [['x', x]] as const) scope.set(name, value);
-  return show(new Evaluator({ budget: budget(), own: () => undefined }).run(parseSource(source), scope));
+  return show(new Evaluator({ budget: budget(), wipeLater: () => undefined }).run(parseSource(source), scope));
 }
 
 /** Expressions that chat templates use on text. */
@@ -124,7 +128,7 @@ const anyText = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 12 }).map((s) => s.replace(/[\u0085\u001c-\u001f]/g, '')),
 );
 
-test('every operation gives the same characters on slices of bytes as on a plain string', () => {
+test('every operation returns the same characters on slices of bytes as on a plain string', () => {
   const parsed = expressions.map((expression) => `{{ ${expression} }}`);
   fc.assert(
     fc.property(anyText, (value) => {
@@ -138,7 +142,7 @@ test('every operation gives the same characters on slices of bytes as on a plain
   );
 });
 
-test('and the same when the text is made of pieces of both kinds', () => {
+test('the same holds for text made of template and message pieces', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(anyText, fc.boolean()), { minLength: 1, maxLength: 4 }), (pieces) => {
       const whole = pieces.map(([piece]) => piece).join('');
@@ -159,7 +163,7 @@ test('and the same when the text is made of pieces of both kinds', () => {
   );
 });
 
-test('origins survive whatever is done: bytes of a message are never template text', () => {
+test('origins survive every operation: message bytes never become template text', () => {
   const operations: ((rope: Str) => Str[])[] = [
     (rope) => [strip(rope, 'both', null, budget())],
     (rope) => split(rope, 'x', -1, false, budget()),
@@ -187,18 +191,18 @@ test('origins survive whatever is done: bytes of a message are never template te
   );
 });
 
-test('slices of one message that lie side by side become one piece again', () => {
+test('adjacent slices of one message are merged', () => {
   const bytes = Buffer.from('first</think>second');
-  const rope = Rope.from(Rope.ofText(bytes), budget());
+  const rope = Rope.from(Rope.fromMessage(bytes), budget());
   const joined = Rope.from(
     Rope.concat([rope.slice(0, 5, budget()), rope.slice(5, 13, budget()), rope.slice(13, 19, budget())], budget()),
     budget(),
   );
   assert.deepEqual(joined.segments, [{ bytes, from: 0, to: 19, origin: 'text' }]);
-  assert.ok(equalText(joined, 'first</think>second', budget()));
+  assert.ok(equalTexts(joined, 'first</think>second', budget()));
 });
 
-test('every place of a pattern is found, short or long, with or without repetitions', () => {
+test('every occurrence of a pattern is found, short or long, with or without repetitions', () => {
   const few = (most: number) => fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 1, maxLength: most });
   const naive = (hay: string, needle: string) =>
     hay

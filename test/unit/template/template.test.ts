@@ -69,7 +69,7 @@ const shown = (pieces: readonly PromptPiece[]) =>
   pieces.map((piece) => (piece.kind === 'text' ? piece.bytes.toString() : piece.text)).join('');
 const rendered = (source: string, messages: readonly Message[]) => shown(render(source, messages).pieces);
 
-test('ChatML: pieces of two kinds in the order of the prompt', () => {
+test('ChatML: template and text pieces in prompt order', () => {
   assert.deepEqual(
     render(chatml, ask(['system', 'be brief'], ['user', 'hi'])).pieces.map((piece) =>
       piece.kind === 'text' ? { text: piece.bytes.toString() } : piece.text,
@@ -98,7 +98,7 @@ test('a system message inside the first user turn', () => {
   );
 });
 
-test('a template that refuses system messages gets them in front of the user message', () => {
+test('a template that rejects system messages gets them at the start of the user message', () => {
   assert.equal(
     rendered(turns, ask(['system', 'S'], ['user', ' U '], ['assistant', 'A'])),
     '<s><start_of_turn>user\nS\n\n U<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n<start_of_turn>model\n',
@@ -109,7 +109,7 @@ test('a template that refuses system messages gets them in front of the user mes
   );
 });
 
-test('reasoning in earlier answers is cut out, in the last ones kept, as slices of the same bytes', () => {
+test('reasoning is removed from earlier answers and kept in the last ones, as slices of the same bytes', () => {
   const messages = ask(
     ['user', 'q'],
     ['assistant', '<think>\nold\n</think>\n\nfirst'],
@@ -143,7 +143,7 @@ test('X-09 special tokens in a message stay content, in every template', () => {
   }
 });
 
-test('whatever the texts are, the template text does not depend on them, and the text pieces hold exactly them', () => {
+test('property: template text does not depend on message text, and text pieces hold exactly the messages', () => {
   const constant = (pieces: readonly PromptPiece[]) =>
     pieces.map((piece) => (piece.kind === 'template' ? piece.text : '\0')).join('');
   const template = compileTemplate(chatml, specials);
@@ -165,14 +165,14 @@ test('whatever the texts are, the template text does not depend on them, and the
   );
 });
 
-test('parts of a message are lines; empty messages are empty', () => {
+test('parts of a message are joined by line breaks; empty messages are empty', () => {
   assert.equal(
     rendered(chatml, ask(['user', 'a', 'b'], ['assistant'])),
     '<|im_start|>user\na\nb<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n<|im_start|>assistant\n',
   );
 });
 
-test('a template that wants lists of parts gets them', () => {
+test('a template that expects lists of parts gets them', () => {
   assert.equal(
     rendered(
       "{% for m in messages %}{% for part in m.content %}{{ m.role + ':' + part.text }}{% endfor %};{% endfor %}",
@@ -196,7 +196,7 @@ const code = (wanted: string) => (error: unknown) => {
   return true;
 };
 
-test('a system message in the middle reaches the model, whatever the template thinks of it', () => {
+test('a system message in the middle reaches the model, even if the template drops it', () => {
   // As gemma-2's: no system message at the first place, and turns that take turns.
   const alternates =
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}<{{ message['role'] }}>{{ message['content'] | trim }}{% endfor %}";
@@ -225,7 +225,7 @@ test('a system message in the middle reaches the model, whatever the template th
   assert.equal(text(refuses, ['system', 'T'], ...middle), '<system>T<user>a<assistant>b<user>S\n\nc');
 });
 
-test('raise_exception is a 400 that says nothing of the message', () => {
+test('raise_exception is a 400 that contains nothing of the message', () => {
   const template = compileTemplate(inst, specials);
   assert.throws(
     () => template.render(ask(['user', 'secret'], ['user', 'secret']), { addGenerationPrompt: true }),
@@ -233,7 +233,7 @@ test('raise_exception is a 400 that says nothing of the message', () => {
   );
 });
 
-test('what a template cannot do with bytes is refused by code', () => {
+test('operations that bytes do not allow are refused', () => {
   for (const source of [
     '{{ messages[0].content | title }}',
     '{% for c in messages[0].content %}{{ c }}{% endfor %}',
@@ -251,7 +251,7 @@ test('what a template cannot do with bytes is refused by code', () => {
   }
 });
 
-test('L4-13 a template that repeats the conversation without end is stopped', () => {
+test('L4-13 a template that repeats the conversation endlessly is stopped', () => {
   const template = compileTemplate(
     "{% if messages[0].content == 'probe' %}probe{% else %}{% for a in range(10000) %}{{ messages[0].content }}{% endfor %}{% endif %}{{ messages[0].content }}",
     specials,
