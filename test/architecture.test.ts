@@ -13,21 +13,22 @@ const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
   .sort();
 
 /** Every specifier of a file: `from '…'`, bare imports and dynamic ones. */
-function specifiers(file: string): { specifier: string; typeOnly: boolean }[] {
+function specifiers(file: string): { specifier: string; typeOnly: boolean; dynamic: boolean }[] {
   const text = readFileSync(join(source, file), 'utf8');
   const found = [...text.matchAll(/^(import|export)\s+(type\s+)?(?:[\w*{][^;'"]*?from\s+)?['"]([^'"]+)['"]/gm)].map(
-    (m) => ({ specifier: m[3]!, typeOnly: m[2] !== undefined }),
+    (m) => ({ specifier: m[3]!, typeOnly: m[2] !== undefined, dynamic: false }),
   );
   for (const dynamic of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g))
-    found.push({ specifier: dynamic[1]!, typeOnly: false });
+    found.push({ specifier: dynamic[1]!, typeOnly: false, dynamic: true });
   return found;
 }
 
 const imports = new Map(
   files.map((file) => [
     file,
-    specifiers(file).map(({ specifier, typeOnly }) => ({
+    specifiers(file).map(({ specifier, typeOnly, dynamic }) => ({
       typeOnly,
+      dynamic,
       target: specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier,
     })),
   ]),
@@ -211,4 +212,39 @@ test('one file name stands for one thing, and a folder holds what one look takes
     folders.set(folder, (folders.get(folder) ?? 0) + 1);
   }
   for (const [folder, count] of folders) assert.ok(count <= 15, `src/${folder} holds ${count} files`);
+});
+
+test('native functions are declared in linux and engine/llama only', () => {
+  for (const file of files) {
+    const text = readFileSync(join(source, file), 'utf8');
+    for (const [, names = ''] of text.matchAll(/^import \{([^}]*)\} from '[^']*\/ffi\.ts';$/gm))
+      for (const name of names.split(',').map((one) => one.trim()))
+        if (name !== '' && name !== 'LinuxError')
+          assert.match(file, /^(linux|engine\/llama)\//, `${file} imports ${name} of linux/ffi.ts`);
+  }
+});
+
+/** Every file and module that these files load, with what those load in turn. */
+function loadedBy(entries: readonly string[], withDynamic: boolean): ReadonlySet<string> {
+  const loaded = new Set<string>();
+  const load = (target: string): void => {
+    if (loaded.has(target)) return;
+    loaded.add(target);
+    for (const one of imports.get(target) ?? []) if (!one.typeOnly && (withDynamic || !one.dynamic)) load(one.target);
+  };
+  entries.forEach(load);
+  return loaded;
+}
+
+test('no serving process loads the file that runs system programs', () => {
+  const entries = ['supervisor', 'gateway', 'engine', 'watchdog', 'probe', 'jail'].map((room) => `${room}/main.ts`);
+  const loaded = loadedBy([...entries, 'jail/entry.ts'], true);
+  assert.ok(loaded.has('supervisor/server.ts') && loaded.has('jail/main.ts'), 'imports are followed');
+  assert.ok(!loaded.has('linux/command.ts'));
+});
+
+test('what verifies an installation loads nothing of it: Node built-ins and files of src only', () => {
+  for (const entry of ['jail/entry.ts', 'installation/own-tree.ts'])
+    for (const target of loadedBy([entry], false))
+      assert.ok(target.endsWith('.ts') || target.startsWith('node:'), `${entry} loads ${target}`);
 });

@@ -1,9 +1,9 @@
 /**
- * Runs one program of the system to its end: by absolute path, with arguments and never a shell, an empty environment
- * and a time limit.
+ * Runs one system program to its end: by absolute path, without a shell, with an empty environment and a time limit.
  *
- * Trust:   argv comes from plans made of constants and numbers, and of paths of this installation.
- * Limits:  only for commands that a person gives (`kwyre isolate`); no serving process imports it.
+ * Trust:   argv comes from plans made of constants, numbers and paths of this installation.
+ * Limits:  for commands of a person (`kwyre isolate`, `kwyre doctor`); no serving process loads this file.
+ * Proof:   test/architecture.test.ts
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -11,18 +11,25 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { bug } from '../base/errors.ts';
 
 /** How a program ended and what it printed. */
-export type Ran = {
+type CommandResult = {
   readonly ok: boolean;
   readonly code: number | null;
   readonly stdout: string;
-  /** Why it failed: its last words, or the signal. */ readonly why: string;
+  /** Why it failed: the errno, the signal, or the exit status with the first lines of its error output. */
+  readonly why: string;
 };
 
-/** There is no output at all of a program that could not be started. */
+/** A program that could not be started has no output at all. */
 const text = (output: string | null): string => output ?? '';
 
-/** Runs a program, as another user where `identity` is given. */
-export function runCommand(argv: readonly string[], identity?: { readonly uid: number; readonly gid: number }): Ran {
+/**
+ * Runs a program for at most two minutes.
+ * @param identity - the user to run it as, if not the current one
+ */
+export function runCommand(
+  argv: readonly string[],
+  identity?: { readonly uid: number; readonly gid: number },
+): CommandResult {
   const [file = '', ...args] = argv;
   if (!/^(\/|[A-Z]:\\)/.test(file)) bug('a program without an absolute path');
   const ended = spawnSync(file, args, {
@@ -35,17 +42,17 @@ export function runCommand(argv: readonly string[], identity?: { readonly uid: n
     maxBuffer: 64 << 20,
     ...identity,
   });
-  const words = text(ended.stderr).trim().split('\n').slice(0, 3).join(' / ').replace(/\p{C}/gu, ' ');
+  const firstLines = text(ended.stderr).trim().split('\n').slice(0, 3).join(' / ').replace(/\p{C}/gu, ' ');
   const why =
     ended.error !== undefined
       ? ((ended.error as NodeJS.ErrnoException).code ?? 'error')
       : ended.signal !== null
         ? ended.signal
-        : `exit ${ended.status ?? 0}${words === '' ? '' : `: ${words}`}`;
+        : `exit ${ended.status ?? 0}${firstLines === '' ? '' : `: ${firstLines}`}`;
   return { ok: ended.error === undefined && ended.status === 0, code: ended.status, stdout: text(ended.stdout), why };
 }
 
-/** Where the system keeps a program, or `undefined`; no variable is asked. */
+/** Returns the path of a system program, or `undefined`; `PATH` is ignored. */
 export function findProgram(name: string): string | undefined {
   return ['/usr/sbin', '/usr/bin', '/sbin', '/bin']
     .map((folder) => `${folder}/${name}`)

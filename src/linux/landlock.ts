@@ -10,9 +10,7 @@
  */
 import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { checked, LinuxError } from './ffi.ts';
-import { addressOf, systemCall } from './process.ts';
-
-const calls = { create: 444, addRule: 445, restrict: 446 } as const;
+import { addressOf, callByName } from './syscalls.ts';
 
 /** Rights on files, by the bit of the kernel's header. */
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
@@ -26,7 +24,7 @@ export type PathPlan = { readonly read: readonly string[]; readonly execute: rea
 /** The ABI of this kernel, 0 when there is no Landlock. */
 export function landlockAbi(): number {
   try {
-    return systemCall('landlock_create_ruleset', calls.create, 0, 0, 1);
+    return callByName('landlock_create_ruleset', 0, 0, 1);
   } catch (error) {
     if (error instanceof LinuxError) return 0;
     throw error;
@@ -40,7 +38,7 @@ export function landlockAbi(): number {
 export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled): void {
   const attributes = new BigUint64Array([files, network, scopes]);
   const size = scopes !== 0n ? 24 : network !== 0n ? 16 : 8;
-  const ruleset = systemCall('landlock_create_ruleset', calls.create, addressOf(attributes), size, 0);
+  const ruleset = callByName('landlock_create_ruleset', addressOf(attributes), size, 0);
   const add = (path: string, execute: boolean) => {
     let fd: number;
     try {
@@ -56,7 +54,7 @@ export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled
     rule.writeBigUInt64LE(rights, 0);
     rule.writeInt32LE(fd, 8);
     try {
-      systemCall('landlock_add_rule', calls.addRule, ruleset, 1, addressOf(rule), 0);
+      callByName('landlock_add_rule', ruleset, 1, addressOf(rule), 0);
     } finally {
       closeSync(fd);
     }
@@ -65,6 +63,6 @@ export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled
     for (const path of plan.read) add(path, false);
     for (const path of plan.execute) add(path, true);
   }
-  checked('landlock_restrict_self', systemCall('landlock_restrict_self', calls.restrict, ruleset, 0));
+  checked('landlock_restrict_self', callByName('landlock_restrict_self', ruleset, 0));
   closeSync(ruleset);
 }

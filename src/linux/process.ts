@@ -4,9 +4,8 @@
  * Source: prctl(2), prlimit(2), capabilities(7), setresuid(2), unshare(2), fcntl(2)
  * @module
  */
-import { arch } from 'node:process';
-import { checked, ffi, lastErrno, libc, LinuxError } from './ffi.ts';
-import { systemCalls } from './syscalls.ts';
+import { checked, lastErrno, libc, LinuxError } from './ffi.ts';
+import { addressOf, callByName } from './syscalls.ts';
 
 const prctl = libc.func(
   'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
@@ -35,11 +34,6 @@ const setresuid = libc.func('int setresuid(unsigned int r, unsigned int e, unsig
   e: number,
   s: number,
 ) => number;
-const syscallRaw = libc.func('long syscall(long number, long a, long b, long c, long d, long e, long f)') as (
-  number: number,
-  ...args: (number | bigint)[]
-) => number | bigint;
-
 const options = {
   setDumpable: 4,
   getDumpable: 3,
@@ -52,27 +46,6 @@ const options = {
 } as const;
 const ambientRaise = 2;
 const ambientClearAll = 4;
-
-/** A raw system call with up to six arguments. @throws LinuxError */
-export function systemCall(name: string, number: number, ...args: (number | bigint)[]): number {
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args;
-  return checked(name, Number(syscallRaw(number, a, b, c, d, e, f)));
-}
-
-const numbers = systemCalls[arch === 'arm64' ? 'arm64' : 'x64'];
-const ENOSYS = 38;
-
-/** A raw system call by its name. @throws LinuxError */
-export function callByName(name: string, ...args: (number | bigint)[]): number {
-  const number = numbers[name];
-  if (number === undefined) throw new LinuxError(name, ENOSYS);
-  return systemCall(name, number, ...args);
-}
-
-/** The address of a buffer; keep the buffer alive while the kernel uses it. */
-export function addressOf(bytes: ArrayBufferView): bigint {
-  return ffi.address(bytes);
-}
 
 /** No set-user-ID program or file capability gives this process anything any more. */
 export function setNoNewPrivs(): boolean {
@@ -142,8 +115,6 @@ export function dropBoundingSet(keep: readonly number[] = []): void {
   }
 }
 
-const capset = arch === 'arm64' ? 91 : 126;
-
 /** Lets the permitted capabilities outlive the next change of user; cleared by execve. */
 export function keepCapabilitiesOnce(): void {
   checked('prctl', prctl(options.setKeepCapabilities, 1, 0, 0, 0));
@@ -162,7 +133,7 @@ function setCapabilities(keep: readonly number[], wanted: readonly number[]): vo
   const header = new Uint32Array([0x20080522, 0]);
   const sets = new Uint32Array(6); // the three of capabilities 0 to 31, then of 32 to 63
   for (const capability of keep) for (const set of wanted) sets[set] = (sets[set] ?? 0) | (1 << capability);
-  systemCall('capset', capset, addressOf(header), addressOf(sets));
+  callByName('capset', addressOf(header), addressOf(sets));
 }
 
 /** Gives up every capability that the process holds but for `keep`, which also outlive execve. */

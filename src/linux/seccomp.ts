@@ -8,9 +8,7 @@
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
-import { arch } from 'node:process';
-import { addressOf, systemCall } from './process.ts';
-import { systemCalls } from './syscalls.ts';
+import { addressOf, hostArchitecture, callByName, systemCalls } from './syscalls.ts';
 
 /** What happens to a call. */
 export type Action = 'allow' | 'kill' | { readonly errno: number };
@@ -87,15 +85,12 @@ export function assemble(
   return program;
 }
 
-const seccompCall = { x64: 317, arm64: 277 } as const;
-
 /**
  * Installs a filter on every thread of this process, for good. Needs no_new_privs.
  * @throws LinuxError
  */
 export function installFilter(filter: Filter): void {
-  const architecture = arch === 'arm64' ? 'arm64' : 'x64';
-  const program = assemble(filter, systemCalls[architecture], architecture);
+  const program = assemble(filter, systemCalls[hostArchitecture], hostArchitecture);
   const bytes = Buffer.allocUnsafeSlow(8 * program.length);
   program.forEach(([code, jumpTrue, jumpFalse, k], index) => {
     bytes.writeUInt16LE(code, 8 * index);
@@ -108,6 +103,6 @@ export function installFilter(filter: Filter): void {
   header.writeBigUInt64LE(addressOf(bytes), 8);
   const setModeFilter = 1;
   const everyThread = 1;
-  const failed = systemCall('seccomp', seccompCall[architecture], setModeFilter, everyThread, addressOf(header));
+  const failed = callByName('seccomp', setModeFilter, everyThread, addressOf(header));
   if (failed !== 0) throw new Error(`BUG(kwyre): a thread (${failed}) could not take the filter`);
 }

@@ -10,7 +10,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { LinuxError } from './ffi.ts';
-import { addressOf, callByName } from './process.ts';
+import { addressOf, callByName } from './syscalls.ts';
 
 const processKeyring = -2;
 const operations = { revoke: 3, chown: 4, setPermissions: 5, unlink: 9 } as const;

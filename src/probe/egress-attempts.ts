@@ -9,7 +9,7 @@
 import type { WayOut } from '../layers/2-isolation/probe/probe-verdict.ts';
 import type { Address } from '../linux/procfs/unused-address.ts';
 import { LinuxError } from '../linux/ffi.ts';
-import { addressOf, callByName as call } from '../linux/process.ts';
+import { addressOf, callByName as call } from '../linux/syscalls.ts';
 import { closeDescriptor, families, inet6Loopback, inetAddress } from '../linux/sockets/socket.ts';
 
 /** What is aimed at. */

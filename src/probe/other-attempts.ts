@@ -7,7 +7,7 @@
  * @module
  */
 import { closeSync, openSync, readFileSync, unlinkSync } from 'node:fs';
-import { addressOf, callByName as call } from '../linux/process.ts';
+import { addressOf, callByName as call } from '../linux/syscalls.ts';
 
 const socket = (family: number, type: number, protocol: number) => (): number => call('socket', family, type, protocol);
 const names = { program: Buffer.from('/nowhere/kwyre-probe\0'), file: Buffer.from('kwyre-probe\0') } as const;

@@ -7,7 +7,7 @@
  * @module
  */
 import { checked, libc } from '../../src/linux/ffi.ts';
-import { addressOf, systemCall } from '../../src/linux/process.ts';
+import { addressOf, systemCall } from '../../src/linux/syscalls.ts';
 
 const ptraceCall = 101;
 const requests = {

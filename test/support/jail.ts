@@ -7,7 +7,7 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bindLoopback } from '../../src/layers/1-loopback/listener.ts';
-import { callByName } from '../../src/linux/process.ts';
+import { callByName } from '../../src/linux/syscalls.ts';
 import { families, makeSocket, makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import type { Role } from '../../src/policy/roles.ts';
 import { root } from './server.ts';

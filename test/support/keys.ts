@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { arenaBytes } from '../../src/layers/5-memory/key-arena.ts';
 import { mapSecretMemory, unmapMemory, viewMemory } from '../../src/linux/memory/mapped-memory.ts';
-import { systemCall } from '../../src/linux/process.ts';
+import { systemCall } from '../../src/linux/syscalls.ts';
 import { descriptors } from '../../src/wire/messages.ts';
 import { Aes256 } from './aes.ts';
 import type { Copy } from './copy.ts';

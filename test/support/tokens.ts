@@ -13,7 +13,7 @@ import { Cursor, Metadata } from '../../src/layers/4-model/gguf-metadata.ts';
 import { checkTensors } from '../../src/layers/4-model/gguf-tensors.ts';
 import { ffi } from '../../src/linux/ffi.ts';
 import { viewMemory } from '../../src/linux/memory/mapped-memory.ts';
-import { addressOf } from '../../src/linux/process.ts';
+import { addressOf } from '../../src/linux/syscalls.ts';
 import { libraryDirectory } from './engine.ts';
 import { factsOf } from './facts.ts';
 import { load, plainSampling, sharedLibrary } from './native.ts';

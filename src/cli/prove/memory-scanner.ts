@@ -10,7 +10,7 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { LinuxError } from '../../linux/ffi.ts';
 import { parseMaps } from '../../linux/procfs/maps.ts';
-import { addressOf, callByName } from '../../linux/process.ts';
+import { addressOf, callByName } from '../../linux/syscalls.ts';
 
 /** One way in which a text can lie in memory. */
 export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';

@@ -20,7 +20,7 @@ import type { Fingerprinter } from '../../layers/5-memory/history-hash.ts';
 import type { Vault } from '../../layers/5-memory/vault.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { viewMemory } from '../../linux/memory/mapped-memory.ts';
-import { addressOf } from '../../linux/process.ts';
+import { addressOf } from '../../linux/syscalls.ts';
 import type { KvPosture } from '../../wire/control-payloads.ts';
 import type { LlamaModel } from '../llama/model.ts';
 import { RequestError } from '../types.ts';

@@ -11,7 +11,7 @@
 import { unpooledBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
-import { addressOf } from '../../linux/process.ts';
+import { addressOf } from '../../linux/syscalls.ts';
 import { authenticateMemory, macBytes } from '../../linux/memory/openssl.ts';
 import type { KeyArena } from './key-arena.ts';
 

@@ -10,9 +10,16 @@
  * Proof:   test/unit/layers/5-working-set.test.ts, test/attacks/5-remains.test.ts
  * @module
  */
-import { ffi, LinuxError } from '../../linux/ffi.ts';
+import { LinuxError } from '../../linux/ffi.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
-import { fillMemory, lockMemory, mapSharedMemory, returnMemory, wholePages } from '../../linux/memory/mapped-memory.ts';
+import {
+  arrayBufferAt,
+  fillMemory,
+  lockMemory,
+  mapSharedMemory,
+  returnMemory,
+  wholePages,
+} from '../../linux/memory/mapped-memory.ts';
 
 /** Memory that was given out: where, and how much may be used of it. */
 export type Piece = { readonly at: number; readonly bytes: number };
@@ -68,7 +75,7 @@ export class WorkingSet {
    */
   memory(bytes: number): ArrayBuffer {
     const piece = this.claim(bytes);
-    const memory = ffi.view(this.address(piece), bytes);
+    const memory = arrayBufferAt(this.address(piece), bytes);
     this.#unreachable.register(memory, piece);
     return memory;
   }

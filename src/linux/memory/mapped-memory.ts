@@ -10,7 +10,7 @@
  * @module
  */
 import { checked, ffi, lastErrno, libc, LinuxError } from '../ffi.ts';
-import { systemCall } from '../process.ts';
+import { callByName } from '../syscalls.ts';
 
 /** An address in this process. */
 export type Address = bigint;
@@ -48,7 +48,6 @@ const protections = { none: 0, readWrite: 3 } as const;
 const mapFlags = { shared: 1, private: 2, anonymous: 0x20 } as const;
 const advices = { remove: 9, dontFork: 10, huge: 14, dontDump: 16 } as const;
 const mayMove = 1;
-const memfdSecret = 447;
 const closeOnExec = 0o2000000;
 /**
  * From here on fresh pages are taken two megabytes at a time where the kernel has them: faults cost more than copies.
@@ -69,7 +68,7 @@ function mapped(call: string, result: number | bigint): Address {
 
 /** Secret memory of a size, behind a close-on-exec descriptor; before any limit on file sizes. @throws LinuxError */
 export function makeSecretMemory(bytes: number): number {
-  const fd = systemCall('memfd_secret', memfdSecret, closeOnExec);
+  const fd = callByName('memfd_secret', closeOnExec);
   checked('ftruncate', cFtruncate(fd, bytes));
   return fd;
 }
@@ -141,7 +140,12 @@ export function fillMemory(address: Address, bytes: number, value = 0): void {
   cMemset(address, value, bytes);
 }
 
-/** The bytes at an address, in place. */
+/** Returns the bytes at an address as an array buffer, without a copy. */
+export function arrayBufferAt(address: Address, bytes: number): ArrayBuffer {
+  return ffi.view(address, bytes);
+}
+
+/** Returns the bytes at an address, without a copy. */
 export function viewMemory(address: Address, bytes: number): Buffer {
-  return Buffer.from(ffi.view(address, bytes));
+  return Buffer.from(arrayBufferAt(address, bytes));
 }

@@ -11,7 +11,7 @@
  */
 import { unpooledBytes } from '../../base/bytes.ts';
 import type { Address } from './mapped-memory.ts';
-import { addressOf, callByName } from '../process.ts';
+import { addressOf, callByName } from '../syscalls.ts';
 
 /** The kernel writes no more at a time; it may write less when a signal comes. */
 const largest = 16 << 20;

@@ -9,7 +9,8 @@ import { finalFilter, startFilter } from '../../../src/layers/2-isolation/jail/s
 import { permissiveFilter } from '../../../src/layers/2-isolation/probe/permissive-filter.ts';
 import { confineSupervisor } from '../../../src/layers/2-isolation/jail/supervisor-filter.ts';
 import { LinuxError, libc } from '../../../src/linux/ffi.ts';
-import { callByName, setNoNewPrivs } from '../../../src/linux/process.ts';
+import { setNoNewPrivs } from '../../../src/linux/process.ts';
+import { callByName } from '../../../src/linux/syscalls.ts';
 import { installFilter } from '../../../src/linux/seccomp.ts';
 import type { Role } from '../../../src/policy/roles.ts';
 import { roles } from '../../../src/policy/roles.ts';

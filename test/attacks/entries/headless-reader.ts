@@ -5,7 +5,7 @@
  */
 import { openSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { callByName } from '../../../src/linux/process.ts';
+import { callByName } from '../../../src/linux/syscalls.ts';
 
 openSync(process.argv[2] ?? '', 'r');
 const worker = new Worker('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20_000); process.exit();', {

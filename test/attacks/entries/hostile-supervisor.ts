@@ -16,7 +16,7 @@ import {
   limitPrivileges,
   disableIoUring,
 } from '../../../src/layers/2-isolation/jail/supervisor-filter.ts';
-import { addressOf, callByName as call } from '../../../src/linux/process.ts';
+import { addressOf, callByName as call } from '../../../src/linux/syscalls.ts';
 import {
   bindSocket,
   families,

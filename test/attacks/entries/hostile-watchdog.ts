@@ -22,8 +22,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { libc } from '../../../src/linux/ffi.ts';
-import { addressOf, systemCall } from '../../../src/linux/process.ts';
-import { systemCalls } from '../../../src/linux/syscalls.ts';
+import { addressOf, systemCall, systemCalls } from '../../../src/linux/syscalls.ts';
 import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 
 const line = Buffer.alloc(512);

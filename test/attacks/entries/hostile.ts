@@ -9,8 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 import { ffi, libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
-import { addressOf, systemCall } from '../../../src/linux/process.ts';
-import { systemCalls } from '../../../src/linux/syscalls.ts';
+import { addressOf, systemCall, systemCalls } from '../../../src/linux/syscalls.ts';
 import { keptDescriptors } from '../../../src/policy/roles.ts';
 import type { Role } from '../../../src/policy/roles.ts';
 

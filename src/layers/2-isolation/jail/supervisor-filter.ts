@@ -17,7 +17,8 @@ import { statusField } from '../../../linux/procfs/task-status.ts';
 import { readFileSync } from 'node:fs';
 import { KwyreError } from '../../../base/errors.ts';
 import { LinuxError } from '../../../linux/ffi.ts';
-import { callByName, dropBoundingSet, resources, setLimit, setNoNewPrivs } from '../../../linux/process.ts';
+import { dropBoundingSet, resources, setLimit, setNoNewPrivs } from '../../../linux/process.ts';
+import { callByName } from '../../../linux/syscalls.ts';
 import { errnos, installFilter } from '../../../linux/seccomp.ts';
 import {
   capabilitiesOfSupervisor,
