@@ -161,7 +161,7 @@ for (const kind of kinds) {
       machine.run('mkdir', '/etc/systemd/system/kwyre.service');
       const failed = isolate('install', '--port', String(port), '--owner', 'ada');
       assert.equal(failed.status, 12, failed.stdout);
-      assert.match(failed.stderr, /what was done before was undone/);
+      assert.match(failed.stderr, /every step before it was undone/);
       machine.run('rmdir', '/etc/systemd/system/kwyre.service');
       assert.equal(rules(), rulesBefore);
       assert.equal(users(), usersBefore);

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Finding } from '../../src/cli/doctor/checks.ts';
+import type { Finding } from '../../src/cli/doctor/types.ts';
 import { landlockFeatures } from '../../src/layers/2-isolation/jail/landlock-abi.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { asOrdinary } from '../support/identity.ts';

@@ -2,7 +2,7 @@
  * The facts of a machine that has everything, for tests of what is said about others.
  * @module
  */
-import type { HostFacts } from '../../src/cli/doctor/checks.ts';
+import type { HostFacts } from '../../src/cli/doctor/types.ts';
 
 export const bestHost: HostFacts = {
   platform: 'linux',

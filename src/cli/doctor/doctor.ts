@@ -1,5 +1,5 @@
 /**
- * `kwyre doctor`: what this machine can enforce, why, and what would make it more. Needs no server and changes nothing.
+ * `kwyre doctor`: reports what this machine can enforce, why, and how to improve it. Needs no server, changes nothing.
  *
  * Proof: test/unit/cli/checks.test.ts, test/e2e/doctor.test.ts
  * @module
@@ -12,14 +12,14 @@ import { version } from '../../base/version.ts';
 import { loadOnly, verifyOwnTree } from '../../installation/own-tree.ts';
 import { DifferenceError } from '../../oms/verification-error.ts';
 import { defaultStateDirectory } from '../../state/state-directory.ts';
-import type { Finding } from './checks.ts';
 import { examine, exitCodeOf } from './checks.ts';
 import { readHost } from './host-facts.ts';
+import type { Finding } from './types.ts';
 import { plainText } from '../terminal.ts';
 
 const marks = { full: '[ok]', less: '[--]', none: '[  ]' } as const;
 
-/** The findings for people, by layer. */
+/** The findings as text, by layer. */
 export function renderFindings(findings: readonly Finding[]): string {
   const layers = [...new Set(findings.map((finding) => finding.layer))].sort((a, b) => a - b);
   const blocks = layers.map((layer) => {
@@ -36,14 +36,17 @@ export function renderFindings(findings: readonly Finding[]): string {
   const less = findings.filter((finding) => finding.status === 'less').length;
   const verdict =
     missing > 0
-      ? `missing for a start: ${missing}; what to do stands above`
+      ? `a server cannot start here yet: ${missing} required ${missing === 1 ? 'feature is' : 'features are'} missing; each next step is above`
       : less > 0
-        ? `a server can start here; what could be stronger: ${less}`
-        : 'a server can start here with everything in force';
+        ? `a server can start here; ${less} ${less === 1 ? 'protection' : 'protections'} could be stronger`
+        : 'a server can start here, with every protection at full strength';
   return plainText([...blocks, verdict].join('\n\n'));
 }
 
-/** Why the installed packages are not the published ones; else only verified bytes are loaded from now on. */
+/**
+ * Why the installed packages are not the published ones; `undefined` if they are. This process then loads verified bytes
+ * only.
+ */
 async function treeFault(): Promise<string | undefined> {
   try {
     await loadOnly(verifyOwnTree(root, defaultStateDirectory(process.env)));
@@ -61,9 +64,9 @@ export async function doctor(args: readonly string[]): Promise<number> {
   try {
     json = parseArgs({ args: [...args], strict: true, options: { json: { type: 'boolean' } } }).values.json ?? false;
   } catch {
-    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'doctor takes --json and nothing else', './kwyre doctor');
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'doctor takes only --json', './kwyre doctor');
   }
-  // What only native code can tell is not asked where that is not the published one.
+  // Native code that is not the published one is never loaded.
   const fault = await treeFault();
   const kernel = fault === undefined ? await (await import('./kernel-facts.ts')).askKernel(root) : undefined;
   const findings = examine(readHost(root, fault, kernel));

@@ -1,6 +1,5 @@
 /**
- * The machine's facts for `kwyre doctor`: files of the kernel are read, nothing is changed and no server is needed.
- *
+ * Reads the facts of the machine for `kwyre doctor`. Changes nothing and needs no server.
  * @module
  */
 import * as fs from 'node:fs';
@@ -11,8 +10,8 @@ import { recordPath } from '../../layers/2-isolation/install/install-record.ts';
 import { guideFile, guideModel, guideName } from '../../layers/4-model/guide-digest.ts';
 import { findProgram } from '../../linux/command.ts';
 import { Hasher, openRegular } from '../../oms/tree-reader.ts';
-import type { HostFacts, KernelFacts, ModelState } from './checks.ts';
-import { notLoaded } from './checks.ts';
+import type { HostFacts, KernelFacts, ModelState } from './types.ts';
+import { notLoaded } from './types.ts';
 
 function readText(path: string): string | undefined {
   try {
@@ -30,17 +29,17 @@ function list(path: string): string[] {
   }
 }
 
-/** What the kernel was started with, else what it was built with. */
+/** `init_on_free`, from the kernel's command line or else its build configuration. */
 function clearsFreedMemory(): boolean | undefined {
-  const [, asked] = /(?:^|\s)init_on_free=(\S+)/.exec(readText('/proc/cmdline') ?? '') ?? [];
-  if (asked !== undefined) return ['1', 'y', 'on'].includes(asked.toLowerCase());
-  let built = readText(`/boot/config-${release()}`);
+  const [, setting] = /(?:^|\s)init_on_free=(\S+)/.exec(readText('/proc/cmdline') ?? '') ?? [];
+  if (setting !== undefined) return ['1', 'y', 'on'].includes(setting.toLowerCase());
+  let config = readText(`/boot/config-${release()}`);
   try {
-    built ??= gunzipSync(fs.readFileSync('/proc/config.gz')).toString('latin1');
+    config ??= gunzipSync(fs.readFileSync('/proc/config.gz')).toString('latin1');
   } catch {
-    return undefined; // this kernel does not tell
+    return undefined; // this kernel does not publish its configuration
   }
-  return /^CONFIG_INIT_ON_FREE_DEFAULT_ON=y$/m.test(built);
+  return /^CONFIG_INIT_ON_FREE_DEFAULT_ON=y$/m.test(config);
 }
 
 /** The version that the lock file pins for a package. */
@@ -51,15 +50,17 @@ function pinned(root: string, path: string): string | undefined {
     ?.version;
 }
 
-/** The guide compared without native code. */
+/** Compares the guide model without native code. */
 function guideByDigest(root: string): ModelState {
   const opened = openRegular(fs, join(guideModel(root).root, guideFile.name));
-  if (opened === undefined) return { name: guideName, fault: 'its file is not there' };
+  if (opened === undefined) return { name: guideName, fault: 'its file is missing' };
   try {
     return {
       name: guideName,
       fault:
-        new Hasher(fs).whole(opened.fd).digest === guideFile.sha256 ? undefined : 'its file is not the published one',
+        new Hasher(fs).whole(opened.fd).digest === guideFile.sha256
+          ? undefined
+          : 'its file differs from the published one',
     };
   } finally {
     fs.closeSync(opened.fd);
@@ -67,8 +68,8 @@ function guideByDigest(root: string): ModelState {
 }
 
 /**
- * Reads everything that `examine` judges. @param kernel - what only native code can tell; `undefined` where that is not
- * the published one
+ * Reads everything that `examine` judges.
+ * @param kernel - facts from native code; `undefined` if it was not loaded, because it is not the published one
  */
 export function readHost(root: string, treeFault: string | undefined, kernel: KernelFacts | undefined): HostFacts {
   const platform = `${process.platform}-${process.arch}`;
@@ -90,7 +91,7 @@ export function readHost(root: string, treeFault: string | undefined, kernel: Ke
     landlockAbi: linux ? kernel?.landlockAbi : 0,
     seccompActions: readText('/proc/sys/kernel/seccomp/actions_avail'),
     noNewPrivs: /^NoNewPrivs:/m.test(readText('/proc/self/status') ?? ''),
-    secretMemoryFault: !linux ? 'not on this system' : kernel === undefined ? notLoaded : kernel.secretMemoryFault,
+    secretMemoryFault: !linux ? 'only Linux has it' : kernel === undefined ? notLoaded : kernel.secretMemoryFault,
     namespaces: list('/proc/self/ns'),
     firewall,
     installed: fs.existsSync(recordPath),

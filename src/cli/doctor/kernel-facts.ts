@@ -1,5 +1,5 @@
 /**
- * What only native code can tell `kwyre doctor`; imported after everything that is installed was compared.
+ * Facts for `kwyre doctor` that need native code. Imported only after every installed file was compared.
  * @module
  */
 import * as fs from 'node:fs';
@@ -10,7 +10,7 @@ import { LinuxError } from '../../linux/ffi.ts';
 import { landlockAbi } from '../../linux/landlock.ts';
 import { makeSecretMemory } from '../../linux/memory/mapped-memory.ts';
 import { closeDescriptor } from '../../linux/sockets/socket.ts';
-import type { KernelFacts, ModelState } from './checks.ts';
+import type { KernelFacts, ModelState } from './types.ts';
 
 function secretMemoryFault(): string | undefined {
   try {
@@ -18,7 +18,7 @@ function secretMemoryFault(): string | undefined {
     return undefined;
   } catch (error) {
     if (!(error instanceof LinuxError)) throw error;
-    return `the kernel refuses it (${error.code})`;
+    return `the kernel refuses memfd_secret (${error.code})`;
   }
 }
 
@@ -34,7 +34,7 @@ async function guideState(root: string): Promise<ModelState> {
   }
 }
 
-/** Asks the kernel, and verifies the guide as the server does. */
+/** Queries the kernel, and verifies the guide model as a start does. */
 export async function askKernel(root: string): Promise<KernelFacts> {
   return { landlockAbi: landlockAbi(), secretMemoryFault: secretMemoryFault(), models: [await guideState(root)] };
 }

@@ -1,5 +1,5 @@
 /**
- * What is in force of an installation now, looked at piece by piece: nothing is taken from the record on trust.
+ * `kwyre isolate status`: checks each part of an installation as it is now, instead of trusting the record.
  *
  * Proof: test/attacks/2-isolate.test.ts
  * @module
@@ -13,42 +13,44 @@ import { planRules } from '../../layers/2-isolation/install/firewall.ts';
 import type { Installed } from '../../layers/2-isolation/install/install-record.ts';
 import { accessFolder, places } from '../../layers/2-isolation/install/install-record.ts';
 import { enabledLinks, renderUnits, unitFolder, unitNames } from '../../layers/2-isolation/install/systemd-units.ts';
+import { egressCheckProgram, judgeEgress } from '../../layers/2-isolation/probe/egress-check.ts';
+import { runCommand } from '../../linux/command.ts';
 import { printable } from '../../oms/verification-error.ts';
 import { pathGrants, listOwnFiles, ownGrants, irregularOwnFiles } from '../../layers/3-dependencies/tree-access.ts';
 import { describeGrant, mendingOf } from '../../linux/files/path-writers.ts';
 import { readRegularText } from '../../state/root-files.ts';
 import { loopbackListener } from '../../linux/procfs/net-tables.ts';
-import { readAccounts, readInstalled, readRules, readUnits, sameWitness, tryReach } from './transaction.ts';
+import { readAccounts, readInstalled, readRules, readUnits, rulesMatchRecord } from './machine-state.ts';
 
-type Seen = { readonly status: LayerStatus; readonly evidence: string };
-const good = (evidence: string): Seen => ({ status: 'enforced', evidence });
-const bad = (evidence: string): Seen => ({ status: 'degraded', evidence });
+type Observed = { readonly status: LayerStatus; readonly evidence: string };
+const good = (evidence: string): Observed => ({ status: 'enforced', evidence });
+const bad = (evidence: string): Observed => ({ status: 'degraded', evidence });
 
-function seeAccount(record: Installed): Seen {
+function checkAccount(record: Installed): Observed {
   const account = judgeAccount(readAccounts());
-  if (account.state !== 'fit') return bad(account.state === 'unfit' ? account.why : 'the user is not there');
+  if (account.state !== 'fit') return bad(account.state === 'unfit' ? account.why : 'the user does not exist');
   return account.uid === record.uid && account.gid === record.gid
-    ? good(`uid ${account.uid}, without shell, home or password`)
-    : bad(`the user has uid ${account.uid}, the rules are about ${record.uid}`);
+    ? good(`uid ${account.uid}, without a shell, home folder or password`)
+    : bad(`the user has uid ${account.uid}, but the rules are for uid ${record.uid}`);
 }
 
-function seeRules(record: Installed, asRoot: boolean): Seen {
+function checkRules(record: Installed, asRoot: boolean): Observed {
   if (!asRoot) return bad('only root can list the rules: sudo ./kwyre isolate status');
   const rules = readRules(record.firewall);
   if (rules !== 'own')
     return bad(
       rules === 'absent'
-        ? 'the rules are not loaded: systemctl start kwyre-firewall.service, or install again'
-        : 'others have put rules under our names',
+        ? 'the rules are not loaded: sudo systemctl start kwyre-firewall.service, or install again'
+        : 'rules under the names of Kwyre were not made by it',
     );
-  return sameWitness(record)
+  return rulesMatchRecord(record)
     ? good(
-        `${record.firewall.kind === 'nft' ? 'nftables, table inet kwyre' : 'iptables and ip6tables, chain KWYRE-ISOLATE'}: as loaded, about uid ${record.uid} and port ${record.port}`,
+        `${record.firewall.kind === 'nft' ? 'nftables, table inet kwyre' : 'iptables and ip6tables, chain KWYRE-ISOLATE'}: unchanged since loaded, for uid ${record.uid} and port ${record.port}`,
       )
-    : bad('the rules differ from what was loaded: install again');
+    : bad('the rules changed since they were loaded: install again');
 }
 
-function seeFiles(record: Installed, root: string): Seen {
+function checkFiles(record: Installed, root: string): Observed {
   const { files, load } = planRules(record.firewall, { uid: record.uid, port: record.port });
   const units = renderUnits(readUnits(root), record.port, load);
   const wrong = [
@@ -57,32 +59,51 @@ function seeFiles(record: Installed, root: string): Seen {
     ...enabledLinks.filter((path) => lstatSync(path, { throwIfNoEntry: false }) === undefined),
   ];
   return wrong.length === 0
-    ? good('rules and port are loaded at the next boot')
+    ? good('the rules are loaded and the port is opened at the next boot')
     : bad(`missing or changed: ${wrong.join(', ')}`);
 }
 
-function seeProgram(): Seen {
+function checkProgram(): Observed {
   if (lstatSync(places.program, { throwIfNoEntry: false })?.isDirectory() !== true)
-    return bad(`${places.program} is not there`);
+    return bad(`${places.program} does not exist`);
   const order = { disk: fs, root: places.program, uid: 0 };
   const own = listOwnFiles(order);
   const [linked] = irregularOwnFiles(order, own);
   if (linked !== undefined)
-    return bad(`${places.program}/${printable(linked)} is a symbolic link or no plain file or folder: install again`);
+    return bad(
+      `${places.program}/${printable(linked)} is a symbolic link, or neither a regular file nor a folder: install again`,
+    );
   const [first, ...more] = [...pathGrants(order), ...ownGrants(order, own)];
   return first === undefined
-    ? good(`${places.program}, which only root can change`)
+    ? good(`only root can change ${places.program}`)
     : bad(
-        `${places.program} can be changed by others than root: ${first.path} (${describeGrant(first)}); as root: ${mendingOf([first, ...more])}`,
+        `users other than root can change ${places.program}: ${first.path} (${describeGrant(first)}); as root: ${mendingOf([first, ...more])}`,
       );
 }
 
-function seePort(record: Installed): Seen {
+function checkPort(record: Installed): Observed {
   const owner = loopbackListener(record.port, readFileSync('/proc/self/net/tcp', 'latin1'))?.uid;
-  if (owner === undefined) return bad(`nobody listens on 127.0.0.1:${record.port}: systemctl start kwyre.socket`);
+  if (owner === undefined) return bad(`nothing listens on 127.0.0.1:${record.port}: sudo systemctl start kwyre.socket`);
   return owner === 0 || owner === record.uid
     ? good(`127.0.0.1:${record.port} is held by ${owner === 0 ? 'root (systemd)' : `uid ${owner}`}`)
     : bad(`127.0.0.1:${record.port} is held by another user (uid ${owner})`);
+}
+
+/** Tries every way out as the dedicated user. `blocked` is true if none worked. */
+export function tryEgress(
+  root: string,
+  identity: { readonly uid: number; readonly gid: number },
+): { readonly blocked: boolean; readonly evidence: string } {
+  const node = process.execPath.startsWith(`${root}/`)
+    ? join(places.program, process.execPath.slice(root.length))
+    : process.execPath;
+  const { uid, gid } = identity;
+  const ran = runCommand([node, '-e', egressCheckProgram], { uid, gid });
+  const judged = judgeEgress(ran.stdout);
+  if (judged === undefined) return { blocked: false, evidence: `the attempt could not be made (${ran.why})` };
+  return judged.out.length === 0
+    ? { blocked: true, evidence: `tried as uid ${uid} just now: ${judged.seen}` }
+    : { blocked: false, evidence: `as uid ${uid} these connections got out: ${judged.out.join(', ')}` };
 }
 
 /** The checks of `kwyre isolate status`. @throws `L2_ISOLATE_*` */
@@ -94,24 +115,24 @@ export function observeInstallation(root: string): readonly Check[] {
       {
         id: 'installed',
         status: 'off',
-        evidence: 'not installed: ./kwyre isolate plan shows what an installation does',
+        evidence: 'not installed; ./kwyre isolate plan shows what an installation does',
         at,
       },
     ];
   const asRoot = process.getuid?.() === 0;
-  const seen: Record<string, Seen> = {
+  const observed: Record<string, Observed> = {
     installed: record.complete
-      ? good(`by uid ${record.person.uid}, whose token is in ${accessFolder(record.person.uid)}`)
-      : bad('an installation began and did not end: install or remove goes on with it'),
-    account: seeAccount(record),
-    rules: seeRules(record, asRoot),
-    boot: seeFiles(record, root),
-    program: seeProgram(),
-    port: seePort(record),
+      ? good(`for uid ${record.person.uid}, whose token is in ${accessFolder(record.person.uid)}`)
+      : bad('an installation was not completed: sudo ./kwyre isolate install, or remove'),
+    account: checkAccount(record),
+    rules: checkRules(record, asRoot),
+    boot: checkFiles(record, root),
+    program: checkProgram(),
+    port: checkPort(record),
   };
   if (asRoot) {
-    const reach = tryReach(root, record);
-    seen['attempt'] = reach.held ? good(reach.evidence) : bad(reach.evidence);
+    const attempt = tryEgress(root, record);
+    observed['attempt'] = attempt.blocked ? good(attempt.evidence) : bad(attempt.evidence);
   }
-  return Object.entries(seen).map(([id, each]) => ({ id, ...each, at }));
+  return Object.entries(observed).map(([id, each]) => ({ id, ...each, at }));
 }

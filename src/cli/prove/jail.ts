@@ -1,6 +1,6 @@
 /**
- * The attempts of `kwyre prove` on layer 2: attacker code in each role's own jail, each lock alone, the real kill, and
- * the living roles of the second server.
+ * The attempts of `kwyre prove` on layer 2: attacker code in the jail of each role, in a jail with only one mechanism,
+ * and under the filter that kills; and the running roles of the second server.
  *
  * Proof: test/e2e/prove.test.ts
  * @module
@@ -32,12 +32,12 @@ import { sealedBytes } from '../../linux/memory/memfd.ts';
 import { parseStat } from '../../linux/procfs/task-stat.ts';
 import { parseStatus } from '../../linux/procfs/task-status.ts';
 import type { Role } from '../../policy/roles.ts';
-import type { Running } from './target-server.ts';
+import type { TargetServer } from './target-server.ts';
 import type { Proof } from './attempt.ts';
 import { groupProofs } from './attempt.ts';
 
 const jailedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly Role[];
-/** Read by the probe, which says each attempt's name. */
+/** Titles of the attempts, by the names that the probe reports. */
 const titles: Readonly<Record<string, Trial>> = {
   ...trials,
   tcp: { ids: 'L2-01 L2-11', title: waysOut.tcp },
@@ -47,9 +47,9 @@ const titles: Readonly<Record<string, Trial>> = {
   dns: { ids: 'L2-03', title: waysOut.dns },
   unix: { ids: 'L2-06', title: waysOut.unix },
   'listener-fastopen': { ids: 'L2-21', title: 'Fast Open on an inherited socket' },
-  'listener-unspec': { ids: 'L2-22', title: 'an inherited socket turned around by connect' },
+  'listener-unspec': { ids: 'L2-22', title: 'an inherited listener turned into a client by connect' },
 };
-/** Everybody may read it: a role has another user than who started it. */
+/** Readable by every user: a role runs as another user than the one who started it. */
 const readable = 0o444;
 const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
 
@@ -61,10 +61,9 @@ function readText(path: string): string | undefined {
   }
 }
 
-/** What a probe may load: what was verified by this command. @throws `L3_FILES_DIFFER` */
+/** What a probe may load: only what this command has verified. @throws `L3_FILES_DIFFER` */
 function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
   const binding = bindingName(`${process.platform}-${process.arch}`);
-  // This Node runs from its file, and the probes with it.
   return {
     fd: sealedBytes('kwyre-loads', encodeLoadList(tree, [binding], true)),
     at: loadListDescriptor,
@@ -73,7 +72,7 @@ function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
   };
 }
 
-/** The jail that a server started by this user would make. */
+/** The jail that a server of this user would have. */
 function jailFor(root: string, sources: string): ProbeJail {
   const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const identity =
@@ -83,22 +82,23 @@ function jailFor(root: string, sources: string): ProbeJail {
   return { readable, accepted: [], ...identity, ...taskLimit(identity, false, availableParallelism(), 0) };
 }
 
-function aimAt(server: Running | undefined): ProbeTargets {
+/** Addresses for the probe to reach. */
+function targetsOf(server: TargetServer | undefined): ProbeTargets {
   const table = (name: string): string => readText(`/proc/self/net/${name}`) ?? '';
   const closed = closedPort([table('tcp'), table('tcp6'), table('udp')]);
-  // Without the second server the other service is a closed port: a refused connection is out all the same.
+  // Without a second server it is a closed port: even a refused connection got out of the jail.
   return { machine: machineAddress(table('fib_trie')), closedPort: closed, servedPort: server?.port ?? closed };
 }
 
-/** What one role's probe showed, an entry for every attempt. */
-export function judgeRole(role: Role, asked: readonly string[], probed: ProbeOutcome): Proof[] {
-  const { missing } = judgeAnswers(asked, probed.answers);
-  return asked.map((name): Proof => {
+/** Judges the probe of one role: one proof for every attempt. */
+export function judgeRole(role: Role, attempts: readonly string[], probed: ProbeOutcome): Proof[] {
+  const { missing } = judgeAnswers(attempts, probed.answers);
+  return attempts.map((name): Proof => {
     const { ids, title } = titles[name] ?? { ids: '', title: name };
     const answer = probed.answers.get(name);
     const why =
       probed.failure?.message ??
-      (probed.words === '' ? `the trial process ended (${probed.signal ?? `exit ${probed.code ?? 1}`})` : probed.words);
+      (probed.words === '' ? `the probe ended (${probed.signal ?? `exit ${probed.code ?? 1}`})` : probed.words);
     const common = { layer: 2, ids, attempt: title, where: role, expected: 'refused by the kernel' } as const;
     if (answer === undefined || missing.includes(name))
       return { ...common, got: `not tried: ${why}`, verdict: 'not-proved' };
@@ -107,42 +107,45 @@ export function judgeRole(role: Role, asked: readonly string[], probed: ProbeOut
 }
 
 /** A forbidden call in a jail whose filter was not permissiveErrno must end the process. */
-async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, aim: ProbeTargets): Promise<Proof> {
-  const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...aim });
+async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, targets: ProbeTargets): Promise<Proof> {
+  const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...targets });
   const got =
     probed.answers.size > 0
-      ? 'it lived on'
+      ? 'it kept running'
       : probed.signal === null
         ? `exit ${probed.code ?? 1} ${probed.words}`.trim()
-        : `ended by ${probed.signal}`;
+        : `killed by ${probed.signal}`;
   return {
     layer: 2,
     ids: 'L2-01',
-    attempt: 'a socket, with the filter as it is',
+    attempt: 'a socket, with the filter that kills',
     where: role,
-    expected: 'ended by SIGSYS',
+    expected: 'killed by SIGSYS',
     got,
     verdict: probed.signal === 'SIGSYS' ? 'held' : probed.answers.size > 0 ? 'breached' : 'not-proved',
   };
 }
 
-/** One lock with the others left out; a lock that this machine does not have is said, and is no breach. */
+/**
+ * Tries every way out of a jail with one mechanism only. @returns `undefined` if this machine or user does not have it,
+ * which is no breach
+ */
 async function proveAlone(
   programs: ProbePrograms,
   alone: Lock,
   jail: ProbeJail,
-  aim: ProbeTargets,
+  targets: ProbeTargets,
 ): Promise<Proof | undefined> {
-  const result = await probeRole(programs, { role: 'gateway', alone }, jail, aim);
+  const result = await probeRole(programs, { role: 'gateway', alone }, jail, targets);
   if (result.status === 'absent') return undefined;
   const common = {
     layer: 2,
     ids: 'L2-24',
-    attempt: `${alone} alone, the other locks left out (${blockedAlone[alone].length} ways out)`,
+    attempt: `${alone} alone, without the other mechanisms (${blockedAlone[alone].length} ways out)`,
     where: 'gateway',
-    expected: 'all held',
+    expected: 'all refused',
   } as const;
-  if (result.status === 'held') return { ...common, got: 'all held', verdict: 'held' };
+  if (result.status === 'held') return { ...common, got: 'all refused', verdict: 'held' };
   if (result.status === 'out')
     return {
       ...common,
@@ -154,8 +157,8 @@ async function proveAlone(
   return { ...common, got: `not tried: ${result.reason}`, verdict: 'not-proved' };
 }
 
-/** The living roles below a supervisor, by the title that they give themselves. */
-export function livingRoles(supervisor: number): Map<Role, number> {
+/** The running roles of a supervisor, by their process titles. */
+export function runningRoles(supervisor: number): Map<Role, number> {
   const found = new Map<Role, number>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name) || parseStat(readText(`/proc/${name}/stat`) ?? '')?.parent !== supervisor) continue;
@@ -166,58 +169,63 @@ export function livingRoles(supervisor: number): Map<Role, number> {
   return found;
 }
 
-function proveLiving(server: Running | undefined): Proof[] {
-  const pids = server === undefined ? new Map<Role, number>() : livingRoles(server.pid);
+function proveRunning(server: TargetServer | undefined): Proof[] {
+  const pids = server === undefined ? new Map<Role, number>() : runningRoles(server.pid);
   return jailedRoles.map((role): Proof => {
     const pid = pids.get(role);
     const status = pid === undefined ? undefined : parseStatus(readText(`/proc/${pid}/status`) ?? '');
     const common = {
       layer: 2,
       ids: 'L2-23',
-      attempt: 'the living process, as the kernel describes it',
+      attempt: 'the running process, as the kernel reports it',
       where: role,
       expected: 'filtered, no new privileges',
     } as const;
     if (status === undefined) return { ...common, got: 'not tried: the process was not found', verdict: 'not-proved' };
-    const whole = status.seccomp === 2 && status.noNewPrivs;
+    const confined = status.seccomp === 2 && status.noNewPrivs;
     return {
       ...common,
-      got: whole ? 'filtered, no new privileges' : `Seccomp ${status.seccomp}, NoNewPrivs ${Number(status.noNewPrivs)}`,
-      verdict: whole ? 'held' : 'breached',
+      got: confined
+        ? 'filtered, no new privileges'
+        : `Seccomp ${status.seccomp}, NoNewPrivs ${Number(status.noNewPrivs)}`,
+      verdict: confined ? 'held' : 'breached',
     };
   });
 }
 
-/** Makes every attempt on layer 2; works without the second server, whose living roles are then not proved. */
-export async function proveConfinement(
+/**
+ * Makes every attempt on layer 2. Without a second server, only its running roles are not proved.
+ * @param tell - called with the results of each attempt
+ */
+export async function proveJail(
   root: string,
   tree: VerifiedTree,
-  server: Running | undefined,
+  server: TargetServer | undefined,
   tell: (proofs: readonly Proof[]) => void,
 ): Promise<Proof[]> {
   const sources = programFolder;
   const programs = probePrograms(sources, import.meta.filename, process.execPath, flags, probeLoads(tree));
-  const aim = aimAt(server);
+  const targets = targetsOf(server);
   const inRoles: Proof[] = [];
   const kills: Proof[] = [];
   for (const role of jailedRoles) {
     const jail = jailFor(root, sources);
-    const asked = [...Object.keys(waysOut), ...trialsFor(role)];
+    const attempts = [...Object.keys(waysOut), ...trialsFor(role)];
     inRoles.push(
       ...judgeRole(
         role,
-        asked,
-        await runProbe(programs, role, jail, { attempts: asked, without: [], deadly: false, ...aim }),
+        attempts,
+        await runProbe(programs, role, jail, { attempts, without: [], deadly: false, ...targets }),
       ),
     );
-    kills.push(await proveKill(programs, role, jail, aim));
+    kills.push(await proveKill(programs, role, jail, targets));
   }
   const alone: Proof[] = [];
   for (const lock of Object.keys(blockedAlone) as Lock[]) {
-    const proof = await proveAlone(programs, lock, jailFor(root, sources), aim);
+    const proof = await proveAlone(programs, lock, jailFor(root, sources), targets);
     if (proof !== undefined) alone.push(proof);
   }
-  const proofs = [...inRoles, ...kills, ...alone, ...proveLiving(server)];
+  const proofs = [...inRoles, ...kills, ...alone, ...proveRunning(server)];
   for (const group of groupProofs(proofs)) tell(group);
   return proofs;
 }

@@ -1,8 +1,9 @@
 /**
- * Searches the whole memory of a living process for many needles in one pass.
+ * Searches the whole memory of a running process for many needles in one pass.
  *
- * The search is Wu and Manber's: a table over pairs of bytes tells how far the window may jump. Memory that is not
- * there (never touched, swapped out pages excepted) is passed over by the page map.
+ * The algorithm is Wu and Manber's: a table over pairs of bytes says how far the window can move. Pages that are neither
+ * in memory nor swapped out are skipped with the help of the page map.
+ *
  * Source: proc(5), pagemap(5), process_vm_readv(2); Wu and Manber, "A fast algorithm for multi-pattern searching"
  *         (1994)
  * @module
@@ -12,10 +13,10 @@ import { LinuxError } from '../../linux/ffi.ts';
 import { parseMaps } from '../../linux/procfs/maps.ts';
 import { addressOf, callByName } from '../../linux/syscalls.ts';
 
-/** One way in which a text can lie in memory. */
+/** An encoding of a text in memory. */
 export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
 
-/** Something to look for: text (in every form) or bytes (as they are, e.g. a run of token ids). */
+/** What to search for: text (in every form) or bytes (as they are, for example a run of token ids). */
 export type Needle = string | { readonly name: string; readonly bytes: Buffer };
 
 export type Hit = {
@@ -30,12 +31,12 @@ export type Scan = {
   readonly hits: readonly Hit[];
   readonly counts: Readonly<Record<Form, number>>;
   readonly total: number;
-  /** How many of the needles were found at least once. */
+  /** How many needles were found at least once. */
   readonly found: number;
   readonly bytes: number;
-  /** Regions that the kernel did not let us read (`memfd_secret`, device memory), by name. */
+  /** Names of regions that the kernel refused to read (`memfd_secret`, device memory). */
   readonly unreadable: readonly string[];
-  /** How much of it. */
+  /** Bytes in them. */
   readonly unreadableBytes: number;
   readonly ms: number;
 };
@@ -55,7 +56,7 @@ export function patternsOf(needles: readonly Needle[]): Pattern[] {
       { needle: index, form: 'utf8', bytes: utf8 },
       { needle: index, form: 'utf16le', bytes: Buffer.from(needle, 'utf16le') },
     );
-    // At each of the three alignments, without the characters that depend on the neighbours.
+    // At each of the three alignments, without the characters that depend on the bytes around it.
     for (let shift = 0; shift < 3; shift += 1) {
       const text = Buffer.concat([Buffer.alloc(shift), utf8]).toString('base64');
       const from = Math.ceil((shift * 8) / 6);
@@ -75,17 +76,15 @@ export function patternsOf(needles: readonly Needle[]): Pattern[] {
 
 /** A searcher for a fixed set of patterns. */
 export class Searcher {
-  readonly #patterns: readonly Pattern[];
   readonly #window: number;
   readonly #shift: Uint8Array;
   readonly #candidates = new Map<number, Pattern[]>();
-  /** The longest pattern: how far chunks must overlap. */
+  /** Length of the longest pattern: chunks must overlap by one byte less. */
   readonly longest: number;
 
   constructor(patterns: readonly Pattern[]) {
-    this.#patterns = patterns;
     this.#window = Math.min(...patterns.map((p) => p.bytes.length), 250);
-    if (this.#window < 6) throw new Error('a needle is too short to mean anything');
+    if (this.#window < 6) throw new Error('a needle is too short: it would match by chance');
     this.longest = Math.max(...patterns.map((p) => p.bytes.length));
     this.#shift = new Uint8Array(65536).fill(this.#window - 1);
     for (const pattern of patterns) {
@@ -121,15 +120,11 @@ export class Searcher {
       i += 1;
     }
   }
-
-  get count(): number {
-    return this.#patterns.length;
-  }
 }
 
 export type Region = { readonly from: bigint; readonly to: bigint; readonly name: string };
 
-/** Pages of the kernel's own that every process has. */
+/** Pages that the kernel maps into every process. */
 const kernelRegions: ReadonlySet<string> = new Set(['[vsyscall]', '[vvar]', '[vvar_vclock]']);
 
 /** Readable regions of a process. */
@@ -140,7 +135,7 @@ export function regionsOf(pid: number): Region[] {
 }
 
 /**
- * By address, without a descriptor: the watchdog takes an open `/proc/PID/mem` for what it is and would end the server.
+ * Reads memory by address, without a descriptor: an open `/proc/PID/mem` would alarm the watchdog. @throws LinuxError
  */
 export function readMemory(pid: number, into: Buffer, length: number, address: bigint): number {
   const vector = (at: bigint) => new BigUint64Array([at, BigInt(length)]);
@@ -151,7 +146,7 @@ export function readMemory(pid: number, into: Buffer, length: number, address: b
 const page = 4096;
 const chunkBytes = 4 << 20;
 
-/** Runs of pages of a region that are in memory or swapped out, as offsets. */
+/** The runs of pages of a region that are in memory or swapped out, as offsets in bytes. */
 export function presentRuns(pagemap: number, region: Region): { at: number; length: number }[] {
   const pages = Number(region.to - region.from) / page;
   const runs: { at: number; length: number }[] = [];
@@ -170,7 +165,7 @@ export function presentRuns(pagemap: number, region: Region): { at: number; leng
   return runs;
 }
 
-/** Copies of the patterns in bytes. */
+/** How many times the patterns occur. */
 export function countCopies(bytes: Buffer, searcher: Searcher): number {
   let copies = 0;
   searcher.search(bytes, bytes.length, bytes.length, () => {
@@ -180,10 +175,9 @@ export function countCopies(bytes: Buffer, searcher: Searcher): number {
 }
 
 /**
- * How much the kernel hands over, 0 where it refuses the page. @throws LinuxError when the process is gone or not ours
- * to see
+ * Reads memory; returns 0 if the kernel refuses the page. @throws LinuxError if the process is gone or may not be read
  */
-function readable(pid: number, into: Buffer, length: number, address: bigint): number {
+function tryReadMemory(pid: number, into: Buffer, length: number, address: bigint): number {
   try {
     return readMemory(pid, into, length, address);
   } catch (error) {
@@ -193,9 +187,9 @@ function readable(pid: number, into: Buffer, length: number, address: bigint): n
 }
 
 /**
- * Scans a process; needs to be root or the same user with the right to attach. A page that is there and is refused
- * counts as unreadable; one that was given back since it was listed does not.
- * @throws LinuxError, and the errors of `/proc`
+ * Searches a process; the caller must have the right to attach to it. A present page that the kernel refuses to read
+ * counts as unreadable; one that was freed meanwhile does not.
+ * @throws LinuxError, and errors of `/proc`
  */
 export function scanProcess(pid: number, needles: readonly Needle[], { maxHits = 10_000 } = {}): Scan {
   const started = performance.now();
@@ -212,7 +206,7 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
     for (let at = 0; at < length;) {
       const want = Math.min(chunkBytes + overlap, length - at);
       const address = from + BigInt(at);
-      const got = readable(pid, buffer, want, address);
+      const got = tryReadMemory(pid, buffer, want, address);
       const whole = got === want || got >= chunkBytes;
       const limit = Math.min(got, chunkBytes);
       bytes += limit;

@@ -1,12 +1,11 @@
 /**
- * The attempts of `kwyre prove` on layer 5: a conversation full of words that exist nowhere else, then a search for
- * them in the memory of every process of the second server, in its files and in what it printed.
+ * The attempts of `kwyre prove` on layer 5: holds a conversation of unique words, then searches for them in the memory
+ * of every process of the second server, in its files and in its output.
  *
- * Promise: the search is first shown to find what is there; a search that could not be made is never taken for nothing
- *          found.
- * Limits:  looks into the second server by `process_vm_readv`, which leaves no descriptor for the watchdog to see
- *          (L6-03) and which only root can do: the roles are not dumpable. Runs of token ids are searched for by the
- *          project's tests.
+ * Promise: a control first shows that the search finds a text that is present. A search that could not be made never
+ *          counts as nothing found.
+ * Limits:  reads memory with `process_vm_readv`, which opens no descriptor that the watchdog could see (L6-03) and which
+ *          only root can use on processes that are not dumpable. Only the project's tests search for runs of token ids.
  * Proof:   test/e2e/prove.test.ts, test/attacks/5-prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
@@ -15,8 +14,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readJson, send } from '../client.ts';
-import { livingRoles } from './jail.ts';
-import type { Running } from './target-server.ts';
+import { runningRoles } from './jail.ts';
+import type { TargetServer } from './target-server.ts';
 import type { Proof } from './attempt.ts';
 import { beginRequest } from './raw-http.ts';
 import type { Scan } from './memory-scanner.ts';
@@ -25,42 +24,46 @@ import { countCopies, patternsOf, readMemory, regionsOf, scanProcess, Searcher }
 const places = ['supervisor', 'gateway', 'engine', 'watchdog'] as const;
 type Place = (typeof places)[number];
 
-/** What the second server leaves outside of its memory; `said` is `undefined` when it printed too much to keep. */
-export type Traces = { readonly folder: string; readonly said: () => Buffer | undefined };
+/** What the second server leaves outside its memory; `output` returns `undefined` if it printed too much to keep. */
+type Traces = { readonly folder: string; readonly output: () => Buffer | undefined };
 
 const settleMs = 500;
-const mostUnreadable = 64 * 1024;
+const maxUnreadableBytes = 64 * 1024;
 const secretRegion = 'secretmem';
-const words = {
-  control: { ids: 'L5-01', attempt: 'control: the search finds a request that is under way', expected: 'found' },
+const attempts = {
+  control: { ids: 'L5-01', attempt: 'control: the search finds a request in progress', expected: 'found' },
   stranger: {
     ids: 'L6-02',
-    attempt: 'memory read by another program of the same user',
+    attempt: 'another program of the same user reads the memory',
     expected: 'refused by the kernel',
   },
   between: {
     ids: 'L5-01 L5-18',
-    attempt: 'words of a conversation between two turns, in memory',
+    attempt: 'text of a conversation in memory, between two turns',
     expected: 'nothing found',
   },
-  keys: { ids: 'L5-17', attempt: 'the keys of conversations, read by root', expected: 'refused by the kernel' },
-  after: { ids: 'L5-01 L5-04', attempt: 'words of a conversation after its end, in memory', expected: 'nothing found' },
+  keys: { ids: 'L5-17', attempt: 'root reads the keys of conversations', expected: 'refused by the kernel' },
+  after: {
+    ids: 'L5-01 L5-04',
+    attempt: 'text of a conversation in memory, after it was deleted',
+    expected: 'nothing found',
+  },
   files: {
     ids: 'L5-19 L5-20',
-    attempt: 'words of a conversation in the state folder and in what was printed',
+    attempt: 'text of a conversation in the state folder and in the output',
     expected: 'nothing found',
   },
 } as const;
-type Attempt = keyof typeof words;
-/** What each can try; an ordinary user is told of what only root could. */
-const asked = {
+type Attempt = keyof typeof attempts;
+/** What each user can try; an ordinary user is shown what only root could try. */
+const listed = {
   root: ['control', 'between', 'keys', 'after', 'files'],
   ordinary: ['stranger', 'between', 'keys', 'after', 'files'],
 } as const satisfies Record<string, readonly Attempt[]>;
 
 const proof = (attempt: Attempt, where: string, got: string, verdict: Proof['verdict']): Proof => ({
   layer: 5,
-  ...words[attempt],
+  ...attempts[attempt],
   where,
   got,
   verdict,
@@ -70,13 +73,13 @@ const untried = (attempt: Attempt, where: string, why: string): Proof =>
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : 'no reason given';
 
-/** Words that exist nowhere else. */
-const freshWord = (): string => `canary${randomBytes(9).toString('hex')}tail`;
+/** A word that exists nowhere else. */
+const uniqueWord = (): string => `canary${randomBytes(9).toString('hex')}tail`;
 
-/** What a search of one process came to. */
+/** The result of searching one process. */
 type Found = Pick<Scan, 'total' | 'bytes' | 'unreadableBytes'>;
 
-/** Searches one process; a text says why it could not be done. */
+/** Searches one process. @returns the reason if that was not possible */
 function search(pid: number | undefined, needles: readonly string[]): Found | string {
   if (pid === undefined) return 'the process was not found';
   try {
@@ -91,14 +94,17 @@ export function judgeSearch(attempt: 'between' | 'after', where: string, found: 
   if (typeof found === 'string') return untried(attempt, where, found);
   if (found.total > 0) return proof(attempt, where, `${found.total} copies`, 'breached');
   if (found.bytes === 0) return untried(attempt, where, 'no memory could be read');
-  if (found.unreadableBytes > mostUnreadable)
+  if (found.unreadableBytes > maxUnreadableBytes)
     return untried(attempt, where, `${found.unreadableBytes} bytes could not be read`);
   return proof(attempt, where, 'nothing found', 'held');
 }
 
-/** One turn, its words in every field that carries text; gives a piece of the answer too. */
-async function speak(
-  server: Running,
+/**
+ * Makes one turn with the words in every field that carries text.
+ * @returns a piece of the answer, if it is long enough to be unique
+ */
+async function makeTurn(
+  server: TargetServer,
   [system = '', user = '', note = '']: readonly string[],
 ): Promise<string | undefined> {
   const body = {
@@ -116,13 +122,13 @@ async function speak(
   return /^[\x20-\x7e]{48,}$/.test(text) ? text.slice(8, 48) : undefined;
 }
 
-async function request(server: Running, method: string, path: string, body?: Buffer): Promise<unknown> {
+async function request(server: TargetServer, method: string, path: string, body?: Buffer): Promise<unknown> {
   return await readJson(await send({ presence: server, token: server.token }, method, path, body));
 }
 
-/** Begins a request and looks for its words while it waits for its rest. */
-async function proveControl(server: Running, pids: ReadonlyMap<Place, number>): Promise<Proof> {
-  const word = freshWord();
+/** Begins a request and searches for its text while the server waits for the rest of it. */
+async function proveControl(server: TargetServer, pids: ReadonlyMap<Place, number>): Promise<Proof> {
+  const word = uniqueWord();
   const end = await beginRequest(
     server,
     Buffer.from(JSON.stringify({ model: 'guide', messages: [{ role: 'user', content: word }] })),
@@ -134,7 +140,7 @@ async function proveControl(server: Running, pids: ReadonlyMap<Place, number>): 
   const copies = found.reduce((sum, one) => sum + (typeof one === 'string' ? 0 : one.total), 0);
   return copies > 0
     ? proof('control', 'server', `found, ${copies} ${copies === 1 ? 'copy' : 'copies'}`, 'held')
-    : untried('control', 'server', 'the search is blind here');
+    : untried('control', 'server', 'the search did not find text that is present');
 }
 
 function proveKeys(engine: number | undefined): Proof {
@@ -145,21 +151,21 @@ function proveKeys(engine: number | undefined): Proof {
   try {
     readMemory(engine, Buffer.alloc(32), 32, region.from);
   } catch (error) {
-    // Any other answer than this is not about the memory.
+    // Any other error is not about the memory.
     return codeOf(error) === 'EFAULT'
       ? proof('keys', 'engine', 'refused (EFAULT)', 'held')
       : untried('keys', 'engine', codeOf(error));
   }
-  return proof('keys', 'engine', 'read', 'breached');
+  return proof('keys', 'engine', 'allowed', 'breached');
 }
 
-function proveFiles({ folder, said }: Traces, needles: readonly string[]): Proof {
+function proveFiles({ folder, output }: Traces, needles: readonly string[]): Proof {
   const searcher = new Searcher(patternsOf(needles));
   const names = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
   const files = names.reduce((sum, name) => sum + countCopies(readFileSync(name), searcher), 0);
-  const printed = said();
+  const printed = output();
   const copies = files + (printed === undefined ? 0 : countCopies(printed, searcher));
   if (copies > 0) return proof('files', 'server', `${copies} copies`, 'breached');
   return printed === undefined
@@ -167,7 +173,7 @@ function proveFiles({ folder, said }: Traces, needles: readonly string[]): Proof
     : proof('files', 'server', 'nothing found', 'held');
 }
 
-/** Who is not root may not look: then that is the attempt. */
+/** An ordinary user cannot search: trying to read is the attempt. */
 function proveStranger(place: Place, pid: number | undefined): Proof {
   if (pid === undefined) return untried('stranger', place, 'the process was not found');
   try {
@@ -175,29 +181,29 @@ function proveStranger(place: Place, pid: number | undefined): Proof {
   } catch (error) {
     const code = codeOf(error);
     if (code === 'EPERM') return proof('stranger', place, 'refused (EPERM)', 'held');
-    // Nothing lies at that address: the kernel looked, which is the right that nobody may have.
+    // Nothing is mapped at that address: the kernel allowed the access, which is the breach.
     if (code !== 'EFAULT') return untried('stranger', place, code);
   }
   return proof('stranger', place, 'allowed', 'breached');
 }
 
-/** Makes the attempts in turn; whatever is not shown when it ends or throws was not tried. */
+/** Makes the attempts in turn. Those that are not shown when it returns or throws were not made. */
 async function attack(
-  server: Running,
+  server: TargetServer,
   traces: Traces,
   root: boolean,
   show: (group: readonly Proof[]) => void,
 ): Promise<void> {
-  const pids = new Map<Place, number>([['supervisor', server.pid], ...livingRoles(server.pid)]);
+  const pids = new Map<Place, number>([['supervisor', server.pid], ...runningRoles(server.pid)]);
   const everywhere = (attempt: 'between' | 'after', needles: readonly string[]): void => {
     show(places.map((place) => judgeSearch(attempt, place, search(pids.get(place), needles))));
   };
   if (root) show([await proveControl(server, pids)]);
   else show(places.map((place) => proveStranger(place, pids.get(place))));
-  const needles = [freshWord(), freshWord(), freshWord()];
-  const piece = await speak(server, needles);
+  const needles = [uniqueWord(), uniqueWord(), uniqueWord()];
+  const piece = await makeTurn(server, needles);
   if (piece !== undefined) needles.push(piece);
-  // Another request takes the place of the last one in the buffers that all share.
+  // Another request overwrites the last one in buffers that all requests share.
   await request(server, 'GET', '/v1/models');
   await sleep(settleMs);
   if (root) {
@@ -210,31 +216,35 @@ async function attack(
   show([proveFiles(traces, needles)]);
 }
 
-/** Makes every attempt on layer 5; memory is searched as root only, and NOT PROVED otherwise. */
-export async function proveForgetting(
-  server: Running | undefined,
+/**
+ * Makes every attempt on layer 5. Only root can search memory; for other users those attempts are not proved.
+ * @param why - why there is no second server
+ * @param tell - called with each result
+ */
+export async function proveMemory(
+  server: TargetServer | undefined,
   traces: Traces,
   why: string,
   tell: (proofs: readonly Proof[]) => void,
 ): Promise<Proof[]> {
-  const told: Proof[] = [];
+  const shown: Proof[] = [];
   const show = (group: readonly Proof[]): void => {
-    told.push(...group);
+    shown.push(...group);
     tell(group);
   };
   const root = process.getuid?.() === 0;
   let reason =
-    "only root can look into its memory, and root runs only what nobody else can change: in a checkout of root's own, ./kwyre prove --layer 5";
+    'only root can read its memory; as root, in an installation that only root can change: ./kwyre prove --layer 5';
   if (server === undefined) reason = `the second server did not start: ${why}`;
   else {
     try {
       await attack(server, traces, root, show);
     } catch (error) {
-      reason = `the second server gave no answer (${codeOf(error)})`;
+      reason = `the second server did not answer (${codeOf(error)})`;
     }
   }
-  for (const attempt of asked[root ? 'root' : 'ordinary']) {
-    if (!told.some((one) => one.attempt === words[attempt].attempt)) show([untried(attempt, 'server', reason)]);
+  for (const attempt of listed[root ? 'root' : 'ordinary']) {
+    if (!shown.some((one) => one.attempt === attempts[attempt].attempt)) show([untried(attempt, 'server', reason)]);
   }
-  return told;
+  return shown;
 }

@@ -1,8 +1,8 @@
 /**
- * `kwyre prove`: attacks a second instance of this installation, as an attacker would, and shows what was stopped.
+ * `kwyre prove`: attacks a second server of this installation, as an attacker would, and shows what was stopped.
  *
- * Promise: whatever could not be tried prints NOT PROVED and ends non-zero; the second instance is always ended, also
- *          by Ctrl-C. Every packet of an attempt stays on this machine.
+ * Promise: an attempt that could not be made prints NOT PROVED and makes the exit code non-zero. The second server is
+ *          always stopped, also by Ctrl-C. No packet leaves this machine.
  * Proof:   test/e2e/prove.test.ts
  * @module
  */
@@ -13,21 +13,21 @@ import { layerNames } from '../../base/verdict.ts';
 import { version } from '../../base/version.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
 import { tools } from '../../layers/6-intrusion/known-tools.ts';
-import { proveConfinement } from './jail.ts';
-import { proveForgetting } from './memory.ts';
-import { Instance } from './target-server.ts';
-import type { Running } from './target-server.ts';
+import { proveJail } from './jail.ts';
+import { proveMemory } from './memory.ts';
+import { TargetProcess } from './target-server.ts';
+import type { TargetServer } from './target-server.ts';
 import { proveLoopback, unprovenLoopback } from './loopback.ts';
 import type { Proof, ProvenLayer } from './attempt.ts';
 import { exitCodeOf, proofLines, provenLayers, summaryLine } from './attempt.ts';
 
-/** What a shell expects of a program that a signal ended. */
+/** Exit codes after a signal, 128 + its number, as shells expect. */
 const interrupted = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 function parseFlags(args: readonly string[]): { json: boolean; layers: readonly ProvenLayer[] } {
   const usage = new KwyreError(
     'USAGE_PROVE',
-    `prove takes --json and --layer with ${provenLayers.join(', ')}; the other layers have no attempts yet`,
+    `prove takes --json and --layer ${provenLayers.join('|')}; the other layers have no attempts yet`,
     './kwyre prove --layer 2',
   );
   let values: { json?: boolean; layer?: string };
@@ -45,31 +45,30 @@ function parseFlags(args: readonly string[]): { json: boolean; layers: readonly 
   return { json: values.json ?? false, layers };
 }
 
-/** Every attempt of the wanted layers. */
+/**
+ * Makes every attempt of the given layers.
+ * @param begin - called before the attempts of a layer
+ * @param tell - called with each result
+ */
 async function attack(
   tree: VerifiedTree,
-  instance: Instance,
+  target: TargetProcess,
   layers: readonly ProvenLayer[],
-  head: (layer: ProvenLayer) => void,
+  begin: (layer: ProvenLayer) => void,
   tell: (proofs: readonly Proof[]) => void,
 ): Promise<Proof[]> {
-  const server: Running | undefined = await instance.ready();
+  const server: TargetServer | undefined = await target.ready();
   const proofs: Proof[] = [];
   for (const layer of layers) {
-    head(layer);
-    if (layer === 2) proofs.push(...(await proveConfinement(root, tree, server, tell)));
+    begin(layer);
+    if (layer === 2) proofs.push(...(await proveJail(root, tree, server, tell)));
     else if (layer === 5)
       proofs.push(
-        ...(await proveForgetting(
-          server,
-          { folder: instance.folder, said: () => instance.said },
-          instance.words,
-          tell,
-        )),
+        ...(await proveMemory(server, { folder: target.folder, output: () => target.output }, target.failure, tell)),
       );
     else if (server !== undefined) proofs.push(...(await proveLoopback(server, tell)));
     else {
-      const unproven = unprovenLoopback(instance.words);
+      const unproven = unprovenLoopback(target.failure);
       for (const proof of unproven) tell([proof]);
       proofs.push(...unproven);
     }
@@ -80,8 +79,8 @@ async function attack(
 /** Runs `kwyre prove`. */
 export async function prove(args: readonly string[], tree: VerifiedTree): Promise<number> {
   const { json, layers } = parseFlags(args);
-  // A debugger beside it says nothing about these layers; one that touches it ends it all the same.
-  const instance = new Instance(
+  // A debugger that merely runs on this machine must not stop it; one that attaches to it still does.
+  const target = new TargetProcess(
     root,
     tools.flatMap(({ id }) => ['--acknowledge-tool', id]),
   );
@@ -92,17 +91,17 @@ export async function prove(args: readonly string[], tree: VerifiedTree): Promis
     });
   }
   process.once('exit', () => {
-    if (!instance.over) instance.kill();
+    if (!target.ended) target.kill();
   });
   const print = (text: string): void => {
     if (!json) console.log(text);
   };
-  print(`Kwyre ${version}: attacks on a second server of this installation; every packet stays on this machine`);
+  print(`Kwyre ${version}: attacking a second server of this installation; no packet leaves this machine`);
   try {
     const ended = await Promise.race([
       attack(
         tree,
-        instance,
+        target,
         layers,
         (layer) => {
           print(`\nlayer ${layer}  ${layerNames[layer]}`);
@@ -115,14 +114,14 @@ export async function prove(args: readonly string[], tree: VerifiedTree): Promis
     ]);
     if (typeof ended === 'number') {
       console.error('kwyre: interrupted; nothing was proved');
-      await instance.stop();
-      process.exit(ended); // what is still being tried ends with us
+      await target.stop();
+      process.exit(ended); // attempts that are still running end with this process
     }
     const exitCode = exitCodeOf(ended);
     if (json) console.log(JSON.stringify({ version, exitCode, proofs: ended }, undefined, 2));
     print(`\n${summaryLine(ended)}`);
     return exitCode;
   } finally {
-    await instance.stop();
+    await target.stop();
   }
 }

@@ -1,39 +1,40 @@
 /**
- * One HTTP exchange as plain bytes: what an attacker's program would send, no client library in between.
+ * One HTTP exchange as plain bytes, as an attacker's program would send it, without a client library.
  *
+ * Proof: test/e2e/prove.test.ts
  * @module
  */
 import { connect } from 'node:net';
 
-/** `status` 0: the connection ended without an answer. `failed`: it was not made at all. */
+/** `status` 0: the connection was closed without an answer. `failed`: why there was none at all. */
 export type Exchange = { readonly status: number; readonly head: string; readonly failed: string | undefined };
 
-const limitMs = 5000;
-const mostBytes = 64 * 1024;
+const timeoutMs = 5000;
+const maxBytes = 64 * 1024;
 
-/** Sends `text` to an address and reads until the head of the answer is there. */
+/** Sends `text` to an address and reads until the head of the answer is complete. */
 export function exchange(host: string, port: number, text: string): Promise<Exchange> {
   return new Promise((resolve) => {
-    let heard = '';
+    let received = '';
     const socket = connect({ host, port });
     const finish = (failed?: string): void => {
       socket.destroy();
-      const head = heard.split('\r\n\r\n', 1)[0] ?? '';
+      const head = received.split('\r\n\r\n', 1)[0] ?? '';
       resolve({ status: Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? 0), head, failed });
     };
-    socket.setTimeout(limitMs, () => {
+    socket.setTimeout(timeoutMs, () => {
       finish('no answer in time');
     });
     socket.on('connect', () => {
       socket.write(text, 'latin1');
     });
     socket.on('data', (chunk) => {
-      heard += chunk.toString('latin1');
-      if (heard.includes('\r\n\r\n') || heard.length > mostBytes) finish();
+      received += chunk.toString('latin1');
+      if (received.includes('\r\n\r\n') || received.length > maxBytes) finish();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       finish(
-        heard === '' && error.code !== 'ECONNRESET' && error.code !== 'EPIPE' ? (error.code ?? 'error') : undefined,
+        received === '' && error.code !== 'ECONNRESET' && error.code !== 'EPIPE' ? (error.code ?? 'error') : undefined,
       );
     });
     socket.on('end', () => {
@@ -42,7 +43,10 @@ export function exchange(host: string, port: number, text: string): Promise<Exch
   });
 }
 
-/** Begins a chat completion whose rest never comes, so that the server holds `body`; gives what breaks it off. */
+/**
+ * Begins a chat completion that is never completed, so that the server buffers `body`.
+ * @returns a function that closes the connection
+ */
 export async function beginRequest(
   { port, token }: { readonly port: number; readonly token: string },
   body: Buffer,

@@ -1,5 +1,7 @@
 /**
- * A second server of our own to attack: another port, a temporary state folder, the embedded guide. It ends with us.
+ * The second server that `kwyre prove` attacks: its own port, a temporary state folder, the embedded guide model.
+ *
+ * Promise: it ends when the command ends.
  *
  * Proof: test/e2e/prove.test.ts
  * @module
@@ -12,24 +14,25 @@ import { join } from 'node:path';
 import { readPresence } from '../../state/presence.ts';
 import { readToken } from '../../state/token-store.ts';
 
-const readyMs = 60_000;
-const endMs = 5000;
-const lookMs = 50;
-const mostSaid = 1 << 20;
+const startTimeoutMs = 60_000;
+const stopTimeoutMs = 5000;
+const pollMs = 50;
+const maxOutputBytes = 1 << 20;
 
-/** A running second server. */
-export type Running = { readonly port: number; readonly token: string; readonly pid: number };
+/** A second server that accepts requests. */
+export type TargetServer = { readonly port: number; readonly token: string; readonly pid: number };
 
-export class Instance {
+/** Its process. */
+export class TargetProcess {
   readonly #folder = mkdtempSync(join(tmpdir(), 'kwyre-prove-'));
   readonly #child: ChildProcess;
-  readonly #ended: Promise<void>;
-  #over = false;
-  #words = '';
-  #said: Buffer[] = [];
-  #saidBytes = 0;
+  readonly #end: Promise<void>;
+  #ended = false;
+  #errors = '';
+  #output: Buffer[] = [];
+  #outputBytes = 0;
 
-  /** Starts it from an installation's root. */
+  /** @param root - the installation to start */
   constructor(root: string, extra: readonly string[] = []) {
     const { HOME = '/' } = process.env;
     this.#child = spawn(join(root, 'kwyre'), ['serve', '--port', '0', '--state', this.#folder, ...extra], {
@@ -43,11 +46,11 @@ export class Instance {
     });
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#keep(chunk);
-      if (this.#words.length < 4096) this.#words += chunk.toString('utf8');
+      if (this.#errors.length < 4096) this.#errors += chunk.toString('utf8');
     });
-    this.#ended = new Promise((resolve) => {
+    this.#end = new Promise((resolve) => {
       const end = (): void => {
-        this.#over = true;
+        this.#ended = true;
         resolve();
       };
       this.#child.once('error', end);
@@ -55,14 +58,14 @@ export class Instance {
     });
   }
 
-  /** Waits until it serves; `undefined` when it ended or took too long, then `words` says why. */
-  async ready(): Promise<Running | undefined> {
-    const until = performance.now() + readyMs;
-    while (!this.#over && performance.now() < until) {
+  /** Waits until it serves. @returns `undefined` if it ended or took too long; `failure` then says why */
+  async ready(): Promise<TargetServer | undefined> {
+    const until = performance.now() + startTimeoutMs;
+    while (!this.#ended && performance.now() < until) {
       const presence = readPresence(this.#folder);
       const token = readToken(this.#folder);
       if (presence !== undefined && token !== undefined) return { port: presence.port, token, pid: presence.pid };
-      await new Promise((resolve) => setTimeout(resolve, lookMs));
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
     return undefined;
   }
@@ -72,42 +75,42 @@ export class Instance {
     return this.#folder;
   }
 
-  /** Everything that it printed; `undefined` when that was more than can be kept. */
-  get said(): Buffer | undefined {
-    return this.#saidBytes > mostSaid ? undefined : Buffer.concat(this.#said);
+  /** Everything that it printed; `undefined` if it was more than 1 MiB. */
+  get output(): Buffer | undefined {
+    return this.#outputBytes > maxOutputBytes ? undefined : Buffer.concat(this.#output);
   }
 
   #keep(chunk: Buffer): void {
-    this.#saidBytes += chunk.length;
-    if (this.#saidBytes <= mostSaid) this.#said.push(chunk);
+    this.#outputBytes += chunk.length;
+    if (this.#outputBytes <= maxOutputBytes) this.#output.push(chunk);
   }
 
-  /** Whether it is gone. */
-  get over(): boolean {
-    return this.#over;
+  /** Whether it has ended. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
-  /** What it said last on its way out. */
-  get words(): string {
-    const [first = ''] = this.#words.trim().split('\n');
+  /** The first line that it wrote to standard error. */
+  get failure(): string {
+    const [first = ''] = this.#errors.trim().split('\n');
     return first
       .replace(/^kwyre: /, '')
       .replace(/[^\x20-\x7e]/g, '?')
       .slice(0, 400);
   }
 
-  /** Ends it, by order first and by force then, and takes its folder away. */
+  /** Stops it with SIGTERM, then SIGKILL after 5 s, and removes its folder. */
   async stop(): Promise<void> {
-    if (!this.#over) this.#child.kill('SIGTERM');
+    if (!this.#ended) this.#child.kill('SIGTERM');
     const timer = setTimeout(() => {
       this.kill();
-    }, endMs);
-    await this.#ended;
+    }, stopTimeoutMs);
+    await this.#end;
     clearTimeout(timer);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Ends it at once; for the exit path. Its children die with it. */
+  /** Kills it and its roles, and removes its folder; for the exit path. */
   kill(): void {
     this.#child.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { judgeRole } from '../../../src/cli/prove/jail.ts';
 import { judgeSearch } from '../../../src/cli/prove/memory.ts';
-import { httpAttempts, judgeAnswers, unprovenLoopback } from '../../../src/cli/prove/loopback.ts';
+import { judgeExchanges, unprovenLoopback } from '../../../src/cli/prove/loopback.ts';
+import { httpAttempts } from '../../../src/cli/prove/loopback-attempts.ts';
 import type { Proof, Verdict } from '../../../src/cli/prove/attempt.ts';
 import { exitCodeOf, groupProofs, proofLines, summaryLine } from '../../../src/cli/prove/attempt.ts';
 import { trials, trialsFor } from '../../../src/layers/2-isolation/probe/probe-catalogue.ts';
@@ -39,7 +40,7 @@ test('a group shows its worst member, and who answered what', () => {
   );
   assert.equal(
     summaryLine([...group, proof(1, 'not-proved')]),
-    '1 of 3 attempts were held, 1 got through, 1 could not be tried and are NOT PROVED',
+    'the defences held against 1 of 3 attempts; 1 got through; 1 NOT PROVED',
   );
 });
 
@@ -48,19 +49,19 @@ const [attempt] = httpAttempts({ port: 1, token: 'x', pid: 1 });
 
 test('an answer below 400 is a breach, and so is one that another origin may read', () => {
   assert.ok(attempt !== undefined);
-  assert.equal(judgeAnswers(attempt, [answer(403), answer(200)]).verdict, 'breached');
-  assert.equal(judgeAnswers(attempt, [answer(101)]).verdict, 'breached');
+  assert.equal(judgeExchanges(attempt, [answer(403), answer(200)]).verdict, 'breached');
+  assert.equal(judgeExchanges(attempt, [answer(101)]).verdict, 'breached');
   assert.equal(
-    judgeAnswers(attempt, [answer(403, 'HTTP/1.1 403 x\r\nAccess-Control-Allow-Origin: *')]).verdict,
+    judgeExchanges(attempt, [answer(403, 'HTTP/1.1 403 x\r\nAccess-Control-Allow-Origin: *')]).verdict,
     'breached',
   );
 });
 
 test('refused or cut off is held; an error of the server, a time-out or no connection proves nothing', () => {
   assert.ok(attempt !== undefined);
-  assert.equal(judgeAnswers(attempt, [answer(403), answer(0)]).verdict, 'held');
+  assert.equal(judgeExchanges(attempt, [answer(403), answer(0)]).verdict, 'held');
   for (const odd of [answer(500), answer(404), answer(0, '', 'no answer in time'), answer(0, '', 'ECONNREFUSED')])
-    assert.equal(judgeAnswers(attempt, [odd]).verdict, 'not-proved');
+    assert.equal(judgeExchanges(attempt, [odd]).verdict, 'not-proved');
   assert.ok(unprovenLoopback('because').every((one) => one.verdict === 'not-proved' && one.got.includes('because')));
 });
 

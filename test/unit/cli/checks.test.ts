@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { examine, exitCodeOf } from '../../../src/cli/doctor/checks.ts';
-import type { HostFacts } from '../../../src/cli/doctor/checks.ts';
+import type { HostFacts } from '../../../src/cli/doctor/types.ts';
 import { renderFindings } from '../../../src/cli/doctor/doctor.ts';
 import { bestHost as best } from '../../support/host-facts.ts';
 
@@ -18,7 +18,7 @@ test('the best machine has everything', () => {
     [],
   );
   assert.equal(exitCodeOf(examine(best)), 0);
-  assert.match(renderFindings(examine(best)), /with everything in force$/);
+  assert.match(renderFindings(examine(best)), /with every protection at full strength$/);
 });
 
 const cases: readonly (readonly [string, Partial<HostFacts>, 'less' | 'none'])[] = [

@@ -1,0 +1,51 @@
+/**
+ * The token with which the person who installed the server uses it: the token itself for the person, its digest for the
+ * server.
+ *
+ * Proof: test/attacks/2-isolate.test.ts
+ * @module
+ */
+import { accessFolder, places } from '../../layers/2-isolation/install/install-record.ts';
+import type { Access } from '../../layers/2-isolation/install/install-steps.ts';
+import { readRegularText } from '../../state/root-files.ts';
+import { digestToken, makeToken } from '../../state/token-store.ts';
+
+const tokensPath = `${places.state}/tokens.json`;
+
+/** The named tokens of the installed server; none if the file is missing or damaged. */
+function readTokens(): { readonly name: string; readonly digest: string }[] {
+  try {
+    const value: unknown = JSON.parse(readRegularText(tokensPath) ?? '[]');
+    const isToken = (entry: unknown): entry is { name: string; digest: string } =>
+      typeof entry === 'object' &&
+      entry !== null &&
+      typeof (entry as { name?: unknown }).name === 'string' &&
+      typeof (entry as { digest?: unknown }).digest === 'string';
+    return Array.isArray(value) ? value.filter(isToken) : [];
+  } catch {
+    return []; // the server refuses a damaged file too, so every token in it is void
+  }
+}
+
+/** Whether the person has a token that the server accepts. */
+export function hasAccess(uid: number): boolean {
+  const token = readRegularText(`${accessFolder(uid)}/token`)?.trim();
+  return token !== undefined && readTokens().some((entry) => entry.digest === digestToken(token));
+}
+
+/** Makes a new token for the person, as texts of the files that it is written to. */
+export function makeAccess(person: { readonly uid: number }, port: number): Access {
+  const token = makeToken();
+  const now = new Date().toISOString();
+  const name = `person-${person.uid}`;
+  const tokens = [
+    ...readTokens().filter((entry) => entry.name !== name),
+    { name, digest: digestToken(token), createdAt: now },
+  ];
+  return {
+    token: `${token}\n`,
+    header: `Authorization: Bearer ${token}\n`,
+    presence: `${JSON.stringify({ pid: 1, port, socket: null, model: 'installed', startedAt: now })}\n`,
+    tokens: `${JSON.stringify(tokens, undefined, 2)}\n`,
+  };
+}
