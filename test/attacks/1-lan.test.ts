@@ -11,8 +11,8 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { stripped } from '../support/stripped.ts';
 
 const server = `kwyre-srv-${process.pid}`;
 const lan = `kwyre-lan-${process.pid}`;
@@ -75,7 +75,7 @@ before(async () => {
       server,
       process.execPath,
       '--disable-warning=ExperimentalWarning',
-      join(import.meta.dirname, '..', 'support', 'gateway-host.ts'),
+      stripped('test/support/gateway-host.ts'),
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );

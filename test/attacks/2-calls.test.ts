@@ -9,7 +9,6 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { roles } from '../../src/policy/roles.ts';
@@ -19,7 +18,7 @@ import { narrowedForSupervisor, refusedToSupervisor } from '../../src/policy/sup
 import type { Expected } from '../support/calls.ts';
 import { atStart, deathAnswer, inSupervisor, sealed } from '../support/calls.ts';
 import { endWithUs } from '../support/children.ts';
-import { root } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 async function answersOf(
   who: string,
@@ -27,7 +26,7 @@ async function answersOf(
 ): Promise<{ code: number | null; signal: string | null; answers: Record<string, number> }> {
   const child = spawn(
     process.execPath,
-    ['--disable-warning=ExperimentalWarning', join(root, 'test/attacks/entries/every-call.ts'), who, when],
+    ['--disable-warning=ExperimentalWarning', stripped('test/attacks/entries/every-call.ts'), who, when],
     { env: {}, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   endWithUs(child);

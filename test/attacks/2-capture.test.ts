@@ -22,6 +22,7 @@ import { trialsFor } from '../../src/layers/2-isolation/probe/probe-catalogue.ts
 import { addresses, Machine } from '../support/namespace.ts';
 import type { Running } from '../support/namespace.ts';
 import { root, until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const machine = new Machine();
 let capture: Running;
@@ -62,7 +63,7 @@ function probeThere(
   const ran = machine.try(
     process.execPath,
     '--disable-warning=ExperimentalWarning',
-    join(import.meta.dirname, 'entries', 'run-probe.ts'),
+    stripped('test/attacks/entries/run-probe.ts'),
     role,
     without.join(','),
     address,
@@ -136,7 +137,7 @@ test('a hostile supervisor after its filter tries its whole list at the other ma
     machine.try(
       process.execPath,
       '--disable-warning=ExperimentalWarning',
-      join(import.meta.dirname, 'entries', 'hostile-supervisor.ts'),
+      stripped('test/attacks/entries/hostile-supervisor.ts'),
       addresses.there.four,
       String(port),
       '/run/nobody',

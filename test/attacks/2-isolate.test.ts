@@ -12,13 +12,14 @@ import { unitCommands } from '../../src/layers/2-isolation/install/systemd-units
 import { asUser } from '../support/identity.ts';
 import { addresses, Machine } from '../support/namespace.ts';
 import { root, until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const port = 8123;
 const service = 4712;
 const outsidePort = 4711;
 const stranger = 61_234;
 const installedNode = join('/opt/kwyre', process.execPath.slice(root.length));
-const entry = join(import.meta.dirname, 'entries', 'unspec-listener.ts');
+const entry = stripped('test/attacks/entries/unspec-listener.ts');
 
 /** Answers on every address: TCP greets, UDP echoes. */
 const echo = `

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -20,8 +20,10 @@ import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import type { ProbeResult } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { SelfProbe } from '../../src/supervisor/roles/self-probe.ts';
 import { copyInstallation } from '../support/copy.ts';
+import { editCode, editMatches } from '../support/find-code.ts';
 import { aimAt, jailFor, probe, programsFor, starters } from '../support/probe.ts';
 import { launch, root, until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const { aim, service, reached } = await aimAt();
 after(() => service.close());
@@ -76,9 +78,9 @@ test('nobody but the probe may run with a part of the jail', () => {
       process.execPath,
       [
         '--disable-warning=ExperimentalWarning',
-        join(root, 'src/jail/main.ts'),
+        stripped('src/jail/main.ts'),
         'gateway',
-        join(root, entry),
+        stripped(entry),
         JSON.stringify({ ...jailFor(undefined), probe: order }),
       ],
       { env: {}, cwd: '/', encoding: 'latin1', stdio: ['ignore', 'ignore', 'pipe', 'pipe'] },
@@ -143,16 +145,13 @@ test('the jail of the gateway is tried at the start, then the others and each lo
 function weakened(): ReturnType<typeof copyInstallation> {
   const copy = copyInstallation(true);
   const path = join(copy.path, 'src/policy/shared-rights.ts');
-  const text = readFileSync(path, 'utf8');
-  const open = text
-    .replace(/^ {2}\[\s*'socket',[^\]]*\],\n/m, '')
-    .replace(
-      'conditions = [',
-      "conditions = [\n  { call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },",
-    )
-    .replace("  ['read', 'channels',", "  ['sendto', 'x'], ['read', 'channels',");
-  assert.notEqual(open, text);
-  writeFileSync(path, open);
+  editMatches(path, /^ {2}\[\s*'socket',[^\]]*\],\n/, '');
+  editCode(
+    path,
+    'export const conditions = [',
+    "export const conditions = [{ call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },",
+  );
+  editCode(path, 'runtimeCalls = [', "runtimeCalls = [['sendto', 'x'],");
   spawnSync(join(copy.path, 'kwyre'), ['--version'], { cwd: '/' }); // prepared by its owner
   return copy;
 }

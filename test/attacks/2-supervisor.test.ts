@@ -17,7 +17,8 @@ import { capabilitiesOfSupervisor } from '../../src/policy/supervisor-rights.ts'
 import { asUser } from '../support/identity.ts';
 import { injectWhenIdle } from '../support/inject.ts';
 import { starters } from '../support/probe.ts';
-import { call, root, startServer, until } from '../support/server.ts';
+import { call, startServer, until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const needed = ['what it needs: a pair', 'what it needs: a child'];
 
@@ -61,7 +62,7 @@ async function attack(uid: number | undefined, ...more: string[]): Promise<Recor
   const command = [
     process.execPath,
     '--disable-warning=ExperimentalWarning',
-    join(root, 'test/attacks/entries/hostile-supervisor.ts'),
+    stripped('test/attacks/entries/hostile-supervisor.ts'),
     '127.0.0.1',
     String(port),
     path,

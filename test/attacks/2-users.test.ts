@@ -8,7 +8,6 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import {
   canRead,
@@ -20,7 +19,8 @@ import {
 import { claimUser, hasProcesses, keysOf } from '../../src/linux/user-keys.ts';
 import { endWithUs } from '../support/children.ts';
 import { asUser } from '../support/identity.ts';
-import { root, until } from '../support/server.ts';
+import { until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const from = transientIds.first + 77_000_000;
 
@@ -34,7 +34,7 @@ async function starter(first: number): Promise<{ pid: string; uid: number; child
       '--kill-child',
       process.execPath,
       '--disable-warning=ExperimentalWarning',
-      join(root, 'test/attacks/entries/draw-id.ts'),
+      stripped('test/attacks/entries/draw-id.ts'),
       String(first),
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },

@@ -15,6 +15,7 @@ import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { roleEnvironment, roleFlags } from '../../src/policy/roles.ts';
 import { root } from '../support/server.ts';
 import { makeTree } from '../support/trees.ts';
+import { stripped } from '../support/stripped.ts';
 
 const place = makeTree({});
 after(() => {
@@ -43,7 +44,7 @@ function run(code: string, as: 'role' | 'plain'): { code: number | null; output:
   const gap = Array.from({ length: loadListDescriptor - 3 }, () => 'ignore' as const);
   const words =
     as === 'role'
-      ? [...roleFlags, join(root, 'src/jail/entry.ts'), target]
+      ? [...roleFlags, stripped('src/jail/entry.ts'), target]
       : ['--disable-warning=ExperimentalWarning', target];
   const { status, stdout, stderr } = spawnSync(process.execPath, words, {
     env: as === 'role' ? { ...roleEnvironment } : {},

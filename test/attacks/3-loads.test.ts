@@ -14,7 +14,8 @@ import { loadListDescriptor } from '../../src/layers/3-dependencies/load-list.ts
 import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { copyInstallation } from '../support/copy.ts';
 import { natives } from '../support/sealed.ts';
-import { call, root, startServer, until } from '../support/server.ts';
+import { call, startServer, until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const copy = copyInstallation(true);
 const marks = fs.mkdtempSync(join(tmpdir(), 'kwyre-marks-'));
@@ -117,7 +118,7 @@ test('the payload does run where nothing verifies: the attack is real', () => {
 });
 
 test('L3-12: without the list, or with another module than the listed ones, a child loads nothing', () => {
-  const entry = join(root, 'src/jail/entry.ts');
+  const entry = stripped('src/jail/entry.ts');
   const target = at('target.mjs');
   fs.writeFileSync(target, payload);
   const run = (list: number | 'ignore') =>

@@ -13,6 +13,7 @@ import { asUser } from '../support/identity.ts';
 import { tree, until } from '../support/server.ts';
 import type { Watched } from '../support/watchdog.ts';
 import { ordinaryUid, start, startWatched, use } from '../support/watchdog.ts';
+import { stripped } from '../support/stripped.ts';
 
 /** The violation comes, by this detector; two detections and never more were needed. */
 async function confirmed(watched: Watched, detector: string): Promise<void> {
@@ -108,7 +109,7 @@ test('L6-02 root holds it open in a process whose first thread has ended', async
     start([
       process.execPath,
       '--disable-warning=ExperimentalWarning',
-      join(import.meta.dirname, 'entries', 'headless-reader.ts'),
+      stripped('test/attacks/entries/headless-reader.ts'),
       `/proc/${watched.target}/mem`,
     ]),
   );

@@ -25,9 +25,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { testUid, transientIdentity } from '../support/identity.ts';
-import { alive, root } from '../support/server.ts';
+import { alive } from '../support/server.ts';
 import { asOrdinary } from '../support/identity.ts';
 import { ordinaryUid } from '../support/watchdog.ts';
+import { stripped } from '../support/stripped.ts';
 
 function answerOf(heard: string, noise: string): string {
   return /ANSWER (.*)\n/.exec(heard)?.[1] ?? `no answer: ${noise.slice(0, 500)}`;
@@ -40,9 +41,9 @@ async function attempt(name: string, path: string, victim: number, uid: number |
   const node = [
     process.execPath,
     '--disable-warning=ExperimentalWarning',
-    join(root, 'src', 'jail', 'main.ts'),
+    stripped('src/jail/main.ts'),
     'watchdog',
-    join(import.meta.dirname, 'entries', 'hostile-watchdog.ts'),
+    stripped('test/attacks/entries/hostile-watchdog.ts'),
     JSON.stringify(input),
   ];
   const [file = '', ...args] = asOrdinary(uid, node);

@@ -18,6 +18,7 @@ import { sealedBytes } from '../../src/linux/memory/memfd.ts';
 import { endWithUs } from '../support/children.ts';
 import { asUser } from '../support/identity.ts';
 import { call, launch, root, startServer, until } from '../support/server.ts';
+import { stripped } from '../support/stripped.ts';
 
 const uid = 61_239;
 /** Where the first image hands over to the second. */
@@ -262,8 +263,8 @@ test('a role that is started from a file which its user can read does not begin'
   const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root, sealed: false, files: [] })), 0o444);
   const [file = '', ...args] = asUser(uid, [
     process.execPath,
-    join(root, 'src/jail/entry.ts'),
-    join(root, 'src/jail/main.ts'),
+    stripped('src/jail/entry.ts'),
+    stripped('src/jail/main.ts'),
   ]);
   const ran = spawnSync(file, args, {
     env: {},

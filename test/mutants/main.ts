@@ -51,7 +51,7 @@ type Fate = { readonly id: string; readonly what: string; readonly fate: 'killed
 function copyRepository(): string {
   const path = mkdtempSync(join(tmpdir(), 'kwyre-mutants-'));
   for (const name of readdirSync(root))
-    if (!['.git', 'dist', 'test'].includes(name))
+    if (!['.git', '.stripped', 'dist', 'test'].includes(name))
       spawnSync('cp', ['-a', '--reflink=auto', join(root, name), join(path, name)]);
   spawnSync('mkdir', [join(path, 'test')]);
   for (const name of readdirSync(join(root, 'test'))) {

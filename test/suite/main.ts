@@ -1,43 +1,79 @@
 /**
- * Runs test files side by side, each alone in its process, and prints one report: every file's output when it ends, the
- * ten slowest files, and last the plain line `N passed, N failed`.
+ * Runs test files side by side and prints one report: the output of every file that failed, the ten slowest files, and
+ * last the plain line `N passed, N failed`.
  *
- * Root gives each file process, network and mount namespaces of its own (`unshare`). So no test sees another's
- * debuggers, captures or servers, and the kernel ends whatever a test leaves behind. Where that is not possible (an
- * ordinary user, some containers) attack files run one after another, because a server under test counts every debugger
- * that it sees.
+ * Unit tests of one folder share a process, in which they run one after another. A file whose head says ` * Runs in a
+ * process of its own` does not. Every attack and end-to-end file has its own process.
+ *
+ * Root gives each of those its own process, network and mount namespaces (`unshare`): no test sees another's debuggers,
+ * captures or servers, and the kernel ends whatever a test leaves behind. Where that is not possible (an ordinary user,
+ * some containers) they run one after another, because a server under test counts every debugger that it sees.
  *
  *   node test/suite/main.ts [--jobs N] FILE...
  * @module
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { availableParallelism } from 'node:os';
-import { join, relative } from 'node:path';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
+import { strippedRoot } from '../support/stripped.ts';
+import type { FileCount } from './per-file.ts';
 import { slowFirst } from './slow.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' } } });
-const files = positionals.map((file) => relative(root, file));
 const jobs = values.jobs === undefined ? Math.max(2, availableParallelism()) : Number(values.jobs);
 if (!Number.isSafeInteger(jobs) || jobs < 1) throw new Error('--jobs takes a whole number from 1');
 
+/** Files that one process runs, one after another. */
+type Group = { readonly name: string; readonly files: readonly string[]; readonly unit: boolean };
 /** What one file came to. */
-type Result = { readonly file: string; readonly passed: number; readonly failed: number; readonly seconds: number };
+type Result = { readonly file: string } & Readonly<FileCount>;
 
-const own = '/proc/sys/kernel/ns_last_pid';
+const lastPid = '/proc/sys/kernel/ns_last_pid';
 /**
  * A file's first process: loopback up, and process ids that no sibling namespace uses (a transient user is named after
  * one). The shell stays, as the process that reaps orphans: a zombie keeps its keys and its user.
  */
-const inside = `ip link set lo up; echo "$1" > ${own}; shift; "$@"; exit $?`;
+const inside = `ip link set lo up; echo "$1" > ${lastPid}; shift; "$@"; exit $?`;
 
 const namespaces = ['--pid', '--fork', '--kill-child', '--mount-proc', '--net', '--mount', '--propagation', 'private'];
 /** Whether files get namespaces of their own: root may, except in a container that forbids it. */
-const apart = process.getuid?.() === 0 && spawnSync('unshare', [...namespaces, 'true']).status === 0;
+const separate = process.getuid?.() === 0 && spawnSync('unshare', [...namespaces, 'true']).status === 0;
 
-/** The command that runs one file. Unit tests need no namespaces: they start no server. */
-function command(file: string, index: number): string[] {
+/** Where each process writes its counts. */
+const counts = mkdtempSync(join(tmpdir(), 'kwyre-suite-'));
+const running = new Set<ReturnType<typeof spawn>>();
+process.once('exit', () => rmSync(counts, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    // unshare(1) passes SIGTERM on to nobody; when it is killed, the kernel ends its whole namespace.
+    for (const child of running) child.kill(separate ? 'SIGKILL' : 'SIGTERM');
+    process.exit(1);
+  });
+}
+
+function needsOwnProcess(file: string): boolean {
+  return /^ \* Runs in a process of its own/m.test(readFileSync(join(root, file), 'utf8'));
+}
+
+/** The files as groups, the slowest first: none of them is alone at the end. */
+function groupsOf(files: readonly string[]): Group[] {
+  const groups = new Map<string, string[]>();
+  for (const file of files) {
+    const shares = file.startsWith('test/unit/') && !needsOwnProcess(file);
+    const name = shares ? dirname(file) : file;
+    groups.set(name, [...(groups.get(name) ?? []), file]);
+  }
+  const rank = (name: string): number => (slowFirst.includes(name) ? slowFirst.indexOf(name) : slowFirst.length);
+  return [...groups]
+    .map(([name, members]) => ({ name, files: members, unit: name.startsWith('test/unit') }))
+    .sort((a, b) => rank(a.name) - rank(b.name) || a.name.localeCompare(b.name));
+}
+
+/** The command that runs a group. Unit tests need no namespaces: they start no server. */
+function command({ files, unit }: Group, index: number): string[] {
   const node = [
     process.execPath,
     '--disable-warning=ExperimentalWarning',
@@ -45,67 +81,82 @@ function command(file: string, index: number): string[] {
     '--test-timeout=600000',
     '--test-reporter=./test/support/reporter.ts',
     '--test-reporter-destination=stdout',
-    file,
+    '--test-reporter=./test/suite/per-file.ts',
+    `--test-reporter-destination=${join(counts, String(index))}`,
+    ...(unit ? ['--test-isolation=none'] : []),
+    ...files,
   ];
-  if (!apart || file.startsWith('test/unit/')) return node;
+  if (!separate || unit) return node;
   return ['unshare', ...namespaces, 'sh', '-c', inside, 'sh', String(400 + ((index * 250) % 30_000)), ...node];
 }
 
-function run(file: string, index: number): Promise<Result> {
+/** The counts that a process wrote, by file; nothing when it did not get that far. */
+function countsOf(index: number): Record<string, FileCount> {
+  try {
+    const written = JSON.parse(readFileSync(join(counts, String(index)), 'utf8')) as Record<string, FileCount>;
+    return Object.fromEntries(Object.entries(written).map(([file, count]) => [relative(root, file), count]));
+  } catch {
+    return {};
+  }
+}
+
+/** Runs one group and prints what it came to; a failing one's whole output. */
+async function run(group: Group, index: number): Promise<Result[]> {
   const started = performance.now();
-  const [program = '', ...args] = command(file, index);
-  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  const [program = '', ...args] = command(group, index);
+  const env = { ...process.env, KWYRE_STRIPPED: strippedRoot() };
+  const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   const chunks: Buffer[] = [];
   for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return new Promise((resolve) => {
-    child.once('close', (code, signal) => {
-      running.delete(child);
-      const text = Buffer.concat(chunks).toString();
-      const last = /\n(\d+) passed, (\d+) failed\n$/.exec(text);
-      const counted = { passed: Number(last?.[1] ?? 0), failed: Number(last?.[2] ?? 0) };
-      // A file that ended without its count, or that failed without a failed test, counts as one failure.
-      const failed =
-        last === null || (code !== 0 && counted.failed === 0) || counted.passed + counted.failed === 0
-          ? Math.max(1, counted.failed)
-          : counted.failed;
-      const seconds = (performance.now() - started) / 1000;
-      const note = failed === counted.failed ? '' : `the file ended with ${signal ?? `exit code ${code ?? 0}`}\n`;
-      process.stdout.write(
-        `${failed > 0 ? 'FAILED' : 'ok'} ${file} (${counted.passed} passed, ${failed} failed, ${seconds.toFixed(1)} s)\n${failed > 0 ? text : ''}${note}`,
-      );
-      resolve({ file, passed: counted.passed, failed, seconds });
-    });
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.once('close', (...ending) => {
+      resolve(ending);
+    }),
+  );
+  running.delete(child);
+  const counted = countsOf(index);
+  const seconds = (performance.now() - started) / 1000;
+  const results = group.files.map((file): Result => {
+    const { passed, failed, seconds: own } = counted[file] ?? { passed: 0, failed: 0, seconds: 0 };
+    // A file without a test that ran counts as one failure.
+    return {
+      file,
+      passed,
+      failed: passed + failed === 0 ? 1 : failed,
+      seconds: group.files.length === 1 ? seconds : own,
+    };
   });
+  const failures = results.reduce((sum, { failed }) => sum + failed, 0);
+  // So does a process that failed without a failed test.
+  if (code !== 0 && failures === 0) results.push({ file: group.name, passed: 0, failed: 1, seconds: 0 });
+  const failed = code !== 0 || failures > 0;
+  const passed = results.reduce((sum, result) => sum + result.passed, 0);
+  const note = code === 0 ? '' : `the process ended with ${signal ?? `exit code ${code ?? 0}`}\n`;
+  const size = group.files.length === 1 ? '' : `${group.files.length} files, `;
+  process.stdout.write(
+    `${failed ? 'FAILED' : 'ok'} ${group.name} (${size}${passed} passed, ${results.reduce((sum, result) => sum + result.failed, 0)} failed, ${seconds.toFixed(1)} s)\n${failed ? Buffer.concat(chunks).toString() : ''}${failed ? note : ''}`,
+  );
+  return results;
 }
 
-const running = new Set<ReturnType<typeof spawn>>();
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => {
-    // unshare(1) passes SIGTERM on to nobody; when it is killed, the kernel ends all of its namespace.
-    for (const child of running) child.kill(apart ? 'SIGKILL' : 'SIGTERM');
-    process.exit(1);
-  });
-}
-
-/** Runs a queue of files, `width` at a time. */
-async function drain(queue: string[], width: number): Promise<Result[]> {
+/** Runs a queue of groups, `width` at a time. */
+async function drain(queue: Group[], width: number): Promise<Result[]> {
   const results: Result[] = [];
   const worker = async (): Promise<void> => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift())
-      results.push(await run(file, files.indexOf(file)));
+    for (let group = queue.shift(); group !== undefined; group = queue.shift())
+      results.push(...(await run(group, next++)));
   };
   await Promise.all(Array.from({ length: width }, worker));
   return results;
 }
 
-// The longest files first, so that none of them is alone at the end.
-const rank = (file: string): number => (slowFirst.includes(file) ? slowFirst.indexOf(file) : slowFirst.length);
-const ordered = [...files].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
-const alone = apart ? [] : ordered.filter((file) => !file.startsWith('test/unit/'));
+let next = 0;
+const groups = groupsOf(positionals.map((file) => relative(root, file)));
+const alone = separate ? [] : groups.filter(({ unit }) => !unit);
 const results = [
   ...(await drain(
-    ordered.filter((file) => !alone.includes(file)),
+    groups.filter((group) => !alone.includes(group)),
     jobs,
   )),
   ...(await drain(alone, 1)),

@@ -1,5 +1,6 @@
 /**
- * The files that take longest, the longest first: the suite starts with them, so that none runs alone at the end.
+ * The files that take longest, and folders of unit tests, the longest first: the suite starts with them, so that none
+ * runs alone at the end.
  * @module
  */
 export const slowFirst: readonly string[] = [
@@ -27,4 +28,9 @@ export const slowFirst: readonly string[] = [
   'test/attacks/6-debugger.test.ts',
   'test/attacks/2-locks.test.ts',
   'test/attacks/6-ordinary.test.ts',
+  'test/unit/engine',
+  'test/unit/gateway',
+  'test/unit/template',
+  'test/unit/cli',
+  'test/unit/layers',
 ];

@@ -56,3 +56,11 @@ export function editCode(path: string, code: string, instead: string): string {
   writeFileSync(path, replaceCode(before, code, instead, path));
   return before;
 }
+
+/** Writes `instead` in the place of every match of `pattern` in a file; throws unless there are `times`. */
+export function editMatches(path: string, pattern: RegExp, instead: string, times = 1): void {
+  const before = readFileSync(path, 'utf8');
+  const found = [...before.matchAll(new RegExp(pattern, 'gm'))].length;
+  if (found !== times) throw new Error(`${path} says ${found} times and not ${times}: ${String(pattern)}`);
+  writeFileSync(path, before.replace(new RegExp(pattern, 'gm'), instead));
+}

@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +18,7 @@ import { encodeJson } from '../../src/wire/control-payloads.ts';
 import { encodeResponseHead, mediaTypes, parseCredit, parseRequestOpen } from '../../src/wire/data-payloads.ts';
 import { controlMessages, dataMessages } from '../../src/wire/messages.ts';
 import type { RequestOpen } from '../../src/wire/data-payloads.ts';
+import { stripped, strippedRoot } from './stripped.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
 
@@ -101,19 +102,23 @@ export type Gateway = {
   stop(): Promise<void>;
 };
 
-const bareGateway = [...roleFlags, join(import.meta.dirname, 'gateway-entry.ts')];
+const bareGateway = [...roleFlags, stripped('test/support/gateway-entry.ts')];
 
 /** The real thing, as the supervisor starts it: jail stage, role, seal. */
 function jailedGateway(): string[] {
-  const jail = join(root, 'src', 'jail', 'main.ts');
-  if (!existsSync(jail)) return bareGateway;
   const identity = process.getuid?.() === 0 ? { uid: testUid, gid: testUid } : {};
   const input = {
-    readable: [join(root, 'package.json'), join(root, 'src'), join(root, 'node_modules'), join(root, 'page')],
+    readable: [join(root, 'package.json'), strippedRoot(), join(root, 'node_modules'), join(root, 'page')],
     accepted: [],
     ...identity,
   };
-  return [...roleFlags.slice(0, 3), jail, 'gateway', join(root, 'src', 'gateway', 'main.ts'), JSON.stringify(input)];
+  return [
+    ...roleFlags.slice(0, 3),
+    stripped('src/jail/main.ts'),
+    'gateway',
+    stripped('src/gateway/main.ts'),
+    JSON.stringify(input),
+  ];
 }
 
 /** No account has it. */

@@ -11,6 +11,7 @@ import { callByName } from '../../src/linux/syscalls.ts';
 import { families, makeSocket, makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import type { Role } from '../../src/policy/roles.ts';
 import { root } from './server.ts';
+import { stripped, strippedRoot } from './stripped.ts';
 
 const setFlags = 4;
 const nonBlocking = 0x800;
@@ -31,10 +32,9 @@ export async function attack(
   // So that a hostile gateway's accept4 is answered; and two descriptors that must not come through.
   if (role === 'gateway') callByName('fcntl', held, setFlags, nonBlocking);
   const more = [openSync(import.meta.filename, 'r'), makeSocket(families.inet)];
-  const source = join(root, 'src');
-  const entry = join(root, 'test', 'attacks', 'entries', 'hostile.ts');
+  const entry = stripped('test/attacks/entries/hostile.ts');
   const input = {
-    readable: [source, join(root, 'test'), join(root, 'node_modules'), join(root, 'package.json')],
+    readable: [strippedRoot(), join(root, 'node_modules'), join(root, 'package.json')],
     accepted: [],
     ...(uid === undefined ? {} : { uid, gid: uid }),
     ...(tasks === undefined ? {} : { tasks }),
@@ -42,7 +42,7 @@ export async function attack(
   const command = [
     process.execPath,
     '--disable-warning=ExperimentalWarning',
-    join(source, 'jail', 'main.ts'),
+    stripped('src/jail/main.ts'),
     role,
     entry,
     JSON.stringify(input),

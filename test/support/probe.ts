@@ -18,6 +18,7 @@ import { probePrograms, runProbe } from '../../src/layers/2-isolation/probe/prob
 import { closedPort, machineAddress } from '../../src/linux/procfs/unused-address.ts';
 import { transientIdentity } from './identity.ts';
 import { root } from './server.ts';
+import { stripped, strippedRoot } from './stripped.ts';
 
 /** Users that start a server: root where the tests may, and an ordinary one. */
 export const starters: readonly { readonly who: string; readonly uid: number | undefined }[] =
@@ -39,7 +40,7 @@ const table = (name: string): string => {
 /** The programs of this copy of the sources, run by a user. */
 export function programsFor(uid: number | undefined): ProbePrograms {
   const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
-  const plain = probePrograms(join(root, 'src'), import.meta.filename, process.execPath, flags);
+  const plain = probePrograms(stripped('src'), stripped('src/probe/main.ts'), process.execPath, flags);
   return uid === undefined
     ? plain
     : {
@@ -51,7 +52,7 @@ export function programsFor(uid: number | undefined): ProbePrograms {
 
 export function jailFor(uid: number | undefined): ProbeJail {
   return {
-    readable: [join(root, 'src'), join(root, 'node_modules'), join(root, 'package.json')],
+    readable: [strippedRoot(), join(root, 'node_modules'), join(root, 'package.json')],
     accepted: [],
     ...transientIdentity(uid ?? process.getuid?.() ?? -1),
   };

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { uptime } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { monotonicMs, runnableOf } from '../../src/linux/clocks.ts';
 import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
@@ -21,9 +21,11 @@ const say = (type: string, value: object = {}) => {
 };
 const uid = process.getuid?.() ?? -1;
 
-const target = spawn(process.execPath, [...nodeFlags, join(import.meta.dirname, 'watched-target.ts')], {
-  stdio: ['pipe', 'pipe', 'inherit'],
-});
+const target = spawn(
+  process.execPath,
+  [...nodeFlags, join(import.meta.dirname, `watched-target${extname(import.meta.filename)}`)],
+  { stdio: ['pipe', 'pipe', 'inherit'] },
+);
 const targetSockets = socketInodes(target.pid ?? 0);
 target.stdout.on('data', (chunk: Buffer) => {
   for (const line of chunk.toString().trim().split('\n')) say('target', { line });

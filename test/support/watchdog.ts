@@ -4,7 +4,6 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +11,7 @@ import type { Check } from '../../src/base/verdict.ts';
 import type { Finding } from '../../src/layers/6-intrusion/finding.ts';
 import type { Profile, Assessment, Violation } from '../../src/layers/6-intrusion/escalation.ts';
 import { asOrdinary } from './identity.ts';
+import { stripped } from './stripped.ts';
 
 /** An ordinary user that no account has. */
 export const ordinaryUid = 12_345;
@@ -61,7 +61,7 @@ export async function startWatched(start: Start = {}): Promise<Watched> {
     process.execPath,
     '--disable-warning=ExperimentalWarning',
     '--disable-sigusr1',
-    join(import.meta.dirname, 'watchdog-host.ts'),
+    stripped('test/support/watchdog-host.ts'),
     JSON.stringify(input),
   ];
   const [file = '', ...args] = asOrdinary(start.uid, node);

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { describeScan, scanProcess } from '../../../src/cli/prove/memory-scanner.ts';
+import { stripped } from '../../support/stripped.ts';
 
 /** What a canary is: words that occur nowhere else. */
 const canary = (kind: string) => `${kind}-${randomBytes(12).toString('hex')}-Ende`;
@@ -51,7 +51,7 @@ test('L5-03 L5-33 after dispose no text of any field is left in any form; before
       '--disable-proto=delete',
       '--disallow-code-generation-from-strings',
       '--clear-free-memory',
-      join(import.meta.dirname, '../../support/bytes-entry.ts'),
+      stripped('test/support/bytes-entry.ts'),
     ],
     {
       env: { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' },

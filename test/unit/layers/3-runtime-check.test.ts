@@ -1,5 +1,6 @@
 /**
  * The process around the tree: variables, flags, mapped code.
+ * Runs in a process of its own: other tests map the native code that this one must not find.
  * @module
  */
 import assert from 'node:assert/strict';

@@ -1,0 +1,92 @@
+/**
+ * A copy of the sources without types, for the processes that tests start beside the server: stripping them anew costs
+ * each of those 0.2 s of processor time. Its folder is named after the digest of what it was made of.
+ *
+ * The server itself runs from `dist/`, and copies that a test changes are not concerned.
+ * @module
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
+import { dirname, join } from 'node:path';
+
+const root = join(import.meta.dirname, '..', '..');
+const folders = ['src', 'test/support', 'test/attacks/entries'];
+const parent = join(root, '.stripped');
+const specifier = /(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g;
+/** A copy that no run of the suite can be using any more. */
+const oldMs = 6 * 3_600_000;
+
+/** The sources by their names in the repository. */
+function readSources(): Map<string, string> {
+  return new Map(
+    folders.flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+        .filter((name) => /\.(?:ts|json|digests)$/.test(name))
+        .sort()
+        .map((name) => [`${folder}/${name}`, readFileSync(join(root, folder, name), 'utf8')] as const),
+    ),
+  );
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function removeOld(): void {
+  for (const name of readdirSync(parent)) {
+    const { mtimeMs } = statSync(join(parent, name), { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
+    if (Date.now() - mtimeMs > oldMs) rmSync(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+/** Makes the copy unless it is there. */
+function makeCopy(): string {
+  const sources = readSources();
+  const digest = createHash('sha256')
+    .update(JSON.stringify([...sources]))
+    .digest('hex')
+    .slice(0, 16);
+  const target = join(parent, digest);
+  if (isFolder(target)) return target;
+  const fresh = join(parent, randomUUID());
+  for (const [name, text] of sources) {
+    const path = join(fresh, name.replace(/\.ts$/, '.js'));
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, name.endsWith('.ts') ? stripTypeScriptTypes(text).replaceAll(specifier, '$1$2$3.js$2') : text);
+  }
+  writeFileSync(join(fresh, 'package.json'), '{ "type": "module" }\n');
+  try {
+    renameSync(fresh, target);
+  } catch (error) {
+    // Another process made it at the same time.
+    rmSync(fresh, { recursive: true, force: true });
+    if (!isFolder(target)) throw error;
+  }
+  removeOld();
+  return target;
+}
+
+/** The copy, or the sources themselves where this user may write none. */
+function makeOrUse(): string {
+  try {
+    return makeCopy();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+    return root;
+  }
+}
+
+let made: string | undefined;
+
+/** The folder of the copy, laid out as the repository; the suite makes it once and names it in the environment. */
+export function strippedRoot(): string {
+  made ??= process.env['KWYRE_STRIPPED'] ?? makeOrUse();
+  return made;
+}
+
+/** The copy of one source: `src/jail/main.ts` leads to `…/src/jail/main.js`. */
+export function stripped(source: string): string {
+  const folder = strippedRoot();
+  return join(folder, folder === root ? source : source.replace(/\.ts$/, '.js'));
+}
