@@ -1,10 +1,10 @@
 /**
- * What the parts of the engine hand one another: a chat request, its prompt, and the error that a client may see.
+ * What the parts of the engine share: a chat request, its sampling, and the errors that a client sees.
  *
- * Promise: of a request only roles, the model's name, flags and numbers are JavaScript values; every text is bytes in
- *          memory of its own that `[Symbol.dispose]` overwrites.
- * Trust:   a `RequestError` is shown to the client as it is: its message and parameter are made of constants and
- *          numbers.
+ * Promise: of a request only roles, the model's name, booleans and numbers are JavaScript values; every text is bytes
+ *          in plaintext memory that `[Symbol.dispose]` overwrites.
+ * Trust:   a `RequestError` is sent to the client as it is: its message and parameter are made of constants, numbers
+ *          and names of fields.
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
@@ -14,37 +14,36 @@ export type { Message, Prompt, PromptPiece, Role } from '../template/piece.ts';
 
 export type LogitBias = { readonly token: number; readonly bias: number };
 
-/** How the next token is chosen; every number has been checked against its range. */
+/** How the next token is chosen; every number is within its range. */
 export type Sampling = {
-  /** 0 is greedy. */
+  /** 0: greedy. */
   readonly temperature: number;
-  /** 0 switches it off. */
+  /** 0: off. */
   readonly topK: number;
-  /** 1 switches it off. */
+  /** 1: off. */
   readonly topP: number;
-  /** 0 switches it off. */
+  /** 0: off. */
   readonly minP: number;
-  /** `null`: a fresh random one. */
+  /** `null`: random. */
   readonly seed: number | null;
-  /** 1 switches it off. */
+  /** 1: off. */
   readonly repeatPenalty: number;
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
-  /** How many of the last tokens the three penalties look at. */
+  /** How many of the last tokens the three penalties consider. */
   readonly repeatLastN: number;
   readonly logitBias: readonly LogitBias[];
 };
 
 /** A checked `POST /v1/chat/completions`. */
 export type ChatRequest = {
-  readonly kind: 'chat';
-  /** Printable ASCII, at most 256 characters; whether it is served is for the caller to say. */
+  /** Printable ASCII, at most 256 characters; not compared with the served model yet. */
   readonly model: string;
   /** At least one. */
   readonly messages: readonly Message[];
   readonly stream: boolean;
   readonly includeUsage: boolean;
-  /** `null`: as far as the context reaches. */
+  /** `null`: up to the end of the context. */
   readonly maxTokens: number | null;
   /** At most four, none empty. */
   readonly stop: readonly Buffer[];
@@ -53,23 +52,30 @@ export type ChatRequest = {
   [Symbol.dispose](): void;
 };
 
-export type ErrorType = 'invalid_request_error' | 'not_found_error' | 'rate_limit_error' | 'server_error';
+/** OpenAI's types of errors. */
+type ErrorType = 'invalid_request_error' | 'not_found_error' | 'rate_limit_error' | 'server_error';
 
-/** How a request ended. */
+/** OpenAI's `finish_reason`. */
 export type FinishReason = 'stop' | 'length';
 
 export type Usage = {
   readonly promptTokens: number;
   readonly completionTokens: number;
-  /** Tokens of the prompt that were remembered and not computed again. */
+  /** Prompt tokens whose KV state was reused. */
   readonly cachedTokens?: number;
 };
 
-/** An error that answers a request: status, the field it is about, and a stable code. */
+function typeOf(status: number): ErrorType {
+  if (status === 404) return 'not_found_error';
+  if (status === 429) return 'rate_limit_error';
+  return status >= 500 ? 'server_error' : 'invalid_request_error';
+}
+
+/** An error response: HTTP status, the field it is about, and a stable code. */
 export class RequestError extends KwyreError {
   readonly status: number;
   readonly type: ErrorType;
-  /** The path of the field (`messages[2].content`), made of names of ours and numbers; `null` for none. */
+  /** The path of the field, such as `messages[2].content`; `null` for none. */
   readonly parameter: string | null;
 
   constructor(
@@ -80,18 +86,11 @@ export class RequestError extends KwyreError {
   ) {
     super(code, message);
     this.status = status;
-    this.type =
-      status === 404
-        ? 'not_found_error'
-        : status === 429
-          ? 'rate_limit_error'
-          : status >= 500
-            ? 'server_error'
-            : 'invalid_request_error';
+    this.type = typeOf(status);
     this.parameter = parameter;
   }
 
-  /** The code in the answer's body: `REQUEST_MODEL_NOT_FOUND` is `model_not_found` there. */
+  /** The code in the response: `REQUEST_MODEL_NOT_FOUND` becomes `model_not_found`. */
   get publicCode(): string {
     return this.code.replace(/^REQUEST_/, '').toLowerCase();
   }

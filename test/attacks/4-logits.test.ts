@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { Batch } from '../../src/engine/llama/batch.ts';
 import { flashAttention, loadModes } from '../../src/engine/llama/abi.ts';
-import type { Pointer } from '../../src/engine/llama/library.ts';
+import type { Pointer } from '../../src/engine/llama/bindings.ts';
 import { holdFile, loadSealed } from '../../src/layers/4-model/immutable-weights.ts';
 import { dropLease } from '../../src/linux/memory/memfd.ts';
 import { ffi } from '../../src/linux/ffi.ts';
@@ -34,7 +34,7 @@ const logitsAt = ffi
  */
 function logits(from: string, attack: () => void = () => undefined): Buffer {
   const { calls } = sharedLibrary();
-  const model = calls.modelLoad([from], 1, { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map });
+  const model = calls.modelLoad([from], 1, { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.mmap });
   assert.ok(model !== null, 'the model loads');
   attack();
   const context = calls.contextInit(model, {

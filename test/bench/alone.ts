@@ -4,7 +4,7 @@
  * @module
  */
 import { createInterface } from 'node:readline';
-import { suitsFlashAttention } from '../../src/engine/llama/flash-attention.ts';
+import { suitsFlashAttention } from '../../src/engine/llama/cpu-plan.ts';
 import { Generation } from '../../src/engine/inference/generation.ts';
 import { openLibrary } from '../../src/engine/llama/library.ts';
 import { LlamaModel } from '../../src/engine/llama/model.ts';
@@ -24,7 +24,7 @@ const llama = await LlamaModel.open(openLibrary(librariesIn(libraryDirectory)), 
   batchTokens: Math.min(512, Number(contextTokens)),
   flashAttention: suitsFlashAttention(factsOf(model)),
 });
-const vocabulary = new PromptTokenizer(llama);
+const tokenizer = new PromptTokenizer(llama);
 const scheduler = new Scheduler(llama, {
   now: () => performance.now(),
   next: setImmediate,
@@ -46,7 +46,7 @@ async function stream(order: Order, index: number): Promise<Timing> {
     { kind: 'template', text: '<|im_end|>\n<|im_start|>assistant\n' },
   ] as const;
   const began = performance.now();
-  const prompt = await vocabulary.encode(pieces);
+  const prompt = await tokenizer.encode(pieces);
   const done = Promise.withResolvers<Timing>();
   let first = 0;
   let last = 0;
@@ -84,7 +84,7 @@ async function stream(order: Order, index: number): Promise<Timing> {
         fail: (error) => {
           done.reject(error);
         },
-        behind: () => false,
+        congested: () => false,
       },
     ),
   );
@@ -92,7 +92,9 @@ async function stream(order: Order, index: number): Promise<Timing> {
 }
 
 console.log(
-  JSON.stringify(Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token))),
+  JSON.stringify(
+    Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.endsGeneration(token)),
+  ),
 );
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line) as Order;

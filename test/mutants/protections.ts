@@ -435,7 +435,7 @@ const protections: readonly Protection[] = [
     '    cleanseMemory(address, keyBytes);\n    if (viewMemory(address, keyBytes).some((byte) => byte !== 0)) bug(',
     '    if (address < 0n && viewMemory(address, keyBytes).some((byte) => byte !== 0)) bug(',
   ],
-  ['the engine wipes at its end', 'derive', 'engine/main.ts', '  keeper?.close();\n', ''],
+  ['the engine wipes at its end', 'derive', 'engine/main.ts', '  sessions?.close();\n', ''],
   [
     'keys come from the kernel',
     'derive',
@@ -861,7 +861,7 @@ const protections: readonly Protection[] = [
   [
     'the name of a marker in a message is cut',
     'tokens',
-    'engine/llama/prompt-tokenizer.ts',
+    'engine/llama/prompt-sections.ts',
     'at = text.indexOf(name, at + 1)) found.add(at + cut);',
     'at = text.indexOf(name, at + 1)) void cut;',
   ],

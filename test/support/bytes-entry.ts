@@ -51,7 +51,8 @@ function answer(request: ChatRequest, prompt: Prompt, out: ByteWriter): void {
       writeContentChunk(out, head, emit, true);
     }
   }
-  writeCompletion(out, head, whole.view(), 'stop', { promptTokens: 1, completionTokens: 1 });
+  const usage = { promptTokens: 1, completionTokens: 1 };
+  writeCompletion(out, { head, content: whole.view(), reason: 'stop', usage });
 }
 
 let refused = 0;

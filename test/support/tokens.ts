@@ -6,7 +6,7 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { presentRuns, readMemory, regionsOf, scanProcess } from '../../src/cli/prove/memory-scanner.ts';
-import type { Calls } from '../../src/engine/llama/library.ts';
+import type { Calls } from '../../src/engine/llama/bindings.ts';
 import { compileTemplate } from '../../src/template/template.ts';
 import { PromptTokenizer } from '../../src/engine/llama/prompt-tokenizer.ts';
 import { Cursor, Metadata } from '../../src/layers/4-model/gguf-metadata.ts';
@@ -49,7 +49,7 @@ let ends: Promise<number[]> | undefined;
 /** The guide's tokens that would end an answer. */
 export async function endTokens(): Promise<number[]> {
   ends ??= load(guidePath, { contextTokens: 64, parallel: 1, batchTokens: 16 }).then((llama) =>
-    Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.ends(token)),
+    Array.from({ length: llama.vocabSize }, (_, token) => token).filter((token) => llama.endsGeneration(token)),
   );
   return await ends;
 }

@@ -1,9 +1,9 @@
 /**
- * `/v1/conversations` and `/kwyre/sessions`: conversations with an id, without a turn of the model.
+ * `/v1/conversations`, `/v1/responses/{id}` and `/kwyre/sessions`: stored conversations, without a turn of the model.
  *
- * Promise: a foreign id and an unknown one get the same answer; only the person who runs the server sees that others'
- *          conversations exist, and may wipe them: ids, times and sizes, never a word.
- * Limits:  text only; `metadata` is not kept; all items are listed at once, in their order.
+ * Promise: an id of another token and an unknown one get the same response. Only the operator sees that others'
+ *          conversations exist, and may wipe them: ids, times and sizes, no text.
+ * Limits:  text only; `metadata` is not stored; all items are listed at once, in their order.
  * Source:  https://platform.openai.com/docs/api-reference/conversations
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -14,45 +14,47 @@ import type { Session, SessionFacts } from '../../layers/5-memory/session.ts';
 import type { RequestOpen } from '../../wire/data-payloads.ts';
 import { mediaTypes } from '../../wire/data-payloads.ts';
 import { engineRoutes } from '../../wire/messages.ts';
-import type { Response } from './response.ts';
 import type { ByteWriter } from '../bytes/byte-writer.ts';
-import { given } from './field.ts';
-import { parseJson } from '../bytes/json-parser.ts';
+import { sessionTooLarge, unknownSession } from '../session/session-errors.ts';
 import type { SessionStore } from '../session/session-store.ts';
-import { sessionTooLarge, unknownSession } from '../session/session-store.ts';
-import { itemForm, readMessages } from './chat-messages.ts';
-import type { Message } from '../types.ts';
-import { RequestError } from '../types.ts';
-import { parseResponseId, writeResponse } from './responses.ts';
 import type { Item, Transcript } from '../session/transcript.ts';
-import { jsonKinds } from '../bytes/json-tree.ts';
+import type { Message } from '../types.ts';
+import { itemTextTypes, readMessages } from './chat-messages.ts';
+import { Field } from './field.ts';
 import { writeItem } from './response-json.ts';
+import type { Response } from './response.ts';
+import { parseResponseId, writeResponse } from './responses.ts';
 
-/** How the two kinds of ids begin. */
-const prefixes = { kept: 'conv_', continued: 'cont_' } as const;
+/** One request for a stored conversation. */
+export type ConversationRequest = {
+  readonly sessions: SessionStore;
+  /** The name of the served model. */
+  readonly model: string;
+  readonly open: RequestOpen;
+  readonly body: Buffer;
+  readonly response: Response;
+};
+
+const idPrefixes = { kept: 'conv_', continued: 'cont_' } as const;
 
 /**
- * An id as the paths carry it: `conv_` or `cont_` and 32 hexadecimal digits. @throws RequestError `SESSION_NOT_FOUND`
+ * Parses an id of a path: `conv_` or `cont_` and 32 hexadecimal digits. @throws RequestError `SESSION_NOT_FOUND`
  */
-function idOf(parameter: string): string {
-  return /^(?:conv|cont)_([0-9a-f]{32})$/.exec(parameter)?.[1] ?? refuseUnknown();
+function parseSessionId(parameter: string): string {
+  const digits = /^(?:conv|cont)_([0-9a-f]{32})$/.exec(parameter)?.[1];
+  if (digits === undefined) throw unknownSession();
+  return digits;
 }
 
-function refuseUnknown(): never {
-  throw unknownSession();
+/** Reads `{"items": […]}`. @throws RequestError `REQUEST_*` */
+function readItems(body: Buffer, owned: Buffer[]): Message[] {
+  return readMessages(Field.root(body).required('items'), { owned, textTypes: itemTextTypes });
 }
 
-/** Reads `{"items": […]}`; an empty body and none are no items. */
-function readItems(body: Buffer, owned: Buffer[], required: boolean): Message[] {
-  const tree = parseJson(body);
-  if (tree.kind(0) !== jsonKinds.object) throw new RequestError('REQUEST_JSON_SHAPE', 'the body must be a JSON object');
-  const items = given(tree, 0, 'items');
-  if (items === undefined) {
-    if (required) throw new RequestError('REQUEST_FIELD_MISSING', 'items is required', 'items');
-    return [];
-  }
-  if (!required && tree.kind(items) === jsonKinds.array && tree.count(items) === 0) return [];
-  return readMessages(tree, items, owned, itemForm('items'));
+/** As {@link readItems}; no items or an empty list are allowed. */
+function readOptionalItems(body: Buffer, owned: Buffer[]): Message[] {
+  const items = Field.root(body).member('items');
+  return items === undefined || items.isEmptyArray ? [] : readMessages(items, { owned, textTypes: itemTextTypes });
 }
 
 function writeConversation(out: ByteWriter, id: string, createdSeconds: number): void {
@@ -60,37 +62,49 @@ function writeConversation(out: ByteWriter, id: string, createdSeconds: number):
 }
 
 function writeItems(out: ByteWriter, items: readonly Item[]): void {
-  const [first] = items;
-  const last = items.at(-1);
+  const quotedId = (item: Item | undefined) => (item === undefined ? 'null' : `"msg_${item.id}"`);
   out.ascii('{"object":"list","data":[');
   items.forEach((item, index) => {
     if (index > 0) out.ascii(',');
     writeItem(out, item);
   });
-  out.ascii(
-    `],"first_id":${first === undefined ? 'null' : `"msg_${first.id}"`},"last_id":${last === undefined ? 'null' : `"msg_${last.id}"`},"has_more":false}`,
-  );
+  out.ascii(`],"first_id":${quotedId(items[0])},"last_id":${quotedId(items.at(-1))},"has_more":false}`);
 }
 
 const seconds = (ms: number) => Math.floor(ms / 1000);
 
-function writeFacts(out: ByteWriter, facts: SessionFacts): void {
-  out.ascii(
-    `{"id":"${prefixes[facts.kind]}${facts.id}","state":"${facts.state}","age_s":${seconds(facts.ageMs)},"idle_s":${seconds(facts.idleMs)},"left_s":${seconds(facts.leftMs)},"bytes":${facts.bytes},"tokens":${facts.tokens},"turns":${facts.turns}}`,
-  );
+function writeFacts(
+  out: ByteWriter,
+  { id, kind, state, ageMs, idleMs, leftMs, bytes, tokens, turns }: SessionFacts,
+): void {
+  out
+    .ascii(`{"id":"${idPrefixes[kind]}${id}","state":"${state}","age_s":${seconds(ageMs)},"idle_s":${seconds(idleMs)}`)
+    .ascii(`,"left_s":${seconds(leftMs)},"bytes":${bytes},"tokens":${tokens},"turns":${turns}}`);
 }
 
-/** Adds items to a conversation in one turn without the model; gives the new ones. */
+function writeList(out: ByteWriter, kv: string, list: readonly SessionFacts[]): void {
+  const sealedBytes = list.reduce((sum, facts) => sum + facts.bytes, 0);
+  out.ascii(`{"object":"list","kv":"${kv}","sealed_bytes":${sealedBytes},"data":[`);
+  list.forEach((facts, index) => {
+    if (index > 0) out.ascii(',');
+    writeFacts(out, facts);
+  });
+  out.ascii(']}');
+}
+
+/** Adds items to a conversation as one turn; the caller disposes the transcript. @throws RequestError `SESSION_*` */
 function append(
-  keeper: SessionStore,
+  sessions: SessionStore,
   session: Session,
   messages: readonly Message[],
-  now: number,
 ): { transcript: Transcript; added: Item[] } {
-  const transcript = keeper.history(session);
+  const transcript = sessions.openTranscript(session);
   const turn = session.turns + 1;
-  const added = messages.map(({ role, parts }) => transcript.add(role, parts[0] ?? Buffer.alloc(0), turn, now));
-  if (added.length > 0 && !keeper.saveHistory(session, transcript)) {
+  const createdSeconds = sessions.unixSeconds();
+  const added = messages.map(({ role, parts }) =>
+    transcript.add({ role, text: parts[0] ?? Buffer.alloc(0), turn, createdSeconds }),
+  );
+  if (added.length > 0 && !sessions.sealTranscript(session, transcript)) {
     transcript[Symbol.dispose]();
     throw sessionTooLarge();
   }
@@ -98,88 +112,83 @@ function append(
   return { transcript, added };
 }
 
-/** What the answers need to know besides. */
-export type Facts = { readonly unixSeconds: () => number; readonly model: string };
-
-/** Does something with a conversation while nobody else does. */
-function within<T>(keeper: SessionStore, session: Session, act: () => T): T {
-  keeper.begin(session);
+/** Creates a conversation with its first items. @throws RequestError `SESSION_*` */
+function create(sessions: SessionStore, open: RequestOpen, messages: readonly Message[]): Session {
+  const session = sessions.create(open, 'kept');
   try {
-    return act();
-  } finally {
-    keeper.end(session);
+    append(sessions, session, messages).transcript[Symbol.dispose]();
+  } catch (error) {
+    sessions.wipe(session);
+    throw error;
   }
-}
-
-/** The conversation that a path of `/kwyre/sessions` names: the caller's own, or any for the operator. */
-function anyOf(keeper: SessionStore, open: RequestOpen): Session {
-  const session = keeper.vault.peek(idOf(open.parameter));
-  if (session === undefined || !(open.operator || session.principal.equals(open.principal))) throw unknownSession();
+  sessions.end(session);
   return session;
 }
 
+/** Deletes a stored response: the items of its turn, and the KV state computed from them. */
+function deleteResponse(sessions: SessionStore, session: Session, turn: number): void {
+  using transcript = sessions.openTranscript(session);
+  if (transcript.remove((item) => item.turn === turn) === 0) throw unknownSession();
+  sessions.states.drop(session);
+  if (transcript.items.length === 0 || !sessions.sealTranscript(session, transcript)) sessions.wipe(session);
+}
+
 /**
- * Answers one request; the caller ends the response.
+ * Handles one request; the caller ends the response and overwrites the body.
  * @throws RequestError `SESSION_*`, `REQUEST_*`
  */
-export function answerConversations(
-  keeper: SessionStore,
-  { unixSeconds, model }: Facts,
-  open: RequestOpen,
-  body: Buffer,
-  response: Response,
-): void {
+export function handleConversation({ sessions, model, open, body, response }: ConversationRequest): void {
   const owned: Buffer[] = [];
   const { out } = response;
   const begin = () => {
     response.begin(200, mediaTypes.json);
   };
-  const createdSeconds = (session: Session) => unixSeconds() - seconds(keeper.now - session.createdAt);
+  const createdSeconds = (session: Session) => sessions.unixSeconds() - seconds(sessions.now - session.createdAt);
+  const find = () => sessions.find(parseSessionId(open.parameter), open.principal);
+  /** Finds a conversation for `/kwyre/sessions`: the operator may name any. */
+  const peek = () => {
+    const session = sessions.vault.peek(parseSessionId(open.parameter));
+    if (session === undefined || !(open.operator || session.principal.equals(open.principal))) throw unknownSession();
+    return session;
+  };
+  const listed = open.operator ? undefined : open.principal;
   try {
     switch (open.route) {
       case engineRoutes.conversationCreate: {
-        const messages = readItems(body, owned, false);
-        const session = keeper.create(open, 'kept');
-        try {
-          append(keeper, session, messages, unixSeconds()).transcript[Symbol.dispose]();
-        } catch (error) {
-          keeper.wipe(session);
-          throw error;
-        }
-        keeper.end(session);
+        const session = create(sessions, open, readOptionalItems(body, owned));
         response.session = session.id;
         begin();
         writeConversation(out, session.id, createdSeconds(session));
         return;
       }
       case engineRoutes.conversationGet: {
-        const session = keeper.find(idOf(open.parameter), open.principal);
+        const session = find();
         begin();
         writeConversation(out, session.id, createdSeconds(session));
         return;
       }
       case engineRoutes.conversationDelete: {
-        const session = keeper.find(idOf(open.parameter), open.principal);
+        const session = find();
         const { id } = session;
-        keeper.wipe(session);
+        sessions.wipe(session);
         begin();
         out.ascii(`{"id":"conv_${id}","object":"conversation.deleted","deleted":true}`);
         return;
       }
       case engineRoutes.itemsList: {
-        const session = keeper.find(idOf(open.parameter), open.principal);
-        within(keeper, session, () => {
-          using transcript = keeper.history(session);
+        const session = find();
+        sessions.during(session, () => {
+          using transcript = sessions.openTranscript(session);
           begin();
           writeItems(out, transcript.items);
         });
         return;
       }
       case engineRoutes.itemsAppend: {
-        const session = keeper.find(idOf(open.parameter), open.principal);
-        const messages = readItems(body, owned, true);
-        within(keeper, session, () => {
-          const { transcript, added } = append(keeper, session, messages, unixSeconds());
+        const session = find();
+        const messages = readItems(body, owned);
+        sessions.during(session, () => {
+          const { transcript, added } = append(sessions, session, messages);
           begin();
           writeItems(out, added);
           transcript[Symbol.dispose]();
@@ -187,70 +196,55 @@ export function answerConversations(
         return;
       }
       case engineRoutes.sessionsList: {
-        const list = keeper.vault.list(keeper.now, open.operator ? undefined : open.principal);
+        const list = sessions.vault.list(sessions.now, listed);
         begin();
-        out.ascii(
-          `{"object":"list","kv":"${keeper.kv}","sealed_bytes":${list.reduce((sum, facts) => sum + facts.bytes, 0)},"data":[`,
-        );
-        list.forEach((facts, index) => {
-          if (index > 0) out.ascii(',');
-          writeFacts(out, facts);
-        });
-        out.ascii(']}');
+        writeList(out, sessions.states.posture, list);
         return;
       }
       case engineRoutes.sessionGet: {
-        const session = anyOf(keeper, open);
+        const session = peek();
         begin();
-        writeFacts(out, keeper.vault.factsOf(session, keeper.now));
+        writeFacts(out, sessions.vault.factsOf(session, sessions.now));
         return;
       }
       case engineRoutes.sessionDelete: {
-        keeper.wipe(anyOf(keeper, open));
+        sessions.wipe(peek());
         begin();
         out.ascii('{"wiped":1}');
         return;
       }
       case engineRoutes.sessionsDelete: {
-        const count = keeper.vault.wipeAll(keeper.now, open.operator ? undefined : open.principal);
+        const count = sessions.vault.wipeAll(sessions.now, listed);
         begin();
         out.ascii(`{"wiped":${count}}`);
         return;
       }
       case engineRoutes.responseGet: {
         const { session: id, turn } = parseResponseId(open.parameter);
-        const session = keeper.find(id, open.principal);
-        within(keeper, session, () => {
-          using transcript = keeper.history(session);
+        const session = sessions.find(id, open.principal);
+        sessions.during(session, () => {
+          using transcript = sessions.openTranscript(session);
           const output = transcript.items.filter((item) => item.turn === turn && item.role === 'assistant');
           const [first] = output;
           if (first === undefined) throw unknownSession();
           begin();
-          writeResponse(
-            out,
-            { id: open.parameter, created: first.createdSeconds, model, session: id },
-            output,
-            'stop',
-            undefined,
-          );
+          const created = first.createdSeconds;
+          writeResponse(out, { id: open.parameter, created, model, session: id, output, reason: 'stop' });
         });
         return;
       }
       case engineRoutes.responseDelete: {
         const { session: id, turn } = parseResponseId(open.parameter);
-        const session = keeper.find(id, open.principal);
-        within(keeper, session, () => {
-          using transcript = keeper.history(session);
-          if (transcript.remove((item) => item.turn === turn) === 0) throw unknownSession();
-          keeper.dropState(session); // the model remembers those words too
-          if (transcript.items.length === 0 || !keeper.saveHistory(session, transcript)) keeper.wipe(session);
+        const session = sessions.find(id, open.principal);
+        sessions.during(session, () => {
+          deleteResponse(sessions, session, turn);
         });
         begin();
         out.ascii(`{"id":"${open.parameter}","object":"response.deleted","deleted":true}`);
         return;
       }
       default:
-        bug('a route that is answered elsewhere');
+        bug('a route that is handled elsewhere');
     }
   } finally {
     for (const text of owned) wipeBytes(text);

@@ -1,20 +1,19 @@
 /**
- * The bytes of every answer: completions, chunks of a stream, models, errors.
+ * The JSON of every other response: completions, chunks of a stream, items, models, errors.
  *
  * Promise: content goes from its bytes into JSON bytes and is never a string; everything else is constants, numbers,
- *          the model's name and an id of random hexadecimal digits. Each function appends to a {@link ByteWriter} that
- *          the
- *          caller clears once the bytes are sent.
- * Limits:  content must be valid UTF-8 (see utf8.ts); in a stream that means cut at character borders too.
+ *          names and random ids. Each function appends to a {@link ByteWriter}, which the caller clears once the bytes
+ *          are sent.
+ * Limits:  content must be valid UTF-8 (utf8.ts), in a stream without split characters.
  * Source:  https://platform.openai.com/docs/api-reference/chat/object, HTML 9.2 (server-sent events)
  * Proof:   test/unit/engine/response-json.test.ts
  * @module
  */
 import type { ByteWriter } from '../bytes/byte-writer.ts';
-import type { FinishReason, RequestError, Usage } from '../types.ts';
 import type { Item } from '../session/transcript.ts';
+import type { FinishReason, RequestError, Usage } from '../types.ts';
 
-/** What every part of one answer repeats. */
+/** What a completion and every chunk of it begin with. */
 export type CompletionHead = {
   /** `chatcmpl-` and random hexadecimal digits. */
   readonly id: string;
@@ -23,7 +22,7 @@ export type CompletionHead = {
   readonly model: string;
 };
 
-/** A model as `GET /v1/models` shows it. */
+/** A model as `GET /v1/models` shows it; `created` is a Unix time in seconds. */
 export type ModelEntry = { readonly id: string; readonly created: number };
 
 function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion.chunk', head: CompletionHead): void {
@@ -35,72 +34,76 @@ function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion
     .ascii(',"system_fingerprint":null');
 }
 
-function writeUsageFields(out: ByteWriter, usage: Usage): void {
-  out.ascii(
-    `"usage":{"prompt_tokens":${usage.promptTokens},"completion_tokens":${usage.completionTokens},"total_tokens":${usage.promptTokens + usage.completionTokens}`,
-  );
-  if (usage.cachedTokens !== undefined) out.ascii(`,"prompt_tokens_details":{"cached_tokens":${usage.cachedTokens}}`);
+function writeUsageFields(out: ByteWriter, { promptTokens, completionTokens, cachedTokens }: Usage): void {
+  out
+    .ascii(`"usage":{"prompt_tokens":${promptTokens},"completion_tokens":${completionTokens}`)
+    .ascii(`,"total_tokens":${promptTokens + completionTokens}`);
+  if (cachedTokens !== undefined) out.ascii(`,"prompt_tokens_details":{"cached_tokens":${cachedTokens}}`);
   out.ascii('}');
 }
 
-/** Writes a whole `chat.completion`. */
-export function writeCompletion(
-  out: ByteWriter,
-  head: CompletionHead,
-  content: Uint8Array,
-  finish: FinishReason,
-  usage: Usage,
-): void {
+/** A whole completion; `content` is valid UTF-8. */
+export type Completion = {
+  readonly head: CompletionHead;
+  readonly content: Uint8Array;
+  readonly reason: FinishReason;
+  readonly usage: Usage;
+};
+
+/** Writes a `chat.completion`. */
+export function writeCompletion(out: ByteWriter, { head, content, reason, usage }: Completion): void {
   writeHead(out, 'chat.completion', head);
   out.ascii(',"choices":[{"index":0,"message":{"role":"assistant","content":"').escaped(content);
-  out.ascii(`","refusal":null},"logprobs":null,"finish_reason":"${finish}"}],`);
+  out.ascii(`","refusal":null},"logprobs":null,"finish_reason":"${reason}"}],`);
   writeUsageFields(out, usage);
   out.ascii('}');
 }
 
-/** One event of a stream around a single choice; with usage asked for, every chunk but the last says `null`. */
-function writeChunk(
-  out: ByteWriter,
-  head: CompletionHead,
-  includeUsage: boolean,
-  finish: FinishReason | null,
-  writeDelta: () => void,
-): void {
+function beginChunk(out: ByteWriter, head: CompletionHead): void {
   out.ascii('data: ');
   writeHead(out, 'chat.completion.chunk', head);
   out.ascii(',"choices":[{"index":0,"delta":{');
-  writeDelta();
-  out.ascii(
-    `},"logprobs":null,"finish_reason":${finish === null ? 'null' : `"${finish}"`}}]${includeUsage ? ',"usage":null' : ''}}\n\n`,
-  );
+}
+
+/** With usage requested, every chunk but the last has a usage of `null`. */
+function endChunk(out: ByteWriter, reason: FinishReason | null, includeUsage: boolean): void {
+  out.ascii('},"logprobs":null,"finish_reason":');
+  if (reason === null) out.ascii('null}]');
+  else out.ascii('"').ascii(reason).ascii('"}]');
+  out.ascii(includeUsage ? ',"usage":null}\n\n' : '}\n\n');
 }
 
 /** Writes the first chunk of a stream: the role, no content. */
 export function writeRoleChunk(out: ByteWriter, head: CompletionHead, includeUsage: boolean): void {
-  writeChunk(out, head, includeUsage, null, () => out.ascii('"role":"assistant","content":"","refusal":null'));
+  beginChunk(out, head);
+  out.ascii('"role":"assistant","content":"","refusal":null');
+  endChunk(out, null, includeUsage);
 }
 
-/** Writes a piece of the answer. */
+/** Writes a chunk of content. */
 export function writeContentChunk(
   out: ByteWriter,
   head: CompletionHead,
   content: Uint8Array,
   includeUsage: boolean,
 ): void {
-  writeChunk(out, head, includeUsage, null, () => out.ascii('"content":"').escaped(content).ascii('"'));
+  beginChunk(out, head);
+  out.ascii('"content":"').escaped(content).ascii('"');
+  endChunk(out, null, includeUsage);
 }
 
-/** Writes the chunk that says how the answer ended. */
+/** Writes the chunk with the finish reason. */
 export function writeFinishChunk(
   out: ByteWriter,
   head: CompletionHead,
-  finish: FinishReason,
+  reason: FinishReason,
   includeUsage: boolean,
 ): void {
-  writeChunk(out, head, includeUsage, finish, () => undefined);
+  beginChunk(out, head);
+  endChunk(out, reason, includeUsage);
 }
 
-/** Writes the chunk with the usage and no choices, which comes last when it was asked for. */
+/** Writes the chunk with the usage and no choices, the last one if usage was requested. */
 export function writeUsageChunk(out: ByteWriter, head: CompletionHead, usage: Usage): void {
   out.ascii('data: ');
   writeHead(out, 'chat.completion.chunk', head);
@@ -114,18 +117,17 @@ export function writeDone(out: ByteWriter): void {
   out.ascii('data: [DONE]\n\n');
 }
 
-/** Writes an item of a conversation; its text goes from bytes to bytes. */
-export function writeItem(out: ByteWriter, item: Pick<Item, 'id' | 'role' | 'text'>): void {
-  const answer = item.role === 'assistant';
+/** Writes an item of a conversation. */
+export function writeItem(out: ByteWriter, { id, role, text }: Pick<Item, 'id' | 'role' | 'text'>): void {
+  const isOutput = role === 'assistant';
   out
-    .ascii(
-      `{"id":"msg_${item.id}","type":"message","status":"completed","role":"${item.role}","content":[{"type":"${answer ? 'output_text' : 'input_text'}","text":"`,
-    )
-    .escaped(item.text);
-  out.ascii(answer ? '","annotations":[],"logprobs":[]}]}' : '"}]}');
+    .ascii(`{"id":"msg_${id}","type":"message","status":"completed","role":"${role}"`)
+    .ascii(`,"content":[{"type":"${isOutput ? 'output_text' : 'input_text'}","text":"`)
+    .escaped(text)
+    .ascii(isOutput ? '","annotations":[],"logprobs":[]}]}' : '"}]}');
 }
 
-/** Writes an error's body. */
+/** Writes the body of an error response. */
 export function writeError(
   out: ByteWriter,
   error: Pick<RequestError, 'message' | 'type' | 'parameter' | 'publicCode'>,
@@ -136,7 +138,7 @@ export function writeError(
   out.ascii(',"code":').quoted(error.publicCode).ascii('}}');
 }
 
-/** Writes an error into a stream that has begun; nothing follows it. */
+/** Writes an error as the last event of a stream. */
 export function writeErrorEvent(
   out: ByteWriter,
   error: Pick<RequestError, 'message' | 'type' | 'parameter' | 'publicCode'>,
@@ -146,12 +148,10 @@ export function writeErrorEvent(
   out.ascii('\n\n');
 }
 
-/** Writes one model. */
 export function writeModel(out: ByteWriter, model: ModelEntry): void {
   out.ascii('{"id":').quoted(model.id).ascii(`,"object":"model","created":${model.created},"owned_by":"kwyre"}`);
 }
 
-/** Writes the list of models. */
 export function writeModels(out: ByteWriter, models: readonly ModelEntry[]): void {
   out.ascii('{"object":"list","data":[');
   models.forEach((model, i) => {

@@ -1,9 +1,8 @@
 /**
- * One answer on its way to the gateway: tokens' text becomes JSON bytes, bytes become frames, within the credit.
+ * One response on its way to the gateway: bytes become frames, as far as the flow-control credit allows.
  *
- * Promise: nothing of an answer outlives it here; every buffer is overwritten after the kernel took its bytes. No byte
- *          goes out beyond the credit that the gateway gave.
- * Proof:   test/e2e/openai.test.ts
+ * Promise: a written byte is overwritten once the kernel has taken it. Nothing is sent beyond the gateway's credit.
+ * Proof:   test/unit/engine/response.test.ts, test/e2e/openai.test.ts
  * @module
  */
 import type { Channel } from '../../wire/channel.ts';
@@ -12,62 +11,53 @@ import type { MediaType } from '../../wire/data-payloads.ts';
 import { encodeResponseHead, initialCreditBytes, mediaTypes } from '../../wire/data-payloads.ts';
 import { dataMessages } from '../../wire/messages.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
-import type { Reader } from '../inference/generation.ts';
-import type { FinishReason, RequestError, Usage } from '../types.ts';
-import type { CompletionHead } from './response-json.ts';
-import {
-  writeContentChunk,
-  writeDone,
-  writeError,
-  writeErrorEvent,
-  writeFinishChunk,
-  writeRoleChunk,
-  writeUsageChunk,
-} from './response-json.ts';
+import type { RequestError } from '../types.ts';
+import { writeError, writeErrorEvent } from './response-json.ts';
 
-/** The response of one request on the data edge. */
 export class Response {
   readonly #channel: Channel;
   readonly #stream: number;
-  readonly #onOver: () => void;
-  /** What was written; the first `#sent` bytes of it are gone already. */
+  readonly #onClose: () => void;
+  /** The body; its first `#sent` bytes are sent. */
   readonly out = new ByteWriter(512);
   #sent = 0;
   #credit = initialCreditBytes;
   #begun = false;
-  #ending = false;
-  #over = false;
+  #ended = false;
+  #closed = false;
 
-  /** The conversation that the answer belongs to, told in its head. */
+  /** The conversation that the response's head names. */
   session: string | undefined;
 
-  /** `onOver` comes once, after the last frame or when the client is gone. */
-  constructor(channel: Channel, stream: number, onOver: () => void) {
+  /** @param onClose - called once, after the last frame or when the client is gone */
+  constructor(channel: Channel, stream: number, onClose: () => void) {
     this.#channel = channel;
     this.#stream = stream;
-    this.#onOver = onOver;
+    this.#onClose = onClose;
   }
 
+  /** Whether the head is sent. */
   get begun(): boolean {
     return this.#begun;
   }
 
-  /** Whether nothing more can be said. */
-  get closed(): boolean {
-    return this.#ending || this.#over;
+  /** Whether nothing more can be written. */
+  get ended(): boolean {
+    return this.#ended || this.#closed;
   }
 
-  /** Whether the client has more unread bytes than the window allows. */
-  get behind(): boolean {
+  /** Whether more bytes wait than the credit allows to send. */
+  get congested(): boolean {
     return this.#credit <= this.out.length - this.#sent;
   }
 
-  /** The client has taken some bytes. */
-  grant(bytes: number): void {
+  /** Adds credit: the client has taken so many bytes. */
+  addCredit(bytes: number): void {
     this.#credit += bytes;
     this.flush();
   }
 
+  /** Sends the head. */
   begin(status: number, media: MediaType): void {
     this.#begun = true;
     this.#channel.send(
@@ -82,9 +72,9 @@ export class Response {
     );
   }
 
-  /** Sends what was written as far as the credit goes, and overwrites it once all of it is sent. */
+  /** Sends the body as far as the credit allows, and overwrites it once all of it is sent. */
   flush(): void {
-    if (this.#over) return;
+    if (this.#closed) return;
     const bytes = this.out.view();
     while (this.#sent < bytes.length && this.#credit > 0) {
       const part = bytes.subarray(
@@ -98,130 +88,34 @@ export class Response {
     if (this.#sent < bytes.length) return;
     this.out.clear();
     this.#sent = 0;
-    if (!this.#ending) return;
+    if (!this.#ended) return;
     this.#channel.send(dataMessages.responseEnd, undefined, this.#stream);
-    this.drop();
+    this.close();
   }
 
-  /** Says that nothing more will be written. */
+  /** Ends the body. */
   end(): void {
-    if (this.closed) return;
-    this.#ending = true;
+    if (this.ended) return;
+    this.#ended = true;
     this.flush();
   }
 
-  /** The client is gone, or has everything: nothing more is sent. */
-  drop(): void {
-    if (this.#over) return;
-    this.#over = true;
+  /** Overwrites what is unsent and sends nothing more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.out[Symbol.dispose]();
-    this.#onOver();
+    this.#onClose();
   }
 
-  /** Answers with an error, in whichever form the answer has begun. */
+  /** Ends with an error: as the body, or as the last event if a stream has begun. */
   fail(error: RequestError): void {
-    if (this.closed) return;
+    if (this.ended) return;
     if (this.#begun) writeErrorEvent(this.out, error);
     else {
       this.begin(error.status, mediaTypes.json);
       writeError(this.out, error);
     }
     this.end();
-  }
-}
-
-/** A reader that can be let go before the answer has ended. */
-export type ResponseSink = Reader & Disposable;
-
-/** A streamed answer: a chunk for each piece of text. */
-export class EventStreamSink implements ResponseSink {
-  readonly #response: Response;
-  readonly #head: CompletionHead;
-  readonly #includeUsage: boolean;
-
-  constructor(response: Response, head: CompletionHead, includeUsage: boolean) {
-    this.#response = response;
-    this.#head = head;
-    this.#includeUsage = includeUsage;
-  }
-
-  #open(): void {
-    if (this.#response.begun) return;
-    this.#response.begin(200, mediaTypes.eventStream);
-    writeRoleChunk(this.#response.out, this.#head, this.#includeUsage);
-  }
-
-  content(bytes: Uint8Array): void {
-    if (this.#response.closed) return;
-    this.#open();
-    writeContentChunk(this.#response.out, this.#head, bytes, this.#includeUsage);
-  }
-
-  deliver(): void {
-    if (this.#response.begun) this.#response.flush();
-  }
-
-  finish(reason: FinishReason, usage: Usage): void {
-    if (this.#response.closed) return;
-    this.#open();
-    writeFinishChunk(this.#response.out, this.#head, reason, this.#includeUsage);
-    if (this.#includeUsage) writeUsageChunk(this.#response.out, this.#head, usage);
-    writeDone(this.#response.out);
-    this.#response.end();
-  }
-
-  fail(error: RequestError): void {
-    this.#response.fail(error);
-  }
-
-  behind(): boolean {
-    return this.#response.behind;
-  }
-
-  /** It keeps nothing of its own. */
-  [Symbol.dispose](): void {
-    return;
-  }
-}
-
-/** Writes a whole answer around its text, in the form that was asked for. */
-export type WriteWhole = (out: ByteWriter, content: Buffer, reason: FinishReason, usage: Usage) => void;
-
-/** A whole answer: collected, then sent at once. */
-export class JsonSink implements ResponseSink {
-  readonly #response: Response;
-  readonly #write: WriteWhole;
-  readonly #content = new ByteWriter(1024);
-
-  constructor(response: Response, write: WriteWhole) {
-    this.#response = response;
-    this.#write = write;
-  }
-
-  content(bytes: Uint8Array): void {
-    if (!this.#response.closed) this.#content.bytes(bytes);
-  }
-
-  finish(reason: FinishReason, usage: Usage): void {
-    if (!this.#response.closed) {
-      this.#response.begin(200, mediaTypes.json);
-      this.#write(this.#response.out, this.#content.view(), reason, usage);
-      this.#response.end();
-    }
-    this.#content[Symbol.dispose]();
-  }
-
-  fail(error: RequestError): void {
-    this.#content[Symbol.dispose]();
-    this.#response.fail(error);
-  }
-
-  behind(): boolean {
-    return false;
-  }
-
-  /** The client is gone. */
-  [Symbol.dispose](): void {
-    this.#content[Symbol.dispose]();
   }
 }

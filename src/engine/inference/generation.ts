@@ -1,95 +1,117 @@
 /**
- * One answer in the making: the prompt's tokens, where it stands, and how its tokens become bytes for its reader.
+ * One completion in progress: the prompt's tokens, the position in the context, and how sampled tokens become text.
  *
- * Promise: token ids live in memory of its own that is overwritten as they are decoded and when it ends.
+ * Promise: token ids are overwritten as soon as they are decoded; those that a stored conversation needs, at the end.
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
-import { wipeBytes, plaintextMemory } from '../../base/bytes.ts';
-import type { LlamaModel } from '../llama/model.ts';
-import type { FinishReason, RequestError, Sampling, Usage } from '../types.ts';
-import type { Sampler } from '../llama/sampler.ts';
+import { plaintextMemory, wipeBytes } from '../../base/bytes.ts';
+import { ByteWriter } from '../bytes/byte-writer.ts';
 import { StopMatcher } from '../bytes/stop-matcher.ts';
 import { Utf8Holdback } from '../bytes/utf8.ts';
+import type { LlamaModel } from '../llama/model.ts';
 import type { PromptTokens } from '../llama/prompt-tokenizer.ts';
+import type { Sampler } from '../llama/sampler.ts';
+import type { FinishReason, RequestError, Sampling, Usage } from '../types.ts';
 
-/** Who reads the answer. */
-export type Reader = {
-  /** Whole characters of the answer; a view, valid only during the call. */
+/** Receives the text of one completion. */
+export type Sink = {
+  /** Takes whole characters: a view, valid during the call. */
   content(bytes: Uint8Array): void;
-  /** Sends what was said so far: called while the next step runs, so that sending costs no step. */
-  deliver?(): void;
+  /** Sends what was written. Called while the next step runs, so that sending delays no step. */
+  flush?(): void;
   finish(reason: FinishReason, usage: Usage): void;
   fail(error: RequestError): void;
-  /** Whether the reader is so far behind that decoding for it should wait. */
-  behind(): boolean;
+  /** Whether the client reads too slowly, so that decoding should pause. */
+  congested(): boolean;
 };
 
-/** What a sequence remembered before, and what becomes of it afterwards; called between steps only. */
+/** KV state that stays in its slot between two turns of a conversation. */
+export type ParkedState = {
+  /** Whether no turn waits for it. */
+  readonly idle: boolean;
+  /** Seals the state into the vault, so that its slot can be reused. */
+  evict(): void;
+};
+
+/** How a generation ended. */
+export type GenerationEnd = {
+  /** -1 if it never got a slot. */
+  readonly slot: number;
+  /** Tokens whose KV state the slot holds: a view, valid during the call. */
+  readonly tokens: Int32Array;
+  /** `false` if a step was lost, so that the slot's state is unknown. */
+  readonly intact: boolean;
+  /** The text: a view, valid during the call; `undefined` if the generation failed or was cancelled. */
+  readonly completion: Buffer | undefined;
+};
+
+/** Ties a generation to a stored conversation. Called between steps. */
 export type KvBinding = {
-  /** A sequence that holds it already. */
-  seat(): number | undefined;
-  /** Gives a sequence back what it remembered; gives how many of the prompt's tokens need no computing. */
-  enter(sequence: number, prompt: Int32Array): number;
-  /**
-   * The answer is over. Called once, with -1 when it never had a sequence; `tokens` are those that the sequence holds.
-   * @returns whether the sequence is kept as it is.
-   */
-  leave(sequence: number, tokens: Int32Array, intact: boolean): boolean;
+  /** Returns the slot that still holds the conversation's state. */
+  residentSlot(): number | undefined;
+  /** Loads the state into a slot. @returns how many of the prompt's tokens need no decoding */
+  attach(slot: number, prompt: Int32Array): number;
+  /** Stores the result; called once. @returns the state, if it stays in its slot */
+  detach(end: GenerationEnd): ParkedState | undefined;
 };
 
-/** What an answer is asked to be. */
+/** What to generate. */
 export type Task = {
+  /** Taken over and overwritten by the generation. */
   readonly prompt: PromptTokens;
   readonly sampling: Sampling;
   readonly seed: number;
-  /** `null`: as far as the context reaches. */
+  /** `null`: up to the end of the context. */
   readonly maxTokens: number | null;
   readonly stop: readonly Uint8Array[];
-  /** When the answer is broken off, on the scheduler's clock. */
+  /** Milliseconds on the scheduler's clock after which the generation fails. */
   readonly deadline: number;
-  readonly stay?: KvBinding;
+  readonly binding?: KvBinding;
 };
 
 export class Generation {
-  readonly reader: Reader;
+  readonly sink: Sink;
   readonly promptTokens: number;
   readonly deadline: number;
-  /** The sequence that it holds, or -1 while it waits. */
-  sequence = -1;
-  /** Tokens decoded so far: the position of the next one. */
+  /** -1 while it waits. */
+  slot = -1;
+  /** Position of the next token in the context. */
   position = 0;
   completionTokens = 0;
-  /** Its reader is gone: it ends without another word. */
+  /** The client is gone: nothing more is written to the sink. */
   cancelled = false;
   over = false;
-  /** The token that was sampled and not decoded yet, or -1. */
+  /** The token that was sampled but not decoded, or -1. */
   #pending = -1;
-  /** The batch index of its logits in this step, or -1. */
+  /** The batch index of this step's logits, or -1. */
   #logitsAt = -1;
-  /** The prompt; with a stay, every token that the sequence holds. */
+  /** The prompt; with a binding, every token in the slot. */
   readonly #tokens: Int32Array;
-  readonly #stay: KvBinding | undefined;
-  /** Tokens of the prompt that were there already. */
+  readonly #binding: KvBinding | undefined;
+  /** The text so far, if a conversation stores it. */
+  readonly #text: ByteWriter | undefined;
+  #finished = false;
+  /** Prompt tokens that needed no decoding. */
   #cached = 0;
-  /** A step with tokens of this answer is under way, or was lost. */
-  #unsure = false;
-  #left = false;
+  /** A step with tokens of this generation runs, or was lost. */
+  #unsettled = false;
+  #detached = false;
   readonly #sampler: Sampler;
   readonly #llama: LlamaModel;
   readonly #maxTokens: number;
   readonly #characters = new Utf8Holdback();
   readonly #stops: StopMatcher;
 
-  /** Takes over the prompt's tokens. */
-  constructor(llama: LlamaModel, task: Task, reader: Reader) {
+  constructor(llama: LlamaModel, task: Task, sink: Sink) {
     const { tokens, length } = task.prompt;
     this.#llama = llama;
     this.promptTokens = length;
     this.#maxTokens = Math.min(task.maxTokens ?? Number.POSITIVE_INFINITY, llama.contextTokens - length);
-    this.#stay = task.stay;
+    this.#binding = task.binding;
     this.#tokens = tokens;
-    if (task.stay !== undefined) {
+    if (task.binding !== undefined) {
+      this.#text = new ByteWriter(512);
       this.#tokens = new Int32Array(plaintextMemory(4 * (length + this.#maxTokens)));
       this.#tokens.set(tokens.subarray(0, length));
       tokens.fill(0);
@@ -97,7 +119,7 @@ export class Generation {
     this.#sampler = llama.makeSampler(task.sampling, task.seed, this.#tokens.subarray(0, length));
     this.#stops = new StopMatcher(task.stop);
     this.deadline = task.deadline;
-    this.reader = reader;
+    this.sink = sink;
   }
 
   /** Prompt tokens that are not decoded yet. */
@@ -105,77 +127,82 @@ export class Generation {
     return Math.max(0, this.promptTokens - this.position);
   }
 
-  /** Whether a step with the tokens that it put in may be lost. */
+  /** Whether a running step may be aborted as far as this generation is concerned. */
   get finished(): boolean {
     return this.over || this.cancelled;
   }
 
-  /** Where it would like to sit. */
-  get seat(): number | undefined {
-    return this.#stay?.seat();
+  /** The slot that already holds its conversation's state. */
+  get residentSlot(): number | undefined {
+    return this.#binding?.residentSlot();
   }
 
-  /** Takes a sequence, with what it remembers of former turns. */
-  enter(sequence: number): void {
-    this.sequence = sequence;
-    this.#cached = this.#stay?.enter(sequence, this.#tokens.subarray(0, this.promptTokens)) ?? 0;
+  /** Takes a slot and loads the state of earlier turns into it. */
+  attach(slot: number): void {
+    this.slot = slot;
+    this.#cached = this.#binding?.attach(slot, this.#tokens.subarray(0, this.promptTokens)) ?? 0;
     this.position = this.#cached;
   }
 
-  /** Leaves its sequence; gives whether that is kept as it is. */
-  leave(): boolean {
-    if (this.#left) return false;
-    this.#left = true;
-    return this.#stay?.leave(this.sequence, this.#tokens.subarray(0, this.position), !this.#unsure) ?? false;
+  /** Leaves its slot; later calls do nothing. @returns the state, if it stays in the slot */
+  detach(): ParkedState | undefined {
+    if (this.#detached) return undefined;
+    this.#detached = true;
+    return this.#binding?.detach({
+      slot: this.slot,
+      tokens: this.#tokens.subarray(0, this.position),
+      intact: !this.#unsettled,
+      completion: this.#finished ? this.#text?.view() : undefined,
+    });
   }
 
-  /** The step with its tokens is done. */
+  /** The step that held its tokens is done. */
   settle(): void {
-    this.#unsure = false;
+    this.#unsettled = false;
   }
 
-  /** Begins another step, for which nothing was put in yet. */
-  rest(): void {
+  /** Begins a step in which it has no tokens yet. */
+  beginStep(): void {
     this.#logitsAt = -1;
   }
 
-  /** Puts up to `limit` tokens into the batch; gives how many. */
+  /** Adds up to `limit` tokens to the batch. @returns how many */
   fill(limit: number): number {
     const { batch } = this.#llama;
     if (this.promptLeft === 0) {
       if (this.#pending < 0 || limit < 1) return 0;
-      this.#unsure = true;
-      this.#logitsAt = batch.add(this.#pending, this.position, this.sequence, true);
-      if (this.#stay !== undefined) this.#tokens[this.position] = this.#pending;
+      this.#unsettled = true;
+      this.#logitsAt = batch.add(this.#pending, this.position, this.slot, true);
+      if (this.#binding !== undefined) this.#tokens[this.position] = this.#pending;
       this.#pending = -1;
       this.position += 1;
       return 1;
     }
     const count = Math.min(limit, this.promptLeft);
-    if (count > 0) this.#unsure = true;
+    if (count > 0) this.#unsettled = true;
     for (let i = 0; i < count; i += 1) {
       const last = this.promptLeft === 1;
-      const at = batch.add(this.#tokens[this.position] ?? 0, this.position, this.sequence, last);
+      const at = batch.add(this.#tokens[this.position] ?? 0, this.position, this.slot, last);
       if (last) this.#logitsAt = at;
-      if (this.#stay === undefined) this.#tokens[this.position] = 0;
+      if (this.#binding === undefined) this.#tokens[this.position] = 0;
       this.position += 1;
     }
     return count;
   }
 
-  /** Takes the next token from the logits of this step. */
+  /** Samples the next token from the logits of this step. */
   advance(): void {
     if (this.#logitsAt < 0) return;
     const token = this.#sampler.sample(this.#logitsAt);
     this.completionTokens += 1;
-    if (this.#llama.ends(token)) {
+    if (this.#llama.endsGeneration(token)) {
       this.#end('stop');
       return;
     }
     const piece = this.#llama.piece(token);
     try {
       const { emit, stopped } = this.#stops.push(this.#characters.push(piece));
-      if (emit.length > 0) this.reader.content(emit);
+      this.#emit(emit);
       if (stopped) {
         this.#finish('stop');
         return;
@@ -187,39 +214,44 @@ export class Generation {
     else this.#pending = token;
   }
 
+  #emit(bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    this.#text?.bytes(bytes);
+    this.sink.content(bytes);
+  }
+
   #end(reason: FinishReason): void {
-    // What was held back for a character or a stop string that never came is part of the answer.
+    // Bytes held back for a character or a stop string that never completed belong to the text.
     const { emit, stopped } = this.#stops.push(this.#characters.flush());
-    if (emit.length > 0) this.reader.content(emit);
-    if (!stopped) {
-      const rest = this.#stops.flush();
-      if (rest.length > 0) this.reader.content(rest);
-    }
+    this.#emit(emit);
+    if (!stopped) this.#emit(this.#stops.flush());
     this.#finish(stopped ? 'stop' : reason);
   }
 
   #finish(reason: FinishReason): void {
     this.over = true;
-    this.reader.finish(reason, {
+    this.#finished = true;
+    this.sink.finish(reason, {
       promptTokens: this.promptTokens,
       completionTokens: this.completionTokens,
       cachedTokens: this.#cached,
     });
   }
 
-  /** Tells the reader that there will be no (further) answer. */
+  /** Ends with an error, unless it has ended already. */
   fail(error: RequestError): void {
     if (this.finished) return;
     this.over = true;
-    this.reader.fail(error);
+    this.sink.fail(error);
   }
 
-  /** Overwrites what it holds and gives its sampler back. */
+  /** Overwrites its tokens and text and frees its sampler. */
   [Symbol.dispose](): void {
     this.over = true;
-    this.leave();
+    this.detach();
     this.#pending = -1;
     this.#tokens.fill(0);
+    this.#text?.[Symbol.dispose]();
     this.#sampler[Symbol.dispose]();
     this.#stops[Symbol.dispose]();
     this.#characters[Symbol.dispose]();

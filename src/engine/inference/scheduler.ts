@@ -1,52 +1,49 @@
 /**
- * Continuous batching: one loop that decodes a token of every running answer and pieces of waiting prompts in each
- * step.
+ * Continuous batching: each step decodes one token of every running completion and pieces of waiting prompts.
  *
- * Promise: a cancelled answer costs at most the step that is under way, and not even that when it is the only one in
- *          it; prompts are cut so that a step beside running answers stays short; a reader that lags behind holds up
- *          nobody else; when nobody asks any more, what llama.cpp's buffers remember of the answers is overwritten.
+ * Promise: a cancelled generation costs at most the running step, which is aborted if nothing else is in it. Prompts
+ *          are split so that a step with running completions stays short. A slow client delays no other. When the
+ *          server falls idle, llama.cpp's buffers are overwritten.
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
 import { bug } from '../../base/errors.ts';
-import type { Generation } from './generation.ts';
 import type { LlamaModel, StepResult } from '../llama/model.ts';
-import { StepTiming } from './step-timing.ts';
 import { RequestError } from '../types.ts';
+import type { Generation, ParkedState } from './generation.ts';
+import { StepTiming } from './step-timing.ts';
 
-/** Answers that wait for a sequence; beyond that a request is refused. */
+/** Generations that may wait for a slot; further ones are refused. */
 export const queueLimit = 64;
 const longestPauseMs = 60_000;
 
-/** What the scheduler needs of the world. */
+/** Time and the event loop. */
 export type Clock = {
-  /** Milliseconds, never backwards. */
+  /** Milliseconds, monotonic. */
   readonly now: () => number;
-  /** Calls back once after some milliseconds, unless the function that it gives is called before. */
+  /** Calls `wake` once after `ms` milliseconds. @returns a function that cancels it */
   readonly after: (ms: number, wake: () => void) => () => void;
-  /** Calls back once everything that has come in by now was read. */
+  /** Calls `wake` once all input that has arrived so far has been handled. */
   readonly next: (wake: () => void) => void;
 };
 
 export class Scheduler {
   readonly #llama: LlamaModel;
   readonly #clock: Clock;
-  readonly #pace = new StepTiming();
+  readonly #timing = new StepTiming();
   readonly #waiting: Generation[] = [];
   readonly #active: Generation[] = [];
   readonly #free: number[];
-  /** Sequences that conversations hold between their turns. */
-  readonly #held = new Set<number>();
-  /** Asked for a held sequence when none is free. */
-  onNeed: () => number | undefined = () => undefined;
-  /** Held sequences that nobody wants any more. */
-  readonly #returned: number[] = [];
+  /** Conversations' states that stay in their slots between turns. */
+  readonly #parked = new Map<number, ParkedState>();
+  /** Formerly parked slots to clear before the next step. */
+  readonly #released: number[] = [];
   #running = false;
-  /** Tokens of running answers in the batch. */
-  #answers = 0;
-  /** The longest step since the buffers were overwritten: so many token ids may stand there. */
-  #stale = 0;
-  /** Called when something has changed while the loop waits or overwrites. */
+  /** Tokens of running completions in the batch. */
+  #completionTokens = 0;
+  /** The longest step since llama.cpp's buffers were overwritten: up to so many token ids may remain there. */
+  #staleTokens = 0;
+  /** Called on a change while the loop pauses or overwrites. */
   #onChange: (() => void) | undefined;
 
   constructor(llama: LlamaModel, clock: Clock) {
@@ -55,45 +52,42 @@ export class Scheduler {
     this.#free = Array.from({ length: llama.parallel }, (_, index) => llama.parallel - 1 - index);
   }
 
-  /** Answers that are being made or wait. */
+  /** Running and waiting generations. */
   get load(): number {
     return this.#active.length + this.#waiting.length;
   }
 
-  /** Whether nothing of a former answer is left in llama.cpp's buffers. */
+  /** Whether llama.cpp's buffers hold nothing of an earlier generation. */
   get clean(): boolean {
-    return !this.#running && this.#stale === 0;
+    return !this.#running && this.#staleTokens === 0;
   }
 
-  /** Takes an answer over: it is disposed here when it ends. @throws RequestError `ENGINE_BUSY` when too many wait */
+  /** Takes a generation over and disposes it at its end. @throws RequestError `ENGINE_BUSY` if the queue is full */
   submit(generation: Generation): void {
     if (this.#waiting.length >= queueLimit) {
       generation[Symbol.dispose]();
-      throw new RequestError(
-        'ENGINE_BUSY',
-        'every conversation is taken and too many requests wait; try again in a moment',
-        null,
-        503,
-      );
+      throw new RequestError('ENGINE_BUSY', 'the queue is full; try again in a moment', null, 503);
     }
     this.#waiting.push(generation);
     this.nudge();
-    if (this.#running) return;
-    this.#running = true;
-    void this.#run();
+    this.#start();
   }
 
-  /** Says that a generation was cancelled, that its reader has caught up, or that there is a new one. */
+  /** Reacts to a new or cancelled generation, or to a client that has caught up. */
   nudge(): void {
-    // A step that no living answer is part of need not be finished.
-    if (this.#active.length > 0 && this.#active.every((generation) => generation.finished)) this.#llama.breakOff();
+    if (this.#active.length > 0 && this.#active.every((generation) => generation.finished)) this.#llama.abortStep();
     this.#onChange?.();
   }
 
-  /** Gives a held sequence back; it is cleared between steps. */
-  giveBack(sequence: number): void {
-    this.#returned.push(sequence);
+  /** Frees the slot of a parked state; it is cleared between steps. */
+  release(slot: number): void {
+    this.#parked.delete(slot);
+    this.#released.push(slot);
     this.nudge();
+    this.#start();
+  }
+
+  #start(): void {
     if (this.#running) return;
     this.#running = true;
     void this.#run();
@@ -102,11 +96,11 @@ export class Scheduler {
   async #run(): Promise<void> {
     for (;;) {
       this.#retire();
-      for (const sequence of this.#returned.splice(0)) this.#clear(sequence);
+      for (const slot of this.#released.splice(0)) this.#clear(slot);
       this.#admit();
       if (this.#active.length === 0) {
-        // What a conversation holds in the context would be overwritten too.
-        if (this.#stale > 0 && this.#held.size === 0) {
+        // Overwriting the KV cache would destroy parked states.
+        if (this.#staleTokens > 0 && this.#parked.size === 0) {
           await this.#overwrite();
           continue;
         }
@@ -114,9 +108,9 @@ export class Scheduler {
         return;
       }
       this.#fill();
-      // Every reader lags: wait until one has caught up, has gone or is out of time, or a new answer is asked for.
+      // Nothing to decode: every client is too slow.
       if (this.#llama.batch.count === 0) {
-        this.#deliver();
+        this.#flush();
         await this.#pause();
       } else await this.#step();
     }
@@ -127,7 +121,7 @@ export class Scheduler {
     for (const generation of [...this.#active, ...this.#waiting]) {
       if (now > generation.deadline)
         generation.fail(
-          new RequestError('ENGINE_TURN_TIMEOUT', 'the answer took longer than one turn may take', null, 504),
+          new RequestError('ENGINE_TURN_TIMEOUT', 'the completion exceeded the time limit of a turn', null, 504),
         );
     }
     for (const list of [this.#waiting, this.#active]) {
@@ -135,46 +129,53 @@ export class Scheduler {
         const generation = list[i];
         if (generation?.finished !== true) continue;
         list.splice(i, 1);
-        const kept = generation.leave();
-        if (kept) this.#held.add(generation.sequence);
-        else if (generation.sequence >= 0) this.#clear(generation.sequence);
+        const parked = generation.detach();
+        if (parked !== undefined) this.#parked.set(generation.slot, parked);
+        else if (generation.slot >= 0) this.#clear(generation.slot);
         generation[Symbol.dispose]();
       }
     }
   }
 
-  #clear(sequence: number): void {
-    this.#held.delete(sequence);
-    this.#llama.forget(sequence);
-    this.#free.push(sequence);
+  #clear(slot: number): void {
+    this.#llama.forget(slot);
+    this.#free.push(slot);
   }
 
   #admit(): void {
     for (;;) {
       const [generation] = this.#waiting;
       if (generation === undefined) return;
-      const seat = generation.seat;
-      if (seat !== undefined) this.#held.delete(seat);
-      else if (this.#free.length === 0) {
-        const returned = this.onNeed();
-        if (returned === undefined) return;
-        this.#clear(returned);
-      }
+      const resident = generation.residentSlot;
+      if (resident !== undefined) this.#parked.delete(resident);
+      else if (this.#free.length === 0 && !this.#evict()) return;
       this.#waiting.shift();
-      generation.enter(seat ?? this.#free.pop() ?? 0);
+      generation.attach(resident ?? this.#free.pop() ?? 0);
       this.#active.push(generation);
     }
   }
 
-  /** Tokens of running answers first, then pieces of prompts in turn. */
+  /** Frees the slot of a parked state, preferably of an idle conversation. @returns whether there was one */
+  #evict(): boolean {
+    let victim: readonly [slot: number, state: ParkedState] | undefined;
+    for (const entry of this.#parked) if (victim === undefined || (!victim[1].idle && entry[1].idle)) victim = entry;
+    if (victim === undefined) return false;
+    const [slot, state] = victim;
+    this.#parked.delete(slot);
+    state.evict();
+    this.#clear(slot);
+    return true;
+  }
+
+  /** Fills the batch: tokens of running completions first, then pieces of prompts, round robin. */
   #fill(): void {
     const { batch } = this.#llama;
-    this.#answers = 0;
+    this.#completionTokens = 0;
     for (const generation of this.#active) {
-      generation.rest();
-      if (generation.promptLeft === 0 && !generation.reader.behind()) this.#answers += generation.fill(1);
+      generation.beginStep();
+      if (generation.promptLeft === 0 && !generation.sink.congested()) this.#completionTokens += generation.fill(1);
     }
-    let budget = Math.min(batch.room, this.#pace.promptTokens(this.#answers));
+    let budget = Math.min(batch.room, this.#timing.promptTokens(this.#completionTokens));
     for (const generation of this.#active) {
       if (budget === 0) break;
       if (generation.promptLeft > 0) budget -= generation.fill(budget);
@@ -184,70 +185,73 @@ export class Scheduler {
     if (first !== undefined) this.#active.push(first);
   }
 
-  #deliver(): void {
-    for (const { reader } of this.#active) reader.deliver?.();
+  #flush(): void {
+    for (const { sink } of this.#active) sink.flush?.();
   }
 
   async #step(): Promise<void> {
     const tokens = this.#llama.batch.count;
-    this.#stale = Math.max(this.#stale, tokens);
+    this.#staleTokens = Math.max(this.#staleTokens, tokens);
     const began = this.#clock.now();
-    const result = this.#pace.isBrief(tokens, this.#answers) ? await this.#stepHere() : await this.#stepAside();
+    const brief = this.#timing.isBrief(tokens, this.#completionTokens);
+    const result = brief ? await this.#stepOnThread() : await this.#stepOffThread();
     if (result === 'done') {
-      this.#pace.observe(tokens, this.#answers, this.#clock.now() - began);
+      this.#timing.observe(tokens, this.#completionTokens, this.#clock.now() - began);
       for (const generation of this.#active) {
         generation.settle();
         if (!generation.finished) generation.advance();
       }
       return;
     }
-    // Broken off: everyone in it was finished, or joined it after that and loses a step that cannot be repeated.
+    // Aborted: every generation in the batch was finished, or joined too late and loses a step that cannot be repeated.
     for (const generation of this.#active)
       generation.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
   }
 
-  /** A short step: waking another thread, and being woken by it, would take a good part of its time. */
-  async #stepHere(): Promise<StepResult> {
-    this.#deliver();
+  /** A short step stays on this thread: a handover to another would cost a good part of its time. */
+  async #stepOnThread(): Promise<StepResult> {
+    this.#flush();
     await new Promise<void>((resolve) => {
       this.#clock.next(resolve);
     });
     return this.#llama.decodeHere();
   }
 
-  /** A long step: what the one before said goes out while it is computed, and it can be broken off. */
-  async #stepAside(): Promise<StepResult> {
+  /** A long step runs on another thread: meanwhile the last step's text is sent, and the step can be aborted. */
+  async #stepOffThread(): Promise<StepResult> {
     const step = this.#llama.decode();
-    this.#deliver();
+    this.#flush();
     return await step;
   }
 
   /**
-   * Overwrites what llama.cpp holds of the answers that have ended: keys and values, and by a step of the same size the
-   * token ids and everything computed from them. A new answer does not wait for it.
+   * Overwrites what llama.cpp holds of ended generations: the KV cache, and, by a step of the same size over token 0,
+   * token ids and everything computed from them. A new generation aborts it.
    */
   async #overwrite(): Promise<void> {
     const { batch } = this.#llama;
-    const count = this.#stale;
-    let broken = false;
+    const count = this.#staleTokens;
+    let aborted = false;
     this.#onChange = () => {
-      broken = true;
-      this.#llama.breakOff();
+      aborted = true;
+      this.#llama.abortStep();
     };
     this.#llama.erase();
-    // It remembers the last step with logits and the last one without, each apart.
+    // llama.cpp keeps the last step with logits and the last one without, each in its own graph.
     batch.add(0, 0, 0, false);
     const first = await this.#llama.decode();
     for (let i = 0; i < count; i += 1) batch.add(0, i + 1, 0, i >= count - this.#llama.parallel);
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it may change while the step is awaited
-    const second = broken ? 'broken off' : await this.#llama.decode();
+    const second = aborted ? 'aborted' : await this.#llama.decode();
     batch.clear();
     this.#onChange = undefined;
     this.#llama.forget(0);
-    if (first === 'failed' || second === 'failed') bug('a step over nothing failed'); // what is left is gone with this process
-    if (first === 'done' && second === 'done') this.#stale = 0;
+    // The end of the process erases what is left.
+    if (first === 'failed' || second === 'failed') bug('decoding the overwriting step failed');
+    if (first === 'done' && second === 'done') this.#staleTokens = 0;
   }
 
+  /** Waits until a client has caught up or gone, a deadline has passed, or a new generation arrives. */
   async #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     const wake = () => {

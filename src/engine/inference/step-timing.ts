@@ -1,43 +1,44 @@
 /**
- * How long steps take, learnt from those before: how many tokens of prompts go into one, so that it stays short, and
- * whether one is so short that no other thread need be woken for it.
+ * Predicts the duration of a step from earlier ones: how many prompt tokens fit into a short step, and whether a step
+ * is so short that it should stay on the main thread.
  * @module
  */
 
-/** Milliseconds that a step may take beside running answers, whose readers wait for it. */
+/** Milliseconds that a step may take if running completions wait for it. */
 const sharedMs = 100;
-/** Milliseconds that a step may take when only prompts wait. */
-const aloneMs = 1000;
-const smallest = 16;
-/** Steps of fewer tokens say little about prompts: the weights, not the tokens, cost the time. */
-const telling = 16;
-/** Milliseconds for which nobody notices that no request and no order is read. */
+/** Milliseconds that a step may take if only prompts wait. */
+const promptsOnlyMs = 1000;
+const smallestPiece = 16;
+/** Shorter steps are no measure of prompts: reading the weights dominates their time. */
+const fewestObservedTokens = 16;
+/** Milliseconds for which the main thread may leave requests and control messages unread. */
 const briefMs = 60;
 
 export class StepTiming {
-  /** Milliseconds per token of a prompt, or 0 before the first one. */
-  #msPerToken = 0;
+  /** Milliseconds per prompt token, smoothed; 0 before the first measurement. */
+  #promptTokenMs = 0;
+  /** Milliseconds per token of the last step without a prompt; 0 before the first one. */
+  #completionTokenMs = 0;
 
-  /** Milliseconds per token of the last step of answers alone, or 0 before the first one. */
-  #msPerAnswer = 0;
-
-  /** Takes note of a step, of which `answers` tokens belong to running answers. */
-  observe(tokens: number, answers: number, ms: number): void {
-    if (answers === tokens) this.#msPerAnswer = ms / answers;
-    if (tokens < telling || ms <= 0) return;
+  /** Records a step of `tokens` tokens, of which `completionTokens` belong to running completions. */
+  observe(tokens: number, completionTokens: number, ms: number): void {
+    if (completionTokens === tokens) this.#completionTokenMs = ms / completionTokens;
+    if (tokens < fewestObservedTokens || ms <= 0) return;
     const seen = ms / tokens;
-    this.#msPerToken = this.#msPerToken === 0 ? seen : 0.7 * this.#msPerToken + 0.3 * seen;
+    this.#promptTokenMs = this.#promptTokenMs === 0 ? seen : 0.7 * this.#promptTokenMs + 0.3 * seen;
   }
 
-  /** The most tokens of prompts for the next step beside `answers` running ones. */
-  promptTokens(answers: number): number {
-    if (this.#msPerToken === 0) return answers > 0 ? 64 : 128;
-    const wanted = Math.floor((answers > 0 ? sharedMs : aloneMs) / this.#msPerToken);
-    return Math.max(smallest, wanted - (wanted % smallest));
+  /** Returns the most prompt tokens for a step with `completionTokens` running completions. */
+  promptTokens(completionTokens: number): number {
+    if (this.#promptTokenMs === 0) return completionTokens > 0 ? 64 : 128;
+    const wanted = Math.floor((completionTokens > 0 ? sharedMs : promptsOnlyMs) / this.#promptTokenMs);
+    return Math.max(smallestPiece, wanted - (wanted % smallestPiece));
   }
 
-  /** Whether a step is short. One with a piece of a prompt never is: it may have to be broken off. */
-  isBrief(tokens: number, answers: number): boolean {
-    return answers === tokens && this.#msPerAnswer > 0 && this.#msPerAnswer * answers < briefMs;
+  /** Returns whether a step is short. One with prompt tokens never is: it may have to be aborted. */
+  isBrief(tokens: number, completionTokens: number): boolean {
+    return (
+      completionTokens === tokens && this.#completionTokenMs > 0 && this.#completionTokenMs * completionTokens < briefMs
+    );
   }
 }

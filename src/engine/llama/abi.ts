@@ -1,13 +1,13 @@
 /**
- * Layouts of the structs that llama.cpp takes and returns by value, for one version of it.
+ * The C structs that llama.cpp takes and returns by value, and its enums.
  *
- * Limits: valid for the version named here only; `library.ts` compares version, sizes and defaults before it uses them.
+ * Limits: valid for one version; library.ts compares version, sizes and default values before it uses them.
  * Source: `include/llama.h` of llama.cpp v0.5.0
  * @module
  */
 import { ffi } from '../../linux/ffi.ts';
 
-/** What `llama_version()` must answer. */
+/** What `llama_version()` must return. */
 export const llamaVersion = '0.5.0-dev';
 
 export const modelParams = ffi.struct('llama_model_params', {
@@ -82,7 +82,7 @@ export const batch = ffi.struct('llama_batch', {
 
 export const samplerChainParams = ffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
 
-/** Sizes in bytes as the C compiler lays the structs out: a slip in the tables above shows here. */
+/** The structs with their `sizeof` in C, in bytes. */
 export const structSizes = {
   modelParams: { type: modelParams, size: 80 },
   contextParams: { type: contextParams, size: 160 },
@@ -90,8 +90,8 @@ export const structSizes = {
   samplerChainParams: { type: samplerChainParams, size: 1 },
 } as const;
 
-/** Default values that a library of another layout would not show: the whole of them, but machine-dependent ones. */
-export const fingerprint = {
+/** The default values, except those that depend on the machine: a library with other fields has others. */
+export const expectedDefaults = {
   modelParams: {
     devices: null,
     tensor_buft_overrides: null,
@@ -149,11 +149,11 @@ export const fingerprint = {
   },
 } as const;
 
-/** `enum llama_load_mode`: read the weights, or map them. */
-export const loadModes = { read: 0, map: 1 } as const;
+/** `enum llama_load_mode`. */
+export const loadModes = { mmap: 1 } as const;
 
-/** `enum llama_flash_attn_type`: as llama.cpp thinks best, or never. */
+/** `enum llama_flash_attn_type`. */
 export const flashAttention = { auto: -1, off: 0 } as const;
 
 /** Bits of `enum llama_token_attr`. */
-export const tokenAttributes = { unknown: 1, control: 8, userDefined: 16, stripsLeft: 128, stripsRight: 256 } as const;
+export const tokenAttributes = { unknown: 1, control: 8, userDefined: 16, stripLeft: 128, stripRight: 256 } as const;

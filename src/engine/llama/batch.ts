@@ -1,26 +1,24 @@
 /**
- * The tokens of the next step, in memory that llama.cpp reads and that is overwritten after each step.
+ * The tokens of the next step, in memory that llama.cpp reads.
  *
- * Promise: token ids of a step are gone from here once it is done.
+ * Promise: token ids are overwritten after each step.
  * Source:  `struct llama_batch` of llama.cpp v0.5.0
  * @module
  */
 import { plaintextMemory } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
-import type { Pointer } from './library.ts';
-import { addressOf } from './library.ts';
+import type { Pointer } from './bindings.ts';
+import { addressOf } from './bindings.ts';
 
 export class Batch {
   readonly capacity: number;
   readonly #tokens: Int32Array;
   readonly #positions: Int32Array;
   readonly #sequences: Int32Array;
-  readonly #wanted: Int8Array;
-  /**
-   * How many sequences each token belongs to (one), and where their numbers stand: constant, but llama.cpp reads them.
-   */
-  readonly #counts: Int32Array;
-  readonly #lists: BigUint64Array;
+  readonly #outputs: Int8Array;
+  /** How many sequences each token belongs to (always one), and the addresses of their ids. */
+  readonly #sequenceCounts: Int32Array;
+  readonly #sequenceLists: BigUint64Array;
   readonly #struct: {
     n_tokens: number;
     token: Pointer;
@@ -37,19 +35,19 @@ export class Batch {
     this.#tokens = new Int32Array(plaintextMemory(4 * capacity));
     this.#positions = new Int32Array(new ArrayBuffer(4 * capacity));
     this.#sequences = new Int32Array(new ArrayBuffer(4 * capacity));
-    this.#wanted = new Int8Array(new ArrayBuffer(capacity));
-    this.#counts = new Int32Array(new ArrayBuffer(4 * capacity)).fill(1);
-    this.#lists = new BigUint64Array(new ArrayBuffer(8 * capacity));
+    this.#outputs = new Int8Array(new ArrayBuffer(capacity));
+    this.#sequenceCounts = new Int32Array(new ArrayBuffer(4 * capacity)).fill(1);
+    this.#sequenceLists = new BigUint64Array(new ArrayBuffer(8 * capacity));
     const first = addressOf(this.#sequences);
-    for (let i = 0; i < capacity; i += 1) this.#lists[i] = first + BigInt(4 * i);
+    for (let i = 0; i < capacity; i += 1) this.#sequenceLists[i] = first + BigInt(4 * i);
     this.#struct = {
       n_tokens: 0,
       token: addressOf(this.#tokens),
       embd: null,
       pos: addressOf(this.#positions),
-      n_seq_id: addressOf(this.#counts),
-      seq_id: addressOf(this.#lists),
-      logits: addressOf(this.#wanted),
+      n_seq_id: addressOf(this.#sequenceCounts),
+      seq_id: addressOf(this.#sequenceLists),
+      logits: addressOf(this.#outputs),
     };
   }
 
@@ -61,25 +59,25 @@ export class Batch {
     return this.capacity - this.#count;
   }
 
-  /** The C struct over this memory; valid until the next change. */
+  /** `struct llama_batch` over this memory; valid until the next change. */
   get struct(): object {
     this.#struct.n_tokens = this.#count;
     return this.#struct;
   }
 
-  /** Adds one token; gives its index. */
+  /** Adds a token. @returns its index */
   add(token: number, position: number, sequence: number, logits: boolean): number {
     const at = this.#count;
     if (at >= this.capacity) bug('batch overflow');
     this.#tokens[at] = token;
     this.#positions[at] = position;
     this.#sequences[at] = sequence;
-    this.#wanted[at] = logits ? 1 : 0;
+    this.#outputs[at] = logits ? 1 : 0;
     this.#count = at + 1;
     return at;
   }
 
-  /** Overwrites the tokens and begins anew. */
+  /** Overwrites and removes all tokens. */
   clear(): void {
     this.#tokens.fill(0, 0, this.#count);
     this.#count = 0;

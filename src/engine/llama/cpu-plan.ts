@@ -1,28 +1,42 @@
 /**
- * How many threads decode. ggml's threads spin: more of them than free cores collapses generation.
+ * How a model runs on this processor: the number of threads, and whether flash attention pays.
  *
- * Source: measured; see docs/BENCHMARKS.md
- * Proof:  test/e2e/openai.test.ts
+ * ggml's threads spin: more threads than free cores slow generation down severely.
+ *
+ * With AVX-512, llama.cpp's flash attention works in vectors of 64 elements. The rest of a head is computed element by
+ * element in emulated 16-bit floats; with small heads and few parameters that is most of a step. Without flash
+ * attention, attention is a matrix product that needs memory for all scores: too much for a large model, which would
+ * gain nothing.
+ *
+ * Source: measured; see docs/BENCHMARKS.md and docs/adr/0016-attention-of-small-heads.md
+ * Proof:  test/unit/engine/cpu-plan.test.ts
  * @module
  */
+import type { GgufFacts } from '../../layers/4-model/gguf-header.ts';
 
-/** Below this many parameters a step is so short that handing work to another thread costs more than the work. */
-export const tinyParameters = 50_000_000;
+/** With fewer parameters a step is so short that handing work to another thread costs more than the work. */
+const tinyParameters = 50_000_000;
 
-/**
- * The default for a machine: one for a tiny model, else every physical core; from four on, one is left to the gateway
- * and to whatever else runs.
- */
+/** Elements of a vector with AVX-512. */
+const vectorElements = 64;
+
+/** Returns the default number of threads: one for a tiny model, else every core, but from four on one stays free. */
 export function threadPlan(cores: number, parameters: number): number {
   if (parameters < tinyParameters) return 1;
   return Math.max(1, cores >= 4 ? cores - 1 : cores);
 }
 
 /**
- * Physical cores by the lists of siblings of the logical ones (`0,4` or `0-1`), at most as many as this process may
- * use. Without any list every logical core counts.
+ * Counts physical cores.
+ * @param siblings - `thread_siblings_list` of each logical core (`0,4` or `0-1`); if empty, every logical core counts
+ * @param usable - logical cores that this process may use: the upper bound
  */
 export function physicalCores(siblings: readonly string[], usable: number): number {
   const distinct = new Set(siblings.map((list) => list.trim()).filter((list) => list !== ''));
   return Math.max(1, Math.min(usable, distinct.size === 0 ? usable : distinct.size));
+}
+
+/** Returns whether to use flash attention: not for a tiny model whose heads are smaller than a vector. */
+export function suitsFlashAttention({ headSizes, parameters }: Pick<GgufFacts, 'headSizes' | 'parameters'>): boolean {
+  return parameters >= tinyParameters || headSizes.every((size) => size >= vectorElements);
 }

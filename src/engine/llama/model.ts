@@ -1,84 +1,48 @@
 /**
- * A model and its one context: steps of a batch, what each sequence remembers, tokens from bytes and bytes from tokens.
+ * A model with its context: decoding a batch, the KV state of each sequence, tokenising, and the text of tokens.
  *
- * Promise: text goes in and comes out as bytes only; a step under way can be broken off; `erase` overwrites what all
- *          sequences remembered.
- * Trust:   the header of the model file was checked before (`layers/4-model/gguf-header.ts`).
+ * Promise: text goes in and comes out as bytes; a running step can be aborted; `erase` overwrites the KV cache.
+ * Trust:   the header of the model file is already checked (`layers/4-model/gguf-header.ts`).
  * Source:  `include/llama.h` of llama.cpp v0.5.0
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
 import { unpooledBytes, plaintextBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
-import { Batch } from './batch.ts';
-import { flashAttention, loadModes } from './abi.ts';
-import type { Calls, Library, Pointer } from './library.ts';
-import { addressOf } from './library.ts';
 import type { Sampling } from '../types.ts';
+import { flashAttention, loadModes } from './abi.ts';
+import { Batch } from './batch.ts';
+import type { Calls, Pointer } from './bindings.ts';
+import { addressOf } from './bindings.ts';
+import type { Library } from './library.ts';
+import { loadError } from './load-error.ts';
 import { Sampler } from './sampler.ts';
 
-/** How a context is laid out. */
+/** The size of a context and how it computes. */
 export type ContextShape = {
   /** Tokens of one sequence. */
   readonly contextTokens: number;
   readonly parallel: number;
   readonly threads: number;
-  /** The most tokens of one step. */
+  /** The most tokens in a step. */
   readonly batchTokens: number;
-  /** Whether attention may be computed in one operation; see flash-attention.ts. */
+  /** See cpu-plan.ts. */
   readonly flashAttention: boolean;
 };
 
 /** How a step ended. */
-export type StepResult = 'done' | 'broken off' | 'failed';
+export type StepResult = 'done' | 'aborted' | 'failed';
 
-/** How long ggml's threads look for the next step before they sleep; see docs/BENCHMARKS.md. */
+/** ggml's polling level (0 to 100): how long threads spin before they sleep; see docs/BENCHMARKS.md. */
 const polling = 50;
 
 const statusAborted = 2;
 
-const ended = (status: number): StepResult =>
-  status === 0 ? 'done' : status === statusAborted ? 'broken off' : 'failed';
-
-/** Says in our words why a model did not load. */
-function refusal(name: string, log: string): KwyreError {
-  if (/unknown model architecture/.test(log))
-    return new KwyreError(
-      'ENGINE_ARCHITECTURE_UNKNOWN',
-      `llama.cpp does not know the architecture of the model ${name}`,
-      'use a model of an architecture that llama.cpp v0.5.0 supports, or a later Kwyre',
-    );
-  if (/failed to allocate|unable to allocate|bad_alloc|failed to fit/.test(log))
-    return new KwyreError(
-      'ENGINE_MEMORY',
-      `there is not enough memory for the weights of the model ${name}`,
-      'use a smaller model or a smaller quantisation of it',
-    );
-  if (/unknown (pre-)?tokenizer/.test(log))
-    return new KwyreError(
-      'ENGINE_TOKENIZER_UNKNOWN',
-      `llama.cpp does not know the tokenizer of the model ${name}`,
-      'use another conversion of the model, or a later Kwyre',
-    );
-  if (
-    /tensor .* not found|missing tensor|wrong shape|wrong number of tensors|key not found in model|error loading model vocabulary/.test(
-      log,
-    )
-  )
-    return new KwyreError(
-      'ENGINE_MODEL_INCOMPLETE',
-      `tensors or entries of the vocabulary are missing in the model ${name}, or are not what its header says`,
-      'fetch the file again from its source and compare its digest',
-    );
-  return new KwyreError(
-    'ENGINE_MODEL_REFUSED',
-    `llama.cpp cannot load the model ${name}`,
-    'try another GGUF file, or another conversion of it',
-  );
-}
+const stepResult = (status: number): StepResult =>
+  status === 0 ? 'done' : status === statusAborted ? 'aborted' : 'failed';
 
 /** `LLAMA_VOCAB_TYPE_BPE`. */
-const bytePairs = 2;
+const bytePairType = 2;
 
 export class LlamaModel {
   readonly contextTokens: number;
@@ -90,8 +54,8 @@ export class LlamaModel {
   readonly #context: Pointer;
   readonly #vocab: Pointer;
   readonly #memory: Pointer;
-  /** The text "0" or "1", which native code reads between the operations of a step. */
-  readonly #stop = unpooledBytes(8);
+  /** The text "0" or "1": the abort callback's data, read between the operations of a step. */
+  readonly #abortFlag = unpooledBytes(8);
   #piece = plaintextBytes(1024);
 
   private constructor(library: Library, model: Pointer, context: Pointer, shape: ContextShape) {
@@ -105,15 +69,16 @@ export class LlamaModel {
     this.threads = shape.threads;
     this.vocabSize = calls.vocabSize(this.#vocab);
     this.batch = new Batch(shape.batchTokens);
-    this.#stop.write('0');
-    calls.setAbort(context, library.ask, addressOf(this.#stop));
-    const pool = library.makePool(shape.threads, polling);
+    this.#abortFlag.write('0');
+    calls.setAbort(context, library.abortCallback, addressOf(this.#abortFlag));
+    const pool = library.createThreadPool(shape.threads, polling);
     if (pool !== undefined) calls.attachPool(context, pool, pool);
   }
 
   /**
-   * Loads the model behind paths of ours (`/proc/self/fd/N`, one for each of its files) and makes one context for all
-   * sequences.
+   * Loads a model and creates a context for all sequences.
+   * @param paths - `/proc/self/fd/N` of each of the model's files
+   * @param name - for error messages
    * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`,
    * `ENGINE_TOKENIZER_UNKNOWN`, `ENGINE_MEMORY`
    */
@@ -124,9 +89,9 @@ export class LlamaModel {
     shape: ContextShape,
   ): Promise<LlamaModel> {
     const { calls } = library;
-    const params = { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.map };
+    const params = { ...calls.modelDefaults(), n_gpu_layers: 0, load_mode: loadModes.mmap };
     const model = calls.modelLoad(paths, paths.length, params);
-    if (model === null) throw refusal(name, await library.explain(paths, params));
+    if (model === null) throw loadError(name, await library.explainLoadError(paths, params));
     const context = calls.contextInit(model, {
       ...calls.contextDefaults(),
       n_ctx: shape.contextTokens * shape.parallel,
@@ -137,7 +102,7 @@ export class LlamaModel {
       n_threads: shape.threads,
       n_threads_batch: shape.threads,
       flash_attn_type: shape.flashAttention ? flashAttention.auto : flashAttention.off,
-      // One pool of cells for all sequences: tokens of answers and of prompts then go through the weights together.
+      // One pool of cells for all sequences, so that completions and prompts share a step.
       kv_unified: true,
       offload_kqv: false,
       op_offload: false,
@@ -146,87 +111,87 @@ export class LlamaModel {
       calls.modelFree(model);
       throw new KwyreError(
         'ENGINE_MEMORY',
-        `there is not enough memory for ${shape.parallel} conversations of ${shape.contextTokens} tokens with the model ${name}`,
+        `not enough memory for ${shape.parallel} conversations of ${shape.contextTokens} tokens with the model ${name}`,
         'start with a smaller --ctx or --parallel',
       );
     }
     return new LlamaModel(library, model, context, shape);
   }
 
-  /** Decodes the batch on this thread, then overwrites it: for steps so short that handing them over would be felt. */
+  /** Decodes the batch on this thread, then overwrites it: for steps shorter than a handover to another thread. */
   decodeHere(): StepResult {
-    this.#stop[0] = 0x30;
+    this.#abortFlag[0] = 0x30;
     try {
-      return ended(this.#calls.decode(this.#context, this.batch.struct));
+      return stepResult(this.#calls.decode(this.#context, this.batch.struct));
     } finally {
       this.batch.clear();
     }
   }
 
-  /** Decodes the batch off this thread, then overwrites it. */
+  /** Decodes the batch on another thread, then overwrites it. */
   async decode(): Promise<StepResult> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#stop[0] = 0x30;
+    this.#abortFlag[0] = 0x30;
     this.#calls.decode.async(this.#context, this.batch.struct, (error, result) => {
       if (error === null) resolve(result);
       else reject(error);
     });
     try {
-      return ended(await promise);
+      return stepResult(await promise);
     } finally {
       this.batch.clear();
     }
   }
 
-  /** Breaks off the step that is under way, after the operation that it is in. */
-  breakOff(): void {
-    this.#stop[0] = 0x31;
+  /** Aborts the running step after its current operation. */
+  abortStep(): void {
+    this.#abortFlag[0] = 0x31;
   }
 
-  /** Forgets a sequence; its cells are free for others, their bytes stay until then or until `erase`. */
+  /** Frees a sequence's KV cells; their content stays until they are reused or until `erase`. */
   forget(sequence: number): void {
     this.#calls.sequenceRemove(this.#memory, sequence, -1, -1);
   }
 
-  /** Forgets a sequence from a position on; `false` where this model cannot go back. */
+  /** Truncates a sequence at a position. @returns `false` if this model's state cannot be truncated */
   forgetFrom(sequence: number, position: number): boolean {
     return this.#calls.sequenceRemove(this.#memory, sequence, position, -1);
   }
 
-  /** Bytes of what a sequence remembers; between steps only, as the two below. */
+  /** Returns the size of a sequence's state in bytes. Call it and the two below between steps only. */
   stateBytes(sequence: number): number {
     return this.#calls.stateSize(this.#context, sequence);
   }
 
-  /** Writes what a sequence remembers to an address; gives the bytes, 0 when there was no room. */
+  /** Copies a sequence's state to an address. @returns its size in bytes, 0 if `room` is too small */
   readState(sequence: number, to: Pointer, room: number): number {
     return this.#calls.stateGet(this.#context, to, room, sequence);
   }
 
-  /** Gives a sequence back what it remembered; `false` when the cells do not suffice or the bytes are no state. */
+  /** Restores a sequence's state. @returns `false` if there are too few free cells or the bytes are not a state */
   writeState(sequence: number, from: Pointer, bytes: number): boolean {
     return this.#calls.stateSet(this.#context, from, bytes, sequence) > 0;
   }
 
-  /** Forgets all sequences and overwrites their keys and values. */
+  /** Frees all sequences and overwrites their keys and values. */
   erase(): void {
     this.#calls.memoryClear(this.#memory, true);
   }
 
-  /** Whether a token ends an answer. */
-  ends(token: number): boolean {
+  /** Whether a token ends a completion. */
+  endsGeneration(token: number): boolean {
     return this.#calls.isEndOfGeneration(this.#vocab, token);
   }
 
-  /** The token that begins a prompt, or `undefined` when this model wants none. */
-  get beginning(): number | undefined {
+  /** The token with which a prompt begins, or `undefined` if this model has none. */
+  get bos(): number | undefined {
     const token = this.#calls.addsBos(this.#vocab) ? this.#calls.bos(this.#vocab) : -1;
     return token < 0 ? undefined : token;
   }
 
-  /** Whether the vocabulary is one of byte pairs, whose patterns may recurse over a text. */
-  get splitsByPattern(): boolean {
-    return this.#calls.vocabType(this.#vocab) === bytePairs;
+  /** Whether the tokenizer is byte-pair encoding, whose regular expressions may recurse over a text. */
+  get isBytePair(): boolean {
+    return this.#calls.vocabType(this.#vocab) === bytePairType;
   }
 
   /** Bits of `tokenAttributes`. */
@@ -234,12 +199,16 @@ export class LlamaModel {
     return this.#calls.attributes(this.#vocab, token);
   }
 
-  /** The text of a token that the model's template names; never of a token of a conversation. */
+  /** Returns the text of a token that the model's template names; never call it with a token of a conversation. */
   textOf(token: number): string {
     return this.#calls.tokenText(this.#vocab, token);
   }
 
-  /** Writes the tokens of UTF-8 bytes into `target`; a negative result says how many there would be. */
+  /**
+   * Tokenises UTF-8 bytes.
+   * @param special - whether names of control tokens become those tokens
+   * @returns the number of tokens; negative if `target` is too small
+   */
   tokenize(bytes: Uint8Array, target: Int32Array, special: boolean): number {
     if (bytes.length === 0) return 0;
     return this.#calls.tokenize(
@@ -253,8 +222,8 @@ export class LlamaModel {
     );
   }
 
-  /** As {@link tokenize}, off this thread: for long texts. */
-  async tokenizeAside(bytes: Uint8Array, target: Int32Array, special: boolean): Promise<number> {
+  /** {@link tokenize} on another thread, for long texts. */
+  async tokenizeOffThread(bytes: Uint8Array, target: Int32Array, special: boolean): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#calls.tokenize.async(
       this.#vocab,
@@ -272,7 +241,7 @@ export class LlamaModel {
     return await promise;
   }
 
-  /** The bytes of a token: a view, valid until the next call; the caller overwrites it. */
+  /** Returns the text of a token: a view, valid until the next call; the caller overwrites it. */
   piece(token: number): Buffer {
     const take = () =>
       this.#calls.tokenToPiece(this.#vocab, token, addressOf(this.#piece), this.#piece.length, 0, false);
@@ -284,8 +253,8 @@ export class LlamaModel {
     return this.#piece.subarray(0, Math.max(0, length));
   }
 
-  /** The samplers of one answer. */
+  /** Returns the samplers of one generation. */
   makeSampler(sampling: Sampling, seed: number, prompt: Int32Array): Sampler {
-    return new Sampler(this.#calls, this.#context, this.vocabSize, sampling, seed, prompt);
+    return new Sampler(this.#calls, this.#context, { vocabSize: this.vocabSize, sampling, seed, prompt });
   }
 }

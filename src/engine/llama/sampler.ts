@@ -1,22 +1,22 @@
 /**
- * How the next token is chosen: llama.cpp's samplers, in its own server's order, one chain for each answer.
+ * How the next token is chosen: a chain of llama.cpp's samplers in llama-server's order, one for each generation.
  *
- * Promise: the numbers were checked against their ranges (chat-request.ts), and none that is left can make llama.cpp
- *          divide by zero or fail an assertion.
- * Limits:  the repetition penalty looks at the prompt and the answer, presence and frequency penalties at the answer
+ * Promise: no sampling parameters within their ranges (chat-request.ts) make llama.cpp divide by zero or fail an
+ *          assertion.
+ * Limits:  the repetition penalty considers prompt and completion, presence and frequency penalties the completion
  *          only, as OpenAI describes them (llama-server counts the prompt for all three).
- * Proof:   test/e2e/openai.test.ts
+ * Proof:   test/unit/engine/sampler.test.ts, test/e2e/openai.test.ts
  * @module
  */
 import { unpooledBytes } from '../../base/bytes.ts';
-import type { Calls, Pointer } from './library.ts';
-import { addressOf } from './library.ts';
 import type { Sampling } from '../types.ts';
+import type { Calls, Pointer } from './bindings.ts';
+import { addressOf } from './bindings.ts';
 
-/** Below this the quotient of logits and temperature leaves the range of floats; the result would be the greedy one. */
-const coldest = 1e-3;
+/** Below this, logits divided by the temperature overflow a float; the result would equal the greedy one. */
+const lowestTemperature = 1e-3;
 
-/** Bytes of `llama_logit_bias`. */
+/** `sizeof(llama_logit_bias)`. */
 const biasBytes = 8;
 
 function biasSampler(calls: Calls, vocabSize: number, sampling: Sampling): Pointer | undefined {
@@ -27,17 +27,24 @@ function biasSampler(calls: Calls, vocabSize: number, sampling: Sampling): Point
     packed.writeInt32LE(entry.token, biasBytes * index);
     packed.writeFloatLE(entry.bias, biasBytes * index + 4);
   });
-  return calls.logitBias(vocabSize, biases.length, addressOf(packed)); // it copies them
+  return calls.logitBias(vocabSize, biases.length, addressOf(packed)); // copied
 }
 
-/** The samplers of one answer. */
+/** What a generation's samplers depend on. */
+export type SamplerOptions = {
+  readonly vocabSize: number;
+  readonly sampling: Sampling;
+  readonly seed: number;
+  /** The prompt's tokens, for the repetition penalty. */
+  readonly prompt: Int32Array;
+};
+
 export class Sampler {
   readonly #calls: Calls;
   readonly #context: Pointer;
   #chain: Pointer | undefined;
 
-  /** @param prompt - the prompt's tokens; the repetition penalty looks back at them. */
-  constructor(calls: Calls, context: Pointer, vocabSize: number, sampling: Sampling, seed: number, prompt: Int32Array) {
+  constructor(calls: Calls, context: Pointer, { vocabSize, sampling, seed, prompt }: SamplerOptions) {
     this.#calls = calls;
     this.#context = context;
     const chain = calls.chainInit({ no_perf: true });
@@ -53,7 +60,7 @@ export class Sampler {
     if (last > 0 && (sampling.frequencyPenalty !== 0 || sampling.presencePenalty !== 0)) {
       calls.chainAdd(chain, calls.penalties(vocabSize, last, 1, sampling.frequencyPenalty, sampling.presencePenalty));
     }
-    if (sampling.temperature < coldest) {
+    if (sampling.temperature < lowestTemperature) {
       calls.chainAdd(chain, calls.greedy());
       return;
     }
@@ -64,12 +71,12 @@ export class Sampler {
     calls.chainAdd(chain, calls.distribution(seed));
   }
 
-  /** Chooses the next token from the logits of a batch index, and remembers it. */
+  /** Chooses the next token from the logits of a batch index; penalties consider it from then on. */
   sample(index: number): number {
     return this.#chain === undefined ? -1 : this.#calls.sample(this.#chain, this.#context, index);
   }
 
-  /** Gives the memory back, which the C library overwrites. */
+  /** Frees the samplers; the allocator overwrites their memory. */
   [Symbol.dispose](): void {
     if (this.#chain !== undefined) this.#calls.samplerFree(this.#chain);
     this.#chain = undefined;

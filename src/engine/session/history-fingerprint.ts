@@ -1,7 +1,7 @@
 /**
- * The fingerprints of a request's messages: how a client that sends its whole history again is recognised.
+ * Fingerprints of a request's messages, by which a client that resends its whole history is recognised.
  *
- * Promise: fingerprints are keyed hashes in memory of their own; every one that nobody keeps is overwritten.
+ * Promise: a fingerprint is a keyed hash; those that are not stored are overwritten.
  * Proof:   test/e2e/sessions.test.ts
  * @module
  */
@@ -12,34 +12,33 @@ import { roleOrder } from './transcript.ts';
 
 const lineFeed = constantBytes('\n');
 
-/** Several parts are read as lines of one text, here as in the prompt. */
+/** Returns the text of a message in pieces: its parts, joined by line feeds as in the prompt. */
 function piecesOf(message: Message): Buffer[] {
   return message.parts.flatMap((part, index) => (index > 0 ? [lineFeed, part] : [part]));
 }
 
-/** The fingerprint after one more message. */
+/** Returns the fingerprint of a history and one more message. */
 export function fingerprintAfter(fingerprinter: Fingerprinter, before: Fingerprint, message: Message): Fingerprint {
   return fingerprinter.next(before, roleOrder.indexOf(message.role), piecesOf(message));
 }
 
-/** The fingerprints after each message, the last one first; the caller overwrites them. */
+/** Returns the fingerprint after each message, the last one first; the caller overwrites them. */
 export function fingerprintsOf(
   fingerprinter: Fingerprinter,
   principal: Buffer,
   messages: readonly Message[],
 ): Fingerprint[] {
   const fingerprints: Fingerprint[] = [];
-  let last = fingerprinter.begin(principal);
-  const beginning = last;
+  const empty = fingerprinter.begin(principal);
+  let last = empty;
   for (const message of messages) {
     last = fingerprintAfter(fingerprinter, last, message);
     fingerprints.unshift(last);
   }
-  beginning.fill(0);
+  empty.fill(0);
   return fingerprints;
 }
 
-/** Overwrites fingerprints. */
 export function wipeFingerprints(fingerprints: readonly Fingerprint[]): void {
   for (const fingerprint of fingerprints) fingerprint.fill(0);
 }

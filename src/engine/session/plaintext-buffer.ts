@@ -1,16 +1,16 @@
 /**
- * The one piece of the working set in which a conversation's state stands in plain between the context and its seal.
+ * The part of the working set in which sealed text and KV states are opened and from which they are sealed.
  *
- * Promise: in no dump and no child, locked against swap as far as the limit allows, overwritten after every use. Its
- *          pages are touched once and used again: fresh ones cost thirty times the copy.
+ * Promise: it is in no core dump and no child, locked against swap as far as the limit allows, and overwritten after
+ *          every use. Its pages stay mapped: faulting in fresh ones takes thirty times as long as the copy.
  * Proof:   test/attacks/5-sessions.test.ts
  * @module
  */
+import type { Piece, WorkingSet } from '../../layers/5-memory/working-set.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { fillMemory, lockMemory, unlockMemory, wholePages } from '../../linux/memory/mapped-memory.ts';
-import type { Piece, WorkingSet } from '../../layers/5-memory/working-set.ts';
 
-/** Locked parts that are tried, from the whole down. */
+/** The smallest part worth locking, in bytes: the whole is tried first, then halves. */
 const smallestLock = 256 << 10;
 
 export class PlaintextBuffer {
@@ -27,12 +27,12 @@ export class PlaintextBuffer {
     return this.#piece?.bytes ?? 0;
   }
 
-  /** How much of it cannot be swapped out. */
+  /** How many bytes are locked against swap. */
   get lockedBytes(): number {
     return this.#locked;
   }
 
-  /** Memory for so many bytes, valid until the next call. @throws LinuxError when there is none */
+  /** Returns the address of at least `bytes` bytes, valid until the next call. @throws LinuxError if memory runs out */
   reserve(bytes: number): Address {
     if (this.#piece !== undefined && bytes <= this.#piece.bytes) return this.#set.address(this.#piece);
     const next = this.#set.claim(wholePages(bytes + (bytes >> 2)));
@@ -49,7 +49,7 @@ export class PlaintextBuffer {
     return address;
   }
 
-  /** Overwrites what was used. */
+  /** Overwrites the first `bytes` bytes. */
   clear(bytes: number): void {
     if (this.#piece !== undefined) fillMemory(this.#set.address(this.#piece), Math.min(bytes, this.#piece.bytes));
   }

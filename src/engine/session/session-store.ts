@@ -1,122 +1,91 @@
 /**
- * Between the vault and the context: takes a conversation's words and state out of their seal for a turn, and puts them
- * back afterwards.
+ * Conversations as the API sees them: looked up for their owner, opened for a turn, sealed again after it.
  *
- * Promise: what is opened stands in the work memory for one step and is overwritten; a state is used only as far as its
- *          tokens are those of the prompt, so nothing of another conversation can get into an answer. When the engine
- *          ends,
- *          whatever ends it, every key is overwritten first, then every content.
- * Limits:  `keep` leaves states in the context, in plain, until somebody else needs the place: the status says
- *          degraded.
+ * Promise: opened text stands in the plaintext buffer only until it is parsed, and is overwritten. However the engine
+ *          ends, it overwrites every key first, then every sealed part.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
-import { wipeBytes, plaintextMemory } from '../../base/bytes.ts';
+import { wipeBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
+import type { Fingerprinter } from '../../layers/5-memory/history-hash.ts';
 import type { KeyArena } from '../../layers/5-memory/key-arena.ts';
 import type { TokenOwner } from '../../layers/5-memory/per-token-usage.ts';
 import type { Session, SessionKind, EndReason } from '../../layers/5-memory/session.ts';
-import type { Fingerprinter } from '../../layers/5-memory/history-hash.ts';
 import type { Vault } from '../../layers/5-memory/vault.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import { viewMemory } from '../../linux/memory/mapped-memory.ts';
 import { addressOf } from '../../linux/syscalls.ts';
-import type { KvPosture } from '../../wire/control-payloads.ts';
-import type { LlamaModel } from '../llama/model.ts';
 import { RequestError } from '../types.ts';
-import type { Scheduler } from '../inference/scheduler.ts';
-import { Transcript } from './transcript.ts';
+import type { KvStates } from './kv-states.ts';
 import type { PlaintextBuffer } from './plaintext-buffer.ts';
+import { sessionBusy, sessionGone, sessionMemory, unknownSession } from './session-errors.ts';
+import { Transcript } from './transcript.ts';
 
-/** What the keeper works with. */
 export type SessionStoreOptions = {
-  readonly llama: LlamaModel;
-  readonly scheduler: Scheduler;
   readonly arena: KeyArena;
   readonly vault: Vault;
   readonly fingerprinter: Fingerprinter;
-  readonly work: PlaintextBuffer;
-  readonly kv: KvPosture;
-  /** Milliseconds, never backwards. */
+  readonly buffer: PlaintextBuffer;
+  readonly states: KvStates;
+  /** Milliseconds, monotonic. */
   readonly now: () => number;
   readonly unixSeconds: () => number;
+  /** Returns `count` random hexadecimal digits. */
   readonly randomHex: (count: number) => string;
 };
-
-/** A state that stays in the context between turns. */
-type Held = { readonly sequence: number; readonly tokens: Int32Array };
-
-/** Below this a state is not worth its place. */
-const fewestTokens = 1;
-
-const gone: Readonly<Record<EndReason, string>> = {
-  ended: 'this conversation was wiped',
-  idle: 'nobody used this conversation for so long that it was wiped',
-  pressure:
-    'this conversation was wiped to make room for others, as the one of its token that nobody had used for the longest time',
-};
-
-/** The answer for a conversation that is not there any more. */
-export const goneError = (why: EndReason): RequestError => new RequestError('SESSION_GONE', gone[why], null, 410);
-export const unknownSession = (): RequestError =>
-  new RequestError('SESSION_NOT_FOUND', 'there is no such conversation', null, 404);
-const busySession = (): RequestError =>
-  new RequestError('SESSION_BUSY', 'another turn of this conversation is under way', null, 409);
-export const sessionTooLarge = (): RequestError =>
-  new RequestError('SESSION_TOO_LARGE', 'this conversation would take more memory than one may', null, 507);
-
-/** How many tokens two runs have in common from the first on. */
-function common(a: Int32Array, b: Int32Array): number {
-  const limit = Math.min(a.length, b.length);
-  let count = 0;
-  while (count < limit && a[count] === b[count]) count += 1;
-  return count;
-}
 
 export class SessionStore {
   readonly vault: Vault;
   readonly fingerprinter: Fingerprinter;
-  readonly kv: KvPosture;
-  readonly #powers: SessionStoreOptions;
-  readonly #held = new Map<Session, Held>();
+  readonly states: KvStates;
+  readonly unixSeconds: () => number;
+  readonly #arena: KeyArena;
+  readonly #buffer: PlaintextBuffer;
+  readonly #now: () => number;
+  readonly #randomHex: (count: number) => string;
 
-  constructor(powers: SessionStoreOptions) {
-    this.#powers = powers;
-    this.vault = powers.vault;
-    this.fingerprinter = powers.fingerprinter;
-    this.kv = powers.kv;
-    powers.scheduler.onNeed = () => this.#evict();
+  constructor({ arena, vault, fingerprinter, buffer, states, now, unixSeconds, randomHex }: SessionStoreOptions) {
+    this.vault = vault;
+    this.fingerprinter = fingerprinter;
+    this.states = states;
+    this.unixSeconds = unixSeconds;
+    this.#arena = arena;
+    this.#buffer = buffer;
+    this.#now = now;
+    this.#randomHex = randomHex;
   }
 
+  /** Milliseconds on the monotonic clock. */
   get now(): number {
-    return this.#powers.now();
+    return this.#now();
   }
 
-  /** Milliseconds until the next conversation is due, negative when it is late; `undefined` for none. */
+  /** Returns the milliseconds until the next conversation expires, negative if overdue; `undefined` without one. */
   dueInMs(turnMs: number): number | undefined {
     const due = this.vault.nextDue(turnMs);
     return due === undefined ? undefined : due - this.now;
   }
 
-  /** Whether clients that send their history again are recognised. */
-  get continues(): boolean {
-    return this.vault.quotas.continueMs > 0 && this.kv !== 'drop';
+  /** Whether clients that resend their whole history are recognised. */
+  get recognisesHistory(): boolean {
+    return this.vault.quotas.continueMs > 0 && this.states.posture !== 'drop';
   }
 
-  /** The conversation of an id. @throws RequestError `SESSION_NOT_FOUND`, `SESSION_GONE` */
+  /** Finds a conversation of a token. @throws RequestError `SESSION_NOT_FOUND`, `SESSION_GONE` */
   find(id: string, principal: Buffer): Session {
     const found = this.vault.find(id, principal, this.now);
     if (found.kind === 'unknown') throw unknownSession();
-    if (found.kind === 'gone') throw goneError(found.why);
+    if (found.kind === 'gone') throw sessionGone(found.why);
     return found.session;
   }
 
   /** Begins a turn. @throws RequestError `SESSION_BUSY` */
   begin(session: Session): void {
-    if (!this.vault.begin(session, this.now)) throw busySession();
+    if (!this.vault.begin(session, this.now)) throw sessionBusy();
   }
 
-  /** Begins a conversation. @throws RequestError `SESSION_QUOTA`, `SESSION_MEMORY` */
+  /** Creates a conversation, in its first turn. @throws RequestError `SESSION_QUOTA`, `SESSION_MEMORY` */
   create(holder: TokenOwner, kind: SessionKind): Session {
     try {
       return this.vault.create(holder, kind, this.now);
@@ -131,42 +100,53 @@ export class SessionStore {
   /** Ends a turn. */
   end(session: Session): void {
     this.vault.end(session, this.now);
-    if (this.#held.has(session))
-      session.abort = () => {
-        this.#release(session);
-      };
+    if (this.states.residentSlot(session) === undefined) return;
+    const release = () => {
+      this.states.release(session);
+    };
+    if (session.state === 'gone') release();
+    else session.abort = release;
+  }
+
+  /** Runs `act` as a turn of its own. @throws RequestError `SESSION_BUSY` */
+  during<T>(session: Session, act: () => T): T {
+    this.begin(session);
+    try {
+      return act();
+    } finally {
+      this.end(session);
+    }
   }
 
   wipe(session: Session, why: EndReason = 'ended'): void {
     this.vault.wipe(session, why, this.now);
-    this.#release(session);
+    this.states.release(session);
   }
 
-  /** The words of a conversation; the caller disposes them. @throws RequestError `SESSION_GONE`, `SESSION_MEMORY` */
-  history(session: Session): Transcript {
-    const { work, randomHex } = this.#powers;
-    const transcript = new Transcript(randomHex);
+  /** Opens a conversation's items; the caller disposes them. @throws RequestError `SESSION_GONE`, `SESSION_MEMORY` */
+  openTranscript(session: Session): Transcript {
+    const transcript = new Transcript(this.#randomHex);
     const bytes = this.vault.length(session, 'history');
     if (bytes === 0) return transcript;
     try {
-      const address = work.reserve(bytes);
+      const address = this.#buffer.reserve(bytes);
       if (!this.vault.open(session, 'history', address)) {
-        // Somebody changed what was sealed: nothing of it is used.
+        // The ciphertext was tampered with: nothing of it is used.
         this.wipe(session);
-        throw goneError('ended');
+        throw sessionGone('ended');
       }
       transcript.read(viewMemory(address, bytes));
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
-      throw new RequestError('SESSION_MEMORY', 'there is no memory to open this conversation', null, 507);
+      throw sessionMemory();
     } finally {
-      work.clear(bytes);
+      this.#buffer.clear(bytes);
     }
     return transcript;
   }
 
-  /** Seals the words of a conversation; `false` when there is no room for them. */
-  saveHistory(session: Session, transcript: Transcript): boolean {
+  /** Seals a conversation's items. @returns `false` if there is no room for them */
+  sealTranscript(session: Session, transcript: Transcript): boolean {
     const bytes = transcript.write();
     try {
       return this.vault.put(session, 'history', addressOf(bytes), bytes.length, this.now);
@@ -175,134 +155,16 @@ export class SessionStore {
     }
   }
 
-  /** Overwrites what the model remembers of a conversation; the next turn computes it again. */
-  dropState(session: Session): void {
-    this.vault.drop(session, 'state');
-    this.#release(session);
-  }
-
-  seatOf(session: Session): number | undefined {
-    return this.#held.get(session)?.sequence;
-  }
-
-  /** Gives a sequence the conversation's state back; gives how many tokens of the prompt it holds then. */
-  enter(session: Session, sequence: number, prompt: Int32Array): number {
-    const held = this.#held.get(session);
-    if (held === undefined) return this.#restore(session, sequence, prompt);
-    this.#held.delete(session);
-    const shared = this.#cut(sequence, held.tokens, prompt);
-    held.tokens.fill(0);
-    return shared;
-  }
-
-  /** Takes the state of a sequence into the vault; gives whether the sequence is to be kept instead. */
-  leave(session: Session, sequence: number, tokens: Int32Array): boolean {
-    if (session.state === 'gone' || this.kv === 'drop' || tokens.length < fewestTokens) return false;
-    session.tokens = tokens.length;
-    if (this.kv === 'keep') {
-      const held = new Int32Array(plaintextMemory(4 * tokens.length));
-      held.set(tokens);
-      this.#held.set(session, { sequence, tokens: held });
-      return true;
-    }
-    this.#seal(session, sequence, tokens);
-    return false;
-  }
-
-  /** Now and then: what was idle for too long. */
-  tick(): void {
+  /** Wipes conversations that were idle for too long. */
+  reap(): void {
     this.vault.reap(this.now);
   }
 
-  /** The end of the engine: keys first, then contents. */
+  /** Overwrites everything, keys first. */
   close(): void {
-    this.#powers.arena.destroyAll();
+    this.#arena.destroyAll();
     this.vault.wipeAll(this.now);
-    this.#powers.work.clear(this.#powers.work.bytes);
-    for (const held of this.#held.values()) held.tokens.fill(0);
-  }
-
-  #seal(session: Session, sequence: number, tokens: Int32Array): void {
-    const { llama, work } = this.#powers;
-    const head = 4 + 4 * tokens.length;
-    const room = llama.stateBytes(sequence);
-    let total = 0;
-    try {
-      const address = work.reserve(head + room);
-      const view = viewMemory(address, head);
-      view.writeUInt32LE(tokens.length, 0);
-      view.set(new Uint8Array(tokens.buffer, tokens.byteOffset, 4 * tokens.length), 4);
-      total = head + room;
-      const got = llama.readState(sequence, address + BigInt(head), room);
-      if (got === 0 || !this.vault.put(session, 'state', address, head + got, this.now))
-        this.vault.drop(session, 'state');
-    } catch (error) {
-      if (!(error instanceof LinuxError)) throw error;
-      this.vault.drop(session, 'state'); // no memory: the next turn computes it again
-    } finally {
-      work.clear(total);
-    }
-  }
-
-  #restore(session: Session, sequence: number, prompt: Int32Array): number {
-    const { llama, work } = this.#powers;
-    const bytes = this.vault.length(session, 'state');
-    if (bytes === 0) return 0;
-    try {
-      const address = work.reserve(bytes);
-      if (!this.vault.open(session, 'state', address)) {
-        this.vault.drop(session, 'state');
-        return 0;
-      }
-      const view = viewMemory(address, bytes);
-      const count = view.readUInt32LE(0);
-      const head = 4 + 4 * count;
-      const tokens = new Int32Array(view.buffer, view.byteOffset + 4, count);
-      if (common(tokens, prompt) < fewestTokens || !llama.writeState(sequence, address + BigInt(head), bytes - head)) {
-        llama.forget(sequence);
-        return 0;
-      }
-      return this.#cut(sequence, tokens, prompt);
-    } catch (error) {
-      if (!(error instanceof LinuxError)) throw error;
-      return 0;
-    } finally {
-      work.clear(bytes);
-    }
-  }
-
-  /**
-   * Leaves in a sequence what it shares with a prompt, whose last token is always computed: the answer begins there.
-   */
-  #cut(sequence: number, tokens: Int32Array, prompt: Int32Array): number {
-    const { llama } = this.#powers;
-    const shared = Math.min(common(tokens, prompt), prompt.length - 1);
-    if (shared < tokens.length && (shared === 0 || !llama.forgetFrom(sequence, shared))) {
-      llama.forget(sequence);
-      return 0;
-    }
-    return shared;
-  }
-
-  /** Frees a sequence that is held, an idle conversation's first. */
-  #evict(): number | undefined {
-    let chosen: Session | undefined;
-    for (const session of this.#held.keys())
-      if (chosen === undefined || (chosen.state !== 'idle' && session.state === 'idle')) chosen = session;
-    const held = chosen === undefined ? undefined : this.#held.get(chosen);
-    if (chosen === undefined || held === undefined) return undefined;
-    this.#held.delete(chosen);
-    if (chosen.state === 'idle') chosen.abort = undefined;
-    this.#seal(chosen, held.sequence, held.tokens);
-    held.tokens.fill(0);
-    return held.sequence;
-  }
-
-  #release(session: Session): void {
-    const held = this.#held.get(session);
-    if (held === undefined) return;
-    this.#held.delete(session);
-    held.tokens.fill(0);
-    this.#powers.scheduler.giveBack(held.sequence);
+    this.#buffer.clear(this.#buffer.bytes);
+    this.states.wipe();
   }
 }

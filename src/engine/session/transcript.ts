@@ -1,22 +1,24 @@
 /**
- * The words of a conversation with an id: its items, one after another, as bytes that are sealed between turns.
+ * The items of a conversation with an id, and their serialised form that is sealed between turns.
  *
- * Layout of an item (little endian): u8 role, 3 zero bytes, u32 length, u32 turn, u32 unix time, 12 bytes id; then the
+ * Layout of an item (little endian): u8 role, 3 zero bytes, u32 length, u32 turn, u32 Unix time, 12 bytes id; then the
  * text.
- * Promise: every text is memory of its own that `[Symbol.dispose]` overwrites; a text is never a string.
+ * Promise: every text is plaintext memory of its own that `[Symbol.dispose]` overwrites; no text becomes a string.
  * Proof:   test/e2e/sessions.test.ts
  * @module
  */
-import { copyPlaintext, wipeBytes, plaintextBytes } from '../../base/bytes.ts';
+import { copyPlaintext, plaintextBytes, wipeBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Message, Role } from '../types.ts';
 
-/** The roles by their number, in transcripts and fingerprints. */
+/** Roles by their number in transcripts and fingerprints. */
 export const roleOrder: readonly Role[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 
 export type Item = {
+  /** 24 hexadecimal digits. */
   readonly id: string;
   readonly role: Role;
+  /** Counted from 1. */
   readonly turn: number;
   readonly createdSeconds: number;
   readonly text: Buffer;
@@ -33,14 +35,14 @@ export class Transcript {
     this.#randomHex = randomHex;
   }
 
-  /** Reads what {@link write} wrote; the caller overwrites `bytes`. */
+  /** Parses what {@link write} returned; the caller overwrites `bytes`. */
   read(bytes: Buffer): void {
     for (let at = 0; at < bytes.length;) {
       const length = bytes.readUInt32LE(at + 4);
-      if (at + headBytes + length > bytes.length) bug('a transcript that ends early');
+      if (at + headBytes + length > bytes.length) bug('a truncated transcript');
       this.items.push({
         id: bytes.toString('hex', at + 16, at + 16 + idBytes),
-        role: roleOrder[bytes[at] ?? 0] ?? bug('a role of no transcript'),
+        role: roleOrder[bytes[at] ?? 0] ?? bug('an unknown role in a transcript'),
         turn: bytes.readUInt32LE(at + 8),
         createdSeconds: bytes.readUInt32LE(at + 12),
         text: copyPlaintext(bytes.subarray(at + headBytes, at + headBytes + length)),
@@ -49,25 +51,25 @@ export class Transcript {
     }
   }
 
-  /** A fresh id of an item. */
+  /** Returns a random id for an item. */
   makeId(): string {
     return this.#randomHex(2 * idBytes);
   }
 
-  /** Adds a text, which is copied; gives the item. */
-  add(role: Role, text: Uint8Array, turn: number, createdSeconds: number, id = this.makeId()): Item {
-    const item: Item = { id, role, turn, createdSeconds, text: copyPlaintext(text) };
-    this.items.push(item);
-    return item;
+  /** Adds an item; its text is copied. */
+  add({ id = this.makeId(), ...item }: Omit<Item, 'id'> & { readonly id?: string }): Item {
+    const added: Item = { ...item, id, text: copyPlaintext(item.text) };
+    this.items.push(added);
+    return added;
   }
 
-  get bytes(): number {
+  get #bytes(): number {
     return this.items.reduce((sum, item) => sum + headBytes + item.text.length, 0);
   }
 
-  /** All items as bytes; the caller overwrites them. */
+  /** Serialises all items; the caller overwrites the bytes. */
   write(): Buffer {
-    const bytes = plaintextBytes(this.bytes);
+    const bytes = plaintextBytes(this.#bytes);
     let at = 0;
     for (const { id, role, turn, createdSeconds, text } of this.items) {
       bytes[at] = roleOrder.indexOf(role);
@@ -86,11 +88,11 @@ export class Transcript {
     return this.items.map(({ role, text }) => ({ role, parts: [text] }));
   }
 
-  /** Takes out the items of which `unwanted` is true and overwrites them; gives how many. */
-  remove(unwanted: (item: Item) => boolean): number {
-    const kept = this.items.filter((item) => !unwanted(item));
+  /** Removes and overwrites the items that match. @returns how many */
+  remove(matches: (item: Item) => boolean): number {
+    const kept = this.items.filter((item) => !matches(item));
     const count = this.items.length - kept.length;
-    for (const item of this.items) if (unwanted(item)) wipeBytes(item.text);
+    for (const item of this.items) if (matches(item)) wipeBytes(item.text);
     this.items.splice(0, this.items.length, ...kept);
     return count;
   }

@@ -1,230 +1,206 @@
 /**
- * One turn of a conversation that is kept: opened before it, answered, sealed again when its answer is over.
+ * One turn of a stored conversation: opened, completed, sealed again.
  *
- * Promise: a turn that was broken off leaves the conversation as it was before; a conversation that was wiped meanwhile
- *          stays gone. The answer's words are overwritten here once they are sealed.
+ * Promise: an aborted turn leaves the conversation unchanged. A conversation that was wiped meanwhile stays wiped.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
 import { copyPlaintext, plaintextBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
+import type { Fingerprint } from '../../layers/5-memory/history-hash.ts';
 import type { TokenOwner } from '../../layers/5-memory/per-token-usage.ts';
 import type { Session } from '../../layers/5-memory/session.ts';
-import type { Fingerprint } from '../../layers/5-memory/history-hash.ts';
-import type { ResponseSink } from '../api/response.ts';
-import { ByteWriter } from '../bytes/byte-writer.ts';
-import type { KvBinding } from '../inference/generation.ts';
-import { fingerprintAfter, fingerprintsOf, wipeFingerprints } from './history-fingerprint.ts';
-import type { SessionStore } from './session-store.ts';
-import { sessionTooLarge, unknownSession } from './session-store.ts';
+import type { GenerationEnd, KvBinding, ParkedState } from '../inference/generation.ts';
 import type { Message } from '../types.ts';
 import { RequestError } from '../types.ts';
+import { fingerprintAfter, fingerprintsOf, wipeFingerprints } from './history-fingerprint.ts';
+import { sessionTooLarge, unknownSession } from './session-errors.ts';
+import type { SessionStore } from './session-store.ts';
 import type { Transcript } from './transcript.ts';
 
-/** What a turn leaves behind besides the state. */
-type Ending = {
-  /** The answer came to its end: it is part of the conversation now. */
-  keep(session: Session, answer: Buffer): boolean;
-  /** Overwrites what was held for it. */
+/** How a turn changes the conversation besides its KV state. */
+type Update = {
+  /** Adds the completion. @returns `false` if there is no room for it */
+  commit(session: Session, completion: Buffer): boolean;
+  /** Overwrites what was prepared. */
   dispose(): void;
 };
 
-/** Which conversation a turn belongs to, and what is new in it. */
-export type Wish = {
+/** A turn of a conversation with an id. */
+export type TurnRequest = {
   /** 32 hexadecimal digits, or `new`. */
-  readonly wish: string;
-  readonly fresh: readonly Message[];
-  /** Said before everything else in this turn, and not kept. */
+  readonly session: string;
+  readonly messages: readonly Message[];
+  /** Precedes the conversation in this turn and is not stored. */
   readonly preface?: readonly Message[];
-  /** Go on from after this turn. */
-  readonly until?: number | undefined;
+  /** Continues after the turn of this number. */
+  readonly after?: number | undefined;
+  /** Room that the conversation's quota must have left for the completion, in bytes. */
+  readonly reserveBytes: number;
+};
+
+/** What the quota counts for a message besides its text. */
+const messageOverheadBytes = 32;
+
+type TurnParts = {
+  readonly session: Session;
+  readonly messages: readonly Message[];
+  /** Whether the conversation was created for this turn: without a completion it is wiped. */
+  readonly isNew: boolean;
+  readonly update: Update;
+  readonly messageId?: string;
 };
 
 export class Turn implements KvBinding {
   readonly session: Session;
-  /** The whole conversation, this turn's messages included; views, valid until the visit is over. */
+  /** The whole conversation with this turn's messages: views, valid until the turn is closed. */
   readonly messages: readonly Message[];
-  /** The number of this turn, and the id under which its answer is kept. */
-  readonly turn: number;
-  readonly answerId: string;
-  readonly #keeper: SessionStore;
-  readonly #ending: Ending;
-  /** Whether it was made for this turn: without an answer there is nothing to keep. */
-  readonly #fresh: boolean;
-  readonly #answer = new ByteWriter(512);
-  #finished = false;
-  #over = false;
+  /** Counted from 1. */
+  readonly number: number;
+  /** The id under which the completion is stored. */
+  readonly messageId: string;
+  readonly #sessions: SessionStore;
+  readonly #update: Update;
+  readonly #isNew: boolean;
+  #committed = false;
+  #closed = false;
 
-  private constructor(
-    keeper: SessionStore,
-    session: Session,
-    messages: readonly Message[],
-    fresh: boolean,
-    ending: Ending,
-    answerId = '',
-  ) {
-    this.turn = session.turns + 1;
-    this.answerId = answerId;
-    this.#keeper = keeper;
+  private constructor(sessions: SessionStore, { session, messages, isNew, update, messageId = '' }: TurnParts) {
     this.session = session;
     this.messages = messages;
-    this.#fresh = fresh;
-    this.#ending = ending;
+    this.number = session.turns + 1;
+    this.messageId = messageId;
+    this.#sessions = sessions;
+    this.#update = update;
+    this.#isNew = isNew;
   }
 
-  /** A turn of a conversation with an id: the messages are new ones. @throws RequestError `SESSION_*` */
-  static converse(
-    keeper: SessionStore,
+  /** Begins a turn of a conversation with an id. @throws RequestError `SESSION_*` */
+  static inSession(
+    sessions: SessionStore,
     holder: TokenOwner,
-    { wish, fresh, preface = [], until }: Wish,
-    unixSeconds: () => number,
-    transcriptRoom: number,
+    { session: id, messages, preface = [], after, reserveBytes }: TurnRequest,
   ): Turn {
-    const source = wish === 'new' ? undefined : keeper.find(wish, holder.principal);
-    // Whoever goes on from an earlier turn begins another conversation with what was said until then.
-    const branches = source !== undefined && until !== undefined && until < source.turns;
+    const source = id === 'new' ? undefined : sessions.find(id, holder.principal);
+    // Continuing after an earlier turn creates another conversation with the items up to that turn.
+    const branches = source !== undefined && after !== undefined && after < source.turns;
     const isNew = source === undefined || branches;
-    const session = isNew ? keeper.create(holder, 'kept') : source;
-    if (!isNew) keeper.begin(session);
-    let transcript: Transcript | undefined;
+    const session = isNew ? sessions.create(holder, 'kept') : source;
+    if (!isNew) sessions.begin(session);
+    let opened: Transcript | undefined;
     try {
-      transcript = keeper.history(source ?? session);
-      const words = transcript;
-      if (until !== undefined && !words.items.some((item) => item.turn === until)) throw unknownSession();
+      const transcript = sessions.openTranscript(source ?? session);
+      opened = transcript;
+      if (after !== undefined && !transcript.items.some((item) => item.turn === after)) throw unknownSession();
       if (branches) {
-        words.remove((item) => item.turn > until);
-        session.turns = until;
+        transcript.remove((item) => item.turn > after);
+        session.turns = after;
       }
-      const answerId = words.makeId();
+      const messageId = transcript.makeId();
       const turn = session.turns + 1;
-      const bytes = [...preface, ...words.messages, ...fresh].reduce(
-        (sum, message) => sum + message.parts.reduce((size, part) => size + part.length + 32, 0),
+      const bytes = [...preface, ...transcript.messages, ...messages].reduce(
+        (sum, { parts }) => sum + parts.reduce((size, part) => size + part.length + messageOverheadBytes, 0),
         0,
       );
-      if (bytes + transcriptRoom > keeper.vault.quotas.bytesPerSession) throw sessionTooLarge();
-      for (const { role, parts } of fresh) words.add(role, joined(parts), turn, unixSeconds());
-      return new Turn(
-        keeper,
-        session,
-        [...preface, ...words.messages],
-        isNew,
-        {
-          keep(kept, answer) {
-            words.add('assistant', answer, turn, unixSeconds(), answerId);
-            kept.turns = turn;
-            return keeper.saveHistory(kept, words);
-          },
-          dispose() {
-            words[Symbol.dispose]();
-          },
+      if (bytes + reserveBytes > sessions.vault.quotas.bytesPerSession) throw sessionTooLarge();
+      const createdSeconds = sessions.unixSeconds();
+      for (const { role, parts } of messages) transcript.add({ role, text: textOf(parts), turn, createdSeconds });
+      const update: Update = {
+        commit(kept, text) {
+          transcript.add({ role: 'assistant', text, turn, createdSeconds: sessions.unixSeconds(), id: messageId });
+          kept.turns = turn;
+          return sessions.sealTranscript(kept, transcript);
         },
-        answerId,
-      );
+        dispose() {
+          transcript[Symbol.dispose]();
+        },
+      };
+      return new Turn(sessions, { session, messages: [...preface, ...transcript.messages], isNew, update, messageId });
     } catch (error) {
-      transcript?.[Symbol.dispose]();
-      if (isNew) keeper.wipe(session);
-      else keeper.end(session);
+      opened?.[Symbol.dispose]();
+      if (isNew) sessions.wipe(session);
+      else sessions.end(session);
       throw error;
     }
   }
 
-  /** A turn of a client that sends its history with every request; `undefined` when such are not kept. */
-  static recognise(keeper: SessionStore, holder: TokenOwner, messages: readonly Message[]): Turn | undefined {
-    if (!keeper.continues) return undefined;
-    const fingerprints = fingerprintsOf(keeper.fingerprinter, holder.principal, messages);
-    const known = keeper.vault.findByFingerprint(fingerprints, holder.principal);
+  /**
+   * Begins a turn of a client that resends its whole history.
+   * @returns `undefined` if such conversations are not stored or there is no room: the turn is then stateless
+   */
+  static fromHistory(sessions: SessionStore, holder: TokenOwner, messages: readonly Message[]): Turn | undefined {
+    if (!sessions.recognisesHistory) return undefined;
+    const fingerprints = fingerprintsOf(sessions.fingerprinter, holder.principal, messages);
+    const known = sessions.vault.findByFingerprint(fingerprints, holder.principal);
     let session: Session;
     try {
-      if (known !== undefined) keeper.begin(known);
-      session = known ?? keeper.create(holder, 'continued');
+      if (known !== undefined) sessions.begin(known);
+      session = known ?? sessions.create(holder, 'continued');
     } catch (error) {
       wipeFingerprints(fingerprints);
       if (!(error instanceof RequestError)) throw error;
-      return undefined; // no room: answered all the same, and wiped when it ends
+      return undefined;
     }
     const [last, ...others] = fingerprints;
     wipeFingerprints(others);
     const kept = last === undefined ? [] : [last];
-    return new Turn(keeper, session, messages, known === undefined, {
-      keep(of, answer) {
+    const update: Update = {
+      commit(of, completion) {
         const next: Fingerprint[] = kept.splice(0);
         const [asked] = next;
-        const text = copyPlaintext(answer);
+        const text = copyPlaintext(completion);
         if (asked !== undefined)
-          next.unshift(fingerprintAfter(keeper.fingerprinter, asked, { role: 'assistant', parts: [text] }));
+          next.unshift(fingerprintAfter(sessions.fingerprinter, asked, { role: 'assistant', parts: [text] }));
         text.fill(0);
         of.turns += 1;
-        keeper.vault.setFingerprints(of, next);
+        sessions.vault.setFingerprints(of, next);
         return true;
       },
       dispose() {
         wipeFingerprints(kept);
       },
-    });
+    };
+    return new Turn(sessions, { session, messages, isNew: known === undefined, update });
   }
 
-  /** Whether the conversation was wiped while this turn was on its way. */
+  /** Whether the conversation was wiped during the turn. */
   get gone(): boolean {
     return this.session.state === 'gone';
   }
 
-  /** Reads along. */
-  listen(reader: ResponseSink): ResponseSink {
-    return {
-      content: (bytes) => {
-        this.#answer.bytes(bytes);
-        reader.content(bytes);
-      },
-      finish: (reason, usage) => {
-        this.#finished = true;
-        reader.finish(reason, usage);
-      },
-      fail: (error) => {
-        reader.fail(error);
-      },
-      deliver: () => {
-        reader.deliver?.();
-      },
-      behind: () => reader.behind(),
-      [Symbol.dispose]: () => {
-        reader[Symbol.dispose]();
-      },
-    };
+  residentSlot(): number | undefined {
+    return this.#sessions.states.residentSlot(this.session);
   }
 
-  seat(): number | undefined {
-    return this.#keeper.seatOf(this.session);
+  attach(slot: number, prompt: Int32Array): number {
+    return this.gone ? 0 : this.#sessions.states.attach(this.session, slot, prompt);
   }
 
-  enter(sequence: number, prompt: Int32Array): number {
-    return this.gone ? 0 : this.#keeper.enter(this.session, sequence, prompt);
-  }
-
-  leave(sequence: number, tokens: Int32Array, intact: boolean): boolean {
-    if (this.#over) return false;
-    let held = false;
-    if (this.#finished && !this.gone) {
-      if (!this.#ending.keep(this.session, this.#answer.view())) this.#keeper.wipe(this.session, 'pressure');
-      else if (sequence >= 0 && intact) held = this.#keeper.leave(this.session, sequence, tokens);
+  detach({ slot, tokens, intact, completion }: GenerationEnd): ParkedState | undefined {
+    if (this.#closed) return undefined;
+    let parked: ParkedState | undefined;
+    this.#committed = completion !== undefined;
+    if (completion !== undefined && !this.gone) {
+      if (!this.#update.commit(this.session, completion)) this.#sessions.wipe(this.session, 'pressure');
+      else if (slot >= 0 && intact) parked = this.#sessions.states.detach(this.session, slot, tokens);
     }
     this.close();
-    return held;
+    return parked;
   }
 
-  /** The turn is over, however; safe to call twice. */
+  /** Ends the turn; later calls do nothing. */
   close(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#answer[Symbol.dispose]();
-    this.#ending.dispose();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#update.dispose();
     this.session.abort = undefined;
-    if (this.#fresh && !this.#finished) this.#keeper.wipe(this.session);
-    else this.#keeper.end(this.session);
+    if (this.#isNew && !this.#committed) this.#sessions.wipe(this.session);
+    else this.#sessions.end(this.session);
   }
 }
 
-/** The parts of a message as the lines of one text. */
-function joined(parts: readonly Buffer[]): Buffer {
+/** Returns the text of a message. */
+function textOf(parts: readonly Buffer[]): Buffer {
   const [only] = parts;
   if (parts.length === 1 && only !== undefined) return only;
   return only === undefined ? plaintextBytes(0) : bug('messages are read with one part each');

@@ -32,7 +32,6 @@ const refusesWith = (more: Record<string, unknown>, parameter: string, code?: st
 
 test('a request that says little gets the defaults', () => {
   const request = parseWith({});
-  assert.equal(request.kind, 'chat');
   assert.equal(request.model, 'guide');
   assert.deepEqual(request.sampling, defaultSampling);
   assert.deepEqual([request.stream, request.includeUsage, request.maxTokens, request.stop], [false, false, null, []]);

@@ -1,7 +1,10 @@
-/** The default number of threads. */
+/** The default number of threads, and which models get flash attention. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { physicalCores, threadPlan } from '../../../src/engine/llama/cpu-plan.ts';
+import { physicalCores, suitsFlashAttention, threadPlan } from '../../../src/engine/llama/cpu-plan.ts';
+import { factsOf } from '../../support/facts.ts';
+import { root } from '../../support/server.ts';
 
 test('one thread for a tiny model, whatever the machine', () => {
   for (const cores of [1, 2, 4, 64]) assert.equal(threadPlan(cores, 2_660_000), 1);
@@ -24,4 +27,26 @@ test('a process that may use fewer cores counts those; without a list every logi
   assert.equal(physicalCores(['0\n', '1\n', '2\n', '3\n'], 2), 2);
   assert.equal(physicalCores([], 6), 6);
   assert.equal(physicalCores([''], 0), 1);
+});
+
+test('flash attention is off for a tiny model with heads smaller than a vector, as the guide, and on for every other', () => {
+  const tiny = 3e6;
+  const large = 5e8;
+  for (const headSizes of [
+    [32, 32],
+    [64, 32],
+    [16, 64],
+  ] as const) {
+    assert.ok(!suitsFlashAttention({ headSizes, parameters: tiny }));
+    assert.ok(suitsFlashAttention({ headSizes, parameters: large }));
+  }
+  for (const headSizes of [
+    [64, 64],
+    [80, 80],
+    [96, 96],
+    [128, 128],
+    [576, 512],
+  ] as const)
+    assert.ok(suitsFlashAttention({ headSizes, parameters: tiny }));
+  assert.ok(!suitsFlashAttention(factsOf(join(root, 'models', 'guide', 'guide.gguf'))));
 });

@@ -1,11 +1,11 @@
-/** The door to llama.cpp: version, layout, steps. */
+/** llama.cpp through its C API: version, ABI, steps. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import type { LlamaModel } from '../../../src/engine/llama/model.ts';
-import { fingerprint, structSizes } from '../../../src/engine/llama/abi.ts';
+import { expectedDefaults, structSizes } from '../../../src/engine/llama/abi.ts';
 import { ffi } from '../../../src/linux/ffi.ts';
 import { libraryDirectory } from '../../support/engine.ts';
 import { benchShape, tinyShape, writeModel } from '../../support/gguf.ts';
@@ -14,14 +14,14 @@ import { load, plainSampling, scratch, sharedLibrary } from '../../support/nativ
 const folder = scratch();
 const path = join(folder, 'noise.gguf');
 
-test('the structSizes have the sizes of the C structs, and the defaults are those of this version', () => {
+test('the structs have the sizes of the C structs, and the defaults are those of this version', () => {
   for (const { type, size } of Object.values(structSizes)) assert.equal(ffi.sizeof(type), size);
   const { calls } = sharedLibrary();
   const known = (defaults: Record<string, unknown>, expected: object) =>
     Object.keys(defaults).filter((key) => !(key in expected));
-  assert.deepEqual(known(calls.modelDefaults(), fingerprint.modelParams), []);
+  assert.deepEqual(known(calls.modelDefaults(), expectedDefaults.modelParams), []);
   // Threads follow the machine, and `n_samplers` is read as a big integer.
-  assert.deepEqual(known(calls.contextDefaults(), fingerprint.contextParams), [
+  assert.deepEqual(known(calls.contextDefaults(), expectedDefaults.contextParams), [
     'n_threads',
     'n_threads_batch',
     'n_samplers',
@@ -110,7 +110,7 @@ describe('steps', () => {
   });
 });
 
-test('a step can be broken off, and the next one is whole again', async () => {
+test('a step can be aborted, and the next one is complete', async () => {
   const slow = join(folder, 'slow.gguf');
   writeModel(slow, { ...benchShape, layers: 4, vocabulary: 512 });
   const llama = await load(slow, { contextTokens: 512, batchTokens: 512, parallel: 1 });
@@ -126,10 +126,10 @@ test('a step can be broken off, and the next one is whole again', async () => {
   fill();
   const step = llama.decode();
   setTimeout(() => {
-    llama.breakOff();
+    llama.abortStep();
   }, wholeMs / 10);
   const again = performance.now();
-  assert.equal(await step, 'broken off');
+  assert.equal(await step, 'aborted');
   assert.ok(performance.now() - again < wholeMs);
   llama.erase();
   llama.batch.add(1, 0, 0, true);

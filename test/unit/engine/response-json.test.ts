@@ -42,7 +42,7 @@ test('any bytes, made UTF-8, come back from JSON.parse as the same text', () => 
         const holdback = new Utf8Holdback();
         const content = Buffer.concat([Buffer.from(holdback.push(source)), Buffer.from(holdback.flush())]);
         const out = new ByteWriter(1);
-        writeCompletion(out, head, content, 'stop', usage);
+        writeCompletion(out, { head, content, reason: 'stop', usage });
         assert.equal(
           parse(out)['choices']![0]!['message']!['content'],
           new TextDecoder('utf-8', { ignoreBOM: true }).decode(source),
@@ -62,7 +62,7 @@ test('every single byte below 0x80 survives', () => {
 
 test('a completion has the fields that clients read', () => {
   const out = new ByteWriter();
-  writeCompletion(out, head, Buffer.from('Hi'), 'length', usage);
+  writeCompletion(out, { head, content: Buffer.from('Hi'), reason: 'length', usage });
   assert.deepEqual(parse(out), {
     id: head.id,
     object: 'chat.completion',

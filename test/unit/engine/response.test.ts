@@ -1,7 +1,8 @@
 /** Answers as frames: within the credit, overwritten, ended once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Response, EventStreamSink, JsonSink } from '../../../src/engine/api/response.ts';
+import { EventStreamSink, JsonSink } from '../../../src/engine/api/response-sinks.ts';
+import { Response } from '../../../src/engine/api/response.ts';
 import { writeCompletion } from '../../../src/engine/api/response-json.ts';
 import { RequestError } from '../../../src/engine/types.ts';
 import type { Frame } from '../../../src/wire/frame.ts';
@@ -42,7 +43,7 @@ describe('credit', () => {
   test('a long answer stops at the credit and goes on with it, in frames of the permitted size', () => {
     const { response, body, sizes, types, over, frames } = record();
     const reader = new JsonSink(response, (out, content, reason, usage) => {
-      writeCompletion(out, head, content, reason, usage);
+      writeCompletion(out, { head, content, reason, usage });
     });
     const text = 'x'.repeat(3 * initialCreditBytes);
     reader.content(Buffer.from(text));
@@ -53,10 +54,10 @@ describe('credit', () => {
     );
     assert.ok(sizes().every((size) => size <= maxPayloadBytes));
     assert.ok(!types().includes(dataMessages.responseEnd));
-    assert.ok(response.behind && response.closed);
-    response.grant(1);
+    assert.ok(response.congested && response.ended);
+    response.addCredit(1);
     assert.equal(sizes().at(-1), 1);
-    for (let i = 0; i < 100 && over() === 0; i += 1) response.grant(50_000);
+    for (let i = 0; i < 100 && over() === 0; i += 1) response.addCredit(50_000);
     assert.equal(types().at(-1), dataMessages.responseEnd);
     assert.equal(over(), 1);
     assert.equal(
@@ -72,9 +73,9 @@ describe('credit', () => {
     response.out.ascii('{}');
     response.end();
     const before = types().length;
-    response.grant(100);
+    response.addCredit(100);
     response.end();
-    response.drop();
+    response.close();
     assert.deepEqual([over(), types().length], [1, before]);
   });
 });
@@ -110,12 +111,12 @@ describe('ends', () => {
   test('a client that is gone gets nothing more, and what was written is overwritten', () => {
     const { response, types } = record();
     const reader = new JsonSink(response, (out, content, reason, usage) => {
-      writeCompletion(out, head, content, reason, usage);
+      writeCompletion(out, { head, content, reason, usage });
     });
     reader.content(Buffer.from('half an answer'));
     response.out.ascii('waiting');
     const view = response.out.view();
-    response.drop();
+    response.close();
     reader[Symbol.dispose]();
     reader.content(Buffer.from('more'));
     reader.finish('stop', { promptTokens: 1, completionTokens: 1 });

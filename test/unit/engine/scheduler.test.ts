@@ -27,11 +27,11 @@ const clock = {
   next: setImmediate,
 };
 
-/** A reader that keeps what it hears. */
-class Listener {
+/** A sink that keeps what it receives. */
+class RecordingSink {
   text = '';
   ending = '';
-  behindNow = false;
+  congestedNow = false;
   onContent: () => void = () => undefined;
   readonly done = Promise.withResolvers<undefined>();
   content(bytes: Uint8Array): void {
@@ -46,8 +46,8 @@ class Listener {
     this.ending = error.code;
     this.done.resolve(undefined);
   }
-  behind(): boolean {
-    return this.behindNow;
+  congested(): boolean {
+    return this.congestedNow;
   }
 }
 
@@ -64,8 +64,8 @@ beforeEach(() => {
 async function submit(
   prompt: string,
   more: Partial<Task> = {},
-  listener = new Listener(),
-): Promise<{ listener: Listener; generation: Generation }> {
+  sink = new RecordingSink(),
+): Promise<{ sink: RecordingSink; generation: Generation }> {
   const run = await new PromptTokenizer(llama).encode([{ kind: 'text', bytes: Buffer.from(prompt) }]);
   const generation = new Generation(
     llama,
@@ -78,10 +78,10 @@ async function submit(
       deadline: Number.POSITIVE_INFINITY,
       ...more,
     },
-    listener,
+    sink,
   );
   scheduler.submit(generation);
-  return { listener, generation };
+  return { sink, generation };
 }
 
 /** Waits until the scheduler has overwritten what is left. */
@@ -95,28 +95,28 @@ describe('answers', () => {
     const all = await Promise.all(
       Array.from({ length: 7 }, async (_, i) => await submit(`${'x'.repeat(i * 60)}\n`, { maxTokens: 3 + i })),
     );
-    for (const [i, { listener }] of all.entries()) {
-      await listener.done.promise;
-      assert.deepEqual([listener.text, listener.ending], ['abcdefghij'.slice(0, 3 + i), 'length']);
+    for (const [i, { sink }] of all.entries()) {
+      await sink.done.promise;
+      assert.deepEqual([sink.text, sink.ending], ['abcdefghij'.slice(0, 3 + i), 'length']);
     }
     await rest();
   });
 
   test('the prompt is overwritten as it is decoded, and all of it at the end', async () => {
     const run = await new PromptTokenizer(llama).encode([{ kind: 'text', bytes: Buffer.from('secret words\n') }]);
-    const listener = new Listener();
+    const sink = new RecordingSink();
     let during: number[] = [];
-    listener.onContent = () => {
+    sink.onContent = () => {
       during = [...run.tokens];
     };
     scheduler.submit(
       new Generation(
         llama,
         { prompt: run, sampling: plainSampling, seed: 1, maxTokens: 3, stop: [], deadline: Number.POSITIVE_INFINITY },
-        listener,
+        sink,
       ),
     );
-    await listener.done.promise;
+    await sink.done.promise;
     assert.ok(during.every((token) => token === 0));
     await rest();
   });
@@ -124,9 +124,9 @@ describe('answers', () => {
 
 describe('cancellation', () => {
   test('not one token more is told after it', async () => {
-    const { listener, generation } = await submit('go\n', { maxTokens: null });
+    const { sink, generation } = await submit('go\n', { maxTokens: null });
     let after = 0;
-    listener.onContent = () => {
+    sink.onContent = () => {
       if (generation.cancelled) after += 1;
       if (generation.completionTokens === 20) {
         generation.cancelled = true;
@@ -134,27 +134,27 @@ describe('cancellation', () => {
       }
     };
     await rest();
-    assert.deepEqual([after, generation.completionTokens, listener.ending], [0, 20, '']);
+    assert.deepEqual([after, generation.completionTokens, sink.ending], [0, 20, '']);
   });
 
   test('of a waiting answer: it never begins', async () => {
     const running = [await submit('a\n', { maxTokens: 200 }), await submit('b\n', { maxTokens: 200 })];
-    const { listener, generation } = await submit('c\n');
+    const { sink, generation } = await submit('c\n');
     generation.cancelled = true;
     scheduler.nudge();
     await Promise.all(
       running.map(async (one) => {
-        await one.listener.done.promise;
+        await one.sink.done.promise;
       }),
     );
     await rest();
-    assert.deepEqual([listener.text, generation.sequence], ['', -1]);
+    assert.deepEqual([sink.text, generation.slot], ['', -1]);
   });
 
   test('of one does not disturb the other', async () => {
-    const { listener: kept } = await submit('a\n', { maxTokens: 100 });
-    const { listener, generation } = await submit('b\n', { maxTokens: 100 });
-    listener.onContent = () => {
+    const { sink: kept } = await submit('a\n', { maxTokens: 100 });
+    const { sink, generation } = await submit('b\n', { maxTokens: 100 });
+    sink.onContent = () => {
       generation.cancelled = true;
       scheduler.nudge();
     };
@@ -166,26 +166,26 @@ describe('cancellation', () => {
 
 describe('readers and time', () => {
   test('an answer waits for its reader and goes on where it stopped', async () => {
-    const { listener } = await submit('a\n', { maxTokens: 30 });
-    listener.onContent = () => {
-      listener.behindNow = listener.text.length === 7;
+    const { sink } = await submit('a\n', { maxTokens: 30 });
+    sink.onContent = () => {
+      sink.congestedNow = sink.text.length === 7;
     };
     await sleep(200);
-    assert.equal(listener.text, 'abcdefg');
+    assert.equal(sink.text, 'abcdefg');
     const other = await submit('b\n', { maxTokens: 5 });
-    await other.listener.done.promise;
-    assert.equal(other.listener.text, 'abcde');
-    listener.behindNow = false;
-    listener.onContent = () => undefined;
+    await other.sink.done.promise;
+    assert.equal(other.sink.text, 'abcde');
+    sink.congestedNow = false;
+    sink.onContent = () => undefined;
     scheduler.nudge();
-    await listener.done.promise;
-    assert.equal(listener.text, 'abcdefghij'.repeat(3));
+    await sink.done.promise;
+    assert.equal(sink.text, 'abcdefghij'.repeat(3));
     await rest();
   });
 
   test('a deadline ends an answer, whether it runs, waits for its reader, or waits for a sequence', async () => {
-    const stuck = new Listener();
-    stuck.behindNow = true;
+    const stuck = new RecordingSink();
+    stuck.congestedNow = true;
     const started = performance.now();
     const soon = started + 150;
     const held = [
@@ -193,13 +193,13 @@ describe('readers and time', () => {
       await submit(
         'b\n',
         { maxTokens: null, deadline: started + 300 },
-        Object.assign(new Listener(), { behindNow: true }),
+        Object.assign(new RecordingSink(), { congestedNow: true }),
       ),
       await submit('c\n', { deadline: soon }),
     ];
-    for (const { listener } of held) await listener.done.promise;
+    for (const { sink } of held) await sink.done.promise;
     assert.deepEqual(
-      held.map(({ listener }) => listener.ending),
+      held.map(({ sink }) => sink.ending),
       Array(3).fill('ENGINE_TURN_TIMEOUT'),
     );
     assert.ok(performance.now() - started < 2000);
@@ -207,10 +207,12 @@ describe('readers and time', () => {
   });
 
   test('beyond the queue a request is refused', async () => {
-    const held = Array.from({ length: queueLimit + 2 }, () => Object.assign(new Listener(), { behindNow: true }));
+    const held = Array.from({ length: queueLimit + 2 }, () =>
+      Object.assign(new RecordingSink(), { congestedNow: true }),
+    );
     const generations: Generation[] = [];
-    for (const listener of held) {
-      generations.push((await submit('x\n', {}, listener)).generation);
+    for (const sink of held) {
+      generations.push((await submit('x\n', {}, sink)).generation);
       await sleep(1); // let the first two take their sequences
     }
     await assert.rejects(submit('one more\n'), { code: 'ENGINE_BUSY', status: 503 });
@@ -222,37 +224,37 @@ describe('readers and time', () => {
 
 test('a new answer does not wait until the old ones are overwritten', async () => {
   const first = await submit(`${'x'.repeat(400)}\n`, { maxTokens: 1 });
-  await first.listener.done.promise;
+  await first.sink.done.promise;
   const second = await submit('y\n', { maxTokens: 4 });
-  await second.listener.done.promise;
-  assert.equal(second.listener.text, 'abcd');
+  await second.sink.done.promise;
+  assert.equal(second.sink.text, 'abcd');
   await rest();
 });
 
-describe('pace', () => {
+describe('step timing', () => {
   test('a step of answers alone is short by what the last one took; the first one and every piece of a prompt is not', () => {
-    const pace = new StepTiming();
-    assert.equal(pace.isBrief(1, 1), false);
-    pace.observe(1, 1, 13);
-    assert.equal(pace.isBrief(1, 1), true);
-    assert.equal(pace.isBrief(4, 4), true);
-    assert.equal(pace.isBrief(5, 5), false);
-    assert.equal(pace.isBrief(5, 4), false);
-    pace.observe(4, 4, 400);
-    assert.equal(pace.isBrief(1, 1), false);
+    const timing = new StepTiming();
+    assert.equal(timing.isBrief(1, 1), false);
+    timing.observe(1, 1, 13);
+    assert.equal(timing.isBrief(1, 1), true);
+    assert.equal(timing.isBrief(4, 4), true);
+    assert.equal(timing.isBrief(5, 5), false);
+    assert.equal(timing.isBrief(5, 4), false);
+    timing.observe(4, 4, 400);
+    assert.equal(timing.isBrief(1, 1), false);
   });
 
   test('steps beside answers stay short, alone they are long; it learns from steps that tell', () => {
-    const pace = new StepTiming();
-    assert.ok(pace.promptTokens(1) <= 64);
-    for (let i = 0; i < 20; i += 1) pace.observe(128, 0, 512); // 4 ms a token
-    assert.equal(pace.promptTokens(2), 16);
-    assert.equal(pace.promptTokens(0), 240);
-    for (let i = 0; i < 50; i += 1) pace.observe(128, 0, 12.8);
-    assert.equal(pace.promptTokens(1), 992);
-    for (let i = 0; i < 50; i += 1) pace.observe(2, 2, 900);
-    assert.equal(pace.promptTokens(1), 992, 'a step of few tokens tells nothing about prompts');
-    for (let i = 0; i < 50; i += 1) pace.observe(64, 1, 64_000);
-    assert.equal(pace.promptTokens(1), 16, 'it never stands still');
+    const timing = new StepTiming();
+    assert.ok(timing.promptTokens(1) <= 64);
+    for (let i = 0; i < 20; i += 1) timing.observe(128, 0, 512); // 4 ms a token
+    assert.equal(timing.promptTokens(2), 16);
+    assert.equal(timing.promptTokens(0), 240);
+    for (let i = 0; i < 50; i += 1) timing.observe(128, 0, 12.8);
+    assert.equal(timing.promptTokens(1), 992);
+    for (let i = 0; i < 50; i += 1) timing.observe(2, 2, 900);
+    assert.equal(timing.promptTokens(1), 992, 'a step of few tokens tells nothing about prompts');
+    for (let i = 0; i < 50; i += 1) timing.observe(64, 1, 64_000);
+    assert.equal(timing.promptTokens(1), 16, 'it never stands still');
   });
 });

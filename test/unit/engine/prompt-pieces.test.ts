@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { addressOf } from '../../../src/engine/llama/library.ts';
+import { addressOf } from '../../../src/engine/llama/bindings.ts';
 import type { LlamaModel } from '../../../src/engine/llama/model.ts';
 import type { PromptPiece } from '../../../src/engine/types.ts';
 import { PromptTokenizer } from '../../../src/engine/llama/prompt-tokenizer.ts';
@@ -43,12 +43,12 @@ async function open(path: string): Promise<{ llama: LlamaModel; patterns: boolea
       : calls.tokenize(vocab, addressOf(bytes), bytes.length, addressOf(target), target.length, false, special);
   const llama = {
     contextTokens: 1 << 20,
-    beginning: undefined,
-    splitsByPattern: patterns,
+    bos: undefined,
+    isBytePair: patterns,
     attributes: (token: number) => calls.attributes(vocab, token),
     textOf: (token: number) => calls.tokenText(vocab, token),
     tokenize,
-    tokenizeAside: (bytes: Uint8Array, target: Int32Array, special: boolean) =>
+    tokenizeOffThread: (bytes: Uint8Array, target: Int32Array, special: boolean) =>
       Promise.resolve(tokenize(bytes, target, special)),
   };
   return { llama: llama as unknown as LlamaModel, patterns };

@@ -40,7 +40,7 @@ const body = { model: 'guide', messages: [{ role: 'user' as const, content: 'hi'
 
 test('a completion', async () => {
   const completion = await client((out) => {
-    writeCompletion(out, head, Buffer.from(words.join('')), 'stop', usage);
+    writeCompletion(out, { head, content: Buffer.from(words.join('')), reason: 'stop', usage });
   }).chat.completions.create(body);
   assert.equal(completion.choices[0]?.message.content, words.join(''));
   assert.equal(completion.usage?.total_tokens, 13);
