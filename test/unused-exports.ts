@@ -71,15 +71,25 @@ function parse(path: string): Module {
   return module;
 }
 
-/** The names that code takes from a dynamic import: `const { a } = await import(…)` or `(await import(…)).a`. */
+/**
+ * The names that code takes from a dynamic import: `const { a } = await import(…)`, `(await import(…)).a`, or
+ * `const [{ a }] = await Promise.all([import(…)])`.
+ */
 function namesTaken(call: ts.CallExpression, source: ts.SourceFile): string[] {
-  let node: ts.Node = call;
-  while (ts.isAwaitExpression(node.parent) || ts.isParenthesizedExpression(node.parent)) node = node.parent;
-  const user = node.parent;
+  const outer = (node: ts.Node): ts.Node =>
+    ts.isAwaitExpression(node.parent) || ts.isParenthesizedExpression(node.parent) ? outer(node.parent) : node;
+  const namesOf = (pattern: ts.Node | undefined): string[] =>
+    pattern !== undefined && ts.isObjectBindingPattern(pattern)
+      ? pattern.elements.map((one) => (one.propertyName ?? one.name).getText(source))
+      : [wholeModule];
+  const user = outer(call).parent;
   if (ts.isPropertyAccessExpression(user) && user.name.text !== 'then') return [user.name.text];
-  if (ts.isVariableDeclaration(user) && ts.isObjectBindingPattern(user.name))
-    return user.name.elements.map((one) => (one.propertyName ?? one.name).getText(source));
-  return [wholeModule];
+  if (ts.isVariableDeclaration(user)) return namesOf(user.name);
+  if (!ts.isArrayLiteralExpression(user) || !ts.isCallExpression(user.parent)) return [wholeModule];
+  const all = outer(user.parent).parent;
+  if (!ts.isVariableDeclaration(all) || !ts.isArrayBindingPattern(all.name)) return [wholeModule];
+  const element = all.name.elements[user.elements.indexOf(call)];
+  return element !== undefined && ts.isBindingElement(element) ? namesOf(element.name) : [wholeModule];
 }
 
 /** The unused exports of `src` below a root. */

@@ -28,7 +28,7 @@ try {
   const [target = ''] = process.argv.splice(2, 1);
   // Root's jail stage begins visible, to root alone; it becomes a role that does not.
   const isStage = target === join(import.meta.dirname, `main${extname(import.meta.filename)}`);
-  if (uid === 0 && !isStage && !list.visible && (await import('../linux/memory/memfd.ts')).isDumpable())
+  if (uid === 0 && !isStage && !list.visible && (await import('../linux/process.ts')).isDumpable())
     throw new KwyreError(
       'L2_PROCESS_VISIBLE',
       'this role began where another program of its user may read its memory',

@@ -1,6 +1,6 @@
 /**
- * The clocks that tell a pause from a stop: one that all processes of the machine share, one that goes on while the
- * machine sleeps, and the time in which a process could have run.
+ * Clocks that distinguish a busy or suspended machine from a stopped process: CLOCK_MONOTONIC, and the time in which a
+ * process was runnable.
  *
  * Source: clock_gettime(2), Documentation/scheduler/sched-stats.rst (`/proc/PID/schedstat`)
  * Proof:  test/unit/linux/clocks.test.ts
@@ -10,25 +10,23 @@ import { readFileSync } from 'node:fs';
 
 const nsPerMs = 1_000_000;
 
-/**
- * CLOCK_MONOTONIC in whole milliseconds: the same number in every process, and it stands still while the machine
- * sleeps.
- */
+/** Returns CLOCK_MONOTONIC in whole milliseconds. All processes share it, and it does not advance during suspend. */
 export function monotonicMs(): number {
   return Math.floor(Number(process.hrtime.bigint()) / nsPerMs);
 }
 
 /**
- * How long a thread ran or waited for a processor, in milliseconds, from its `schedstat`. Time in which it was stopped
- * or slept is not in it: a process that is late by less than this counts was held up by a busy machine, not stopped. 0
- * where the kernel does not count.
+ * Returns how long a thread was running or runnable, in milliseconds, from its `schedstat`; 0 if the kernel does not
+ * count. Time in which it slept or was stopped does not count: a process that is late by no more than this value was
+ * delayed by a busy machine, not stopped.
+ * @internal
  */
 export function runnableMs(schedstat: string): number {
   const match = /^(\d+) (\d+) \d+/.exec(schedstat);
   return match === null ? 0 : (Number(match[1]) + Number(match[2])) / nsPerMs;
 }
 
-/** The same for the first thread of a process; 0 when it is gone. */
+/** Returns the same for the main thread of a process; 0 if it has ended. */
 export function runnableOf(pid: number | 'self'): number {
   try {
     return runnableMs(readFileSync(`/proc/${pid}/schedstat`, 'latin1'));

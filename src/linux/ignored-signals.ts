@@ -1,36 +1,36 @@
 /**
- * Signals that whoever started us had ignored (`nohup`, a background job of a script): they stay ignored.
+ * Keeps signals ignored that were ignored when Kwyre was started (`nohup`, a background job of a script).
  *
- * Node sets every inherited disposition back to the default before any code of ours runs, so that the launcher, which
- * still sees them, hands the kernel's mask on in a variable.
+ * Node resets every inherited disposition before it runs JavaScript, so the launcher passes the kernel's mask in an
+ * environment variable.
  *
- * Limits: until this process has come to its first line such a signal still ends it.
+ * Limits: such a signal still ends this process until its first line of JavaScript runs.
  * Source: signal(7), proc_pid_status(5)
  * Proof:  test/unit/linux/ignored-signals.test.ts, test/e2e/lifecycle.test.ts
  * @module
  */
 
-/** Where the launcher puts `SigIgn` of `/proc/PID/status`, in hexadecimal. */
+/** The variable in which the launcher passes `SigIgn` of `/proc/PID/status`, in hexadecimal. */
 export const ignoredVariable = 'KWYRE_IGNORED_SIGNALS';
 
-/** Signals that a person or a service manager sends, by their number on the Linux machines that we run on. */
+/** Signals that a person or a service manager sends, with their numbers on x86-64 and arm64. */
 const numbers = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGUSR2: 12, SIGALRM: 14, SIGTERM: 15, SIGTSTP: 20 } as const;
-export type Respected = keyof typeof numbers;
+type IgnorableSignal = keyof typeof numbers;
 
-/** The signals in a mask; none where it is no mask. */
-export function ignoredIn(mask: string | undefined): ReadonlySet<Respected> {
+/** Returns the signals in a mask; none if the text is no mask. */
+export function ignoredIn(mask: string | undefined): ReadonlySet<IgnorableSignal> {
   if (mask === undefined || !/^[0-9a-f]{1,16}$/.test(mask)) return new Set();
   const bits = BigInt(`0x${mask}`);
   return new Set(
-    (Object.keys(numbers) as Respected[]).filter((signal) => (bits & (1n << BigInt(numbers[signal] - 1))) !== 0n),
+    (Object.keys(numbers) as IgnorableSignal[]).filter((signal) => (bits & (1n << BigInt(numbers[signal] - 1))) !== 0n),
   );
 }
 
-/** Ignores again what was ignored when the launcher was started. */
+/** Ignores the signals that were ignored when the launcher was started, and returns them. */
 export function ignoreAgain(self: {
   readonly env: Readonly<Record<string, string | undefined>>;
-  on(signal: Respected, listener: () => void): unknown;
-}): ReadonlySet<Respected> {
+  on(signal: IgnorableSignal, listener: () => void): unknown;
+}): ReadonlySet<IgnorableSignal> {
   const signals = ignoredIn(self.env[ignoredVariable]);
   for (const signal of signals) self.on(signal, () => undefined);
   return signals;

@@ -1,9 +1,10 @@
 /**
- * Landlock: which paths this process may touch, and no TCP port, no signal and no abstract socket outside its domain.
+ * Landlock: restricts this process to a set of paths, without TCP ports, and without signals or abstract sockets to
+ * processes outside its domain.
  *
  * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan.
- * Limits:  binds the calling thread only, so it must be followed by execve; not UDP, not Multipath TCP, not descriptors
- *          that are open already (seccomp and the network namespace answer those).
+ * Limits:  it restricts only the calling thread, so execve must follow. It does not cover UDP, Multipath TCP and
+ *          descriptors that are already open; seccomp and the network namespace do.
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
  * Proof:   test/attacks/2-jail.test.ts
  * @module
@@ -12,16 +13,16 @@ import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { checked, LinuxError } from './ffi.ts';
 import { addressOf, callByName } from './syscalls.ts';
 
-/** Rights on files, by the bit of the kernel's header. */
+/** Access rights on files, as bits of the uapi header. */
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
 
-/** What a ruleset handles, as bits of the kernel's header; which of them a kernel has says its ABI. */
+/** The access rights that a ruleset handles, as bits of the uapi header; the ABI version says which a kernel knows. */
 export type Handled = { readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
 
-/** What a process may still reach. */
+/** The paths that a process keeps access to. */
 export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
 
-/** The ABI of this kernel, 0 when there is no Landlock. */
+/** Returns the Landlock ABI version of this kernel, 0 without Landlock. */
 export function landlockAbi(): number {
   try {
     return callByName('landlock_create_ruleset', 0, 0, 1);
@@ -32,7 +33,7 @@ export function landlockAbi(): number {
 }
 
 /**
- * Restricts the calling thread for good; paths that do not exist are left out. Needs no_new_privs.
+ * Restricts the calling thread irrevocably; paths that do not exist are skipped. Needs no_new_privs.
  * @throws LinuxError
  */
 export function restrictSelf(plan: PathPlan, { files, network, scopes }: Handled): void {

@@ -1,5 +1,5 @@
 /**
- * What a process does to itself before it becomes a role: privileges, limits, identity, namespace. None can be undone.
+ * Privileges, limits, identity and namespace of this process: what a role gives up, irrevocably, before it starts.
  *
  * Source: prctl(2), prlimit(2), capabilities(7), setresuid(2), unshare(2), fcntl(2)
  * @module
@@ -44,30 +44,47 @@ const options = {
   setKeepCapabilities: 8,
   ambient: 47,
 } as const;
+const dumpableByOwner = 1;
 const ambientRaise = 2;
 const ambientClearAll = 4;
+const setDescriptorFlags = 2;
+const duplicateCloseOnExec = 1030;
+const newNetwork = 0x40000000;
+const EBUSY = 16;
 
-/** No set-user-ID program or file capability gives this process anything any more. */
+/** Sets no_new_privs: execve grants no privileges any more. Returns whether it is in force. */
 export function setNoNewPrivs(): boolean {
   checked('prctl', prctl(options.setNoNewPrivs, 1, 0, 0, 0));
   return prctl(options.getNoNewPrivs, 0, 0, 0, 0) === 1;
 }
 
-/** No core dump, and no other process of the same user may attach or read the memory. Reset by execve. */
+/**
+ * Forbids core dumps, and other processes of the same user to attach to this one or to read its memory. Reset by
+ * execve. Returns whether it is in force.
+ */
 export function setUndumpable(): boolean {
   checked('prctl', prctl(options.setDumpable, 0, 0, 0, 0));
   return prctl(options.getDumpable, 0, 0, 0, 0) === 0;
 }
 
-/** Dies with its parent; `false` when the parent is gone already. Cleared by a change of user: call it afterwards. */
+/** Whether other processes of the same user may attach to this one now. @throws LinuxError */
+export function isDumpable(): boolean {
+  return checked('prctl', prctl(options.getDumpable, 0, 0, 0, 0)) === dumpableByOwner;
+}
+
+/**
+ * Requests SIGKILL when the parent exits; returns `false` if it has exited already. A change of user clears the request,
+ * so call this afterwards.
+ */
 export function dieWithParent(parent: number): boolean {
   checked('prctl', prctl(options.setDeathSignal, 9, 0, 0, 0));
   return getppid() === parent;
 }
 
+/** Resource numbers of prlimit. */
 export const resources = { fileSize: 1, core: 4, tasks: 6, openFiles: 7 } as const;
 
-/** Sets soft and hard limit and reads both back. */
+/** Sets soft and hard limit; returns whether both are in force. */
 export function setLimit(resource: number, value: number): boolean {
   const next = new BigUint64Array([BigInt(value), BigInt(value)]);
   const seen = new BigUint64Array(2);
@@ -76,67 +93,69 @@ export function setLimit(resource: number, value: number): boolean {
   return seen[0] === next[0] && seen[1] === next[1];
 }
 
-/** Lets a descriptor survive execve. */
+/** Clears the close-on-exec flag of a descriptor. */
 export function keepAcrossExec(fd: number): void {
-  checked('fcntl', fcntl(fd, 2, 0));
+  checked('fcntl', fcntl(fd, setDescriptorFlags, 0));
 }
 
-/** Ends a descriptor's life at the next execve. */
+/** Sets the close-on-exec flag of a descriptor. */
 export function closeOnExec(fd: number): void {
-  checked('fcntl', fcntl(fd, 2, 1));
+  checked('fcntl', fcntl(fd, setDescriptorFlags, 1));
 }
 
-/** Gives a descriptor another number, close-on-exec; the former one is closed by its owner. */
-export function duplicateTo(fd: number, wanted: number): void {
-  const got = checked('fcntl', fcntl(fd, 1030, wanted));
-  if (got !== wanted) throw new LinuxError('fcntl', 16);
+/**
+ * Duplicates a descriptor to a given number, close-on-exec.
+ * @throws LinuxError, `EBUSY` if the number is in use
+ */
+export function duplicateTo(fd: number, number: number): void {
+  if (checked('fcntl', fcntl(fd, duplicateCloseOnExec, number)) !== number) throw new LinuxError('fcntl', EBUSY);
 }
 
-/** Enters a network namespace of its own, with no interface up. Needs CAP_SYS_ADMIN. */
+/** Enters a new network namespace, where no interface is up. Needs CAP_SYS_ADMIN. */
 export function enterEmptyNetwork(): void {
-  checked('unshare', unshareCall(0x40000000));
+  checked('unshare', unshareCall(newNetwork));
 }
 
-/** Becomes another user and group, with no supplementary group. */
+/** Changes user and group and drops every supplementary group. */
 export function becomeUser(uid: number, gid: number): void {
   checked('setgroups', setgroups(0, null));
   checked('setresgid', setresgid(gid, gid, gid));
   checked('setresuid', setresuid(uid, uid, uid));
 }
 
-/** Empties the bounding set but for `keep`; as a privileged process only. */
+/** Empties the capability bounding set except for `keep`. Needs CAP_SETPCAP. */
 export function dropBoundingSet(keep: readonly number[] = []): void {
   for (let capability = 0; capability < 64; capability += 1) {
     if (keep.includes(capability)) continue;
     if (prctl(options.capabilityBoundDrop, capability, 0, 0, 0) < 0) {
-      if (new LinuxError('prctl', lastErrno()).code === 'EINVAL') return; // past the last one that this kernel knows
+      if (new LinuxError('prctl', lastErrno()).code === 'EINVAL') return; // the kernel knows no higher capability
       throw new LinuxError('prctl', lastErrno());
     }
   }
 }
 
-/** Lets the permitted capabilities outlive the next change of user; cleared by execve. */
+/** Keeps the permitted capabilities across the next change of user; cleared by execve. */
 export function keepCapabilitiesOnce(): void {
   checked('prctl', prctl(options.setKeepCapabilities, 1, 0, 0, 0));
 }
 
 /**
- * Puts the kept capabilities aside until the next execve, which gives them back: with CAP_DAC_READ_SEARCH in force the
+ * Makes the capabilities ineffective until the next execve, which restores them: with CAP_DAC_READ_SEARCH in effect the
  * process could read any program, and the kernel would not hide it.
  */
 export function restCapabilities(keep: readonly number[]): void {
   setCapabilities(keep, [1, 2]);
 }
 
-/** Sets the capabilities of this process: effective 0, permitted 1, inheritable 2; those of 0 to 31 only. */
-function setCapabilities(keep: readonly number[], wanted: readonly number[]): void {
+/** Sets the effective (0), permitted (1) and inheritable (2) set; capabilities 0 to 31 only. */
+function setCapabilities(keep: readonly number[], inSets: readonly number[]): void {
   const header = new Uint32Array([0x20080522, 0]);
-  const sets = new Uint32Array(6); // the three of capabilities 0 to 31, then of 32 to 63
-  for (const capability of keep) for (const set of wanted) sets[set] = (sets[set] ?? 0) | (1 << capability);
+  const sets = new Uint32Array(6); // three sets of capabilities 0 to 31, then of 32 to 63
+  for (const capability of keep) for (const set of inSets) sets[set] = (sets[set] ?? 0) | (1 << capability);
   callByName('capset', addressOf(header), addressOf(sets));
 }
 
-/** Gives up every capability that the process holds but for `keep`, which also outlive execve. */
+/** Drops every capability of this process except for `keep`, which also survive execve. */
 export function dropCapabilities(keep: readonly number[] = []): void {
   checked('prctl', prctl(options.ambient, ambientClearAll, 0, 0, 0));
   setCapabilities(keep, [0, 1, 2]);

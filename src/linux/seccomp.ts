@@ -1,9 +1,10 @@
 /**
- * seccomp: which system calls this process may make. Rules as data become a BPF program that the kernel runs.
+ * seccomp: assembles rules into a BPF filter over the system calls of this process.
  *
- * Promise: another architecture and x32 calls kill; `kill` rows end the process with SIGSYS; what no row names gets
- *          the default. Rows with a condition look at one argument's low 32 bits (all flags and families fit there).
- * Limits:  it cannot look behind pointers.
+ * Promise: calls of another architecture and x32 calls kill the process with SIGSYS, as do `kill` rules; a call that no
+ *          rule names gets the default action. A condition compares the low 32 bits of one argument, which hold every
+ *          flag and address family.
+ * Limits:  a filter cannot dereference pointers.
  * Source:  seccomp(2), https://docs.kernel.org/userspace-api/seccomp_filter.html
  * Proof:   test/attacks/2-jail.test.ts
  * @module
@@ -11,19 +12,15 @@
 import { addressOf, hostArchitecture, callByName, systemCalls } from './syscalls.ts';
 
 /** What happens to a call. */
-export type Action = 'allow' | 'kill' | { readonly errno: number };
+type Action = 'allow' | 'kill' | { readonly errno: number };
 
-/** A condition on one argument: the row applies when the masked value is (or is not) the given one. */
-export type Condition = {
-  readonly argument: number;
-  readonly mask?: number;
-  readonly is?: number;
-  readonly not?: number;
-};
+/** A condition on one argument: the rule applies if the masked value is (or is not) the given one. */
+type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
 
-/** One row; rows are tried in order, the first that applies decides. Of several conditions every one must hold. */
+/** One rule; the first rule that applies decides. Of several conditions every one must hold. */
 export type Rule = { readonly call: string; readonly action: Action; readonly when?: Condition | readonly Condition[] };
 
+/** Rules in order, and the action for calls that none of them names. */
 export type Filter = { readonly rules: readonly Rule[]; readonly otherwise: Action };
 
 export const errnos = { EPERM: 1, EAFNOSUPPORT: 97, ENOSYS: 38 } as const;
@@ -47,10 +44,10 @@ function verdict(action: Action): number {
 }
 
 /**
- * Assembles a filter; pure.
- * @param numbers - system call numbers of the architecture; a rule whose call has none there is left out.
+ * Assembles a filter.
+ * @param numbers - system call numbers of the architecture; rules for calls that it lacks are left out
  */
-export function assemble(
+function assemble(
   filter: Filter,
   numbers: Readonly<Record<string, number>>,
   architecture: keyof typeof audit,
@@ -71,7 +68,7 @@ export function assemble(
     }
     const conditions = [rule.when].flat();
     const body: Instruction[] = conditions.flatMap(({ argument, mask = 0xffffffff, is, not }, index): Instruction[] => {
-      const past = 3 * (conditions.length - index - 1) + 1; // over the conditions left and the verdict
+      const past = 3 * (conditions.length - index - 1) + 1; // skips the other conditions and the verdict
       return [
         [load, 0, 0, 16 + 8 * argument],
         [and, 0, 0, mask >>> 0],
@@ -86,7 +83,7 @@ export function assemble(
 }
 
 /**
- * Installs a filter on every thread of this process, for good. Needs no_new_privs.
+ * Installs a filter on every thread of this process, irrevocably. Needs no_new_privs.
  * @throws LinuxError
  */
 export function installFilter(filter: Filter): void {
@@ -104,5 +101,5 @@ export function installFilter(filter: Filter): void {
   const setModeFilter = 1;
   const everyThread = 1;
   const failed = callByName('seccomp', setModeFilter, everyThread, addressOf(header));
-  if (failed !== 0) throw new Error(`BUG(kwyre): a thread (${failed}) could not take the filter`);
+  if (failed !== 0) throw new Error(`BUG(kwyre): thread ${failed} could not take the filter`);
 }

@@ -1,5 +1,5 @@
 /**
- * Raw system calls, by number or by name.
+ * Raw system calls by name.
  *
  * Source: syscall(2)
  * @module
@@ -17,26 +17,20 @@ const cSyscall = libc.func('long syscall(long number, long a, long b, long c, lo
 /** System call numbers by architecture. */
 export const systemCalls = { x64: x64Calls, arm64: arm64Calls } as const;
 
-/** The architecture that this process runs on. */
+/** The architecture of this process. */
 export const hostArchitecture = arch === 'arm64' ? 'arm64' : 'x64';
 
 const ENOSYS = 38;
 
 /**
- * A system call with up to six arguments.
- * @param name - for the error only
- * @throws LinuxError
+ * A system call by its name, with up to six arguments.
+ * @throws LinuxError, `ENOSYS` if this architecture has no call of that name
  */
-export function systemCall(name: string, number: number, ...args: (number | bigint)[]): number {
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args;
-  return checked(name, Number(cSyscall(number, a, b, c, d, e, f)));
-}
-
-/** A system call by its name. @throws LinuxError, `ENOSYS` if this architecture has no call of that name */
 export function callByName(name: string, ...args: (number | bigint)[]): number {
   const number = systemCalls[hostArchitecture][name];
   if (number === undefined) throw new LinuxError(name, ENOSYS);
-  return systemCall(name, number, ...args);
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args;
+  return checked(name, Number(cSyscall(number, a, b, c, d, e, f)));
 }
 
 /** Returns the address of a buffer. Keep the buffer alive while the kernel uses the address. */

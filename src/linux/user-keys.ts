@@ -1,9 +1,9 @@
 /**
- * The kernel's register of users that own keys: one for all pid, mount and network namespaces, and each entry ends with
- * the process that made it. So an id is claimed here, and whoever claims it as well is seen.
+ * Claims a uid for one server, in the kernel's table of users that own keys. All pid, mount and network namespaces share
+ * the table, and an entry disappears with the process that created the key, so that a second claim is detected.
  *
- * Trust:  `/proc/key-users` holds numbers only, all of them the kernel's.
- * Limits: a container whose filter refuses keys has no register; user namespaces have registers of their own.
+ * Trust:  `/proc/key-users` contains numbers only, all written by the kernel.
+ * Limits: there is no table in a container whose filter refuses keys; each user namespace has its own.
  * Source: keyrings(7), keyctl(2), add_key(2)
  * Proof:  test/attacks/2-users.test.ts
  * @module
@@ -14,10 +14,10 @@ import { addressOf, callByName } from './syscalls.ts';
 
 const processKeyring = -2;
 const operations = { revoke: 3, chown: 4, setPermissions: 5, unlink: 9 } as const;
-/** Whoever possesses it, this process, may do all with it; nobody else anything. */
+/** All permissions for the possessor of the key, which is this process, and none for others. */
 const possessorOnly = 0x3f000000;
 
-/** How many keys a user owns, by the text of `/proc/key-users`; 0 for one that is not in it. */
+/** Returns how many keys a user owns, by the text of `/proc/key-users`. @internal */
 export function keysOf(uid: number, text: string): number {
   for (const line of text.split('\n')) {
     const match = /^ *(\d+): +\d+ (\d+)\/\d+ \d+\/\d+ \d+\/\d+$/.exec(line);
@@ -31,8 +31,8 @@ function read(): string {
 }
 
 /**
- * Claims a user for the life of this process; root only.
- * @returns `taken` when somebody else owns a key as that user, `unavailable` where there is no register.
+ * Claims a uid for the lifetime of this process; root only.
+ * @returns `taken` if another process owns a key as that user, `unavailable` if the kernel refuses keys
  */
 export function claimUser(uid: number): 'claimed' | 'taken' | 'unavailable' {
   const bytes = (text: string): Buffer => Buffer.from(`${text}\0`, 'latin1');
@@ -49,7 +49,7 @@ export function claimUser(uid: number): 'claimed' | 'taken' | 'unavailable' {
     );
     callByName('keyctl', operations.setPermissions, key, possessorOnly);
     callByName('keyctl', operations.chown, key, uid, -1);
-    // Two that claimed in the same moment both see two, and both choose again.
+    // Two processes that claim a uid at the same moment both see two keys, and both choose another uid.
     if (keysOf(uid, read()) === 1) return 'claimed';
     callByName('keyctl', operations.unlink, key, processKeyring);
     return 'taken';
@@ -59,13 +59,13 @@ export function claimUser(uid: number): 'claimed' | 'taken' | 'unavailable' {
   }
 }
 
-const ofUser = 2;
+const PRIO_USER = 2;
 const ESRCH = 3;
 
-/** Whether any process that can be seen from here runs as that user: the kernel itself looks for one. */
+/** Whether any process in this pid namespace runs as that user, by the kernel's own search. */
 export function hasProcesses(uid: number): boolean {
   try {
-    callByName('getpriority', ofUser, uid);
+    callByName('getpriority', PRIO_USER, uid);
     return true;
   } catch (error) {
     if (error instanceof LinuxError) return error.errno !== ESRCH;

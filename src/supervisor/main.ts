@@ -40,7 +40,7 @@ try {
     installLoadHook(handed.tree, fs);
     loadAddonsFromMemory(handed.tree, handed.natives);
     // Root's own process begins visible, to root alone.
-    (await import('../linux/memory/memfd.ts')).hideProcess();
+    (await import('../linux/process.ts')).setUndumpable();
     const { supervise } = await import('./server.ts');
     process.exitCode = await supervise(process.argv.slice(2), handed);
   }

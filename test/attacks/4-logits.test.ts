@@ -12,7 +12,7 @@ import { Batch } from '../../src/engine/llama/batch.ts';
 import { flashAttention, loadModes } from '../../src/engine/llama/abi.ts';
 import type { Pointer } from '../../src/engine/llama/bindings.ts';
 import { holdFile, loadSealed } from '../../src/layers/4-model/immutable-weights.ts';
-import { dropLease } from '../../src/linux/memory/memfd.ts';
+import { dropLease } from '../../src/linux/files/file-lease.ts';
 import { ffi } from '../../src/linux/ffi.ts';
 import { libraryDirectory } from '../support/engine.ts';
 import { factsOf } from '../support/facts.ts';

@@ -395,14 +395,14 @@ const protections: readonly Protection[] = [
     'the first image hides itself',
     'hidden',
     'supervisor/start/program-memory.ts',
-    '  hideProcess();\n',
-    '  void hideProcess;\n',
+    '  setUndumpable();\n',
+    '  void setUndumpable;\n',
   ],
   [
     'the second image of root hides itself',
     'hidden',
     'supervisor/main.ts',
-    "    (await import('../linux/memory/memfd.ts')).hideProcess();\n",
+    "    (await import('../linux/process.ts')).setUndumpable();\n",
     '',
   ],
   [

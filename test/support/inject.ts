@@ -7,9 +7,8 @@
  * @module
  */
 import { checked, libc } from '../../src/linux/ffi.ts';
-import { addressOf, systemCall } from '../../src/linux/syscalls.ts';
+import { addressOf, callByName } from '../../src/linux/syscalls.ts';
 
-const ptraceCall = 101;
 const requests = {
   peek: 1,
   poke: 4,
@@ -34,7 +33,7 @@ const syscallInstruction = 0x050fn;
 export type Outcome = { readonly answer: number } | { readonly signal: number };
 
 function ptrace(request: number, pid: number, a: number | bigint = 0, b: number | bigint = 0): void {
-  systemCall('ptrace', ptraceCall, request, pid, a, b);
+  callByName('ptrace', request, pid, a, b);
 }
 
 function wait(pid: number): number {

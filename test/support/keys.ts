@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { arenaBytes } from '../../src/layers/5-memory/key-arena.ts';
 import { mapSecretMemory, unmapMemory, viewMemory } from '../../src/linux/memory/mapped-memory.ts';
-import { systemCall } from '../../src/linux/syscalls.ts';
+import { callByName } from '../../src/linux/syscalls.ts';
 import { descriptors } from '../../src/wire/messages.ts';
 import { Aes256 } from './aes.ts';
 import type { Copy } from './copy.ts';
@@ -15,7 +15,6 @@ import { copyInstallation } from './copy.ts';
 import { afterBlock, firstState } from './sha256.ts';
 import { editCode } from './find-code.ts';
 
-const [pidfdOpen, pidfdGetfd] = [434, 438];
 const keyBytes = 32;
 
 /** A copy whose engine does not close its secret memory. */
@@ -31,8 +30,8 @@ export class Keys {
   readonly #address: bigint;
 
   constructor(pid: number) {
-    const process = systemCall('pidfd_open', pidfdOpen, pid, 0);
-    const fd = systemCall('pidfd_getfd', pidfdGetfd, process, descriptors.secret, 0);
+    const process = callByName('pidfd_open', pid, 0);
+    const fd = callByName('pidfd_getfd', process, descriptors.secret, 0);
     this.#address = mapSecretMemory(fd, arenaBytes);
     for (const one of [fd, process]) closeSync(one);
   }

@@ -16,7 +16,8 @@ import { printable } from '../../oms/verification-error.ts';
 import type { Disk, Hashed, Progress } from '../../oms/tree-reader.ts';
 import { Hasher } from '../../oms/tree-reader.ts';
 import type { Shard } from '../../oms/statement.ts';
-import { leaseHolds, makeMemfd, sealMemfd, takeReadLease } from '../../linux/memory/memfd.ts';
+import { leaseHolds, takeReadLease } from '../../linux/files/file-lease.ts';
+import { makeMemfd, sealMemfd } from '../../linux/memory/memfd.ts';
 
 /** Where weights are kept while they are served. */
 export type WeightsMode = 'memfd' | 'file';

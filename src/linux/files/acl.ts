@@ -1,17 +1,17 @@
 /**
- * POSIX access lists: who besides owner, group and everybody may write a file.
+ * POSIX access control lists: which further users and groups may write a file.
  *
- * Uses Node's own foreign function interface, not the installed one: this runs before anything that is installed was
- * verified. It is asked only where the mode shows a group that may write, for the mask of a list stands there.
+ * Uses Node's own foreign-function interface instead of koffi, because this runs before the installation is verified.
+ * Callers need it only for files that their mode shows as group-writable: the mode shows the mask of the list.
  * Source: acl(5), include/uapi/linux/posix_acl_xattr.h
  * Proof:  test/unit/linux/path-writers.test.ts
  * @module
  */
 
-/** A user or group that a list names, and lets write. */
-export type ListedWriter = { readonly kind: 'user' | 'group'; readonly id: number };
+/** A user or group to which a list grants write access. */
+type ListedWriter = { readonly kind: 'user' | 'group'; readonly id: number };
 
-/** What a list says: whether the file's own group may write, and who else. */
+/** Whether the owning group may write, and which listed users and groups may. */
 export type AccessList = { readonly owningGroup: boolean; readonly listed: readonly ListedWriter[] };
 
 const attribute = 'system.posix_acl_access';
@@ -22,8 +22,9 @@ const entryBytes = 8;
 const largestBytes = 64 << 10;
 
 /**
- * Parses a list of version 2 (little-endian 16-bit tag, 16-bit rights, 32-bit id); `undefined` when it is of another
+ * Parses a list of version 2 (little-endian 16-bit tag, 16-bit rights, 32-bit id). Returns `undefined` for any other
  * form.
+ * @internal
  */
 export function parseAccessList(bytes: Buffer): AccessList | undefined {
   if (bytes.length < headerBytes || bytes.readUInt32LE(0) !== 2 || (bytes.length - headerBytes) % entryBytes !== 0)
@@ -55,12 +56,12 @@ function load(): GetAttribute {
     .functions.getxattr;
 }
 
-/** The access list of a file or folder; `undefined` when it has none, or when this cannot be told. */
+/** Returns the access list of a file or folder; `undefined` if it has none or if it cannot be read. */
 export function readAccessList(path: string): AccessList | undefined {
   try {
     getAttribute ??= load();
   } catch {
-    return undefined; // a Node without this interface: what the mode shows stands for the list
+    return undefined; // a Node without this interface: only the mode counts
   }
   const value = Buffer.alloc(largestBytes);
   const length = Number(getAttribute(path, attribute, value, BigInt(value.length)));

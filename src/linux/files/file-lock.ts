@@ -1,5 +1,5 @@
 /**
- * An exclusive lock on a file that the kernel gives back when this process ends, however it ends.
+ * An exclusive lock on a file, which the kernel releases when this process ends, however it ends.
  *
  * Source: flock(2)
  * @module
@@ -10,7 +10,7 @@ import { libc } from '../ffi.ts';
 const flock = libc.func('int flock(int fd, int operation)') as (fd: number, operation: number) => number;
 const exclusiveNonBlocking = 2 | 4;
 
-/** Takes the lock for the life of this process; `false` when another process holds it. */
+/** Takes the lock for the lifetime of this process; returns `false` if another process holds it. */
 export function lockFile(path: string): boolean {
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   if (flock(fd, exclusiveNonBlocking) === 0) return true;

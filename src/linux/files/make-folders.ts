@@ -1,14 +1,14 @@
 /**
- * Folders with those above them, made one by one.
+ * Creates a folder and its missing parents.
  *
- * Node's own recursive `mkdirSync` never returns where a file system answers ENOENT for a folder whose parent is there,
- * as /proc does.
+ * Node's recursive `mkdirSync` never returns if the file system reports ENOENT for a folder whose parent exists, as
+ * /proc does.
  * @module
  */
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Makes a folder of an absolute path, and those above it that are not there. @throws the error of the kernel */
+/** Creates the folder at an absolute path, and its missing parents. @throws the kernel's error */
 export function makeFolders(path: string, mode: number): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
   const above = dirname(path);
@@ -16,7 +16,7 @@ export function makeFolders(path: string, mode: number): void {
   try {
     mkdirSync(path, { mode });
   } catch (error) {
-    // Somebody else made it meanwhile.
+    // Another process may have created it meanwhile.
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw error;
   }
 }

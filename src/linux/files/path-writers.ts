@@ -1,12 +1,13 @@
 /**
- * Who can write a path: the one answer for launcher, Node, program, packages, models, trust files and state.
+ * Who can write a path: used for launcher, Node, program, packages, models, trust files and state alike.
  *
- * Promise: it counts everybody but root who can change what the path leads to: owners, groups, access lists and
- *          everybody, of the file and of every folder above it, of each symbolic link on the way and of what it leads
- *          to, and the user who serves a FUSE file system. A sticky folder lets nobody but the owners of folder and
- *          entry replace an entry.
- * Limits:  members of a group are those of /etc/passwd and /etc/group; other sources of accounts, and the servers of
- *          network file systems, are not seen. A read-only mount protects nothing: it may be writable elsewhere.
+ * Promise: it finds every user other than root who can change what the path resolves to: by owner, group, other and
+ *          access-list permissions of the file, of every folder above it, of each symbolic link on the way and of its
+ *          target, and as the server of a FUSE file system. In a sticky folder only the owners of the folder and of the
+ *          entry can replace the entry.
+ * Limits:  group members are read from /etc/passwd and /etc/group; other account sources and the servers of network
+ *          file systems are not considered. A read-only mount is no protection: the file system may be writable
+ *          elsewhere.
  * Source:  path_resolution(7), acl(5), mountinfo in proc(5)
  * Proof:   test/unit/linux/path-writers.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
  * @module
@@ -20,36 +21,36 @@ import { parseMounts } from '../procfs/mountinfo.ts';
 /** The calls that are needed, from `node:fs`. */
 export type WritersDisk = Pick<typeof fs, 'lstatSync' | 'readlinkSync' | 'readFileSync'>;
 
-/** A right to write that somebody other than root has. */
+/** Write access that a user other than root has. */
 export type Grant = {
-  /** The file or folder that it is a right to. */
+  /** The file or folder that can be written. */
   readonly path: string;
   readonly by: 'owner' | 'group' | 'everybody' | 'listed user' | 'listed group' | 'file system';
-  /** Id of the user or group; 0 for everybody. */
+  /** Id of the user or group; 0 for `everybody`. */
   readonly id: number;
 };
 
-/** Grants by who holds them, as seen by one user. */
+/** Grants by their holder, relative to one user. */
 export type Writers = {
-  /** That user, when it is not root. */
+  /** Held by that user, unless it is root. */
   readonly own: readonly Grant[];
-  /** Groups in which nobody else is known to be. */
+  /** Held by groups without another known member. */
   readonly groups: readonly Grant[];
-  /** Anybody else. */
+  /** Held by other users. */
   readonly others: readonly Grant[];
 };
 
 const groupBit = 0o020;
 const everybodyBit = 0o002;
 const stickyBit = 0o1000;
-/** As many symbolic links as the kernel follows. */
+/** The kernel's limit on symbolic links in one path. */
 const mostLinks = 40;
 
 type Facts = Pick<fs.Stats, 'uid' | 'gid' | 'mode' | 'isSymbolicLink'>;
 
 /**
- * What one file or folder gives to others than root.
- * @param above - whether it is a folder of which one entry only matters, with an owner of its own
+ * Returns the grants on one file or folder.
+ * @param above - whether it is a folder of which only one existing entry matters
  */
 export function grantsOf(
   path: string,
@@ -69,9 +70,7 @@ export function grantsOf(
   return grants;
 }
 
-/**
- * Grants of all paths together, each file and folder once; what does not exist is made by whoever can write the folder.
- */
+/** Returns the grants on all paths together; whoever can write a folder can create a file that is missing in it. */
 export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] {
   const seen = new Map<string, { readonly facts: fs.Stats | undefined; above: boolean }>();
   const look = (path: string, above: boolean): fs.Stats | undefined => {
@@ -98,7 +97,7 @@ export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] 
       const next = current === '/' ? `/${part}` : `${current}/${part}`;
       const facts = look(next, pending.length > 0);
       if (facts === undefined) {
-        look(current, false); // an entry that is not there has no owner who keeps others out of a sticky folder
+        look(current, false); // the sticky bit does not protect an entry that does not exist
         break;
       }
       if (facts.isSymbolicLink()) {
@@ -117,13 +116,13 @@ export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] 
   return [...grants, ...servedGrants(disk, ends)];
 }
 
-/** File systems that a user serves: whatever owners and modes they show, that user decides what is read. */
+/** FUSE file systems: whatever owners and modes they show, the user who serves one decides what is read. */
 function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<string>): Grant[] {
   let table: string;
   try {
     table = disk.readFileSync('/proc/self/mountinfo', 'latin1');
   } catch {
-    return []; // without /proc nothing of ours starts
+    return []; // Kwyre does not start without /proc
   }
   if (!table.includes(' - fuse')) return [];
   // Outer mounts first; the sort is stable, so that of two mounts at one place the later one covers the other.
@@ -142,7 +141,7 @@ function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<str
   return [...found.values()];
 }
 
-/** Ids of the users in each group, by the local account files; no entry for a group that is in neither. */
+/** Ids of the users in each group, by the local account files; no entry for a group that they do not list. */
 function readMembers(disk: Pick<typeof fs, 'readFileSync'>): ReadonlyMap<number, ReadonlySet<number>> {
   const lines = (path: string): string[][] => {
     try {
@@ -166,7 +165,7 @@ function readMembers(disk: Pick<typeof fs, 'readFileSync'>): ReadonlyMap<number,
   return members;
 }
 
-/** Sorts grants by who holds them, as the user `uid` sees it. */
+/** Sorts grants by their holder, relative to the user `uid`. */
 export function sortWriters(grants: readonly Grant[], uid: number, disk: Pick<typeof fs, 'readFileSync'>): Writers {
   const own: Grant[] = [];
   const groups: Grant[] = [];
@@ -184,7 +183,7 @@ export function sortWriters(grants: readonly Grant[], uid: number, disk: Pick<ty
   return { own, groups, others };
 }
 
-/** A grant in words, to stand after the path. */
+/** Returns a grant in words, as a predicate to the path. */
 export function describeGrant({ by, id }: Grant): string {
   switch (by) {
     case 'owner':
@@ -202,12 +201,12 @@ export function describeGrant({ by, id }: Grant): string {
   }
 }
 
-/** For a shell: nothing in a path is taken for a command. */
+/** Quotes a path for a shell. */
 function quote(path: string): string {
   return /^[A-Za-z0-9_./@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
-const mends: Readonly<Record<Grant['by'], string>> = {
+const revocations: Readonly<Record<Grant['by'], string>> = {
   owner: 'chown -h root:root',
   group: 'chmod g-w',
   everybody: 'chmod o-w',
@@ -216,10 +215,11 @@ const mends: Readonly<Record<Grant['by'], string>> = {
   'file system': 'move the installation away from',
 };
 
-/** The commands that take these grants away, one for each kind; at most `most` paths of each. */
+/** Returns the shell commands that revoke these grants, one for each kind, with at most `most` paths each. */
 export function mendingOf(grants: readonly Grant[], most = 8): string {
   const byCommand = new Map<string, Set<string>>();
-  for (const { by, path } of grants) byCommand.set(mends[by], (byCommand.get(mends[by]) ?? new Set()).add(quote(path)));
+  for (const { by, path } of grants)
+    byCommand.set(revocations[by], (byCommand.get(revocations[by]) ?? new Set()).add(quote(path)));
   return [...byCommand]
     .map(
       ([command, paths]) =>

@@ -1,10 +1,9 @@
 /**
- * Memory by address: hidden from every other process (memfd_secret), private, shared with one other process, locked,
- * grown in place, given back.
+ * Memory by address: secret (memfd_secret), private or shared mappings, locked, resized and released.
  *
- * Promise: private memory is left out of dumps and is not inherited by a fork. What is unmapped is not overwritten
- *          here: that is for the caller, who knows what it held.
- * Limits:  a view must not be kept beyond `unmapMemory` or `growMemory`: it would show what lies there by then.
+ * Promise: private memory is excluded from core dumps and from forks.
+ * Limits:  unmapping does not overwrite: the caller does, who knows what the memory held. A view must not outlive
+ *          `unmapMemory` or `growMemory`.
  * Source:  memfd_secret(2), mmap(2), mremap(2), mprotect(2), mlock(2), madvise(2)
  * Proof:   test/unit/layers/5-key-arena.test.ts
  * @module
@@ -49,14 +48,13 @@ const mapFlags = { shared: 1, private: 2, anonymous: 0x20 } as const;
 const advices = { remove: 9, dontFork: 10, huge: 14, dontDump: 16 } as const;
 const mayMove = 1;
 const closeOnExec = 0o2000000;
-/**
- * From here on fresh pages are taken two megabytes at a time where the kernel has them: faults cost more than copies.
- */
+/** From this size on huge pages are requested, 2 MiB each: page faults cost more than copies. */
 const hugeFrom = 4 << 20;
 
+/** Size of a page. */
 export const pageBytes = 4096;
 
-/** A length in whole pages. */
+/** Rounds a length up to whole pages. */
 export function wholePages(bytes: number): number {
   return Math.ceil(bytes / pageBytes) * pageBytes;
 }
@@ -66,7 +64,7 @@ function mapped(call: string, result: number | bigint): Address {
   return BigInt.asUintN(64, BigInt(result));
 }
 
-/** Secret memory of a size, behind a close-on-exec descriptor; before any limit on file sizes. @throws LinuxError */
+/** Creates secret memory, close-on-exec. Call it before RLIMIT_FSIZE is lowered. @throws LinuxError */
 export function makeSecretMemory(bytes: number): number {
   const fd = callByName('memfd_secret', closeOnExec);
   checked('ftruncate', cFtruncate(fd, bytes));
@@ -74,9 +72,9 @@ export function makeSecretMemory(bytes: number): number {
 }
 
 /**
- * Maps secret memory. Its pages leave the kernel's own map of memory when they are first touched, so only what is used
- * is hidden: the mapping is made without rights, which keeps the kernel from touching all of it at once.
- * @throws LinuxError where the limit on locked memory is too small
+ * Maps secret memory. A page leaves the kernel's direct map when it is first touched, so that only pages in use are
+ * hidden. Mapping it with PROT_NONE first keeps the kernel from populating all of it at once.
+ * @throws LinuxError if RLIMIT_MEMLOCK is too small
  */
 export function mapSecretMemory(fd: number, bytes: number): Address {
   const address = mapped('mmap', cMmap(null, bytes, protections.none, mapFlags.shared, fd, 0));
@@ -85,7 +83,7 @@ export function mapSecretMemory(fd: number, bytes: number): Address {
   return address;
 }
 
-/** Private memory of whole pages, zero-filled, in no dump and in no child. @throws LinuxError */
+/** Maps private, zero-filled memory of whole pages. @throws LinuxError */
 export function mapMemory(bytes: number): Address {
   const address = mapped(
     'mmap',
@@ -93,14 +91,11 @@ export function mapMemory(bytes: number): Address {
   );
   checked('madvise', cMadvise(address, bytes, advices.dontDump));
   checked('madvise', cMadvise(address, bytes, advices.dontFork));
-  if (bytes >= hugeFrom) cMadvise(address, bytes, advices.huge); // a kernel without them has small ones
+  if (bytes >= hugeFrom) cMadvise(address, bytes, advices.huge); // without huge pages the kernel uses small ones
   return address;
 }
 
-/**
- * Maps memory that another process holds too, in no dump and in no child; nothing of it is there before it is touched.
- * @throws LinuxError
- */
+/** Maps memory that another process maps too; a page is allocated when it is first touched. @throws LinuxError */
 export function mapSharedMemory(fd: number, bytes: number): Address {
   const address = mapped('mmap', cMmap(null, bytes, protections.readWrite, mapFlags.shared, fd, 0));
   checked('madvise', cMadvise(address, bytes, advices.dontDump));
@@ -109,28 +104,29 @@ export function mapSharedMemory(fd: number, bytes: number): Address {
 }
 
 /**
- * Gives whole pages of shared memory back to the kernel; they are zero when they are touched again. @throws LinuxError
- * when they are locked
+ * Releases whole pages of shared memory to the kernel; they are zero when they are touched again.
+ * @throws LinuxError if they are locked
  */
 export function returnMemory(address: Address, bytes: number): void {
   checked('madvise', cMadvise(address, bytes, advices.remove));
 }
 
-/** Makes private memory longer; it may lie elsewhere then, without a copy left behind. @throws LinuxError */
+/** Extends private memory and returns its new address; a move leaves no copy behind. @throws LinuxError */
 export function growMemory(address: Address, bytes: number, next: number): Address {
   return mapped('mremap', cMremap(address, bytes, next, mayMove));
 }
 
+/** Unmaps memory without overwriting it. @throws LinuxError */
 export function unmapMemory(address: Address, bytes: number): void {
   checked('munmap', cMunmap(address, bytes));
 }
 
-/** Keeps memory out of swap; `false` where the limit is too small. */
+/** Locks memory against swap; returns `false` if RLIMIT_MEMLOCK is too small. */
 export function lockMemory(address: Address, bytes: number): boolean {
   return cMlock(address, bytes) === 0;
 }
 
-/** Lets memory be swapped again. */
+/** Unlocks memory. @throws LinuxError */
 export function unlockMemory(address: Address, bytes: number): void {
   checked('munlock', cMunlock(address, bytes));
 }

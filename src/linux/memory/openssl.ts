@@ -1,12 +1,11 @@
 /**
- * OpenSSL of the Node binary by address: AES-256-GCM, HMAC-SHA-256 and overwriting over memory that JavaScript never
- * sees.
+ * OpenSSL of the Node binary, by address: AES-256-GCM, HMAC-SHA-256 and overwriting of memory outside the JavaScript
+ * heap.
  *
- * Promise: a key is read where it lies; contexts, which hold the expanded key, are freed (and cleansed by OpenSSL)
- *          after every use, and the native stack is overwritten, whatever happens.
- * Limits:  nothing secret is drawn here: the state of OpenSSL's generator lies on the heap (`random.ts` asks the kernel
- *          instead). The functions that OpenSSL keeps stable since 1.1; a Node without one of them refuses at the first
- *          import.
+ * Promise: keys are read in place. Contexts, which hold the expanded key, are freed (OpenSSL cleanses them) and the
+ *          native stack is overwritten after every use, also after a failure.
+ * Limits:  no secrets are generated here: the state of OpenSSL's generator lies on the heap; `random.ts` calls the
+ *          kernel instead. Uses functions that are stable since OpenSSL 1.1; the import fails if Node lacks one.
  * Source:  EVP_EncryptInit(3), HMAC(3), RAND_bytes(3)
  * Proof:   test/unit/layers/5-session-cipher.test.ts, test/attacks/5-derive.test.ts
  * @module
@@ -80,9 +79,13 @@ const randCleanse = libc.func('void OPENSSL_cleanse(void *address, size_t count)
 const gcm = { setTag: 0x11, getTag: 0x10 } as const;
 const largest = 1 << 30;
 
+/** Size of a key of AES-256-GCM and of HMAC-SHA-256. */
 export const keyBytes = 32;
+/** Size of a nonce of AES-GCM. */
 export const nonceBytes = 12;
+/** Size of a tag of AES-GCM. */
 export const tagBytes = 16;
+/** Size of an HMAC-SHA-256. */
 export const macBytes = 32;
 
 const aes256Gcm = cipherFetch(null, 'AES-256-GCM', null) ?? bug('this OpenSSL has no AES-256-GCM');
@@ -91,10 +94,10 @@ function must(result: number): void {
   if (result !== 1) bug('OpenSSL refused a call');
 }
 
-/** What a seal is bound to besides its content. */
-export type Binding = { readonly address: Address; readonly bytes: number };
+/** Memory that is authenticated but not encrypted: the associated data of AES-GCM, or a piece of an HMAC's input. */
+type Binding = { readonly address: Address; readonly bytes: number };
 
-/** Feeds a long text in pieces that an `int` can count. */
+/** Splits a long input into pieces whose size fits an `int`. */
 function inPieces(bytes: number, take: (at: bigint, count: number) => void): void {
   for (let at = 0; at < bytes; at += largest) take(BigInt(at), Math.min(largest, bytes - at));
 }
@@ -132,7 +135,8 @@ export function encryptMemory(
 }
 
 /**
- * Decrypts; `false` when tag, binding, nonce or content is not what was sealed: what stands at `to` is worthless then.
+ * Decrypts `bytes` from one address to another (or in place). Returns `false` if authentication fails; the memory at
+ * `to` must not be used then.
  */
 export function decryptMemory(
   key: Address,
@@ -155,7 +159,7 @@ export function decryptMemory(
   });
 }
 
-/** HMAC-SHA-256 over several pieces of memory, one after another. */
+/** Writes the HMAC-SHA-256 of the concatenated pieces to `out`. */
 export function authenticateMemory(key: Address, pieces: readonly Binding[], out: Address): void {
   const context = hmacNew() ?? bug('no memory for an HMAC');
   try {
@@ -168,17 +172,14 @@ export function authenticateMemory(key: Address, pieces: readonly Binding[], out
   }
 }
 
-/**
- * Overwrites memory with random bytes, ten times as fast as the kernel makes them. They are no secret: nothing is ever
- * made of them.
- */
+/** Overwrites memory with random bytes of OpenSSL's generator, which is ten times as fast as the kernel's. */
 export function overwriteMemory(address: Address, bytes: number): void {
   inPieces(bytes, (at, count) => {
     must(randBytes(address + at, count));
   });
 }
 
-/** Overwrites memory in a way that no compiler leaves out. */
+/** Overwrites memory with a call that no compiler optimizes away. */
 export function cleanseMemory(address: Address, bytes: number): void {
   randCleanse(address, bytes);
 }

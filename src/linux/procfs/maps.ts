@@ -8,7 +8,7 @@
  */
 
 /** One region; its path is as the kernel shows it, empty for anonymous memory. */
-export type MemoryRegion = {
+type MemoryRegion = {
   readonly from: bigint;
   readonly to: bigint;
   /** For example `r-xp`. */
@@ -22,7 +22,7 @@ export type MemoryRegion = {
 export type Mapping = { readonly path: string; readonly device: number; readonly inode: number };
 
 /** Returns `st_dev` for a major and a minor number, in Linux's encoding. */
-export function makeDevice(major: number, minor: number): number {
+function makeDevice(major: number, minor: number): number {
   return (minor & 0xff) + (major & 0xfff) * 0x100 + (minor >>> 8) * 0x100000;
 }
 

@@ -1,22 +1,23 @@
 /**
- * A connected socket that we inherited, as a byte stream whose buffers we own and overwrite.
+ * An inherited connected socket as a byte stream that overwrites its buffers.
  *
- * Promise: received bytes live in one fixed buffer that is overwritten after each callback; sent bytes are
- *          overwritten as soon as the kernel has taken them.
+ * Promise: received bytes are kept in one fixed buffer that is overwritten after each callback; sent bytes are
+ *          overwritten as soon as the kernel has accepted them.
  * @module
  */
 import { Socket } from 'node:net';
 import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 
+/** A byte stream; `write` takes ownership of the bytes and overwrites them. */
 export type Stream = {
   write(bytes: Buffer): void;
-  /** Whether more waits to be written than the kernel takes; `onDrain` tells when that is over. */
+  /** Whether writes are queued because the kernel's buffer is full; `onDrain` is called once they are not. */
   full(): boolean;
-  /** Ends the stream after what was written. */
+  /** Closes the stream after the queued writes. */
   end(): void;
 };
 
-/** Opens the descriptor; `onEnd` comes exactly once, whether the peer closed or the stream broke. */
+/** Opens the descriptor; `onEnd` is called exactly once, when the peer closes or the stream fails. */
 export function openStream(
   fd: number,
   onBytes: (chunk: Buffer) => void,

@@ -1,7 +1,7 @@
 /**
- * A pipe without a Node handle: what a child writes into it can be read here, and it is no socket.
+ * A pipe without a Node handle, for the output of a child.
  *
- * Node's own pipes to children are Unix sockets; the watchdog would take one that nobody declared for a way out.
+ * Node's own pipes to children are Unix sockets, which the watchdog would report as undeclared.
  * Source: pipe(2)
  * @module
  */
@@ -10,7 +10,7 @@ import { checked, libc } from '../ffi.ts';
 const cPipe = libc.func('int pipe2(void *pair, int flags)') as (pair: Int32Array, flags: number) => number;
 const closeOnExec = 0o2000000;
 
-/** Reading and writing end, both close-on-exec. @throws LinuxError */
+/** Creates a pipe and returns both ends, close-on-exec. @throws LinuxError */
 export function makePipe(): { readonly reading: number; readonly writing: number } {
   const pair = new Int32Array(2);
   checked('pipe2', cPipe(pair, closeOnExec));

@@ -1,6 +1,6 @@
 /**
- * What one Unix socket is, from the kernel by netlink: `/proc/net/unix` cannot be asked, since an abstract name may
- * hold line feeds, and with them whole rows.
+ * Looks up one Unix socket by netlink. `/proc/net/unix` cannot be trusted: an abstract name may contain line feeds and
+ * forge whole rows.
  *
  * Source: sock_diag(7), net/unix/diag.c
  * Proof:  test/unit/linux/sock-diag.test.ts
@@ -36,9 +36,7 @@ const showName = 1;
 const nameAttribute = 0;
 const unknown = 0xffffffff;
 
-/**
- * A socket that tells about the sockets of the network that its maker is in, and does nothing else. @throws LinuxError
- */
+/** Creates a netlink socket that reports on sockets of this network namespace. @throws LinuxError */
 export function makeDiagSocket(): number {
   return checked('socket', cSocket(netlink, raw | closeOnExec | nonBlocking, sockDiag));
 }
@@ -47,10 +45,11 @@ export function makeDiagSocket(): number {
 export type UnixSocket = {
   readonly inode: number;
   readonly state: number;
-  /** Its bytes as Latin-1 text; an abstract one begins with a zero. */ readonly name: string;
+  /** Its name as Latin-1; an abstract name starts with a NUL. */
+  readonly name: string;
 };
 
-/** The request for one socket by its inode. */
+/** Encodes the request for one socket by its inode. */
 function encodeRequest(inode: number): Buffer {
   const bytes = Buffer.alloc(headerBytes + 24);
   bytes.writeUInt32LE(bytes.length, 0);
@@ -60,12 +59,12 @@ function encodeRequest(inode: number): Buffer {
   bytes.writeUInt32LE(unknown, headerBytes + 4); // in any state
   bytes.writeUInt32LE(inode, headerBytes + 8);
   bytes.writeUInt32LE(showName, headerBytes + 12);
-  bytes.writeUInt32LE(unknown, headerBytes + 16); // whatever its cookie is
+  bytes.writeUInt32LE(unknown, headerBytes + 16); // with any cookie
   bytes.writeUInt32LE(unknown, headerBytes + 20);
   return bytes;
 }
 
-/** An answer; `undefined` for an error, which says that there is no such socket. */
+/** Parses a response; returns `undefined` for an error, which means that there is no such socket. @internal */
 export function parseUnixAnswer(bytes: Buffer): UnixSocket | undefined {
   if (bytes.length < headerBytes + factBytes || bytes.readUInt16LE(4) !== byFamily || bytes[headerBytes] !== unixFamily)
     return undefined;
@@ -77,7 +76,7 @@ export function parseUnixAnswer(bytes: Buffer): UnixSocket | undefined {
     if (bytes.readUInt16LE(at + 2) === nameAttribute) name = bytes.toString('latin1', at + 4, at + length);
     at += (length + 3) & ~3;
   }
-  // A path ends with a zero, an abstract name begins with one and may hold any other.
+  // A path ends with a NUL; an abstract name starts with one and may contain more.
   return {
     inode: bytes.readUInt32LE(headerBytes + 4),
     state: bytes[headerBytes + 2] ?? 0,
@@ -85,10 +84,7 @@ export function parseUnixAnswer(bytes: Buffer): UnixSocket | undefined {
   };
 }
 
-/**
- * Asks for a Unix socket by its inode; `undefined` when there is none. @throws an errno error when the kernel cannot be
- * asked
- */
+/** Returns the Unix socket with this inode, or `undefined`. @throws an errno error if the request fails */
 export function askUnixSocket(fd: number, inode: number): UnixSocket | undefined {
   writeSync(fd, encodeRequest(inode));
   const answer = Buffer.alloc(4096);
@@ -97,8 +93,8 @@ export function askUnixSocket(fd: number, inode: number): UnixSocket | undefined
 }
 
 /**
- * The kernel's name of a socket's protocol (`TCP`, `MPTCP`, `UNIX-STREAM`) by a path in `/proc/PID/fd`; `undefined`
- * where it says none.
+ * Returns the kernel's name of a socket's protocol (`TCP`, `MPTCP`, `UNIX-STREAM`), or `undefined` if it reports none.
+ * @param path - of the descriptor in `/proc/PID/fd`
  */
 export function protocolName(path: string): string | undefined {
   const value = Buffer.alloc(64);

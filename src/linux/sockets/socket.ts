@@ -1,7 +1,7 @@
 /**
- * Sockets without a Node handle: a descriptor that nobody polls until it is handed to the process that owns it.
+ * Sockets without a Node handle: descriptors that are not polled until their process receives them.
  *
- * Trust:  addresses are constants of the caller; there is no name resolution here.
+ * Trust:  addresses are constants of the caller; names are not resolved.
  * Source: socket(2), ip(7), unix(7)
  * Proof:  test/unit/linux/socket.test.ts
  * @module
@@ -57,29 +57,29 @@ const closeOnExec = 0o2000000;
 const nonBlocking = 0o4000;
 const socketLevel = 1;
 
-/** Options of `SOL_SOCKET` that we set or read back. */
+/** Options of `SOL_SOCKET` that are set or read. */
 export const socketOptions = { reuseAddress: 2, type: 3, reusePort: 15, acceptsConnections: 30, protocol: 38 } as const;
 
-/** What `getsockname` tells about a socket. */
-export type SocketName =
+/** An address as `getsockname` returns it. */
+type SocketName =
   | { readonly family: 'inet'; readonly address: string; readonly port: number }
   /** `address`: 32 hexadecimal digits. */
   | { readonly family: 'inet6'; readonly address: string; readonly port: number }
   | { readonly family: 'unix' | 'other' };
 
-/** A stream socket, close-on-exec. @throws LinuxError */
+/** Creates a stream socket, close-on-exec. @throws LinuxError */
 export function makeSocket(family: number): number {
   return checked('socket', cSocket(family, streamType | closeOnExec, 0));
 }
 
-/** Two connected Unix stream sockets, close-on-exec: an edge between two processes. @throws LinuxError */
+/** Creates two connected Unix stream sockets, close-on-exec. @throws LinuxError */
 export function makeSocketPair(): [number, number] {
   const pair = new Int32Array(2);
   checked('socketpair', cSocketPair(families.unix, streamType | closeOnExec, 0, pair));
   return [pair[0] ?? -1, pair[1] ?? -1];
 }
 
-/** `sockaddr_in` for four address bytes. */
+/** Returns the `sockaddr_in` of an address and port. */
 export function inetAddress(address: readonly [number, number, number, number], port: number): Buffer {
   const bytes = Buffer.alloc(16);
   bytes.writeUInt16LE(families.inet, 0);
@@ -88,7 +88,7 @@ export function inetAddress(address: readonly [number, number, number, number], 
   return bytes;
 }
 
-/** `sockaddr_in6` of `::1`. */
+/** Returns the `sockaddr_in6` of `::1` and a port. */
 export function inet6Loopback(port: number): Buffer {
   const bytes = Buffer.alloc(28);
   bytes.writeUInt16LE(families.inet6, 0);
@@ -100,7 +100,7 @@ export function inet6Loopback(port: number): Buffer {
 /** The longest path that `sockaddr_un` holds, in bytes. */
 export const maxUnixPathBytes = 107;
 
-/** `sockaddr_un` of a path in the file system. */
+/** Returns the `sockaddr_un` of a path in the file system. */
 export function unixAddress(path: string): Buffer {
   const name = Buffer.from(path, 'utf8');
   const bytes = Buffer.alloc(2 + name.length + 1);
@@ -109,17 +109,17 @@ export function unixAddress(path: string): Buffer {
   return bytes;
 }
 
-/** @throws LinuxError, `EADDRINUSE` when somebody holds the address */
+/** Binds a socket. @throws LinuxError, `EADDRINUSE` if the address is in use */
 export function bindSocket(fd: number, address: Buffer): void {
   checked('bind', cBind(fd, address, address.length));
 }
 
-/** @throws LinuxError, `EADDRINUSE` when somebody listens on the address */
+/** Listens on a socket. @throws LinuxError, `EADDRINUSE` if another socket listens on the address */
 export function listenSocket(fd: number, backlog: number): void {
   checked('listen', cListen(fd, backlog));
 }
 
-/** Whether somebody answers at a Unix address; only used to tell a dead socket from a live one. @throws LinuxError */
+/** Connects to a Unix socket and closes the connection: fails if no process listens on it. @throws LinuxError */
 export function connectUnix(path: string): void {
   const fd = checked('socket', cSocket(families.unix, streamType | closeOnExec | nonBlocking, 0));
   try {
@@ -137,7 +137,7 @@ export function closeDescriptor(fd: number): void {
   cClose(fd);
 }
 
-/** The address that the kernel has for a socket. @throws LinuxError */
+/** Returns the local address of a socket. @throws LinuxError */
 export function socketName(fd: number): SocketName {
   const bytes = Buffer.alloc(128);
   const length = new Uint32Array([bytes.length]);
@@ -150,7 +150,7 @@ export function socketName(fd: number): SocketName {
   return { family: family === families.unix ? 'unix' : 'other' };
 }
 
-/** An integer option of `SOL_SOCKET`. @throws LinuxError */
+/** Returns an integer option of `SOL_SOCKET`. @throws LinuxError */
 export function socketOption(fd: number, name: number): number {
   const value = new Int32Array(1);
   checked('getsockopt', cGetSockOpt(fd, socketLevel, name, value, new Uint32Array([4])));

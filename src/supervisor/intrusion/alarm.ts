@@ -23,7 +23,7 @@ import { detectAllWeights } from '../../layers/6-intrusion/detectors/weights-fil
 import { monotonicMs, runnableOf } from '../../linux/clocks.ts';
 import { makeDiagSocket } from '../../linux/sockets/sock-diag.ts';
 import { LinuxError } from '../../linux/ffi.ts';
-import { leaseHolds } from '../../linux/memory/memfd.ts';
+import { leaseHolds } from '../../linux/files/file-lease.ts';
 import { asShown } from '../../linux/procfs/escaped-path.ts';
 import { makeSocketPair } from '../../linux/sockets/socket.ts';
 import { requiredOf } from '../../policy/roles.ts';

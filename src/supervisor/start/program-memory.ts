@@ -37,8 +37,9 @@ type Memory = {
 /** Opens the interface, hides this process and makes empty memory for what runs. @throws `L3_FILES_DIFFER` */
 async function openMemory(prepared: PreparedTree): Promise<Memory> {
   await loadOnly(prepared);
-  const { hideProcess, makeMemfd, makeProgram, sealMemfd, sealProgram } = await import('../../linux/memory/memfd.ts');
-  hideProcess();
+  const { makeMemfd, makeProgram, sealMemfd, sealProgram } = await import('../../linux/memory/memfd.ts');
+  const { setUndumpable } = await import('../../linux/process.ts');
+  setUndumpable();
   const { LinuxError } = await import('../../linux/ffi.ts');
   const natives = new Map(
     nativeNames(prepared.files.keys(), platform).map((name) => {

@@ -22,7 +22,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { libc } from '../../../src/linux/ffi.ts';
-import { addressOf, systemCall, systemCalls } from '../../../src/linux/syscalls.ts';
+import { addressOf, callByName } from '../../../src/linux/syscalls.ts';
 import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 
 const line = Buffer.alloc(512);
@@ -48,7 +48,7 @@ const native = {
   fork: libc.func('int fork()') as () => number,
   unshare: libc.func('int unshare(int flags)') as (flags: number) => number,
 };
-const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls.x64[name]!, ...args);
+const call = callByName;
 const attempts: Readonly<Record<string, () => unknown>> = {
   'read /proc': () => readdirSync('/proc').length > 0 && readFileSync('/proc/1/stat', 'latin1').length > 0,
   write: () => {

@@ -9,14 +9,14 @@ import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { applyFinalFilter } from '../../../src/layers/2-isolation/jail/final-filter.ts';
 import { ffi, libc, lastErrno, LinuxError } from '../../../src/linux/ffi.ts';
-import { addressOf, systemCall, systemCalls } from '../../../src/linux/syscalls.ts';
+import { addressOf, callByName, systemCalls } from '../../../src/linux/syscalls.ts';
 import { keptDescriptors } from '../../../src/policy/roles.ts';
 import type { Role } from '../../../src/policy/roles.ts';
 
 const role = process.argv[2] as Role;
 const line = Buffer.alloc(256);
 const [mode = '', attempt = ''] = line.toString('utf8', 0, readSync(4, line)).trim().split(' ');
-const call = (name: string, ...args: (number | bigint)[]) => systemCall(name, systemCalls.x64[name]!, ...args);
+const call = callByName;
 
 /** A sockaddr_in of 127.0.0.1:9 or of the given bytes. */
 const inet = (port: number, ...address: number[]) =>
@@ -286,7 +286,7 @@ const attempts: Record<string, () => unknown> = {
   subreaper: () => call('prctl', 36, 1, 0, 0, 0),
   'limit-parent': () => call('prlimit64', process.ppid, 7, addressOf(new BigUint64Array(2)), 0),
   'signal-thread': () => call('tgkill', process.ppid, process.ppid, 0),
-  'signal-queue': () => systemCall('rt_sigqueueinfo', 129, process.ppid, 9, addressOf(Buffer.alloc(128))),
+  'signal-queue': () => call('rt_sigqueueinfo', process.ppid, 9, addressOf(Buffer.alloc(128))),
   'message-address': () => call('sendmsg', listener, addressOf(Buffer.alloc(64)), 0),
   'message-many': () => call('sendmmsg', listener, addressOf(Buffer.alloc(64)), 1, 0),
   'send-address': () =>
@@ -308,8 +308,8 @@ const attempts: Record<string, () => unknown> = {
   handle: () => call('open_by_handle_at', -100, 0, 0),
   'kernel-log': () => call('syslog', 3, 0, 0),
   'socket-option': () => call('setsockopt', listener, 6, 31, addressOf(Buffer.from('tls\0')), 4),
-  ipc: () => systemCall('shmget', 29, 0, 4096, 0o1600),
-  queue: () => systemCall('mq_open', 240, addressOf(Buffer.from('kwyre\0')), 0o102, 0o600, 0),
+  ipc: () => call('shmget', 0, 4096, 0o1600),
+  queue: () => call('mq_open', addressOf(Buffer.from('kwyre\0')), 0o102, 0o600, 0),
   inspector: async () => (await import('node:inspector')).open(0, '127.0.0.1'),
 };
 

@@ -8,7 +8,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { chooseMode, holdFile, loadSealed } from '../../../src/layers/4-model/immutable-weights.ts';
-import { dropLease } from '../../../src/linux/memory/memfd.ts';
+import { dropLease } from '../../../src/linux/files/file-lease.ts';
 import { Hasher } from '../../../src/oms/tree-reader.ts';
 import { codeOf, fault, makeTree } from '../../support/trees.ts';
 

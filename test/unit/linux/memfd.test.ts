@@ -6,15 +6,8 @@ import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import {
-  dropLease,
-  leaseHolds,
-  makeMemfd,
-  sealMemfd,
-  seals,
-  sealsOf,
-  takeReadLease,
-} from '../../../src/linux/memory/memfd.ts';
+import { makeMemfd, sealMemfd, seals, sealsOf } from '../../../src/linux/memory/memfd.ts';
+import { dropLease, leaseHolds, takeReadLease } from '../../../src/linux/files/file-lease.ts';
 import { makeTree } from '../../support/trees.ts';
 
 test('sealed memory cannot be written, grown, shrunk or unsealed, by any descriptor', () => {
