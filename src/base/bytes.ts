@@ -1,21 +1,22 @@
 /**
- * Bytes that hold conversation text: allocated apart from Node's shared pool and overwritten after use.
+ * Buffers that can be overwritten after use: outside Node's shared pool, and for plaintext in the working set.
  *
- * Limits: overwriting reaches this buffer only, not copies that a caller made.
+ * Limits: overwriting a buffer does not reach copies of it.
+ * Proof:  test/unit/base/bytes.test.ts
  * @module
  */
 
 /**
- * A zero-filled buffer with memory of its own, outside the shared pool of `Buffer.from` and `allocUnsafe`.
+ * Returns a zero-filled buffer outside the shared pool of `Buffer.from` and `allocUnsafe`.
  *
- * Made over an `ArrayBuffer` on purpose: V8 keeps typed arrays of up to 64 bytes inside its own heap, and copies them
- * out (leaving the first copy behind) as soon as native code takes their address; measured in a gateway.
+ * It is made over an `ArrayBuffer`: V8 keeps typed arrays of up to 64 bytes in its heap and copies them out once native
+ * code takes their address, which leaves the first copy behind.
  */
 export function unpooledBytes(length: number): Buffer {
   return Buffer.from(new ArrayBuffer(length));
 }
 
-/** A copy of `source` in memory of its own. */
+/** Copies `source` into an unpooled buffer. */
 export function copyBytes(source: Uint8Array): Buffer {
   const bytes = unpooledBytes(source.length);
   bytes.set(source);
@@ -24,31 +25,29 @@ export function copyBytes(source: Uint8Array): Buffer {
 
 let allocatePlaintext: ((length: number) => ArrayBuffer) | undefined;
 
-/**
- * Words of conversations stand in this memory from now on; the engine says so once, before it reads the first of them.
- */
-export function usePlaintextMemory(take: (length: number) => ArrayBuffer): void {
-  allocatePlaintext = take;
+/** Sets the allocator of {@link plaintextMemory}; the engine calls it once, before it reads any plaintext. */
+export function usePlaintextMemory(allocate: (length: number) => ArrayBuffer): void {
+  allocatePlaintext = allocate;
 }
 
-/** Zero-filled memory for words of a conversation or their tokens: in the engine the working set, elsewhere private. */
+/** Returns zero-filled memory for a conversation's text or tokens: from the working set in the engine. */
 export function plaintextMemory(length: number): ArrayBuffer {
   return allocatePlaintext === undefined || length === 0 ? new ArrayBuffer(length) : allocatePlaintext(length);
 }
 
-/** {@link plaintextMemory} as bytes. */
+/** Returns {@link plaintextMemory} as bytes. */
 export function plaintextBytes(length: number): Buffer {
   return Buffer.from(plaintextMemory(length));
 }
 
-/** A copy of words. */
+/** Copies text of a conversation into plaintext memory. */
 export function copyPlaintext(source: Uint8Array): Buffer {
   const bytes = plaintextBytes(source.length);
   bytes.set(source);
   return bytes;
 }
 
-/** The UTF-8 bytes of a constant (never of conversation text) in memory of its own. */
+/** Returns the UTF-8 bytes of a constant (never of conversation text), unpooled. */
 export function constantBytes(text: string): Buffer {
   return copyBytes(Buffer.from(text, 'utf8'));
 }

@@ -1,42 +1,43 @@
 /**
- * The flags of `kwyre serve` as one frozen value. There is no flag, variable or file for another address than
- * 127.0.0.1.
+ * The flags of `kwyre serve` as a frozen value. No flag, variable or file sets another address than 127.0.0.1.
+ *
+ * Proof: test/unit/base/config.test.ts
  * @module
  */
 import { parseArgs } from 'node:util';
 import { KwyreError } from './errors.ts';
 
-/** What one server was asked to do. */
+/** The configuration of one server. */
 export type Config = {
   /** TCP port on 127.0.0.1; 0 lets the kernel choose one. */
   readonly port: number;
-  /** Path of an additional Unix socket, or `undefined` for none. */
+  /** Path of an additional Unix socket; `undefined` for none. */
   readonly socketPath: string | undefined;
-  /** A model's name or a path of a GGUF file; `undefined` for the embedded guide. */
+  /** A model's name or the path of a GGUF file; `undefined` for the embedded guide. */
   readonly model: string | undefined;
-  /** Folder of the token and the event log; `undefined` for the default. */
+  /** The state folder; `undefined` for the default. */
   readonly state: string | undefined;
-  /** Context per conversation in tokens; 0 for the model's own, within reason. */
+  /** Context of a conversation in tokens; 0 for the default. */
   readonly contextTokens: number;
   /** Conversations decoded together. */
   readonly parallel: number;
-  /** Threads of the engine; 0 chooses by cores and model size. */
+  /** Threads of the engine; 0 for a number by cores and model size. */
   readonly threads: number;
-  /** What becomes of the model's memory of a conversation between its turns. */
+  /** Whether a conversation's KV state is sealed, dropped or kept in the context between turns. */
   readonly kv: 'sealed' | 'drop' | 'keep';
-  /** Seconds after which a conversation that nobody uses is wiped; can only be shortened. */
+  /** Seconds after which an idle conversation is wiped; at most one hour. */
   readonly idleSeconds: number;
-  /** The same for clients that send their whole history again; 0 wipes a request when it ends. */
+  /** The same for conversations of clients that resend their history; 0 wipes them after each turn. */
   readonly continueSeconds: number;
-  /** Where the weights are kept while they are served: sealed memory, the held file, or what fits. */
+  /** Where the weights are: in an immutable memfd, in the file, or wherever they fit. */
   readonly weights: 'memfd' | 'file' | 'auto';
-  /** Milliseconds between two scans of the watchdog; can only be shortened. */
+  /** Milliseconds between two scans of the watchdog; at most five seconds. */
   readonly scanMs: number;
-  /** Whether the violation that ended the server in this boot was looked into. */
+  /** Whether the operator has reviewed the violation that stopped the server in this boot. */
   readonly acknowledgeViolation: boolean;
   /** Ids of tools that may run beside the server. */
   readonly acknowledgedTools: readonly string[];
-  /** Features of layer 2 that the operator gave up by name; layer 2 judges the names. */
+  /** Features of layer 2 that the operator waives; layer 2 checks the names. */
   readonly accepted: readonly string[];
 };
 
@@ -45,23 +46,25 @@ const longestScanMs = 5000;
 const longestIdleSeconds = 3600;
 const longestContinueSeconds = 600;
 
-/** A time like `90s`, `20m` or `1h`, no longer than an hour. */
-function idleTime(text: string | undefined): number {
+/** Parses a duration such as `90s`, `20m` or `1h` into seconds. @throws `USAGE_FLAG_RANGE` beyond one hour */
+function parseIdle(text: string | undefined): number {
   const match = /^(\d{1,4})([smh]?)$/.exec(text ?? `${longestIdleSeconds}s`);
   const seconds =
     match === null ? Number.NaN : Number(match[1]) * ({ '': 1, s: 1, m: 60, h: 3600 }[match[2] ?? ''] ?? Number.NaN);
   if (!(seconds >= 1 && seconds <= longestIdleSeconds))
-    throw new KwyreError('USAGE_FLAG_RANGE', '--idle takes a time from 1s to 1h', './kwyre serve --idle 20m');
+    throw new KwyreError('USAGE_FLAG_RANGE', '--idle takes a duration from 1s to 1h', './kwyre serve --idle 20m');
   return seconds;
 }
 
-function integer(flag: string, text: string | undefined, fallback: number, min: number, max: number): number {
+type IntegerFlag = { readonly fallback: number; readonly min: number; readonly max: number };
+
+function integer(flag: string, text: string | undefined, { fallback, min, max }: IntegerFlag): number {
   if (text === undefined) return fallback;
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value >= min && value <= max)) {
     throw new KwyreError(
       'USAGE_FLAG_RANGE',
-      `--${flag} takes a whole number from ${min} to ${max}`,
+      `--${flag} takes an integer from ${min} to ${max}`,
       `./kwyre serve --${flag} ${fallback}`,
     );
   }
@@ -104,8 +107,8 @@ export function parseServe(args: readonly string[]): Config {
   } catch {
     throw new KwyreError(
       'USAGE_FLAG_UNKNOWN',
-      'serve does not know one of these flags; the address is always 127.0.0.1',
-      './kwyre help serve lists the flags',
+      'unknown flag or missing value; the address is always 127.0.0.1',
+      'list the flags with ./kwyre help serve',
     );
   }
   const weights = values.weights ?? 'auto';
@@ -117,20 +120,24 @@ export function parseServe(args: readonly string[]): Config {
   const continued = values.continue ?? 'sealed';
   if (continued !== 'sealed' && continued !== 'off')
     throw new KwyreError('USAGE_FLAG_RANGE', '--continue takes sealed or off', './kwyre serve --continue sealed');
-  const idleSeconds = idleTime(values.idle);
+  const idleSeconds = parseIdle(values.idle);
   return Object.freeze({
-    port: integer('port', values.port, defaultPort, 0, 65535),
+    port: integer('port', values.port, { fallback: defaultPort, min: 0, max: 65535 }),
     socketPath: values.socket,
     model: values.model,
     state: values.state,
-    contextTokens: integer('ctx', values.ctx, 0, 0, 1 << 20),
-    parallel: integer('parallel', values.parallel, 4, 1, 64),
-    threads: integer('threads', values.threads, 0, 0, 256),
+    contextTokens: integer('ctx', values.ctx, { fallback: 0, min: 0, max: 1 << 20 }),
+    parallel: integer('parallel', values.parallel, { fallback: 4, min: 1, max: 64 }),
+    threads: integer('threads', values.threads, { fallback: 0, min: 0, max: 256 }),
     weights,
     kv,
     idleSeconds,
     continueSeconds: continued === 'off' || kv === 'drop' ? 0 : Math.min(idleSeconds, longestContinueSeconds),
-    scanMs: integer('scan-interval', values['scan-interval'], longestScanMs, 250, longestScanMs),
+    scanMs: integer('scan-interval', values['scan-interval'], {
+      fallback: longestScanMs,
+      min: 250,
+      max: longestScanMs,
+    }),
     acknowledgeViolation: values['acknowledge-violation'] ?? false,
     acknowledgedTools: values['acknowledge-tool'] ?? [],
     accepted: values['accept-weaker'] ?? [],

@@ -1,21 +1,21 @@
 /**
- * The escapes of JSON strings, both ways, over bytes.
+ * Escapes and unescapes JSON strings as bytes.
  *
- * Trust:  `unescapeJson` takes only what the reader has checked; `escape` takes any bytes and keeps those above 0x7f as
- *         they are, so valid UTF-8 stays valid.
+ * Trust:  the input of `unescapeJson` was checked by the parser. `escapeJson` takes any bytes; those above 0x7f stay,
+ *         so valid UTF-8 stays valid.
  * Source: RFC 8259 section 7
  * Proof:  test/unit/engine/json-parser.test.ts, test/unit/engine/response-json.test.ts
  * @module
  */
 
-/** The value of a hexadecimal digit, or -1. */
+/** Returns the value of a hexadecimal digit, or -1. */
 function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const lower = byte | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-/** The four digits after `\u`, or -1. */
+/** Returns the value of the four digits after `\\u`, or -1. */
 export function hexUnit(body: Uint8Array, at: number): number {
   let unit = 0;
   for (let i = 0; i < 4; i += 1) {
@@ -26,12 +26,12 @@ export function hexUnit(body: Uint8Array, at: number): number {
   return unit;
 }
 
-/** Whether a UTF-16 unit is the first of a surrogate pair. */
+/** Returns whether a UTF-16 code unit is the first of a surrogate pair. */
 export const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
-/** Whether a UTF-16 unit is the second of a surrogate pair. */
+/** Returns whether a UTF-16 code unit is the second of a surrogate pair. */
 export const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
 
-/** What the letter after a backslash stands for; 0 for no escape. */
+/** The byte that a letter after a backslash stands for; 0 for no escape. */
 export const shortEscapes = new Uint8Array(128);
 for (const [letter, byte] of [
   ['"', 0x22],
@@ -45,7 +45,7 @@ for (const [letter, byte] of [
 ] as const)
   shortEscapes[letter.charCodeAt(0)] = byte;
 
-/** Decodes a checked string body into `target`; returns the length. A string is never longer decoded than escaped. */
+/** Decodes a checked string into `target`. @returns the length, at most that of the escaped string */
 export function unescapeJson(body: Uint8Array, from: number, to: number, target: Uint8Array): number {
   let length = 0;
   for (let at = from; at < to;) {
@@ -86,12 +86,12 @@ export function unescapeJson(body: Uint8Array, from: number, to: number, target:
 
 const hexDigits = '0123456789abcdef';
 
-/** The letter after the backslash for a byte that must be escaped; 0 for none needed, 0x75 for `\\u00xx`. */
+/** The letter after the backslash for a byte; 0 if it needs no escape, 0x75 for `\\u00xx`. */
 const escapeLetters = new Uint8Array(256);
 escapeLetters.fill(0x75, 0, 0x20);
 for (const letter of '"\\bfnrt') escapeLetters[shortEscapes[letter.charCodeAt(0)] ?? 0] = letter.charCodeAt(0);
 
-/** How many bytes {@link escapeJson} writes for these. */
+/** Returns the length that bytes have when escaped. */
 export function escapedJsonLength(bytes: Uint8Array): number {
   let length = bytes.length;
   for (let i = 0; i < bytes.length; i += 1) {
@@ -101,7 +101,7 @@ export function escapedJsonLength(bytes: Uint8Array): number {
   return length;
 }
 
-/** Writes bytes as the inside of a JSON string at `offset`; returns the offset after them. */
+/** Escapes bytes into `target` at `offset`. @returns the offset after them */
 export function escapeJson(bytes: Uint8Array, target: Uint8Array, offset: number): number {
   let at = offset;
   for (let i = 0; i < bytes.length; i += 1) {

@@ -1,26 +1,26 @@
 /**
- * Text of somebody else's on its way to people: a terminal, a log, a status.
+ * Sanitises untrusted text for a terminal, a log or a status.
  *
- * Promise: one line of bounded length without control, format, direction-changing, private or unassigned characters:
- *          what a jailed process, a file or a stranger chose can be read there, and can do nothing.
+ * Promise: the result has no control, format, bidirectional, private-use or unassigned characters, so text that a
+ *          jailed process, a file or a client chose can be read but cannot steer a terminal.
  * Proof:   test/unit/base/untrusted-text.test.ts
  * @module
  */
 import { format } from 'node:util';
 
 /**
- * The text in one line of at most `most` UTF-16 units; a blank for white space, `?` for anything else that is not
- * shown.
+ * Returns the text as one line: white space becomes a blank, any other unprintable character `?`.
+ * @param maxLength - in UTF-16 code units; longer text is truncated
  */
-export function printable(text: string, most: number): string {
+export function printable(text: string, maxLength: number): string {
   return text
-    .slice(0, most)
+    .slice(0, maxLength)
     .replace(/\s/gu, ' ')
     .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
 }
 
 /**
- * Text with everything that is not shown written out as `\\uXXXX`: harmless on a terminal, and the same value in JSON.
+ * Escapes unprintable characters as `\\uXXXX`: harmless on a terminal, and the same value in JSON. @internal
  */
 export function visible(text: string): string {
   return text.replace(/[^\P{C}\n\t]|[\u2028\u2029]/gu, (character) =>
@@ -31,10 +31,7 @@ export function visible(text: string): string {
   );
 }
 
-/**
- * Makes a process print nothing that could steer a terminal, whoever chose the text: paths, names in files, names of
- * programs.
- */
+/** Wraps `log` and `error` so that no text they print, such as a path or a program's name, can steer a terminal. */
 export function guardConsole(target: {
   log: (...parts: unknown[]) => void;
   error: (...parts: unknown[]) => void;

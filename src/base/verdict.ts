@@ -1,44 +1,44 @@
 /**
- * What was asked of the system and what was got: the vocabulary of `/kwyre/status` and of every refusal.
+ * The requested protections and those in force, as `/kwyre/status` and refusals report them.
  *
- * Source: architecture decision `docs/adr/0006-verdicts.md`.
+ * Source: docs/adr/0006-verdicts.md
  * @module
  */
 import type { Layer } from './errors.ts';
 
-/** How much of an asked protection the kernel gave. */
-export type Extent = 'full' | 'partial' | 'none';
+/** How much of a requested protection is in force. */
+type Extent = 'full' | 'partial' | 'none';
 
-/** One protection applied (or not) to one process, as observed in this run. */
+/** A protection of one process, as observed in this run. */
 export type Enforcement = {
-  /** Stable name, e.g. `seccomp-seal`, `landlock-files`, `no-new-privs`. */
+  /** Stable name, such as `landlock-files` or `no-new-privs`. */
   readonly feature: string;
-  /** `required`: less than full refuses the start; `preferred`: less than full is reported. */
+  /** Less than full prevents the start if `required`, and is reported if `preferred`. */
   readonly need: 'required' | 'preferred';
   readonly asked: string;
   readonly got: string;
   readonly status: Extent;
-  /** Why it is less than full and what would fix it; empty when full. */
+  /** Why it is not full and what would fix it; empty if it is. */
   readonly reason: string;
 };
 
-/** What came of asking for one. */
+/** The result of requesting a protection. */
 export type Outcome = Pick<Enforcement, 'got' | 'status'> & Partial<Pick<Enforcement, 'reason'>>;
 
-/** Whether a layer stands: `enforced` only if every required check was full in this run. */
+/** `enforced` only if every check of the layer passed in this run. */
 export type LayerStatus = 'enforced' | 'degraded' | 'off';
 
-/** One observed fact of a layer. */
+/** An observed fact of a layer. */
 export type Check = {
   readonly id: string;
   readonly status: LayerStatus;
-  /** What was seen, in words a person can check. */
+  /** What was observed, so that a person can check it. */
   readonly evidence: string;
-  /** Unix time in milliseconds at which it was seen. */
+  /** Unix time of the observation in milliseconds. */
   readonly at: number;
 };
 
-/** One layer's line in `GET /kwyre/status`. */
+/** A layer's entry in `GET /kwyre/status`. */
 export type LayerReport = {
   readonly layer: Layer;
   readonly name: string;
@@ -56,7 +56,7 @@ export const layerNames: Readonly<Record<Layer, string>> = {
   6: 'intrusion watchdog',
 };
 
-/** The worst status of a list; a layer without any check is `off`. */
+/** Returns the status of a layer: `off` without checks, `degraded` unless all are `enforced`. */
 export function worst(checks: readonly Check[]): LayerStatus {
   if (checks.length === 0 || checks.every((c) => c.status === 'off')) return 'off';
   return checks.every((c) => c.status === 'enforced') ? 'enforced' : 'degraded';

@@ -1,5 +1,5 @@
 /**
- * Kwyre's own version, the same as in `package.json` (a test compares them).
+ * Kwyre's version, as in `package.json` (a test compares them).
  * @module
  */
 export const version = '0.1.0';

@@ -11,7 +11,7 @@ import { RequestError } from '../types.ts';
 import type { Field } from './field.ts';
 import { missing, outOfRange, unsupported, wrongType } from './field.ts';
 
-export const messageLimits = { messages: 4096, parts: 1024 } as const;
+const messageLimits = { messages: 4096, parts: 1024 } as const;
 
 const roles: readonly Role[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 
@@ -20,7 +20,7 @@ const messageTextTypes: readonly string[] = ['text'];
 export const itemTextTypes: readonly string[] = ['input_text', 'output_text', 'text'];
 
 /** What reading messages needs besides them. */
-export type MessageOptions = {
+type MessageOptions = {
   /** Takes every text before anything can fail; its owner overwrites them. */
   readonly owned: Buffer[];
   readonly textTypes?: readonly string[];

@@ -18,6 +18,7 @@ import { Field, maxInt, missing, outOfRange, unsupported, wrongType } from './fi
 import type { NoEffect } from './unsupported-fields.ts';
 import { unsupportedChatFields } from './unsupported-fields.ts';
 
+/** @internal */
 export const requestLimits = { stops: 4, stopBytes: 256, logitBias: 1024, modelLength: 256 } as const;
 
 /**

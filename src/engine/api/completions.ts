@@ -42,7 +42,7 @@ export type CompletionsOptions = {
   readonly randomSeed: () => number;
 };
 
-/** The alias by which a client may ask for the served model. */
+/** The alias of the served model. */
 const defaultModel = 'default';
 
 /** What a completion's text may take of a conversation's quota, for each token of the context. */

@@ -26,7 +26,7 @@ import type { Response } from './response.ts';
 import { parseResponseId, writeResponse } from './responses.ts';
 
 /** One request for a stored conversation. */
-export type ConversationRequest = {
+type ConversationRequest = {
   readonly sessions: SessionStore;
   /** The name of the served model. */
   readonly model: string;

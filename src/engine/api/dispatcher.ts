@@ -19,7 +19,7 @@ import { writeModel, writeModels } from './response-json.ts';
 import { Response } from './response.ts';
 
 /** What the dispatcher works with. */
-export type DispatcherOptions = CompletionsOptions & {
+type DispatcherOptions = CompletionsOptions & {
   /** The data edge; called once frames arrive. */
   readonly channel: () => Channel;
   /** The largest body in bytes. */

@@ -23,7 +23,7 @@ export type CompletionHead = {
 };
 
 /** A model as `GET /v1/models` shows it; `created` is a Unix time in seconds. */
-export type ModelEntry = { readonly id: string; readonly created: number };
+type ModelEntry = { readonly id: string; readonly created: number };
 
 function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion.chunk', head: CompletionHead): void {
   out
@@ -43,7 +43,7 @@ function writeUsageFields(out: ByteWriter, { promptTokens, completionTokens, cac
 }
 
 /** A whole completion; `content` is valid UTF-8. */
-export type Completion = {
+type Completion = {
   readonly head: CompletionHead;
   readonly content: Uint8Array;
   readonly reason: FinishReason;

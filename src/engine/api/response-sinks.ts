@@ -68,7 +68,7 @@ export class EventStreamSink implements ResponseSink {
 }
 
 /** Writes a JSON document around the text. */
-export type WriteDocument = (out: ByteWriter, content: Buffer, reason: FinishReason, usage: Usage) => void;
+type WriteDocument = (out: ByteWriter, content: Buffer, reason: FinishReason, usage: Usage) => void;
 
 /** Collects the text, then sends one document. */
 export class JsonSink implements ResponseSink {

@@ -123,7 +123,7 @@ export function parseResponseRequest(body: Buffer): ResponseRequest {
 }
 
 /** A response without its usage. */
-export type ResponseObject = {
+type ResponseObject = {
   readonly id: string;
   /** Unix time in seconds. */
   readonly created: number;

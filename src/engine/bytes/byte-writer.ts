@@ -1,15 +1,14 @@
 /**
- * A growing buffer of own memory that is overwritten whenever it lets memory go.
+ * A growing buffer of plaintext.
  *
- * Promise: growth overwrites the smaller buffer, `clear` and `[Symbol.dispose]` overwrite what was written.
- * Limits:  `view` is valid until the next call of any method.
+ * Promise: growth overwrites the smaller buffer; `clear` and `[Symbol.dispose]` overwrite what was written.
+ * Limits:  a view is valid until the next call of any method.
  * Proof:   test/unit/engine/response-json.test.ts
  * @module
  */
 import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { escapeJson, escapedJsonLength } from '../../base/json-escape.ts';
 
-/** Collects the bytes of an answer. */
 export class ByteWriter {
   #bytes: Buffer;
   #length = 0;
@@ -31,7 +30,7 @@ export class ByteWriter {
     this.#bytes = grown;
   }
 
-  /** Appends ASCII of ours: constants, numbers, ids; never conversation text. */
+  /** Appends ASCII: constants, numbers, ids; never conversation text. */
   ascii(text: string): this {
     this.#reserve(text.length);
     for (let i = 0; i < text.length; i += 1) this.#bytes[this.#length + i] = text.charCodeAt(i);
@@ -39,7 +38,7 @@ export class ByteWriter {
     return this;
   }
 
-  /** Appends a name of ours as a JSON string (a model's name may hold any character); never conversation text. */
+  /** Appends a name as a JSON string, any character allowed; never conversation text. */
   quoted(text: string): this {
     const quoted = JSON.stringify(text).replace(
       /[^\x20-\x7e]/g,
@@ -56,19 +55,19 @@ export class ByteWriter {
     return this;
   }
 
-  /** Appends valid UTF-8 as the inside of a JSON string. */
+  /** Appends valid UTF-8, escaped as the inside of a JSON string. */
   escaped(bytes: Uint8Array): this {
     this.#reserve(escapedJsonLength(bytes));
     this.#length = escapeJson(bytes, this.#bytes, this.#length);
     return this;
   }
 
-  /** What was written so far, as a view. */
+  /** Returns a view of what was written. */
   view(): Buffer {
     return this.#bytes.subarray(0, this.#length);
   }
 
-  /** Overwrites what was written and begins anew in the same memory. */
+  /** Overwrites what was written and keeps the memory. */
   clear(): void {
     wipeBytes(this.#bytes.subarray(0, this.#length));
     this.#length = 0;

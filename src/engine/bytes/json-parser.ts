@@ -1,10 +1,10 @@
 /**
- * Reads JSON from bytes without making strings of it: a tree of numbers that point into the body.
+ * Parses JSON into a tree of offsets into the body.
  *
- * Promise: no text of the body becomes a JavaScript string or object here. Keys are compared as bytes, so there is no
- *          prototype to reach and no hash table to flood.
- * Trust:   the body is hostile: depth, values, keys, lengths are bounded; duplicate keys, invalid UTF-8, lone
- *          surrogates and anything else that RFC 8259 does not allow are refused.
+ * Promise: no text of the body becomes a JavaScript string or object. Keys are compared as bytes: no prototype can be
+ *          reached and no hash table flooded.
+ * Trust:   the body is hostile: depth, values, keys and lengths are bounded; duplicate keys, invalid UTF-8, lone
+ *          surrogates and everything else that RFC 8259 forbids are refused.
  * Source:  RFC 8259, RFC 3629
  * Proof:   test/unit/engine/json-parser.test.ts
  * @module
@@ -16,6 +16,7 @@ import { RequestError } from '../types.ts';
 import type { JsonNode } from './json-tree.ts';
 import { jsonKinds, JsonTree, tapeSlots as slots } from './json-tree.ts';
 
+/** @internal */
 export const jsonLimits = { depth: 64, values: 200_000, keysPerObject: 2048, keyBytes: 1024 } as const;
 
 const quote = 0x22;
@@ -26,12 +27,12 @@ function malformed(at: number): RequestError {
   return new RequestError('REQUEST_JSON_MALFORMED', `the body is not valid JSON at byte ${at}`);
 }
 
-class Reader {
+class Parser {
   readonly #body: Uint8Array;
   #tape = new Int32Array(slots * 256);
   #nodes = 0;
   #at = 0;
-  // Two decoded keys at a time are compared here.
+  // Two decoded keys that are compared.
   readonly #left = plaintextBytes(jsonLimits.keyBytes);
   readonly #right = plaintextBytes(jsonLimits.keyBytes);
 
@@ -39,7 +40,7 @@ class Reader {
     this.#body = body;
   }
 
-  read(): JsonTree {
+  parse(): JsonTree {
     try {
       if (!isUtf8(this.#body)) throw new RequestError('REQUEST_JSON_ENCODING', 'the body is not valid UTF-8');
       this.#skipSpace();
@@ -86,17 +87,17 @@ class Reader {
     if (first === quote) this.#string(noLimit);
     else if (first === 0x7b) this.#object(depth);
     else if (first === 0x5b) this.#array(depth);
-    else if (first === 0x74) this.#word('true', jsonKinds.true);
-    else if (first === 0x66) this.#word('false', jsonKinds.false);
-    else if (first === 0x6e) this.#word('null', jsonKinds.null);
+    else if (first === 0x74) this.#literal('true', jsonKinds.true);
+    else if (first === 0x66) this.#literal('false', jsonKinds.false);
+    else if (first === 0x6e) this.#literal('null', jsonKinds.null);
     else this.#number();
   }
 
-  #word(word: string, kind: number): void {
+  #literal(literal: string, kind: number): void {
     const start = this.#at;
-    for (let i = 0; i < word.length; i += 1)
-      if (this.#body[start + i] !== word.charCodeAt(i)) throw malformed(start + i);
-    this.#at += word.length;
+    for (let i = 0; i < literal.length; i += 1)
+      if (this.#body[start + i] !== literal.charCodeAt(i)) throw malformed(start + i);
+    this.#at += literal.length;
     this.#close(this.#open(kind, start), this.#at);
   }
 
@@ -129,7 +130,7 @@ class Reader {
     this.#close(this.#open(jsonKinds.number, start), this.#at);
   }
 
-  /** One string, with every escape checked; returns its node. */
+  /** Parses a string and checks its escapes. @returns its node */
   #string(maxBytes: number): JsonNode {
     const body = this.#body;
     const start = this.#at + 1;
@@ -220,7 +221,7 @@ class Reader {
     this.#refuseDuplicates(keys);
   }
 
-  /** Sorting needs no hash, so no choice of keys makes it slow. */
+  /** Sorts the keys: unlike with a hash, no choice of keys makes that slow. */
   #refuseDuplicates(keys: JsonNode[]): void {
     if (keys.length < 2) return;
     keys.sort((a, b) => this.#compareKeys(a, b));
@@ -228,13 +229,13 @@ class Reader {
       if (this.#compareKeys(keys[i - 1] ?? 0, keys[i] ?? 0) === 0) {
         throw new RequestError(
           'REQUEST_JSON_DUPLICATE_KEY',
-          `an object of the body has a key twice, at byte ${this.#start(keys[i] ?? 0)}`,
+          `an object of the body has a duplicate key at byte ${this.#start(keys[i] ?? 0)}`,
         );
       }
     }
   }
 
-  /** Puts decoded keys in order: shorter first, then by bytes. */
+  /** Orders decoded keys: shorter first, then by bytes. */
   #compareKeys(a: JsonNode, b: JsonNode): number {
     const left = this.#key(a, this.#left);
     const right = this.#key(b, this.#right);
@@ -259,9 +260,9 @@ class Reader {
 }
 
 /**
- * Parses one whole document. The body is only read; the tree points into it.
- * @throws `REQUEST_JSON_MALFORMED`, `REQUEST_JSON_ENCODING`, `REQUEST_JSON_LIMIT`, `REQUEST_JSON_DUPLICATE_KEY`.
+ * Parses a document. The tree points into the body and is valid until the body is overwritten.
+ * @throws RequestError `REQUEST_JSON_*`
  */
 export function parseJson(body: Uint8Array): JsonTree {
-  return new Reader(body).read();
+  return new Parser(body).parse();
 }

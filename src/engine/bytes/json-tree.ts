@@ -1,31 +1,30 @@
 /**
- * A parsed JSON document as numbers that point into its body: what the schema reads fields from.
+ * A parsed JSON document, as offsets into its body.
  *
- * Promise: keys and strings are compared as bytes where they lie; `text` copies one, decoded, into memory of its own;
- *          only `ascii` and `number` make a JavaScript string, of names and numbers that the schema asks for.
- * Limits:  useless once the body has been overwritten.
+ * Promise: keys and strings are compared as bytes in place; `text` copies a decoded string into plaintext memory; only
+ *          `ascii` and `number` create a JavaScript string, for names and numbers that the schema reads.
+ * Limits:  valid until the body is overwritten.
  * Proof:   test/unit/engine/json-parser.test.ts
  * @module
  */
 import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { unescapeJson } from '../../base/json-escape.ts';
 
-/** What a node is; strings and keys with a backslash in them are marked apart. */
+/** Kinds of nodes; `escaped` is a string or key that contains a backslash. */
 export const jsonKinds = { null: 1, false: 2, true: 3, number: 4, string: 5, escaped: 6, array: 7, object: 8 } as const;
 
 /** A value in a {@link JsonTree}: the index of its node; 0 is the root. */
 export type JsonNode = number;
 
 /**
- * Four numbers a node: kind, first byte, byte after the last (of a string: between its quotes), next node after all
- * inside.
+ * Numbers of a node: its kind, the offsets of its first byte and of the byte after its last (for a string, those
+ * between the quotes), and the node after its descendants.
  */
 export const tapeSlots = 4;
 
 const maxNumberBytes = 64;
 const slots = tapeSlots;
 
-/** A document that `parseJson` has checked. */
 export class JsonTree {
   readonly #body: Uint8Array;
   readonly #tape: Int32Array;
@@ -60,17 +59,17 @@ export class JsonTree {
     return this.kind(node) === jsonKinds.null;
   }
 
-  /** The values of an array, one after another. */
+  /** The elements of an array. */
   *elements(array: JsonNode): Generator<JsonNode> {
     for (let node = array + 1; node < this.#next(array); node = this.#next(node)) yield node;
   }
 
-  /** The pairs of an object, in the order of the body. */
+  /** The members of an object, in the order of the body. */
   *pairs(object: JsonNode): Generator<readonly [key: JsonNode, value: JsonNode]> {
     for (let key = object + 1; key < this.#next(object); key = this.#next(key + 1)) yield [key, key + 1];
   }
 
-  /** How many elements an array or pairs an object has. */
+  /** Returns the number of an array's elements or an object's members. */
   count(node: JsonNode): number {
     let count = 0;
     const isObject = this.kind(node) === jsonKinds.object;
@@ -78,14 +77,14 @@ export class JsonTree {
     return count;
   }
 
-  /** Whether a key or string is exactly these ASCII characters. */
+  /** Returns whether a key or string equals `name`, which is ASCII. */
   is(node: JsonNode, name: string): boolean {
     const from = this.start(node);
     let length = this.end(node) - from;
     let bytes = this.#body;
     let offset = from;
     if (this.kind(node) === jsonKinds.escaped) {
-      // No name of ours is that long; six escaped bytes decode to one at least.
+      // Six escaped bytes decode to at least one: this one is longer than the name.
       if (length > name.length * 6) return false;
       bytes = plaintextBytes(length);
       length = unescapeJson(this.#body, from, this.end(node), bytes);
@@ -97,7 +96,7 @@ export class JsonTree {
     return same;
   }
 
-  /** The decoded text of a string in memory of its own; the caller overwrites it. */
+  /** Decodes a string into plaintext memory; the caller overwrites it. */
   text(node: JsonNode): Buffer {
     const from = this.start(node);
     const to = this.end(node);
@@ -109,7 +108,7 @@ export class JsonTree {
     return scratch.subarray(0, unescapeJson(this.#body, from, to, scratch));
   }
 
-  /** A short name as a JavaScript string; `undefined` unless it is 1 to `maxLength` printable ASCII characters. */
+  /** Returns 1 to `maxLength` printable ASCII characters as a string, or `undefined` if it is anything else. */
   ascii(node: JsonNode, maxLength: number): string | undefined {
     if (!this.isString(node) || this.end(node) - this.start(node) > maxLength * 6) return undefined;
     const text = this.text(node);
@@ -122,7 +121,7 @@ export class JsonTree {
     }
   }
 
-  /** The value of a number, or `undefined` when it is none, not finite or absurdly long. */
+  /** Returns the value of a number, or `undefined` if it is another kind, not finite or longer than 64 bytes. */
   number(node: JsonNode): number | undefined {
     const from = this.start(node);
     const to = this.end(node);
@@ -131,7 +130,7 @@ export class JsonTree {
     return Number.isFinite(value) ? value : undefined;
   }
 
-  /** A key made of plain decimal digits, as a number (`logit_bias` names tokens this way). */
+  /** Returns the value of a key of up to nine decimal digits, such as a token id in `logit_bias`. */
   digits(node: JsonNode): number | undefined {
     const from = this.start(node);
     const to = this.end(node);

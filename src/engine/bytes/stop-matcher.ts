@@ -1,10 +1,10 @@
 /**
- * Finds stop strings in the bytes of an answer, across the borders of tokens.
+ * Finds stop strings in a completion, across token boundaries.
  *
- * Promise: no byte of a stop string that ends the answer comes out, and bytes are held back only as long as they may
- *          still begin one. The stop string that is complete first ends the answer (of several that end at the same
- *          byte, the longest), so the result does not depend on how the bytes are cut.
- * Limits:  the views that come out are valid until the next call.
+ * Promise: the stop string that ends a completion is not emitted, and bytes are held back only while they may begin
+ *          one. The first one that is complete ends the completion (the longest, if several end at the same byte), so
+ *          the result does not depend on token boundaries.
+ * Limits:  returned views are valid until the next call.
  * Source:  Knuth, Morris and Pratt, "Fast pattern matching in strings" (1977)
  * Proof:   test/unit/engine/stop-matcher.test.ts
  * @module
@@ -12,14 +12,14 @@
 import { copyPlaintext, wipeBytes } from '../../base/bytes.ts';
 import { ByteWriter } from './byte-writer.ts';
 
-/** Bytes that may be shown, and whether a stop string ended the answer. */
-export type StopResult = { readonly emit: Buffer; readonly stopped: boolean };
+/** Bytes to emit, and whether a stop string ended the completion. */
+type StopResult = { readonly emit: Buffer; readonly stopped: boolean };
 
 /** One stop string with its failure table. */
 class Pattern {
   readonly bytes: Buffer;
   readonly #fallback: Uint16Array;
-  /** How many of its bytes the text ends with. */
+  /** The length of its longest prefix with which the text ends. */
   matched = 0;
 
   constructor(bytes: Uint8Array) {
@@ -32,7 +32,7 @@ class Pattern {
     }
   }
 
-  /** Takes one byte; returns whether the string is complete. */
+  /** Takes a byte. @returns whether the stop string is complete */
   step(byte: number): boolean {
     while (this.matched > 0 && this.bytes[this.matched] !== byte) this.matched = this.#fallback[this.matched - 1] ?? 0;
     if (this.bytes[this.matched] === byte) this.matched += 1;
@@ -46,15 +46,14 @@ class Pattern {
   }
 }
 
-/** Watches an answer for stop strings. */
 export class StopMatcher {
   readonly #patterns: readonly Pattern[];
-  // `#held` keeps what may begin a stop string; `#out` is what the caller sees.
+  // `#held` may begin a stop string; `#out` is what was returned last.
   readonly #held = new ByteWriter(256);
   readonly #out = new ByteWriter(256);
   #stopped = false;
 
-  /** The stop strings are copied; empty ones never match. */
+  /** Copies the stop strings; empty ones never match. */
   constructor(stops: readonly Uint8Array[]) {
     this.#patterns = stops.filter((stop) => stop.length > 0).map((stop) => new Pattern(stop));
   }
@@ -63,7 +62,7 @@ export class StopMatcher {
     return this.#stopped;
   }
 
-  /** Takes bytes; returns what is safe to show. After a stop nothing more comes out. */
+  /** Takes bytes. @returns those that are in no stop string; none after a stop */
   push(bytes: Uint8Array): StopResult {
     this.#out.clear();
     if (this.#stopped) return { emit: this.#out.view(), stopped: true };
@@ -87,7 +86,7 @@ export class StopMatcher {
     return { emit: this.#out.view(), stopped: this.#stopped };
   }
 
-  /** Drops the first bytes of what is held and appends others. */
+  /** Drops the first held bytes and appends others. */
   #hold(dropped: number, more: Uint8Array): void {
     if (dropped === this.#held.length && more.length === 0) {
       this.#held.clear();
@@ -99,7 +98,7 @@ export class StopMatcher {
     wipeBytes(rest);
   }
 
-  /** Says that nothing follows: what was held back comes out. */
+  /** Ends the input. @returns what was held back */
   flush(): Buffer {
     this.#out.clear();
     if (!this.#stopped) this.#out.bytes(this.#held.view());
@@ -108,7 +107,7 @@ export class StopMatcher {
     return this.#out.view();
   }
 
-  /** Overwrites the stop strings and everything held. */
+  /** Overwrites the stop strings, what is held and what was returned last. */
   [Symbol.dispose](): void {
     for (const pattern of this.#patterns) pattern[Symbol.dispose]();
     this.#held[Symbol.dispose]();

@@ -1,9 +1,9 @@
 /**
- * Holds back an incomplete character at the end of a token and replaces what is not UTF-8.
+ * Completes characters that are split over tokens, and replaces invalid UTF-8.
  *
- * Promise: what comes out is valid UTF-8 cut at character borders, the same for any cutting of the input, and equal to
+ * Promise: the output is valid UTF-8 without split characters. It does not depend on how the input is split, and equals
  *          what a WHATWG decoder makes of the whole.
- * Limits:  the views that come out are valid until the next call.
+ * Limits:  returned views are valid until the next call.
  * Source:  https://encoding.spec.whatwg.org/#utf-8-decoder
  * Proof:   test/unit/engine/utf8.test.ts
  * @module
@@ -13,22 +13,21 @@ import { ByteWriter } from './byte-writer.ts';
 
 const replacement = Uint8Array.of(0xef, 0xbf, 0xbd);
 
-/** Takes token bytes and gives back whole characters. */
 export class Utf8Holdback {
   readonly #out = new ByteWriter(256);
-  // The bytes of a character that is not complete yet, how many they are and how many are still to come.
+  // An incomplete character: its bytes, their count, and how many are missing.
   readonly #held = plaintextBytes(4);
   #count = 0;
   #missing = 0;
   #lower = 0x80;
   #upper = 0xbf;
 
-  /** How many bytes of an incomplete character are held back. */
+  /** The number of bytes held back. */
   get held(): number {
     return this.#count;
   }
 
-  /** Takes bytes; returns the characters that are complete. */
+  /** Takes bytes. @returns the characters that are complete */
   push(bytes: Uint8Array): Buffer {
     const out = this.#out;
     out.clear();
@@ -43,7 +42,7 @@ export class Utf8Holdback {
       } else if (byte < this.#lower || byte > this.#upper) {
         this.#drop();
         plainFrom = i;
-        i -= 1; // the byte begins something of its own
+        i -= 1; // the byte begins another character
       } else {
         this.#held[this.#count++] = byte;
         this.#missing -= 1;
@@ -52,7 +51,7 @@ export class Utf8Holdback {
         plainFrom = i + 1;
         if (this.#missing === 0) {
           out.bytes(this.#held.subarray(0, this.#count));
-          this.#forget();
+          this.#reset();
         }
       }
     }
@@ -60,7 +59,7 @@ export class Utf8Holdback {
     return out.view();
   }
 
-  /** Says that nothing follows; an incomplete character becomes U+FFFD. */
+  /** Ends the input. @returns U+FFFD for an incomplete character */
   flush(): Buffer {
     this.#out.clear();
     if (this.#missing > 0) this.#drop();
@@ -87,10 +86,10 @@ export class Utf8Holdback {
 
   #drop(): void {
     this.#out.bytes(replacement);
-    this.#forget();
+    this.#reset();
   }
 
-  #forget(): void {
+  #reset(): void {
     wipeBytes(this.#held);
     this.#count = 0;
     this.#missing = 0;
@@ -98,9 +97,9 @@ export class Utf8Holdback {
     this.#upper = 0xbf;
   }
 
-  /** Overwrites what is held and what came out last. */
+  /** Overwrites what is held and what was returned last. */
   [Symbol.dispose](): void {
-    this.#forget();
+    this.#reset();
     this.#out[Symbol.dispose]();
   }
 }

@@ -56,7 +56,7 @@ export type KvBinding = {
   detach(end: GenerationEnd): ParkedState | undefined;
 };
 
-/** What to generate. */
+/** What to generate. @internal */
 export type Task = {
   /** Taken over and overwritten by the generation. */
   readonly prompt: PromptTokens;

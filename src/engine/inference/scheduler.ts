@@ -13,12 +13,12 @@ import { RequestError } from '../types.ts';
 import type { Generation, ParkedState } from './generation.ts';
 import { StepTiming } from './step-timing.ts';
 
-/** Generations that may wait for a slot; further ones are refused. */
+/** Generations that may wait for a slot; further ones are refused. @internal */
 export const queueLimit = 64;
 const longestPauseMs = 60_000;
 
 /** Time and the event loop. */
-export type Clock = {
+type Clock = {
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   /** Calls `wake` once after `ms` milliseconds. @returns a function that cancels it */

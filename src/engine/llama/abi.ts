@@ -10,7 +10,7 @@ import { ffi } from '../../linux/ffi.ts';
 /** What `llama_version()` must return. */
 export const llamaVersion = '0.5.0-dev';
 
-export const modelParams = ffi.struct('llama_model_params', {
+const modelParams = ffi.struct('llama_model_params', {
   devices: 'void *',
   tensor_buft_overrides: 'void *',
   n_gpu_layers: 'int32_t',
@@ -30,7 +30,7 @@ export const modelParams = ffi.struct('llama_model_params', {
   load_mtp: 'bool',
 });
 
-export const contextParams = ffi.struct('llama_context_params', {
+const contextParams = ffi.struct('llama_context_params', {
   n_ctx: 'uint32_t',
   n_batch: 'uint32_t',
   n_ubatch: 'uint32_t',
@@ -70,7 +70,7 @@ export const contextParams = ffi.struct('llama_context_params', {
   ctx_other: 'void *',
 });
 
-export const batch = ffi.struct('llama_batch', {
+const batch = ffi.struct('llama_batch', {
   n_tokens: 'int32_t',
   token: 'void *',
   embd: 'void *',
@@ -80,7 +80,7 @@ export const batch = ffi.struct('llama_batch', {
   logits: 'void *',
 });
 
-export const samplerChainParams = ffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
+const samplerChainParams = ffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
 
 /** The structs with their `sizeof` in C, in bytes. */
 export const structSizes = {

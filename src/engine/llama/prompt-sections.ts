@@ -1,5 +1,5 @@
 /**
- * A prompt's text with its control tokens in place: what is tokenised as one text, and where a token stands between.
+ * The sections of a prompt: text that is tokenised as a whole, and the special tokens between.
  *
  * Promise: the name of a user-defined token in a message is cut, so that it is tokenised as text.
  * Proof:   test/unit/engine/prompt-tokenizer.test.ts
@@ -23,7 +23,7 @@ export type PromptPart =
 /** Text up to `end` (from the section before), then a token. `continues`: the text before was cut here. */
 export type PromptSection = { readonly end: number; readonly token: number | undefined; readonly continues: boolean };
 
-export const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 export const isContinuationByte = (byte: number): boolean => (byte & 0xc0) === 0x80;
 
 /**

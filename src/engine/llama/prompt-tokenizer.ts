@@ -5,7 +5,7 @@
  *          template uses user-defined tokens, their names in a message stay text. Text between two special tokens is
  *          tokenised as a whole, so that a harmless conversation has the tokens of its rendered text. Where a name is
  *          cut, no token is inserted.
- * Limits:  a template whose markers are plain text (`[INST]` of some models) cannot be told from text that imitates it.
+ * Limits:  markers that are plain text (`[INST]` of some models) cannot be distinguished from text that imitates them.
  *          For byte-pair encodings, runs of more than 16 KiB without a change between space and other bytes are cut:
  *          llama.cpp's patterns recurse over them, and some would overflow the stack.
  * Proof:   test/unit/engine/prompt-tokenizer.test.ts, test/e2e/openai.test.ts
@@ -170,7 +170,7 @@ export class PromptTokenizer {
       if (length < tokens.length) tokens[length] = token;
       length += 1;
     };
-    // Many templates write the first token themselves; it must not stand there twice.
+    // Many templates write the BOS token themselves; it must not be doubled.
     const first = sections[0];
     if (this.#bos !== undefined && !(first?.end === 0 && first.token === this.#bos)) put(this.#bos);
     for (const { end, token, continues } of sections) {

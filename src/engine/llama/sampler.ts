@@ -31,7 +31,7 @@ function biasSampler(calls: Calls, vocabSize: number, sampling: Sampling): Point
 }
 
 /** What a generation's samplers depend on. */
-export type SamplerOptions = {
+type SamplerOptions = {
   readonly vocabSize: number;
   readonly sampling: Sampling;
   readonly seed: number;

@@ -2,8 +2,8 @@
  * KV states of conversations between their turns: sealed in the vault, or parked in their slots.
  *
  * A sealed state is a u32 count of tokens (little endian), the tokens, then what llama.cpp writes of the sequence.
- * Promise: an opened state stands in the plaintext buffer for one step and is overwritten. A state is used only up to
- *          the first token that differs from the prompt, so nothing of another conversation can reach a completion.
+ * Promise: an opened state is in the plaintext buffer only while it is copied, and is overwritten then. A state is
+ *          used up to the first token that differs from the prompt: no other conversation can reach a completion.
  * Limits:  with `keep`, states stay in the context in plaintext until another conversation needs the slot; the status
  *          reports `degraded`.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
@@ -20,7 +20,7 @@ import type { Scheduler } from '../inference/scheduler.ts';
 import type { LlamaModel } from '../llama/model.ts';
 import type { PlaintextBuffer } from './plaintext-buffer.ts';
 
-export type KvStatesOptions = {
+type KvStatesOptions = {
   readonly llama: LlamaModel;
   readonly scheduler: Scheduler;
   readonly vault: Vault;

@@ -1,7 +1,7 @@
 /**
  * The memory of conversations: the working set for plaintext, the arena for keys, and the store over both.
  *
- * Promise: from `openWorkingSet` on, all plaintext of conversations stands in the working set, which the supervisor
+ * Promise: from `openWorkingSet` on, all plaintext of conversations is in the working set, which the supervisor
  *          overwrites after the engine's end. Sealing is tested before the first conversation.
  * Proof:   test/attacks/5-remains.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -60,7 +60,7 @@ function openArena(): KeyArena {
   return arena;
 }
 
-export type SessionMemoryOptions = {
+type SessionMemoryOptions = {
   readonly config: EngineConfig;
   readonly facts: GgufFacts;
   readonly llama: LlamaModel;

@@ -1,7 +1,7 @@
 /**
  * Conversations as the API sees them: looked up for their owner, opened for a turn, sealed again after it.
  *
- * Promise: opened text stands in the plaintext buffer only until it is parsed, and is overwritten. However the engine
+ * Promise: opened text stays in the plaintext buffer until it is parsed, and is overwritten then. However the engine
  *          ends, it overwrites every key first, then every sealed part.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -22,7 +22,7 @@ import type { PlaintextBuffer } from './plaintext-buffer.ts';
 import { sessionBusy, sessionGone, sessionMemory, unknownSession } from './session-errors.ts';
 import { Transcript } from './transcript.ts';
 
-export type SessionStoreOptions = {
+type SessionStoreOptions = {
   readonly arena: KeyArena;
   readonly vault: Vault;
   readonly fingerprinter: Fingerprinter;

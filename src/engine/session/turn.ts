@@ -27,7 +27,7 @@ type Update = {
 };
 
 /** A turn of a conversation with an id. */
-export type TurnRequest = {
+type TurnRequest = {
   /** 32 hexadecimal digits, or `new`. */
   readonly session: string;
   readonly messages: readonly Message[];

@@ -1,4 +1,4 @@
-/** Memory for words: zero when it is given out, whatever stood there before, and nobody else's pool. */
+/** Plaintext memory is zero-filled and in no shared pool. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
@@ -18,7 +18,7 @@ const collect = runInNewContext('gc') as () => void;
 const sizes = [0, 1, 16, 64, 65, 1000, 4096, 70_000, 1 << 20];
 const words = Buffer.from('words of somebody ');
 
-/** Leaves words all over the memory that the next ones are likely to get, in the pool of Node too. */
+/** Leaves text all over the memory that the next allocations are likely to get, also in Node's pool. */
 function soil(): void {
   for (let round = 0; round < 20; round += 1)
     for (const size of sizes)
@@ -28,10 +28,10 @@ function soil(): void {
   collect();
 }
 
-/** Whether Node would hand out that memory with what was there: the control. */
+/** Whether Node would return that memory with its old content: the control. */
 const unclean = () => sizes.some((size) => Buffer.allocUnsafeSlow(size).some((byte) => byte !== 0));
 
-test('L5-28 memory for words is zero, after others had the same place, and lies in no pool', () => {
+test('L5-28 plaintext memory is zero-filled after reuse and in no pool', () => {
   let dirty = false;
   for (let round = 0; round < 20; round += 1) {
     soil();
@@ -52,10 +52,10 @@ test('L5-28 memory for words is zero, after others had the same place, and lies 
       assert.ok(copy.every((byte) => byte === 0));
     }
   }
-  assert.ok(dirty, 'the control: memory that is not cleared shows what was there');
+  assert.ok(dirty, 'the control: uncleared memory shows its old content');
 });
 
-test('L5-28 a writer that grows shows what was written, and nothing beside it', () => {
+test('L5-28 a growing writer holds what was written and nothing else', () => {
   soil();
   const writer = new ByteWriter(16);
   for (let i = 0; i < 500; i += 1) writer.bytes(words);

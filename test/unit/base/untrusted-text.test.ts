@@ -1,11 +1,11 @@
-/** Text of strangers on its way to people. */
+/** Untrusted text is harmless on a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guardConsole, printable, visible } from '../../../src/base/untrusted-text.ts';
 
 const hostile = 'a\u001b]0;title\u0007b\u009b31mc\u202ed\u2066e\u200ff\r\ng\0h\ud800i\u{e0041}j';
 
-test('one line without anything that steers: controls, formats, directions, halves of characters, tags', () => {
+test('one line without control, format and bidirectional characters, lone surrogates and tags', () => {
   assert.equal(printable(hostile, 100), 'a?]0;title?b?31mc?d?e?f  g?h?i?j');
   assert.equal(printable('Zoë 模型 أ', 100), 'Zoë 模型 أ', 'letters stay');
   assert.equal(printable('x'.repeat(50), 8), 'xxxxxxxx');
@@ -16,13 +16,13 @@ test('one line without anything that steers: controls, formats, directions, halv
   }
 });
 
-test('written out, JSON keeps its value', () => {
+test('escaped text has the same value in JSON', () => {
   const text = JSON.stringify({ name: hostile }, undefined, 2);
   assert.doesNotMatch(visible(text), /[^\P{C}\n]/u);
   assert.deepEqual(JSON.parse(visible(text)), { name: hostile });
 });
 
-test('what a process prints goes through it, whatever the way', () => {
+test('everything that a process prints is escaped', () => {
   const printed: unknown[][] = [];
   const target = {
     log: (...parts: unknown[]) => {

@@ -11,7 +11,7 @@ const parse = (body: unknown): ChatRequest =>
 const parseWith = (more: Record<string, unknown>): ChatRequest => parse({ model: 'guide', messages, ...more });
 const texts = (request: ChatRequest) => request.messages.map((message) => [message.role, ...message.parts.map(String)]);
 
-/** Expects a 400 about one field. */
+/** Expects a 400 that names one field. */
 function refuses(body: unknown, parameter: string | null, code?: string): void {
   assert.throws(
     () => parse(body),
@@ -30,7 +30,7 @@ const refusesWith = (more: Record<string, unknown>, parameter: string, code?: st
   refuses({ model: 'guide', messages, ...more }, parameter, code);
 };
 
-test('a request that says little gets the defaults', () => {
+test('a minimal request gets the defaults', () => {
   const request = parseWith({});
   assert.equal(request.model, 'guide');
   assert.deepEqual(request.sampling, defaultSampling);
@@ -81,7 +81,7 @@ test('every field is read', () => {
   assert.equal(parseWith({ stream_options: { include_usage: true } }).includeUsage, false);
 });
 
-test('a null counts as not given, for every field but the messages', () => {
+test('null counts as missing, for every field but model and messages', () => {
   const names = [
     'stream',
     'stream_options',
@@ -139,7 +139,7 @@ test('roles and contents', () => {
   ]);
 });
 
-test('messages that are not messages are refused by their place', () => {
+test('malformed messages are refused by path', () => {
   const at = (list: unknown, parameter: string, code?: string) => {
     refuses({ model: 'guide', messages: list }, parameter, code);
   };
@@ -187,7 +187,7 @@ test('X-08 images, audio and files are refused by name', () => {
   }
 });
 
-test('X-01 numbers out of range are refused by name, also absurd ones', () => {
+test('X-01 numbers out of range are refused by name', () => {
   const ranges: Readonly<Record<string, readonly number[]>> = {
     temperature: [-0.1, 2.1],
     top_p: [-0.1, 1.1],
@@ -218,7 +218,7 @@ test('X-01 numbers out of range are refused by name, also absurd ones', () => {
     assert.deepEqual(parseWith({ [name]: -(2 ** 40) }).sampling, defaultSampling);
 });
 
-test('the ends of the ranges are inside', () => {
+test('ranges include their bounds', () => {
   for (const more of [
     { temperature: 2 },
     { top_p: 0 },
@@ -234,7 +234,7 @@ test('the ends of the ranges are inside', () => {
   assert.equal(parseWith({ top_k: -1 }).sampling.topK, 0);
 });
 
-test('any seed of 64 bits is a seed of 32 bits, and never the one that means random', () => {
+test('a 64-bit seed is folded to 32 bits, and never to the one that means random', () => {
   const seed = (value: number) => parseWith({ seed: value }).sampling.seed;
   assert.equal(seed(-1), null);
   fc.assert(
@@ -274,7 +274,7 @@ test('the model is a short ASCII name', () => {
   assert.equal(parse('{"model":"a\\/b","messages":[{"role":"user","content":"x"}]}').model, 'a/b');
 });
 
-test('what would change the answer and cannot be done yet is refused, unless it asks for nothing', () => {
+test('unsupported fields are refused unless their value has no effect', () => {
   const asking: Readonly<Record<string, readonly unknown[]>> = {
     tools: [[{ type: 'function' }], 'secret'],
     functions: [[{}]],
@@ -308,7 +308,7 @@ test('what would change the answer and cannot be done yet is refused, unless it 
   );
 });
 
-test('unknown fields and those of other servers are ignored, whatever they hold', () => {
+test('unknown fields are ignored, whatever their value', () => {
   const request = parseWith({
     user: 'secret',
     metadata: { secret: 'secret' },
@@ -330,18 +330,18 @@ test('unknown fields and those of other servers are ignored, whatever they hold'
   );
 });
 
-test('flags must be flags', () => {
+test('booleans must be booleans', () => {
   refusesWith({ stream: 'true' }, 'stream');
   refusesWith({ stream_options: true }, 'stream_options');
   refusesWith({ stream_options: { include_usage: 1 } }, 'stream_options.include_usage');
 });
 
-test('bodies that are no object', () => {
+test('bodies that are not an object', () => {
   for (const body of ['[]', '"x"', '5', 'null', '']) refuses(body, null);
   refuses('{"model":"guide","model":"guide"}', null, 'REQUEST_JSON_DUPLICATE_KEY');
 });
 
-test('dispose overwrites every text; a refusal leaves none', () => {
+test('dispose overwrites every text; an error leaves none', () => {
   const request = parseWith({
     stop: ['stop words'],
     messages: [
@@ -362,7 +362,7 @@ test('dispose overwrites every text; a refusal leaves none', () => {
   assert.ok(buffers.every((bytes) => bytes.every((byte) => byte === 0)));
 });
 
-test('texts are in memory of their own, so the body may be overwritten', () => {
+test('texts are copies, so the body can be overwritten', () => {
   const body = Buffer.from(
     JSON.stringify({
       model: 'guide',
@@ -380,7 +380,7 @@ test('texts are in memory of their own, so the body may be overwritten', () => {
   ]);
 });
 
-test('hostile bodies are answered by a coded error or a request, never by another error', () => {
+test('a hostile body yields a request or a coded error, never another error', () => {
   const base = JSON.stringify({
     model: 'guide',
     messages: [{ role: 'user', content: [{ type: 'text', text: 'a' }] }],

@@ -10,7 +10,7 @@ test('one thread for a tiny model, whatever the machine', () => {
   for (const cores of [1, 2, 4, 64]) assert.equal(threadPlan(cores, 2_660_000), 1);
 });
 
-test('never more than there are cores, never none, and from four on one is left over', () => {
+test('at least one thread, at most one a core; from four cores on, one core stays free', () => {
   assert.deepEqual(
     [1, 2, 3, 4, 8, 64].map((cores) => threadPlan(cores, 7e9)),
     [1, 2, 3, 3, 7, 63],
@@ -23,7 +23,7 @@ test('two threads of one core are one physical core', () => {
   assert.equal(physicalCores(['0\n', '1\n'], 2), 2);
 });
 
-test('a process that may use fewer cores counts those; without a list every logical core counts', () => {
+test('only usable cores count; without a topology every logical core counts', () => {
   assert.equal(physicalCores(['0\n', '1\n', '2\n', '3\n'], 2), 2);
   assert.equal(physicalCores([], 6), 6);
   assert.equal(physicalCores([''], 0), 1);

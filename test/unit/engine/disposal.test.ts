@@ -6,10 +6,10 @@ import { test } from 'node:test';
 import { describeScan, scanProcess } from '../../../src/cli/prove/memory-scanner.ts';
 import { stripped } from '../../support/stripped.ts';
 
-/** What a canary is: words that occur nowhere else. */
+/** A canary: text that occurs nowhere else. */
 const canary = (kind: string) => `${kind}-${randomBytes(12).toString('hex')}-Ende`;
 
-test('L5-03 L5-33 after dispose no text of any field is left in any form; before it, the scan sees them', async () => {
+test('L5-03 L5-33 after dispose, no text of any field is left in any form; before, the scan finds them', async () => {
   const needles: string[] = [];
   const plant = (kind: string) => {
     const text = canary(kind);
@@ -40,7 +40,7 @@ test('L5-03 L5-33 after dispose no text of any field is left in any form; before
       ...(i % 5 === 3 ? { tools: [{ type: 'function', function: { name: plant('function') } }] } : {}),
     };
     const text = JSON.stringify(body);
-    // Some bodies are spoiled at the end, some written with escapes only.
+    // Some bodies are truncated, some written with escapes only.
     if (i % 7 === 6) return Buffer.from(text.slice(0, -1));
     return Buffer.from(i % 3 === 1 ? text.replace(/[-]/g, '\\u002d') : text);
   });

@@ -5,7 +5,7 @@ import { jsonLimits, parseJson } from '../../../src/engine/bytes/json-parser.ts'
 import type { JsonNode, JsonTree } from '../../../src/engine/bytes/json-tree.ts';
 import { jsonKinds } from '../../../src/engine/bytes/json-tree.ts';
 
-/** The tree as JavaScript values, for comparing; the product never does this. */
+/** Converts the tree to JavaScript values for comparison; the engine never does this. */
 function value(tree: JsonTree, node: JsonNode): unknown {
   switch (tree.kind(node)) {
     case jsonKinds.null:
@@ -42,7 +42,7 @@ const escapeAll = (text: string) =>
       `"${Array.from({ length: (JSON.parse(quoted) as string).length }, (_, i) => `\\u${(JSON.parse(quoted) as string).charCodeAt(i).toString(16).padStart(4, '0')}`).join('')}"`,
   );
 
-test('any value that JSON.stringify writes is read back as JSON.parse reads it, plain, spaced and fully escaped', () => {
+test('what JSON.stringify writes parses as with JSON.parse: plain, spaced and fully escaped', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 6, stringUnit: 'grapheme' }), (wanted) => {
       const text = JSON.stringify(wanted);
@@ -55,7 +55,7 @@ test('any value that JSON.stringify writes is read back as JSON.parse reads it, 
   );
 });
 
-test('accepts exactly what JSON.parse accepts, on random bytes and on spoiled documents', () => {
+test('accepts exactly what JSON.parse accepts: random bytes and mutated documents', () => {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const agree = (bytes: Uint8Array) => {
     let wanted = true;
@@ -128,7 +128,7 @@ test('numbers have the value that JSON.parse gives them', () => {
     assert.throws(() => parse(text), code('REQUEST_JSON_MALFORMED'), text);
 });
 
-test('X-01 a number beyond doubles or absurdly long has no value', () => {
+test('X-01 a number that overflows a double or is too long has no value', () => {
   for (const text of ['1e400', '-1e999999999', '9'.repeat(1_000_000)]) {
     const tree = parse(text);
     assert.equal(tree.number(0), undefined);
@@ -177,7 +177,7 @@ test('L1-27 depth, values, keys and key length are bounded', () => {
   assert.doesNotThrow(() => parse(`{"${'k'.repeat(jsonLimits.keyBytes)}":1}`));
 });
 
-test('L1-28 keys named __proto__ and constructor are keys like any other', () => {
+test('L1-28 __proto__ and constructor are ordinary keys', () => {
   const tree = parse('{"__proto__":{"stream":true},"constructor":{"prototype":{"x":1}}}');
   const keys = [...tree.pairs(0)].map(([key]) => key);
   assert.ok(tree.is(keys[0]!, '__proto__'));
@@ -185,7 +185,7 @@ test('L1-28 keys named __proto__ and constructor are keys like any other', () =>
   assert.equal(({} as { stream?: unknown }).stream, undefined);
 });
 
-test('L1-29 keys chosen to collide or to share long beginnings cost no more than others', () => {
+test('L1-29 colliding keys and keys with long common prefixes cost no more than others', () => {
   const objects = (key: (i: number) => string) =>
     `[${Array.from({ length: 8 }, () => `{${Array.from({ length: 1000 }, (_, i) => `"${key(i)}":0`).join(',')}}`).join(',')}]`;
   const time = (text: string) => {
@@ -202,7 +202,7 @@ test('L1-29 keys chosen to collide or to share long beginnings cost no more than
   assert.ok(hostile.best < 250, `${hostile.best} ms for ${hostile.bytes} bytes`);
 });
 
-test('duplicate keys are refused, however they are written', () => {
+test('duplicate keys are refused, also if escaped differently', () => {
   for (const text of [
     '{"a":1,"a":2}',
     '{"a":1,"\\u0061":2}',
@@ -214,7 +214,7 @@ test('duplicate keys are refused, however they are written', () => {
   assert.doesNotThrow(() => parse('{"a":{"a":1},"b":{"a":1},"A":1,"ab":2}'));
 });
 
-test('an error says where, and never what', () => {
+test('an error names the offset, never the content', () => {
   const secret = 'secret-words-of-a-person';
   for (const text of [`{"${secret}":1,"${secret}":2}`, `["${secret}" ${secret}]`, `"${secret}`, `{"${secret}":tru}`]) {
     assert.throws(

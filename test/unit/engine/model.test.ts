@@ -20,7 +20,7 @@ test('the structs have the sizes of the C structs, and the defaults are those of
   const known = (defaults: Record<string, unknown>, expected: object) =>
     Object.keys(defaults).filter((key) => !(key in expected));
   assert.deepEqual(known(calls.modelDefaults(), expectedDefaults.modelParams), []);
-  // Threads follow the machine, and `n_samplers` is read as a big integer.
+  // Threads depend on the machine, and `n_samplers` is a BigInt.
   assert.deepEqual(known(calls.contextDefaults(), expectedDefaults.contextParams), [
     'n_threads',
     'n_threads_batch',
@@ -28,7 +28,7 @@ test('the structs have the sizes of the C structs, and the defaults are those of
   ]);
 });
 
-test('folders without the libraries, or without a variant for this processor, are refused', () => {
+test('a folder without the libraries or a CPU variant is refused', () => {
   const script = `import { openLibrary } from ${JSON.stringify(join(import.meta.dirname, '../../../src/engine/llama/library.ts'))}; import { librariesIn } from ${JSON.stringify(join(import.meta.dirname, '../../support/native.ts'))}; try { openLibrary(librariesIn(process.argv[1])); console.log('opened'); } catch (error) { console.log(error.code); }`;
   const codeOf = (directory: string) =>
     spawnSync(
@@ -64,13 +64,13 @@ describe('steps', () => {
     return token;
   };
 
-  test('the same tokens give the same next token, in any sequence', async () => {
+  test('the same tokens yield the same next token in any sequence', async () => {
     const prompt = [...Buffer.from('hello there')];
     const first = await run(0, prompt);
     for (const sequence of [0, 1, 2, 3]) assert.equal(await run(sequence, prompt), first);
   });
 
-  test('an erased memory has forgotten everything', async () => {
+  test('after erase nothing is remembered', async () => {
     const first = await run(1, [65]);
     for (let i = 0; i < 20; i += 1) llama.batch.add(66 + i, i, 1, i === 19);
     await llama.decode();
@@ -78,7 +78,7 @@ describe('steps', () => {
     assert.equal(await run(1, [65]), first);
   });
 
-  test('two threads out of a pool of ours give the same as one', async () => {
+  test('two threads of a pool compute the same as one', async () => {
     const two = await load(path, { threads: 2 });
     const one = await run(0, [72, 73, 74]);
     [72, 73, 74].forEach((token, i) => two.batch.add(token, i, 0, i === 2));
@@ -87,7 +87,7 @@ describe('steps', () => {
     assert.equal(sampler.sample(2), one);
   });
 
-  test('bytes come back as they went in, also those that are no characters', () => {
+  test('bytes round-trip, also those that are not characters', () => {
     for (let byte = 0; byte < 256; byte += 1) {
       const piece = llama.piece(byte);
       assert.equal(piece.length, 1);
@@ -105,7 +105,7 @@ describe('steps', () => {
     assert.equal(
       llama.tokenize(bytes, tokens.subarray(0, 3), false),
       -count,
-      'too little room says how much is needed',
+      'too little room: the result says how much is needed',
     );
   });
 });

@@ -1,5 +1,5 @@
 /**
- * The official client, unchanged, reads what the writer writes; its `fetch` is answered in this process.
+ * The official client, unmodified, reads the responses; its `fetch` is replaced by a function in this process.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -25,7 +25,7 @@ const head = { id: 'chatcmpl-00ff', created: 1_700_000_000, model: 'guide' };
 const usage = { promptTokens: 9, completionTokens: 4 };
 const words = ['Caf\u00e9 ', '"quoted"\n', '\u{1f512}', '\\end'];
 
-/** A client whose requests are parsed by the schema and answered with these bytes. */
+/** A client whose requests are parsed by the schema and get these bytes as response. */
 function client(write: (out: ByteWriter) => void, status = 200, type = 'application/json'): OpenAI {
   const answer = async (_url: unknown, init?: { body?: unknown }) => {
     if (typeof init?.body === 'string') parseChatRequest(Buffer.from(init.body))[Symbol.dispose]();
@@ -71,7 +71,7 @@ test('a stream with usage', async () => {
   assert.equal(total, 13);
 });
 
-test("the client's own stream helper assembles the same message", async () => {
+test("the client's stream helper assembles the same message", async () => {
   const runner = client(
     (out) => {
       writeRoleChunk(out, head, false);

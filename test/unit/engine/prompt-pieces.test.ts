@@ -1,7 +1,7 @@
 /**
- * A text has the tokens that llama.cpp makes of it as a whole, whatever its length and however it is cut into pieces.
+ * A text has the tokens of the whole text in llama.cpp, whatever its length and however it is split into pieces.
  *
- * With KWYRE_VOCABULARIES=DIR also for every `*.gguf` there, such as `models` of a llama.cpp release.
+ * KWYRE_VOCABULARIES=DIR adds every `*.gguf` there, such as `models` of a llama.cpp release.
  */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
@@ -26,7 +26,7 @@ const files = [
         .map((name) => join(folder, name))),
 ];
 
-/** Only the vocabulary of a file, with the calls that the engine makes. */
+/** Opens a file's vocabulary only, with the calls that the tokenizer makes. */
 async function open(path: string): Promise<{ llama: LlamaModel; patterns: boolean }> {
   const { calls } = sharedLibrary();
   const { promise, resolve } = Promise.withResolvers<bigint | null>();
@@ -64,19 +64,19 @@ function whole(llama: LlamaModel, text: string): number[] {
 const piece = (text: string): PromptPiece => ({ kind: 'text', bytes: Buffer.from(text) });
 
 for (const path of files) {
-  test(`whole and cut are the same: ${path.split('/').at(-1) ?? ''}`, async () => {
+  test(`split text has the tokens of the whole: ${path.split('/').at(-1) ?? ''}`, async () => {
     const { llama, patterns } = await open(path);
     const vocabulary = new PromptTokenizer(llama);
     const encode = async (pieces: readonly PromptPiece[]) => {
       const { tokens, length } = await vocabulary.encode(pieces);
       return [...tokens.subarray(0, length)];
     };
-    // Runs without white space; with patterns of byte pairs up to where llama.cpp itself is safe.
+    // Runs without white space; for byte-pair encodings up to the length that llama.cpp survives.
     const longest = patterns ? 16_000 : 20_000;
     for (const unit of ['a', '1', '456789', '\u6f22', ' ', '\n', '=', 'ab\u00e9']) {
       const text = unit.repeat(Math.floor(longest / Buffer.byteLength(unit)));
       const wanted = whole(llama, text);
-      // Some vocabularies have nothing for white space.
+      // Some vocabularies have no token for white space.
       if (wanted.length > 0)
         assert.deepEqual(
           await encode([piece(text.slice(0, 5000)), piece(text.slice(5000))]),
@@ -84,7 +84,7 @@ for (const path of files) {
           JSON.stringify(unit),
         );
     }
-    // White space behind and before markers, across the border of template and message.
+    // White space around markers, across the boundary between template and message.
     for (const marker of ['<|user|>', '<|end|>', '<|im_start|>', '<|assistant|>', '</s>', '<s>', '<start_of_turn>']) {
       for (const [before, message, after] of [
         ['', '  \n hi there ', '\n'],

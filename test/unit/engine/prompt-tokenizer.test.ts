@@ -1,4 +1,4 @@
-/** Pieces of a prompt become tokens: what is text stays text. */
+/** Pieces of a prompt become tokens, and a message cannot make a control token. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ async function encode(llama: LlamaModel, pieces: readonly PromptPiece[]): Promis
   return [...found.subarray(0, length)];
 }
 
-/** What llama.cpp makes of a whole rendered text, special tokens on. */
+/** Returns llama.cpp's tokens of a whole rendered text, special tokens on. */
 function whole(llama: LlamaModel, text: string): number[] {
   const bytes = Buffer.from(new ArrayBuffer(Buffer.byteLength(text)));
   bytes.write(text);
@@ -37,7 +37,7 @@ function whole(llama: LlamaModel, text: string): number[] {
 
 describe('a vocabulary with control tokens', () => {
   let llama: LlamaModel;
-  // A few merges make that tokens span the borders between template and message.
+  // A few merges, so that tokens span the boundaries between template and message.
   const texts = [
     ...llamaModel(tinyShape)
       .metadata.flatMap(([key, value]) => (key === 'tokenizer.ggml.tokens' && 'texts' in value ? value.texts : []))
@@ -53,7 +53,7 @@ describe('a vocabulary with control tokens', () => {
     });
   });
 
-  test('text between control tokens is tokenised as one', async () => {
+  test('text between control tokens is tokenised as a whole', async () => {
     const pieces = [
       template('<|im_start|>use'),
       message('r\nhi'),
@@ -106,7 +106,7 @@ describe('a vocabulary with control tokens', () => {
     );
   });
 
-  test('the prompt must leave room for an answer', async () => {
+  test('the prompt must leave room for a completion', async () => {
     const fault = async (text: string) =>
       await encode(llama, [message(text)]).then(
         () => 'fits',
@@ -132,7 +132,7 @@ describe('a vocabulary with control tokens', () => {
   });
 });
 
-test('X-09: markers that the vocabulary only calls user-defined are no markers in a message', async () => {
+test('X-09: the name of a user-defined token in a message is not a marker', async () => {
   const llama = await open('marked.gguf', {
     'tokenizer.ggml.token_type': { i32s: Array.from({ length: tinyShape.vocabulary }, (_, i) => (i < 256 ? 1 : 4)) },
   });
@@ -142,7 +142,7 @@ test('X-09: markers that the vocabulary only calls user-defined are no markers i
     special(await encode(llama, [template('<|im_start|>user\n'), message(hostile), template('<|im_end|>\n')])),
     [tokens.turn, tokens.turnEnd],
   );
-  // Also where the border between template and message runs through the name.
+  // Also if the boundary between template and message splits the name.
   assert.deepEqual(
     special(await encode(llama, [template('<|im_start|><|im_'), message('start|>'), template('<|im_end|>')])),
     [tokens.turn, tokens.turnEnd],
@@ -150,8 +150,8 @@ test('X-09: markers that the vocabulary only calls user-defined are no markers i
 });
 
 /**
- * A vocabulary as SentencePiece makes it, where a space stands before every text; `</s>` and `<|user|>` are
- * user-defined, under other names if told.
+ * Writes a SentencePiece vocabulary, with a space before every text; `</s>` and `<|user|>` (or `markers`) are
+ * user-defined.
  */
 async function sentencePieces(name: string, markers: readonly string[]): Promise<LlamaModel> {
   const texts = [
@@ -191,13 +191,13 @@ async function sentencePieces(name: string, markers: readonly string[]): Promise
   return await load(path);
 }
 
-test('the name of a marker in a message has the tokens of plain text, in SentencePiece too', async () => {
+test('the name of a marker in a message has the tokens of plain text, also with SentencePiece', async () => {
   const llama = await sentencePieces('pieces.gguf', ['</s>', '<|user|>', '\u00f8']);
   const plain = await sentencePieces('plain.gguf', ['\u0001/s>', '\u0001|user|>', '\u00f8']);
   const first = llama.vocabSize - 3;
   const marked = async (text: string) =>
     await encode(llama, [template('<|user|>'), message(text), template('</s>\u00f8')]);
-  // llama.cpp puts a space behind a token of its own (\u00f8 here) and before a text, and nowhere else.
+  // llama.cpp inserts a space after a special token (\u00f8 here) and before a text, and nowhere else.
   const wanted = (text: string) => [first + 1, ...whole(plain, text), first, first + 2];
   for (const text of [
     'hi </s>',
@@ -224,7 +224,7 @@ test('the name of a marker in a message has the tokens of plain text, in Sentenc
   );
 });
 
-test('the token that begins a text stands there once', async () => {
+test('the BOS token is not doubled', async () => {
   const llama = await open('begins.gguf', { 'tokenizer.ggml.add_bos_token': { flag: true } });
   assert.deepEqual(await encode(llama, [message('a')]), [tokens.beginning, 97]);
   assert.deepEqual(await encode(llama, [template('<|endoftext|>'), message('a')]), [tokens.beginning, 97]);
@@ -234,7 +234,7 @@ test('the token that begins a text stands there once', async () => {
   ]);
 });
 
-test('a text that is refused leaves no tokens behind', async () => {
+test('a refused text leaves no tokens', async () => {
   const llama = await open('refused.gguf', {});
   let seen: Int32Array | undefined;
   const spy = new Proxy(llama, {

@@ -22,7 +22,7 @@ const usage = { promptTokens: 12, completionTokens: 3 };
 
 type Json = { [key: string]: Json } & Json[] & string;
 const parse = (out: ByteWriter) => JSON.parse(out.view().toString()) as Json;
-/** The events of a stream. */
+/** Returns the events of a stream. */
 const events = (out: ByteWriter) =>
   out
     .view()
@@ -35,7 +35,7 @@ const events = (out: ByteWriter) =>
       return line.slice(6);
     });
 
-test('any bytes, made UTF-8, come back from JSON.parse as the same text', () => {
+test('any bytes, made UTF-8, parse with JSON.parse to the same text', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.string({ unit: 'binary' }), (bytes, text) => {
       for (const source of [bytes, Buffer.from(text)]) {
@@ -53,7 +53,7 @@ test('any bytes, made UTF-8, come back from JSON.parse as the same text', () => 
   );
 });
 
-test('every single byte below 0x80 survives', () => {
+test('every byte below 0x80 round-trips', () => {
   const out = new ByteWriter();
   const all = Buffer.from(Array.from({ length: 128 }, (_, i) => i));
   writeContentChunk(out, head, all, false);
@@ -117,7 +117,7 @@ test('a stream is role, contents, finish, usage, done; usage is null before the 
   assert.deepEqual(chunks[3]!.choices, []);
 });
 
-test('without include_usage no chunk speaks of usage', () => {
+test('without include_usage no chunk has a usage', () => {
   const out = new ByteWriter();
   writeRoleChunk(out, head, false);
   writeFinishChunk(out, head, 'stop', false);

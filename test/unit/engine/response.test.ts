@@ -1,4 +1,4 @@
-/** Answers as frames: within the credit, overwritten, ended once. */
+/** Responses as frames: within the credit, overwritten, ended once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { EventStreamSink, JsonSink } from '../../../src/engine/api/response-sinks.ts';
@@ -13,7 +13,7 @@ import { dataMessages } from '../../../src/wire/messages.ts';
 
 const head = { id: 'chatcmpl-0', created: 1, model: 'm' };
 
-/** A response whose frames are kept. */
+/** A response whose frames are recorded. */
 function record() {
   const frames: Frame[] = [];
   const decoder = new FrameDecoder((frame) => frames.push({ ...frame, payload: Buffer.from(frame.payload) }));
@@ -40,7 +40,7 @@ function record() {
 }
 
 describe('credit', () => {
-  test('a long answer stops at the credit and goes on with it, in frames of the permitted size', () => {
+  test('a long response stops at the credit and continues with more, in frames of the permitted size', () => {
     const { response, body, sizes, types, over, frames } = record();
     const reader = new JsonSink(response, (out, content, reason, usage) => {
       writeCompletion(out, { head, content, reason, usage });
@@ -67,7 +67,7 @@ describe('credit', () => {
     assert.ok(frames.every(({ stream }) => stream === 5));
   });
 
-  test('credit that comes after the end is nothing', () => {
+  test('credit after the end is ignored', () => {
     const { response, over, types } = record();
     response.begin(200, mediaTypes.json);
     response.out.ascii('{}');
@@ -81,7 +81,7 @@ describe('credit', () => {
 });
 
 describe('ends', () => {
-  test('an error before the first word has a status, after it an event', () => {
+  test('an error before the first chunk is a status, after it an event', () => {
     const early = record();
     early.response.fail(new RequestError('REQUEST_JSON_SHAPE', 'the body must be a JSON object'));
     assert.equal(parseResponseHead(early.frames[0]?.payload ?? Buffer.alloc(0)).status, 400);
@@ -96,7 +96,7 @@ describe('ends', () => {
     assert.equal(late.types().filter((type) => type === dataMessages.responseEnd).length, 1);
   });
 
-  test('503 and 429 say when to come back', () => {
+  test('503 and 429 have Retry-After', () => {
     for (const [status, seconds] of [
       [503, 1],
       [429, 1],
@@ -108,7 +108,7 @@ describe('ends', () => {
     }
   });
 
-  test('a client that is gone gets nothing more, and what was written is overwritten', () => {
+  test('after a close nothing is sent, and what was written is overwritten', () => {
     const { response, types } = record();
     const reader = new JsonSink(response, (out, content, reason, usage) => {
       writeCompletion(out, { head, content, reason, usage });

@@ -1,4 +1,4 @@
-/** llama.cpp's samplers behind the numbers of a request. */
+/** llama.cpp's samplers with the parameters of a request. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
@@ -17,13 +17,13 @@ before(async () => {
   assert.equal(await llama.decode(), 'done');
 });
 
-/** Draws from the logits of the one step, `count` times. */
+/** Samples `count` times from the logits of one step. */
 function draw(changes: Partial<Sampling>, count = 1, seed = 1, prompt: readonly number[] = []): number[] {
   using sampler = llama.makeSampler({ ...plainSampling, ...changes }, seed, Int32Array.from(prompt));
   return Array.from({ length: count }, () => sampler.sample(1));
 }
 
-test('greedy takes the best, and a bias moves it', () => {
+test('greedy takes the likeliest token, and a bias changes it', () => {
   const best = draw({})[0] ?? -1;
   assert.deepEqual(draw({}, 3), [best, best, best]);
   assert.notEqual(draw({ logitBias: [{ token: best, bias: -100 }] })[0], best);
@@ -31,26 +31,26 @@ test('greedy takes the best, and a bias moves it', () => {
   assert.equal(draw({ logitBias: [{ token: 1e6, bias: 100 }] })[0], best);
 });
 
-test('top_k leaves that many', () => {
+test('top_k leaves so many tokens', () => {
   for (const topK of [1, 2, 5]) assert.equal(new Set(draw({ temperature: 100, topK }, 400)).size, topK);
 });
 
-test('a seed repeats, another one differs', () => {
+test('the same seed repeats, another one differs', () => {
   const hot = { temperature: 2 };
   assert.deepEqual(draw(hot, 30, 9), draw(hot, 30, 9));
   assert.notDeepEqual(draw(hot, 30, 9), draw(hot, 30, 10));
 });
 
-test('penalties: what was said is said less; the prompt counts for repetition only', () => {
+test('penalties make tokens less likely; the prompt counts for repetition only', () => {
   const best = draw({})[0] ?? -1;
   assert.deepEqual(new Set(draw({ presencePenalty: 2, frequencyPenalty: 2 }, 10)).size > 1, true);
   assert.notEqual(draw({ repeatPenalty: 2 }, 1, 1, [best])[0], best);
   assert.equal(draw({ presencePenalty: 2, frequencyPenalty: 2 }, 1, 1, [best])[0], best);
-  assert.equal(draw({ repeatPenalty: 2, repeatLastN: 0 }, 1, 1, [best])[0], best, 'no look back, no penalty');
-  assert.equal(draw({ repeatPenalty: 2, repeatLastN: 1 }, 1, 1, [best, 5])[0], best, 'out of sight');
+  assert.equal(draw({ repeatPenalty: 2, repeatLastN: 0 }, 1, 1, [best])[0], best, 'no lookback, no penalty');
+  assert.equal(draw({ repeatPenalty: 2, repeatLastN: 1 }, 1, 1, [best, 5])[0], best, 'outside the lookback');
 });
 
-test('X-01: any numbers that a request may carry give a token of the vocabulary', () => {
+test('X-01: any permitted parameters yield a token of the vocabulary', () => {
   const numbers = fc.record({
     temperature: fc.oneof(fc.constantFrom(0, 1e-45, 1e-9, 1e-3, 2), fc.double({ min: 0, max: 2, noNaN: true })),
     topK: fc.oneof(fc.constantFrom(0, 1, 1_000_000), fc.nat(300)),

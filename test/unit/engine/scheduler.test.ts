@@ -1,5 +1,5 @@
 /**
- * Continuous batching over a real model: order, fairness, cancellation, deadlines, and what is left when all is over.
+ * Continuous batching with a real model: order, fairness, cancellation, deadlines, and that nothing is left.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -84,14 +84,14 @@ async function submit(
   return { sink, generation };
 }
 
-/** Waits until the scheduler has overwritten what is left. */
+/** Waits until the scheduler is idle and has overwritten llama.cpp's buffers. */
 async function rest(): Promise<void> {
   for (let i = 0; i < 200 && !scheduler.clean; i += 1) await sleep(10);
   assert.ok(scheduler.clean && scheduler.load === 0);
 }
 
-describe('answers', () => {
-  test('more than there are sequences, with prompts longer than a step', async () => {
+describe('completions', () => {
+  test('more than there are slots, with prompts longer than a step', async () => {
     const all = await Promise.all(
       Array.from({ length: 7 }, async (_, i) => await submit(`${'x'.repeat(i * 60)}\n`, { maxTokens: 3 + i })),
     );
@@ -123,7 +123,7 @@ describe('answers', () => {
 });
 
 describe('cancellation', () => {
-  test('not one token more is told after it', async () => {
+  test('not one more token is emitted', async () => {
     const { sink, generation } = await submit('go\n', { maxTokens: null });
     let after = 0;
     sink.onContent = () => {
@@ -137,7 +137,7 @@ describe('cancellation', () => {
     assert.deepEqual([after, generation.completionTokens, sink.ending], [0, 20, '']);
   });
 
-  test('of a waiting answer: it never begins', async () => {
+  test('a waiting generation never begins', async () => {
     const running = [await submit('a\n', { maxTokens: 200 }), await submit('b\n', { maxTokens: 200 })];
     const { sink, generation } = await submit('c\n');
     generation.cancelled = true;
@@ -151,7 +151,7 @@ describe('cancellation', () => {
     assert.deepEqual([sink.text, generation.slot], ['', -1]);
   });
 
-  test('of one does not disturb the other', async () => {
+  test('others are not disturbed', async () => {
     const { sink: kept } = await submit('a\n', { maxTokens: 100 });
     const { sink, generation } = await submit('b\n', { maxTokens: 100 });
     sink.onContent = () => {
@@ -164,8 +164,8 @@ describe('cancellation', () => {
   });
 });
 
-describe('readers and time', () => {
-  test('an answer waits for its reader and goes on where it stopped', async () => {
+describe('slow clients and deadlines', () => {
+  test('a generation waits for its client and continues where it stopped', async () => {
     const { sink } = await submit('a\n', { maxTokens: 30 });
     sink.onContent = () => {
       sink.congestedNow = sink.text.length === 7;
@@ -183,7 +183,7 @@ describe('readers and time', () => {
     await rest();
   });
 
-  test('a deadline ends an answer, whether it runs, waits for its reader, or waits for a sequence', async () => {
+  test('a deadline ends a generation that runs, waits for its client, or waits for a slot', async () => {
     const stuck = new RecordingSink();
     stuck.congestedNow = true;
     const started = performance.now();
@@ -206,14 +206,14 @@ describe('readers and time', () => {
     await rest();
   });
 
-  test('beyond the queue a request is refused', async () => {
+  test('a request is refused if the queue is full', async () => {
     const held = Array.from({ length: queueLimit + 2 }, () =>
       Object.assign(new RecordingSink(), { congestedNow: true }),
     );
     const generations: Generation[] = [];
     for (const sink of held) {
       generations.push((await submit('x\n', {}, sink)).generation);
-      await sleep(1); // let the first two take their sequences
+      await sleep(1); // let the first two take their slots
     }
     await assert.rejects(submit('one more\n'), { code: 'ENGINE_BUSY', status: 503 });
     for (const generation of generations) generation.cancelled = true;
@@ -222,7 +222,7 @@ describe('readers and time', () => {
   });
 });
 
-test('a new answer does not wait until the old ones are overwritten', async () => {
+test('a new generation does not wait for overwriting', async () => {
   const first = await submit(`${'x'.repeat(400)}\n`, { maxTokens: 1 });
   await first.sink.done.promise;
   const second = await submit('y\n', { maxTokens: 4 });
@@ -232,7 +232,7 @@ test('a new answer does not wait until the old ones are overwritten', async () =
 });
 
 describe('step timing', () => {
-  test('a step of answers alone is short by what the last one took; the first one and every piece of a prompt is not', () => {
+  test('a step without prompts is brief if the last one was; the first one and every one with a prompt is not', () => {
     const timing = new StepTiming();
     assert.equal(timing.isBrief(1, 1), false);
     timing.observe(1, 1, 13);
@@ -244,7 +244,7 @@ describe('step timing', () => {
     assert.equal(timing.isBrief(1, 1), false);
   });
 
-  test('steps beside answers stay short, alone they are long; it learns from steps that tell', () => {
+  test('prompt pieces are small beside completions and large alone; steps of few tokens are no measure', () => {
     const timing = new StepTiming();
     assert.ok(timing.promptTokens(1) <= 64);
     for (let i = 0; i < 20; i += 1) timing.observe(128, 0, 512); // 4 ms a token
@@ -253,8 +253,8 @@ describe('step timing', () => {
     for (let i = 0; i < 50; i += 1) timing.observe(128, 0, 12.8);
     assert.equal(timing.promptTokens(1), 992);
     for (let i = 0; i < 50; i += 1) timing.observe(2, 2, 900);
-    assert.equal(timing.promptTokens(1), 992, 'a step of few tokens tells nothing about prompts');
+    assert.equal(timing.promptTokens(1), 992, 'a step of few tokens is no measure of prompts');
     for (let i = 0; i < 50; i += 1) timing.observe(64, 1, 64_000);
-    assert.equal(timing.promptTokens(1), 16, 'it never stands still');
+    assert.equal(timing.promptTokens(1), 16, 'it always makes progress');
   });
 });

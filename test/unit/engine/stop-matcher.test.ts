@@ -21,7 +21,7 @@ function run(
   return { text: Buffer.concat(out), stopped: false };
 }
 
-/** The same by looking at the whole text. */
+/** The same over the whole text. */
 function plain(text: string, stops: readonly string[]): { text: Buffer; stopped: boolean } {
   for (let end = 1; end <= text.length; end += 1) {
     const hits = stops.filter((stop) => stop !== '' && text.slice(0, end).endsWith(stop));
@@ -36,7 +36,7 @@ function plain(text: string, stops: readonly string[]): { text: Buffer; stopped:
 
 const word = (max: number) => fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: max });
 
-test('any cutting gives what the whole text gives', () => {
+test('the result does not depend on how the text is split', () => {
   fc.assert(
     fc.property(
       word(40),
@@ -57,7 +57,7 @@ test('any cutting gives what the whole text gives', () => {
   );
 });
 
-test('bytes that cannot begin a stop string come out at once, others wait', () => {
+test('bytes that cannot begin a stop string are emitted at once, others are held back', () => {
   const matcher = new StopMatcher([Buffer.from('###'), Buffer.from('END')]);
   assert.equal(matcher.push(Buffer.from('hello ')).emit.toString(), 'hello ');
   assert.equal(matcher.push(Buffer.from('E')).emit.length, 0);
@@ -69,7 +69,7 @@ test('bytes that cannot begin a stop string come out at once, others wait', () =
   assert.equal(matcher.flush().length, 0);
 });
 
-test('a stop string of characters of several bytes leaves whole characters', () => {
+test('a stop string of multi-byte characters leaves whole characters', () => {
   const matcher = new StopMatcher([Buffer.from('\u{1f6d1}')]);
   const bytes = Buffer.from('ok \u{1f600}\u{1f6d1} no');
   const shown: Buffer[] = [];

@@ -22,7 +22,7 @@ function run(bytes: Uint8Array, cuts: readonly number[]): Buffer {
 const decode = (bytes: Uint8Array) => Buffer.from(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes));
 const cuts = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 8 });
 
-test('text comes out unchanged under any cutting', () => {
+test('text is unchanged, however it is split', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 60 }), cuts, (text, at) =>
       assert.deepEqual(run(Buffer.from(text), at), Buffer.from(Buffer.from(text).toString())),
@@ -31,7 +31,7 @@ test('text comes out unchanged under any cutting', () => {
   );
 });
 
-test('any bytes come out as a WHATWG decoder has them, under any cutting', () => {
+test('any bytes decode as with a WHATWG decoder, however they are split', () => {
   const near = fc
     .array(
       fc.constantFrom(
@@ -67,7 +67,7 @@ test('any bytes come out as a WHATWG decoder has them, under any cutting', () =>
   );
 });
 
-test('a character is not shown before its last byte', () => {
+test('a character is not emitted before its last byte', () => {
   const holdback = new Utf8Holdback();
   const [a, b, c, d] = Buffer.from('\u{1f512}');
   assert.equal(holdback.push(Uint8Array.of(0x78, a!, b!)).toString(), 'x');
