@@ -1,56 +1,56 @@
 /**
- * Open connections, by who holds them: nobody yet, or the token of their last request.
+ * Open connections by holder: anonymous at first, then the holder of the last token that was used on it.
  *
- * When there is no room for one more, whoever holds most loses the one that it has left unused for longest. So kept
- * connections of one client, or of many strangers, keep nobody out.
+ * When there is no room for another one, the holder with the most connections loses the one that has been idle for
+ * longest. So idle connections of one client, or of many anonymous ones, lock nobody out.
  *
- * Promise: a connection on which a token's request is being answered is never taken away for another.
+ * Promise: a connection with an authenticated request in progress is never evicted.
  * Proof:   test/unit/gateway/connections.test.ts, test/attacks/1-shares.test.ts
  * @module
  */
 
-/** What is needed of a socket. */
-export type Connection = { destroy(): unknown; once(event: 'close', listener: () => void): unknown };
+/** The part of a socket that is used here. */
+type Connection = { destroy(): unknown; once(event: 'close', listener: () => void): unknown };
 
-/** The holder of a connection that has not shown a token. */
-const nobody = '';
+/** The holder of a connection before its first token. */
+const anonymous = '';
 
-type Entry = { holder: string; busy: boolean; /** Order of its last use. */ used: number };
+type Entry = { holder: string; busy: boolean; /** Sequence number of its last use. */ lastUse: number };
 
 export class Connections<T extends Connection> {
-  readonly #most: number;
+  readonly #limit: number;
   readonly #entries = new Map<T, Entry>();
   readonly #counts = new Map<string, number>();
   #uses = 0;
 
-  /** @param most - how many may be open at a time */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param limit - how many may be open at a time */
+  constructor(limit: number) {
+    this.#limit = limit;
   }
 
   get size(): number {
     return this.#entries.size;
   }
 
-  /** Takes a new connection in, and closes another one if need be; `false`: there is no room, the caller closes it. */
-  enter(connection: T): boolean {
-    if (this.#entries.size >= this.#most) {
-      const loser = this.#leastUsed();
-      if (loser === undefined) return false;
-      this.#forget(loser);
-      loser.destroy();
+  /** Adds a connection, evicting another one if necessary. @returns false if there is no room: the caller closes it */
+  add(connection: T): boolean {
+    if (this.#entries.size >= this.#limit) {
+      const evicted = this.#nextEviction();
+      if (evicted === undefined) return false;
+      this.#remove(evicted);
+      evicted.destroy();
     }
     this.#uses += 1;
-    this.#entries.set(connection, { holder: nobody, busy: false, used: this.#uses });
-    this.#count(nobody, 1);
+    this.#entries.set(connection, { holder: anonymous, busy: false, lastUse: this.#uses });
+    this.#count(anonymous, 1);
     connection.once('close', () => {
-      this.#forget(connection);
+      this.#remove(connection);
     });
     return true;
   }
 
-  /** A token's request begins on it: it counts as that holder's from now on. */
-  hold(connection: T, holder: string): void {
+  /** A request of `holder` begins on the connection, which counts as this holder's from now on. */
+  markBusy(connection: T, holder: string): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
     this.#count(entry.holder, -1);
@@ -59,37 +59,37 @@ export class Connections<T extends Connection> {
     entry.busy = true;
   }
 
-  /** Its request has been answered. */
-  rest(connection: T): void {
+  /** The request on the connection has been answered. */
+  markIdle(connection: T): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
     this.#uses += 1;
-    entry.used = this.#uses;
+    entry.lastUse = this.#uses;
     entry.busy = false;
   }
 
-  /** Closes every connection of a holder but those in `told`, which end by their last answer. */
-  close(holder: string, told: ReadonlySet<T>): void {
+  /** Closes all connections of a holder except those in `notified`, which close after their last response. */
+  closeAll(holder: string, notified: ReadonlySet<T>): void {
     for (const [connection, entry] of this.#entries)
-      if (entry.holder === holder && !told.has(connection)) connection.destroy();
+      if (entry.holder === holder && !notified.has(connection)) connection.destroy();
   }
 
-  /** Of whoever holds most and has one to lose: the one that was unused for longest. */
-  #leastUsed(): T | undefined {
-    const best = new Map<string, { connection: T; used: number }>();
-    for (const [connection, { holder, busy, used }] of this.#entries) {
-      const found = best.get(holder);
-      if (!busy && (found === undefined || used < found.used)) best.set(holder, { connection, used });
+  /** Of the holder with the most connections that has an idle one: the one idle for longest. */
+  #nextEviction(): T | undefined {
+    const longestIdle = new Map<string, { connection: T; lastUse: number }>();
+    for (const [connection, { holder, busy, lastUse }] of this.#entries) {
+      const found = longestIdle.get(holder);
+      if (!busy && (found === undefined || lastUse < found.lastUse)) longestIdle.set(holder, { connection, lastUse });
     }
-    let loser: T | undefined;
+    let evicted: T | undefined;
     let most = 0;
-    for (const [holder, { connection }] of best) {
+    for (const [holder, { connection }] of longestIdle) {
       const count = this.#counts.get(holder) ?? 0;
       if (count <= most) continue;
       most = count;
-      loser = connection;
+      evicted = connection;
     }
-    return loser;
+    return evicted;
   }
 
   #count(holder: string, change: 1 | -1): void {
@@ -98,7 +98,7 @@ export class Connections<T extends Connection> {
     else this.#counts.set(holder, now);
   }
 
-  #forget(connection: T): void {
+  #remove(connection: T): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
     this.#entries.delete(connection);

@@ -1,8 +1,9 @@
 /**
- * The life of a gateway: wait for the configuration, listen and seal in one tick, serve, and end in order.
+ * The life of a gateway process: wait for the configuration, listen and apply the final filter in one tick, serve, and
+ * drain.
  *
- * Promise: no byte of a client is read before the seal. Losing the supervisor, a breach by a sibling or an order to
- *          stop ends the process; losing the engine ends it too, after every client was told.
+ * Promise: no client byte is read before the final filter is in place. Losing the supervisor, a breach by a peer and a
+ *          stop order end the process. Losing the engine ends it too, after every client got an error.
  * Proof:   test/unit/gateway/lifecycle.test.ts
  * @module
  */
@@ -12,217 +13,244 @@ import { KwyreError } from '../base/errors.ts';
 import type { Enforcement } from '../base/verdict.ts';
 import { backlog, verifyLoopback } from '../layers/1-loopback/listener.ts';
 import { openStream } from '../linux/sockets/inherited-stream.ts';
-import type { Stream } from '../linux/sockets/inherited-stream.ts';
 import { Channel } from '../wire/channel.ts';
-import type { GatewayConfig } from '../wire/control-payloads.ts';
-import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
+import type { DispatchTable } from '../wire/channel.ts';
 import { controlSchemas, encodeJson, parseJson } from '../wire/control-payloads.ts';
+import type { GatewayConfig } from '../wire/control-payloads.ts';
+import type { Frame } from '../wire/frame.ts';
+import { Lifeline, lifelineExit } from '../wire/lifeline.ts';
 import { controlMessages, descriptors } from '../wire/messages.ts';
-import { Desk } from './admission.ts';
+import { Admission } from './admission.ts';
 import { Connections } from './connections.ts';
+import type { Fault } from './faults.ts';
+import { faults } from './faults.ts';
+import { listenHttp, maxConnections } from './http-server.ts';
+import { Relay } from './relay.ts';
+import { RequestHandler } from './request-handler.ts';
+import { StatusProxy } from './status.ts';
 import { loadPage } from './status-page.ts';
-import { Relay, faults } from './relay.ts';
-import { connectionsFor, listenHttp } from './http-server.ts';
-import { StatusDesk } from './status.ts';
 
-/** What the process may do, handed in by `main.ts`. */
+/** What the process may do; `main.ts` supplies the real functions. */
 export type Powers = {
   readonly pid: number;
-  /** Locks this process down for good and tells what that gave. */
-  readonly seal: () => readonly Enforcement[];
+  /** Installs the final seccomp filter, irrevocably, and returns what is enforced. */
+  readonly applyFinalFilter: () => readonly Enforcement[];
   readonly exit: (code: number) => void;
   readonly readFile: (path: string) => Buffer;
-  /** Whether the descriptor of the optional Unix listener was handed over. */
+  /** Whether the optional Unix listener was passed on. */
   readonly hasUnixListener: () => boolean;
-  /** How many descriptors this process may have. */
+  /** The limit on open file descriptors. */
   readonly openFiles: () => number;
   readonly now: () => number;
-  /** CLOCK_MONOTONIC in milliseconds, the same in every process. */
+  /** CLOCK_MONOTONIC in milliseconds, comparable across processes. */
   readonly monotonic: () => number;
-  /** A token that nobody has. */
+  /** Returns a token that nobody holds. */
   readonly randomToken: () => string;
 };
 
-export const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
+const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 
-/** What a full drain may take; the supervisor waits a second. */
+/** Time limit for draining; the supervisor waits a second. */
 const drainMs = 700;
-const sweepMs = 5000;
+const stallCheckMs = 5000;
+/** Time for the last control messages to be written before the exit. */
 const flushMs = 20;
 
-/** Runs the gateway on the descriptors that it was given. */
+/** Runs the gateway on its inherited descriptors. */
 export function serve(powers: Powers): void {
-  const onBreach = () => {
-    powers.exit(exitCodes.breach);
-  };
-  let servers: Server[] = [];
-  let desk: Desk | undefined;
-  let ending = false;
+  new Gateway(powers);
+}
 
-  const data: Stream = openStream(
-    descriptors.data,
-    (chunk) => {
-      engine.receive(chunk);
-    },
-    () => {
-      void end(faults.engineLost, true);
-    },
-    () => {
-      relay.edgeDrained();
-    },
-  );
-  const relay = new Relay(
-    {
-      send: (type, payload, stream) => {
-        engine.send(type, payload, stream);
+class Gateway {
+  readonly #powers: Powers;
+  readonly #supervisor: Channel;
+  readonly #relay: Relay;
+  readonly #status: StatusProxy;
+  readonly #lifeline: Lifeline;
+  #servers: Server[] = [];
+  /** Set by the configuration. */
+  #handler: RequestHandler | undefined;
+  #isEnding = false;
+
+  constructor(powers: Powers) {
+    this.#powers = powers;
+    this.#relay = this.#connectEngine();
+    this.#supervisor = this.#connectSupervisor();
+    this.#lifeline = this.#watchSupervisor();
+    this.#status = new StatusProxy((stream) => {
+      this.#supervisor.send(controlMessages.statusRequest, undefined, stream);
+    });
+  }
+
+  #connectEngine(): Relay {
+    const stream = openStream(
+      descriptors.data,
+      (chunk) => {
+        engine.receive(chunk);
       },
-      full: () => data.full(),
-    },
-    powers.now,
-  );
-  const engine = new Channel(data, relay.table, onBreach);
+      () => {
+        void this.#drain(faults.engineLost, true);
+      },
+      () => {
+        relay.onEdgeDrained();
+      },
+    );
+    const relay = new Relay(
+      {
+        send: (type, payload, id) => {
+          engine.send(type, payload, id);
+        },
+        isFull: () => stream.full(),
+      },
+      this.#powers.now,
+    );
+    const engine = new Channel(stream, relay.table, this.#onBreach);
+    return relay;
+  }
 
-  const end = async (fault: typeof faults.engineLost | typeof faults.stopping, tell: boolean): Promise<void> => {
-    if (ending) return;
-    ending = true;
-    // New connections wait in the kernel's queue for the next gateway.
-    for (const server of servers) {
-      server.close();
-      server.closeIdleConnections();
+  #connectSupervisor(): Channel {
+    const stream = openStream(
+      descriptors.control,
+      (chunk) => {
+        supervisor.receive(chunk);
+      },
+      () => {
+        this.#powers.exit(exitCodes.stopped);
+      },
+    );
+    const supervisor = new Channel(stream, this.#orders(), this.#onBreach);
+    return supervisor;
+  }
+
+  #watchSupervisor(): Lifeline {
+    return new Lifeline({
+      now: this.#powers.monotonic,
+      afterReading: (then) => setTimeout(setImmediate, 0, then),
+      onLate: (ms, cut) => {
+        this.#supervisor.send(controlMessages.late, encodeJson({ ms, cut }));
+      },
+      onPaused: () => {
+        this.#cancelTurns();
+      },
+      onLost: () => {
+        this.#powers.exit(lifelineExit);
+      },
+    });
+  }
+
+  readonly #onBreach = (): void => {
+    this.#powers.exit(exitCodes.breach);
+  };
+
+  /** The messages that the supervisor may send. */
+  #orders(): DispatchTable {
+    const always = (handle: (frame: Frame) => void) => ({ permit: 'always', handle }) as const;
+    const once = (handle: (frame: Frame) => void) => ({ permit: 'once', handle }) as const;
+    return {
+      [controlMessages.configure]: once((frame) => {
+        this.#configure(parseJson(controlSchemas.configureGateway, frame.payload));
+      }),
+      [controlMessages.tokensSet]: always((frame) => {
+        this.#handler?.replaceTokens(parseJson(controlSchemas.tokens, frame.payload).tokens);
+      }),
+      [controlMessages.intake]: always((frame) => {
+        this.#handler?.setIntake(parseJson(controlSchemas.intake, frame.payload));
+      }),
+      [controlMessages.statusAnswer]: always((frame) => {
+        this.#status.receive(frame);
+      }),
+      [controlMessages.ping]: always((frame) => {
+        this.#lifeline.onPing(parseJson(controlSchemas.ping, frame.payload).at);
+        this.#supervisor.send(controlMessages.pong, undefined, frame.stream);
+      }),
+      [controlMessages.pause]: always(() => {
+        this.#cancelTurns();
+      }),
+      [controlMessages.stop]: once(() => {
+        void this.#drain(faults.stopping, false);
+      }),
+    };
+  }
+
+  /** Starts serving; reports a failure to the supervisor and exits. */
+  #configure(config: GatewayConfig): void {
+    try {
+      this.#start(config);
+    } catch (error) {
+      if (!(error instanceof KwyreError)) throw error;
+      const { code, message, remedy } = error;
+      this.#supervisor.send(controlMessages.failed, encodeJson({ code, message, remedy }));
+      this.#exitSoon(exitCodes.failed);
     }
-    const late = setTimeout(powers.exit, drainMs, exitCodes.stopped);
-    await relay.shut(fault);
-    clearTimeout(late);
-    if (tell) supervisor.send(controlMessages.drained);
-    leave(exitCodes.stopped);
-  };
-  // What was written last is given a moment to go out.
-  const leave = (code: number): void => {
-    setTimeout(powers.exit, flushMs, code);
-  };
+  }
 
-  const start = (config: GatewayConfig): void => {
+  #start(config: GatewayConfig): void {
     const listener = verifyLoopback(descriptors.listener);
     if (listener.port !== config.port)
-      throw new KwyreError('L1_SOCKET_FOREIGN', 'the listening socket is not the one of the configuration');
-    const unix = powers.hasUnixListener();
-    const connections = new Connections<Socket>(connectionsFor(powers.openFiles()));
-    desk = new Desk({
-      port: config.port,
-      tokens: config.tokens,
+      throw new KwyreError('L1_SOCKET_FOREIGN', 'the listening socket has another port than the configuration');
+    const admission = this.#createAdmission(config);
+    const closedRoutes = admission.verifyRoutesClosed(this.#powers.randomToken());
+    const connections = new Connections<Socket>(maxConnections(this.#powers.openFiles()));
+    const handler = new RequestHandler({
+      admission,
       bodyBytes: config.bodyBytes,
       intake: { open: config.open, ready: config.ready },
       connections,
-      page: loadPage((file) => powers.readFile(`${config.pageDirectory}/${file}`)),
-      relay,
-      status: (request, response) => {
-        status.ask(request, response);
-      },
-      onFailures: (count) => {
-        supervisor.send(controlMessages.event, encodeJson({ code: 'L1_TOKEN_WRONG', count }));
-      },
-      now: powers.now,
+      page: loadPage((name) => this.#powers.readFile(`${config.pageDirectory}/${name}`)),
+      relay: this.#relay,
+      status: this.#status,
     });
-    const ask = desk.ask.bind(desk);
-    const closedRoutes = desk.tryClosed(powers.randomToken());
-    servers = [listenHttp({ fd: listener.fd, unix: false, backlog, connections }, ask)];
-    if (unix) servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog, connections }, ask));
+    this.#handler = handler;
+    this.#listen(listener.fd, handler, connections);
     // Still the same tick: the event loop has accepted nothing yet.
-    const enforced = powers.seal();
+    const enforced = this.#powers.applyFinalFilter();
     setInterval(() => {
-      relay.dropStalled();
-    }, sweepMs).unref();
-    supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced, closedRoutes }));
-  };
+      this.#relay.dropStalled();
+    }, stallCheckMs).unref();
+    this.#supervisor.send(controlMessages.ready, encodeJson({ pid: this.#powers.pid, enforced, closedRoutes }));
+  }
 
-  /** Ends what is open and takes nothing more until the supervisor says so. */
-  const cutTurns = (): void => {
-    desk?.closeIntake();
-    relay.cut(faults.paused);
-  };
+  #createAdmission({ port, tokens }: GatewayConfig): Admission {
+    return new Admission({
+      port,
+      tokens,
+      onFailedLogins: (count) => {
+        this.#supervisor.send(controlMessages.event, encodeJson({ code: 'L1_TOKEN_WRONG', count }));
+      },
+      now: this.#powers.now,
+    });
+  }
 
-  const control: Stream = openStream(
-    descriptors.control,
-    (chunk) => {
-      supervisor.receive(chunk);
-    },
-    () => {
-      powers.exit(exitCodes.stopped);
-    },
-  );
-  const supervisor = new Channel(
-    control,
-    {
-      [controlMessages.configure]: {
-        permit: 'once',
-        handle: (frame) => {
-          const config = parseJson(controlSchemas.configureGateway, frame.payload);
-          try {
-            start(config);
-          } catch (error) {
-            if (!(error instanceof KwyreError)) throw error;
-            supervisor.send(
-              controlMessages.failed,
-              encodeJson({ code: error.code, message: error.message, remedy: error.remedy }),
-            );
-            leave(exitCodes.failed);
-          }
-        },
-      },
-      [controlMessages.tokensSet]: {
-        permit: 'always',
-        handle: (frame) => {
-          desk?.replaceTokens(parseJson(controlSchemas.tokens, frame.payload).tokens);
-        },
-      },
-      [controlMessages.intake]: {
-        permit: 'always',
-        handle: (frame) => {
-          desk?.setIntake(parseJson(controlSchemas.intake, frame.payload));
-        },
-      },
-      [controlMessages.statusAnswer]: {
-        permit: 'always',
-        handle: (frame) => {
-          status.answer(frame);
-        },
-      },
-      [controlMessages.ping]: {
-        permit: 'always',
-        handle: (frame) => {
-          lifeline.onPing(parseJson(controlSchemas.ping, frame.payload).at);
-          supervisor.send(controlMessages.pong, undefined, frame.stream);
-        },
-      },
-      [controlMessages.pause]: {
-        permit: 'always',
-        handle: () => {
-          cutTurns();
-        },
-      },
-      [controlMessages.stop]: {
-        permit: 'once',
-        handle: () => {
-          void end(faults.stopping, false);
-        },
-      },
-    },
-    onBreach,
-  );
-  const lifeline = new Lifeline({
-    now: powers.monotonic,
-    afterReading: (then) => setTimeout(setImmediate, 0, then),
-    onLate: (ms, cut) => {
-      supervisor.send(controlMessages.late, encodeJson({ ms, cut }));
-    },
-    onPaused: () => {
-      cutTurns();
-    },
-    onLost: () => {
-      powers.exit(lifelineExit);
-    },
-  });
-  const status = new StatusDesk((stream) => {
-    supervisor.send(controlMessages.statusRequest, undefined, stream);
-  });
+  #listen(fd: number, handler: RequestHandler, connections: Connections<Socket>): void {
+    const onRequest = handler.handle.bind(handler);
+    this.#servers = [listenHttp({ fd, unix: false, backlog, connections }, onRequest)];
+    if (this.#powers.hasUnixListener())
+      this.#servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog, connections }, onRequest));
+  }
+
+  /** Cancels running turns and refuses new ones until the supervisor reopens the intake. */
+  #cancelTurns(): void {
+    this.#handler?.closeIntake();
+    this.#relay.cancelAll(faults.paused);
+  }
+
+  /** Ends every request with `fault`, then exits. @param report - tells the supervisor when that is done */
+  async #drain(fault: Fault, report: boolean): Promise<void> {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    // New connections wait in the kernel's queue for the next gateway.
+    for (const server of this.#servers) {
+      server.close();
+      server.closeIdleConnections();
+    }
+    const timeout = setTimeout(this.#powers.exit, drainMs, exitCodes.stopped);
+    await this.#relay.shutdown(fault);
+    clearTimeout(timeout);
+    if (report) this.#supervisor.send(controlMessages.drained);
+    this.#exitSoon(exitCodes.stopped);
+  }
+
+  #exitSoon(code: number): void {
+    setTimeout(this.#powers.exit, flushMs, code);
+  }
 }

@@ -1,22 +1,17 @@
 /**
- * Answers that the gateway gives itself: fixed headers on every one, errors in OpenAI's shape, never an echo.
+ * Responses that the gateway sends itself: fixed headers, errors in OpenAI's format, no echo of the request.
+ *
+ * Proof: test/attacks/1-browser.test.ts, test/attacks/1-limits.test.ts
  * @module
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { wipeBytes } from '../base/bytes.ts';
+import type { Fault } from './faults.ts';
 
-/** A refusal or a failure as a client sees it; message and code are constants of ours. */
-export type Fault = {
-  readonly status: number;
-  readonly code: string;
-  readonly message: string;
-  readonly retryAfterSeconds?: number;
-};
+/** The content policy of every response but the status page: it can load and run nothing. */
+const closedPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
-/** The policy of everything that is not the status page: a document of ours can load and run nothing. */
-export const closedPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
-
-/** Headers of every answer. No `Access-Control-*` header exists anywhere: no other origin may read us. */
+/** Headers of every response. There are no `Access-Control-*` headers: no other origin may read a response. */
 export const fixedHeaders: Readonly<Record<string, string>> = {
   'Cache-Control': 'no-store',
   'Content-Security-Policy': closedPolicy,
@@ -35,13 +30,13 @@ const errorTypes: Readonly<Record<number, string>> = {
   429: 'rate_limit_error',
 };
 
-/** The JSON of an error, of constants only. */
+/** Returns an error as JSON, made of constants only. */
 export function errorBody(fault: Fault): Buffer {
   const type = errorTypes[fault.status] ?? (fault.status >= 500 ? 'server_error' : 'invalid_request_error');
   return Buffer.from(JSON.stringify({ error: { message: fault.message, type, param: null, code: fault.code } }));
 }
 
-/** Sends a whole answer. */
+/** Sends a complete response. @param more - additional headers, which override the fixed ones */
 export function sendWhole(
   response: ServerResponse,
   status: number,
@@ -53,12 +48,12 @@ export function sendWhole(
   response.end(body);
 }
 
-/** How much of a refused body is read on, so that the client gets to read why it was refused. */
+/** How much of a refused body is read, and for how long, so that the client reads the response before the close. */
 export const lingerLimits = { bytes: 1 << 20, ms: 1000 } as const;
 
 /**
- * Refuses a request. Its body is overwritten unread; a long one is cut off.
- * @param close - whether the connection ends too: after anything that no honest client sends.
+ * Refuses a request. Its body is discarded and overwritten; a long one is cut off.
+ * @param close - closes the connection too, after anything that no legitimate client sends
  */
 export function sendFault(request: IncomingMessage, response: ServerResponse, fault: Fault, close: boolean): void {
   const body = errorBody(fault);
@@ -66,7 +61,7 @@ export function sendFault(request: IncomingMessage, response: ServerResponse, fa
     request.headers['transfer-encoding'] !== undefined
       ? Number.POSITIVE_INFINITY
       : Number(request.headers['content-length'] ?? 0);
-  const ends = close || !(declared <= lingerLimits.bytes);
+  const closes = close || !(declared <= lingerLimits.bytes);
   response.writeHead(fault.status, {
     ...fixedHeaders,
     'Content-Type': 'application/json',
@@ -74,19 +69,19 @@ export function sendFault(request: IncomingMessage, response: ServerResponse, fa
     ...(fault.status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {}),
     ...(fault.status === 405 ? { Allow: 'GET, HEAD, POST, DELETE' } : {}),
     ...(fault.retryAfterSeconds === undefined ? {} : { 'Retry-After': String(fault.retryAfterSeconds) }),
-    ...(ends ? { Connection: 'close' } : {}),
+    ...(closes ? { Connection: 'close' } : {}),
   });
   if (declared === 0 || request.headers.expect !== undefined || request.complete) {
     request.on('data', wipeBytes);
     response.end(body);
     return;
   }
-  // Closing while bytes are unread would reset the connection and take the answer with it.
+  // Closing with unread bytes would reset the connection, and the client would lose the response.
   response.write(body);
-  let dropped = 0;
+  let discarded = 0;
   const finish = () => {
     clearTimeout(timer);
-    // Whoever still owes a body by then is not waited for.
+    // Do not wait for the rest of a body.
     if (request.complete || response.writableEnded) response.end();
     else {
       response.end(() => {
@@ -96,9 +91,9 @@ export function sendFault(request: IncomingMessage, response: ServerResponse, fa
   };
   const timer = setTimeout(finish, lingerLimits.ms);
   request.on('data', (chunk: Buffer) => {
-    dropped += chunk.length;
+    discarded += chunk.length;
     wipeBytes(chunk);
-    if (dropped > lingerLimits.bytes) finish();
+    if (discarded > lingerLimits.bytes) finish();
   });
   request.once('end', finish);
   response.once('close', finish);

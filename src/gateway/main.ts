@@ -1,8 +1,8 @@
 /**
- * kwyre: gateway [net]. HTTP on a listening socket that it inherits; authentication and limits; bodies pass through it.
+ * kwyre: gateway [net]. Serves HTTP on an inherited listening socket; authenticates, limits and relays requests.
  *
- * It makes no socket, opens no file after its seal and parses no conversation. The flow is in serve.ts; here are the
- * powers that it gets.
+ * It creates no socket, opens no file after its final filter and parses no conversation. `lifecycle.ts` is the program;
+ * this file supplies its powers.
  * @module
  */
 import { randomBytes } from 'node:crypto';
@@ -18,7 +18,7 @@ process.title = 'kwyre: gateway [net]';
 process.exitCode = 1;
 serve({
   pid: process.pid,
-  seal: () => applyFinalFilter('gateway'),
+  applyFinalFilter: () => applyFinalFilter('gateway'),
   exit(code) {
     process.exit(code);
   },
@@ -30,7 +30,7 @@ serve({
         socketOption(descriptors.unixListener, socketOptions.acceptsConnections) === 1
       );
     } catch {
-      return false; // nothing there, or a descriptor of Node's own
+      return false; // closed, or a descriptor of Node itself
     }
   },
   openFiles: () => openFilesOf(readFileSync('/proc/self/limits', 'utf8')).soft,

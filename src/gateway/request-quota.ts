@@ -1,163 +1,169 @@
 /**
- * Who may have how much open at a time: fair shares of requests and declared bytes for each token, and places that are
- * kept for the person.
+ * Limits open requests and their declared bytes, with a fair share for each token and extra room for the operator.
  *
- * One token may take everything while nobody else asks. When another one asks and all is taken, whoever holds more than
- * an equal part gives: first a request whose body has not come yet, then one whose answer has not begun.
+ * One token may use everything while no other needs it. When another token needs room, the token furthest above its
+ * fair share loses requests: first one whose body is still arriving, then one whose response has not begun.
  *
- * Promise: no token keeps another one out, and whatever the named tokens do, the person's own is served.
- * Limits:  a request whose answer has begun is never taken away.
+ * Promise: no token locks another one out, and the operator is served whatever the named tokens do.
+ * Limits:  a request whose response has begun is never evicted.
  * Proof:   test/unit/gateway/request-quota.test.ts, test/attacks/1-shares.test.ts
  * @module
  */
 
-/** Who asks: a token's holder, and whether that is the person who runs the server. */
-export type Holder = { readonly principal: string; readonly person: boolean };
+/** Whose token a request carries. */
+export type TokenHolder = { readonly principal: string; readonly isOperator: boolean };
 
-/** Places of one kind: `all` together for the named tokens, `person` more for the person alone. */
-export type ShareLimits = {
+/** `requests` and `bodyBytes` are shared by all tokens; only the operator may use the rest. */
+type QuotaLimits = {
   readonly requests: number;
   readonly bodyBytes: number;
-  readonly personRequests: number;
-  readonly personBytes: number;
+  readonly operatorRequests: number;
+  readonly operatorBytes: number;
 };
 
 /** One open request. */
-export type Held = {
-  readonly holder: Holder;
+export type QuotaEntry = {
+  readonly holder: TokenHolder;
+  /** Declared bytes of its body. */
   readonly bytes: number;
-  /** What it would be to take it away: 0 its body has not come, 1 its answer has not begun, `undefined` it has. */
-  readonly yields: () => 0 | 1 | undefined;
+  /** 0: its body is still arriving. 1: its response has not begun. `undefined`: not evictable. */
+  readonly evictionRank: () => 0 | 1 | undefined;
 };
 
-type Sum = { requests: number; bytes: number };
+type Usage = { requests: number; bytes: number };
 
-export class Shares<T extends Held> {
-  readonly #limits: ShareLimits;
-  /** In the order of their begin. */
-  readonly #open = new Set<T>();
-  readonly #sums = new Map<string, Sum>();
+export class RequestQuota<T extends QuotaEntry> {
+  readonly #limits: QuotaLimits;
+  /** Oldest first. */
+  readonly #entries = new Set<T>();
+  readonly #usage = new Map<string, Usage>();
   #requests = 0;
   #bytes = 0;
 
-  constructor(limits: ShareLimits) {
+  constructor(limits: QuotaLimits) {
     this.#limits = limits;
   }
 
-  /** Books a request. */
-  enter(held: T): void {
-    const sum = this.#sums.get(held.holder.principal) ?? { requests: 0, bytes: 0 };
-    this.#sums.set(held.holder.principal, sum);
-    this.#add(sum, held, 1);
-    this.#open.add(held);
+  /** Counts a request. */
+  add(entry: T): void {
+    const usage = this.#usage.get(entry.holder.principal) ?? { requests: 0, bytes: 0 };
+    this.#usage.set(entry.holder.principal, usage);
+    this.#count(usage, entry, 1);
+    this.#entries.add(entry);
   }
 
-  /** Forgets one; safe to call twice. */
-  leave(held: T): void {
-    const sum = this.#sums.get(held.holder.principal);
-    if (sum === undefined || !this.#open.delete(held)) return;
-    this.#add(sum, held, -1);
-    if (sum.requests === 0) this.#sums.delete(held.holder.principal);
+  /** Removes a request; safe to call twice. */
+  remove(entry: T): void {
+    const usage = this.#usage.get(entry.holder.principal);
+    if (usage === undefined || !this.#entries.delete(entry)) return;
+    this.#count(usage, entry, -1);
+    if (usage.requests === 0) this.#usage.delete(entry.holder.principal);
   }
 
   /**
-   * What has to go so that one more request of this holder with a body of `bytes` fits, in order; empty when it fits as
-   * it is, `undefined` when it does not fit.
+   * Returns the requests to evict, in order, so that another request of `holder` fits; `undefined` if it does not fit.
+   * @param bytes - declared body length of the new request
    */
-  room(holder: Holder, bytes: number): readonly T[] | undefined {
-    const most = this.#most(holder);
-    const left = { requests: most.requests - this.#requests - 1, bytes: most.bytes - this.#bytes - bytes };
+  evictionsFor(holder: TokenHolder, bytes: number): readonly T[] | undefined {
+    const limit = this.#limitFor(holder);
+    const left = { requests: limit.requests - this.#requests - 1, bytes: limit.bytes - this.#bytes - bytes };
     const fits = (): boolean => left.requests >= 0 && left.bytes >= 0;
     if (fits()) return [];
-    const own = this.#sums.get(holder.principal) ?? { requests: 0, bytes: 0 };
-    const holders = this.#sums.size + (own.requests === 0 ? 1 : 0);
-    const fair = {
+    const own = this.#usage.get(holder.principal) ?? { requests: 0, bytes: 0 };
+    const holders = this.#usage.size + (own.requests === 0 ? 1 : 0);
+    const fairShare = {
       requests: Math.max(1, Math.floor(this.#limits.requests / holders)),
       bytes: Math.floor(this.#limits.bodyBytes / holders),
     };
-    // Whoever has nothing open may have one request, however large its share of the bytes would have to be.
-    if (own.requests > 0 && (own.requests + 1 > fair.requests || own.bytes + bytes > fair.bytes)) return undefined;
-    const gone: T[] = [];
-    const sums = new Map([...this.#sums].map(([principal, sum]) => [principal, { ...sum }]));
+    // A holder without open requests may have one, even if its body exceeds the fair share.
+    if (own.requests > 0 && (own.requests + 1 > fairShare.requests || own.bytes + bytes > fairShare.bytes))
+      return undefined;
+    const evicted: T[] = [];
+    const usage = new Map([...this.#usage].map(([principal, used]) => [principal, { ...used }]));
     while (!fits()) {
-      const next = this.#yielding(holder, fair, sums, new Set(gone), left.requests < 0);
+      const next = this.#nextEviction(holder, fairShare, usage, new Set(evicted), left.requests < 0);
       if (next === undefined) return undefined;
-      gone.push(next);
-      const sum = sums.get(next.holder.principal);
-      if (sum !== undefined) this.#addTo(sum, next, -1);
+      evicted.push(next);
+      const used = usage.get(next.holder.principal);
+      if (used !== undefined) this.#addTo(used, next, -1);
       left.requests += 1;
       left.bytes += next.bytes;
     }
-    return gone;
+    return evicted;
   }
 
-  /** Every open request of a holder. */
-  of(principal: string): T[] {
-    return [...this.#open].filter((held) => held.holder.principal === principal);
+  #limitFor({ isOperator }: TokenHolder): Usage {
+    const { requests, bodyBytes, operatorRequests, operatorBytes } = this.#limits;
+    return {
+      requests: requests + (isOperator ? operatorRequests : 0),
+      bytes: bodyBytes + (isOperator ? operatorBytes : 0),
+    };
   }
 
-  #most({ person }: Holder): Sum {
-    const { requests, bodyBytes, personRequests, personBytes } = this.#limits;
-    return { requests: requests + (person ? personRequests : 0), bytes: bodyBytes + (person ? personBytes : 0) };
-  }
-
-  /** The next request to take away: of whoever holds most beyond an equal part, never of the person. */
-  #yielding(
-    asker: Holder,
-    fair: Sum,
-    sums: ReadonlyMap<string, Sum>,
-    gone: ReadonlySet<T>,
+  /** Returns the next request to evict: of the holder furthest above the fair share, never of the operator. */
+  #nextEviction(
+    requester: TokenHolder,
+    fairShare: Usage,
+    usage: ReadonlyMap<string, Usage>,
+    evicted: ReadonlySet<T>,
     forRequests: boolean,
   ): T | undefined {
-    const over = ({ requests, bytes }: Sum): number =>
-      forRequests ? requests / fair.requests : Math.max(bytes / fair.bytes, requests / fair.requests);
-    const order = [...sums]
-      .filter(([principal, sum]) => principal !== asker.principal && over(sum) > 1)
-      .sort(([, a], [, b]) => over(b) - over(a));
-    for (const [principal] of order) {
-      const theirs = this.of(principal).filter(
-        (held) => !gone.has(held) && !held.holder.person && (forRequests || held.bytes > 0),
+    const excess = ({ requests, bytes }: Usage): number =>
+      forRequests ? requests / fairShare.requests : Math.max(bytes / fairShare.bytes, requests / fairShare.requests);
+    const candidates = [...usage]
+      .filter(([principal, used]) => principal !== requester.principal && excess(used) > 1)
+      .sort(([, a], [, b]) => excess(b) - excess(a));
+    for (const [principal] of candidates) {
+      const evictable = [...this.#entries].filter(
+        (entry) =>
+          entry.holder.principal === principal &&
+          !evicted.has(entry) &&
+          !entry.holder.isOperator &&
+          (forRequests || entry.bytes > 0),
       );
-      const found = theirs.find((held) => held.yields() === 0) ?? theirs.findLast((held) => held.yields() === 1);
+      const found =
+        evictable.find((entry) => entry.evictionRank() === 0) ??
+        evictable.findLast((entry) => entry.evictionRank() === 1);
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  #add(sum: Sum, held: T, sign: 1 | -1): void {
-    this.#addTo(sum, held, sign);
+  #count(usage: Usage, entry: T, sign: 1 | -1): void {
+    this.#addTo(usage, entry, sign);
     this.#requests += sign;
-    this.#bytes += sign * held.bytes;
+    this.#bytes += sign * entry.bytes;
   }
 
-  #addTo(sum: Sum, { bytes }: T, sign: 1 | -1): void {
-    sum.requests += sign;
-    sum.bytes += sign * bytes;
+  #addTo(usage: Usage, { bytes }: T, sign: 1 | -1): void {
+    usage.requests += sign;
+    usage.bytes += sign * bytes;
   }
 }
 
-/** Short requests that need no turn of the model: some for each token, and more that only the person gets. */
-export const placeLimits = { each: 4, named: 32, person: 16 } as const;
+/** Slots for each named token, for all named tokens together, and for the operator. */
+export const reservedSlotLimits = { each: 4, named: 32, operator: 16 } as const;
 
 /**
- * Places for what must be answered while everything else is taken: the status, and looking at and wiping conversations.
+ * Slots outside the quota for short requests that need no turn of the model: the status, and listing and wiping
+ * sessions. They are served while the quota is exhausted.
  */
-export class Places {
+export class ReservedSlots {
   readonly #taken = new Map<string, number>();
   #named = 0;
 
-  /** Takes a place and returns what gives it back, once; `undefined` when this holder has none left. */
-  take({ principal, person }: Holder): (() => void) | undefined {
+  /** Takes a slot and returns the function that releases it; `undefined` if the holder has none left. */
+  acquire({ principal, isOperator }: TokenHolder): (() => void) | undefined {
     const before = this.#taken.get(principal) ?? 0;
-    if (person ? before >= placeLimits.person : before >= placeLimits.each || this.#named >= placeLimits.named)
-      return undefined;
+    const { each, named, operator } = reservedSlotLimits;
+    if (isOperator ? before >= operator : before >= each || this.#named >= named) return undefined;
     this.#taken.set(principal, before + 1);
-    if (!person) this.#named += 1;
-    let given = false;
+    if (!isOperator) this.#named += 1;
+    let released = false;
     return () => {
-      if (given) return;
-      given = true;
-      if (!person) this.#named -= 1;
+      if (released) return;
+      released = true;
+      if (!isOperator) this.#named -= 1;
       const now = (this.#taken.get(principal) ?? 1) - 1;
       if (now === 0) this.#taken.delete(principal);
       else this.#taken.set(principal, now);

@@ -1,14 +1,14 @@
 /**
- * Every route of the server, as a table. What is not in it does not exist; what is not marked public needs a token.
+ * The routes of the server, as a table. A route that is not marked public needs a token.
  *
- * Promise: paths are compared byte by byte: no decoding, no normalising, no prefixes, so there is no second spelling.
+ * Promise: paths are compared byte by byte, without decoding, normalisation or prefixes, so each has one spelling.
  * Proof:   test/unit/gateway/routes.test.ts, test/attacks/1-paths.test.ts
  * @module
  */
 import { engineRoutes } from '../wire/messages.ts';
 import type { EngineRoute } from '../wire/messages.ts';
 
-/** Who answers. */
+/** What answers a route. */
 export type Target =
   | { readonly kind: 'health' }
   | { readonly kind: 'status' }
@@ -17,16 +17,16 @@ export type Target =
 
 export type Route = {
   readonly method: 'GET' | 'POST' | 'DELETE';
-  /** The whole path; `{parameter}` stands for one segment. */
+  /** The whole path; `{parameter}` matches one segment. */
   readonly path: string;
-  /** Answered without a token: reveals nothing and changes nothing. */
+  /** Served without a token; reveals nothing and changes nothing. */
   readonly public: boolean;
-  /** Short, and kept places for: it is answered while everything else is taken. */
-  readonly kept?: true;
+  /** Has reserved slots: served while the request quota is exhausted. */
+  readonly reserved?: true;
   readonly target: Target;
 };
 
-/** Files of the status page, all public: the page shows nothing until it has a token. */
+/** The files of the status page. They are public: the page shows nothing until it has a token. */
 export const pageFiles: Readonly<Record<string, { readonly file: string; readonly type: string }>> = {
   '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
   '/app.js': { file: 'app.js', type: 'text/javascript; charset=utf-8' },
@@ -42,7 +42,7 @@ export const routes: readonly Route[] = [
     public: true,
     target: { kind: 'page', file },
   })),
-  { method: 'GET', path: '/kwyre/status', public: false, kept: true, target: { kind: 'status' } },
+  { method: 'GET', path: '/kwyre/status', public: false, reserved: true, target: { kind: 'status' } },
   {
     method: 'POST',
     path: '/v1/chat/completions',
@@ -65,7 +65,7 @@ export const routes: readonly Route[] = [
     method: 'DELETE',
     path: '/v1/conversations/{parameter}',
     public: false,
-    kept: true,
+    reserved: true,
     target: { kind: 'engine', route: engineRoutes.conversationDelete },
   },
   {
@@ -96,35 +96,35 @@ export const routes: readonly Route[] = [
     method: 'DELETE',
     path: '/v1/responses/{parameter}',
     public: false,
-    kept: true,
+    reserved: true,
     target: { kind: 'engine', route: engineRoutes.responseDelete },
   },
   {
     method: 'GET',
     path: '/kwyre/sessions',
     public: false,
-    kept: true,
+    reserved: true,
     target: { kind: 'engine', route: engineRoutes.sessionsList },
   },
   {
     method: 'DELETE',
     path: '/kwyre/sessions',
     public: false,
-    kept: true,
+    reserved: true,
     target: { kind: 'engine', route: engineRoutes.sessionsDelete },
   },
   {
     method: 'GET',
     path: '/kwyre/sessions/{parameter}',
     public: false,
-    kept: true,
+    reserved: true,
     target: { kind: 'engine', route: engineRoutes.sessionGet },
   },
   {
     method: 'DELETE',
     path: '/kwyre/sessions/{parameter}',
     public: false,
-    kept: true,
+    reserved: true,
     target: { kind: 'engine', route: engineRoutes.sessionDelete },
   },
   { method: 'GET', path: '/v1/models', public: false, target: { kind: 'engine', route: engineRoutes.modelsList } },
@@ -136,7 +136,7 @@ export const routes: readonly Route[] = [
   },
 ];
 
-/** What a request target leads to. */
+/** The result of matching a request; `method`: the path exists for another method. */
 export type Match =
   | { readonly kind: 'route'; readonly route: Route; readonly parameter: string }
   | { readonly kind: 'method' }
@@ -144,8 +144,8 @@ export type Match =
 
 export const placeholder = '{parameter}';
 
-/** A path parameter: unreserved characters of RFC 3986 and the few more that model names use. */
-const parameterShape = /^[A-Za-z0-9._~:@+-]{1,128}$/;
+/** A path parameter: the unreserved characters of RFC 3986, and those that model names contain. */
+const parameterPattern = /^[A-Za-z0-9._~:@+-]{1,128}$/;
 
 function parameterOf(route: Route, path: string): string | undefined {
   const at = route.path.indexOf(placeholder);
@@ -154,16 +154,14 @@ function parameterOf(route: Route, path: string): string | undefined {
   const suffix = route.path.slice(at + placeholder.length);
   if (!path.startsWith(prefix) || !path.endsWith(suffix) || path.length <= prefix.length + suffix.length)
     return undefined;
-  // Clients percent-encode what model names may hold; nothing else is ever decoded.
+  // Clients percent-encode these three characters of model names; nothing else is decoded.
   const parameter = path
     .slice(prefix.length, path.length - suffix.length)
     .replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
-  return parameterShape.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
+  return parameterPattern.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
 }
 
-/**
- * Finds the route of a request; a query is cut off and means nothing. HEAD is GET, whose body `node:http` leaves out.
- */
+/** Finds the route of a request. The query is ignored. HEAD is routed as GET; `node:http` omits the body. */
 export function matchRoute(method: string, target: string): Match {
   const wanted = method === 'HEAD' ? 'GET' : method;
   const query = target.indexOf('?');

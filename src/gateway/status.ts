@@ -1,47 +1,43 @@
 /**
- * `GET /kwyre/status`: asked of the supervisor over the control edge, relayed as it came.
+ * `GET /kwyre/status`: requests the status from the supervisor over the control edge and relays it unchanged.
  * @module
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Frame } from '../wire/frame.ts';
+import { faults } from './faults.ts';
 import { sendFault, sendWhole } from './local-response.ts';
 
-const answerMs = 3000;
+const timeoutMs = 3000;
 
-export class StatusDesk {
+export class StatusProxy {
   readonly #send: (stream: number) => void;
-  readonly #waiting = new Map<number, (body: Buffer | undefined) => void>();
-  #last = 0;
+  readonly #pending = new Map<number, (body: Buffer | undefined) => void>();
+  #lastId = 0;
 
-  /** @param send - asks the supervisor; its answer comes to {@link answer} with the same number. */
+  /** @param send - requests the status; {@link receive} gets the reply with the same stream number */
   constructor(send: (stream: number) => void) {
     this.#send = send;
   }
 
-  ask(request: IncomingMessage, response: ServerResponse): void {
-    this.#last = (this.#last % 0xffffffff) + 1;
-    const id = this.#last;
+  /** Answers a client with the status, or with 503 after a timeout. */
+  request(request: IncomingMessage, response: ServerResponse): void {
+    this.#lastId = (this.#lastId % 0xffffffff) + 1;
+    const id = this.#lastId;
     const settle = (body: Buffer | undefined) => {
       clearTimeout(timer);
-      if (!this.#waiting.delete(id) || response.destroyed) return;
-      if (body === undefined)
-        sendFault(
-          request,
-          response,
-          { status: 503, code: 'status_unavailable', message: 'The supervisor did not answer in time.' },
-          false,
-        );
+      if (!this.#pending.delete(id) || response.destroyed) return;
+      if (body === undefined) sendFault(request, response, faults.statusUnavailable, false);
       else sendWhole(response, 200, 'application/json', body);
     };
     const timer = setTimeout(() => {
       settle(undefined);
-    }, answerMs);
-    this.#waiting.set(id, settle);
+    }, timeoutMs);
+    this.#pending.set(id, settle);
     this.#send(id);
   }
 
-  /** The supervisor's answer; one that nobody waits for any more is dropped. */
-  answer(frame: Frame): void {
-    this.#waiting.get(frame.stream)?.(Buffer.from(frame.payload));
+  /** Takes the supervisor's reply; a late one is dropped. */
+  receive(frame: Frame): void {
+    this.#pending.get(frame.stream)?.(Buffer.from(frame.payload));
   }
 }

@@ -79,6 +79,9 @@ export function parseRequestOpen(payload: Buffer): RequestOpen {
 export const mediaTypes = { json: 1, eventStream: 2 } as const;
 export type MediaType = (typeof mediaTypes)[keyof typeof mediaTypes];
 
+/** The message of `session_not_found`: a malformed id (gateway) is answered like an unknown or foreign one (engine). */
+export const sessionNotFoundMessage = 'there is no such conversation';
+
 /** Status and headers of a response. The engine chooses them; the gateway checks and relays them. */
 type ResponseHead = {
   readonly status: number;
@@ -116,7 +119,7 @@ export function parseResponseHead(payload: Buffer): ResponseHead {
   };
 }
 
-/** Response bytes that the engine may send for one request without credit; it stops decoding the request beyond that. */
+/** Response bytes that the engine may send for one request without credit; beyond that it stops decoding. */
 export const initialCreditBytes = 256 * 1024;
 
 export function encodeCredit(bytes: number): Buffer {

@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import { relayLimits } from '../../src/gateway/relay.ts';
 import { limits } from '../../src/gateway/http-server.ts';
-import { placeLimits } from '../../src/gateway/request-quota.ts';
+import { reservedSlotLimits } from '../../src/gateway/request-quota.ts';
 import { mediaTypes } from '../../src/wire/data-payloads.ts';
 import { engineRoutes } from '../../src/wire/messages.ts';
 import type { Gateway } from '../support/gateway.ts';
@@ -132,7 +132,7 @@ test("L1-27 a token that takes every place that is kept for wiping takes none of
   await gateways(async (gateway, sockets) => {
     const wipe = (token: string) =>
       requestText({ port: gateway.port, token }, { method: 'DELETE', target: '/kwyre/sessions' });
-    for (let i = 0; i < placeLimits.each; i += 1) sockets.push(open(gateway, wipe(greedy)));
+    for (let i = 0; i < reservedSlotLimits.each; i += 1) sockets.push(open(gateway, wipe(greedy)));
     await sleep(200);
     assert.equal(errorCode(await rawRequest(gateway.port, wipe(greedy))), 'server_busy');
     assert.equal((await rawRequest(gateway.port, wipe(modest))).status, 200);

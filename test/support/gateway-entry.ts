@@ -1,5 +1,5 @@
 /**
- * The gateway without jail and seal, for tests of layer 1 alone: what holds here holds without layer 2.
+ * The gateway without jail and final filter, for tests of layer 1 alone: what holds here holds without layer 2.
  * @module
  */
 import { randomBytes } from 'node:crypto';
@@ -10,7 +10,7 @@ import { socketName, socketOption, socketOptions } from '../../src/linux/sockets
 
 serve({
   pid: process.pid,
-  seal: () => [],
+  applyFinalFilter: () => [],
   exit: (code) => process.exit(code),
   readFile: (path) => readFileSync(path),
   hasUnixListener() {

@@ -38,8 +38,8 @@ const emptied: Readonly<Record<Layer, readonly Change[]>> = {
       'export function credentialOf(rawHeaders: readonly string[]): Credential {',
       "return { kind: 'token', token: 'any' };",
     ),
-    // The gateway tries its routes at its start, and would refuse to serve them open.
-    begin('gateway/admission.ts', 'tryClosed(nobodys: string): number {', 'return 1;'),
+    // The gateway refuses to start with unprotected routes.
+    begin('gateway/admission.ts', 'verifyRoutesClosed(unknownToken: string): number {', 'return 1;'),
   ],
   2: [
     begin(

@@ -6,6 +6,7 @@
  * @module
  */
 import type { EndReason } from '../../layers/5-memory/session.ts';
+import { sessionNotFoundMessage } from '../../wire/data-payloads.ts';
 import { RequestError } from '../types.ts';
 
 const goneMessages: Readonly<Record<EndReason, string>> = {
@@ -18,7 +19,7 @@ export const sessionGone = (why: EndReason): RequestError =>
   new RequestError('SESSION_GONE', goneMessages[why], null, 410);
 
 export const unknownSession = (): RequestError =>
-  new RequestError('SESSION_NOT_FOUND', 'there is no such conversation', null, 404);
+  new RequestError('SESSION_NOT_FOUND', sessionNotFoundMessage, null, 404);
 
 export const sessionBusy = (): RequestError =>
   new RequestError('SESSION_BUSY', 'another turn of this conversation is in progress', null, 409);

@@ -1,5 +1,5 @@
 /**
- * Which connection goes when there is no room for one more.
+ * Which connection is evicted when there is no room for another one.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -15,13 +15,13 @@ class Fake extends EventEmitter {
   }
 }
 
-test("nobody's oldest goes first while strangers hold most", () => {
+test('the oldest anonymous connection is evicted first while anonymous ones are the most', () => {
   const connections = new Connections<Fake>(4);
   const all = Array.from({ length: 4 }, () => new Fake());
-  for (const one of all) assert.ok(connections.enter(one));
-  connections.hold(all[0]!, 'me');
-  connections.rest(all[0]!);
-  assert.ok(connections.enter(new Fake()));
+  for (const one of all) assert.ok(connections.add(one));
+  connections.markBusy(all[0]!, 'me');
+  connections.markIdle(all[0]!);
+  assert.ok(connections.add(new Fake()));
   assert.deepEqual(
     all.map(({ gone }) => gone),
     [false, true, false, false],
@@ -29,22 +29,22 @@ test("nobody's oldest goes first while strangers hold most", () => {
   assert.equal(connections.size, 4);
 });
 
-test('whoever holds most loses the one that it left unused for longest, never one that is being answered', () => {
+test('the holder with the most connections loses the one idle for longest, never a busy one', () => {
   const connections = new Connections<Fake>(6);
   const theirs = Array.from({ length: 4 }, () => new Fake());
   const mine = [new Fake(), new Fake()];
   for (const one of theirs) {
-    connections.enter(one);
-    connections.hold(one, 'them');
+    connections.add(one);
+    connections.markBusy(one, 'them');
   }
   for (const one of mine) {
-    connections.enter(one);
-    connections.hold(one, 'me');
-    connections.rest(one);
+    connections.add(one);
+    connections.markBusy(one, 'me');
+    connections.markIdle(one);
   }
-  for (const index of [2, 1]) connections.rest(theirs[index]!);
-  connections.enter(new Fake());
-  connections.enter(new Fake());
+  for (const index of [2, 1]) connections.markIdle(theirs[index]!);
+  connections.add(new Fake());
+  connections.add(new Fake());
   assert.deepEqual(
     theirs.map(({ gone }) => gone),
     [false, true, true, false],
@@ -52,26 +52,26 @@ test('whoever holds most loses the one that it left unused for longest, never on
   assert.ok(mine.every(({ gone }) => !gone));
 });
 
-test('without one to lose there is no room; closing makes some', () => {
+test('without an idle connection there is no room; closing one makes room', () => {
   const connections = new Connections<Fake>(2);
   const all = [new Fake(), new Fake()];
   for (const one of all) {
-    connections.enter(one);
-    connections.hold(one, 'me');
+    connections.add(one);
+    connections.markBusy(one, 'me');
   }
-  assert.equal(connections.enter(new Fake()), false);
+  assert.equal(connections.add(new Fake()), false);
   all[0]!.destroy();
-  assert.ok(connections.enter(new Fake()));
+  assert.ok(connections.add(new Fake()));
 });
 
-test('the connections of a holder end, but those that are being told', () => {
+test('all connections of a holder are closed, except those that get an error response', () => {
   const connections = new Connections<Fake>(9);
   const all = Array.from({ length: 3 }, () => new Fake());
   for (const [index, one] of all.entries()) {
-    connections.enter(one);
-    connections.hold(one, index === 2 ? 'me' : 'them');
+    connections.add(one);
+    connections.markBusy(one, index === 2 ? 'me' : 'them');
   }
-  connections.close('them', new Set([all[0]!]));
+  connections.closeAll('them', new Set([all[0]!]));
   assert.deepEqual(
     all.map(({ gone }) => gone),
     [false, true, false],
