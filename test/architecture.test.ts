@@ -56,7 +56,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   layers: [],
   'layers/1-loopback': ['linux'],
   'layers/2-isolation': ['linux', 'policy'],
-  'layers/3-dependencies': ['linux', 'oms'],
+  // Policy for Node's flags, the one list of what a process may be started with.
+  'layers/3-dependencies': ['linux', 'oms', 'policy'],
   'layers/4-model': ['linux', 'oms'],
   'layers/5-memory': ['linux'],
   'layers/6-intrusion': ['linux'],

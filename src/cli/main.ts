@@ -7,6 +7,7 @@
  * @module
  */
 import { join } from 'node:path';
+import { nodeFlags } from '../policy/node-flags.ts';
 import { extension, programFolder, root } from '../installation/paths.ts';
 import { KwyreError } from '../base/errors.ts';
 import { guardConsole } from '../base/untrusted-text.ts';
@@ -49,18 +50,7 @@ const commands: Readonly<Record<string, Command>> = {
       const environment = Object.fromEntries(
         Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
       );
-      process.execve?.(
-        process.execPath,
-        [
-          process.execPath,
-          '--disable-warning=ExperimentalWarning',
-          '--disable-sigusr1',
-          '--disable-proto=delete',
-          supervisor,
-          ...args,
-        ],
-        environment,
-      );
+      process.execve?.(process.execPath, [process.execPath, ...nodeFlags, supervisor, ...args], environment);
       return 1;
     },
   },

@@ -1,11 +1,14 @@
 /**
- * Rights of the gateway: it accepts on the inherited sockets, reads, writes and closes connections, and nothing else.
+ * Rights of the gateway: accept on the inherited sockets, and read, write and close connections. Nothing else.
  * @module
  */
+import { conditions } from './conditional-calls.ts';
+import { answered } from './forbidden-calls.ts';
 import type { ConditionalRow, Policy } from './role-policy.ts';
-import { answered, conditions, runtimeCalls, strictFeatures, systemExecute, systemRead } from './shared-rights.ts';
+import { runtimeCalls } from './runtime-calls.ts';
+import { strictFeatures, systemExecute, systemRead } from './shared-rights.ts';
 
-/** Where its jail stage leaves the listener on loopback, and the one at a path. */
+/** The descriptors of the loopback listener and the Unix listener. */
 const listeners = [5, 6] as const;
 
 const connections = [
@@ -15,8 +18,8 @@ const connections = [
         call: 'accept4',
         action: 'allow',
         when: { argument: 0, is },
-        reason: 'connections on an inherited listener',
-        others: 'local programs are answered: what layer 1 is for',
+        reason: 'accepts connections on an inherited listener',
+        others: 'local programs get an answer; layer 1 decides which',
       }) as const,
   ),
   {
@@ -24,7 +27,7 @@ const connections = [
     action: 'allow',
     when: [...listeners.map((not) => ({ argument: 0, not })), { argument: 1, is: 6 }, { argument: 2, is: 1 }],
     reason: 'TCP_NODELAY on connections',
-    others: 'nothing: the listeners, which outlive this process, are left out, and no call gives them another number',
+    others: 'none: the listeners, which outlive this process, are excluded, and no allowed call renumbers them',
   },
 ] as const satisfies readonly ConditionalRow[];
 
@@ -35,7 +38,7 @@ export const gateway = {
   execute: systemExecute,
   answered: [
     ...answered,
-    ['listen', 0, 'Node calls it on the inherited sockets, which listen already: it is not made'],
+    ['listen', 0, 'Node calls it on inherited sockets that already listen; returns 0 unexecuted'],
   ],
   forbidden: [],
   conditions: [...connections, ...conditions],

@@ -1,18 +1,18 @@
 /**
- * The form of a role's rights; the rights themselves are in one file per role. Data only.
+ * The types of a role's rights. Each role's rights are in a file of their own. Data only.
  * @module
  */
 
-/** What happens to a system call. */
+/** What the filter does with a system call. */
 export type Action = 'allow' | 'kill' | { readonly errno: number };
 
-/** One system call and the reason why it stands here. */
+/** A system call and the reason for its row. */
 export type Row = readonly [call: string, reason: string];
 
-/** A call that is answered without being made: with an error number, or 0 for success. */
+/** A call that returns without being executed: an error number, or 0 for success. */
 export type AnsweredRow = readonly [call: string, errno: number, reason: string];
 
-/** A call that a role may make: what for, and what can be done with it to somebody else. */
+/** A call that a role may make: why it needs it, and how it could affect other processes with it. */
 export type AllowedRow = readonly [call: string, reason: string, others: string];
 
 /** What one argument must be (or not be), after the mask. */
@@ -24,8 +24,8 @@ export type Condition = {
 };
 
 /**
- * A call that is decided by its arguments; of several conditions every one must hold. What is allowed also says what
- * can be done with it to somebody else.
+ * A call that its arguments decide; if there are several conditions, all must hold. An allowed call also says how it
+ * could affect other processes.
  */
 export type ConditionalRow = {
   readonly call: string;
@@ -33,14 +33,14 @@ export type ConditionalRow = {
   readonly reason: string;
 } & ({ readonly action: 'allow'; readonly others: string } | { readonly action: Exclude<Action, 'allow'> });
 
-/** `required`: less than full refuses the start; `preferred`: less than full is reported. */
-export type Need = 'required' | 'preferred';
+/** `required`: anything less than full refuses the start. `preferred`: it is reported. */
+type Need = 'required' | 'preferred';
 
-/** What Landlock holds, part by part: a kernel may have the first ones only. */
+/** Parts of Landlock; an older kernel has only the first ones. */
 export type LandlockFeature =
   'landlock-files' | 'landlock-truncating' | 'landlock-ports' | 'landlock-devices' | 'landlock-scopes';
 
-/** Every protection of a role, by its stable name. */
+/** Every protection of a role, by its stable id. */
 export type Feature =
   | 'no-new-privs'
   | 'core-limit'
@@ -60,21 +60,28 @@ export type Feature =
 export type Policy = {
   readonly features: Readonly<Record<Feature, Need>>;
   readonly limits: { readonly openFiles: number };
-  /** Memory that no other process can read, made for the role before files may not grow any more. */
+  /** Memory that no other process can read; created before the file size limit is 0. */
   readonly secretMemory?: readonly [bytes: number, reason: string];
-  /** Features that this role does without, each with the reason. */
+  /** Features that do not apply to this role, each with the reason. */
   readonly without?: readonly (readonly [feature: LandlockFeature, reason: string])[];
-  /** Capabilities that it keeps where root starts it, by the kernel's number; everything else is dropped. */
+  /** Capabilities that the role keeps if root starts it, by the kernel's number; all others are dropped. */
   readonly capabilities?: readonly (readonly [number: number, reason: string])[];
-  /** Paths of the system that the role's image reads when it starts. */
+  /** System paths that the role's image reads when it starts. */
   readonly read: readonly Row[];
   readonly execute: readonly Row[];
-  /** Answered from the start of the role on, before anything else is asked. */
+  /** Calls that return without being executed, from the start of the role. These rules come first. */
   readonly answered: readonly AnsweredRow[];
-  /** Forbidden to this role besides what no role may do. */
+  /** Calls forbidden to this role, in addition to those forbidden to every role. */
   readonly forbidden: readonly Row[];
-  /** Decided by arguments in the sealed filter. */
+  /** Calls that the final filter decides by their arguments. */
   readonly conditions: readonly ConditionalRow[];
-  /** What the sealed role may call; anything that neither stands here nor is forbidden gets EPERM. */
+  /** Calls that the final filter allows; any call that is neither here nor forbidden returns EPERM. */
   readonly calls: readonly AllowedRow[];
 };
+
+/** How an allowed call could affect other processes, where the same answer fits many rows. */
+export const effects = {
+  none: 'none: it affects this process alone',
+  peers: 'none beyond the peers of its own descriptors',
+  readsOnly: 'it learns a fact and changes nothing',
+} as const;

@@ -1,5 +1,5 @@
 /**
- * The roles and their rights, in one table. Read this folder first.
+ * The roles and their rights in one table. Start reading this folder here.
  * @module
  */
 import { engine } from './engine-rights.ts';
@@ -10,7 +10,7 @@ import { watchdog } from './watchdog-rights.ts';
 export const roles = { gateway, engine, watchdog } as const satisfies Readonly<Record<string, Policy>>;
 export type Role = keyof typeof roles;
 
-/** The features without which a role does not start. */
+/** Returns the features without which a role does not start. */
 export function requiredOf(role: Role): Feature[] {
   const { features, without = [] }: Policy = roles[role];
   return (Object.keys(features) as Feature[]).filter(
@@ -18,13 +18,13 @@ export function requiredOf(role: Role): Feature[] {
   );
 }
 
-/** llama.cpp's libraries in sealed memory, behind the foreign function interface. */
+/** Memfds of llama.cpp's libraries; they follow the foreign function interface. */
 const engineLibraries = Array.from({ length: 23 }, (_, index) => 9 + index);
 
 /**
- * Descriptors that survive into a role: control, data (the watchdog's questions about Unix sockets), listener or model,
- * the gateway's optional Unix listener or the engine's working set, the digests to load by, the foreign function
- * interface, the engine's libraries and secret memory.
+ * Descriptors that survive into a role: 3 control edge; 4 data edge (watchdog: the netlink socket); 5 listener or model;
+ * 6 the gateway's Unix listener or the engine's working set; 7 load list; 8 foreign function interface; then the
+ * engine's libraries and its secret memory.
  */
 export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = {
   gateway: [3, 4, 5, 6, 7, 8],
@@ -32,14 +32,5 @@ export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = {
   watchdog: [3, 4, 7, 8],
 };
 
-/** V8 and Node flags of a role's image. */
-export const roleFlags = [
-  '--disable-warning=ExperimentalWarning',
-  '--disable-sigusr1',
-  '--disable-proto=delete',
-  '--disallow-code-generation-from-strings',
-  '--clear-free-memory',
-] as const;
-
-/** The whole environment of a role: freed native memory is overwritten, small blocks too. */
+/** A role's whole environment: glibc overwrites freed memory, small blocks included. */
 export const roleEnvironment = { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' } as const;

@@ -1,81 +1,79 @@
 /**
- * What the supervisor and everything that it starts may not do, once the server runs: speak, look into others, change
- * the system. It is no role: it writes the state folder, starts and ends children, and its files are not confined.
+ * What the supervisor and its children may not do once the server runs: use the network, inspect other processes, change
+ * the system. The supervisor is not a role: it writes the state folder, starts and stops children, and has no Landlock
+ * domain.
  * @module
  */
 import type { ConditionalRow, Row } from './role-policy.ts';
-import { forbidden } from './shared-rights.ts';
+import { forbidden } from './forbidden-calls.ts';
 
-/**
- * What no role may do, but the supervisor must: it makes pairs, starts children in networks of their own, and ends
- * them.
- */
-const itsWork: ReadonlySet<string> = new Set(['socket', 'socketpair', 'unshare', 'fork', 'vfork']);
+/** Forbidden to every role but needed here: the supervisor makes socket pairs and starts children in empty networks. */
+const supervisorNeeds: ReadonlySet<string> = new Set(['socket', 'socketpair', 'unshare', 'fork', 'vfork']);
 
-/** Refused with EPERM for good; the roles' own filters kill for some of the same calls. */
+/** Refused with EPERM for good; the roles' own filters kill on some of these calls. */
 export const refusedToSupervisor: readonly Row[] = [
-  ['sendto', 'a message to an address needs no connection'],
-  ['sendmsg', 'a message to an address needs no connection; descriptors travel by inheritance'],
-  ['recvmsg', 'a descriptor that somebody hands over could be a listener or a connection'],
-  ['recvmmsg', 'the same'],
-  ['mknod', 'a pipe with a name, which others open'],
-  ['mknodat', 'a pipe with a name, which others open'],
-  ['shmget', 'memory that others attach'],
-  ['shmat', 'memory of others'],
-  ['shmctl', 'memory of others'],
-  ['msgget', 'a queue that others read'],
-  ['msgsnd', 'a queue that others read'],
-  ['msgrcv', 'a queue of others'],
-  ['msgctl', 'a queue of others'],
-  ['semget', 'a counter that others read'],
-  ['semop', 'a counter of others'],
-  ['semtimedop', 'a counter of others'],
-  ['semctl', 'a counter of others'],
-  ['mq_open', 'a queue that others read'],
-  ['mq_unlink', 'a queue of others'],
-  ['mq_timedsend', 'a queue that others read'],
-  ['mq_timedreceive', 'a queue of others'],
-  ['mq_notify', 'a queue of others'],
-  ['mq_getsetattr', 'a queue of others'],
-  ['rt_sigqueueinfo', 'a signal that carries a word'],
-  ['rt_tgsigqueueinfo', 'a signal that carries a word'],
-  ['sched_setaffinity', 'moves other processes; ours stay where they are'],
-  ['sched_setscheduler', 'slows other processes; ours run as they were started'],
-  ['sched_setparam', 'the same'],
-  ['sched_setattr', 'the same'],
-  ['setpriority', 'the same'],
-  ['ioprio_set', 'the same, of disks'],
-  ['process_madvise', 'memory of other processes'],
-  ['process_mrelease', 'memory of other processes'],
-  ['migrate_pages', 'memory of other processes'],
-  ['move_pages', 'memory of other processes'],
-  ...forbidden.filter(([call]) => !itsWork.has(call)),
+  ['sendto', 'sends to an address without a connection'],
+  ['sendmsg', 'sends to an address without a connection; children inherit their descriptors'],
+  ['recvmsg', 'a received descriptor could be a listener or a connection'],
+  ['recvmmsg', 'as recvmsg'],
+  ['mknod', 'a FIFO that other processes could open'],
+  ['mknodat', 'a FIFO that other processes could open'],
+  ['shmget', 'shared memory'],
+  ['shmat', 'shared memory'],
+  ['shmctl', 'shared memory'],
+  ['msgget', 'a message queue'],
+  ['msgsnd', 'a message queue'],
+  ['msgrcv', 'a message queue'],
+  ['msgctl', 'a message queue'],
+  ['semget', 'a semaphore'],
+  ['semop', 'a semaphore'],
+  ['semtimedop', 'a semaphore'],
+  ['semctl', 'a semaphore'],
+  ['mq_open', 'a message queue'],
+  ['mq_unlink', 'a message queue'],
+  ['mq_timedsend', 'a message queue'],
+  ['mq_timedreceive', 'a message queue'],
+  ['mq_notify', 'a message queue'],
+  ['mq_getsetattr', 'a message queue'],
+  ['rt_sigqueueinfo', 'a signal with a payload'],
+  ['rt_tgsigqueueinfo', 'a signal with a payload'],
+  ['sched_setaffinity', 'moves other processes between cores; not needed'],
+  ['sched_setscheduler', 'can slow other processes; not needed'],
+  ['sched_setparam', 'as sched_setscheduler'],
+  ['sched_setattr', 'as sched_setscheduler'],
+  ['setpriority', 'as sched_setscheduler'],
+  ['ioprio_set', 'can slow the I/O of other processes; not needed'],
+  ['process_madvise', 'affects the memory of other processes'],
+  ['process_mrelease', 'affects the memory of other processes'],
+  ['migrate_pages', 'affects the memory of other processes'],
+  ['move_pages', 'affects the memory of other processes'],
+  ...forbidden.filter(([call]) => !supervisorNeeds.has(call)),
 ];
 
 const refused = { errno: 1 } as const;
 const always = { argument: 0, mask: 0, is: 0 } as const;
 
-/** Decided by arguments, before the rows above: what its work needs and no more. */
+/** Decided by arguments; these rules come before the ones above. */
 export const narrowedForSupervisor: readonly ConditionalRow[] = [
   {
     call: 'socket',
     action: refused,
     when: { argument: 0, not: 2 },
-    reason: 'a probe gets a TCP socket of IPv4, as the gateway has one; there is no need for any other',
+    reason: 'a probe gets an IPv4 TCP socket like the one of the gateway; no other is needed',
   },
-  { call: 'socket', action: refused, when: { argument: 1, mask: 0xf, not: 1 }, reason: 'no datagrams, nothing raw' },
-  { call: 'socket', action: refused, when: { argument: 2, not: 0 }, reason: 'no other protocol: Multipath TCP, SCTP' },
+  { call: 'socket', action: refused, when: { argument: 1, mask: 0xf, not: 1 }, reason: 'no datagram or raw socket' },
+  { call: 'socket', action: refused, when: { argument: 2, not: 0 }, reason: 'no Multipath TCP, no SCTP' },
   {
     call: 'socketpair',
     action: refused,
     when: { argument: 0, not: 1 },
-    reason: 'pairs are Unix sockets; those of other families have addresses',
+    reason: 'Unix socket pairs alone; pairs of other families have addresses',
   },
   {
     call: 'socketpair',
     action: refused,
     when: { argument: 1, mask: 0xf, not: 1 },
-    reason: 'a datagram socket of a pair could be sent to another',
+    reason: 'a datagram socket can send to other addresses',
   },
   {
     call: 'accept4',
@@ -84,8 +82,7 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
       { argument: 0, not: 5 },
       { argument: 0, not: 6 },
     ],
-    reason:
-      'a fresh gateway, which inherits this filter, accepts at these numbers; nothing else that listens can be made here',
+    reason: 'a new gateway inherits this filter and accepts on these descriptors; nothing else here can listen',
   },
   {
     call: 'setsockopt',
@@ -94,8 +91,8 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
       { argument: 1, is: 1 },
       { argument: 2, is: 7 },
     ],
-    reason: 'SO_SNDBUF: libuv on the pipes of a child',
-    others: 'the size of a buffer',
+    reason: 'SO_SNDBUF: libuv sets it on the pipes of a child',
+    others: 'it can change the size of a socket buffer',
   },
   {
     call: 'setsockopt',
@@ -104,8 +101,8 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
       { argument: 1, is: 1 },
       { argument: 2, is: 8 },
     ],
-    reason: 'SO_RCVBUF: libuv on the pipes of a child',
-    others: 'the size of a buffer',
+    reason: 'SO_RCVBUF: libuv sets it on the pipes of a child',
+    others: 'it can change the size of a socket buffer',
   },
   {
     call: 'setsockopt',
@@ -114,32 +111,27 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
       { argument: 1, is: 6 },
       { argument: 2, is: 1 },
     ],
-    reason: 'TCP_NODELAY: the connections of a fresh gateway',
-    others: 'when the bytes of a connection of ours are sent',
+    reason: 'TCP_NODELAY: a new gateway sets it on connections',
+    others: 'it decides when bytes of its connections are sent',
   },
   {
     call: 'setsockopt',
     action: refused,
     when: always,
-    reason: 'every other option of the listener: its interface, its protocol, who shares its port',
+    reason: 'other options change the interface, protocol or port sharing of the listener',
   },
   {
     call: 'unshare',
     action: refused,
     when: { argument: 0, not: 0x40000000 },
-    reason: 'an empty network for a role (CLONE_NEWNET); a user namespace would bring capabilities back',
+    reason: 'CLONE_NEWNET alone, for the empty network of a role; a user namespace would restore capabilities',
   },
-  {
-    call: 'clone',
-    action: refused,
-    when: { argument: 0, mask: 0x7e020000, not: 0 },
-    reason: 'the same by clone: any namespace',
-  },
+  { call: 'clone', action: refused, when: { argument: 0, mask: 0x7e020000, not: 0 }, reason: 'no namespace by clone' },
   {
     call: 'clone3',
     action: { errno: 38 },
     when: always,
-    reason: 'its flags are behind a pointer; libc falls back to clone',
+    reason: 'a filter cannot read its flags, which are behind a pointer; libc falls back to clone',
   },
   {
     call: 'prctl',
@@ -148,19 +140,19 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
       { argument: 0, is: 4 },
       { argument: 1, not: 0 },
     ],
-    reason: 'PR_SET_DUMPABLE would let other programs of the same user take memory and descriptors',
+    reason: 'PR_SET_DUMPABLE would let other programs of the same user read memory and take descriptors',
   },
   {
     call: 'prctl',
     action: refused,
     when: { argument: 0, is: 0x59616d61 },
-    reason: 'PR_SET_PTRACER would let one in by name',
+    reason: 'PR_SET_PTRACER would let a named process attach',
   },
   {
     call: 'prlimit64',
     action: refused,
     when: { argument: 0, not: 0 },
-    reason: 'the limits of other processes could end them',
+    reason: 'lowering the limits of another process can kill it',
   },
   {
     call: 'fcntl',
@@ -168,45 +160,45 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
     when: { argument: 1, is: 8 },
     reason: 'F_SETOWN: a descriptor that signals another process',
   },
-  { call: 'fcntl', action: refused, when: { argument: 1, is: 10 }, reason: 'F_SETSIG: the same with any signal' },
+  { call: 'fcntl', action: refused, when: { argument: 1, is: 10 }, reason: 'F_SETSIG: the same, with any signal' },
   { call: 'fcntl', action: refused, when: { argument: 1, is: 15 }, reason: 'F_SETOWN_EX: the same' },
   {
     call: 'ioctl',
     action: refused,
     when: { argument: 1, mask: 0xff00, is: 0x8900 },
-    reason: 'commands to sockets: addresses, interfaces, whom they signal',
+    reason: 'socket ioctls: addresses, interfaces, signal owners',
   },
   {
     call: 'ioctl',
     action: refused,
     when: { argument: 1, is: 0x5412 },
-    reason: 'TIOCSTI types into the terminal of whoever started it',
+    reason: 'TIOCSTI injects input into the controlling terminal',
   },
   {
     call: 'ioctl',
     action: refused,
     when: { argument: 1, is: 0x541c },
-    reason: 'TIOCLINUX: the same by the selection of a console',
+    reason: 'TIOCLINUX: the same through the console selection',
   },
 ];
 
 /**
- * What a supervisor keeps that root started, by the kernel's number; everything else leaves its bounding set before its
- * second image.
+ * Capabilities that a supervisor started by root keeps, by the kernel's number; all others leave its bounding set before
+ * its second image.
  */
 export const capabilitiesOfSupervisor: readonly (readonly [number: number, reason: string])[] = [
-  [0, 'CAP_CHOWN: its own state folder'],
-  [1, 'CAP_DAC_OVERRIDE: a state folder or a model of another user'],
-  [2, 'CAP_DAC_READ_SEARCH: the watchdog that it starts keeps it'],
-  [3, 'CAP_FOWNER: modes in its state folder'],
-  [5, 'CAP_KILL: its children have other users'],
-  [6, 'CAP_SETGID: the groups of its children'],
-  [7, 'CAP_SETUID: the users of its children'],
+  [0, 'CAP_CHOWN: owns its state folder'],
+  [1, "CAP_DAC_OVERRIDE: opens another user's state folder or model"],
+  [2, 'CAP_DAC_READ_SEARCH: the watchdog keeps it'],
+  [3, 'CAP_FOWNER: sets modes in its state folder'],
+  [5, 'CAP_KILL: signals its children, which run as other users'],
+  [6, 'CAP_SETGID: changes the group of its children'],
+  [7, 'CAP_SETUID: changes the user of its children'],
   [8, 'CAP_SETPCAP: its children empty their bounding sets'],
-  [10, 'CAP_NET_BIND_SERVICE: --port below 1024; its filter refuses bind afterwards'],
-  [14, 'CAP_IPC_LOCK: secret memory beyond the limit of locked memory'],
-  [19, 'CAP_SYS_PTRACE: the watchdog that it starts keeps it'],
-  [21, 'CAP_SYS_ADMIN: empty networks for its children'],
-  [24, 'CAP_SYS_RESOURCE: limits of its children above its own'],
-  [28, "CAP_LEASE: the model's file of another user"],
+  [10, 'CAP_NET_BIND_SERVICE: --port below 1024; the filter blocks bind afterwards'],
+  [14, 'CAP_IPC_LOCK: secret memory beyond RLIMIT_MEMLOCK'],
+  [19, 'CAP_SYS_PTRACE: the watchdog keeps it'],
+  [21, 'CAP_SYS_ADMIN: makes empty networks for its children'],
+  [24, 'CAP_SYS_RESOURCE: sets limits of its children above its own'],
+  [28, "CAP_LEASE: leases another user's model file"],
 ];

@@ -1,22 +1,22 @@
 /**
- * Which protections an operator may give up by name (`--accept-weaker`), and which never. Data only.
+ * Which protections an operator may waive by name (`--accept-weaker`), and which never. Data only.
  * @module
  */
 import type { Feature, Row } from './role-policy.ts';
 import { strictFeatures } from './shared-rights.ts';
 
-/** Without these the promise itself is gone; the first three are features, the others what people would ask for. */
+/** Without these nothing is left to promise. The first four are features, the others are names that people might try. */
 export const neverWaived: readonly Row[] = [
-  ['seccomp-start', 'the filter is the wall that every machine has'],
-  ['seccomp-seal', 'the filter is the wall that every machine has'],
-  ['no-new-privs', 'without it a filter cannot be put on, and another program brings rights back'],
+  ['seccomp-start', 'the seccomp filter is the one barrier that every machine has'],
+  ['seccomp-seal', 'the seccomp filter is the one barrier that every machine has'],
+  ['no-new-privs', 'the kernel requires it for a seccomp filter, and without it execve can regain privileges'],
   ['not-dumpable', 'any program of the same user could read conversations'],
-  ['seccomp', 'the filter is the wall that every machine has'],
-  ['bind', 'the address is a literal; there is no other'],
-  ['model', 'nothing is served that nobody approved: ./kwyre model add'],
+  ['seccomp', 'the seccomp filter is the one barrier that every machine has'],
+  ['bind', 'the address is fixed at 127.0.0.1'],
+  ['model', 'Kwyre serves only approved models: ./kwyre model add'],
 ];
 
-/** Everything else that a role's jail has. */
+/** Every other feature of a role's jail. */
 export const waivable: readonly Feature[] = (Object.keys(strictFeatures) as Feature[]).filter(
   (feature) => !neverWaived.some(([name]) => name === feature),
 );

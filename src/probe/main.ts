@@ -1,38 +1,38 @@
 /**
- * A throw-away process in the jail of a role, sealed like it: tries what the role must not be able to do, and tells.
+ * A throw-away process with the same jail and final filter as a role: makes attempts and reports the answers.
  *
- * Run by the jail stage alone: `node probe/main.js ROLE ORDER SOCKET`; one JSON line for each answer on descriptor 3.
+ * The jail stage runs it: `node probe/main.js ROLE REQUEST SOCKET`. It writes one JSON line per answer to descriptor 3.
  * @module
  */
 import { writeSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
-import type { WayOut } from '../layers/2-isolation/probe/probe-verdict.ts';
 import { finalFilter } from '../layers/2-isolation/jail/seccomp-filters.ts';
-import { parseProbeRequest } from '../layers/2-isolation/probe/probe-request.ts';
+import type { Attempt } from '../layers/2-isolation/probe/egress-attempts.ts';
+import { egressAttempts, resultOf } from '../layers/2-isolation/probe/egress-attempts.ts';
+import { localAttempts } from '../layers/2-isolation/probe/local-attempts.ts';
 import { permissiveFilter } from '../layers/2-isolation/probe/permissive-filter.ts';
+import { parseProbeRequest } from '../layers/2-isolation/probe/probe-request.ts';
 import { setUndumpable } from '../linux/process.ts';
 import { installFilter } from '../linux/seccomp.ts';
 import type { Role } from '../policy/roles.ts';
 import { roles } from '../policy/roles.ts';
-import { answerOf, waysOutOf } from './egress-attempts.ts';
-import { deeds } from './other-attempts.ts';
 
 process.title = 'kwyre: probe [jailed]';
 process.exitCode = 1;
 const [role = '', text = '', inherited = ''] = process.argv.slice(2);
-const order = parseProbeRequest(text);
-const seal = finalFilter(roles[role as Role]);
-const attempts: Readonly<Record<string, () => unknown>> = {
-  ...deeds,
-  ...waysOutOf({ ...order, inherited: Number(inherited) }),
-} satisfies Record<WayOut, unknown>;
-const tried = order.attempts.map((name) => {
-  const attempt = attempts[name];
-  if (attempt === undefined) throw new KwyreError('L2_PROBE_FAILED', 'the probe knows no such attempt');
-  return [name, attempt] as const;
+const request = parseProbeRequest(text);
+const targets = { ...request, inherited: Number(inherited) };
+const filter = finalFilter(roles[role as Role]);
+const known: Readonly<Record<string, Attempt>> = { ...egressAttempts, ...localAttempts };
+const attempts = request.attempts.map((id) => {
+  const attempt = known[id];
+  if (attempt === undefined)
+    throw new KwyreError('L2_PROBE_FAILED', 'unknown attempt', 'report this as a bug in Kwyre');
+  return [id, attempt] as const;
 });
 setUndumpable();
-if (!order.without.includes('seccomp-seal')) installFilter(order.deadly ? seal : permissiveFilter(seal));
-for (const [name, attempt] of tried) writeSync(3, `${JSON.stringify({ attempt: name, answer: answerOf(attempt) })}\n`);
+if (!request.without.includes('seccomp-seal')) installFilter(request.deadly ? filter : permissiveFilter(filter));
+for (const [id, attempt] of attempts)
+  writeSync(3, `${JSON.stringify({ attempt: id, answer: resultOf(() => attempt.run(targets)) })}\n`);
 writeSync(3, '{"done":true}\n');
 process.exit(0);

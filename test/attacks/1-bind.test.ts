@@ -15,10 +15,10 @@ import { test } from 'node:test';
 import {
   adoptActivatedSocket,
   bindLoopback,
-  bindUnix,
   reserveIpv6,
   verifyLoopback,
 } from '../../src/layers/1-loopback/listener.ts';
+import { bindUnix } from '../../src/layers/1-loopback/unix-listener.ts';
 import {
   bindSocket,
   closeDescriptor,
@@ -168,7 +168,7 @@ test('L1-17 nobody shares or takes the port, and a taken port fails by the name 
     () => bindLoopback(port),
     (error: Error & { code?: string; remedy?: string }) => {
       assert.equal(error.code, 'L1_PORT_TAKEN');
-      assert.match(error.message, new RegExp(`127\\.0\\.0\\.1:${port} is held by pid ${process.pid} \\(.+\\)`));
+      assert.match(error.message, new RegExp(`127\\.0\\.0\\.1:${port} is in use by pid ${process.pid} \\(.+\\)`));
       assert.match(error.remedy ?? '', /serve --port \d+/);
       return true;
     },

@@ -166,7 +166,7 @@ test('L1-16 with --socket there is one more, a Unix socket that asks for the tok
 test("L1-17 a taken port ends the start with the holder's pid and name, and the next step", async () => {
   const own = launch({ args: ['--port', String(server.port)] });
   assert.equal((await own.ended).code, 11);
-  assert.match(own.output(), new RegExp(`127\\.0\\.0\\.1:${server.port} is held by pid ${server.pid} \\(.+\\)`));
+  assert.match(own.output(), new RegExp(`127\\.0\\.0\\.1:${server.port} is in use by pid ${server.pid} \\(.+\\)`));
   assert.match(own.output(), /next: .*--port \d+/);
 });
 

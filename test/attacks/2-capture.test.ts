@@ -10,15 +10,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  blockedAlone,
-  isBlocked,
-  locks,
-  waysOut,
-  featuresToDisable,
-} from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import { egressAttempts } from '../../src/layers/2-isolation/probe/egress-attempts.ts';
+import { blockedAlone, isBlocked, locks, featuresToDisable } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
-import { trialsFor } from '../../src/layers/2-isolation/probe/probe-catalogue.ts';
+import { localAttemptsOf } from '../../src/layers/2-isolation/probe/local-attempts.ts';
 import { addresses, Machine } from '../support/namespace.ts';
 import type { Running } from '../support/namespace.ts';
 import { root, until } from '../support/server.ts';
@@ -52,7 +47,7 @@ function packets(): string[] {
     .filter((line) => /^\d\d:\d\d:\d\d\./.test(line));
 }
 
-type Answered = { readonly answers: [string, number][]; readonly complete: boolean; readonly words: string };
+type Answered = { readonly answers: [string, number][]; readonly complete: boolean; readonly output: string };
 
 function probeThere(
   role: string,
@@ -71,8 +66,8 @@ function probeThere(
     attempts.join(','),
   );
   assert.equal(ran.status, 0, ran.stderr);
-  const { answers, complete, words } = JSON.parse(ran.stdout) as Answered;
-  assert.ok(complete, words);
+  const { answers, complete, output } = JSON.parse(ran.stdout) as Answered;
+  assert.ok(complete, output);
   return new Map(answers);
 }
 
@@ -103,8 +98,8 @@ test('the control: without any lock a role reaches the other machine, and the ca
 });
 
 for (const role of ['gateway', 'engine', 'watchdog'] as const) {
-  test(`the ${role} in its whole jail tries every way and every deed: zero packets`, async () => {
-    const attempts = [...Object.keys(waysOut), ...trialsFor(role)];
+  test(`the ${role} in its whole jail tries every way and every local: zero packets`, async () => {
+    const attempts = [...Object.keys(egressAttempts), ...localAttemptsOf(role)];
     const seen = await during(() => {
       for (const address of [addresses.there.four, '8.8.8.8', '169.254.169.254', '224.0.0.251', '255.255.255.255']) {
         const answers = probeThere(role, [], address === addresses.there.four ? attempts : remote, address);
@@ -146,7 +141,7 @@ test('a hostile supervisor after its filter tries its whole list at the other ma
   const seen = await during(() => {
     const ran = run();
     assert.equal(ran.status, 0, ran.stderr);
-    const { tcp, udp, 'deed: packet': packet } = JSON.parse(ran.stdout) as Record<string, string>;
+    const { tcp, udp, 'local: packet': packet } = JSON.parse(ran.stdout) as Record<string, string>;
     assert.deepEqual([tcp, udp, packet], ['EPERM', 'EPERM', 'EPERM']);
   });
   assert.deepEqual(seen, []);

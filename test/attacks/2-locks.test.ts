@@ -13,7 +13,7 @@ import {
 } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
-import { deeds } from '../../src/probe/other-attempts.ts';
+import { localAttempts } from '../../src/layers/2-isolation/probe/local-attempts.ts';
 import { aimAt, jailFor, probe, programsFor, starters } from '../support/probe.ts';
 
 const { aim, service } = await aimAt();
@@ -28,7 +28,7 @@ for (const { who, uid } of starters) {
         const result = await probeRole(programsFor(uid), { role, alone }, jailFor(uid), aim);
         assert.equal(
           result.status,
-          absent ? 'absent' : 'held',
+          absent ? 'absent' : 'blocked',
           `${result.reason} ${JSON.stringify([...result.answers])}`,
         );
         if (absent) assert.notEqual(result.reason, '');
@@ -45,13 +45,13 @@ for (const { who, uid } of starters) {
     }
   }
 
-  test(`the filter alone holds every other deed in the gateway and the engine of ${who}`, async () => {
-    const every = Object.keys(deeds);
+  test(`the filter alone blocks every local attempt in the gateway and the engine of ${who}`, async () => {
+    const every = Object.keys(localAttempts);
     for (const role of ['gateway', 'engine'] as const) {
-      const { answers, complete, words } = await probe(uid, role, aim, every, featuresToDisable('seccomp'));
-      assert.ok(complete, words);
+      const { answers, complete, output } = await probe(uid, role, aim, every, featuresToDisable('seccomp'));
+      assert.ok(complete, output);
       assert.deepEqual(
-        every.filter((deed) => !isBlocked(answers.get(deed) ?? 0)),
+        every.filter((id) => !isBlocked(answers.get(id) ?? 0)),
         [],
       );
     }
@@ -62,7 +62,7 @@ for (const { who, uid } of starters) {
     for (const role of ['gateway', 'engine'] as const) {
       const { answers } = await probe(uid, role, aim, some, featuresToDisable('landlock'));
       assert.deepEqual(
-        some.filter((deed) => !isBlocked(answers.get(deed) ?? 0)),
+        some.filter((id) => !isBlocked(answers.get(id) ?? 0)),
         [],
       );
     }

@@ -9,13 +9,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import {
-  isBlocked,
-  judgeAnswers,
-  locks,
-  attemptsFor,
-  waysOut,
-} from '../../src/layers/2-isolation/probe/probe-verdict.ts';
+import { egressAttempts } from '../../src/layers/2-isolation/probe/egress-attempts.ts';
+import { isBlocked, judgeAnswers, locks, attemptsFor } from '../../src/layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import type { ProbeResult } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { SelfProbe } from '../../src/supervisor/roles/self-probe.ts';
@@ -27,30 +22,30 @@ import { stripped } from '../support/stripped.ts';
 
 const { aim, service, reached } = await aimAt();
 after(() => service.close());
-const ways = Object.keys(waysOut);
+const ways = Object.keys(egressAttempts);
 const everyLock = Object.values(locks).flat();
 
 for (const { who, uid } of starters) {
   for (const role of ['gateway', 'engine', 'watchdog'] as const) {
-    test(`in the jail of the ${role}, started by ${who}, every way out is held`, async () => {
+    test(`in the jail of the ${role}, started by ${who}, every egress attempt is blocked`, async () => {
       const result = await probeRole(programsFor(uid), { role, alone: undefined }, jailFor(uid), aim);
-      assert.equal(result.status, 'held', `${result.reason} ${JSON.stringify([...result.answers])}`);
+      assert.equal(result.status, 'blocked', `${result.reason} ${JSON.stringify([...result.answers])}`);
       assert.deepEqual([...result.answers.keys()], ways);
     });
   }
 
   test(`L2-10 without any lock the probe of ${who} says that everything got out`, async () => {
     const before = reached();
-    const { answers, words } = await probe(uid, 'gateway', aim, ways, everyLock);
+    const { answers, output } = await probe(uid, 'gateway', aim, ways, everyLock);
     assert.deepEqual(
       judgeAnswers(ways, answers),
       { out: ways, missing: [] },
-      `${words} ${JSON.stringify([...answers])}`,
+      `${output} ${JSON.stringify([...answers])}`,
     );
     assert.ok(reached() > before, 'the positive control: the other service was really reached');
   });
 
-  test(`the kill is real: without softening the filter ends the process of ${who}`, async () => {
+  test(`the kill is real: the unmodified filter kills the process of ${who}`, async () => {
     const { signal, answers } = await probe(uid, 'engine', aim, ['udp'], [], true);
     assert.equal(signal, 'SIGSYS');
     assert.equal(answers.size, 0);
@@ -144,14 +139,11 @@ test('the jail of the gateway is tried at the start, then the others and each lo
 /** A copy whose policy lets every role make sockets of IPv4 and send. */
 function weakened(): ReturnType<typeof copyInstallation> {
   const copy = copyInstallation(true);
-  const path = join(copy.path, 'src/policy/shared-rights.ts');
-  editMatches(path, /^ {2}\[\s*'socket',[^\]]*\],\n/, '');
-  editCode(
-    path,
-    'export const conditions = [',
-    "export const conditions = [{ call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },",
-  );
-  editCode(path, 'runtimeCalls = [', "runtimeCalls = [['sendto', 'x'],");
+  const policy = (name: string) => join(copy.path, 'src/policy', name);
+  editMatches(policy('forbidden-calls.ts'), /^ {2}\[\s*'socket',[^\]]*\],\n/, '');
+  const allow = "{ call: 'socket', action: 'allow', when: { argument: 0, is: 2 }, reason: 'x' },";
+  editCode(policy('conditional-calls.ts'), 'export const conditions = [', `export const conditions = [${allow}`);
+  editCode(policy('runtime-calls.ts'), 'runtimeCalls = [', "runtimeCalls = [['sendto', 'x'],");
   spawnSync(join(copy.path, 'kwyre'), ['--version'], { cwd: '/' }); // prepared by its owner
   return copy;
 }

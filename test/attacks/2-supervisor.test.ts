@@ -27,29 +27,29 @@ const needed = ['what it needs: a pair', 'what it needs: a child'];
  * the kernel answers an ordinary user, whose supervisor has no capability; root's gets through.
  */
 const remaining: Readonly<Record<string, string>> = {
-  'deed: socketpair': 'ok',
-  'deed: fork': 'ok',
-  'deed: clone': 'ok',
-  'deed: memory-file': 'ok',
-  'deed: read-file': 'ok',
-  'deed: write-tmp': 'ok',
-  'deed: write-shm': 'ok',
+  'local: socketpair': 'ok',
+  'local: fork': 'ok',
+  'local: clone': 'ok',
+  'local: memory-file': 'ok',
+  'local: read-file': 'ok',
+  'local: write-tmp': 'ok',
+  'local: write-shm': 'ok',
   'still: a file that others read': 'EACCES',
   'still: a memory file in /dev/shm': 'ok',
   'still: a terminal of its own': 'ok',
   'still: the title of a process': 'ok',
   'still: memory that a program is given': 'ok',
   'still: accept where a gateway has its listener': 'ok',
-  'deed: exec': 'ENOENT',
-  'deed: setuid': 'EPERM',
-  'deed: open-memory': 'EACCES',
-  'deed: signal': 'EPERM',
+  'local: exec': 'ENOENT',
+  'local: setuid': 'EPERM',
+  'local: open-memory': 'EACCES',
+  'local: signal': 'EPERM',
 };
 /** Refused by another answer than the filter's EPERM. */
 const otherAnswers: Readonly<Record<string, RegExp>> = {
   'dns name': /^(EPERM|EAI_\w+|nothing was sent)$/,
   'dns query': /^(EPERM|ECONNREFUSED|ESERVFAIL|ETIMEOUT|nothing was sent)$/,
-  'deed: io-uring': /^ENOSYS$/,
+  'local: io-uring': /^ENOSYS$/,
   'namespaces by clone3': /^ENOSYS$/,
 };
 
@@ -134,7 +134,10 @@ test('the running server puts it on once every lock was tried alone, and starts 
     }
     assert.match(evidence, /no connection/);
     const asRoot = process.getuid?.() === 0;
-    assert.match(evidence, asRoot ? /keeps the 14 that its children need/ : /no capability/);
+    assert.match(
+      evidence,
+      asRoot ? /capabilities: the 14 capabilities that its children need/ : /capabilities: no capability/,
+    );
     if (asRoot) {
       const mask = capabilitiesOfSupervisor.reduce((all, [number]) => all | (1n << BigInt(number)), 0n);
       for (const thread of readdirSync(`/proc/${server.pid}/task`)) {

@@ -1,6 +1,6 @@
 /**
  * Layer 2: what an operator gives up is named and degrades the layer for the whole run (L2-10); what carries the
- * promise cannot be given up, and a missing feature refuses the start unless it was named.
+ * promise cannot be waived, and a missing feature refuses the start unless it was waived.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -34,10 +34,10 @@ test('a waiver is named in the status, and layer 2 is degraded', async () => {
 });
 
 for (const [name, said] of [
-  ['seccomp-seal', /cannot give up seccomp-seal/],
-  ['no-new-privs', /cannot give up no-new-privs/],
-  ['model', /cannot give up model/],
-  ['landlock', /does not know that name\n.*own-user, .*landlock-files/s],
+  ['seccomp-seal', /cannot waive seccomp-seal/],
+  ['no-new-privs', /cannot waive no-new-privs/],
+  ['model', /cannot waive model/],
+  ['landlock', /names an unknown feature\n.*own-user, .*landlock-files/s],
 ] as const) {
   test(`--accept-weaker=${name} is refused with 2, and nothing starts`, async () => {
     const started = launch({ args: [`--accept-weaker=${name}`] });
@@ -55,11 +55,14 @@ function withLandlock(abi: number): ReturnType<typeof copyInstallation> {
   return copy;
 }
 
-test('on a kernel without Landlock the start is refused, unless exactly that is given up', async () => {
+test('on a kernel without Landlock the start is refused, unless exactly that is waived', async () => {
   using copy = withLandlock(0);
   const refused = launch({ repository: copy.path });
   assert.equal((await refused.ended).code, 12, refused.output());
-  assert.match(refused.output(), /landlock-files: no Landlock in this kernel[^\n]*\n.*--accept-weaker=landlock-files/s);
+  assert.match(
+    refused.output(),
+    /landlock-files: this kernel has no Landlock[^\n]*\n.*--accept-weaker=landlock-files/s,
+  );
   const server = await startServer({ repository: copy.path, args: ['--accept-weaker=landlock-files'] });
   try {
     const { layers } = (await (await call(server, '/kwyre/status')).json()) as Layers;
@@ -83,7 +86,7 @@ test('on a kernel with the Landlock of Linux 5.15 a server starts, and says whic
       for (const part of ['truncating', 'ports', 'devices', 'scopes']) {
         const check = checks.find(({ id }) => id === `${role}.landlock-${part}`);
         assert.equal(check?.status, 'off');
-        assert.match(check.evidence, /ABI \d has it, Linux 6\.\d+/);
+        assert.match(check.evidence, /needs ABI \d \(Linux 6\.\d+\)/);
       }
     }
     assert.equal(

@@ -142,7 +142,7 @@ test('a sealed copy serves, and says who sealed it', async () => {
 test('L3-07, L3-04: our own code, the page, the policy and the launcher are sealed', async () => {
   for (const name of [
     'dist/engine/main.js',
-    'dist/policy/shared-rights.js',
+    'dist/policy/forbidden-calls.js',
     'dist/layers/3-dependencies/tree-verifier.js',
     'page/app.js',
     'kwyre',

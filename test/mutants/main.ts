@@ -90,9 +90,7 @@ async function run(copy: string, [file, names]: Tests): Promise<string | undefin
       ? 'timed out'
       : /SyntaxError|ReferenceError|does not provide an export/.test(output)
         ? 'is not loaded'
-        : /L2_FEATURE_MISSING|cannot be confined|cannot be sealed|ended while starting|START_FAILED|START_TIMEOUT/.test(
-              output,
-            )
+        : /L2_FEATURE_MISSING|cannot be confined|ended while starting|START_FAILED|START_TIMEOUT/.test(output)
           ? 'does not start'
           : 'fails';
   return `${file}${names === undefined ? '' : ` (${names})`}: ${how}: ${name.slice(0, 120)}`;

@@ -90,8 +90,8 @@ const protections: readonly Protection[] = [
     'the seal tries its filter',
     'seal',
     'layers/2-isolation/jail/final-filter.ts',
-    'const sealed = isSealed();',
-    'const sealed = true; void isSealed;',
+    'const filtered = isFiltered();',
+    'const filtered = true; void isFiltered;',
   ],
   [
     'the supervisor has no ring',

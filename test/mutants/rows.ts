@@ -26,7 +26,7 @@ export type Mutant = {
 };
 
 /** Tables whose elements are rows although they are mere numbers or words. */
-const plainTables: ReadonlySet<string> = new Set(['roleFlags', 'gateway', 'engine', 'watchdog']);
+const plainTables: ReadonlySet<string> = new Set(['nodeFlags', 'roleFlags', 'gateway', 'engine', 'watchdog']);
 /** Of a file whose tables are all of one kind; else the nearest name above decides. */
 const kindOfFile: Readonly<Record<string, string>> = { 'supervisor-rights.ts': 'supervisor', 'waivers.ts': 'waivers' };
 const kindOfTable: Readonly<Record<string, string>> = {
@@ -52,6 +52,7 @@ const kindOfTable: Readonly<Record<string, string>> = {
   capabilities: 'capabilities',
   capabilitiesOfSupervisor: 'supervisorCapabilities',
   keptDescriptors: 'descriptors',
+  nodeFlags: 'image',
   roleFlags: 'image',
   roleEnvironment: 'image',
 };
@@ -118,7 +119,7 @@ export function rowsOf(root: string, file: string): Mutant[] {
       const names = namesAbove(node);
       const plain =
         names.some((name) => plainTables.has(name)) &&
-        (names.includes('keptDescriptors') || names.includes('roleFlags'));
+        ['keptDescriptors', 'nodeFlags', 'roleFlags'].some((name) => names.includes(name));
       for (const element of node.elements) {
         // A row within a row (a name and a number) is the outer one's.
         if (isRow(element) || (plain && (ts.isNumericLiteral(element) || ts.isStringLiteral(element))))

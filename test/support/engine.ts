@@ -9,6 +9,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '../../src/policy/node-flags.ts';
 import { encodeLoadList } from '../../src/layers/3-dependencies/load-list.ts';
 import { makeWorkingMemory } from '../../src/layers/5-memory/memory-scrub.ts';
 import { sealedBytes } from '../../src/linux/memory/memfd.ts';
@@ -129,12 +130,11 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     accepted: [],
     ...(asRoot ? { uid: testUid, gid: testUid } : {}),
   };
-  const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
   const list = sealedBytes('kwyre-loads', encodeLoadList({ ...listedFiles(), root: home }, natives));
   const child: ChildProcess = spawn(
     sealedNode(),
     [
-      ...flags,
+      ...nodeFlags,
       program('src/jail/entry.ts'),
       program('src/jail/main.ts'),
       'engine',

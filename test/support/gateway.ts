@@ -9,11 +9,14 @@ import { closeSync } from 'node:fs';
 import { Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bindLoopback, bindUnix } from '../../src/layers/1-loopback/listener.ts';
+import { bindLoopback } from '../../src/layers/1-loopback/listener.ts';
+import { bindUnix } from '../../src/layers/1-loopback/unix-listener.ts';
 import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { openStream } from '../../src/linux/sockets/inherited-stream.ts';
 import type { Stream } from '../../src/linux/sockets/inherited-stream.ts';
 import { Channel } from '../../src/wire/channel.ts';
+import { nodeFlags, roleFlags } from '../../src/policy/node-flags.ts';
+import { roleEnvironment } from '../../src/policy/roles.ts';
 import { encodeJson } from '../../src/wire/control-payloads.ts';
 import { encodeResponseHead, mediaTypes, parseCredit, parseRequestOpen } from '../../src/wire/data-payloads.ts';
 import { controlMessages, dataMessages } from '../../src/wire/messages.ts';
@@ -21,16 +24,6 @@ import type { RequestOpen } from '../../src/wire/data-payloads.ts';
 import { stripped, strippedRoot } from './stripped.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
-
-/** The flags and environment of a role, as layer 2 gives them. */
-export const roleFlags = [
-  '--disable-warning=ExperimentalWarning',
-  '--disable-sigusr1',
-  '--disable-proto=delete',
-  '--disallow-code-generation-from-strings',
-  '--clear-free-memory',
-];
-export const roleEnv = { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' };
 
 /** One request as the scripted engine sees it. */
 export type Turn = {
@@ -113,7 +106,7 @@ function jailedGateway(): string[] {
     ...identity,
   };
   return [
-    ...roleFlags.slice(0, 3),
+    ...nodeFlags,
     stripped('src/jail/main.ts'),
     'gateway',
     stripped('src/gateway/main.ts'),
@@ -138,7 +131,7 @@ export async function startGateway(options: Options = {}): Promise<Gateway> {
   const data = makeSocketPair();
   const command = options.bare === true ? bareGateway : jailedGateway();
   const child = spawn(process.execPath, command, {
-    env: { PATH: process.env['PATH'], ...roleEnv },
+    env: { PATH: process.env['PATH'], ...roleEnvironment },
     stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], listener.fd, ...(unix === undefined ? [] : [unix.fd])],
   });
   for (const fd of [control[1], data[1], listener.fd, ...(unix === undefined ? [] : [unix.fd])]) closeSync(fd);

@@ -4,11 +4,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { nodeFlags } from '../../src/policy/node-flags.ts';
+import type { ProbeTargets } from '../../src/layers/2-isolation/probe/probe-request.ts';
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import type {
-  ProbeTargets,
   ProbeScope,
   ProbeOutcome,
   ProbeJail,
@@ -39,14 +40,13 @@ const table = (name: string): string => {
 
 /** The programs of this copy of the sources, run by a user. */
 export function programsFor(uid: number | undefined): ProbePrograms {
-  const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
-  const plain = probePrograms(stripped('src'), stripped('src/probe/main.ts'), process.execPath, flags);
+  const plain = probePrograms(stripped('src'), stripped('src/probe/main.ts'), process.execPath, nodeFlags);
   return uid === undefined
     ? plain
     : {
         ...plain,
         node: '/usr/bin/setpriv',
-        flags: [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', process.execPath, ...flags],
+        flags: [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', process.execPath, ...nodeFlags],
       };
 }
 

@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { nodeFlags } from '../../src/policy/node-flags.ts';
 import type { Check } from '../../src/base/verdict.ts';
 import type { Finding } from '../../src/layers/6-intrusion/finding.ts';
 import type { Profile, Assessment, Violation } from '../../src/layers/6-intrusion/escalation.ts';
@@ -57,13 +58,7 @@ export async function startWatched(start: Start = {}): Promise<Watched> {
     profile: start.profile ?? 'person',
     acknowledged: start.acknowledged ?? [],
   };
-  const node = [
-    process.execPath,
-    '--disable-warning=ExperimentalWarning',
-    '--disable-sigusr1',
-    stripped('test/support/watchdog-host.ts'),
-    JSON.stringify(input),
-  ];
+  const node = [process.execPath, ...nodeFlags, stripped('test/support/watchdog-host.ts'), JSON.stringify(input)];
   const [file = '', ...args] = asOrdinary(start.uid, node);
   const host = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] } });
   const said: Said[] = [];

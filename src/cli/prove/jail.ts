@@ -9,20 +9,18 @@ import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '../../policy/node-flags.ts';
 import { programFolder } from '../../installation/paths.ts';
-import { describeAnswer, isBlocked, judgeAnswers, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import { describeAnswer, isBlocked, judgeAnswers } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { blockedAlone } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { chooseIdentity, pickUserId, taskLimit } from '../../layers/2-isolation/jail/role-user.ts';
 import { probePrograms, probeRole, runProbe } from '../../layers/2-isolation/probe/probe-runner.ts';
-import type {
-  ProbeTargets,
-  ProbeJail,
-  ProbeOutcome,
-  ProbePrograms,
-} from '../../layers/2-isolation/probe/probe-runner.ts';
-import { trials, trialsFor } from '../../layers/2-isolation/probe/probe-catalogue.ts';
-import type { Trial } from '../../layers/2-isolation/probe/probe-catalogue.ts';
+import type { ProbeJail, ProbeOutcome, ProbePrograms } from '../../layers/2-isolation/probe/probe-runner.ts';
+import type { Attempt } from '../../layers/2-isolation/probe/egress-attempts.ts';
+import { egressAttempts } from '../../layers/2-isolation/probe/egress-attempts.ts';
+import { localAttempts, localAttemptsOf } from '../../layers/2-isolation/probe/local-attempts.ts';
+import type { ProbeTargets } from '../../layers/2-isolation/probe/probe-request.ts';
 import { encodeLoadList, loadListDescriptor, nativeDescriptors } from '../../layers/3-dependencies/load-list.ts';
 import { bindingName, readVerifiedFile } from '../../layers/3-dependencies/native-code.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
@@ -37,21 +35,9 @@ import type { Proof } from './attempt.ts';
 import { groupProofs } from './attempt.ts';
 
 const jailedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly Role[];
-/** Titles of the attempts, by the names that the probe reports. */
-const titles: Readonly<Record<string, Trial>> = {
-  ...trials,
-  tcp: { ids: 'L2-01 L2-11', title: waysOut.tcp },
-  loopback: { ids: 'L2-05', title: waysOut.loopback },
-  tcp6: { ids: 'L2-02', title: waysOut.tcp6 },
-  udp: { ids: 'L2-04', title: waysOut.udp },
-  dns: { ids: 'L2-03', title: waysOut.dns },
-  unix: { ids: 'L2-06', title: waysOut.unix },
-  'listener-fastopen': { ids: 'L2-21', title: 'Fast Open on an inherited socket' },
-  'listener-unspec': { ids: 'L2-22', title: 'an inherited listener turned into a client by connect' },
-};
+const attemptsById: Readonly<Record<string, Attempt>> = { ...egressAttempts, ...localAttempts };
 /** Readable by every user: a role runs as another user than the one who started it. */
 const readable = 0o444;
-const flags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
 
 function readText(path: string): string | undefined {
   try {
@@ -94,11 +80,11 @@ function targetsOf(server: TargetServer | undefined): ProbeTargets {
 export function judgeRole(role: Role, attempts: readonly string[], probed: ProbeOutcome): Proof[] {
   const { missing } = judgeAnswers(attempts, probed.answers);
   return attempts.map((name): Proof => {
-    const { ids, title } = titles[name] ?? { ids: '', title: name };
+    const { ids, title } = attemptsById[name] ?? { ids: '', title: name };
     const answer = probed.answers.get(name);
     const why =
       probed.failure?.message ??
-      (probed.words === '' ? `the probe ended (${probed.signal ?? `exit ${probed.code ?? 1}`})` : probed.words);
+      (probed.output === '' ? `the probe ended (${probed.signal ?? `exit ${probed.code ?? 1}`})` : probed.output);
     const common = { layer: 2, ids, attempt: title, where: role, expected: 'refused by the kernel' } as const;
     if (answer === undefined || missing.includes(name))
       return { ...common, got: `not tried: ${why}`, verdict: 'not-proved' };
@@ -106,14 +92,14 @@ export function judgeRole(role: Role, attempts: readonly string[], probed: Probe
   });
 }
 
-/** A forbidden call in a jail whose filter was not permissiveErrno must end the process. */
+/** A forbidden call in a jail whose filter still kills must end the process. */
 async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, targets: ProbeTargets): Promise<Proof> {
   const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...targets });
   const got =
     probed.answers.size > 0
       ? 'it kept running'
       : probed.signal === null
-        ? `exit ${probed.code ?? 1} ${probed.words}`.trim()
+        ? `exit ${probed.code ?? 1} ${probed.output}`.trim()
         : `killed by ${probed.signal}`;
   return {
     layer: 2,
@@ -145,12 +131,12 @@ async function proveAlone(
     where: 'gateway',
     expected: 'all refused',
   } as const;
-  if (result.status === 'held') return { ...common, got: 'all refused', verdict: 'held' };
-  if (result.status === 'out')
+  if (result.status === 'blocked') return { ...common, got: 'all refused', verdict: 'held' };
+  if (result.status === 'escaped')
     return {
       ...common,
       got: result.out
-        .map((way) => `${titles[way]?.title ?? way}: ${describeAnswer(result.answers.get(way) ?? 0)}`)
+        .map((way) => `${attemptsById[way]?.title ?? way}: ${describeAnswer(result.answers.get(way) ?? 0)}`)
         .join(', '),
       verdict: 'breached',
     };
@@ -204,13 +190,13 @@ export async function proveJail(
   tell: (proofs: readonly Proof[]) => void,
 ): Promise<Proof[]> {
   const sources = programFolder;
-  const programs = probePrograms(sources, import.meta.filename, process.execPath, flags, probeLoads(tree));
+  const programs = probePrograms(sources, import.meta.filename, process.execPath, nodeFlags, probeLoads(tree));
   const targets = targetsOf(server);
   const inRoles: Proof[] = [];
   const kills: Proof[] = [];
   for (const role of jailedRoles) {
     const jail = jailFor(root, sources);
-    const attempts = [...Object.keys(waysOut), ...trialsFor(role)];
+    const attempts = [...Object.keys(egressAttempts), ...localAttemptsOf(role)];
     inRoles.push(
       ...judgeRole(
         role,

@@ -1,38 +1,41 @@
 /**
- * Whether a request may be looked at at all, before any route is: pure functions over what the client sent.
+ * Checks every request before routing and authentication: pure functions over what the client sent.
  *
- * Promise: only a browser page of ours or a program of this machine that names us as 127.0.0.1 or localhost with the
- *          bound port passes; every route, present and future, is behind it. Forwarding headers are never read.
- * Limits:  it says nothing about who asks; that is token.ts.
+ * Promise: a request passes if its Host is 127.0.0.1 or localhost with the bound port and, from a browser, its origin is
+ *          this server. Every route is behind these checks. Forwarding headers are never read.
+ * Limits:  authentication is separate: bearer-token.ts.
  * Source:  Fetch Metadata Request Headers (W3C), RFC 9112
  * Proof:   test/unit/layers/1-request-guard.test.ts, test/attacks/1-host.test.ts, test/attacks/1-browser.test.ts
  * @module
  */
 
-/** What a client sent, as it stood on the wire. */
+/** A request as it arrived. */
 export type Received = {
   readonly method: string;
   readonly target: string;
-  /** Names and values in turn, duplicates included (`IncomingMessage.rawHeaders`). */
+  /** Alternating names and values, duplicates included (`IncomingMessage.rawHeaders`). */
   readonly rawHeaders: readonly string[];
-  /** Whether it came through the Unix socket, which no browser reaches. */
+  /** Whether it arrived on the Unix socket, which browsers cannot reach. */
   readonly unix: boolean;
 };
 
-/** Why a request is refused; message and code are constants. */
-export type Refusal = { readonly status: number; readonly code: string; readonly message: string };
+/** A refusal; `message` and `code` are constants. */
+type Refusal = { readonly status: number; readonly code: string; readonly message: string };
 
-/** More headers than any client of ours sends. */
+/** The most headers in a request; known clients send far fewer. */
 export const maxHeaders = 64;
 
 const loopback = '127.0.0.1';
 
-/** Both ends of an accepted connection, as the kernel has them: false closes it without a byte. */
+/** Returns whether both ends of a connection are 127.0.0.1; if not, the caller closes it unanswered. */
 export function isLocalConnection(localAddress: string | undefined, remoteAddress: string | undefined): boolean {
   return localAddress === loopback && remoteAddress === loopback;
 }
 
-/** Every value of a header, by its lower-case name. */
+/**
+ * Returns every value of a header.
+ * @param name - in lower case
+ */
 export function headerValues(rawHeaders: readonly string[], name: string): string[] {
   const values: string[] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2)
@@ -40,15 +43,15 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
   return values;
 }
 
-/** The `Host` values that mean us: exactly these, compared in lower case. */
+/** The accepted `Host` values, in lower case. */
 export function allowedHosts(port: number, unix: boolean): ReadonlySet<string> {
   const hosts = [`${loopback}:${port}`, `localhost:${port}`];
-  // A client leaves the port out where it is the scheme's own (80), and has none to name on a Unix socket.
+  // Clients omit the default port 80, and there is no port on a Unix socket.
   if (port === 80 || unix) hosts.push(loopback, 'localhost');
   return new Set(hosts);
 }
 
-/** Headers whose meaning changes when they come twice. */
+/** Headers that are ambiguous when repeated. */
 const single = [
   'host',
   'content-length',
@@ -64,7 +67,7 @@ const single = [
 
 const refuse = (status: number, code: string, message: string): Refusal => ({ status, code, message });
 
-/** The refusal of a request, or `undefined` when it may go on to the token check. */
+/** Returns the refusal, or `undefined` if the request may go on to authentication. */
 export function refusalOf(received: Received, port: number): Refusal | undefined {
   const { rawHeaders, method, target } = received;
   if (rawHeaders.length > 2 * maxHeaders) return refuse(431, 'too_many_headers', `More than ${maxHeaders} headers.`);
@@ -81,17 +84,21 @@ function refusalOfHost(received: Received, port: number): Refusal | undefined {
   const hosts = headerValues(received.rawHeaders, 'host');
   const [host] = hosts;
   if (host === undefined) return refuse(400, 'host_missing', 'The Host header is missing.');
-  if (hosts.length > 1) return refuse(400, 'host_repeated', 'The Host header came more than once.');
+  if (hosts.length > 1) return refuse(400, 'host_repeated', 'The Host header is repeated.');
   if (!allowedHosts(port, received.unix).has(host.toLowerCase()))
-    return refuse(403, 'host_not_allowed', 'This server answers to 127.0.0.1 and localhost with its port only.');
+    return refuse(
+      403,
+      'host_not_allowed',
+      'The Host header must be 127.0.0.1 or localhost, with the port of this server.',
+    );
   return undefined;
 }
 
 function refusalOfTarget(method: string, target: string): Refusal | undefined {
-  // Origin form only: a path, printable ASCII, no fragment. `//x` would be read as an authority by others.
+  // Origin form: a path in printable ASCII without a fragment. Some parsers read `//x` as an authority.
   if (!/^\/(?!\/)[\x21\x22\x24-\x7e]*$/.test(target))
     return refuse(400, 'target_not_allowed', 'The request target must be a path.');
-  if (method === 'OPTIONS') return refuse(405, 'method_not_allowed', 'Requests from other origins are not served.');
+  if (method === 'OPTIONS') return refuse(405, 'method_not_allowed', 'Cross-origin requests are not allowed.');
   return undefined;
 }
 
@@ -100,7 +107,7 @@ function refusalOfDuplicates(rawHeaders: readonly string[]): Refusal | undefined
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? '';
     if (!single.includes(name)) continue;
-    if (seen.has(name)) return refuse(400, 'header_repeated', 'A header that must be single came more than once.');
+    if (seen.has(name)) return refuse(400, 'header_repeated', 'A header that must be unique is repeated.');
     seen.add(name);
   }
   return undefined;
@@ -109,13 +116,12 @@ function refusalOfDuplicates(rawHeaders: readonly string[]): Refusal | undefined
 function refusalOfOrigin(rawHeaders: readonly string[]): Refusal | undefined {
   const [origin] = headerValues(rawHeaders, 'origin');
   const [host = ''] = headerValues(rawHeaders, 'host');
-  // Our own page is served from the host that the request names, so nothing else can be its origin; `null` is a
-  // stranger.
+  // The status page has the origin of the request's own Host; `null` is a foreign origin.
   if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`)
-    return refuse(403, 'origin_not_allowed', 'Requests from other origins are not served.');
+    return refuse(403, 'origin_not_allowed', 'Cross-origin requests are not allowed.');
   const [site] = headerValues(rawHeaders, 'sec-fetch-site');
   if (site !== undefined && site !== 'same-origin' && site !== 'none')
-    return refuse(403, 'origin_not_allowed', 'Requests from other origins are not served.');
+    return refuse(403, 'origin_not_allowed', 'Cross-origin requests are not allowed.');
   return undefined;
 }
 
@@ -128,8 +134,8 @@ function refusalOfProtocol(method: string, rawHeaders: readonly string[]): Refus
       .some((word) => word.trim() === 'upgrade'),
   );
   if (has('upgrade') || upgrades || has('sec-websocket-key'))
-    return refuse(400, 'upgrade_not_allowed', 'This server speaks plain HTTP only.');
-  if (has('content-encoding')) return refuse(415, 'encoding_not_allowed', 'Compressed bodies are not accepted.');
+    return refuse(400, 'upgrade_not_allowed', 'Protocol upgrades are not supported.');
+  if (has('content-encoding')) return refuse(415, 'encoding_not_allowed', 'Compressed bodies are not supported.');
   if (
     method !== 'POST' &&
     (has('transfer-encoding') || headerValues(rawHeaders, 'content-length').some((value) => value !== '0'))
@@ -139,7 +145,7 @@ function refusalOfProtocol(method: string, rawHeaders: readonly string[]): Refus
   return undefined;
 }
 
-/** Declared length of a JSON body, or why it is not taken; asked after the token check, before a byte is read. */
+/** Returns the declared length of a JSON body, or a refusal; called after authentication, before reading the body. */
 export function bodyLengthOf(rawHeaders: readonly string[], maxBytes: number): number | Refusal {
   const [type = ''] = headerValues(rawHeaders, 'content-type');
   if (!/^application\/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(type))

@@ -1,33 +1,34 @@
 /**
- * In whose network the roles are, and what that network reaches; pure (L2-15: a container with the network of its host,
- * WSL2 that mirrors the one of Windows).
+ * The network that the server is in, by its interfaces (L2-15: containers with host networking, WSL2 with mirrored
+ * networking). Pure.
  *
- * Promise: says the interfaces by name. From inside, nobody can tell a container's host network from a machine's own:
- *          what counts is what is there.
+ * Promise: names the interfaces. A container cannot tell host networking from a machine's own network, so the interfaces
+ *          decide.
  * Proof:   test/unit/layers/2-network-context.test.ts, test/attacks/2-requests.test.ts
  * @module
  */
 import type { Check } from '../../base/verdict.ts';
 
-/** The interfaces of a table `net/dev`. */
+/** Returns the interfaces of a `net/dev` table. */
 export function interfacesOf(devices: string): string[] {
   return [...devices.matchAll(/^ *([^ :]+):/gm)].map(([, name = '']) => name);
 }
 
-/** Whether a table of interfaces has no other than loopback. */
+/** Returns whether loopback is the one interface of a `net/dev` table. */
 export function onlyLoopback(devices: string): boolean {
   const names = interfacesOf(devices);
   return names.length === 1 && names[0] === 'lo';
 }
 
-/**
- * WSL2 has this interface when it mirrors the network of Windows, whose programs then reach its loopback, and it
- * theirs.
- */
+/** WSL2 has this interface in mirrored mode, in which Windows and Linux share their loopback. */
 const mirrored = 'loopback0';
 
 /**
- * What is reported of the machine's network: the one that the supervisor is in, by its table and the kernel's release.
+ * Returns the status check of the supervisor's network.
+ * @param devices - `net/dev`
+ * @param release - of the kernel
+ * @param apart - whether gateway and engine have network namespaces of their own
+ * @param at - time of the check
  */
 export function networkCheck(devices: string, release: string, apart: boolean, at: number): Check {
   const id = 'network.shared';
@@ -37,18 +38,13 @@ export function networkCheck(devices: string, release: string, apart: boolean, a
   const wsl = !/microsoft/i.test(release)
     ? ''
     : names.includes(mirrored)
-      ? '; WSL2 mirrors the network of Windows: programs of both sides share its loopback'
+      ? '; WSL2 mirrors the network of Windows, so Windows programs share this loopback'
       : '; WSL2 forwards the loopback of Windows to this one';
-  if (devices === '') return { id, status: 'off', evidence: 'the table of interfaces cannot be read', at };
+  if (devices === '') return { id, status: 'off', evidence: 'cannot read the network interfaces', at };
   if (names.length === 0)
-    return { id, status: 'enforced', evidence: `the server's network has nothing but a loopback${wsl}`, at };
+    return { id, status: 'enforced', evidence: `the network of the server has no interface but loopback${wsl}`, at };
   const there = `the network of the server has ${names.join(', ')}${wsl}`;
   if (apart)
-    return { id, status: 'enforced', evidence: `${there}; gateway and engine are in empty networks of their own`, at };
-  return {
-    id,
-    status: 'off',
-    evidence: `${there}; gateway and engine are in it, and the filter is what holds them`,
-    at,
-  };
+    return { id, status: 'enforced', evidence: `${there}; gateway and engine are in empty network namespaces`, at };
+  return { id, status: 'off', evidence: `${there}; gateway and engine share it, and seccomp keeps them off it`, at };
 }

@@ -8,6 +8,7 @@
  * @module
  */
 import type * as fs from 'node:fs';
+import { roleFlags } from '../../policy/node-flags.ts';
 import type { Mapping } from '../../linux/procfs/maps.ts';
 import { codeMappings } from '../../linux/procfs/maps.ts';
 import type { WritersDisk } from '../../linux/files/path-writers.ts';
@@ -18,12 +19,8 @@ import { printable } from '../../oms/verification-error.ts';
 
 /** Variables that make Node, the loader or OpenSSL load code or trust of others; none may be set. */
 const forbiddenVariables = /^(NODE_|LD_|GCONV_PATH$|OPENSSL_|SSL_CERT_|UV_|MALLOC_|GLIBC_TUNABLES$|DYLD_|NAPI_|npm_)/;
-/** Our own start sets none of these either, but they are harmless. */
-const allowedVariables: ReadonlySet<string> = new Set(['NODE_V8_COVERAGE_NONE']);
-
-/** Flags that our own entries use; anything else on Node's command line is refused. */
-const allowedFlags =
-  /^(--disable-warning=ExperimentalWarning|--disable-sigusr1|--disable-proto=delete|--disallow-code-generation-from-strings|--clear-free-memory|--no-addons)$/;
+/** Flags that Kwyre's own processes use; any other flag is refused. */
+const allowedFlags: ReadonlySet<string> = new Set(roleFlags);
 
 /** Variables and flags that should not be there. */
 export function environmentFaults(
@@ -33,7 +30,7 @@ export function environmentFaults(
 ): Difference[] {
   const faults: Difference[] = [];
   for (const name of Object.keys(environment)) {
-    if (forbiddenVariables.test(name) && !allowedVariables.has(name))
+    if (forbiddenVariables.test(name))
       faults.push({
         kind: 'extra',
         name: `variable ${printable(name)}`,
@@ -41,7 +38,7 @@ export function environmentFaults(
       });
   }
   for (const flag of flags)
-    if (!allowedFlags.test(flag))
+    if (!allowedFlags.has(flag))
       faults.push({ kind: 'extra', name: `flag ${printable(flag)}`, found: 'not one of ours' });
   if (compileCache !== undefined)
     faults.push({ kind: 'extra', name: 'compile cache', found: 'cached code could differ from the verified source' });

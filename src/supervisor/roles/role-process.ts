@@ -9,6 +9,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, fstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { nodeFlags } from '../../policy/node-flags.ts';
 import { extension, programFolder } from '../../installation/paths.ts';
 import { loadListDescriptor } from '../../layers/3-dependencies/load-list.ts';
 import { makePipe } from '../../linux/sockets/pipe.ts';
@@ -39,9 +40,6 @@ export type JailInput = {
 
 /** How a child ended. */
 export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
-
-/** The flags of every process of ours after the launcher. */
-export const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'];
 
 /** The program of this very process, whether it has a path or runs from sealed memory. */
 export const ownProgram = '/proc/self/exe';

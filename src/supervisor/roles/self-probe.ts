@@ -10,16 +10,13 @@
 import { statusField } from '../../linux/procfs/task-status.ts';
 import { KwyreError } from '../../base/errors.ts';
 import type { Check } from '../../base/verdict.ts';
-import { describeAnswer, blockedAlone, locks, waysOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
-import type { Lock, WayOut } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import type { EgressAttempt } from '../../layers/2-isolation/probe/egress-attempts.ts';
+import { egressAttempts } from '../../layers/2-isolation/probe/egress-attempts.ts';
+import type { ProbeTargets } from '../../layers/2-isolation/probe/probe-request.ts';
+import { describeAnswer, blockedAlone, locks } from '../../layers/2-isolation/probe/probe-verdict.ts';
+import type { Lock } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../layers/2-isolation/probe/probe-runner.ts';
-import type {
-  ProbeTargets,
-  ProbeScope,
-  ProbeJail,
-  ProbePrograms,
-  ProbeResult,
-} from '../../layers/2-isolation/probe/probe-runner.ts';
+import type { ProbeScope, ProbeJail, ProbePrograms, ProbeResult } from '../../layers/2-isolation/probe/probe-runner.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import type { ChildRole } from './role-process.ts';
 
@@ -62,12 +59,12 @@ export const probeGoals: {
   alone: (Object.keys(locks) as Lock[]).map((alone) => ({ role: 'gateway', alone })),
 };
 
-const nameOf = (way: string): string => waysOut[way as WayOut];
+const titleOf = (id: string): string => egressAttempts[id as EgressAttempt].title;
 
 /** What got out, in words. */
-export function describeEscape({ goal, out, answers }: ProbeResult): string {
-  const who = goal.alone === undefined ? `the jail of the ${goal.role}` : `${goal.alone} alone`;
-  return `${who} did not hold ${out.map((way) => `${nameOf(way)} (${describeAnswer(answers.get(way) ?? 0)})`).join(', ')}`;
+export function describeEscape({ scope, out, answers }: ProbeResult): string {
+  const who = scope.alone === undefined ? `the jail of the ${scope.role}` : `${scope.alone} alone`;
+  return `${who} did not hold ${out.map((way) => `${titleOf(way)} (${describeAnswer(answers.get(way) ?? 0)})`).join(', ')}`;
 }
 
 /** What a role puts on itself: the filter of its start, and the seal. */
@@ -93,7 +90,7 @@ export function livingCheck(role: ChildRole, threads: readonly string[], inherit
   };
 }
 
-const statuses = { held: 'enforced', out: 'degraded', failed: 'degraded', absent: 'off' } as const;
+const statuses = { blocked: 'enforced', escaped: 'degraded', failed: 'degraded', absent: 'off' } as const;
 
 export class SelfProbe {
   readonly #plan: SelfProbeOptions;
@@ -114,13 +111,13 @@ export class SelfProbe {
     const [first, ...others] = probeGoals.roles;
     const result = await this.#probe(first);
     if (this.#over()) return;
-    if (result.status === 'out')
+    if (result.status === 'escaped')
       throw new KwyreError(
         'L2_PROBE_OUT',
         `a trial process got out: ${describeEscape(result)}`,
         './kwyre prove shows every attempt; ./kwyre doctor says what this machine can enforce',
       );
-    if (result.status !== 'held')
+    if (result.status !== 'blocked')
       throw new KwyreError(
         'L2_PROBE_FAILED',
         `the jail of the ${first.role} could not be tried: ${result.reason}`,
@@ -158,11 +155,11 @@ export class SelfProbe {
         at: this.#plan.now(),
       };
     const { result, at } = known;
-    const count = goal.alone === undefined ? Object.keys(waysOut).length : blockedAlone[goal.alone].length;
+    const count = goal.alone === undefined ? Object.keys(egressAttempts).length : blockedAlone[goal.alone].length;
     const evidence =
-      result.status === 'held'
+      result.status === 'blocked'
         ? `${count} ways out tried in ${Math.round(result.tookMs)} ms, all held`
-        : result.status === 'out'
+        : result.status === 'escaped'
           ? describeEscape(result)
           : result.reason;
     return { id, status: statuses[result.status], evidence, at };
@@ -191,7 +188,7 @@ export class SelfProbe {
   async #look(goal: ProbeScope): Promise<void> {
     if (this.#over()) return;
     const result = await this.#probe(goal);
-    if (this.#over() || result.status !== 'out') return;
+    if (this.#over() || result.status !== 'escaped') return;
     this.stop();
     this.#plan.onEscape(result);
   }

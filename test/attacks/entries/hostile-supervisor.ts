@@ -25,7 +25,7 @@ import {
   makeSocket,
   makeSocketPair,
 } from '../../../src/linux/sockets/socket.ts';
-import { deeds } from '../../../src/probe/other-attempts.ts';
+import { localAttempts } from '../../../src/layers/2-isolation/probe/local-attempts.ts';
 
 const [host = '', portText = '', path = '', mode] = process.argv.slice(2);
 const port = Number(portText);
@@ -230,7 +230,7 @@ const attempts: Record<string, () => unknown> = {
   'namespaces by clone': () => call('clone', 0x10000000 | 17, 0, 0, 0, 0),
   'namespaces by clone3': () => call('clone3', addressOf(Buffer.alloc(88)), 88),
   'a mount namespace': () => call('unshare', 0x00020000),
-  ...Object.fromEntries(Object.entries(deeds).map(([name, deed]) => [`deed: ${name}`, deed])),
+  ...Object.fromEntries(Object.entries(localAttempts).map(([id, { run }]) => [`local: ${id}`, run])),
   'what it needs: a pair': () => makeSocketPair(),
   'what it needs: a child': () => {
     if (spawnSync('/bin/true').status !== 0) throw Object.assign(new Error(), { code: 'failed' });

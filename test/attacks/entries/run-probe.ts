@@ -19,5 +19,5 @@ const probed = await probe(
   words(attempts),
   words(without),
 );
-console.log(JSON.stringify({ answers: [...probed.answers], complete: probed.complete, words: probed.words }));
+console.log(JSON.stringify({ answers: [...probed.answers], complete: probed.complete, output: probed.output }));
 process.exit(0);

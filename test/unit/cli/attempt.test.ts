@@ -10,8 +10,7 @@ import { judgeExchanges, unprovenLoopback } from '../../../src/cli/prove/loopbac
 import { httpAttempts } from '../../../src/cli/prove/loopback-attempts.ts';
 import type { Proof, Verdict } from '../../../src/cli/prove/attempt.ts';
 import { exitCodeOf, groupProofs, proofLines, summaryLine } from '../../../src/cli/prove/attempt.ts';
-import { trials, trialsFor } from '../../../src/layers/2-isolation/probe/probe-catalogue.ts';
-import { deeds } from '../../../src/probe/other-attempts.ts';
+import { localAttempts, localAttemptsOf } from '../../../src/layers/2-isolation/probe/local-attempts.ts';
 
 const proof = (layer: 1 | 2, verdict: Verdict, where = 'server'): Proof => ({
   layer,
@@ -75,7 +74,7 @@ const probed = {
   complete: false,
   signal: 'SIGKILL',
   code: null,
-  words: '',
+  output: '',
 };
 
 test('a probe that broke off: answered attempts count, the rest is not proved', () => {
@@ -89,12 +88,12 @@ test('a probe that broke off: answered attempts count, the rest is not proved', 
   );
 });
 
-test('every trial has a deed and every deed a name; only the watchdog may look', () => {
-  assert.deepEqual(Object.keys(trials), Object.keys(deeds));
-  assert.deepEqual(trialsFor('engine'), Object.keys(deeds));
-  assert.deepEqual(trialsFor('gateway'), Object.keys(deeds));
+test('every local attempt must fail in gateway and engine; the watchdog alone may read', () => {
+  const all = Object.keys(localAttempts);
+  assert.deepEqual(localAttemptsOf('engine'), all);
+  assert.deepEqual(localAttemptsOf('gateway'), all);
   assert.deepEqual(
-    Object.keys(deeds).filter((deed) => !trialsFor('watchdog').includes(deed)),
+    all.filter((id) => !localAttemptsOf('watchdog').includes(id)),
     ['open-memory', 'read-file'],
   );
 });

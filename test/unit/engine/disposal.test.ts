@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { roleFlags } from '../../../src/policy/node-flags.ts';
+import { roleEnvironment } from '../../../src/policy/roles.ts';
 import { describeScan, scanProcess } from '../../../src/cli/prove/memory-scanner.ts';
 import { stripped } from '../../support/stripped.ts';
 
@@ -44,20 +46,10 @@ test('L5-03 L5-33 after dispose, no text of any field is left in any form; befor
     if (i % 7 === 6) return Buffer.from(text.slice(0, -1));
     return Buffer.from(i % 3 === 1 ? text.replace(/[-]/g, '\\u002d') : text);
   });
-  const child = spawn(
-    process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      '--disable-proto=delete',
-      '--disallow-code-generation-from-strings',
-      '--clear-free-memory',
-      stripped('test/support/bytes-entry.ts'),
-    ],
-    {
-      env: { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
+  const child = spawn(process.execPath, [...roleFlags, stripped('test/support/bytes-entry.ts')], {
+    env: roleEnvironment,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const line = async () => String((await once(child.stdout, 'data'))[0]);
   try {
     const number = (value: number) => {

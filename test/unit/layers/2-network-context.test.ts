@@ -34,7 +34,7 @@ const cases: readonly (readonly [
     '6.8.0',
     false,
     'off',
-    /has eth0, docker0, veth12ab; gateway and engine are in it/,
+    /has eth0, docker0, veth12ab; gateway and engine share it/,
   ],
   [
     'the same, started by root',
@@ -42,12 +42,12 @@ const cases: readonly (readonly [
     '6.8.0',
     true,
     'enforced',
-    /in empty networks of their own/,
+    /in empty network namespaces/,
   ],
-  ['a container without a network', table('lo'), '6.8.0', false, 'enforced', /nothing but a loopback/],
+  ['a container without a network', table('lo'), '6.8.0', false, 'enforced', /no interface but loopback/],
   ['WSL2 that mirrors Windows', table('lo', 'loopback0', 'eth0'), wsl, false, 'off', /mirrors the network of Windows/],
   ['WSL2 with a network of its own', table('lo', 'eth0'), wsl, false, 'off', /forwards the loopback of Windows/],
-  ['a table that cannot be read', '', '6.8.0', true, 'off', /cannot be read/],
+  ['a table that cannot be read', '', '6.8.0', true, 'off', /cannot read/],
   ['an interface with a hostile name', table('lo', 'e\u001b[31m'), '6.8.0', false, 'off', /has e\?\?31m;/],
 ];
 for (const [what, devices, release, apart, status, words] of cases) {

@@ -41,13 +41,13 @@ test('anything else is refused', () => {
     });
 });
 
-test('a report: answers, what the jail got, the end; other lines are words of a failure', () => {
+test('a report: answers, what the jail got, the end; other lines explain a failure', () => {
   const report = readReport(
     '{"enforced":[]}\n{"attempt":"tcp","answer":131}\n(node) warning \u0007\n{broken\n{"attempt":"udp","answer":"0"}\n{"done":true}\n',
   );
   assert.deepEqual([...report.answers], [['tcp', 131]]);
   assert.equal(report.complete, true);
-  assert.equal(report.words, '(node) warning ? / {broken');
+  assert.equal(report.output, '(node) warning ? / {broken');
 });
 
 test('a report that was cut off is not complete, and a refusal of the jail is kept', () => {

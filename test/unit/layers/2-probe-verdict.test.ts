@@ -1,10 +1,11 @@
 /**
- * What the answers of a probe mean: only a lock's own answer is held.
+ * What the answers of a probe mean: an attempt is blocked if the jail returned the error.
  * @module
  */
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
+import { egressAttempts } from '../../../src/layers/2-isolation/probe/egress-attempts.ts';
 import {
   describeAnswer,
   blockedAlone,
@@ -12,7 +13,6 @@ import {
   judgeAnswers,
   locks,
   attemptsFor,
-  waysOut,
   featuresToDisable,
 } from '../../../src/layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../../src/layers/2-isolation/probe/probe-verdict.ts';
@@ -32,7 +32,7 @@ const {
   EAFNOSUPPORT,
 } = constants.errno;
 
-test("a lock's own errors are held, everything else is out", () => {
+test('errors that a jail returns mean blocked, everything else escaped', () => {
   for (const answer of [EPERM, EACCES, ENETUNREACH, EHOSTUNREACH, ENOSYS, permissiveErrno])
     assert.ok(isBlocked(answer), String(answer));
   for (const answer of [0, ECONNREFUSED, ETIMEDOUT, EINPROGRESS, EAGAIN, ENOENT, EAFNOSUPPORT, -1])
@@ -40,13 +40,13 @@ test("a lock's own errors are held, everything else is out", () => {
 });
 
 test('no two answers read the same where they mean different things', () => {
-  assert.match(describeAnswer(ECONNREFUSED), /got there/);
-  assert.match(describeAnswer(ETIMEDOUT), /time-out/);
-  assert.match(describeAnswer(0), /done/);
-  assert.match(describeAnswer(ENOENT), /no lock gives/);
+  assert.match(describeAnswer(ECONNREFUSED), /the packet arrived/);
+  assert.match(describeAnswer(ETIMEDOUT), /timed out/);
+  assert.match(describeAnswer(0), /succeeded/);
+  assert.match(describeAnswer(ENOENT), /the jail never returns/);
 });
 
-test('what was asked and not answered is missing, never held', () => {
+test('an attempt without an answer is missing, never blocked', () => {
   assert.deepEqual(
     judgeAnswers(
       ['tcp', 'udp', 'dns'],
@@ -60,12 +60,12 @@ test('what was asked and not answered is missing, never held', () => {
   );
 });
 
-test('one lock alone: every other one is left out, and only what it can hold is asked', () => {
+test('one mechanism alone: every other one is left out, and it faces the attempts that it can block', () => {
   const all = Object.values(locks).flat();
   for (const alone of Object.keys(locks) as Lock[]) {
     assert.deepEqual([...featuresToDisable(alone), ...locks[alone]].sort(), [...all].sort());
-    assert.ok(blockedAlone[alone].every((way) => way in waysOut) && attemptsFor(alone).length > 0);
+    assert.ok(blockedAlone[alone].every((way) => way in egressAttempts) && attemptsFor(alone).length > 0);
   }
   assert.deepEqual(featuresToDisable(undefined), []);
-  assert.deepEqual(attemptsFor(undefined), Object.keys(waysOut));
+  assert.deepEqual(attemptsFor(undefined), Object.keys(egressAttempts));
 });

@@ -1,5 +1,5 @@
 /**
- * What an operator may give up by name: real features only, and never what carries the promise.
+ * What an operator may waive by name: known features, and never one that the promise needs.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -9,7 +9,7 @@ import { checkWaivers, remedyFor } from '../../../src/layers/2-isolation/waiver-
 import { strictFeatures } from '../../../src/policy/shared-rights.ts';
 import { neverWaived, waivable } from '../../../src/policy/waivers.ts';
 
-test('the filter, no_new_privs, the address and layer 4 can never be given up', () => {
+test('the filter, no_new_privs, the address and layer 4 can never be waived', () => {
   for (const name of ['seccomp-start', 'seccomp-seal', 'no-new-privs', 'not-dumpable', 'seccomp', 'bind', 'model']) {
     assert.throws(
       () => {

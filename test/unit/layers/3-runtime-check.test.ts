@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { nodeFlags, roleFlags } from '../../../src/policy/node-flags.ts';
 import {
   environmentFaults,
   executableMappings,
@@ -45,7 +46,7 @@ test('L3-08, L3-09: variables and flags that load code of others', () => {
   assert.deepEqual(
     environmentFaults(
       { PATH: '/usr/bin', HOME: '/', TERM: 'dumb', LANG: 'C.UTF-8', XDG_STATE_HOME: '/x' },
-      ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--disable-proto=delete'],
+      [...roleFlags],
       undefined,
     ),
     [],
@@ -84,4 +85,30 @@ test('mapped code: Node and system libraries pass, anything else is named', () =
     'replaced since',
   );
   assert.deepEqual(executableMappings('7f0-7f1 rw-p 00000000 08:01 5 /data\n7f0-7f1 r-xp 0 00:00 0 [vdso]'), []);
+});
+
+test("Node's flags: the launcher passes nodeFlags, the units start the launcher, and no other source spells them", () => {
+  const root = join(import.meta.dirname, '..', '..', '..');
+  const launcher = fs.readFileSync(join(root, 'kwyre'), 'utf8');
+  assert.equal(
+    launcher.split(`"$node" ${nodeFlags.join(' ')} "$@"`).length,
+    2,
+    'the launcher starts Node in one place',
+  );
+  for (const flag of roleFlags)
+    assert.equal(launcher.split(flag).length - 1, nodeFlags.some((one) => one === flag) ? 1 : 0, flag);
+
+  const unit = fs.readFileSync(join(root, 'packaging/systemd/kwyre.service'), 'utf8');
+  assert.match(unit, /^ExecStart=\/opt\/kwyre\/kwyre serve /m);
+  assert.doesNotMatch(unit, /^Exec\w*=.*(--dis|node )/m);
+
+  // A worker thread takes no flags of the process, so hash-pool.ts names the one that it needs.
+  const spelled = fs
+    .readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter(
+      (name) =>
+        name.endsWith('.ts') &&
+        /['"]--(disable|disallow|clear)-/.test(fs.readFileSync(join(root, 'src', name), 'utf8')),
+    );
+  assert.deepEqual(spelled.sort(), ['oms/hash-pool.ts', 'policy/node-flags.ts']);
 });

@@ -1,11 +1,10 @@
 /**
- * The jail stage's work: every restriction that a role's policy asks for, applied once to this process, reported as
- * seen.
+ * Confines this process: applies every restriction of a role's policy and reports what the kernel enforces.
  *
- * Promise: what is reported was read back or tried after it was applied; where that cannot be done the words say that
- *          the kernel took it. A required feature that is less than full refuses the start, unless the operator gave it
- *          up by name.
- * Limits:  must be followed by execve: Landlock and the namespace bind the calling thread only.
+ * Promise: each restriction is read back or tested after it is applied; where that is impossible, the report says that
+ *          the kernel accepted the rule. A required feature that is less than full refuses the start, unless the
+ *          operator waived it by name.
+ * Limits:  execve must follow: Landlock and the namespace apply to the calling thread alone.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
@@ -37,42 +36,40 @@ import { permissiveFilter } from '../probe/permissive-filter.ts';
 import { onlyLoopback } from '../network-context.ts';
 import { remedyFor } from '../waiver-check.ts';
 
-/** What the stage is told about this machine and this start. */
-export type ConfinementInput = {
+/** Facts about this process and this start. */
+type ConfinementInput = {
   readonly role: Role;
   readonly supervisor: number;
   readonly uid: number;
-  /** Whom to become; `undefined` keeps the user. */
+  /** The user to change to; `undefined` keeps the current one. */
   readonly become: Identity | undefined;
   /** Read-only paths of this installation: code, libraries, the model. */
   readonly readable: readonly string[];
   /** The Node binary; `undefined` when it runs from memory. */
   readonly executable: string | undefined;
   readonly pid: number;
-  /** Features that the operator gave up by name. */
+  /** Features that the operator waived by name. */
   readonly accepted: readonly string[];
-  /** Whether this user is the one of an installation. */
+  /** Whether the current user is the system user of an installation. */
   readonly installed: boolean;
-  /** How many threads the user may have; `undefined` where the user is not ours alone. */
+  /** The most threads of the user; `undefined` if other programs run as the same user. */
   readonly tasks: number | undefined;
-  /** The hard limit of open files that this process was started with. */
+  /** The current hard limit of open files. */
   readonly openFiles: number;
-  /** The name of the network namespace that this process is in. */
+  /** Returns the name of this process's network namespace. */
   readonly readNetwork: () => string;
-  /** This process's own `/proc/self/status`. */
+  /** Returns `/proc/self/status`. */
   readonly readStatus: () => string;
-  /**
-   * `net/dev` of this process or of the machine's first: the interfaces of the network that it is in; empty when
-   * hidden.
-   */
+  /** Returns `net/dev` of this process or of pid 1: the interfaces of its network; empty if hidden. */
   readonly readDevices: (of: 'self' | '1') => string;
-  /** For a probe alone: features to leave out, and whether the filter kills or answers. */
+  /** For a probe: features to leave out, and whether the filter kills or returns an error. */
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
 };
 
 /**
- * Applies the plan in the order that the kernel allows.
- * @throws `L2_FEATURE_MISSING`
+ * Applies the policy, in the order that the kernel needs.
+ * @returns one entry for each feature that applies to the role
+ * @throws `L2_FEATURE_MISSING` if a required feature is not fully enforced
  */
 export function confineSelf(here: ConfinementInput): Enforcement[] {
   const policy: Policy = roles[here.role];
@@ -90,7 +87,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       outcome = {
         got: `refused by the kernel (${error.message})`,
         status: 'none',
-        reason: 'this kernel, container or user may not do it',
+        reason: 'this kernel, container or user does not allow it',
       };
     }
     const entry: Enforcement = {
@@ -116,9 +113,9 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   });
 
   apply('core-limit', 'no core dump', () => observed(setLimit(resources.core, 0), 'RLIMIT_CORE 0'));
-  apply('file-size-limit', 'no file grows', () => observed(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
+  apply('file-size-limit', 'no file can grow', () => observed(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
   apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => {
-    // Only root may raise a hard limit; one that is lower holds the role more closely.
+    // Raising a hard limit needs root; a lower one is stricter and stays.
     const most = Math.min(policy.limits.openFiles, here.openFiles);
     return observed(setLimit(resources.openFiles, most), `RLIMIT_NOFILE ${most}`);
   });
@@ -129,19 +126,19 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       here.readDevices('1') !== '' &&
       !onlyLoopback(here.readDevices('1'))
     )
-      return { got: 'a network with nothing but a loopback of its own, made by the service manager', status: 'full' };
+      return { got: 'an empty network namespace from the service manager: loopback alone', status: 'full' };
     if (here.uid !== 0)
       return {
         got: 'the network of the machine',
         status: 'none',
         reason:
-          'only root can make one without a user namespace, which would let a debugger of the same user in; seccomp is the wall here',
+          'without root it needs a user namespace, in which a debugger of the same user could attach; seccomp blocks the network instead',
       };
     const before = here.readNetwork();
     enterEmptyNetwork();
     return observed(
       here.readNetwork() !== before && onlyLoopback(here.readDevices('self')),
-      'a network of its own with nothing but a loopback',
+      'an empty network namespace: loopback alone',
     );
   });
   apply('own-user', 'a user of its own', () => {
@@ -150,14 +147,14 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       return {
         got: `uid ${here.uid}, the user who started it`,
         status: 'none',
-        reason: 'only root can change the user; install the service for a user of its own',
+        reason: 'changing the user needs root; sudo ./kwyre isolate install gives the server a user of its own',
       };
     dropBoundingSet(kept);
     if (here.become === undefined)
       return {
         got: 'root without capabilities',
         status: 'none',
-        reason: 'the program lies in a folder that no other user can read',
+        reason: 'no other user can read the folder of the program',
       };
     if (kept.length > 0) keepCapabilitiesOnce();
     const { uid, gid } = here.become;
@@ -173,22 +170,22 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
           .every((one) => one === String(id)),
       ) && statusField(seen, 'Groups') === '';
     if (!became)
-      return { got: `not uid ${uid} in all places`, status: 'none', reason: 'the kernel did not take the change' };
+      return { got: `uid ${uid} is not set everywhere`, status: 'none', reason: 'the kernel did not apply the change' };
     return isTransientUser(uid)
-      ? { got: `uid ${uid}, which nobody else has`, status: 'full' }
+      ? { got: `uid ${uid}, which no other process has`, status: 'full' }
       : {
-          got: `uid ${uid}, who owns the program`,
+          got: `uid ${uid}, the owner of the program`,
           status: 'partial',
-          reason: 'the program lies in a folder that no user of its own can read',
+          reason: 'a user of its own could not read the folder of the program',
         };
   });
-  // After the change of user: the kernel holds a limit that is passed already against the next execve.
-  apply('process-limit', 'no more threads than it needs', () => {
+  // After the user change: if the limit is already exceeded, the kernel fails the next execve.
+  apply('process-limit', 'a bounded number of threads', () => {
     if (here.tasks === undefined)
       return {
         got: 'no limit',
         status: 'none',
-        reason: 'the user is not ours alone, and the kernel would count everything that it runs',
+        reason: 'other programs run as this user, and the kernel would count their threads',
       };
     return observed(setLimit(resources.tasks, here.tasks), `RLIMIT_NPROC ${here.tasks} for all processes of this user`);
   });
@@ -198,17 +195,14 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every(
         (name) => BigInt(`0x${statusField(here.readStatus(), name)}`) === mask,
       );
-    // The installed service has none from the start, and its unit refuses the call itself.
+    // The installed service starts without capabilities, and its unit filters capset.
     if (!exact()) dropCapabilities(kept);
-    return observed(
-      exact(),
-      kept.length === 0 ? 'without any capability' : `with capabilities ${kept.join(' and ')} only`,
-    );
+    return observed(exact(), kept.length === 0 ? 'no capability' : `capabilities ${kept.join(' and ')} and no other`);
   });
-  apply('dies-with-supervisor', 'SIGKILL with the supervisor', () =>
+  apply('dies-with-supervisor', 'SIGKILL when the supervisor exits', () =>
     observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'),
   );
-  apply('no-new-privs', 'no gain by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
+  apply('no-new-privs', 'no privileges by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
   const plan = {
     read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`],
     execute: [...policy.execute.map(([path]) => path), ...(here.executable === undefined ? [] : [here.executable])],
@@ -216,7 +210,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   const wanted = (Object.keys(landlockFeatures) as LandlockFeature[]).filter((feature) => !isLeftOut(feature));
   const landlocked = applyLandlock(plan, wanted, here.supervisor);
   for (const feature of wanted) apply(feature, landlockFeatures[feature].holds, () => landlocked(feature));
-  apply('seccomp-start', 'no socket, no ring, no other process, from the start of the role on', () => {
+  apply('seccomp-start', 'no new socket, ring or process, from the start of the role', () => {
     const filter = startFilter(policy);
     installFilter(here.probe?.deadly === false ? permissiveFilter(filter) : filter);
     return observed(statusField(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');

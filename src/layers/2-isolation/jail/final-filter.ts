@@ -1,8 +1,9 @@
 /**
- * A role's last act before the first byte from outside: the allowlist of its policy on every thread, and no dumping.
+ * The final filter: before a role reads its first byte from outside, it puts the allowlist of its policy on every thread
+ * and becomes non-dumpable.
  *
- * Promise: afterwards any call that is not in the role's policy fails, and the forbidden ones end the process. What is
- *          reported was read back, or tried with a harmless call.
+ * Promise: afterwards a call outside the policy fails, and a forbidden one kills the process. The report was read back
+ *          or tested with a harmless call.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
@@ -21,11 +22,8 @@ import { finalFilter } from './seccomp-filters.ts';
 
 const getSeccomp = 21;
 
-/**
- * Whether the sealed filter answers: this call tells about filters, every kernel that has them answers it, and no role
- * may make it.
- */
-function isSealed(): boolean {
+/** Returns whether the filter is active: PR_GET_SECCOMP works on every kernel with seccomp, and no policy allows it. */
+function isFiltered(): boolean {
   try {
     callByName('prctl', getSeccomp, 0, 0, 0, 0);
     return false;
@@ -36,8 +34,8 @@ function isSealed(): boolean {
 }
 
 /**
- * Seals this process for good.
- * @throws `L2_FEATURE_MISSING` when the kernel did not take it.
+ * Applies the final filter to every thread of this process, for good.
+ * @throws `L2_FEATURE_MISSING` if the kernel does not enforce it
  */
 export function applyFinalFilter(role: Role): Enforcement[] {
   const policy: Policy = roles[role];
@@ -45,15 +43,14 @@ export function applyFinalFilter(role: Role): Enforcement[] {
   const before = filters();
   const undumpable = setUndumpable();
   const filter = finalFilter(policy);
-  // The count is read while files can still be opened; the supervisor reads the one of every thread
-  // (`supervisor/roles/self-probe.ts`).
+  // Read before the filter blocks open; the supervisor reads the count of every thread (self-probe.ts).
   installFilter(filter);
-  const sealed = isSealed();
+  const filtered = isFiltered();
   const entries: Enforcement[] = [
     {
       feature: 'not-dumpable',
       need: policy.features['not-dumpable'],
-      asked: 'no dump, no debugger of the same user',
+      asked: 'no core dump, no debugger of the same user',
       got: undumpable ? 'PR_SET_DUMPABLE 0' : 'dumpable',
       status: undumpable ? 'full' : 'none',
       reason: '',
@@ -61,20 +58,20 @@ export function applyFinalFilter(role: Role): Enforcement[] {
     {
       feature: 'seccomp-seal',
       need: policy.features['seccomp-seal'],
-      asked: 'only the calls of the policy',
-      got: sealed
-        ? `filter ${before + 1} answered a call that it refuses; the kernel put it on every thread; ${policy.calls.length} calls allowed`
-        : 'the filter does not answer',
-      status: sealed ? 'full' : 'none',
-      reason: sealed ? '' : 'the kernel does not do what it says',
+      asked: 'no call outside the policy',
+      got: filtered
+        ? `filter ${before + 1} refused a test call; the kernel applied it to every thread; ${policy.calls.length} calls allowed`
+        : 'the filter does not refuse a test call',
+      status: filtered ? 'full' : 'none',
+      reason: filtered ? '' : 'the kernel accepted the filter but does not enforce it',
     },
   ];
   const missing = entries.find((entry) => entry.need === 'required' && entry.status !== 'full');
   if (missing !== undefined)
     throw new KwyreError(
       'L2_FEATURE_MISSING',
-      `the ${role} cannot be sealed: ${missing.feature}`,
-      'run on Linux 5.13 or later outside restrictive containers',
+      `the ${role} cannot be confined: ${missing.feature}`,
+      'run on Linux 5.13 or later, outside restrictive containers',
     );
   return entries;
 }

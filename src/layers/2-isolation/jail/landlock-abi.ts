@@ -1,9 +1,8 @@
 /**
- * What each ABI of Landlock gives, feature by feature, as a table; pure, so that `kwyre doctor` can ask before it loads
- * native code.
+ * What each Landlock ABI supports, feature by feature. Pure, so that `kwyre doctor` can use it before native code loads.
  *
- * Promise: the start and `kwyre doctor` ask the same function. What a kernel does not have is never asked of it, is
- *          `none` with the Linux that has it, and never counts as held.
+ * Promise: the start and `kwyre doctor` use the same function. A feature that the kernel lacks is not requested; it is
+ *          reported as `none`, with the Linux version that has it.
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
  * Proof:   test/unit/layers/2-landlock-rules.test.ts
  * @module
@@ -16,20 +15,25 @@ type Part = Handled & { readonly holds: string; readonly abi: number; readonly l
 const none = { files: 0n, network: 0n, scopes: 0n } as const;
 
 /**
- * Pinned: a newer kernel is used as the last one known here. Moving a file between folders needs no bit (`REFER`):
- *         every
- * ruleset of every ABI refuses it unless it is allowed.
+ * The features by ABI; a kernel with a newer ABI is used as the newest one known here. Moving files between folders
+ * (`REFER`) needs no bit: every ABI refuses it unless a rule allows it.
  */
 export const landlockFeatures: Readonly<Record<LandlockFeature, Part>> = {
-  'landlock-files': { ...none, holds: 'no file outside the plan', abi: 1, linux: '5.13', files: (1n << 13n) - 1n },
-  'landlock-truncating': { ...none, holds: 'no file shortened', abi: 3, linux: '6.2', files: 1n << 14n },
-  'landlock-ports': { ...none, holds: 'no TCP port', abi: 4, linux: '6.7', network: 3n },
-  'landlock-devices': { ...none, holds: 'no command to a device', abi: 5, linux: '6.10', files: 1n << 15n },
-  'landlock-scopes': { ...none, holds: 'no signal and no abstract socket outside', abi: 6, linux: '6.12', scopes: 3n },
+  'landlock-files': { ...none, holds: 'no file outside the policy', abi: 1, linux: '5.13', files: (1n << 13n) - 1n },
+  'landlock-truncating': { ...none, holds: 'no file truncated', abi: 3, linux: '6.2', files: 1n << 14n },
+  'landlock-ports': { ...none, holds: 'no TCP bind or connect', abi: 4, linux: '6.7', network: 3n },
+  'landlock-devices': { ...none, holds: 'no ioctl on a device', abi: 5, linux: '6.10', files: 1n << 15n },
+  'landlock-scopes': {
+    ...none,
+    holds: 'no signal or abstract Unix socket outside the domain',
+    abi: 6,
+    linux: '6.12',
+    scopes: 3n,
+  },
 };
 const names = Object.keys(landlockFeatures) as LandlockFeature[];
 
-/** What a kernel's ABI gives of each feature. */
+/** Returns how far an ABI supports each feature. */
 export function landlockSupport(abi: number): readonly (Required<Outcome> & { readonly feature: LandlockFeature })[] {
   return names.map((feature) => {
     const { holds, abi: since, linux } = landlockFeatures[feature];
@@ -38,19 +42,19 @@ export function landlockSupport(abi: number): readonly (Required<Outcome> & { re
       return {
         feature,
         status: 'none',
-        got: 'no Landlock in this kernel',
-        reason: 'Linux 5.13 or later with the Landlock module has it',
+        got: 'this kernel has no Landlock',
+        reason: 'it needs Linux 5.13 or later with the Landlock module',
       };
     return {
       feature,
       status: 'none',
-      got: `Landlock ABI ${abi} has no part for it`,
-      reason: `ABI ${since} has it, Linux ${linux}; the filter refuses the calls for it in every sealed role`,
+      got: `Landlock ABI ${abi} does not support it`,
+      reason: `it needs ABI ${since} (Linux ${linux}); the final filter blocks the same calls in every role`,
     };
   });
 }
 
-/** The bits of these features together. */
+/** Returns the access bits of these features together. */
 export function accessBits(features: readonly LandlockFeature[]): Handled {
   return features
     .map((feature) => landlockFeatures[feature])

@@ -1,9 +1,8 @@
 /**
- * Puts Landlock on this process, as far as the kernel has it, and says what was seen of each feature.
+ * Applies Landlock to this process as far as the kernel supports it, and reports what it enforces, by feature.
  *
- * Promise: what can be tried without harm is tried before it is called held.
- * Limits:  shortening files and commands to devices are not tried: that the kernel took the rule is all there is to
- *          see.
+ * Promise: a feature that can be tested without harm is tested before it is reported as enforced.
+ * Limits:  truncation and device ioctls are not tested: the report says that the kernel accepted the rule.
  * Proof:   test/attacks/2-jail.test.ts, test/attacks/2-waivers.test.ts
  * @module
  */
@@ -16,8 +15,8 @@ import { bindSocket, closeDescriptor, families, inetAddress, makeSocket } from '
 import type { LandlockFeature } from '../../../policy/role-policy.ts';
 import { accessBits, landlockSupport } from './landlock-abi.ts';
 
-/** What must be refused now, and is harmless where it is not. */
-const trials: Readonly<
+/** Actions that Landlock must refuse, harmless if it does not. */
+const tests: Readonly<
   Partial<Record<LandlockFeature, readonly [words: string, code: string, act: (supervisor: number) => void]>>
 > = {
   'landlock-files': [
@@ -28,7 +27,7 @@ const trials: Readonly<
     },
   ],
   'landlock-ports': [
-    'taking a port',
+    'binding a port',
     'EACCES',
     () => {
       const fd = makeSocket(families.inet);
@@ -48,8 +47,8 @@ const trials: Readonly<
   ],
 };
 
-/** What a trial got: an error's code, or `done`. */
-function answerOf(act: () => void): string {
+/** Returns the error code of an action, or `done`. */
+function resultOf(act: () => void): string {
   try {
     act();
     return 'done';
@@ -60,7 +59,10 @@ function answerOf(act: () => void): string {
   }
 }
 
-/** Puts on what the kernel has of these features, once; gives what came of each. */
+/**
+ * Applies the wanted features once.
+ * @returns a function that tests a feature and returns its outcome
+ */
 export function applyLandlock(
   plan: PathPlan,
   wanted: readonly LandlockFeature[],
@@ -81,25 +83,25 @@ export function applyLandlock(
     const extent = extents.find((one) => one.feature === feature);
     if (extent === undefined || extent.status !== 'full') return extent ?? { got: 'unknown', status: 'none' };
     if (refused !== undefined) throw refused;
-    const trial = trials[feature];
-    // A supervisor outside of this process's namespace has no number here, and 0 would mean our own group.
-    if (trial === undefined || (feature === 'landlock-scopes' && supervisor === 0))
-      return { ...extent, got: `${extent.got}; the kernel took the rule` };
-    const [words, code, act] = trial;
-    const answer = answerOf(() => {
+    const test = tests[feature];
+    // A supervisor outside this pid namespace shows as 0, which kill() would take as this process group.
+    if (test === undefined || (feature === 'landlock-scopes' && supervisor === 0))
+      return { ...extent, got: `${extent.got}; the kernel accepted the rule` };
+    const [words, code, act] = test;
+    const answer = resultOf(() => {
       act(supervisor);
     });
-    // A filter answers before Landlock is asked: the supervisor's own one, which a fresh pair inherits, refuses ports.
+    // Seccomp runs before Landlock, and a new pair inherits the supervisor's filter, which refuses bind.
     if (answer === 'EPERM' && code !== 'EPERM')
       return {
         ...extent,
-        got: `${extent.got}; the kernel took the rule, and an inherited filter refused ${words} before it`,
+        got: `${extent.got}; the kernel accepted the rule, and an inherited filter refused ${words} first`,
       };
-    if (answer === code) return { ...extent, got: `${extent.got}; ${words} was tried and refused` };
+    if (answer === code) return { ...extent, got: `${extent.got}; ${words} was tested and refused` };
     return {
-      got: `${extent.got}, but ${words} was tried and not refused by it (${answer})`,
+      got: `${extent.got}, but ${words} was tested and not refused (${answer})`,
       status: 'none',
-      reason: 'this kernel does not do what it says',
+      reason: 'the kernel accepted the rule but does not enforce it',
     };
   };
 }

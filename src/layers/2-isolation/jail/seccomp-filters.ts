@@ -1,5 +1,5 @@
 /**
- * The two filters of a role, made from its policy: the one of its start, and the one of its seal. Pure.
+ * Builds the two seccomp filters of a role from its policy: the start filter and the final filter. Pure.
  *
  * Proof: test/attacks/2-calls.test.ts
  * @module
@@ -7,9 +7,10 @@
 import { errnos } from '../../../linux/seccomp.ts';
 import type { Filter, Rule } from '../../../linux/seccomp.ts';
 import type { Policy } from '../../../policy/role-policy.ts';
-import { forbidden, forbiddenAfterStart, startConditions } from '../../../policy/shared-rights.ts';
+import { forbidden, forbiddenAfterStart } from '../../../policy/forbidden-calls.ts';
+import { startConditions } from '../../../policy/conditional-calls.ts';
 
-/** What both begin with: calls that are answered unmade, and those that end the role. */
+/** The first rules of both: calls that return unexecuted, and calls that kill. */
 function firstRules(policy: Policy): Rule[] {
   return [
     ...policy.answered.map(([call, errno]) => ({ call, action: { errno } })),
@@ -17,7 +18,7 @@ function firstRules(policy: Policy): Rule[] {
   ];
 }
 
-/** The filter of the starting image: nothing forbidden, no ring. */
+/** The filter from the start of the role: no forbidden call, no ring. */
 export function startFilter(policy: Policy): Filter {
   return {
     rules: [...firstRules(policy), ...startConditions.map(({ call, action, when }) => ({ call, action, when }))],
@@ -25,7 +26,7 @@ export function startFilter(policy: Policy): Filter {
   };
 }
 
-/** The filter of a sealed role: what its policy allows, and nothing else. */
+/** The filter of a serving role: every call outside its policy fails. */
 export function finalFilter(policy: Policy): Filter {
   return {
     rules: [

@@ -1,15 +1,14 @@
 /**
- * The supervisor's own filter, on every thread and on everything that it starts from then on.
+ * The supervisor's own seccomp filter, on every thread and inherited by every child from then on.
  *
- * Promise: afterwards neither it nor a program that it starts can open a connection, listen, send to an address, be
- *          handed a descriptor, share memory or a queue with somebody, make another socket than the one of a probe,
- *          debug a process, read memory by process_vm_readv, enter another namespace than an empty network, load code
- *          into the kernel or mount. A filter of its own that a child adds still decides more.
- * Limits:  files are not confined: a Landlock domain would be inherited by the watchdog, which could then not look
- *          into any process outside of it. So it opens what its user may: started by root, which keeps CAP_SYS_PTRACE
- *          for
- *          the watchdog, also `/proc/PID/mem` of its roles. A user who owns no file and has no capability holds both
- *          (`./kwyre isolate install`). It starts programs, and the engine's work memory is shared with it.
+ * Promise: afterwards neither the supervisor nor a program it starts can connect, listen, send to an address, receive a
+ *          descriptor, share memory or queues, make a socket other than a probe's, debug a process, call
+ *          process_vm_readv, enter a namespace other than an empty network, load kernel code or mount. A child may add
+ *          a stricter filter.
+ * Limits:  files are not confined: the watchdog would inherit a Landlock domain and could not inspect processes outside
+ *          it. So the supervisor opens what its user may; if root started it, that includes `/proc/PID/mem` of its
+ *          roles, because it keeps CAP_SYS_PTRACE for the watchdog. `./kwyre isolate install` removes both with a user
+ *          that owns no file and has no capability. It can start programs, and it shares the engine's working memory.
  * Proof:   test/attacks/2-supervisor.test.ts
  * @module
  */
@@ -26,37 +25,37 @@ import {
   refusedToSupervisor,
 } from '../../../policy/supervisor-rights.ts';
 
-/** Gives io_uring up for every image that this process becomes or starts. @throws `L2_FEATURE_MISSING` */
+/** Disables io_uring for this process, its next images and its children. @throws `L2_FEATURE_MISSING` */
 export function disableIoUring(): void {
-  if (!setNoNewPrivs()) throw noGain();
+  if (!setNoNewPrivs()) throw noNewPrivsMissing();
   installFilter({ rules: [{ call: 'io_uring_setup', action: { errno: errnos.ENOSYS } }], otherwise: 'allow' });
 }
 
-/** Leaves the next image of a supervisor that root started only what its work needs, and every one no core image. */
+/** Disables core dumps, and drops what the supervisor does not need from root's bounding set; for its next image. */
 export function limitPrivileges(): void {
   setLimit(resources.core, 0);
   if (process.getuid?.() !== 0) return;
   try {
     dropBoundingSet(capabilitiesOfSupervisor.map(([number]) => number));
   } catch (error) {
-    // A container's root without CAP_SETPCAP: what is left is read and said.
+    // A container's root without CAP_SETPCAP: the status reports the remaining capabilities.
     if (!(error instanceof LinuxError)) throw error;
   }
 }
 
-/** What this process holds by the kernel's word, in words. */
-function capabilityWords(status: string): string {
+/** Describes the capabilities of this process. */
+function describeCapabilities(status: string): string {
   const sets = ['CapPrm', 'CapEff', 'CapBnd'].map((name) => BigInt(`0x0${statusField(status, name)}`));
   const held = sets.reduce((all, set) => all | set, 0n);
   const allowed = capabilitiesOfSupervisor.reduce((all, [number]) => all | (1n << BigInt(number)), 0n);
-  if ((sets[0] ?? 0n) === 0n) return 'it has no capability';
+  if ((sets[0] ?? 0n) === 0n) return 'no capability';
   return (held & ~allowed) === 0n
-    ? `of root's capabilities it keeps the ${capabilitiesOfSupervisor.length} that its children need`
-    : 'it has every capability that its user had';
+    ? `the ${capabilitiesOfSupervisor.length} capabilities that its children need`
+    : 'every capability of its user';
 }
 
-/** Tried once the filter is on, without a descriptor: unfiltered they say that it is none, or no such family. */
-const tried = [
+/** Tested once the filter is active, with descriptor -1: unfiltered they return EBADF or EAFNOSUPPORT. */
+const tested = [
   'connect',
   'bind',
   'listen',
@@ -70,7 +69,7 @@ const tried = [
   'socket',
 ] as const;
 
-function answerOf(name: string): number {
+function errnoOf(name: string): number {
   try {
     return callByName(name, -1, 0, 0, 0, 0, 0);
   } catch (error) {
@@ -79,20 +78,21 @@ function answerOf(name: string): number {
   }
 }
 
-function noGain(): KwyreError {
+function noNewPrivsMissing(): KwyreError {
   return new KwyreError(
     'L2_FEATURE_MISSING',
-    'the supervisor cannot give up gaining rights (no_new_privs)',
+    'the supervisor cannot set no_new_privs',
     'run outside restrictive containers',
   );
 }
 
 /**
- * Confines this process for good, which has no ring; gives what holds from now on, in words. @throws
- * `L2_FEATURE_MISSING`
+ * Applies the filter to this process, for good.
+ * @returns the restrictions in force, in words
+ * @throws `L2_FEATURE_MISSING`
  */
 export function confineSupervisor(): string {
-  if (!setNoNewPrivs()) throw noGain();
+  if (!setNoNewPrivs()) throw noNewPrivsMissing();
   installFilter({
     rules: [
       ...narrowedForSupervisor,
@@ -100,12 +100,16 @@ export function confineSupervisor(): string {
     ],
     otherwise: 'allow',
   });
-  const open = tried.filter((name) => answerOf(name) !== errnos.EPERM);
+  const open = tested.filter((name) => errnoOf(name) !== errnos.EPERM);
   if (open.length > 0)
     throw new KwyreError(
       'L2_FEATURE_MISSING',
-      `the supervisor's filter does not hold ${open.join(', ')}`,
-      './kwyre doctor says what this machine can enforce',
+      `the filter of the supervisor does not block ${open.join(', ')}`,
+      './kwyre doctor shows what this machine can enforce',
     );
-  return `${tried.join(', ')} were tried and refused; no connection, nothing that listens, no message to an address, no debugger: ${refusedToSupervisor.length} calls are refused to it and to all that it starts; ${capabilityWords(readFileSync('/proc/self/status', 'latin1'))}`;
+  return [
+    `${tested.join(', ')} were tested and refused`,
+    `the filter blocks ${refusedToSupervisor.length} calls in the supervisor and its children: no connection, listener, datagram or debugger`,
+    `capabilities: ${describeCapabilities(readFileSync('/proc/self/status', 'latin1'))}`,
+  ].join('; ');
 }

@@ -1,16 +1,15 @@
 /**
- * A short program that tries to get out as the dedicated user, and what its answers mean: the rules alone, without any
- * other lock, are asked.
+ * Tests the firewall rules alone: a short program connects as the dedicated user, without any other protection.
  *
- * Limits:  it asks loopback only, so that no packet of it can leave the machine; the rules make no difference there.
+ * Limits:  it connects to loopback alone, so that no packet can leave the machine; the rules treat loopback the same.
  * Proof:   test/attacks/2-isolate.test.ts
  * @module
  */
 
-/** Errors that mean that the kernel held the packet; a refused connection means that it arrived. */
-const held = new Set(['EPERM', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+/** Errors that mean that the kernel blocked the packet; a refused connection means that it arrived. */
+const blocked = new Set(['EPERM', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 
-/** Tries a closed port of loopback by each family, and prints one JSON object. */
+/** Tries a closed loopback port by each protocol and prints one JSON object. */
 export const egressCheckProgram = `
 const net = require('node:net'), dgram = require('node:dgram');
 const answers = {};
@@ -30,7 +29,7 @@ const udp = (type, host) => new Promise((done) => {
   console.log(JSON.stringify(answers));
 })();`;
 
-/** What got out: names and answers; empty when everything was held. `undefined` when the program told nothing. */
+/** Returns the attempts that escaped, and all results in words; `undefined` if the output is not a report. */
 export function judgeEgress(printed: string): { readonly out: readonly string[]; readonly seen: string } | undefined {
   let answers: unknown;
   try {
@@ -44,7 +43,7 @@ export function judgeEgress(printed: string): { readonly out: readonly string[];
   );
   if (entries.length !== 4) return undefined;
   return {
-    out: entries.filter(([, answer]) => !held.has(answer)).map(([name, answer]) => `${name} ${answer}`),
+    out: entries.filter(([, answer]) => !blocked.has(answer)).map(([name, answer]) => `${name} ${answer}`),
     seen: entries.map(([name, answer]) => `${name} ${answer}`).join(', '),
   };
 }

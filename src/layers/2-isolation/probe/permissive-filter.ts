@@ -1,23 +1,23 @@
 /**
- * A filter that answers where the role's own would kill: for a probe that has to live on and tell what it got.
+ * A seccomp filter that returns an error where the role's own filter would kill, so that a probe survives to report.
  *
- * The answer is an error that no kernel gives for the calls in question, so that it can only come from the filter.
+ * The kernel never returns this error for the calls in question, so it can only come from the filter.
  *
- * Limits:  a call of another architecture or of the x32 table kills a probe too.
+ * Limits:  a call of another architecture or of the x32 table still kills the probe.
  * Proof:   test/unit/layers/2-permissive-filter.test.ts, test/attacks/2-probe.test.ts
  * @module
  */
 import type { Filter } from '../../../linux/seccomp.ts';
 
-/** ENOTRECOVERABLE: the kernel's word about a lock whose owner died, and about nothing else. */
+/** ENOTRECOVERABLE, which the kernel uses for robust mutexes and nothing else. */
 export const permissiveErrno = 131;
 
-/** The same rules, with every kill turned into `permissiveErrno`; pure. */
+/** Returns the same filter with every kill replaced by `permissiveErrno`. */
 export function permissiveFilter(filter: Filter): Filter {
-  const soft = (action: Filter['otherwise']): Filter['otherwise'] =>
+  const replaceKill = (action: Filter['otherwise']): Filter['otherwise'] =>
     action === 'kill' ? { errno: permissiveErrno } : action;
   return {
-    rules: filter.rules.map((rule) => ({ ...rule, action: soft(rule.action) })),
-    otherwise: soft(filter.otherwise),
+    rules: filter.rules.map((rule) => ({ ...rule, action: replaceKill(rule.action) })),
+    otherwise: replaceKill(filter.otherwise),
   };
 }

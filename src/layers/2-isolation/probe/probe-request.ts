@@ -1,5 +1,5 @@
 /**
- * What a probe is told, on its way through the jail stage.
+ * The request that a probe receives through the jail stage, as JSON.
  *
  * Proof: test/unit/layers/2-probe-request.test.ts
  * @module
@@ -7,16 +7,22 @@
 import { KwyreError } from '../../../base/errors.ts';
 import type { Address } from '../../../linux/procfs/unused-address.ts';
 
-/** One probe's work. */
-export type ProbeRequest = {
-  readonly attempts: readonly string[];
-  /** Features of the jail that are left out, so that the others stand alone. */
-  readonly without: readonly string[];
-  /** Whether a forbidden call kills, as it kills a role; else the filter answers. */
-  readonly deadly: boolean;
+/** Where a probe aims: addresses and ports of this machine. */
+export type ProbeTargets = {
   readonly machine: Address;
   readonly closedPort: number;
+  /** A loopback port that a process listens on. */
   readonly servedPort: number;
+};
+
+/** What one probe does. */
+export type ProbeRequest = ProbeTargets & {
+  /** Ids of attempts. */
+  readonly attempts: readonly string[];
+  /** Features that the jail leaves out, so that one mechanism is tested alone. */
+  readonly without: readonly string[];
+  /** True keeps the filter's kill action; false replaces it with an error, so that the probe can report. */
+  readonly deadly: boolean;
 };
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -30,7 +36,7 @@ const areWords = (value: unknown): boolean =>
   value.length <= 64 &&
   value.every((word) => typeof word === 'string' && /^[a-z0-9-]{1,32}$/.test(word));
 
-/** @throws `L2_PROBE_FAILED` */
+/** Parses a request. @throws `L2_PROBE_FAILED` if it is malformed */
 export function parseProbeRequest(text: string): ProbeRequest {
   let value: unknown;
   try {
@@ -51,5 +57,5 @@ export function parseProbeRequest(text: string): ProbeRequest {
     machine.every((byte) => Number.isInteger(byte) && (byte as number) >= 0 && (byte as number) < 256)
   )
     return value as ProbeRequest;
-  throw new KwyreError('L2_PROBE_FAILED', 'the probe was not told what to try', 'this is a fault of Kwyre');
+  throw new KwyreError('L2_PROBE_FAILED', 'the probe request is malformed', 'report this as a bug in Kwyre');
 }

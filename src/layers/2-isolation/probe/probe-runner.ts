@@ -1,9 +1,9 @@
 /**
- * Runs a throw-away process in a role's own jail and tells what it could do: the real jail stage, the real policy, with
- * kill replaced by an answer, and for one lock alone with the others left out.
+ * Runs a throw-away process in a role's own jail and reports what it could do: the real jail stage and the real policy,
+ * with kill replaced by an error; to test one mechanism alone, the others are left out.
  *
- * Promise: makes no socket in this process and opens no listener; a probe lives for seconds and ends with its starter.
- * Limits:  it asks what the kernel refuses now, in a process like the role; it does not look into the living one.
+ * Promise: makes no socket in this process and opens no listener; a probe lives for seconds and dies with its parent.
+ * Limits:  tests what the kernel refuses to a process like the role, not the running role itself.
  * Proof:   test/attacks/2-probe.test.ts, test/attacks/2-locks.test.ts
  * @module
  */
@@ -12,31 +12,27 @@ import { closeSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { KwyreError } from '../../../base/errors.ts';
 import type { Enforcement } from '../../../base/verdict.ts';
-import type { Address } from '../../../linux/procfs/unused-address.ts';
 import { makePipe } from '../../../linux/sockets/pipe.ts';
 import { openStream } from '../../../linux/sockets/inherited-stream.ts';
 import type { Role } from '../../../policy/roles.ts';
 import type { ProbeVerdict, Lock } from './probe-verdict.ts';
 import { featureBehind, judgeAnswers, attemptsFor, featuresToDisable } from './probe-verdict.ts';
-import type { ProbeRequest } from './probe-request.ts';
+import type { ProbeRequest, ProbeTargets } from './probe-request.ts';
 
-/** The programs that a probe goes through. */
+/** What a probe executes. */
 export type ProbePrograms = {
   readonly node: string;
   readonly flags: readonly string[];
   readonly entry: string;
   readonly jail: string;
   readonly probe: string;
-  /**
-   * The sealed digests of what it may load and the memory of its native code, and where it finds them; without them it
-   * loads by itself.
-   */
+  /** Memfds with the load list and the native code, and their descriptor numbers in the probe; optional in tests. */
   readonly loads:
     | { readonly fd: number; readonly at: number; readonly binding: number | undefined; readonly bindingAt: number }
     | undefined;
 };
 
-/** The programs beside a running copy (`.ts` in development, `.js` when served). */
+/** The programs beside a running copy: `.ts` in development, `.js` when installed. */
 export function probePrograms(
   folder: string,
   filename: string,
@@ -48,7 +44,7 @@ export function probePrograms(
   return { node, flags, entry: at('jail/entry'), jail: at('jail/main'), probe: at('probe/main'), loads };
 }
 
-/** What the jail stage is told besides the probe's order. */
+/** What the jail stage receives besides the probe request. */
 export type ProbeJail = {
   readonly readable: readonly string[];
   readonly uid?: number;
@@ -58,9 +54,6 @@ export type ProbeJail = {
   readonly installed?: boolean;
 };
 
-/** What is aimed at; addresses of this machine only. */
-export type ProbeTargets = { readonly machine: Address; readonly closedPort: number; readonly servedPort: number };
-
 /** How a probe ended. */
 export type ProbeOutcome = {
   readonly answers: ReadonlyMap<string, number>;
@@ -69,26 +62,26 @@ export type ProbeOutcome = {
   readonly complete: boolean;
   readonly signal: string | null;
   readonly code: number | null;
-  /** What it printed besides: why it could not run. */
-  readonly words: string;
+  /** Other output: why it could not run. */
+  readonly output: string;
 };
 
-const limitMs = 20_000;
-const mostWords = 2000;
+const timeoutMs = 20_000;
+const maxOutput = 2000;
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Reads what a probe wrote, line by line; pure. Words that are no report are kept to explain a failure. */
+/** Parses a probe's report, line by line; other lines are kept to explain a failure. Pure. */
 export function readReport(
   text: string,
-): Pick<ProbeOutcome, 'answers' | 'enforced' | 'failure' | 'complete' | 'words'> {
+): Pick<ProbeOutcome, 'answers' | 'enforced' | 'failure' | 'complete' | 'output'> {
   const answers = new Map<string, number>();
   let enforced: readonly Enforcement[] = [];
   let failure: KwyreError | undefined;
   let complete = false;
-  const words: string[] = [];
+  const output: string[] = [];
   for (const line of text.split('\n')) {
     let value: unknown;
     try {
@@ -97,7 +90,7 @@ export function readReport(
       value = undefined;
     }
     if (!isRecord(value)) {
-      if (line.trim() !== '') words.push(line.trim());
+      if (line.trim() !== '') output.push(line.trim());
       continue;
     }
     const { attempt, answer, failed, done } = value;
@@ -112,19 +105,19 @@ export function readReport(
     enforced,
     failure,
     complete,
-    words: words
+    output: output
       .join(' / ')
-      .slice(0, mostWords)
+      .slice(0, maxOutput)
       .replace(/[^\x20-\x7e]/g, '?'),
   };
 }
 
-/** Runs one probe to its end; never throws for what the probe itself met. */
+/** Runs one probe until it exits. A probe that fails is an outcome, not an error. */
 export async function runProbe(
   programs: ProbePrograms,
   role: Role,
   jail: ProbeJail,
-  order: ProbeRequest,
+  request: ProbeRequest,
   signal?: AbortSignal,
 ): Promise<ProbeOutcome> {
   const { reading, writing } = makePipe();
@@ -139,7 +132,7 @@ export async function runProbe(
           loads.fd,
           ...(loads.binding === undefined ? [] : [...gap(loads.at + 1, loads.bindingAt), loads.binding]),
         ];
-  const input = JSON.stringify({ ...jail, probe: JSON.stringify(order) });
+  const input = JSON.stringify({ ...jail, probe: JSON.stringify(request) });
   const child = spawn(programs.node, [...programs.flags, ...through, programs.jail, role, programs.probe, input], {
     env: {},
     cwd: '/',
@@ -150,7 +143,7 @@ export async function runProbe(
   const kill = (): void => {
     child.kill('SIGKILL');
   };
-  const timer = setTimeout(kill, limitMs);
+  const timer = setTimeout(kill, timeoutMs);
   signal?.addEventListener('abort', kill, { once: true });
   if (signal?.aborted === true) kill();
   let text = '';
@@ -177,63 +170,63 @@ export async function runProbe(
   return { ...readReport(text), ...ending };
 }
 
-/** One probe of the network: in the whole jail of a role, or of one lock alone. */
+/** One network probe: in a role's whole jail, or of one mechanism alone. */
 export type ProbeScope = { readonly role: Role; readonly alone: Lock | undefined };
 
-/** What a goal's probe showed. */
+/** The result of a network probe. */
 export type ProbeResult = ProbeVerdict & {
-  readonly goal: ProbeScope;
-  readonly status: 'held' | 'out' | 'failed' | 'absent';
+  readonly scope: ProbeScope;
+  readonly status: 'blocked' | 'escaped' | 'failed' | 'absent';
   readonly answers: ReadonlyMap<string, number>;
-  /** Why it failed, or why the lock is not there. */
+  /** Why it failed, or why the mechanism is absent. */
   readonly reason: string;
-  /** What would mend that; empty where nothing is known. */
+  /** How to fix that; empty if unknown. */
   readonly remedy: string;
   readonly tookMs: number;
 };
 
-/** Why a lock cannot hold by itself here, judged by what the jail stage got. */
+/** Why a mechanism cannot be tested alone here, according to the jail stage's report. */
 function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): string | undefined {
   const deciding = alone === undefined ? undefined : featureBehind[alone];
   if (deciding === undefined) return undefined;
   const entry = enforced.find((one) => one.feature === deciding);
-  if (entry === undefined) return 'this role does without it';
+  if (entry === undefined) return 'the policy of this role leaves it out';
   return entry.status === 'none' ? `${entry.got}: ${entry.reason}` : undefined;
 }
 
-/** Tries every way out that the goal's locks must hold. */
+/** Makes every attempt that the scope must block. */
 export async function probeRole(
   programs: ProbePrograms,
-  goal: ProbeScope,
+  scope: ProbeScope,
   jail: ProbeJail,
-  aim: ProbeTargets,
+  targets: ProbeTargets,
   signal?: AbortSignal,
 ): Promise<ProbeResult> {
   const from = performance.now();
-  const asked = attemptsFor(goal.alone);
+  const asked = attemptsFor(scope.alone);
   const probed = await runProbe(
     programs,
-    goal.role,
+    scope.role,
     jail,
-    { attempts: asked, without: featuresToDisable(goal.alone), deadly: false, ...aim },
+    { attempts: asked, without: featuresToDisable(scope.alone), deadly: false, ...targets },
     signal,
   );
-  const judged = judgeAnswers(asked, probed.answers);
-  const missing = absence(goal.alone, probed.enforced);
+  const verdict = judgeAnswers(asked, probed.answers);
+  const missing = absence(scope.alone, probed.enforced);
   const common = {
-    goal,
-    ...judged,
+    scope,
+    ...verdict,
     answers: probed.answers,
     remedy: probed.failure?.remedy ?? '',
     tookMs: performance.now() - from,
   };
   if (probed.failure === undefined && missing !== undefined) return { ...common, status: 'absent', reason: missing };
-  if (judged.out.length > 0) return { ...common, status: 'out', reason: '' };
-  if (!probed.complete || judged.missing.length > 0) {
+  if (verdict.out.length > 0) return { ...common, status: 'escaped', reason: '' };
+  if (!probed.complete || verdict.missing.length > 0) {
     const how =
       probed.failure?.message ??
-      `it ended early (${probed.signal ?? `exit ${probed.code ?? 1}`})${probed.words === '' ? '' : `: ${probed.words}`}`;
+      `the probe exited early (${probed.signal ?? `exit ${probed.code ?? 1}`})${probed.output === '' ? '' : `: ${probed.output}`}`;
     return { ...common, status: 'failed', reason: how };
   }
-  return { ...common, status: 'held', reason: '' };
+  return { ...common, status: 'blocked', reason: '' };
 }

@@ -1,98 +1,86 @@
 /**
- * What a probe's answers mean: held by a lock, or out. Pure.
+ * What a probe's answers mean: blocked, or escaped. Pure.
  *
- * Promise: held is only what a lock of ours or an empty network answers. Success, a refused connection and a time-out
- *          mean that a packet got there; any other answer is out as well, since no lock gave it.
+ * Promise: an attempt counts as blocked if the error is one that a filter, Landlock or an empty network returns. A
+ *          refused connection or a time-out means that a packet arrived; any other answer counts as an escape too.
  * Proof:   test/unit/layers/2-probe-verdict.test.ts
  * @module
  */
+import type { EgressAttempt } from './egress-attempts.ts';
+import { egressAttempts } from './egress-attempts.ts';
 import { permissiveErrno } from './permissive-filter.ts';
 
-/** Locks that are probed by themselves, with the features that make each. */
+/** Mechanisms that are also tested alone, with the jail features that make up each. */
 export const locks = {
   seccomp: ['seccomp-start', 'seccomp-seal'],
   landlock: ['landlock-files', 'landlock-truncating', 'landlock-ports', 'landlock-devices', 'landlock-scopes'],
   'network-namespace': ['network-namespace'],
 } as const;
 export type Lock = keyof typeof locks;
-export type LockFeature = (typeof locks)[Lock][number];
+type LockFeature = (typeof locks)[Lock][number];
 
-/** The ways out that every probe of the network tries. */
-export const waysOut = {
-  tcp: 'TCP to a closed port of an address of this machine',
-  loopback: 'TCP to another service on loopback',
-  tcp6: 'TCP over IPv6',
-  udp: 'UDP to an address of this machine',
-  dns: 'a question to a resolver on loopback',
-  unix: 'a Unix socket of another program',
-  'listener-fastopen': 'Fast Open on an inherited socket (L2-21)',
-  'listener-unspec': 'an inherited socket turned around by connect (L2-22)',
-} as const;
-export type WayOut = keyof typeof waysOut;
-const every = Object.keys(waysOut) as WayOut[];
+const every = Object.keys(egressAttempts) as EgressAttempt[];
 
 /**
- * What each lock holds by itself; Landlock knows TCP only, and a path of the file system leads out of any namespace.
+ * The attempts that each mechanism blocks without the others: Landlock covers TCP and no other protocol, and a network
+ * namespace does not cover Unix sockets on a path.
  */
-export const blockedAlone: Readonly<Record<Lock, readonly WayOut[]>> = {
+export const blockedAlone: Readonly<Record<Lock, readonly EgressAttempt[]>> = {
   seccomp: every,
   landlock: ['tcp', 'loopback', 'listener-unspec'],
   'network-namespace': ['tcp', 'loopback', 'udp', 'dns'],
 };
 
-/** The feature that holds those ways; without it the lock is not there. The filter is there always. */
+/** The feature that a mechanism's test depends on; seccomp is always there. */
 export const featureBehind: Readonly<Record<Lock, LockFeature | undefined>> = {
   seccomp: undefined,
   landlock: 'landlock-ports',
   'network-namespace': 'network-namespace',
 };
 
-/** The ways that are tried with a set of locks: all of them, or what the single one holds. */
-export function attemptsFor(alone: Lock | undefined): readonly WayOut[] {
+/** The attempts that must be blocked: all of them in a whole jail, fewer by one mechanism alone. */
+export function attemptsFor(alone: Lock | undefined): readonly EgressAttempt[] {
   return alone === undefined ? every : blockedAlone[alone];
 }
 
-/** Features to leave out so that one lock stands alone. */
+/** The features to leave out so that one mechanism is tested alone. */
 export function featuresToDisable(alone: Lock | undefined): LockFeature[] {
   return alone === undefined
     ? []
     : (Object.keys(locks) as Lock[]).filter((lock) => lock !== alone).flatMap((lock) => [...locks[lock]]);
 }
 
-const held: ReadonlyMap<number, string> = new Map([
+const blocked: ReadonlyMap<number, string> = new Map([
   [1, 'EPERM'],
   [13, 'EACCES'],
   [38, 'ENOSYS'],
   [101, 'ENETUNREACH'],
   [113, 'EHOSTUNREACH'],
-  [permissiveErrno, 'refused, and a role would be ended for it'],
+  [permissiveErrno, 'refused; the role itself would be killed'],
 ]);
-const gotOut: ReadonlyMap<number, string> = new Map([
-  [0, 'done'],
-  [11, 'a time-out'],
-  [110, 'a time-out'],
-  [111, 'a refused connection: it got there'],
-  [115, 'a connection under way'],
+const escaped: ReadonlyMap<number, string> = new Map([
+  [0, 'succeeded'],
+  [11, 'timed out'],
+  [110, 'timed out'],
+  [111, 'connection refused: the packet arrived'],
+  [115, 'connection in progress'],
 ]);
 
-/** Whether an answer (0 or an error number) came from a lock. */
+/** Returns whether an answer (0 or an error number) came from a mechanism of the jail. */
 export function isBlocked(answer: number): boolean {
-  return held.has(answer);
+  return blocked.has(answer);
 }
 
 /** An answer in words. */
 export function describeAnswer(answer: number): string {
-  return held.get(answer) ?? gotOut.get(answer) ?? `error ${answer}, which no lock gives`;
+  return blocked.get(answer) ?? escaped.get(answer) ?? `error ${answer}, which the jail never returns`;
 }
 
-/** What one attempt got: 0, an error number, or `missing` when the probe ended before it. */
-export type Answers = ReadonlyMap<string, number>;
-
-/** What follows from a probe's answers. */
+/** The attempts that escaped, and those without an answer. */
 export type ProbeVerdict = { readonly out: readonly string[]; readonly missing: readonly string[] };
 
-/** Sorts the attempts that were asked for: what got out, and what was not answered. */
-export function judgeAnswers(asked: readonly string[], answers: Answers): ProbeVerdict {
+/** @param answers - 0 or an error number by attempt; an attempt that the probe did not reach has none */
+export function judgeAnswers(asked: readonly string[], answers: ReadonlyMap<string, number>): ProbeVerdict {
   const out = asked.filter((attempt) => {
     const answer = answers.get(attempt);
     return answer !== undefined && !isBlocked(answer);
