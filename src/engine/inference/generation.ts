@@ -31,7 +31,7 @@ export type ParkedState = {
   /** Whether no turn waits for it. */
   readonly idle: boolean;
   /** Seals the state into the vault, so that its slot can be reused. */
-  evict(): void;
+  seal(): void;
 };
 
 /** How a generation ended. */

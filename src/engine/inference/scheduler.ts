@@ -148,7 +148,7 @@ export class Scheduler {
       if (generation === undefined) return;
       const resident = generation.residentSlot;
       if (resident !== undefined) this.#parked.delete(resident);
-      else if (this.#free.length === 0 && !this.#evict()) return;
+      else if (this.#free.length === 0 && !this.#reclaimSlot()) return;
       this.#waiting.shift();
       generation.attach(resident ?? this.#free.pop() ?? 0);
       this.#active.push(generation);
@@ -156,13 +156,13 @@ export class Scheduler {
   }
 
   /** Frees the slot of a parked state, preferably of an idle conversation. @returns whether there was one */
-  #evict(): boolean {
+  #reclaimSlot(): boolean {
     let victim: readonly [slot: number, state: ParkedState] | undefined;
     for (const entry of this.#parked) if (victim === undefined || (!victim[1].idle && entry[1].idle)) victim = entry;
     if (victim === undefined) return false;
     const [slot, state] = victim;
     this.#parked.delete(slot);
-    state.evict();
+    state.seal();
     this.#clear(slot);
     return true;
   }

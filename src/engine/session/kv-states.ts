@@ -91,8 +91,8 @@ export class KvStates {
       get idle() {
         return session.state === 'idle';
       },
-      evict: () => {
-        this.#evict(session);
+      seal: () => {
+        this.#sealParked(session);
       },
     };
   }
@@ -117,7 +117,7 @@ export class KvStates {
     for (const { tokens } of this.#parked.values()) tokens.fill(0);
   }
 
-  #evict(session: Session): void {
+  #sealParked(session: Session): void {
     const parked = this.#parked.get(session);
     if (parked === undefined) return;
     this.#parked.delete(session);
