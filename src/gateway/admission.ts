@@ -27,7 +27,7 @@ type Decision =
 /** A decision, or a token that nobody holds. */
 type Verdict = Decision | { readonly kind: 'unknown-token' };
 
-export type AdmissionOptions = {
+type AdmissionOptions = {
   readonly port: number;
   readonly tokens: readonly TokenDigest[];
   /** Receives the number of wrong tokens since the last report. */

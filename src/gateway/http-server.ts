@@ -40,13 +40,13 @@ export function maxConnections(openFiles: number): number {
   return Math.min(limits.connections, openFiles - reservedDescriptors);
 }
 
-export type HttpListener = {
+type HttpListener = {
   readonly fd: number;
   readonly unix: boolean;
   readonly backlog: number;
   readonly connections: Connections<Socket>;
 };
-export type RequestListener = (request: IncomingMessage, response: ServerResponse, unix: boolean) => void;
+type RequestListener = (request: IncomingMessage, response: ServerResponse, unix: boolean) => void;
 
 /** The connections that are being answered, each with its latest response. */
 type Responses = WeakMap<object, ServerResponse>;

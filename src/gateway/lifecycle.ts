@@ -31,7 +31,7 @@ import { StatusProxy } from './status.ts';
 import { loadPage } from './status-page.ts';
 
 /** What the process may do; `main.ts` supplies the real functions. */
-export type Powers = {
+type Powers = {
   readonly pid: number;
   /** Installs the final seccomp filter, irrevocably, and returns what is enforced. */
   readonly applyFinalFilter: () => readonly Enforcement[];

@@ -23,7 +23,7 @@ import { sendFault } from './local-response.ts';
 import { RequestQuota } from './request-quota.ts';
 
 /** The gateway's end of the data edge. */
-export type DataEdge = {
+type DataEdge = {
   send(type: number, payload: Uint8Array | undefined, stream: number): void;
   /** Whether more is queued than the kernel takes. */
   isFull(): boolean;

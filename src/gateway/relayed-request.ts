@@ -23,7 +23,7 @@ const contentTypes = {
   [mediaTypes.eventStream]: 'text/event-stream; charset=utf-8',
 } as const;
 
-export type RelayedRequestOptions = {
+type RelayedRequestOptions = {
   /** The stream number of its frames. */
   readonly id: number;
   readonly request: IncomingMessage;

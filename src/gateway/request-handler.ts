@@ -26,9 +26,9 @@ import { pagePolicy } from './status-page.ts';
 import type { StatusProxy } from './status.ts';
 
 /** `open`: new conversations are accepted. `ready`: token and engine are there. */
-export type Intake = { readonly open: boolean; readonly ready: boolean };
+type Intake = { readonly open: boolean; readonly ready: boolean };
 
-export type RequestHandlerOptions = {
+type RequestHandlerOptions = {
   readonly admission: Admission;
   readonly bodyBytes: number;
   readonly intake: Intake;

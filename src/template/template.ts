@@ -29,7 +29,7 @@ import { Dict, List, isTruthy } from './runtime/value.ts';
 /** The special tokens that templates print. */
 export type Specials = { readonly bos: string; readonly eos: string };
 
-export type RenderOptions = {
+type RenderOptions = {
   readonly addGenerationPrompt: boolean;
   /** The time for `strftime_now`; now by default. */
   readonly now?: Date;

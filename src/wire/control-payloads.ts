@@ -180,7 +180,6 @@ export type EngineConfig = Infer<typeof controlSchemas.configureEngine>;
 export type KvPosture = Infer<typeof kvPostures>;
 export type EngineFacts = Infer<typeof controlSchemas.readyEngine>;
 export type WatchList = Infer<typeof controlSchemas.watch>;
-export type Failure = Infer<typeof controlSchemas.failed>;
 
 /** Encodes a control payload. */
 export function encodeJson(value: unknown): Buffer {

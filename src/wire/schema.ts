@@ -1,31 +1,33 @@
 /**
- * From `unknown` to a typed value for control messages; extra keys are refused.
+ * Schemas for control messages: check an unknown value and return it typed. Extra keys are refused.
  *
- * Each schema says its shape, so that what a jailed process can send is looked at as a whole (`covert-channels.ts`).
+ * Each schema also states its shape, so a test can examine everything that a jailed process may send
+ * (`covert-channels.ts`).
  *
- * Trust: a message that fails is a breach by a sibling, never answered.
+ * Trust: a message that does not match is a breach by the peer and gets no reply.
+ * Proof: test/unit/wire/covert-channels.test.ts
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
 import { printable } from '../base/untrusted-text.ts';
 
-/** What values a schema lets through. */
+/** The values that a schema accepts. */
 export type Shape =
   | { readonly kind: 'boolean' }
   | { readonly kind: 'literals'; readonly words: readonly string[] }
   | { readonly kind: 'whole'; readonly min: number; readonly max: number }
-  /** Any finite number between the bounds. */
+  /** A finite number within the bounds. */
   | { readonly kind: 'number'; readonly min: number; readonly max: number }
-  /** As the sender wrote it: for orders of the supervisor. */
+  /** Unchanged; for orders of the supervisor. */
   | { readonly kind: 'string'; readonly maxLength: number }
-  /** Cleaned and cut as it comes: for people. */
+  /** Sanitised and truncated; for display. */
   | { readonly kind: 'text'; readonly maxLength: number }
   | { readonly kind: 'array'; readonly item: Shape; readonly maxItems: number }
   | { readonly kind: 'object'; readonly fields: Readonly<Record<string, Shape>> };
 
-export type Schema<T> = {
+type Schema<T> = {
   readonly shape: Shape;
-  /** @throws `WIRE_MESSAGE_SHAPE` naming the place, never the value. */
+  /** @throws `WIRE_MESSAGE_SHAPE` with the path of the value, never the value */
   check(value: unknown, at: string): T;
   readonly optional?: boolean;
 };
@@ -33,10 +35,10 @@ export type Schema<T> = {
 export type Infer<S> = S extends Schema<infer T> ? T : never;
 
 function refuse(at: string): never {
-  throw new KwyreError('WIRE_MESSAGE_SHAPE', `control message differs from its schema at ${at}`);
+  throw new KwyreError('WIRE_MESSAGE_SHAPE', `control message does not match its schema at ${at}`);
 }
 
-/** A string of at most `maxLength` UTF-16 units. */
+/** A string of at most `maxLength` UTF-16 code units. */
 export function string(maxLength: number): Schema<string> {
   return {
     shape: { kind: 'string', maxLength },
@@ -44,7 +46,7 @@ export function string(maxLength: number): Schema<string> {
   };
 }
 
-/** Words of a jailed process for people: cleaned here, whatever it sent, and cut at `maxLength`. */
+/** Text from a jailed process for display: sanitised and truncated to `maxLength`. */
 export function text(maxLength: number): Schema<string> {
   return {
     shape: { kind: 'text', maxLength },
@@ -52,7 +54,7 @@ export function text(maxLength: number): Schema<string> {
   };
 }
 
-/** A whole number between the bounds. */
+/** An integer within the bounds. */
 export function whole(min: number, max: number): Schema<number> {
   return {
     shape: { kind: 'whole', min, max },
@@ -63,7 +65,7 @@ export function whole(min: number, max: number): Schema<number> {
   };
 }
 
-/** A finite number between the bounds. */
+/** A finite number within the bounds. */
 export function number(min: number, max = Number.MAX_SAFE_INTEGER): Schema<number> {
   return {
     shape: { kind: 'number', min, max },
@@ -71,12 +73,11 @@ export function number(min: number, max = Number.MAX_SAFE_INTEGER): Schema<numbe
   };
 }
 
-/** Exactly `true` or `false`. */
 export function boolean(): Schema<boolean> {
   return { shape: { kind: 'boolean' }, check: (value, at) => (typeof value === 'boolean' ? value : refuse(at)) };
 }
 
-/** One of the given words. */
+/** One of the given strings. */
 export function literals<const W extends readonly string[]>(...words: W): Schema<W[number]> {
   return {
     shape: { kind: 'literals', words },
@@ -84,7 +85,7 @@ export function literals<const W extends readonly string[]>(...words: W): Schema
   };
 }
 
-/** A list of at most `maxItems`. */
+/** An array of at most `maxItems`. */
 export function array<T>(item: Schema<T>, maxItems: number): Schema<T[]> {
   return {
     shape: { kind: 'array', item: item.shape, maxItems },
@@ -95,7 +96,7 @@ export function array<T>(item: Schema<T>, maxItems: number): Schema<T[]> {
   };
 }
 
-/** Marks a field that may be absent. */
+/** Marks an object field that may be absent. */
 export function optional<T>(schema: Schema<T>): Schema<T | undefined> & { readonly optional: true } {
   return {
     shape: schema.shape,

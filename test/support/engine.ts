@@ -18,7 +18,8 @@ import type { Stream } from '../../src/linux/sockets/inherited-stream.ts';
 import { openStream } from '../../src/linux/sockets/inherited-stream.ts';
 import { Channel } from '../../src/wire/channel.ts';
 import { maxPayloadBytes } from '../../src/wire/frame.ts';
-import type { EngineConfig, EngineFacts, Failure } from '../../src/wire/control-payloads.ts';
+import type { EngineConfig, EngineFacts } from '../../src/wire/control-payloads.ts';
+import type { Infer } from '../../src/wire/schema.ts';
 import type { EngineRoute } from '../../src/wire/messages.ts';
 import { controlSchemas, encodeJson, parseJson } from '../../src/wire/control-payloads.ts';
 import { encodeCredit, encodeRequestOpen, mediaTypes, parseResponseHead } from '../../src/wire/data-payloads.ts';
@@ -109,6 +110,8 @@ export function events(text: string): ChatChunk[] {
 }
 
 /** `repository`: a copy of the program to run the engine from; the default is this one. */
+type Failure = Infer<typeof controlSchemas.failed>;
+
 export type Start = { readonly model: string; readonly config?: Partial<EngineConfig>; readonly repository?: string };
 
 /** What a start came to: a serving engine, or the failure that it reported. */

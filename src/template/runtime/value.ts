@@ -24,7 +24,7 @@ export class Float {
  * The kind of Python sequence. A dict view cannot be indexed. A generator, the result of `map` or `select`, can be
  * iterated once, is true even if it is empty, and has no length.
  */
-export type ListKind = 'list' | 'tuple' | 'range' | 'view' | 'generator';
+type ListKind = 'list' | 'tuple' | 'range' | 'view' | 'generator';
 
 /** A Python sequence. */
 export class List {

@@ -68,7 +68,7 @@ export function parseExpression(tokens: TokenStream): Expression {
 }
 
 /** Parses an expression without a conditional at the top level. */
-export function parseOr(tokens: TokenStream): Expression {
+function parseOr(tokens: TokenStream): Expression {
   let left = parseAnd(tokens);
   while (tokens.skip('name', 'or')) left = { type: 'binary', operator: 'or', left, right: parseAnd(tokens) };
   return left;
@@ -257,7 +257,7 @@ function parseTest(tokens: TokenStream, operand: Expression): Expression {
 }
 
 /** Parses the arguments of a call up to its closing bracket. */
-export function parseArguments(tokens: TokenStream): CallArguments {
+function parseArguments(tokens: TokenStream): CallArguments {
   return tokens.nested(() => {
     const positional: Expression[] = [];
     const named: (readonly [string, Expression])[] = [];

@@ -1,5 +1,5 @@
 /**
- * The life of a gateway process: start, new tokens, and every way it ends.
+ * The life of a gateway process: startup, new tokens, and every way to end.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -12,7 +12,7 @@ import { errorCode, rawRequest, requestText, sleep, startGateway } from '../../s
 const post = (gateway: { port: number; token: string }) =>
   requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{}' });
 
-test('health, page and status are answered without the engine', async () => {
+test('health, page and status are served without the engine', async () => {
   const gateway = await startGateway();
   try {
     gateway.pauseEngine();
@@ -37,7 +37,7 @@ test('health, page and status are answered without the engine', async () => {
   }
 });
 
-test('when the engine dies every client is told, `drained` is said, and the process ends', async () => {
+test('when the engine dies, every client gets an error, `drained` is sent, and the process exits', async () => {
   const gateway = await startGateway({
     script(turn) {
       if (turn.id === 1) return;
@@ -60,7 +60,7 @@ test('when the engine dies every client is told, `drained` is said, and the proc
   assert.match(b.text, /begun\r\n[\s\S]*data: \{"error":\{[^\n]*"code":"engine_restarting"[^\n]*\n\n/);
   assert.ok(
     c.text.includes('begun') && !c.text.endsWith('0\r\n\r\n'),
-    'a whole answer that broke off does not look complete',
+    'a truncated JSON response does not look complete',
   );
   await gateway.drained;
   assert.deepEqual(await gateway.ended, { code: 0, signal: null });
@@ -68,7 +68,7 @@ test('when the engine dies every client is told, `drained` is said, and the proc
   await gateway.stop();
 });
 
-test('a stalled client does not hold up the end', async () => {
+test('a stalled client does not delay the exit', async () => {
   const { connect } = await import('node:net');
   const gateway = await startGateway({
     script(turn) {
@@ -88,7 +88,7 @@ test('a stalled client does not hold up the end', async () => {
   await gateway.stop();
 });
 
-test('losing the supervisor ends the process at once, an order to stop in order', async () => {
+test('losing the supervisor ends the process at once; a stop order drains first', async () => {
   const first = await startGateway({ script: () => undefined });
   const held = rawRequest(first.port, post(first));
   await sleep(60);
@@ -106,7 +106,7 @@ test('losing the supervisor ends the process at once, an order to stop in order'
   await second.stop();
 });
 
-test('a supervisor that breaks the contract is a breach like any other', async () => {
+test('a supervisor that violates the protocol is a breach, too', async () => {
   for (const [type, payload] of [
     [controlMessages.configure, encodeJson({})],
     [controlMessages.tokensSet, encodeJson({ tokens: 'all' })],
@@ -121,7 +121,7 @@ test('a supervisor that breaks the contract is a breach like any other', async (
   }
 });
 
-test('/health is 200 only while the next chat is answered, and HEAD is GET without a body', async () => {
+test('/health is 200 only while the next chat is served, and HEAD is GET without a body', async () => {
   const gateway = await startGateway();
   const ask = (method: string, target: string, token = false) =>
     rawRequest(gateway.port, requestText(gateway, { method, target, token }));
@@ -164,7 +164,7 @@ test('/health is 200 only while the next chat is answered, and HEAD is GET witho
   }
 });
 
-/** Sends a request, closes the sending side, and reads to the end. */
+/** Sends a request, closes the sending side, and reads until the end. */
 function halfClosed(port: number, text: string): Promise<string> {
   return new Promise((resolve) => {
     let heard = '';
@@ -178,7 +178,7 @@ function halfClosed(port: number, text: string): Promise<string> {
   });
 }
 
-test('a client that closes its sending side gets its answer, at once or after a while; one that is gone is found out', async () => {
+test('a client that closes its sending side gets its response, at once or later; a client that is gone is detected', async () => {
   const gateway = await startGateway({
     script(turn) {
       if (turn.open.bodyLength === 4) return; // never answered
@@ -208,11 +208,11 @@ test('a client that closes its sending side gets its answer, at once or after a 
     assert.match(
       await late('1.1'),
       /^(?:HTTP\/1\.1 100 Continue\r\n\r\n)+HTTP\/1\.1 200 [^]*\{"late":true\}/,
-      'with interim answers, which every client of HTTP/1.1 passes over',
+      'with interim responses, which HTTP/1.1 clients skip',
     );
     assert.match(await late('1.0'), /^HTTP\/1\.[01] 200 [^]*\{"late":true\}/, 'HTTP/1.0 has none');
     const half = await halfClosed(gateway.port, post(gateway).slice(0, -1));
-    assert.match(half, /^HTTP\/1\.1 400/, 'a body that is cut off is no request');
+    assert.match(half, /^HTTP\/1\.1 400/, 'a truncated body is not a request');
 
     const gone = connect(gateway.port, '127.0.0.1', () =>
       gone.write(requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{  }' })),

@@ -1,5 +1,5 @@
 /**
- * The relay between clients and the engine, in a real gateway process: order, credit, breach.
+ * The relay between clients and the engine in a real gateway process: order, credit, breaches.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -26,7 +26,7 @@ async function withGateway(
 const post = (gateway: { port: number; token: string }, body = '{}') =>
   requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body });
 
-test('bodies arrive byte by byte as sent, with route, holder and length; answers come back the same', async () => {
+test('bodies arrive unchanged, with route, holder and length; so do responses', async () => {
   const answer = randomBytes(300_000);
   await withGateway(
     {
@@ -57,16 +57,16 @@ test('bodies arrive byte by byte as sent, with route, holder and length; answers
         assert.equal(turn.open.principal.toString('hex'), principalOf(gateway.token));
       }
       await sleep(50);
-      // What is still on its way when the engine ends its answer needs no credit any more.
+      // Bytes in flight when the engine ends its response need no credit.
       assert.ok(
         gateway.turns.every((turn) => turn.credit >= answer.length / 2 && turn.credit <= answer.length),
-        'credit comes back byte for byte',
+        'credit is returned byte for byte',
       );
     },
   );
 });
 
-test('events are passed on as they come, each by itself', async () => {
+test('events are relayed as they arrive, one at a time', async () => {
   await withGateway(
     {
       script(turn) {
@@ -100,7 +100,7 @@ test('events are passed on as they come, each by itself', async () => {
   );
 });
 
-test('the engine may answer before the body is through, and the connection stays good', async () => {
+test('the engine may respond before the body is complete, and the connection stays usable', async () => {
   await withGateway({ script: () => undefined, onOpen: (turn) => turn.json({ error: 1 }, 400) }, async (gateway) => {
     const response = await fetch(`${gateway.url}/v1/chat/completions`, {
       method: 'POST',
@@ -113,7 +113,7 @@ test('the engine may answer before the body is through, and the connection stays
   });
 });
 
-test('retry-after is passed on, an abort of the engine is a 500 or a visible end', async () => {
+test('retry-after is relayed; an abort by the engine is a 500 or a visibly truncated response', async () => {
   await withGateway(
     {
       script(turn) {
@@ -135,20 +135,20 @@ test('retry-after is passed on, an abort of the engine is a 500 or a visible end
       const stream = await rawRequest(gateway.port, post(gateway), { more: true });
       assert.match(stream.text, /begun\r\n[\s\S]*data: \{"error":\{.*"code":"engine_error"/);
       const whole = await rawRequest(gateway.port, post(gateway), { more: true });
-      assert.doesNotMatch(whole.text, /0\r\n\r\n$/, 'a whole answer that broke off must not look complete');
+      assert.doesNotMatch(whole.text, /0\r\n\r\n$/, 'a truncated JSON response must not look complete');
     },
   );
 });
 
-/** What an engine that is hostile or broken could say: each is a breach that ends the gateway at once. */
+/** What a hostile or broken engine could send: each is a breach that ends the gateway at once. */
 const breaches: Readonly<Record<string, (gateway: Awaited<ReturnType<typeof startGateway>>, id: number) => void>> = {
-  'an answer to no request': (gateway) =>
+  'a response to no request': (gateway) =>
     gateway.engine.send(
       dataMessages.responseHead,
       encodeResponseHead({ status: 200, media: 1, retryAfterSeconds: 0 }),
       99,
     ),
-  'an answer on stream 0': (gateway) => gateway.engine.send(dataMessages.responseEnd, undefined, 0),
+  'a response on stream 0': (gateway) => gateway.engine.send(dataMessages.responseEnd, undefined, 0),
   'a body before a head': (gateway, id) => gateway.engine.send(dataMessages.responseBody, Buffer.from('x'), id),
   'an end before a head': (gateway, id) => gateway.engine.send(dataMessages.responseEnd, undefined, id),
   'two heads': (gateway, id) => {
@@ -159,9 +159,9 @@ const breaches: Readonly<Record<string, (gateway: Awaited<ReturnType<typeof star
         id,
       );
   },
-  'a status that is none': (gateway, id) =>
+  'an invalid status': (gateway, id) =>
     gateway.engine.send(dataMessages.responseHead, Buffer.from([99, 0, 1, 0, 0, 0, 0, 0]), id),
-  'a media type that is none': (gateway, id) =>
+  'an invalid media type': (gateway, id) =>
     gateway.engine.send(dataMessages.responseHead, Buffer.from([200, 0, 9, 0, 0, 0, 0, 0]), id),
   'a message that only the gateway may send': (gateway, id) =>
     gateway.engine.send(dataMessages.requestBody, Buffer.from('x'), id),
@@ -169,7 +169,7 @@ const breaches: Readonly<Record<string, (gateway: Awaited<ReturnType<typeof star
 };
 
 for (const [name, breach] of Object.entries(breaches)) {
-  test(`the engine says ${name}: the gateway ends at once with exit code 70`, async () => {
+  test(`the engine sends ${name}: the gateway exits at once with code 70`, async () => {
     const gateway = await startGateway({ script: (turn) => breach(gateway, turn.id) });
     const [answer, ended] = await Promise.all([rawRequest(gateway.port, post(gateway)), gateway.ended]);
     assert.deepEqual(ended, { code: 70, signal: null });
@@ -178,7 +178,7 @@ for (const [name, breach] of Object.entries(breaches)) {
   });
 }
 
-test('the engine sends on without credit while the client takes nothing: the gateway ends at once', async () => {
+test('the engine sends without credit while the client reads nothing: the gateway exits at once', async () => {
   const gateway = await startGateway({
     script(turn) {
       turn.head(200, 2);
@@ -193,7 +193,7 @@ test('the engine sends on without credit while the client takes nothing: the gat
   await gateway.stop();
 });
 
-test('frames that come late for a request that is over are dropped', async () => {
+test('late frames for a finished request are dropped', async () => {
   await withGateway(
     {
       script(turn) {

@@ -16,7 +16,7 @@ const of = (method: string, target: string) => {
     : match.kind;
 };
 
-test('the table answers by method and path', () => {
+test('routes match by method and path', () => {
   assert.equal(of('GET', '/health'), '/health');
   assert.equal(of('GET', '/health?deep=1'), '/health');
   assert.equal(of('GET', '/?q=x'), '/');
@@ -41,7 +41,7 @@ test('the table answers by method and path', () => {
     assert.equal(of('GET', none), 'none', none);
 });
 
-test('property: what is public is a fixed handful of strings', () => {
+test('property: the public paths are a fixed set of strings', () => {
   const open = new Set(['/health', ...Object.keys(pageFiles)]);
   fc.assert(
     fc.property(
@@ -58,7 +58,7 @@ test('property: what is public is a fixed handful of strings', () => {
   );
 });
 
-test('every page file exists and every route is one of a kind', () => {
+test('every page file exists and every route is unique', () => {
   for (const { file } of Object.values(pageFiles))
     assert.ok(existsSync(join(import.meta.dirname, '..', '..', '..', 'page', file)), file);
   assert.equal(new Set(routes.map((route) => `${route.method} ${route.path}`)).size, routes.length);

@@ -1,4 +1,7 @@
-/** One end of an edge: what may come when. */
+/**
+ * One end of an edge: which message is permitted when.
+ * @module
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Channel } from '../../../src/wire/channel.ts';
@@ -19,22 +22,22 @@ function listen() {
     channel,
     breaches,
     seen,
-    say: (type: number) => {
+    send: (type: number) => {
       channel.receive(encodeFrame(type, 0, Buffer.alloc(0)));
     },
   };
 }
 
-test('a message of the start comes once, and is a breach when the start is over', () => {
+test('a startup message is permitted once, and a breach after startup', () => {
   const first = listen();
-  first.say(1);
-  first.say(1);
+  first.send(1);
+  first.send(1);
   assert.deepEqual([first.seen, first.breaches], [[1], ['WIRE_MESSAGE_REPEATED']]);
   const late = listen();
   late.channel.endStartup();
-  late.say(3);
-  late.say(5);
-  late.say(1);
-  late.say(3);
-  assert.deepEqual([late.seen, late.breaches], [[3, 5], ['WIRE_MESSAGE_LATE']], 'nothing is heard after a breach');
+  late.send(3);
+  late.send(5);
+  late.send(1);
+  late.send(3);
+  assert.deepEqual([late.seen, late.breaches], [[3, 5], ['WIRE_MESSAGE_LATE']], 'nothing is dispatched after a breach');
 });

@@ -1,5 +1,5 @@
 /**
- * The covert channel budget: nothing that a jailed process may send while conversations are there is without a bound.
+ * The covert channel budget: everything that a jailed process may send while conversations exist is bounded.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -19,14 +19,14 @@ const leaves = (phase: 'start' | 'serving') =>
 const isBounded = (shape: Shape) =>
   shape.kind === 'boolean' || shape.kind === 'literals' || (shape.kind === 'whole' && shape.max <= 2 ** 40);
 
-test('every value of a serving role is a literal, a bounded whole number, or a text that is listed and told by us', () => {
+test('every value from a serving role is a literal, a bounded integer, or a listed text that the supervisor rewrites', () => {
   const listed = exposures.flatMap(({ fields }) => fields);
   assert.deepEqual(
     leaves('serving')
       .map(({ path }) => path)
       .sort(),
     [...listed].sort(),
-    'each one has its place in the budget',
+    'each one is in the budget',
   );
   const texts = leaves('serving').filter(({ shape }) => !isBounded(shape));
   // The supervisor puts its own words in place of the first three (`supervisor/intrusion/reported-finding.ts`); the
@@ -39,11 +39,11 @@ test('every value of a serving role is a literal, a bounded whole number, or a t
   ]);
 });
 
-test('no role sends a text that is not cleaned as it comes, at any time', () => {
+test('no role can send text that is not sanitised on arrival', () => {
   for (const { path, shape } of [...leaves('start'), ...leaves('serving')]) assert.notEqual(shape.kind, 'string', path);
 });
 
-test('the supervisor takes nothing that is not in the budget', () => {
+test('the supervisor accepts no message that is not in the budget', () => {
   const names = new Set(Object.keys(reports).map((name) => name.replace(/^ready.*/, 'ready')));
   for (const file of ['roles/role-pair', 'intrusion/watchdog-client']) {
     const text = readFileSync(join(source, 'supervisor', `${file}.ts`), 'utf8');
@@ -67,7 +67,7 @@ test('the supervisor takes nothing that is not in the budget', () => {
     assert.ok(names.has(odd[0]), odd[0]);
 });
 
-test('texts are cleaned and cut as they come; whole numbers are whole', () => {
+test('texts are sanitised and truncated on arrival; integers are integers', () => {
   const finding = {
     detector: 'tools',
     relation: 'able',
@@ -87,14 +87,14 @@ test('texts are cleaned and cut as they come; whole numbers are whole', () => {
   assert.equal(seen!.name, '?]0;x?');
   assert.equal(seen!.what, `?${'w'.repeat(159)}`);
   for (const wrong of [{ pid: 0.5 }, { pid: 2 ** 40 }, { uid: -2 }, { uid: Number.NaN }, { pid: '7' }, { extra: 1 }])
-    assert.throws(() => controlSchemas.scanned.check(scan(wrong), '$'), /differs from its schema/);
+    assert.throws(() => controlSchemas.scanned.check(scan(wrong), '$'), /does not match its schema/);
   for (const wrong of [
     { code: 'x', count: 1 },
     { code: 'L1_TOKEN_WRONG' },
     { code: 'L1_TOKEN_WRONG', count: 1.5 },
     { code: 'L1_TOKEN_WRONG', count: 1e300 },
   ])
-    assert.throws(() => controlSchemas.event.check(wrong, '$'), /differs from its schema/);
+    assert.throws(() => controlSchemas.event.check(wrong, '$'), /does not match its schema/);
 });
 
 test('THREAT-MODEL has the same table', () => {

@@ -1,10 +1,14 @@
+/**
+ * The supervisor's ping and its timeout, with a clock that the test moves.
+ * @module
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Lifeline } from '../../../src/wire/lifeline.ts';
 
 function begin(t: { after: (end: () => void) => void }) {
   const clock = { at: 0 };
-  /** What waits in the channel is heard first. */
+  /** Pings that wait in the channel; they are read first. */
   const waiting: number[] = [];
   const told: [number, boolean][] = [];
   let lost = 0;
@@ -32,7 +36,7 @@ function begin(t: { after: (end: () => void) => void }) {
   return { line, clock, pass, waiting, told, lost: () => lost, paused: () => paused };
 }
 
-test('five seconds of silence are the end', (t) => {
+test('a role exits after five seconds without a ping', (t) => {
   const { pass, lost } = begin(t);
   pass(5000);
   assert.equal(lost(), 0);
@@ -40,7 +44,7 @@ test('five seconds of silence are the end', (t) => {
   assert.equal(lost(), 1);
 });
 
-test('a word now and then keeps it', (t) => {
+test('regular pings keep it running', (t) => {
   const { line, clock, pass, lost } = begin(t);
   for (let i = 0; i < 20; i += 1) {
     pass(4000);
@@ -49,14 +53,14 @@ test('a word now and then keeps it', (t) => {
   assert.equal(lost(), 0);
 });
 
-test('a word that claims to be of the future gives no more time than one of now', (t) => {
+test('a ping with a future time extends the timeout no more than a current one', (t) => {
   const { line, clock, pass, lost } = begin(t);
   line.onPing(clock.at + 60_000);
   pass(6000);
   assert.equal(lost(), 1);
 });
 
-test('a role that stood still itself cuts its turns at once, tells, and waits for one word only', (t) => {
+test('a role that was stopped cancels its turns at once, reports it, and waits for one ping only', (t) => {
   const { clock, line, pass, lost, paused, told } = begin(t);
   clock.at += 60_000;
   line.check();
@@ -69,17 +73,17 @@ test('a role that stood still itself cuts its turns at once, tells, and waits fo
   assert.equal(paused(), 1);
 });
 
-test('L6-07 one that is stopped again and again while the supervisor is silent gets no new time', (t) => {
+test('L6-07 a role that is stopped repeatedly while the supervisor is silent gets no second grace period', (t) => {
   const { clock, line, lost, paused } = begin(t);
   for (let i = 0; i < 20 && lost() === 0; i += 1) {
     clock.at += 3100;
     line.check();
   }
-  assert.ok(clock.at <= 4 * 3100 + 5000, `it went on for ${clock.at} ms`);
-  assert.deepEqual([lost(), paused()], [1, 1], 'and the turns were cut at the first look after five seconds');
+  assert.ok(clock.at <= 4 * 3100 + 5000, `it ran for ${clock.at} ms`);
+  assert.deepEqual([lost(), paused()], [1, 1], 'and the turns were cancelled at the first check after five seconds');
 });
 
-test('L6-07 a word that waited while the role stood still is as old as it is', (t) => {
+test('L6-07 a ping that waited while the role was stopped counts from when it was sent', (t) => {
   const { clock, line, waiting, lost, paused } = begin(t);
   clock.at += 60_000;
   waiting.push(1000, 2000, 3000);
@@ -88,10 +92,10 @@ test('L6-07 a word that waited while the role stood still is as old as it is', (
   line.onPing(4000);
   clock.at += 5100;
   line.check();
-  assert.equal(lost(), 1, 'nor does an old one that is read later');
+  assert.equal(lost(), 1, 'nor does an old ping that is read later extend the timeout');
 });
 
-test("a machine that paused as a whole goes on with the supervisor's next word", (t) => {
+test("a machine that was suspended as a whole continues with the supervisor's next ping", (t) => {
   const { clock, line, pass, lost, paused } = begin(t);
   clock.at += 11_000;
   line.check();
@@ -102,7 +106,7 @@ test("a machine that paused as a whole goes on with the supervisor's next word",
   assert.equal(lost(), 1);
 });
 
-test('a role that alone was late, while the supervisor went on speaking, keeps its turns', (t) => {
+test('a role that was late alone, while pings kept arriving, keeps its turns', (t) => {
   const { clock, line, waiting, lost, paused, told } = begin(t);
   clock.at += 8000;
   waiting.push(1000, 7000);
