@@ -12,6 +12,7 @@ import { test } from 'node:test';
 import type { Gateway } from '../support/gateway.ts';
 import { rawRequest, requestText, sleep, startGateway } from '../support/gateway.ts';
 import { describeScan, patternsOf, scanProcess, Searcher } from '../../src/cli/prove/memory-scanner.ts';
+import { assertWithin } from '../support/time-bounds.ts';
 
 const canary = () => randomBytes(12).toString('hex');
 
@@ -27,7 +28,8 @@ test('the scanner finds what is there, in every form, and counts right', async (
     assert.deepEqual([...new Set(scan.hits.map((hit) => hit.needle))], [50]);
     for (const form of ['utf8', 'utf16le', 'json-escaped'] as const) assert.ok(scan.counts[form] >= 1, form);
     assert.ok(scan.counts.base64 >= 3);
-    assert.ok(scan.bytes > 300 << 20 && scan.ms < 8000, `${scan.bytes} bytes in ${scan.ms} ms`);
+    assert.ok(scan.bytes > 300 << 20, `${scan.bytes} bytes`);
+    assertWithin('a scan of 300 MB', scan.ms, 8000);
     console.log(`scanner: ${describeScan(scan)}`);
   } finally {
     child.kill();
@@ -216,10 +218,8 @@ test('X-11 clients that go away at any point stop the work at once and leave not
       await sleep(60);
     }
     await sleep(200);
-    assert.ok(
-      aborted.length >= 10 && aborted.every((ms) => ms < 1000),
-      `aborted after ${Math.max(...aborted).toFixed(0)} ms at most`,
-    );
+    assert.ok(aborted.length >= 10, `${aborted.length} were aborted`);
+    assertWithin('the end of work for a client that went away', Math.max(...aborted), 1000);
     assert.ok(gateway.turns.every((turn) => turn.aborted));
     await counted('20 clients that went away', gateway, prompts, replies);
   } finally {

@@ -17,6 +17,7 @@ import { rawRequest, requestText, sleep } from '../support/gateway.ts';
 import { asUser, runAs } from '../support/identity.ts';
 import type { Server } from '../support/server.ts';
 import { alive, call, launch, root, startServer, tree, until } from '../support/server.ts';
+import { assertWithin } from '../support/time-bounds.ts';
 
 let server: Server;
 before(async () => {
@@ -453,7 +454,7 @@ test('L1-27 L1-28 L1-29 hostile JSON: depth, a million keys, __proto__, repeated
     );
     if (response.status !== 200)
       assert.equal(typeof (JSON.parse(text) as { error: { code: string } }).error.code, 'string');
-    assert.ok(performance.now() - started < 10_000, name);
+    assertWithin(`the answer to ${name}`, performance.now() - started, 10_000);
   }
   const polluted = await post(
     '{"__proto__":{"stream":true,"max_tokens":1},"constructor":{"prototype":{"x":1}},"model":"guide","max_tokens":1,"messages":[{"role":"user","content":"Hi","__proto__":{"role":"system"}}]}',

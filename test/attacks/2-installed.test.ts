@@ -22,10 +22,9 @@ import { start, use } from '../support/watchdog.ts';
 
 const machine = new Machine();
 const stranger = person + 1;
-const acknowledged = [
-  '--acknowledge-violation',
-  ...['gdb', 'strace', 'tcpdump'].flatMap((tool) => ['--acknowledge-tool', tool]),
-];
+const acknowledged = ['--acknowledge-violation'];
+/** For tests that run debuggers beside it: what they do to it is what counts. */
+const withTools = [...acknowledged, ...['gdb', 'strace'].flatMap((tool) => ['--acknowledge-tool', tool])];
 const ask = { model: 'guide', max_tokens: 4, messages: [{ role: 'user', content: 'What does layer 2 do?' }] };
 let uid = 0;
 let packets: () => string[] = () => [];
@@ -169,7 +168,7 @@ function assertRefused(who: number, server: Server): void {
 }
 
 test('L6-02 L6-10 installed: another user, and the person, get nothing out of any process, and end nothing', async (t) => {
-  const server = await startInstalled(machine, uid, [...acknowledged, '--scan-interval', '250']);
+  const server = await startInstalled(machine, uid, [...withTools, '--scan-interval', '250']);
   t.after(() => {
     server.kill();
   });
@@ -185,7 +184,7 @@ test('L6-02 L6-10 installed: another user, and the person, get nothing out of an
 });
 
 test('L6-02 installed: a program of the same user gets nothing out of any process', async (t) => {
-  const server = await startInstalled(machine, uid, acknowledged);
+  const server = await startInstalled(machine, uid, withTools);
   t.after(() => {
     server.kill();
   });
@@ -210,14 +209,9 @@ const intrusions: readonly (readonly [
     'tracer',
     (server) => ['strace', '-f', '-o', '/dev/null', '-p', String(server.pids()['gateway'])],
   ],
-  [
-    'L6-25: root runs a debugger beside it: the strict profile',
-    'tools',
-    () => ['gdb', '-q', '-nx'],
-    ['--acknowledge-violation'],
-  ],
+  ['L6-25: root runs a debugger beside it: the strict profile', 'tools', () => ['gdb', '-q', '-nx'], acknowledged],
 ];
-for (const [title, detector, command, accepted = acknowledged] of intrusions) {
+for (const [title, detector, command, accepted = withTools] of intrusions) {
   test(`installed, ${title}: exit 16, nobody left, and it does not come back`, async (t) => {
     // Time for a debugger to attach between two scans: its program alone counts here too, and a fast watchdog ends
     // first.

@@ -29,7 +29,7 @@ const ask = { model: 'guide', max_tokens: 8, messages: [{ role: 'user', content:
 
 /** A server with its state kept, so that what it leaves can be looked at. */
 async function serve(t: TestContext, state: string): Promise<Server> {
-  const server = await startServer({ state, strict: true, args: interval });
+  const server = await startServer({ state, args: interval });
   t.after(() => {
     server.kill();
   });
@@ -136,12 +136,12 @@ test('a violation stands for this boot: the next start is refused until somebody
   const server = await serve(t, state.path);
   process.kill(server.pids()['engine']!, 'SIGSYS');
   await violated(t, server, 'jail');
-  const again = launch({ state: state.path, strict: true, args: interval });
+  const again = launch({ state: state.path, args: interval });
   assert.equal((await again.ended).code, 16);
   assert.match(again.output(), /L6_KERNEL_KILL.*kwyre engine/);
-  const third = await startServer({ state: state.path, strict: true, args: [...interval, '--acknowledge-violation'] });
+  const third = await startServer({ state: state.path, args: [...interval, '--acknowledge-violation'] });
   assert.equal((await third.stop()).code, 0);
-  const fourth = await startServer({ state: state.path, strict: true, args: interval });
+  const fourth = await startServer({ state: state.path, args: interval });
   assert.equal((await fourth.stop()).code, 0);
 });
 
@@ -149,15 +149,11 @@ test('a debugger that is there already refuses the start with the list, unless i
   using state = makeState();
   const gdb = use(t, start(['gdb', '-q', '-nx']));
   await until('gdb', () => readFileSync(`/proc/${gdb.pid}/comm`, 'latin1').startsWith('gdb'));
-  const refused = launch({ state: state.path, strict: true, args: interval });
+  const refused = launch({ state: state.path, args: interval });
   assert.equal((await refused.ended).code, 16);
   assert.match(refused.output(), new RegExp(`gdb \\(pid ${gdb.pid}, uid 0\\)`));
   assert.match(refused.output(), /--acknowledge-tool gdb/);
-  const server = await startServer({
-    state: state.path,
-    strict: true,
-    args: [...interval, '--acknowledge-tool', 'gdb'],
-  });
+  const server = await startServer({ state: state.path, acknowledge: ['gdb'], args: interval });
   assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
   assert.equal((await server.stop()).code, 0);
 });

@@ -96,7 +96,7 @@ for (let round = 0; round < rounds; round += 1) {
     toDeath.push((await allDead(roles)) - from);
     await server.ended;
   }
-  const server = await startServer({ args: ['--scan-interval', '250'] });
+  const server = await startServer({ args: ['--scan-interval', '250'], acknowledge: ['strace'] });
   const ours = tree(server.pid);
   for (let i = 0; i < sessions; i += 1)
     await call(

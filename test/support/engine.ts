@@ -25,7 +25,7 @@ import { controlSchemas, encodeJson, parseJson } from '../../src/wire/control-pa
 import { encodeCredit, encodeRequestOpen, mediaTypes, parseResponseHead } from '../../src/wire/data-payloads.ts';
 import { controlMessages, dataMessages, engineRoutes } from '../../src/wire/messages.ts';
 import { listedFiles, nativeFds, natives, sealedNode } from './sealed.ts';
-import { stripped, strippedRoot } from './stripped.ts';
+import { builtProgram } from './stripped.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const librariesOf = (home: string) =>
@@ -117,19 +117,15 @@ export type Start = { readonly model: string; readonly config?: Partial<EngineCo
 /** What a start came to: a serving engine, or the failure that it reported. */
 export async function tryEngine(start: Start): Promise<EngineProcess | Failure> {
   const home = start.repository ?? root;
-  const program = (source: string): string => (start.repository === undefined ? stripped(source) : join(home, source));
+  const built = start.repository === undefined ? builtProgram() : join(home, 'src');
+  const program = (name: string): string => join(built, start.repository === undefined ? `${name}.js` : `${name}.ts`);
   const control = makeSocketPair();
   const data = makeSocketPair();
   const model = openSync(start.model, 'r');
   const working = makeWorkingMemory(totalmem());
   const asRoot = process.getuid?.() === 0;
   const input = {
-    readable: [
-      start.repository === undefined ? strippedRoot() : join(home, 'src'),
-      join(home, 'package.json'),
-      join(home, 'node_modules'),
-      start.model,
-    ],
+    readable: [built, join(home, 'package.json'), join(home, 'node_modules'), start.model],
     accepted: [],
     ...(asRoot ? { uid: testUid, gid: testUid } : {}),
   };
@@ -138,10 +134,10 @@ export async function tryEngine(start: Start): Promise<EngineProcess | Failure> 
     sealedNode(),
     [
       ...nodeFlags,
-      program('src/jail/entry.ts'),
-      program('src/jail/main.ts'),
+      program('jail/entry'),
+      program('jail/main'),
       'engine',
-      program('src/engine/main.ts'),
+      program('engine/main'),
       JSON.stringify(input),
     ],
     { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe', control[1], data[1], model, working, list, ...nativeFds()] },

@@ -42,11 +42,8 @@ export type Start = {
   readonly repository?: string;
   /** A state folder to use and to leave in place; the default is a fresh one. */
   readonly state?: string;
-  /**
-   * Accept no debugger or capture beside it; otherwise those of whoever else works on this machine are accepted by
-   * name.
-   */
-  readonly strict?: boolean;
+  /** Tools that may run beside it; what they do to it counts all the same. */
+  readonly acknowledge?: readonly string[];
 };
 
 /** Processes below `pid`, itself included. */
@@ -105,9 +102,6 @@ export async function until<T>(what: string, probe: () => T | undefined | false,
   }
 }
 
-/** Tools that may run beside a server under test; what they do to it counts all the same. */
-const neighbours = ['gdb', 'strace', 'tcpdump'].flatMap((tool) => ['--acknowledge-tool', tool]);
-
 /** Starts `./kwyre serve` without waiting for it to be ready. */
 export function launch(start: Start = {}): {
   process: ChildProcess;
@@ -126,7 +120,7 @@ export function launch(start: Start = {}): {
     '0',
     '--state',
     state,
-    ...(start.strict === true ? [] : neighbours),
+    ...(start.acknowledge ?? []).flatMap((tool) => ['--acknowledge-tool', tool]),
     ...(start.args ?? []),
   ];
   const [file = '', ...args] = asOrdinary(start.uid, command);

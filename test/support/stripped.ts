@@ -5,6 +5,7 @@
  * The server itself runs from `dist/`, and copies that a test changes are not concerned.
  * @module
  */
+import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
@@ -89,4 +90,13 @@ export function strippedRoot(): string {
 export function stripped(source: string): string {
   const folder = strippedRoot();
   return join(folder, folder === root ? source : source.replace(/\.ts$/, '.js'));
+}
+
+let upToDate = process.env['KWYRE_STRIPPED'] !== undefined;
+
+/** `dist/`, made anew if it is older than the sources: what may load listed files alone has to run from there. */
+export function builtProgram(): string {
+  if (!upToDate) execFileSync(join(root, 'kwyre'), ['--version'], { stdio: 'ignore' });
+  upToDate = true;
+  return join(root, 'dist');
 }

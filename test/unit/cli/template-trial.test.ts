@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { oddTemplate } from '../../../src/cli/model/inspect.ts';
 import { tryTemplate } from '../../../src/cli/model/template-trial.ts';
+import { threadMs } from '../../support/time-bounds.ts';
 
 const specials = { bos: '<s>', eos: '</s>' };
 const loop = '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}';
@@ -67,10 +68,11 @@ test('looking for odd things is linear in the template, up to the largest that a
     'https:/',
     'import include ',
   ]) {
-    const started = performance.now();
+    const started = threadMs();
     oddTemplate(unit.repeat(size / unit.length));
     // A quadratic pattern takes minutes here.
-    assert.ok(performance.now() - started < 5000, `${JSON.stringify(unit)} took ${performance.now() - started} ms`);
+    const took = threadMs() - started;
+    assert.ok(took < 5000, `${JSON.stringify(unit)} took ${took} ms`);
   }
 });
 

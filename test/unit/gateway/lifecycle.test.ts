@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { encodeJson } from '../../../src/wire/control-payloads.ts';
 import { controlMessages } from '../../../src/wire/messages.ts';
 import { errorCode, rawRequest, requestText, sleep, startGateway } from '../../support/gateway.ts';
+import { assertWithin } from '../../support/time-bounds.ts';
 
 const post = (gateway: { port: number; token: string }) =>
   requestText(gateway, { method: 'POST', target: '/v1/chat/completions', body: '{}' });
@@ -64,7 +65,7 @@ test('when the engine dies, every client gets an error, `drained` is sent, and t
   );
   await gateway.drained;
   assert.deepEqual(await gateway.ended, { code: 0, signal: null });
-  assert.ok(performance.now() - started < 1000);
+  assertWithin('the end after the engine', performance.now() - started, 1000);
   await gateway.stop();
 });
 
@@ -83,7 +84,7 @@ test('a stalled client does not delay the exit', async () => {
   const started = performance.now();
   gateway.killEngine();
   assert.deepEqual(await gateway.ended, { code: 0, signal: null });
-  assert.ok(performance.now() - started < 1000);
+  assertWithin('the end after the engine', performance.now() - started, 1000);
   socket.destroy();
   await gateway.stop();
 });
@@ -220,7 +221,7 @@ test('a client that closes its sending side gets its response, at once or later;
     await sleep(150);
     gone.destroy(); // both sides, and without an error for the server to see
     const started = performance.now();
-    while (gateway.turns.at(-1)?.aborted !== true && performance.now() - started < 5000) await sleep(20);
+    while (gateway.turns.at(-1)?.aborted !== true && performance.now() - started < 30_000) await sleep(20);
     assert.equal(gateway.turns.at(-1)?.aborted, true, 'its request ends');
   } finally {
     await gateway.stop();
