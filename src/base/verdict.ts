@@ -15,15 +15,15 @@ export type Enforcement = {
   readonly feature: string;
   /** Less than full prevents the start if `required`, and is reported if `preferred`. */
   readonly need: 'required' | 'preferred';
-  readonly asked: string;
-  readonly got: string;
+  readonly requested: string;
+  readonly observed: string;
   readonly status: Extent;
   /** Why it is not full and what would fix it; empty if it is. */
   readonly reason: string;
 };
 
 /** The result of requesting a protection. */
-export type Outcome = Pick<Enforcement, 'got' | 'status'> & Partial<Pick<Enforcement, 'reason'>>;
+export type Outcome = Pick<Enforcement, 'observed' | 'status'> & Partial<Pick<Enforcement, 'reason'>>;
 
 /** `enforced` only if every check of the layer passed in this run. */
 export type LayerStatus = 'enforced' | 'degraded' | 'off';

@@ -111,7 +111,7 @@ function isolation(seen: Observed): Check[] {
       ...reported.map((entry): Check => ({
         id: `${role}.${entry.feature}`,
         status: extents[entry.status],
-        evidence: entry.reason === '' ? entry.got : `${entry.got}: ${entry.reason}`,
+        evidence: entry.reason === '' ? entry.observed : `${entry.observed}: ${entry.reason}`,
         at: seen.now,
       })),
       ...silent.map((feature): Check => ({
@@ -171,7 +171,7 @@ export function reportLayers(seen: Observed): LayerReport[] {
     return {
       id: `${role}.no-core-dump`,
       status: core?.status === 'full' ? 'enforced' : 'degraded',
-      evidence: core?.got ?? 'not reported',
+      evidence: core?.observed ?? 'not reported',
       at: seen.now,
     };
   });

@@ -39,8 +39,8 @@ const maxUid = 2 ** 32 - 1;
 const enforcement = object({
   feature: text(64),
   need: literals('required', 'preferred'),
-  asked: text(256),
-  got: text(256),
+  requested: text(256),
+  observed: text(256),
   status: literals('full', 'partial', 'none'),
   reason: text(512),
 });

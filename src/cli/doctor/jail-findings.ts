@@ -22,14 +22,14 @@ function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
         remedy: './kwyre deps verify lists the files that differ',
       },
     ];
-  return landlockSupport(abi).map(({ feature, status, got, reason }): Finding => {
+  return landlockSupport(abi).map(({ feature, status, observed, reason }): Finding => {
     const required = strictFeatures[feature] === 'required';
     const common = { id: feature, layer: 2, title: `Landlock: ${landlockFeatures[feature].holds}` } as const;
-    if (status === 'full') return { ...common, status, reason: got, remedy: '' };
+    if (status === 'full') return { ...common, status, reason: observed, remedy: '' };
     return {
       ...common,
       status: required ? 'none' : 'less',
-      reason: required ? `${got}, or it is disabled` : got,
+      reason: required ? `${observed}, or it is disabled` : observed,
       remedy: required
         ? `${reason}; it must be listed in the kernel option lsm=; or start without it: --accept-weaker=${feature}`
         : reason,

@@ -94,7 +94,9 @@ export function jailCheck(enforced: readonly Enforcement[], at: number): Check {
   const faults = requiredOf('watchdog').flatMap((feature) => {
     const entry = enforced.find((one) => one.feature === feature);
     if (entry === undefined) return [`${feature}: not reported`];
-    return entry.status === 'full' ? [] : [`${feature}: ${entry.got}${entry.reason === '' ? '' : `, ${entry.reason}`}`];
+    return entry.status === 'full'
+      ? []
+      : [`${feature}: ${entry.observed}${entry.reason === '' ? '' : `, ${entry.reason}`}`];
   });
   const full = enforced.filter((entry) => entry.status === 'full').length;
   return {

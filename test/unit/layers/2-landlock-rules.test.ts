@@ -29,9 +29,9 @@ for (const [abi, full] of pinned) {
       extents.filter(({ status }) => status === 'full').map(({ feature }) => feature),
       full,
     );
-    for (const { status, got, reason } of extents) {
-      assert.notEqual(got, '');
-      assert.equal(reason === '', status === 'full', got);
+    for (const { status, observed, reason } of extents) {
+      assert.notEqual(observed, '');
+      assert.equal(reason === '', status === 'full', observed);
     }
   });
 

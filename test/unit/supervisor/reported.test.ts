@@ -13,8 +13,8 @@ import { cutShort, mostTable, reportLayers } from '../../../src/supervisor/statu
 const entry = (feature: string, status: Enforcement['status'] = 'full'): Enforcement => ({
   feature,
   need: 'required',
-  asked: '',
-  got: 'seen',
+  requested: '',
+  observed: 'seen',
   status,
   reason: '',
 });

@@ -10,8 +10,8 @@ import { namespaceOf } from '../../../src/supervisor/intrusion/watchdog-client.t
 const network = (status: Enforcement['status']): Enforcement => ({
   feature: 'network-namespace',
   need: 'preferred',
-  asked: 'an empty network',
-  got: '',
+  requested: 'an empty network',
+  observed: '',
   status,
   reason: '',
 });

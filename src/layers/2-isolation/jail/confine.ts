@@ -77,7 +77,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   const done: Enforcement[] = [];
   const isLeftOut = (feature: Feature): boolean =>
     policy.without?.some(([name]) => name === feature) === true || here.probe?.without.includes(feature) === true;
-  const apply = (feature: Feature, asked: string, act: () => Outcome) => {
+  const apply = (feature: Feature, requested: string, act: () => Outcome) => {
     if (isLeftOut(feature)) return;
     let outcome: Outcome;
     try {
@@ -85,7 +85,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
       outcome = {
-        got: `refused by the kernel (${error.message})`,
+        observed: `refused by the kernel (${error.message})`,
         status: 'none',
         reason: 'this kernel, container or user does not allow it',
       };
@@ -93,31 +93,31 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
     const entry: Enforcement = {
       feature,
       need: policy.features[feature],
-      asked,
-      got: outcome.got,
+      requested,
+      observed: outcome.observed,
       status: outcome.status,
       reason: outcome.reason ?? '',
     };
     if (entry.need === 'required' && entry.status !== 'full' && !here.accepted.includes(feature)) {
       throw new KwyreError(
         'L2_FEATURE_MISSING',
-        `the ${here.role} cannot be confined: ${feature}: ${entry.got}${entry.reason === '' ? '' : `; ${entry.reason}`}`,
+        `the ${here.role} cannot be confined: ${feature}: ${entry.observed}${entry.reason === '' ? '' : `; ${entry.reason}`}`,
         remedyFor(feature),
       );
     }
     done.push(entry);
   };
-  const observed = (seen: boolean, got: string): Outcome => ({
-    got: seen ? got : `not ${got}`,
+  const observedIf = (seen: boolean, observed: string): Outcome => ({
+    observed: seen ? observed : `not ${observed}`,
     status: seen ? 'full' : 'none',
   });
 
-  apply('core-limit', 'no core dump', () => observed(setLimit(resources.core, 0), 'RLIMIT_CORE 0'));
-  apply('file-size-limit', 'no file can grow', () => observed(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
+  apply('core-limit', 'no core dump', () => observedIf(setLimit(resources.core, 0), 'RLIMIT_CORE 0'));
+  apply('file-size-limit', 'no file can grow', () => observedIf(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
   apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => {
     // Raising a hard limit needs root; a lower one is stricter and stays.
     const most = Math.min(policy.limits.openFiles, here.openFiles);
-    return observed(setLimit(resources.openFiles, most), `RLIMIT_NOFILE ${most}`);
+    return observedIf(setLimit(resources.openFiles, most), `RLIMIT_NOFILE ${most}`);
   });
   apply('network-namespace', 'an empty network', () => {
     if (
@@ -126,33 +126,33 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       here.readDevices('1') !== '' &&
       !onlyLoopback(here.readDevices('1'))
     )
-      return { got: 'an empty network namespace from the service manager: loopback alone', status: 'full' };
+      return { observed: 'an empty network namespace from the service manager: loopback alone', status: 'full' };
     if (here.uid !== 0)
       return {
-        got: 'the network of the machine',
+        observed: 'the network of the machine',
         status: 'none',
         reason:
           'without root it needs a user namespace, in which a debugger of the same user could attach; seccomp blocks the network instead',
       };
     const before = here.readNetwork();
     enterEmptyNetwork();
-    return observed(
+    return observedIf(
       here.readNetwork() !== before && onlyLoopback(here.readDevices('self')),
       'an empty network namespace: loopback alone',
     );
   });
   apply('own-user', 'a user of its own', () => {
-    if (here.installed) return { got: `uid ${here.uid}, the user of the installation`, status: 'full' };
+    if (here.installed) return { observed: `uid ${here.uid}, the user of the installation`, status: 'full' };
     if (here.uid !== 0)
       return {
-        got: `uid ${here.uid}, the user who started it`,
+        observed: `uid ${here.uid}, the user who started it`,
         status: 'none',
         reason: 'changing the user needs root; sudo ./kwyre isolate install gives the server a user of its own',
       };
     dropBoundingSet(kept);
     if (here.become === undefined)
       return {
-        got: 'root without capabilities',
+        observed: 'root without capabilities',
         status: 'none',
         reason: 'no other user can read the folder of the program',
       };
@@ -170,11 +170,15 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
           .every((one) => one === String(id)),
       ) && statusField(seen, 'Groups') === '';
     if (!became)
-      return { got: `uid ${uid} is not set everywhere`, status: 'none', reason: 'the kernel did not apply the change' };
+      return {
+        observed: `uid ${uid} is not set everywhere`,
+        status: 'none',
+        reason: 'the kernel did not apply the change',
+      };
     return isTransientUser(uid)
-      ? { got: `uid ${uid}, which no other process has`, status: 'full' }
+      ? { observed: `uid ${uid}, which no other process has`, status: 'full' }
       : {
-          got: `uid ${uid}, the owner of the program`,
+          observed: `uid ${uid}, the owner of the program`,
           status: 'partial',
           reason: 'a user of its own could not read the folder of the program',
         };
@@ -183,11 +187,14 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   apply('process-limit', 'a bounded number of threads', () => {
     if (here.tasks === undefined)
       return {
-        got: 'no limit',
+        observed: 'no limit',
         status: 'none',
         reason: 'other programs run as this user, and the kernel would count their threads',
       };
-    return observed(setLimit(resources.tasks, here.tasks), `RLIMIT_NPROC ${here.tasks} for all processes of this user`);
+    return observedIf(
+      setLimit(resources.tasks, here.tasks),
+      `RLIMIT_NPROC ${here.tasks} for all processes of this user`,
+    );
   });
   apply('capabilities', kept.length === 0 ? 'none' : `${kept.length}, by name`, () => {
     const mask = kept.reduce((sum, capability) => sum | (1n << BigInt(capability)), 0n);
@@ -197,12 +204,12 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       );
     // The installed service starts without capabilities, and its unit filters capset.
     if (!exact()) dropCapabilities(kept);
-    return observed(exact(), kept.length === 0 ? 'no capability' : `capabilities ${kept.join(' and ')} and no other`);
+    return observedIf(exact(), kept.length === 0 ? 'no capability' : `capabilities ${kept.join(' and ')} and no other`);
   });
   apply('dies-with-supervisor', 'SIGKILL when the supervisor exits', () =>
-    observed(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'),
+    observedIf(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'),
   );
-  apply('no-new-privs', 'no privileges by execve', () => observed(setNoNewPrivs(), 'NoNewPrivs 1'));
+  apply('no-new-privs', 'no privileges by execve', () => observedIf(setNoNewPrivs(), 'NoNewPrivs 1'));
   const plan = {
     read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`],
     execute: [...policy.execute.map(([path]) => path), ...(here.executable === undefined ? [] : [here.executable])],
@@ -213,7 +220,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   apply('seccomp-start', 'no new socket, ring or process, from the start of the role', () => {
     const filter = startFilter(policy);
     installFilter(here.probe?.deadly === false ? permissiveFilter(filter) : filter);
-    return observed(statusField(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
+    return observedIf(statusField(here.readStatus(), 'Seccomp') === '2', 'a seccomp filter on every thread');
   });
   return done;
 }

@@ -50,16 +50,16 @@ export function applyFinalFilter(role: Role): Enforcement[] {
     {
       feature: 'not-dumpable',
       need: policy.features['not-dumpable'],
-      asked: 'no core dump, no debugger of the same user',
-      got: undumpable ? 'PR_SET_DUMPABLE 0' : 'dumpable',
+      requested: 'no core dump, no debugger of the same user',
+      observed: undumpable ? 'PR_SET_DUMPABLE 0' : 'dumpable',
       status: undumpable ? 'full' : 'none',
       reason: '',
     },
     {
       feature: 'seccomp-seal',
       need: policy.features['seccomp-seal'],
-      asked: 'no call outside the policy',
-      got: filtered
+      requested: 'no call outside the policy',
+      observed: filtered
         ? `filter ${before + 1} refused a test call; the kernel applied it to every thread; ${policy.calls.length} calls allowed`
         : 'the filter does not refuse a test call',
       status: filtered ? 'full' : 'none',

@@ -37,18 +37,18 @@ const names = Object.keys(landlockFeatures) as LandlockFeature[];
 export function landlockSupport(abi: number): readonly (Required<Outcome> & { readonly feature: LandlockFeature })[] {
   return names.map((feature) => {
     const { holds, abi: since, linux } = landlockFeatures[feature];
-    if (abi >= since) return { feature, status: 'full', got: `Landlock ABI ${abi}: ${holds}`, reason: '' };
+    if (abi >= since) return { feature, status: 'full', observed: `Landlock ABI ${abi}: ${holds}`, reason: '' };
     if (abi === 0)
       return {
         feature,
         status: 'none',
-        got: 'this kernel has no Landlock',
+        observed: 'this kernel has no Landlock',
         reason: 'it needs Linux 5.13 or later with the Landlock module',
       };
     return {
       feature,
       status: 'none',
-      got: `Landlock ABI ${abi} does not support it`,
+      observed: `Landlock ABI ${abi} does not support it`,
       reason: `it needs ABI ${since} (Linux ${linux}); the final filter blocks the same calls in every role`,
     };
   });

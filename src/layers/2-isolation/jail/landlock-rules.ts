@@ -81,12 +81,12 @@ export function applyLandlock(
   }
   return (feature) => {
     const extent = extents.find((one) => one.feature === feature);
-    if (extent === undefined || extent.status !== 'full') return extent ?? { got: 'unknown', status: 'none' };
+    if (extent === undefined || extent.status !== 'full') return extent ?? { observed: 'unknown', status: 'none' };
     if (refused !== undefined) throw refused;
     const test = tests[feature];
     // A supervisor outside this pid namespace shows as 0, which kill() would take as this process group.
     if (test === undefined || (feature === 'landlock-scopes' && supervisor === 0))
-      return { ...extent, got: `${extent.got}; the kernel accepted the rule` };
+      return { ...extent, observed: `${extent.observed}; the kernel accepted the rule` };
     const [words, code, act] = test;
     const answer = resultOf(() => {
       act(supervisor);
@@ -95,11 +95,11 @@ export function applyLandlock(
     if (answer === 'EPERM' && code !== 'EPERM')
       return {
         ...extent,
-        got: `${extent.got}; the kernel accepted the rule, and an inherited filter refused ${words} first`,
+        observed: `${extent.observed}; the kernel accepted the rule, and an inherited filter refused ${words} first`,
       };
-    if (answer === code) return { ...extent, got: `${extent.got}; ${words} was tested and refused` };
+    if (answer === code) return { ...extent, observed: `${extent.observed}; ${words} was tested and refused` };
     return {
-      got: `${extent.got}, but ${words} was tested and not refused (${answer})`,
+      observed: `${extent.observed}, but ${words} was tested and not refused (${answer})`,
       status: 'none',
       reason: 'the kernel accepted the rule but does not enforce it',
     };

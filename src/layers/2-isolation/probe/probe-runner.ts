@@ -191,7 +191,7 @@ function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): str
   if (deciding === undefined) return undefined;
   const entry = enforced.find((one) => one.feature === deciding);
   if (entry === undefined) return 'the policy of this role leaves it out';
-  return entry.status === 'none' ? `${entry.got}: ${entry.reason}` : undefined;
+  return entry.status === 'none' ? `${entry.observed}: ${entry.reason}` : undefined;
 }
 
 /** Makes every attempt that the scope must block. */
