@@ -62,7 +62,7 @@ const protections: readonly Protection[] = [
     'no_new_privs in the jail',
     'start',
     jail,
-    "observed(setNoNewPrivs(), 'NoNewPrivs 1')",
+    "observedIf(setNoNewPrivs(), 'NoNewPrivs 1')",
     "observed(true, 'NoNewPrivs 1')",
   ],
   [
