@@ -1,18 +1,18 @@
 // @ts-check
 /**
- * The status page: takes the token out of the address, keeps it in memory, asks for the six layers, shows them.
+ * The status page: takes the token from the address, keeps it in memory, and shows the six layers.
  *
- * Nothing that stands in the address makes the page act: the fragment is a token or it is nothing, the query is never
- * read. Text of the server is set as text, never as markup.
+ * Nothing in the address makes the page act: the fragment is a token or ignored, and the query is never read. Text of
+ * the server is set as text, never as markup.
  */
 
-/** In memory only: not in storage, not in a cookie, gone with the tab. */
+/** In memory only: never in storage or a cookie, gone when the tab is closed. */
 let token = '';
 
 const everyMs = 4000;
 const words = { enforced: 'enforced', degraded: 'degraded', off: 'off' };
 
-/** Takes the token and clears the address bar, the tab's history entry included. */
+/** Takes the token, and clears the address bar and the history entry. */
 function takeToken() {
   const text = location.hash.slice(1);
   if (location.hash !== '' || location.search !== '') history.replaceState(null, '', '/');
@@ -63,7 +63,7 @@ function duration(seconds) {
 /** @param {string} text @param {boolean} trouble */
 function summarise(text, trouble) {
   const line = byId('summary');
-  // Screen readers speak a live region whenever it is written: only what changed is.
+  // Screen readers announce a live region whenever it is written, so it is written only when it changes.
   if (line.textContent !== text) line.textContent = text;
   line.toggleAttribute('data-trouble', trouble);
 }
@@ -96,8 +96,8 @@ function layerItem(layer) {
   const status = statusOf(layer.status);
   const checks = Array.isArray(layer.checks) ? layer.checks : [];
   const list = element('ul', { className: 'checks' }, checks.map((/** @type {any} */ check) => {
-    const held = statusOf(check.status);
-    return element('li', {}, [element('b', { text: String(check.id) }), element('span', { className: 'word', status: held, text: words[held] }), element('p', { text: String(check.evidence ?? '') })]);
+    const state = statusOf(check.status);
+    return element('li', {}, [element('b', { text: String(check.id) }), element('span', { className: 'word', status: state, text: words[state] }), element('p', { text: String(check.evidence ?? '') })]);
   }));
   const head = element('summary', {}, [
     mark(status),
@@ -135,7 +135,7 @@ async function refresh() {
   try {
     response = await fetch('/kwyre/status', { headers: { authorization: `Bearer ${token}` }, cache: 'no-store', credentials: 'omit', redirect: 'error', signal: AbortSignal.timeout(3000) });
     if (response.status === 401) {
-      lock('The server does not know this token. It was made for another start; each start has its own.');
+      lock('The server does not accept this token. Each start of the server has its own.');
       return;
     }
     if (!response.ok) throw new Error('status');
@@ -150,7 +150,6 @@ async function refresh() {
   }
 }
 
-
 addEventListener('hashchange', () => {
   const next = takeToken();
   if (next !== '') token = next;
@@ -159,5 +158,5 @@ addEventListener('hashchange', () => {
 document.addEventListener('visibilitychange', () => void refresh());
 setInterval(() => void refresh(), everyMs);
 token = takeToken();
-if (token === '') lock('It shows nothing without the token of this server.');
+if (token === '') lock('It needs the token of this server.');
 else void refresh();

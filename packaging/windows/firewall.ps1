@@ -1,6 +1,6 @@
-# Windows: blocks every outbound packet of one executable, in every profile. Run by `kwyre isolate` with powershell.exe
-# -File, which hands the arguments over as values: none of them is ever read as a command.
-# Written, never run by us: see docs/THREAT-MODEL.md, C8.
+# Windows: blocks every outbound packet of one executable, in every profile. `kwyre isolate` runs it with powershell.exe
+# -File, which passes arguments as values: none of them is ever parsed as a command.
+# Never run by its authors: see docs/THREAT-MODEL.md, C8.
 param(
   [Parameter(Mandatory = $true)][ValidateSet('install', 'status', 'remove')][string]$Action,
   [Parameter(Mandatory = $true)][string]$Program
@@ -9,12 +9,12 @@ $ErrorActionPreference = 'Stop'
 $name = 'kwyre-isolate-outbound'
 $mine = 'Kwyre: this program sends nothing'
 $rule = Get-NetFirewallRule -Name $name -ErrorAction SilentlyContinue
-if ($null -ne $rule -and $rule.Description -ne $mine) { [Console]::Error.WriteLine('a rule of that name is not ours'); exit 12 }
+if ($null -ne $rule -and $rule.Description -ne $mine) { [Console]::Error.WriteLine('a rule of that name was not made by Kwyre'); exit 12 }
 
 switch ($Action) {
   'install' {
     if (-not (Test-Path -LiteralPath $Program -PathType Leaf)) { [Console]::Error.WriteLine('there is no such program'); exit 12 }
-    # The new rule first, so that there is no moment without one.
+    # The new rule first, so that the program is never without one.
     $next = New-NetFirewallRule -Name "$name-next" -DisplayName 'Kwyre (outbound)' -Description $mine -Direction Outbound -Action Block -Program $Program -Profile Any -Enabled True
     if ($null -ne $rule) { Remove-NetFirewallRule -Name $name }
     $next | Rename-NetFirewallRule -NewName $name

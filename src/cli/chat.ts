@@ -1,9 +1,8 @@
 /**
- * `kwyre chat`: a conversation in the terminal. It lives in this process's memory and ends with it: no history file.
- * The server keeps its sealed state for a while (`--continue`), and the chat says for how long when a turn went on from
- * it.
+ * `kwyre chat`: a conversation in the terminal, kept only in the memory of this process: there is no history file.
+ * The server keeps its encrypted state for a while (`--continue`); when a turn reuses it, the chat says for how long.
  *
- * Ctrl-C stops an answer that is being written, and ends the chat when none is.
+ * Ctrl-C stops the current answer; without one, it ends the chat.
  * @module
  */
 import type { IncomingMessage } from 'node:http';
@@ -12,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import type { Server } from './client.ts';
 import { findServer, readJson, send, serverDirectory } from './client.ts';
-import { describeSeconds, lastContinued } from './sessions.ts';
+import { describeSeconds, secondsLeft } from './sessions.ts';
 import type { StatusAnswer } from './status.ts';
 import { oneLine } from './status.ts';
 import { plainText, PlainTextStream } from './terminal.ts';
@@ -26,9 +25,9 @@ export async function chat(args: readonly string[]): Promise<number> {
   console.log(`Kwyre ${answer.version}, model ${plainText(answer.model.name)}. ${oneLine(answer.layers)}`);
   if (answer.model.name === 'guide')
     console.log(
-      'The guide is a small demonstration model: it knows Kwyre only, and where it is wrong it is fluently wrong.',
+      'The guide is a small demonstration model that knows only Kwyre; its mistakes sound as fluent as the rest.',
     );
-  console.log('Ctrl-C stops an answer, and then the chat. Nothing is written anywhere.\n');
+  console.log('Ctrl-C stops an answer; Ctrl-C again ends the chat. Nothing is written to a disk.\n');
 
   const turns: Turn[] = [];
   let generation: AbortController | undefined;
@@ -39,9 +38,9 @@ export async function chat(args: readonly string[]): Promise<number> {
     historySize: 0,
     terminal: process.stdin.isTTY,
   });
-  const input = { over: false };
+  const input = { closed: false };
   terminal.once('close', () => {
-    input.over = true;
+    input.closed = true;
   });
   terminal.on('SIGINT', () => {
     if (generation === undefined) terminal.close();
@@ -52,21 +51,21 @@ export async function chat(args: readonly string[]): Promise<number> {
     if (line.trim() !== '') {
       turns.push({ role: 'user', content: line });
       generation = new AbortController();
-      const text = await speak(server, turns, generation.signal);
+      const text = await requestAnswer(server, turns, generation.signal);
       generation = undefined;
-      // A turn that failed is taken back, so that the next one starts from what was really said.
+      // A failed turn is removed, so that the history contains only completed ones.
       if (text === undefined) turns.pop();
       else turns.push({ role: 'assistant', content: text });
     }
-    if (!input.over) terminal.prompt(); // its input may have ended during the answer
+    if (!input.closed) terminal.prompt(); // it may have closed during the answer
   }
   console.log();
   return 0;
 }
 
-/** One answer on the terminal; what was said of it, or `undefined` when the server refused. */
-async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal): Promise<string | undefined> {
-  let said = '';
+/** Prints one answer. @returns its text, also if it was stopped; `undefined` if the request failed */
+async function requestAnswer(server: Server, turns: readonly Turn[], signal: AbortSignal): Promise<string | undefined> {
+  let answer = '';
   const plain = new PlainTextStream();
   try {
     const body = Buffer.from(
@@ -76,34 +75,33 @@ async function speak(server: Server, turns: readonly Turn[], signal: AbortSignal
     if (response.statusCode !== 200) await readJson(response);
     let reused = 0;
     for await (const { text, cached } of deltas(response)) {
-      said += text;
+      answer += text;
       reused += cached;
       process.stdout.write(plain.push(text));
     }
-    const left = reused > 0 ? await lastContinued(server) : undefined;
+    const left = reused > 0 ? await secondsLeft(server) : undefined;
     process.stdout.write(
       left === undefined
         ? '\n\n'
-        : `\n[went on from the sealed state, ${reused} tokens; it is wiped in ${describeSeconds(left)} without another turn]\n\n`,
+        : `\n[reused the encrypted state of the conversation, ${reused} tokens; it is wiped after ${describeSeconds(left)} without another turn]\n\n`,
     );
-    return said;
+    return answer;
   } catch (error) {
     if (signal.aborted) {
       process.stdout.write(' [stopped]\n\n');
-      return said;
+      return answer;
     }
     const reason =
       error instanceof KwyreError
         ? `${error.message}${error.remedy === '' ? '' : `; ${error.remedy}`}`
-        : 'the server went away; see ./kwyre status';
+        : 'the connection to the server was lost; check ./kwyre status';
     console.log(`\n[${plainText(reason)}]\n`);
     return undefined;
   }
 }
 
 /**
- * The text pieces of a streamed answer, and how many tokens need not be computed. @throws what the server reported in
- * the stream
+ * The text pieces of a streamed answer, and how many prompt tokens were reused. @throws the server's error in the stream
  */
 async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly text: string; readonly cached: number }> {
   let rest = '';
@@ -119,7 +117,7 @@ async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly tex
         usage?: { prompt_tokens_details?: { cached_tokens?: number } } | null;
       };
       if (event.error !== undefined)
-        throw new KwyreError('SERVER_REFUSED', event.error.message ?? 'the answer broke off', '');
+        throw new KwyreError('SERVER_REFUSED', event.error.message ?? 'the answer ended early', '');
       yield {
         text: event.choices?.[0]?.delta?.content ?? '',
         cached: event.usage?.prompt_tokens_details?.cached_tokens ?? 0,
@@ -132,6 +130,6 @@ function parseFlags(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], strict: true, options: { state: { type: 'string' } } });
   } catch {
-    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'chat does not know one of these flags', './kwyre chat --help');
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'chat takes only --state DIR', './kwyre chat --help');
   }
 }

@@ -1,11 +1,10 @@
 /**
- * A client of the running server of the same person: finds it, makes sure that it is ours, and speaks HTTP to it.
+ * The HTTP client of the commands: finds the running server of this user, verifies it, and sends requests to it.
  *
- * Promise: nothing is sent before two things are seen. The kernel: the process that wrote the presence file holds the
- *          lock of the state folder, is the same one still, and the socket on the port is its own. The server: it
- *          proves on the very connection that it knows the token. So whoever takes the port after the server ended gets
- *          neither token nor text.
- * Limits:  a program of the same user that takes over the state folder itself can be what it likes (ADR 0028).
+ * Promise: nothing is sent before two checks. The kernel's tables show that the process of the presence file still runs,
+ *          holds the lock of the state folder and owns the listening socket. The server then proves, on the connection
+ *          that is used, that it knows the token. A program that takes over the port gets neither token nor text.
+ * Limits:  a program of the same user that takes over the state folder can pose as the server (ADR 0028).
  * Proof:   test/attacks/1-server.test.ts, test/unit/cli/client.test.ts
  * @module
  */
@@ -22,33 +21,33 @@ import { readRootText } from '../state/root-files.ts';
 import type { Presence } from '../state/presence.ts';
 import { presencePath, readPresence } from '../state/presence.ts';
 import { digestToken, principalOf, readToken, removeToken } from '../state/token-store.ts';
-import { seeServer } from '../state/server-witness.ts';
+import { checkServer } from '../state/server-witness.ts';
 
-/** A running server and what opens it. */
+/** A running server and its token. */
 export type Server = { readonly presence: Presence; readonly token: string };
 
-/** What is needed to speak to one. */
+/** What a request needs of a server. */
 export type Address = { readonly presence: Pick<Presence, 'port'>; readonly token: string };
 
 const start = 'start one with ./kwyre serve (or npm start)';
 const notRunning = (directory: string) =>
-  new KwyreError('SERVER_ABSENT', `no server runs with the state folder ${directory}`, start);
+  new KwyreError('SERVER_ABSENT', `no server is running with the state folder ${directory}`, start);
 
-/** The server ended, or went away, while it was asked. */
-function cut(error: unknown): KwyreError {
+/** The error for a connection that broke. */
+function connectionLost(error: unknown): KwyreError {
   return new KwyreError(
     'SERVER_GONE',
-    `the server ended while it was asked (${(error as NodeJS.ErrnoException).code ?? 'error'})`,
-    'if it does not come back by itself, start it again: ./kwyre serve',
+    `the connection to the server was lost (${(error as NodeJS.ErrnoException).code ?? 'error'})`,
+    'if the server does not restart by itself, start it: ./kwyre serve',
   );
 }
 
-/** The state folder that a command means. */
+/** The state folder of a command: from `--state`, else the default. */
 export function stateDirectory(flag: string | undefined): string {
   return flag ?? defaultStateDirectory(process.env);
 }
 
-/** The folder that tells where a running server is: the person's own, else their access to the installed one. */
+/** The folder with the presence file: the user's state folder, else their access folder of the installed server. */
 export function serverDirectory(flag: string | undefined): string {
   const own = stateDirectory(flag);
   const access = accessFolder(process.getuid?.() ?? 0);
@@ -56,7 +55,7 @@ export function serverDirectory(flag: string | undefined): string {
 }
 
 /**
- * Finds the server of a state folder, by what the kernel says of it. The token of a server that is dead is taken away.
+ * Finds the server of a state folder and verifies it by the kernel's tables. Removes the token of a server that ended.
  * @throws `SERVER_ABSENT`, `SERVER_FOREIGN`, `SERVER_STARTING`
  */
 export function findServer(directory: string): Server {
@@ -67,35 +66,37 @@ export function findServer(directory: string): Server {
   const foreign = (who: string) =>
     new KwyreError(
       'SERVER_FOREIGN',
-      `port ${presence.port} is held by ${who}; neither token nor text was sent`,
-      `stop that program or serve on another --port; ${start}`,
+      `${who} is listening on port ${presence.port}; neither token nor text was sent`,
+      `stop that program, or serve on another --port; ${start}`,
     );
   if (directory === accessFolder(uid)) {
     const record = readRootText(recordPath, 'L2_ISOLATE_RECORD');
     const server = record === undefined ? undefined : parseInstalled(record).uid;
     if (owner === undefined || server === undefined) throw notRunning(directory);
     if (owner !== server && owner !== 0)
-      throw foreign(owner === uid ? 'a program of yours' : `another user (uid ${owner})`);
+      throw foreign(owner === uid ? 'another program of yours' : `another user (uid ${owner})`);
   } else {
-    const seen = seeServer(directory, presence, uid);
-    if (seen.kind === 'dead') {
-      forgetToken(directory);
+    const check = checkServer(directory, presence, uid);
+    if (check.kind === 'dead') {
+      removeStaleToken(directory);
       if (owner === undefined) throw notRunning(directory);
       throw foreign(
-        owner === uid ? 'another program, the server has ended' : `another user (uid ${owner}), the server has ended`,
+        owner === uid
+          ? 'another program, not the server, which has ended,'
+          : `another user (uid ${owner}), not the server, which has ended,`,
       );
     }
-    if (seen.kind === 'starting')
+    if (check.kind === 'starting')
       throw new KwyreError(
         'SERVER_STARTING',
-        `process ${seen.pid} holds the lock of ${directory}: a server that is starting, or another program; neither token nor text was sent`,
-        `try again in a moment; if it stays so, look at what process ${seen.pid} is`,
+        `process ${check.pid} holds the lock of ${directory}: a server that is starting, or another program; neither token nor text was sent`,
+        `try again in a moment; if that does not help, find out what process ${check.pid} is`,
       );
-    if (seen.kind !== 'ours')
+    if (check.kind !== 'verified')
       throw new KwyreError(
         'SERVER_FOREIGN',
-        `${seen.what}; neither token nor text was sent`,
-        'run this where the server runs; or end the server and start it again',
+        `${check.reason}; neither token nor text was sent`,
+        'run the command where the server runs, or restart the server',
       );
   }
   const token = readToken(directory);
@@ -103,16 +104,16 @@ export function findServer(directory: string): Server {
   return { presence, token };
 }
 
-/** A token that opens nothing any more is not left for others to find. */
-function forgetToken(directory: string): void {
+/** Removes the token of a server that ended, if the folder can be written. */
+function removeStaleToken(directory: string): void {
   try {
     removeToken(directory);
   } catch {
-    // A folder that cannot be written: the next start takes it away.
+    // A folder that cannot be written; the next start replaces the token.
   }
 }
 
-/** The connection of a request, once it has one; the request is not sent before `end`. */
+/** Waits for the connection of a request; the request is not sent before `end` is called. */
 async function connectionOf(call: ClientRequest): Promise<unknown> {
   return await new Promise((resolve, reject) => {
     call.once('error', reject);
@@ -120,8 +121,8 @@ async function connectionOf(call: ClientRequest): Promise<unknown> {
   });
 }
 
-/** The head of the answer to a request that has been ended. */
-async function answerTo(call: ClientRequest): Promise<IncomingMessage> {
+/** Waits for the head of the response. */
+async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
   return await new Promise((resolve, reject) => {
     call.once('error', reject);
     call.once('response', resolve);
@@ -129,8 +130,9 @@ async function answerTo(call: ClientRequest): Promise<IncomingMessage> {
 }
 
 /**
- * Asks whoever is at the other end for a proof that it knows the token; returns the connection. @throws
- * `SERVER_FOREIGN`
+ * Asks the other end of a new connection to prove that it knows the token.
+ * @returns the connection
+ * @throws `SERVER_FOREIGN`
  */
 async function proveConnection(
   { presence: { port }, token }: Address,
@@ -148,34 +150,34 @@ async function proveConnection(
     headers: { [proofHeaders.challenge]: challengeFor(principalOf(digest), nonce) },
   });
   const connection = await connectionOf(call);
-  const answered = answerTo(call);
+  const responded = responseTo(call);
   call.end();
-  const response = await answered;
+  const response = await responded;
   response.resume();
   await new Promise((resolve) => response.once('close', resolve));
-  if (!response.complete) throw cut({ code: 'ECONNRESET' });
+  if (!response.complete) throw connectionLost({ code: 'ECONNRESET' });
   if (response.headers[proofHeaders.proof] !== proofOf(createHash('sha256').update(token).digest(), port, nonce)) {
     throw new KwyreError(
       'SERVER_FOREIGN',
-      `what listens on 127.0.0.1:${port} does not know the token of the server; neither token nor text was sent`,
-      'if the server was started by an earlier version, start it again; else stop that program',
+      `the program on 127.0.0.1:${port} does not know the token of the server; neither token nor text was sent`,
+      'if an earlier version of Kwyre runs there, restart it; otherwise stop that program',
     );
   }
   return connection;
 }
 
 /**
- * Makes sure that the server answers and knows the token, and sends nothing else. @throws `SERVER_FOREIGN`,
- * `SERVER_GONE`
+ * Verifies that the server answers and knows the token; sends nothing else. @throws `SERVER_FOREIGN`, `SERVER_GONE`
  */
 export async function proveServer(server: Address): Promise<void> {
   const agent = new Agent({ keepAlive: false });
-  await reporting(proveConnection(server, agent, undefined), undefined);
+  await reportingErrors(proveConnection(server, agent, undefined), undefined);
 }
 
 /**
- * Sends one request on a connection whose other end has proved itself; the caller reads the answer. @throws
- * `SERVER_FOREIGN`, `SERVER_GONE`
+ * Sends one request on a connection whose other end has proved that it is the server.
+ * @returns the response, whose body the caller reads
+ * @throws `SERVER_FOREIGN`, `SERVER_GONE`
  */
 export async function send(
   server: Address,
@@ -184,7 +186,7 @@ export async function send(
   body?: Buffer,
   signal?: AbortSignal,
 ): Promise<IncomingMessage> {
-  return await reporting(sendProved(server, method, path, body, signal), signal);
+  return await reportingErrors(sendProved(server, method, path, body, signal), signal);
 }
 
 async function sendProved(
@@ -213,41 +215,42 @@ async function sendProved(
       ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
     },
   });
-  // The agent opens another connection where the server closed the proved one.
+  // If the server closed the proved connection, the agent opens another one.
   if ((await connectionOf(call)) !== proved) {
     call.once('error', () => undefined).destroy();
-    throw cut({ code: 'ECONNRESET' });
+    throw connectionLost({ code: 'ECONNRESET' });
   }
-  const answered = answerTo(call);
+  const responded = responseTo(call);
   call.end(body);
-  return await answered;
+  return await responded;
 }
 
-/** Errors of a connection as one that a person can read; an order to stop stays what it is. */
-async function reporting<T>(asked: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/** Turns errors of a connection into a `KwyreError`; an abort stays an abort. */
+async function reportingErrors<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
-    return await asked;
+    return await result;
   } catch (error) {
     if (error instanceof KwyreError || signal?.aborted === true) throw error;
-    throw cut(error);
+    throw connectionLost(error);
   }
 }
 
-/** What a person can do about a refusal, by its code. */
+/** Next steps, by the server's error code. */
 const remedies: Readonly<Record<string, string>> = {
-  invalid_api_key: 'the server was started again: try once more',
+  invalid_api_key: 'the server was restarted: run the command again',
   server_busy: 'try again in a moment',
   server_starting: 'try again in a moment',
-  engine_restarting: 'try again in a moment; what was said before is gone',
-  intake_closed: './kwyre status names what was seen; end that, or start again with --acknowledge-tool',
-  session_not_found: './kwyre wipe lists what is kept',
+  engine_restarting: 'try again in a moment; the conversation so far is lost',
+  intake_closed: './kwyre status names the tool; stop it, or restart the server with --acknowledge-tool NAME',
+  session_not_found: './kwyre wipe lists the conversations',
 };
 
-/** No answer of ours is longer. */
-const mostAnswerBytes = 64 << 20;
+/** The server sends no longer answer. */
+const maxAnswerBytes = 64 << 20;
 
 /**
- * The whole body of an answer as JSON. @throws the server's own error as a `KwyreError`; `SERVER_GONE`, `SERVER_ANSWER`
+ * Reads the whole body of a response as JSON.
+ * @throws the server's error as `SERVER_REFUSED`; `SERVER_GONE`, `SERVER_ANSWER`
  */
 export async function readJson(response: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
@@ -255,16 +258,16 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > mostAnswerBytes)
+      if (bytes > maxAnswerBytes)
         throw new KwyreError(
           'SERVER_ANSWER',
-          'the server answers without an end',
-          'look at what listens there: ./kwyre doctor',
+          'the answer of the server exceeds 64 MiB',
+          'check with ./kwyre status that the server is Kwyre',
         );
       chunks.push(chunk);
     }
   } catch (error) {
-    throw error instanceof KwyreError ? error : cut(error);
+    throw error instanceof KwyreError ? error : connectionLost(error);
   }
   let value: unknown;
   try {
@@ -273,7 +276,7 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
     throw new KwyreError(
       'SERVER_ANSWER',
       `the server answered ${response.statusCode ?? 0} without JSON`,
-      'look at ./kwyre status',
+      'check ./kwyre status',
     );
   }
   if ((response.statusCode ?? 500) < 400) return value;
@@ -281,6 +284,6 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
   throw new KwyreError(
     'SERVER_REFUSED',
     error?.message ?? `the server answered ${response.statusCode ?? 0}`,
-    remedies[error?.code ?? ''] ?? './kwyre status shows how it is',
+    remedies[error?.code ?? ''] ?? 'check ./kwyre status',
   );
 }

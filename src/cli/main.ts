@@ -1,8 +1,8 @@
 /**
- * The command table. `serve` becomes the supervisor in this process; every other command is a client or an office.
+ * The command table. `serve` replaces this process by the supervisor; every other command runs here.
  *
- * Promise: a command that loads anything besides Node and our own files verifies the installation first, as the server
- *          does, and from then on loads verified bytes only; the others load nothing else.
+ * Promise: a command that loads packages verifies the installation first, as the server does, and then loads only
+ *          verified bytes. The other commands load only Node and Kwyre's own files.
  * Proof:   test/attacks/3-commands.test.ts
  * @module
  */
@@ -26,13 +26,14 @@ import { wipe } from './wipe.ts';
 type Command = {
   readonly usage: string;
   readonly what: string;
-  /** Its actions and flags, one a line. */ readonly more?: string;
+  /** Its actions and flags, one a line. */
+  readonly more?: string;
   readonly run: (args: readonly string[]) => Promise<number> | number;
 };
 
-/** Verifies the installation; from then on this process loads nothing else. @throws `L3_*` (exit 13) */
+/** Verifies the installation; this process then loads only verified bytes. @throws `L3_*` (exit 13) */
 async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
-  // Each command reads its flags itself, later: it is loaded by then.
+  // The command parses its flags after it is loaded; the state folder is needed before.
   const at = args.findIndex((word) => word === '--state' || word.startsWith('--state='));
   const given = args[at]?.startsWith('--state=') === true ? args[at].slice('--state='.length) : args[at + 1];
   const tree = verifyOwnTree(root, (at < 0 ? undefined : given) ?? defaultStateDirectory(process.env));
@@ -56,22 +57,18 @@ const commands: Readonly<Record<string, Command>> = {
   },
   chat: {
     usage: 'chat [--state DIR]',
-    what: 'talks to the running server in this terminal; nothing is kept',
+    what: 'starts a conversation in this terminal; no history is written',
     run: chat,
   },
-  status: {
-    usage: 'status [--json] [--state DIR]',
-    what: 'shows the six layers of the running server, live',
-    run: status,
-  },
+  status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server', run: status },
   wipe: {
     usage: 'wipe [ID | --all] [--json] [--state DIR]',
-    what: 'wipes conversations of the running server, or lists what is kept',
+    what: 'wipes conversations of the running server, or lists them',
     run: wipe,
   },
   model: {
     usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME',
-    what: 'looks at models, approves them by signing, verifies them',
+    what: 'inspects models, approves them by signing, and verifies them',
     more: modelUsage,
     async run(args) {
       await loadVerified(args);
@@ -80,13 +77,13 @@ const commands: Readonly<Record<string, Command>> = {
   },
   deps: {
     usage: 'deps plan | seal --reason TEXT | verify',
-    what: 'shows, seals and verifies everything that runs',
+    what: 'lists, signs and verifies every file of this installation',
     more: depsUsage,
-    run: async (args) => (await import('./deps.ts')).deps(args),
+    run: async (args) => (await import('./deps/deps-command.ts')).deps(args),
   },
   isolate: {
     usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]',
-    what: 'runs the server as a user of its own behind firewall rules, from the next boot on',
+    what: 'installs the server as a system service with its own user and firewall rules',
     run: isolate,
   },
   prove: {
@@ -99,12 +96,12 @@ const commands: Readonly<Record<string, Command>> = {
   },
   doctor: {
     usage: 'doctor [--json]',
-    what: 'says what this machine can enforce, why, and what would make it more',
+    what: 'reports what this machine can enforce, why, and how to improve it',
     run: async (args) => (await import('./doctor/doctor.ts')).doctor(args),
   },
   token: {
     usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]',
-    what: 'prints the API token or the browser link, or keeps a token per application',
+    what: 'prints the API token or the link to the status page, or manages tokens of applications',
     run: token,
   },
 };
@@ -114,7 +111,7 @@ function help(): string {
     ([name, command]) =>
       `  ./kwyre ${command.usage}\n      ${command.what}${command.more === undefined ? '' : `; more: ./kwyre help ${name}`}`,
   );
-  return `Kwyre ${version}: a local LLM server that proves nothing leaves this machine.\n\n${lines.join('\n')}\n\nExit codes: 0 fine, 2 usage, 10+N refused by layer N, 1 anything else.`;
+  return `Kwyre ${version}: a local LLM server that proves nothing leaves this machine.\n\n${lines.join('\n')}\n\nExit codes: 0 success, 2 wrong usage, 10+N refused by layer N, 1 any other failure.`;
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -123,17 +120,17 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(version);
     return 0;
   }
-  const asked = name === 'help' || name === '--help' || name === '-h';
+  const wantsHelp = name === 'help' || name === '--help' || name === '-h';
   const [subject] = rest;
-  if (asked && subject === undefined) {
+  if (wantsHelp && subject === undefined) {
     console.log(help());
     return 0;
   }
-  const wanted = asked ? (subject ?? '') : name;
+  const wanted = wantsHelp ? (subject ?? '') : name;
   const command = Object.hasOwn(commands, wanted) ? commands[wanted] : undefined;
   if (command === undefined)
-    throw new KwyreError('USAGE_COMMAND_UNKNOWN', 'there is no such command', './kwyre help lists them');
-  if (asked || rest.includes('--help')) {
+    throw new KwyreError('USAGE_COMMAND_UNKNOWN', 'there is no such command', './kwyre help lists the commands');
+  if (wantsHelp || rest.includes('--help')) {
     console.log(
       `./kwyre ${command.usage}\n    ${command.what}${command.more === undefined ? '' : `\n${command.more}`}`,
     );

@@ -1,18 +1,20 @@
 /**
- * Questions to a person at a terminal: yes or no, and a passphrase that is not shown.
+ * Questions on a terminal: yes or no, and a passphrase that is not echoed.
+ *
+ * Proof: test/e2e/prompts.test.ts
  * @module
  */
 import { readFileSync } from 'node:fs';
 import { KwyreError } from '../base/errors.ts';
 
-const most = 1024;
+const maxBytes = 1024;
 const keys = { interrupt: 3, end: 4, backspace: 8, newline: 10, enter: 13, erase: 127 } as const;
 
 /**
- * The next line of the standard input. What was pasted behind it stays for the next question, and the input stays open.
- * @param raw - whether keys arrive one by one and unseen; otherwise the terminal edits the line
+ * Reads the next line of standard input. Text that was pasted after it is kept for the next question.
+ * @param raw - whether the terminal passes on each key, without echo; otherwise it edits the line
  * @returns `undefined` at the end of the input (Ctrl-D, a closed terminal)
- * @throws `USAGE_INTERRUPTED` at Ctrl-C on a raw terminal
+ * @throws `USAGE_INTERRUPTED` on Ctrl-C in raw mode
  */
 async function readLine(raw: boolean): Promise<Buffer | undefined> {
   const input = process.stdin;
@@ -35,12 +37,16 @@ async function readLine(raw: boolean): Promise<Buffer | undefined> {
       }
       if (raw && byte === keys.interrupt) {
         line.reject(
-          new KwyreError('USAGE_INTERRUPTED', 'interrupted; nothing was changed', 'start again when you are ready'),
+          new KwyreError(
+            'USAGE_INTERRUPTED',
+            'interrupted; nothing was changed',
+            'run the command again when you are ready',
+          ),
         );
         return;
       }
       if (raw && (byte === keys.erase || byte === keys.backspace)) typed.pop();
-      else if (typed.length < most) typed.push(byte);
+      else if (typed.length < maxBytes) typed.push(byte);
     }
     chunk.fill(0);
   };
@@ -55,7 +61,7 @@ async function readLine(raw: boolean): Promise<Buffer | undefined> {
   }
 }
 
-/** Asks; anything but y or yes is a no. */
+/** Asks a question; any answer but y or yes means no. */
 export async function confirm(question: string): Promise<boolean> {
   process.stderr.write(`${question} [y/N] `);
   const answer = await readLine(false);
@@ -63,24 +69,24 @@ export async function confirm(question: string): Promise<boolean> {
   return /^y(es)?$/i.test((answer ?? Buffer.alloc(0)).toString('latin1').trim());
 }
 
-/** Reads a line without showing it. @throws `USAGE_PASSPHRASE` when there is no terminal or it is closed */
+/** Reads a line without echo. @throws `USAGE_PASSPHRASE` if there is no terminal, or it is closed */
 async function readHidden(question: string): Promise<Buffer> {
   const input = process.stdin;
   if (!input.isTTY)
     throw new KwyreError(
       'USAGE_PASSPHRASE',
-      'a passphrase is needed, and there is no terminal to ask for it',
-      'give the path of a file that holds it with --passphrase-file',
+      'a passphrase is needed, but there is no terminal to ask for it',
+      'name a file that contains it with --passphrase-file FILE',
     );
+  input.setRawMode(true); // before the question: what is typed as soon as it appears must not be echoed
   process.stderr.write(question);
-  input.setRawMode(true);
   try {
     const typed = await readLine(true);
     if (typed === undefined)
       throw new KwyreError(
         'USAGE_PASSPHRASE',
         'no passphrase was typed; nothing was changed',
-        'start again when you are ready',
+        'run the command again when you are ready',
       );
     return typed;
   } finally {
@@ -89,7 +95,7 @@ async function readHidden(question: string): Promise<Buffer> {
   }
 }
 
-/** The passphrase of an existing key: from a file, or asked for. @throws `USAGE_FILE` */
+/** The passphrase of an existing key, from a file or the terminal. @throws `USAGE_FILE`, `USAGE_PASSPHRASE` */
 export async function askPassphrase(file: string | undefined): Promise<Buffer> {
   if (file === undefined) return await readHidden('passphrase of the operator key: ');
   let text: Buffer;
@@ -99,7 +105,7 @@ export async function askPassphrase(file: string | undefined): Promise<Buffer> {
     throw new KwyreError(
       'USAGE_FILE',
       `cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? 'error'})`,
-      'give the path of a file that holds the passphrase and nothing else',
+      'give the path of a file that contains only the passphrase',
     );
   }
   return text.subarray(0, text.at(-1) === 10 ? -1 : text.length);
@@ -115,10 +121,10 @@ export async function askNewPassphrase(file: string | undefined): Promise<Buffer
     throw new KwyreError(
       'USAGE_PASSPHRASE',
       'the passphrase is shorter than 12 characters',
-      'several words are easy to remember and hard to guess',
+      'choose several words: they are easy to remember and hard to guess',
     );
   if (file === undefined) {
-    const second = await readHidden('the same again: ');
+    const second = await readHidden('repeat the passphrase: ');
     if (!second.equals(first)) throw new KwyreError('USAGE_PASSPHRASE', 'the two passphrases differ', 'try again');
     second.fill(0);
   }

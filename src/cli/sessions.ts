@@ -1,6 +1,5 @@
 /**
- * How many conversations the server keeps and for how long yet, for `./kwyre status` and the chat: numbers, never a
- * word.
+ * How many conversations the server keeps, and for how long: numbers for `kwyre status` and `kwyre chat`.
  *
  * Proof: test/unit/cli/sessions.test.ts
  * @module
@@ -29,17 +28,17 @@ export function countEntries(data: readonly Entry[]): Conversations {
   };
 }
 
-/** A time as people say it. */
+/** A duration: seconds below two minutes, else whole minutes. */
 export function describeSeconds(seconds: number): string {
   return seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`;
 }
 
 export function describeConversations({ kept, continued, longest_left_s: left }: Conversations): string {
-  if (kept + continued === 0) return 'no conversation is kept';
-  return `conversations: ${kept} with an id, ${continued} of clients that send their history again; the last of them is wiped in ${describeSeconds(left)} without use`;
+  if (kept + continued === 0) return 'conversations: none';
+  return `conversations: ${kept} with an id, ${continued} recognised by their history; all are wiped within ${describeSeconds(left)} unless they are used`;
 }
 
-/** The conversations that this token may see, the latest use last; `undefined` where the server does not say. */
+/** The conversations of this token, the most recently used last; `undefined` if the server does not list them. */
 export async function listEntries(server: Server): Promise<readonly Entry[] | undefined> {
   try {
     return ((await readJson(await send(server, 'GET', '/kwyre/sessions'))) as { data: readonly Entry[] }).data;
@@ -49,7 +48,7 @@ export async function listEntries(server: Server): Promise<readonly Entry[] | un
   }
 }
 
-/** How long the conversation that was last recognised by its history stays. */
-export async function lastContinued(server: Server): Promise<number | undefined> {
+/** How long the conversation that was last recognised by its history is kept, in seconds. */
+export async function secondsLeft(server: Server): Promise<number | undefined> {
   return (await listEntries(server))?.findLast(isContinued)?.left_s;
 }

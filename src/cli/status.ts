@@ -1,5 +1,5 @@
 /**
- * `kwyre status`: the six layers of the running server, as it reports them itself, and how many conversations it keeps.
+ * `kwyre status`: the six layers of the running server, as it reports them, and how many conversations it keeps.
  * @module
  */
 import { parseArgs } from 'node:util';
@@ -20,7 +20,7 @@ export type StatusAnswer = {
   readonly conversations?: Conversations;
 };
 
-/** The marks of the three states, readable without colour. */
+/** Marks of the states, readable without colour. */
 export const marks: Readonly<Record<LayerReport['status'], string>> = {
   enforced: '[ok]',
   degraded: '[--]',
@@ -32,7 +32,10 @@ export function oneLine(layers: readonly LayerReport[]): string {
   return layers.map((layer) => `${layer.layer} ${layer.name.split(' ').at(-1) ?? ''} ${layer.status}`).join(' | ');
 }
 
-/** The view for people: a line per layer, and below it each check that is not fully enforced. */
+/**
+ * The layers as text: a line for each, followed by its checks.
+ * @param all - whether to list enforced checks too
+ */
 export function render(answer: StatusAnswer, all: boolean): string {
   const lines: string[] = [];
   for (const layer of answer.layers) {
@@ -45,8 +48,8 @@ export function render(answer: StatusAnswer, all: boolean): string {
   return plainText(lines.join('\n'));
 }
 
-/** An answer as a status. @throws `SERVER_ANSWER` when it is none */
-export function asStatus(value: unknown): StatusAnswer {
+/** Checks that an answer is a status. @throws `SERVER_ANSWER` */
+export function parseStatusAnswer(value: unknown): StatusAnswer {
   const answer = value as { layers?: unknown; model?: { name?: unknown } } | null;
   const isLayer = (layer: unknown): boolean =>
     typeof layer === 'object' &&
@@ -58,24 +61,24 @@ export function asStatus(value: unknown): StatusAnswer {
   if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every(isLayer)) {
     throw new KwyreError(
       'SERVER_ANSWER',
-      'the server answered with something that is no status',
-      'look at what listens there, and at its version',
+      'the answer of the server is not a status',
+      'compare the version of the server with ./kwyre --version',
     );
   }
   return value as StatusAnswer;
 }
 
-/** What could not be written to the event log, if anything. */
-export function describeLosses(events: StatusAnswer['events']): string {
+/** A line about events that could not be written; empty if there are none. */
+function describeLosses(events: StatusAnswer['events']): string {
   return events === undefined || events.lost === 0
     ? ''
-    : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); everything else goes on`;
+    : `\nevents: ${events.lost} could not be written (${plainText(events.reason)}); the server is not affected`;
 }
 
 export async function status(args: readonly string[]): Promise<number> {
   const { values } = parseFlags(args);
   const server = findServer(serverDirectory(values.state));
-  const answer = asStatus(await readJson(await send(server, 'GET', '/kwyre/status')));
+  const answer = parseStatusAnswer(await readJson(await send(server, 'GET', '/kwyre/status')));
   const entries = await listEntries(server);
   const conversations = entries === undefined ? undefined : countEntries(entries);
   if (values.json === true)
@@ -95,6 +98,6 @@ function parseFlags(args: readonly string[]) {
       options: { json: { type: 'boolean' }, state: { type: 'string' } },
     });
   } catch {
-    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'status does not know one of these flags', './kwyre status --help');
+    throw new KwyreError('USAGE_FLAG_UNKNOWN', 'status takes only --json and --state DIR', './kwyre status --help');
   }
 }

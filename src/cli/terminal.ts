@@ -1,8 +1,8 @@
 /**
- * Text from a model or a server on its way to a terminal: what could steer the terminal is taken out.
+ * Removes control sequences from text of a model or a server before it reaches a terminal.
  *
- * Promise: no escape, control or direction-changing character but newline and tab reaches the terminal, also when a
- *          sequence is cut between two pieces. A string sequence that never ends swallows at most 4,096 characters.
+ * Promise: no escape, control or bidirectional control character reaches the terminal, except newline and tab; also if a
+ *          sequence is split between two pieces. A string sequence without an end hides at most 4,096 characters.
  * Source:  ECMA-48; the strings of OSC, DCS, SOS, PM and APC end with BEL or ST
  * Proof:   test/unit/cli/terminal.test.ts
  * @module
@@ -13,13 +13,13 @@ type State = 'text' | 'escape' | 'control' | 'string' | 'string-escape';
 const longestString = 4096;
 const directional = /[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
-/** Whether a character of text may be shown. */
+/** Whether a character may be printed. */
 function shown(character: string, code: number): boolean {
   if (character === '\n' || character === '\t') return true;
   return code >= 0x20 && !(code >= 0x7f && code <= 0x9f) && !directional.test(character);
 }
 
-/** Takes control sequences out of text that comes in pieces. */
+/** Removes control sequences from text that arrives in pieces. */
 export class PlainTextStream {
   #state: State = 'text';
   #stringLength = 0;
@@ -32,7 +32,7 @@ export class PlainTextStream {
     return out;
   }
 
-  /** Moves on by one character; `true` when it is text to show. */
+  /** Consumes one character. @returns whether it is to be printed */
   #step(character: string, code: number): boolean {
     switch (this.#state) {
       case 'text':
@@ -67,7 +67,7 @@ export class PlainTextStream {
   }
 }
 
-/** Takes control sequences out of whole text. */
+/** Removes control sequences from a whole text. */
 export function plainText(text: string): string {
   return new PlainTextStream().push(text);
 }

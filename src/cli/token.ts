@@ -1,8 +1,10 @@
 /**
- * `kwyre token`: prints the person's token of the running server, or keeps one per application.
+ * `kwyre token`: prints the user's token of the running server, or manages one token per application.
  *
- * A named token is shown once, when it is made; the state folder keeps its digest. A running server takes up
- * changes within a second.
+ * A named token is shown once, when it is created; the state folder stores its digest. A running server applies changes
+ * within a second.
+ *
+ * Proof: test/attacks/1-tokens.test.ts
  * @module
  */
 import { parseArgs } from 'node:util';
@@ -44,7 +46,7 @@ export async function token(args: readonly string[]): Promise<number> {
       print(
         { tokens },
         tokens.length === 0
-          ? 'no named tokens; make one with ./kwyre token add NAME'
+          ? 'no named tokens; create one with ./kwyre token add NAME'
           : tokens.map((entry) => `${entry.name}  since ${entry.createdAt}`).join('\n'),
       );
       return 0;
@@ -53,18 +55,18 @@ export async function token(args: readonly string[]): Promise<number> {
       if (name === undefined || !namePattern.test(name))
         throw new KwyreError(
           'USAGE_TOKEN_NAME',
-          'a token needs a name of letters, digits, dots and dashes, 64 at most',
+          'a token needs a name of at most 64 letters, digits, dots, dashes and underscores',
           './kwyre token add my-editor',
         );
       const known = readNamedTokens(openState(directory));
       if (known.some((entry) => entry.name === name))
-        throw new KwyreError(
-          'USAGE_TOKEN_EXISTS',
-          'there is a token of that name already',
-          `./kwyre token revoke ${name}`,
-        );
+        throw new KwyreError('USAGE_TOKEN_EXISTS', 'a token of that name exists', `./kwyre token revoke ${name}`);
       if (known.length >= maxNamedTokens)
-        throw new KwyreError('USAGE_TOKEN_LIMIT', `${maxNamedTokens} named tokens are the limit`, 'revoke one first');
+        throw new KwyreError(
+          'USAGE_TOKEN_LIMIT',
+          `there are ${maxNamedTokens} named tokens, which is the limit`,
+          'revoke one: ./kwyre token revoke NAME',
+        );
       const fresh = makeToken();
       writeNamedTokens(directory, [
         ...known,
@@ -72,14 +74,14 @@ export async function token(args: readonly string[]): Promise<number> {
       ]);
       print(
         { name, token: fresh },
-        `${fresh}\n(shown this once; give it to ${name} alone, end it with ./kwyre token revoke ${name})`,
+        `${fresh}\n(shown only once; give it only to ${name}, revoke it with ./kwyre token revoke ${name})`,
       );
       return 0;
     }
     case 'revoke': {
       const known = readNamedTokens(openState(directory));
       if (name === undefined || !known.some((entry) => entry.name === name))
-        throw new KwyreError('USAGE_TOKEN_UNKNOWN', 'there is no named token of that name', './kwyre token list');
+        throw new KwyreError('USAGE_TOKEN_UNKNOWN', 'no token of that name exists', './kwyre token list');
       writeNamedTokens(
         directory,
         known.filter((entry) => entry.name !== name),
@@ -95,7 +97,7 @@ export async function token(args: readonly string[]): Promise<number> {
 function usage(): KwyreError {
   return new KwyreError(
     'USAGE_TOKEN',
-    'token takes nothing, link, add NAME, list, or revoke NAME',
+    'token takes no action, or link, add NAME, list, revoke NAME',
     './kwyre token --help',
   );
 }

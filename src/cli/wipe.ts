@@ -1,14 +1,14 @@
 /**
- * `kwyre wipe`: wipes conversations of the running server, one or all, and says how many.
+ * `kwyre wipe`: lists the conversations of the running server, or wipes one or all of them.
  *
- * Promise: it asks the server that a person runs, over its API, like any client; it reads no conversation.
+ * Promise: it uses the server's API like any client, and reads no text of a conversation.
  * @module
  */
 import { parseArgs } from 'node:util';
 import { KwyreError } from '../base/errors.ts';
 import { findServer, readJson, send, serverDirectory } from './client.ts';
 
-const usage = () => new KwyreError('USAGE_FLAG_UNKNOWN', 'wipe takes one id or --all', './kwyre wipe lists the ids');
+const usage = () => new KwyreError('USAGE_FLAG_UNKNOWN', 'wipe takes one id, or --all', './kwyre wipe lists the ids');
 
 type Listed = {
   readonly data: readonly {
@@ -46,12 +46,12 @@ export async function wipe(args: readonly string[]): Promise<number> {
     else {
       for (const entry of data)
         console.log(
-          `${entry.id}  ${entry.state}, unused for ${entry.idle_s} s, ${entry.left_s} s left, ${entry.tokens} tokens, ${entry.bytes} bytes sealed`,
+          `${entry.id}  ${entry.state}, unused for ${entry.idle_s} s, wiped in ${entry.left_s} s, ${entry.tokens} tokens, ${entry.bytes} bytes encrypted`,
         );
       console.log(
         data.length === 0
-          ? 'no conversation is kept'
-          : `${data.length} kept; ./kwyre wipe ID wipes one, ./kwyre wipe --all all`,
+          ? 'there are no conversations'
+          : `conversations: ${data.length}; ./kwyre wipe ID wipes one, ./kwyre wipe --all wipes all`,
       );
     }
     return 0;
@@ -59,6 +59,6 @@ export async function wipe(args: readonly string[]): Promise<number> {
   const { wiped } = (await readJson(
     await send(server, 'DELETE', id === undefined ? '/kwyre/sessions' : `/kwyre/sessions/${id}`),
   )) as { wiped: number };
-  console.log(values.json === true ? JSON.stringify({ wiped }) : `${wiped} wiped: key destroyed, content overwritten`);
+  console.log(values.json === true ? JSON.stringify({ wiped }) : `${wiped} wiped: keys destroyed, content overwritten`);
   return 0;
 }

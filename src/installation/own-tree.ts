@@ -50,15 +50,15 @@ export function verifyOwnTree(root: string, state?: string): VerifiedTree {
   return prepareOwnTree(root, state).compare();
 }
 
-/** Refuses native code that nobody declared. @throws `L3_FILES_DIFFER` */
+/** Refuses mapped native code that is not in the list. @throws `L3_FILES_DIFFER` */
 export function assertMapped(list: VerifiedFiles, own: ReadonlySet<string>): void {
   const faults = mappedFaults(list, fs, fs.readFileSync('/proc/self/maps', 'latin1'), own);
-  if (faults.length > 0) throw new DifferenceError(3, 'native code that was loaded', faults, digestsRemedy);
+  if (faults.length > 0) throw new DifferenceError(3, 'the loaded native code', faults, digestsRemedy);
 }
 
 /**
- * Lets this process load nothing but modules of the list, and opens the foreign function interface from a copy of the
- * bytes that were compared.
+ * Restricts this process to modules of the list, and loads the foreign function interface from a copy of the verified
+ * bytes.
  * @throws `L3_FILES_DIFFER`
  */
 export async function loadOnly(list: VerifiedFiles): Promise<void> {

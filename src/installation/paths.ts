@@ -1,12 +1,12 @@
 /**
- * Where this installation lies: from `src/` as it is written, or from `dist/` as it runs.
+ * The folders of this installation, found from `src/` (as written) or `dist/` (as run).
  * @module
  */
 import { extname, join } from 'node:path';
 
 /** The folder of the running program: `src/` or `dist/`. */
 export const programFolder = join(import.meta.dirname, '..');
-/** The installation's own folder, which holds the launcher, `src/` and `node_modules/`. */
+/** The folder of the installation, with the launcher, `src/` and `node_modules/`. */
 export const root = join(programFolder, '..');
-/** `.ts` or `.js`: what a file of the running program ends in. */
+/** File name extension of the running program: `.ts` or `.js`. */
 export const extension = extname(import.meta.filename);

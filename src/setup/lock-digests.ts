@@ -2,9 +2,8 @@
  * Writes the committed digests of the third-party tree: `npm run lock:digests`, after each change of package-lock.json.
  *
  * Fetches every tarball that npm may install here (through npm itself), compares its sha512 with the lockfile's, and
- * lists what is in it. `--check` only says whether the committed list is in step with the lockfile and the tarballs:
- * those in npm's cache, or fetched. A tarball that is in neither place while there is no network is named as not
- * checked.
+ * lists what is in it. `--check` only compares the committed list with the lockfile and the tarballs, from npm's cache or
+ * fetched. A tarball that is not in the cache and cannot be fetched is reported as not checked.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -20,7 +19,7 @@ import { readTarball } from './tarball.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const folder = join(root, 'src', 'layers', '3-dependencies');
-/** Platforms that Kwyre serves on. */
+/** Platforms that Kwyre supports. */
 const platforms = [
   { name: 'linux-x64', os: 'linux', cpu: 'x64' },
   { name: 'linux-arm64', os: 'linux', cpu: 'arm64' },
@@ -49,7 +48,7 @@ function installedOn(entry: Locked, platform: (typeof platforms)[number]): boole
 
 const checking = process.argv.includes('--check');
 
-/** A tarball that is neither in npm's cache nor to be had. */
+/** A tarball that is not in npm's cache and cannot be fetched. */
 class Unreachable extends Error {}
 
 /** Fetches a package's tarball through npm (its cache first), into a folder of its own. @throws Unreachable */
@@ -75,7 +74,7 @@ function fetchTarball(id: string): Buffer {
   }
 }
 
-/** Commands of a package: npm makes their files executable, whatever the tarball says. */
+/** Commands of a package: npm makes their files executable, regardless of the tarball. */
 function commandsOf(files: readonly TarFile[]): Set<string> {
   const manifest = JSON.parse(files.find((file) => file.name === 'package.json')?.bytes.toString('utf8') ?? '{}') as {
     bin?: string | Record<string, string>;
@@ -91,7 +90,7 @@ function digestPackage(path: string, entry: Locked): PackageDigests {
   if (integrity !== entry.integrity) throw new Error(`the tarball of ${id} is not the one in package-lock.json`);
   const files = readTarball(tarball);
   const commands = commandsOf(files);
-  // npm renames .gitignore so that publishing from an installed copy behaves.
+  // npm renames .gitignore when it installs, so that a copy can be published.
   const renamed = (name: string) =>
     name.endsWith('.gitignore') && !files.some((file) => file.name === name.replace(/gitignore$/, 'npmignore'))
       ? name.replace(/gitignore$/, 'npmignore')
@@ -122,7 +121,7 @@ for (const [path, entry] of Object.entries(lock.packages)) {
   if (path === '') continue;
   if (entry.integrity?.startsWith('sha512-') !== true) throw new Error(`${path} has no sha512 in package-lock.json`);
   if (entry.link === true || entry.dev === true)
-    throw new Error(`${path} is a link or a development package: it has no place in what runs`);
+    throw new Error(`${path} is a link or a development package, which must not be installed at run time`);
   if (!platforms.some((platform) => installedOn(entry, platform))) continue;
   try {
     digested.set(path, digestPackage(path, entry));
@@ -134,17 +133,17 @@ for (const [path, entry] of Object.entries(lock.packages)) {
   }
 }
 if (digested.size === 0)
-  throw new Error('nothing was checked: no tarball is in the cache of npm and the registry cannot be reached');
+  throw new Error("nothing was checked: no tarball is in npm's cache, and the registry cannot be reached");
 for (const platform of platforms) {
   const target = join(folder, digestsFile(platform.name));
   const committed = checking ? readFileSync(target, 'utf8') : '';
-  // What could not be had is compared by its name and the lockfile's sha512 only.
-  const taken = checking
+  // Packages that could not be fetched are compared only by name and the lockfile's sha512.
+  const unchecked = checking
     ? parseDigests(committed).filter((entry) => unreachable.get(entry.path)?.integrity === entry.integrity)
     : [];
   const packages = [
     ...[...digested].filter(([path]) => installedOn(lock.packages[path] ?? {}, platform)).map(([, entry]) => entry),
-    ...taken,
+    ...unchecked,
   ];
   const text = formatDigests(packages);
   if (!checking) {
@@ -154,10 +153,10 @@ for (const platform of platforms) {
     );
   } else if (committed === text) {
     console.log(
-      `${digestsFile(platform.name)}: in step, ${packages.length - taken.length} of ${packages.length} packages compared with their tarballs`,
+      `${digestsFile(platform.name)}: up to date, ${packages.length - unchecked.length} of ${packages.length} packages compared with their tarballs`,
     );
   } else {
-    console.error(`${digestsFile(platform.name)} is not in step with package-lock.json; run npm run lock:digests`);
+    console.error(`${digestsFile(platform.name)} does not match package-lock.json; run npm run lock:digests`);
     process.exitCode = 1;
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Strips the types of `src/` once into `dist/`, so that no serving process pays for it (0.8 s and 125 MB together).
+ * Strips the types of `src/` once into `dist/`, which saves the server 0.8 s and 125 MB at each start.
  *
- * Positions are kept, so stack traces and digests of both copies lead to the same lines. The launcher starts it when
- * the digests in `dist/sources.sha256` are not those of the sources.
+ * Positions are kept, so that line numbers in stack traces are those of the sources. The launcher runs it if the digests in
+ * `dist/sources.sha256` differ from those of the sources.
  * Run: `node src/setup/strip-types.ts`; prints the number of files written.
  * @module
  */
@@ -14,10 +14,10 @@ const root = join(import.meta.dirname, '..', '..');
 const target = join(root, 'dist');
 const fresh = `${target}.${String(process.pid)}`;
 const old = `${fresh}.old`;
-/** How often another process that does the same at the same time may be in the way. */
-const mostTries = 5;
+/** How often to retry when another process writes `dist/` at the same time. */
+const maxTries = 5;
 
-/** Removes what earlier runs left that were killed; a folder is named after the process that fills it. */
+/** Removes folders of runs that were killed; a folder is named after the process that fills it. */
 function removeLeftovers(): void {
   for (const name of fs.readdirSync(root)) {
     const pid = /^dist\.(\d+)(?:\.old)?$/.exec(name)?.[1];
@@ -26,7 +26,7 @@ function removeLeftovers(): void {
   }
 }
 
-/** Puts the fresh folder in the place of the one that is there, if any. */
+/** Replaces `dist/` by the new folder. */
 function swap(): void {
   for (let tries = 1; ; tries += 1) {
     fs.rmSync(old, { recursive: true, force: true });
@@ -36,7 +36,7 @@ function swap(): void {
       return;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (tries === mostTries || (code !== 'ENOENT' && code !== 'ENOTEMPTY' && code !== 'EEXIST')) throw error;
+      if (tries === maxTries || (code !== 'ENOENT' && code !== 'ENOTEMPTY' && code !== 'EEXIST')) throw error;
     }
   }
 }
@@ -53,7 +53,7 @@ try {
   console.log(String(files.size));
 } catch (error) {
   console.error(
-    `kwyre: the sources cannot be made into ${target}: ${error instanceof Error ? error.message : 'unknown'}`,
+    `kwyre: cannot write ${target} from the sources: ${error instanceof Error ? error.message : 'unknown error'}`,
   );
   process.exitCode = 1;
 } finally {

@@ -45,7 +45,7 @@ export function readTarball(gzipped: Buffer): TarFile[] {
     const name = longName ?? (prefix === '' ? text(block, 0, 100) : `${prefix}/${text(block, 0, 100)}`);
     longName = undefined;
     if (type === '5') continue;
-    if (type !== '0' && type !== '\0') throw new Error(`the tarball holds something that is not a file: ${name}`);
+    if (type !== '0' && type !== '\0') throw new Error(`the tarball contains an entry that is not a file: ${name}`);
     files.push({
       name: name.replace(/^[^/]*\//, ''),
       executable: (Number.parseInt(text(block, 100, 8).trim(), 8) & 0o111) !== 0,

@@ -1,7 +1,7 @@
 /**
- * Writes the embedded model's digest into the source: `npm run guide:digest`, after each training.
+ * Writes the digest of the embedded guide model into the source: `npm run guide:digest`, after each training.
  *
- * With `--check` it only says whether source and file agree (exit 1 when they do not).
+ * With `--check` it only compares source and file; exit code 1 if they differ.
  * @module
  */
 import { createHash } from 'node:crypto';
@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..', '..');
-const source = join(root, 'src', 'layers', '4-model', 'guide.ts');
+const source = join(root, 'src', 'layers', '4-model', 'guide-digest.ts');
 const model = readFileSync(join(root, 'models', 'guide', 'guide.gguf'));
 const line = `export const guideFile = { name: 'guide.gguf', bytes: ${model.length}, sha256: '${createHash('sha256').update(model).digest('hex')}' } as const;`;
 const text = readFileSync(source, 'utf8');

@@ -1,25 +1,28 @@
 /**
- * Where the server of a state folder runs, for the clients of the same person.
+ * The presence file: where the server of a state folder runs, for the commands of its user.
+ *
+ * Proof: test/unit/state/server-witness.test.ts
  * @module
  */
 import { join } from 'node:path';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 
-/** What the kernel says of a running server, so that a command knows it again; written by the server itself. */
+/** How the kernel describes a running server, so that a command can verify it; the server writes it. */
 export type Witness = {
-  /** This boot of the machine, and the namespace in which its pid is a pid. */
+  /** Boot id of the kernel. */
   readonly boot: string;
+  /** Its pid namespace. */
   readonly pids: string;
-  /** When the process was started, in ticks after boot: with the pid it names a process for good. */
+  /** Start time in ticks after boot; unique together with the pid. */
   readonly started: number;
-  /** Inodes of the lock that it holds and of the socket that it listens on. */
+  /** Inodes of its lock and of its listening socket. */
   readonly lock: number;
   readonly listener: number;
   /** `device:inode` of its executable. */
   readonly executable: string;
 };
 
-/** How a client finds a running server; an installed one, which its user may not look into, has no witness. */
+/** How a command finds a running server. An installed server, whose processes the user may not see, has no witness. */
 export type Presence = {
   readonly pid: number;
   readonly port: number;
@@ -37,7 +40,7 @@ export function writePresence(directory: string, presence: Presence): void {
   writePrivate(presencePath(directory), `${JSON.stringify(presence)}\n`);
 }
 
-/** Where the server of this folder runs, or `undefined`. */
+/** Reads the presence file; `undefined` if there is none, or it is damaged. */
 export function readPresence(directory: string): Presence | undefined {
   const text = readPrivate(presencePath(directory));
   if (text === undefined) return undefined;
@@ -45,14 +48,14 @@ export function readPresence(directory: string): Presence | undefined {
   try {
     value = JSON.parse(text) as Unchecked<Presence> | null;
   } catch {
-    return undefined; // cut off by a full disk
+    return undefined; // truncated by a full disk
   }
   return value !== null && isPresence(value) ? value : undefined;
 }
 
 type Unchecked<T> = { readonly [K in keyof T]?: unknown };
 
-/** Whether it has the shape that a server writes: a file of this user's that something else wrote names no server. */
+/** Whether it has the shape that a server writes. */
 function isPresence(value: Unchecked<Presence>): value is Presence {
   const { pid, port, socket, model, startedAt, witness } = value;
   if (

@@ -27,7 +27,7 @@ import {
 } from 'node:fs';
 
 /** What a file must be for its content to count. */
-export type ReadRule = {
+type ReadRule = {
   /** The only user who may own it; any user if left out. */
   readonly owner?: number;
   /** Mode bits that must not be set. */
@@ -36,7 +36,7 @@ export type ReadRule = {
 };
 
 /** The content of a file, or why it was not read. */
-export type SafeRead =
+type SafeRead =
   | { readonly state: 'read'; readonly bytes: Buffer }
   | { readonly state: 'absent' }
   /** It is not a regular file, or its owner, mode or size breaks the rule. */
@@ -86,7 +86,7 @@ export function readSafely(path: string, rule: ReadRule): SafeRead {
   }
 }
 
-export type NewFile = {
+type NewFile = {
   readonly mode: number;
   /** Left out: the user who writes it. */
   readonly owner?: { readonly uid: number; readonly gid: number };

@@ -1,7 +1,8 @@
 /**
- * Files of root's that every user of the machine may read, and files that root reads and writes in folders of others.
+ * Files of root that every user may read, and files that root reads and writes in folders of other users.
  *
- * Promise: content that is read as root's can have been written by root alone, folders above it included.
+ * Promise: what `readRootText` returns can only have been written by root: no other user can write the file or a folder
+ *          above it.
  * Proof:   test/attacks/2-isolate.test.ts, test/attacks/3-system.test.ts
  * @module
  */
@@ -17,15 +18,14 @@ const maxTextBytes = 1 << 20;
 /** The largest trust file that its parser accepts. */
 const maxTrustBytes = 4 << 20;
 
-/** The text of a regular file, whoever owns it; `undefined` if there is none that can be read, or it is over 1 MiB. */
+/** The text of a regular file of any owner; `undefined` if it is absent, unreadable or over 1 MiB. */
 export function readRegularText(path: string): string | undefined {
   const read = readSafely(path, { maxBytes: maxTextBytes });
   return read.state === 'read' ? read.bytes.toString('utf8') : undefined;
 }
 
 /**
- * What lies at a path of root's; `undefined` if the kernel says that nothing does. A path that cannot be looked at is
- * not taken for absent.
+ * The facts of a file of root's; `undefined` only if it does not exist. An error of the lookup never counts as absent.
  * @throws an error with the given code
  */
 export function rootFacts(path: string, code: string): Stats | undefined {
@@ -57,7 +57,7 @@ export function readRootText(path: string, unsafeCode: string, unreadableCode = 
   const unsafe = () =>
     new KwyreError(
       unsafeCode,
-      `${path} must be a regular file owned by root that nobody else can write, and so must every folder above it`,
+      `${path} must be a regular file that only root can write, in folders that only root can write`,
       `as root: ${writers.length > 0 ? mendingOf(writers) : `ls -l ${path}, then restore the file or remove it`}`,
     );
   if (writers.length > 0) throw unsafe();

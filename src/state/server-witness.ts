@@ -1,9 +1,9 @@
 /**
- * Whether the process that a presence file names is the server that wrote it, by the kernel's tables alone.
+ * Checks that the process that a presence file names is the server that wrote it, using only the kernel's tables.
  *
- * Promise: nothing that a stranger can name is parsed: numbers in fixed columns of `/proc/locks`, `/proc/PID/stat` and
- *          `/proc/net/tcp`. What cannot be seen is not taken for a yes.
- * Limits:  a program of the same user that takes over the state folder, lock and all, writes what it likes there.
+ * Promise: no text that another user can choose is parsed: only numbers in fixed columns of `/proc/locks`,
+ *          `/proc/PID/stat` and `/proc/net/tcp`. A fact that cannot be checked never counts as true.
+ * Limits:  a program of the same user can take over the state folder with its lock, and write there what it likes.
  * Source:  proc_locks(5), proc_pid_stat(5), proc_pid_net(5)
  * Proof:   test/unit/state/server-witness.test.ts, test/attacks/1-server.test.ts
  * @module
@@ -15,20 +15,18 @@ import { parseStat } from '../linux/procfs/task-stat.ts';
 import type { Presence, Witness } from './presence.ts';
 import { readBootId } from './violation-marker.ts';
 
-/** Name of the lock in the state folder, which a server holds for its life. */
+/** Name of the lock in the state folder, which a server holds as long as it runs. */
 export const lockName = 'lock';
 
-/** What a command sees; `dead` is certain, `other` and `unseen` are reasons to trust nothing. */
-export type Seen =
-  | { readonly kind: 'ours' }
+/** The result of a check. Only `verified` is to be trusted; `dead` is certain. */
+type ServerCheck =
+  | { readonly kind: 'verified' }
   | { readonly kind: 'dead' }
-  /**
-   * Somebody holds the lock, but not the process of the presence file: a server that is starting, or another program.
-   */
+  /** Another process than the one in the presence file holds the lock: a server that is starting, or another program. */
   | { readonly kind: 'starting'; readonly pid: number }
-  | { readonly kind: 'other' | 'unseen'; readonly what: string };
+  | { readonly kind: 'foreign' | 'unknown'; readonly reason: string };
 
-/** Pids of those who hold an exclusive lock on a file, by its inode, from `/proc/locks`. */
+/** Pids of the processes that hold an exclusive lock on a file, from the text of `/proc/locks`. */
 export function lockHolders(locks: string, inode: number): number[] {
   return locks.split('\n').flatMap((line) => {
     const [, pid, file] = /^\d+: (?:FLOCK|POSIX) +ADVISORY +WRITE +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];
@@ -36,7 +34,7 @@ export function lockHolders(locks: string, inode: number): number[] {
   });
 }
 
-/** `device:inode` of the executable of a process; `undefined` where it may not be seen. */
+/** `device:inode` of the executable of a process; `undefined` if this user may not see it. */
 function executableOf(pid: number | 'self'): string | undefined {
   try {
     const facts = statSync(`/proc/${pid}/exe`);
@@ -46,8 +44,11 @@ function executableOf(pid: number | 'self'): string | undefined {
   }
 }
 
-/** What a server writes about itself. */
-export function witnessSelf(directory: string, listener: number): Witness {
+/**
+ * Describes this process, for its presence file.
+ * @param listener - inode of the listening socket
+ */
+export function makeWitness(directory: string, listener: number): Witness {
   return {
     boot: readBootId(),
     pids: readlinkSync('/proc/self/ns/pid'),
@@ -59,19 +60,20 @@ export function witnessSelf(directory: string, listener: number): Witness {
 }
 
 /**
- * The process itself: still the same one, of this user, and hidden from it as ours are or with the executable of ours.
+ * Checks that the process is still the one that wrote the witness.
+ * @returns the difference, `undefined` if there is none
  */
-function sameProcess(pid: number, witness: Witness, uid: number): string | undefined {
+function findDifference(pid: number, witness: Witness, uid: number): string | undefined {
   let started: number | undefined;
   try {
     started = parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.started;
   } catch {
-    return undefined; // hidepid: the lock alone says that it is there
+    return undefined; // hidepid: only the lock shows that it runs
   }
   if (started !== witness.started) return `process ${pid} was started at another time`;
   const executable = executableOf(pid);
-  // The files of a process that hid itself belong to root (the folder does not): as ours, no other program of its user
-  // can look into it.
+  // The `/proc` files of a process that is not dumpable belong to root (its folder does not): no other program of the
+  // user can look into it, as is true of the server.
   if (executable === undefined)
     return uid === 0 || lstatSync(`/proc/${pid}/stat`).uid === uid
       ? `the executable of process ${pid} cannot be seen`
@@ -79,26 +81,29 @@ function sameProcess(pid: number, witness: Witness, uid: number): string | undef
   return executable === witness.executable ? undefined : `process ${pid} runs another program`;
 }
 
-/** Judges a presence file. `uid`: who asks, and whose server it is. */
-export function seeServer(directory: string, presence: Presence, uid: number): Seen {
+/**
+ * Checks the server of a presence file.
+ * @param uid - the user who calls, and who must own the server
+ */
+export function checkServer(directory: string, presence: Presence, uid: number): ServerCheck {
   const { witness, pid, port } = presence;
   const lock = lstatSync(join(directory, lockName), { throwIfNoEntry: false });
   const locks = readFileSync('/proc/locks', 'latin1');
   const holders = lock === undefined ? [] : lockHolders(locks, lock.ino);
   const [holder] = holders;
-  const others: Seen = holder === undefined ? { kind: 'dead' } : { kind: 'starting', pid: holder };
+  const others: ServerCheck = holder === undefined ? { kind: 'dead' } : { kind: 'starting', pid: holder };
   if (witness === undefined || lock?.ino !== witness.lock || witness.boot !== readBootId()) return others;
   if (witness.pids !== readlinkSync('/proc/self/ns/pid'))
-    return {
-      kind: 'unseen',
-      what: 'the server runs in another pid namespace, where it cannot be told from another program',
-    };
+    return { kind: 'unknown', reason: 'the server runs in another pid namespace, so this command cannot verify it' };
   if (!holders.includes(pid)) return others;
-  const fault = sameProcess(pid, witness, uid);
-  if (fault !== undefined) return { kind: 'other', what: fault };
+  const difference = findDifference(pid, witness, uid);
+  if (difference !== undefined) return { kind: 'foreign', reason: difference };
   const row = loopbackListener(port, readFileSync('/proc/self/net/tcp', 'latin1'));
-  if (row?.inode === witness.listener) return { kind: 'ours' };
+  if (row?.inode === witness.listener) return { kind: 'verified' };
   return row === undefined
-    ? { kind: 'unseen', what: `nothing listens on 127.0.0.1:${port} in this network; the server runs in another one` }
-    : { kind: 'other', what: `127.0.0.1:${port} is not the socket of the server` };
+    ? {
+        kind: 'unknown',
+        reason: `nothing listens on 127.0.0.1:${port} in this network namespace; the server runs in another one`,
+      }
+    : { kind: 'foreign', reason: `the listener on 127.0.0.1:${port} is not the socket of the server` };
 }

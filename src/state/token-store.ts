@@ -1,7 +1,7 @@
 /**
  * API tokens: 256 random bits each, one for the person (fresh per start) and named ones per application.
  *
- * Promise: named tokens are kept as digests only: the token itself is shown once.
+ * Promise: named tokens are stored only as digests: the token itself is shown once.
  * Proof:   test/attacks/1-tokens.test.ts
  * @module
  */
@@ -11,15 +11,15 @@ import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 
-/** A token kept for one application. */
+/** A token of one application. */
 export type NamedToken = { readonly name: string; readonly digest: string; readonly createdAt: string };
 
-/** SHA-256 of a token, hex: what the gateway compares. */
+/** SHA-256 of a token, in hex: what the gateway compares. */
 export function digestToken(token: string): string {
   return createHash('sha256').update(token).digest('hex');
 }
 
-/** The opaque id of a token's holder: 16 bytes, hex; sessions belong to it. */
+/** The id that owns the sessions of a token: 16 bytes, in hex. */
 export function principalOf(digest: string): string {
   return createHash('sha256').update('kwyre principal\0').update(digest).digest('hex').slice(0, 32);
 }
@@ -29,9 +29,7 @@ export function makeToken(): string {
   return `kw-${randomBytes(32).toString('base64url')}`;
 }
 
-/**
- * Files of the person's token: by itself, and as a header line that `curl -H @FILE` reads without showing it in `ps`.
- */
+/** Files of the person's token: the token, and a header line for `curl -H @FILE`, which keeps it out of `ps`. */
 export const tokenFiles = { token: 'token', header: 'authorization' } as const;
 
 /** Writes the person's token for this start. */
@@ -40,35 +38,35 @@ export function writeToken(directory: string, token: string): void {
   writePrivate(join(directory, tokenFiles.header), `Authorization: Bearer ${token}\n`);
 }
 
-/** The person's token, or `undefined` when no server has written one. */
+/** The person's token; `undefined` if no server has written one. */
 export function readToken(directory: string): string | undefined {
   return readPrivate(join(directory, tokenFiles.token))?.trim();
 }
 
-/** Removes the person's token at the end: it was for this start only. */
+/** Removes the person's token, which is valid for one start only. */
 export function removeToken(directory: string): void {
   for (const file of Object.values(tokenFiles)) removePrivate(join(directory, file));
 }
 
 const namedTokensFile = 'tokens.json';
 
-/** The named tokens, oldest first. @throws `L1_STATE_UNSAFE` also when the file is not ours in form. */
+/** The named tokens, oldest first. @throws `L1_STATE_UNSAFE` also if the file is damaged */
 export function readNamedTokens(directory: string): NamedToken[] {
   const text = readPrivate(join(directory, namedTokensFile));
   if (text === undefined) return [];
-  const broken = () =>
+  const damaged = () =>
     new KwyreError(
       'L1_STATE_UNSAFE',
       `${join(directory, namedTokensFile)} is damaged`,
-      'remove it and make the tokens again',
+      `remove it and create the tokens again: ./kwyre token add NAME`,
     );
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    throw broken();
+    throw damaged();
   }
-  if (!Array.isArray(parsed)) throw broken();
+  if (!Array.isArray(parsed)) throw damaged();
   return parsed.map((entry: unknown) => {
     const { name, digest, createdAt } = (entry ?? {}) as Record<string, unknown>;
     if (
@@ -77,7 +75,7 @@ export function readNamedTokens(directory: string): NamedToken[] {
       !/^[0-9a-f]{64}$/.test(digest) ||
       typeof createdAt !== 'string'
     )
-      throw broken();
+      throw damaged();
     return { name, digest, createdAt };
   });
 }
@@ -86,7 +84,7 @@ export function writeNamedTokens(directory: string, tokens: readonly NamedToken[
   writePrivate(join(directory, namedTokensFile), `${JSON.stringify(tokens, undefined, 2)}\n`);
 }
 
-/** Changes whenever the named tokens may have changed. */
+/** A text that changes whenever the named tokens may have changed. */
 export function namedTokensStamp(directory: string): string {
   try {
     const facts = lstatSync(join(directory, namedTokensFile), { bigint: true });

@@ -86,7 +86,7 @@ function makePublicFolder(path: string): void {
 }
 
 /** What `kwyre deps seal` signs, as text. */
-export type NewSignatures = {
+type NewSignatures = {
   readonly tree: string;
   readonly runtime: string;
   readonly trust: string;
@@ -120,7 +120,7 @@ export function writeSignatures(root: string, signatures: NewSignatures): void {
 const memoryName = 'sealed.json';
 
 /** What is remembered; `key` and `root` are empty where an older version remembered only the number. */
-export type RememberedSignature = { readonly sequence: number; readonly key: string; readonly root: string };
+type RememberedSignature = { readonly sequence: number; readonly key: string; readonly root: string };
 
 function readMemory(state: string): Readonly<Record<string, unknown>> {
   const path = join(state, memoryName);

@@ -1,13 +1,12 @@
 /**
- * The marker that a violation ended the server in this boot: it does not come back by itself until told to.
+ * The marker that a violation ended the server in this boot. While it exists, the server does not start.
  *
- * It lies in the state folder; where that cannot be written (a full disk, a read-only one, a folder that was removed)
- * in a folder of this boot in memory, under a name made from the path of the state folder. A start looks in all of
- * them.
+ * It is written to the state folder. If that cannot be written (full, read-only, removed), it goes to a folder in memory
+ * that lasts until the next boot, under a name made from the path of the state folder. A start looks in all of them.
  *
- * Promise: metadata only; a restart of the machine makes it void, and so does an explicit word of the operator. Leaving
- *          it never throws.
- * Limits:  folders that everybody may write to are the last ones; a file there counts only when it is ours.
+ * Promise: it contains metadata only. A reboot or an explicit acknowledgement of the operator clears it. Writing it never
+ *          throws.
+ * Limits:  folders that every user can write are the last choice; a file there counts only if it belongs to this user.
  * Proof:   test/unit/state/violation-marker.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
@@ -17,7 +16,7 @@ import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 
-/** What the marker holds. */
+/** The content of the marker. */
 export type Marker = {
   readonly bootId: string;
   readonly code: string;
@@ -30,15 +29,15 @@ export type Marker = {
 
 const file = 'violation.json';
 
-/** This boot of the machine, by the kernel's own id. */
+/** The kernel's id of this boot. */
 export function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 }
 
 /**
- * Where the marker of a state folder may lie, the first choice first. The folders do not depend on how the server was
- * started: the next start may be another user session's or a service manager's.
- * @param directory - the state folder, which exists now
+ * Where the marker of a state folder may be, the first choice first. The folders do not depend on how the server was
+ * started: another login session or a service manager may start the next one.
+ * @param directory - the state folder, which must exist
  */
 export function markerPaths(
   directory: string,
@@ -49,7 +48,7 @@ export function markerPaths(
   return [join(directory, file), ...folders.map((folder) => join(folder, name))];
 }
 
-/** Leaves the marker at the first of the places that takes it, and says where; `undefined` when none does. */
+/** Writes the marker to the first path that can be written. @returns that path, `undefined` if there is none */
 export function markViolation(
   paths: readonly string[],
   violation: Omit<Marker, 'bootId' | 'at'>,
@@ -62,13 +61,13 @@ export function markViolation(
       writePrivate(path, text);
       return true;
     } catch {
-      return false; // full, read-only, removed, or somebody else's
+      return false; // full, read-only, removed, or owned by another user
     }
   });
 }
 
-/** Whether a file of this user is there; what others put into folders of everybody is none of ours. */
-function isOurs(path: string): boolean {
+/** Whether this user owns the file: others can put files into shared folders. */
+function isOwn(path: string): boolean {
   try {
     return lstatSync(path).uid === process.getuid?.();
   } catch {
@@ -100,23 +99,22 @@ function parseMarker(text: string): Marker {
 }
 
 /**
- * The violation of this boot, or `undefined`. A marker that cannot be read as one of ours counts as one: whoever
- * damages it does not thereby remove it.
+ * The violation of this boot, or `undefined`. A damaged marker counts as a violation, so damaging it does not clear it.
  */
 export function readViolation([first, ...others]: readonly [string, ...string[]], bootId: string): Marker | undefined {
-  return [first, ...others.filter(isOurs)]
+  return [first, ...others.filter(isOwn)]
     .map(readPrivate)
     .flatMap((text) => (text === undefined ? [] : [parseMarker(text)]))
     .find((marker) => marker.code === 'L6_MARKER_DAMAGED' || marker.bootId === bootId);
 }
 
-/** Takes the marker away: the operator said so, or the machine was started anew. @throws `STATE_UNWRITABLE` */
+/** Removes the marker. @throws `STATE_UNWRITABLE` */
 export function clearViolation([first, ...others]: readonly [string, ...string[]]): void {
-  for (const path of [first, ...others.filter(isOurs)]) removePrivate(path);
+  for (const path of [first, ...others.filter(isOwn)]) removePrivate(path);
 }
 
 /**
- * Refuses a start after a violation in this boot, unless acknowledged; a marker of an earlier boot is taken away.
+ * Refuses a start after a violation in this boot, unless it is acknowledged. Removes the marker of an earlier boot.
  * @throws `L6_VIOLATION_STANDS`
  */
 export function assertNoViolation(paths: readonly [string, ...string[]], bootId: string, acknowledged: boolean): void {
@@ -128,6 +126,6 @@ export function assertNoViolation(paths: readonly [string, ...string[]], bootId:
   throw new KwyreError(
     'L6_VIOLATION_STANDS',
     `a violation ended the server at ${marker.at}: ${marker.code}, detector ${marker.detector}, ${marker.name} (pid ${marker.pid}, uid ${marker.uid})`,
-    'find out what that was; then start again with ./kwyre serve --acknowledge-violation',
+    'find out what happened; then start with ./kwyre serve --acknowledge-violation',
   );
 }

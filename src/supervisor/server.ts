@@ -44,7 +44,7 @@ import { readRootText } from '../state/root-files.ts';
 import { removePresence, writePresence } from '../state/presence.ts';
 import { removeToken, tokenFiles, writeToken } from '../state/token-store.ts';
 import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation-marker.ts';
-import { lockName, witnessSelf } from '../state/server-witness.ts';
+import { lockName, makeWitness } from '../state/server-witness.ts';
 import { encodeJson } from '../wire/control-payloads.ts';
 import { controlMessages } from '../wire/messages.ts';
 import type { EngineFacts } from '../wire/control-payloads.ts';
@@ -333,7 +333,7 @@ async function serve(config: Config, { tree, natives, visible }: Handover): Prom
       socket: unix?.path ?? null,
       model: model.name,
       startedAt: new Date(startedAt).toISOString(),
-      witness: witnessSelf(state, fs.fstatSync(listener.fd).ino),
+      witness: makeWitness(state, fs.fstatSync(listener.fd).ino),
     });
     log.write({ code: 'SERVER_READY', pid: process.pid });
     console.log(

@@ -274,7 +274,7 @@ for (const [who, uid] of [
         fake.stop();
       }
       assert.ok(!fake.got().includes(own.token) && !fake.got().includes('the-words'), fake.got());
-      await until('its lock to be free', () => ask(['status']).stderr.includes('no server runs'), 10_000);
+      await until('its lock to be free', () => ask(['status']).stderr.includes('no server is running'), 10_000);
       assert.ok(
         !existsSync(join(state, 'token')) && !existsSync(join(state, 'authorization')),
         'the void token is taken away',

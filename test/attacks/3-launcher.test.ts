@@ -72,7 +72,7 @@ test('another lockfile installs, whatever its times; a set-up that fails leaves 
   undo();
   assert.equal(code, 1, output);
   assert.match(output, /npm ran/);
-  assert.match(output, /the set-up failed, and what was installed before is as it was/);
+  assert.match(output, /the installation failed and changed nothing/);
   assert.ok(fs.existsSync(node));
   assert.deepEqual(
     fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')),
@@ -144,7 +144,7 @@ test('two first starts at once: one installs, the other waits for it, and neithe
   );
   for (const { code, output } of ended) assert.equal(code, 0, output);
   assert.equal(fs.readFileSync(join(tools.path, 'runs'), 'utf8'), 'ran\n');
-  assert.ok(ended.some(({ output }) => output.includes('another start sets up')));
+  assert.ok(ended.some(({ output }) => output.includes('another start is installing into')));
   assert.ok(!fs.existsSync(at('node_modules/node_modules')));
   assert.deepEqual(
     fs.readdirSync(copy.path).filter((name) => name.startsWith('.install')),
@@ -196,7 +196,7 @@ test('folders of the program that are links are refused before anything of them 
     fs.rmSync(at(name));
     fs.renameSync(at('real'), at(name));
     assert.equal(code, 13, output);
-    assert.match(output, /is a symbolic link: .*L3_OWN_LINKED.*\n {2}next: put the real folder/);
+    assert.match(output, /is a symbolic link: .*L3_OWN_LINKED.*\n {2}next: replace the link with the real folder/);
     assert.ok(!fs.existsSync(marker), 'what lies behind the link ran');
   }
 });
@@ -214,7 +214,7 @@ test('sources that cannot be made into a program end the start; the old one does
   const { code, output } = kwyre('--version');
   undo();
   assert.equal(code, 1, output);
-  assert.match(output, /cannot be made into/);
+  assert.match(output, /cannot write .* from the sources/);
   assert.equal(kwyre('--version').code, 0);
 });
 
@@ -256,8 +256,8 @@ test('sealed: nothing is installed, nothing is made anew, and nothing unverified
 
 test('sealed, and its program or its Node is missing: refused in words, and nothing comes in their place', () => {
   for (const [path, words] of [
-    [at('dist'), /its program \(dist\) is missing; nothing unverified makes it anew\n {2}next: put back/],
-    [node, /its Node is missing; nothing is installed into it\n {2}next: put back/],
+    [at('dist'), /its program \(dist\) is missing; it is not rebuilt automatically\n {2}next: restore/],
+    [node, /its Node is missing; it is not installed again automatically\n {2}next: restore/],
   ] as const) {
     fs.renameSync(path, at('kept'));
     const undo = update(

@@ -268,7 +268,7 @@ test("L3-06: who can write the tree alone tampers and seals with a key and a sta
   assert.equal(again, 2, output);
   assert.match(
     output,
-    /the present seal is by key [0-9a-f]{16}, not by [0-9a-f]{16}, which this state folder saw last/,
+    /the present signature is by key [0-9a-f]{16}, but the last one that this state folder saw was by [0-9a-f]{16}/,
   );
   undo();
   for (const [name, bytes] of good) fs.writeFileSync(at(`seal/${name}`), bytes);

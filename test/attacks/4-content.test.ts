@@ -244,7 +244,7 @@ test('L4-05: JSON beside a model that is none is refused, and named', () => {
     ['{} trailing', /is not JSON/],
     ['', /is not JSON/],
     ['"text"', /neither an object nor a list/],
-    ['{"a":"\xff"}', /is not text in UTF-8/],
+    ['{"a":"\xff"}', /is not UTF-8 text/],
   ] as const) {
     using model = makeTree({ 'sub/tokenizer_config.json': Buffer.from(bytes, 'latin1'), 'config.json': '{}' });
     writeModel(join(model.path, 'tiny.gguf'), tinyShape);
@@ -252,7 +252,7 @@ test('L4-05: JSON beside a model that is none is refused, and named', () => {
     assert.equal(code, 14, output);
     assert.match(output, words);
     assert.match(output, /sub\/tokenizer_config\.json beside the model/);
-    assert.match(output, /next: get the file again/);
+    assert.match(output, /next: download the file again/);
   }
 });
 
@@ -301,7 +301,7 @@ test('L4-27: the running engine says the version of llama.cpp, the one that its 
         .readFileSync(join(root, 'docs/DEPENDENCIES.md'), 'utf8')
         .includes(`| ${optionalDependencies![name]} | llama.cpp's shared libraries`),
     );
-    assert.match(fs.readFileSync(join(root, 'SECURITY.md'), 'utf8'), /\*\*Updates of the engine\.\*\*/);
+    assert.match(fs.readFileSync(join(root, 'SECURITY.md'), 'utf8'), /\*\*Engine updates\.\*\*/);
   } finally {
     await server.stop();
   }

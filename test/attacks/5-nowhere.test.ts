@@ -77,10 +77,10 @@ for (const [how, command] of [
         chat.stdin.write(`${canary}\n`);
         await until('its second prompt', () => said.split('you> ').length > 2, 30_000);
         chat.stdin.write('and now?\n');
-        await until('its second answer', () => said.includes('[went on'), 30_000);
+        await until('its second answer', () => said.includes('[reused'), 30_000);
         assert.match(
           said,
-          /\[went on from the sealed state, \d+ tokens; it is wiped in (?:\d+ s|\d min) without another turn\]/,
+          /\[reused the encrypted state of the conversation, \d+ tokens; it is wiped after (?:\d+ s|\d min) without another turn\]/,
         );
         const shown = spawnSync(join(root, 'kwyre'), ['status', '--json', '--state', server.state], {
           encoding: 'utf8',

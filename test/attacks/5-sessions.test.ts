@@ -360,7 +360,7 @@ test('L5-15 L5-16 a wipe under a stream ends it; what is idle for too long is 41
     await sleep(300);
     const began = performance.now();
     const ran = spawnSync(join(root, 'kwyre'), ['wipe', id, '--state', server.state], { encoding: 'utf8' });
-    assert.equal(ran.stdout.trim(), '1 wiped: key destroyed, content overwritten', ran.stderr);
+    assert.equal(ran.stdout.trim(), '1 wiped: keys destroyed, content overwritten', ran.stderr);
     const { text } = await streaming;
     t.diagnostic(`ended ${(performance.now() - began).toFixed(0)} ms after the command began`);
     assert.match(text, /"code":"session_gone"/);

@@ -94,7 +94,7 @@ test('a state folder that the user may not enter is called that, by the server a
     ]) {
       for (const [state, words] of [
         [join(closed, 'state'), /may not enter|cannot (?:make|write) the state folder/],
-        [join(place, 'file', 'state'), /no folder|cannot (?:make|write) the state folder/],
+        [join(place, 'file', 'state'), /not a folder|cannot (?:make|write) the state folder/],
       ] as const) {
         const [file = '', ...args] = asOrdinary(ordinary, [join(root, 'kwyre'), ...command, '--state', state]);
         const { status, stderr } = spawnSync(file, args, {

@@ -47,9 +47,9 @@ async function talk(
 
 const seal = (state: string, ...more: string[]): string =>
   [join(copy.path, 'kwyre'), 'deps', 'seal', '--reason', 'test', '--state', join(folder, state), ...more].join(' ');
-const sure = ['Seal exactly these files? [y/N] ', 'y\r'] as const;
+const sure = ['Sign exactly these files? [y/N] ', 'y\r'] as const;
 const first = 'new passphrase for the operator key (12 characters or more): ';
-const again = 'the same again: ';
+const again = 'repeat the passphrase: ';
 
 test('two passphrases that differ, one that is too short, Ctrl-C, Ctrl-D and a no change nothing, say so, and show no key that was typed', async () => {
   const cases: readonly (readonly [string, number, string, readonly (readonly [string, string])[]])[] = [
@@ -57,7 +57,7 @@ test('two passphrases that differ, one that is too short, Ctrl-C, Ctrl-D and a n
     ['short', 2, 'shorter than 12 characters', [sure, [first, 'brief\r']]],
     ['interrupted', 2, 'interrupted; nothing was changed', [sure, [first, 'some\x03']]],
     ['ended', 2, 'no passphrase was typed', [sure, [first, '\x04']]],
-    ['no', 2, 'sealing needs a yes', [[sure[0], 'n\r']]],
+    ['no', 2, 'signing needs your confirmation', [[sure[0], 'n\r']]],
   ];
   for (const [name, code, words, dialogue] of cases) {
     const told = await talk(seal('refused'), dialogue);
@@ -72,9 +72,9 @@ test('two passphrases that differ, one that is too short, Ctrl-C, Ctrl-D and a n
 test('a yes, a new passphrase and the same again seal; the next one asks for it once, and takes what was pasted at once', async () => {
   const made = await talk(seal('state'), [sure, [first, `${passphrase}x\x7f\r`], [again, `${passphrase}\r`]]);
   assert.equal(made.code, 0, made.said);
-  assert.match(made.said, /sealed as number 1: \d+ files/);
+  assert.match(made.said, /signed as number 1: \d+ files/);
   assert.ok(!made.said.includes(passphrase));
   const next = await talk(seal('state', '--yes'), [['passphrase of the operator key: ', `${passphrase}\rls\r`]]);
   assert.equal(next.code, 0, next.said);
-  assert.match(next.said, /sealed as number 2/);
+  assert.match(next.said, /signed as number 2/);
 });

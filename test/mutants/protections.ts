@@ -748,8 +748,8 @@ const protections: readonly Protection[] = [
     'a start looks in every place',
     'marker',
     'state/violation-marker.ts',
-    'return [first, ...others.filter(isOurs)]\n    .map(',
-    'return [first, ...others.slice(0, 0).filter(isOurs)]\n    .map(',
+    'return [first, ...others.filter(isOwn)]\n    .map(',
+    'return [first, ...others.slice(0, 0).filter(isOwn)]\n    .map(',
   ],
   [
     "others' files are no markers",

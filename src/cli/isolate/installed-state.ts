@@ -85,8 +85,8 @@ function checkPort(record: Installed): Observed {
   const owner = loopbackListener(record.port, readFileSync('/proc/self/net/tcp', 'latin1'))?.uid;
   if (owner === undefined) return bad(`nothing listens on 127.0.0.1:${record.port}: sudo systemctl start kwyre.socket`);
   return owner === 0 || owner === record.uid
-    ? good(`127.0.0.1:${record.port} is held by ${owner === 0 ? 'root (systemd)' : `uid ${owner}`}`)
-    : bad(`127.0.0.1:${record.port} is held by another user (uid ${owner})`);
+    ? good(`127.0.0.1:${record.port} belongs to ${owner === 0 ? 'root (systemd)' : `uid ${owner}`}`)
+    : bad(`127.0.0.1:${record.port} belongs to another user (uid ${owner})`);
 }
 
 /** Tries every way out as the dedicated user. `blocked` is true if none worked. */

@@ -1,10 +1,10 @@
 /**
- * Looking at a model before it is approved: its files, what the engine would map, what is unusual, who signed it
+ * Inspects a model before it is approved: its files, the header of its weights, what is unusual, and who signed it
  * upstream.
  *
- * Promise: nothing of the model is run but its chat template, by our own evaluator and within its limits
- *          (template-trial.ts); the GGUF header goes through the strict parser first, and JSON beside it is JSON. Every
- *          pattern below is linear.
+ * Promise: nothing of the model is run except its chat template, by Kwyre's own evaluator and within its limits
+ *          (template-trial.ts). The strict parser reads the GGUF header first; JSON files must be JSON. Every pattern
+ *          below takes linear time.
  * Proof:   test/attacks/4-content.test.ts, test/attacks/4-model.test.ts
  * @module
  */
@@ -19,28 +19,27 @@ import { openRegular, walkTree } from '../../oms/tree-reader.ts';
 import type { Fault } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { tryTemplate } from './template-trial.ts';
-import { describeUpstream, excludedFiles } from './upstream-signature.ts';
+import { describeUpstream, excludedFiles, rights } from './upstream-signature.ts';
 import type { Maker } from './upstream-signature.ts';
 
-/** A model as it lies on the disk. */
-export type Survey = {
+/** A model on the disk. */
+export type InspectedModel = {
   readonly root: string;
-  /** Relative names of everything that would be approved. */
+  /** Relative names of the files that would be approved. */
   readonly files: readonly string[];
   readonly weights: readonly string[];
   readonly wholeFolder: boolean;
   readonly bytes: number;
   readonly facts: GgufFacts;
   readonly templateDigest: string | undefined;
-  /** What a careful reader would ask about. */
+  /** Findings that the operator should know before approving. */
   readonly unusual: readonly string[];
   readonly upstream: string;
 };
 
-const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
 const splitPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
-/** All parts of a split file, in order; a single file is its own only part. @throws `L4_SPLIT_INCOMPLETE` */
+/** All parts of a split file, in order; a file that is not split is the only part. @throws `L4_SPLIT_INCOMPLETE` */
 function partsOf(name: string, present: (name: string) => boolean): string[] {
   const match = splitPattern.exec(name);
   if (match === null) return [name];
@@ -54,25 +53,25 @@ function partsOf(name: string, present: (name: string) => boolean): string[] {
     throw new KwyreError(
       'L4_SPLIT_INCOMPLETE',
       `the part ${missing} of the model is missing`,
-      'get all parts, then add the model again',
+      'download all parts, then add the model again',
     );
   return parts;
 }
 
-/** Finds what belongs to the model at `path`. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER` */
-export async function surveyModel(
+/** Inspects the model at `path`, a file or a folder. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER` */
+export async function inspectModel(
   path: string,
   weightsName: string | undefined,
   maker: Maker,
   fault: Fault,
-): Promise<Survey> {
+): Promise<InspectedModel> {
   const full = resolve(path);
   const facts = fs.lstatSync(full, { throwIfNoEntry: false });
   if (facts === undefined)
     throw new KwyreError(
       'L4_MODEL_ABSENT',
-      `there is no ${full}`,
-      'give the path of a GGUF file, or of a folder that holds one',
+      `${full} does not exist`,
+      'give the path of a GGUF file, or of a folder that contains one',
     );
   if (facts.isFile()) {
     const root = dirname(full);
@@ -87,7 +86,7 @@ export async function surveyModel(
     );
   const walk = walkTree(fs, full, excludedFiles, rights);
   if (walk.faults.length > 0)
-    throw new DifferenceError(4, full, walk.faults, 'mend or remove these files, then add the model again');
+    throw new DifferenceError(4, full, walk.faults, 'fix or remove these files, then add the model again');
   const names = [...walk.files.keys()];
   const candidates = names.filter(
     (name) =>
@@ -99,8 +98,8 @@ export async function surveyModel(
   if (chosen === undefined || !names.includes(chosen)) {
     throw new KwyreError(
       'L4_MODEL_AMBIGUOUS',
-      `${full} holds ${candidates.length} models (${candidates.slice(0, 5).join(', ')})`,
-      'say which one with --weights NAME; only GGUF is served',
+      `${full} contains ${candidates.length} GGUF models${candidates.length === 0 ? '' : ` (${candidates.slice(0, 5).join(', ')})`}`,
+      'choose one with --weights NAME; Kwyre serves only GGUF',
     );
   }
   return await finish(
@@ -108,23 +107,23 @@ export async function surveyModel(
     names,
     partsOf(chosen, (name) => names.includes(name)),
     true,
-    oddFiles(names),
+    unusualFiles(names),
     maker,
     fault,
   );
 }
 
-function oddFiles(names: readonly string[]): string[] {
+/** Files that other programs would run as code. */
+function unusualFiles(names: readonly string[]): string[] {
   return names
     .filter((name) => /\.(py|pyc|pkl|pickle|pt|pth|bin|ckpt|so|dll|sh|js|exe)$/i.test(name))
-    .map((name) => `${name} is a kind of file that can hold code; Kwyre never loads it`);
+    .map((name) => `${name} is of a type that can contain code; Kwyre never loads it`);
 }
 
 const jsonLimit = 64 << 20;
 
 /**
- * Files that other programs read as settings must be what they seem: whole JSON in UTF-8. Nothing here is taken from
- * them.
+ * Files that other programs read as settings must be valid JSON in UTF-8. Kwyre uses nothing from them.
  * @throws `L4_MODEL_JSON` naming the file
  */
 function checkJson(root: string, names: readonly string[]): void {
@@ -133,30 +132,31 @@ function checkJson(root: string, names: readonly string[]): void {
       new KwyreError(
         'L4_MODEL_JSON',
         `${printable(name)} beside the model ${reason}`,
-        'get the file again from where the model came, or take it out of the folder',
+        'download the file again, or remove it from the folder',
       );
     if (fs.lstatSync(join(root, name)).size > jsonLimit) throw refuse(`is larger than ${jsonLimit >> 20} MiB`);
     const bytes = fs.readFileSync(join(root, name));
-    if (!isUtf8(bytes)) throw refuse('is not text in UTF-8');
+    if (!isUtf8(bytes)) throw refuse('is not UTF-8 text');
     let value: unknown;
     try {
       value = JSON.parse(bytes.toString('utf8'));
     } catch {
       throw refuse('is not JSON');
     }
-    if (typeof value !== 'object' || value === null) throw refuse('holds neither an object nor a list');
+    if (typeof value !== 'object' || value === null) throw refuse('contains neither an object nor a list');
   }
 }
 
+/** Reads the headers and puts everything together. */
 async function finish(
   root: string,
   files: readonly string[],
   weights: readonly string[],
   wholeFolder: boolean,
-  odd: readonly string[],
+  unusual: readonly string[],
   maker: Maker,
   fault: Fault,
-): Promise<Survey> {
+): Promise<InspectedModel> {
   let bytes = 0;
   for (const name of files) bytes += fs.lstatSync(join(root, name)).size;
   checkJson(root, files);
@@ -171,8 +171,8 @@ async function finish(
     facts,
     templateDigest: template === undefined ? undefined : createHash('sha256').update(template).digest('hex'),
     unusual: [
-      ...odd,
-      ...oddTemplate(template),
+      ...unusual,
+      ...unusualTemplate(template),
       ...(template === undefined ? [] : tryTemplate(template, { bos: facts.bos, eos: facts.eos })),
       ...(facts.contextTokens > 1 << 20 ? [`the context of ${facts.contextTokens} tokens is unusually long`] : []),
     ],
@@ -180,7 +180,7 @@ async function finish(
   };
 }
 
-/** Opens every file of the weights and reads their headers as one model's. */
+/** Reads the headers of all parts of the weights, as one model. */
 function readHeaders(root: string, names: readonly string[]): GgufFacts {
   const open: number[] = [];
   try {
@@ -191,7 +191,7 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
         throw new KwyreError(
           'L4_MODEL_KIND',
           `${path} is not a regular file that you may read (links are not followed)`,
-          'give the path of the file itself, and the right to read it',
+          'give the path of the file itself, and make it readable for you',
         );
       open.push(opened.fd);
       const readAt = (offset: number, length: number): Buffer => {
@@ -206,24 +206,24 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
   }
 }
 
-/** Things in a chat template that ordinary ones have no use for. */
-export function oddTemplate(template: string | undefined): string[] {
-  if (template === undefined) return ['it has no chat template: it cannot be served'];
+/** Things in a chat template that ordinary ones do not contain. */
+export function unusualTemplate(template: string | undefined): string[] {
+  if (template === undefined) return ['there is no chat template: the model cannot be served'];
   const signs: [RegExp, string][] = [
-    [/__\w+__|constructor|prototype|globals|builtins|subclasses/i, 'reaches for the inside of the interpreter'],
-    [/https?:\/\//i, 'holds a web address'],
-    [/range\(\s*\d{5,}/, 'loops very often'],
-    [/<script|javascript:|data:[a-z]+\//i, 'holds markup that a browser would run'],
+    [/__\w+__|constructor|prototype|globals|builtins|subclasses/i, 'accesses interpreter internals'],
+    [/https?:\/\//i, 'contains a web address'],
+    [/range\(\s*\d{5,}/, 'loops many times'],
+    [/<script|javascript:|data:[a-z]+\//i, 'contains markup that a browser would run'],
     [
       /base64|b64decode|\\x[0-9a-f]{2}\\x|eval\(|exec\(|system\(/i,
-      'holds encoded text or the name of a call that runs code',
+      'contains encoded text or the name of a function that runs code',
     ],
-    [/[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/u, 'holds invisible characters'],
+    [/[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/u, 'contains invisible characters'],
   ];
   const found = signs.filter(([pattern]) => pattern.test(template)).map(([, what]) => `the chat template ${what}`);
   if (/\{%[-+]?\s*(import|include|extends|from)\b/.test(template))
     found.push('the chat template loads other templates');
   const date = template.search(/\b(strftime_now|now)\b/);
-  if (date >= 0 && /\bif\b/.test(template.slice(date))) found.push('the chat template may behave differently by date');
+  if (date >= 0 && /\bif\b/.test(template.slice(date))) found.push('the chat template may depend on the date');
   return template.length > 32 << 10 ? [...found, `the chat template is ${template.length} characters long`] : found;
 }

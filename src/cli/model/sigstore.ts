@@ -1,11 +1,11 @@
 /**
  * Keyless signatures of model makers (Sigstore): verified offline, against a trusted root that is part of this program.
  *
- * Promise: nothing is fetched. The Sigstore packages are evaluated from verified bytes, as every command's (`main.ts`).
- *          They are loaded in this command alone, never in a process that serves. The identity is exactly that of the
- *          certificate.
- * Trust:   Sigstore's public good instance as `trusted-root.json` has it: keys that it makes later need a newer file.
- * Limits:  who signed is shown; whether that is the maker of the model is for the reader, or for --upstream-identity.
+ * Promise: nothing is fetched. The Sigstore packages are loaded from verified bytes (`main.ts`), by this command only,
+ *          never by a process that serves. The identity is exactly the one in the certificate.
+ * Trust:   Sigstore's public good instance, as pinned in `trusted-root.json`. Keys that it creates later need a newer
+ *          file.
+ * Limits:  the output names the signer; the reader, or --upstream-identity, decides whether that is the maker.
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
@@ -18,8 +18,8 @@ import { KwyreError } from '../../base/errors.ts';
 import { parseBundle } from '../../oms/bundle.ts';
 import type { Fault } from '../../oms/verification-error.ts';
 
-/** Who signed, as the certificate says. */
-export type KeylessSigner = { readonly identity: string; readonly issuer: string };
+/** The signer that the certificate names. */
+type KeylessSigner = { readonly identity: string; readonly issuer: string };
 
 type Identity = NonNullable<Signer['identity']>;
 
@@ -27,14 +27,14 @@ type Identity = NonNullable<Signer['identity']>;
 const issuerExtensions = ['1.3.6.1.4.1.57264.1.8', '1.3.6.1.4.1.57264.1.1'];
 
 /**
- * The one name and the issuer, when they are plain addresses and stand in the certificate exactly so. Its reader gives
- * the first of several names and drops the eighth bit of every character, so both are looked up again.
+ * Returns identity and issuer if they are plain addresses and the certificate contains exactly them. The library returns
+ * the first of several names and drops the eighth bit of every character, so both are checked against the certificate.
  */
 function exactSigner(certificate: Buffer, identity: Identity | undefined): KeylessSigner | undefined {
   const name = identity?.subjectAlternativeName ?? '';
   const issuer = identity?.extensions?.issuer ?? '';
   const names = new X509Certificate(certificate).subjectAltName ?? '';
-  const quoted = JSON.stringify(name).replaceAll(',', '\\u002c'); // Node's form of a name that holds more than it takes for harmless
+  const quoted = JSON.stringify(name).replaceAll(',', '\\u002c'); // how Node quotes a name with special characters
   const alone = ['email', 'URI'].some((kind) => names === `${kind}:${name}` || names === `${kind}:${quoted}`);
   const written = issuerExtensions
     .map((id) => identity?.oids?.find(({ oid }) => oid?.id.join('.') === id)?.value)
@@ -47,7 +47,7 @@ function exactSigner(certificate: Buffer, identity: Identity | undefined): Keyle
 
 /**
  * Verifies certificate, transparency log, time and signature of a bundle.
- * @throws `L4_SIGNATURE_INVALID` for bad evidence, `L4_SIGNER_UNTRUSTED` when it is somebody else than asked for
+ * @throws `L4_SIGNATURE_INVALID` for bad evidence, `L4_SIGNER_UNTRUSTED` if it is not by the wanted signer
  */
 export async function verifyKeyless(
   bytes: Buffer,
@@ -73,13 +73,13 @@ export async function verifyKeyless(
   } catch (error) {
     throw fault(
       'SIGNATURE_INVALID',
-      `the maker's keyless signature does not hold (${error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read'})`,
+      `the maker's keyless signature is invalid (${error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read'})`,
     );
   }
   if (found === undefined)
     throw fault(
       'SIGNATURE_INVALID',
-      "the maker's keyless signature names nobody in plain words: one mail address or web address, and who vouches for it",
+      "the certificate of the maker's keyless signature must name one mail or web address and its issuer in plain ASCII",
     );
   if (
     (wanted.identity !== undefined && wanted.identity !== found.identity) ||
@@ -87,8 +87,8 @@ export async function verifyKeyless(
   ) {
     throw new KwyreError(
       'L4_SIGNER_UNTRUSTED',
-      `the maker's signature is by ${found.identity} (${found.issuer}), not by the one that was asked for`,
-      'compare with what the maker of the model publishes',
+      `the maker's signature is by ${found.identity} (${found.issuer}), not by the given identity and issuer`,
+      'compare it with what the maker of the model publishes',
     );
   }
   return found;

@@ -1,8 +1,8 @@
 /**
- * Trying a model's chat template before it is approved: a short conversation is rendered with it, within the same
- * limits as in the engine, so that a template which cannot be served is refused here and not at the first request.
+ * Renders short conversations with a model's chat template before it is approved, within the limits of the engine: a
+ * template that cannot be served is refused now, not at the first request.
  *
- * Trust: the template may be hostile; it is interpreted by our own evaluator and knows nothing but the words below.
+ * Trust: the template may be hostile. Kwyre's own evaluator interprets it, and it sees only the text below.
  * Proof: test/unit/cli/template-trial.test.ts, test/attacks/4-content.test.ts
  * @module
  */
@@ -12,25 +12,26 @@ import type { Message, Role } from '../../template/piece.ts';
 import type { Specials } from '../../template/template.ts';
 import { compileTemplate } from '../../template/template.ts';
 
-const say = (role: Role, text: string): Message => ({ role, parts: [constantBytes(text)] });
+const message = (role: Role, text: string): Message => ({ role, parts: [constantBytes(text)] });
 const question = 'What is the capital of France?';
-const short: readonly Message[] = [say('user', question)];
+const short: readonly Message[] = [message('user', question)];
 const long: readonly Message[] = [
-  say('system', 'Answer in one word.'),
+  message('system', 'Answer in one word.'),
   ...short,
-  say('assistant', 'Paris.'),
-  say('user', 'And of Italy?'),
+  message('assistant', 'Paris.'),
+  message('user', 'And of Italy?'),
 ];
 
 /**
- * Renders the trial conversations; gives what a careful reader would ask about.
- * @throws `L4_MODEL_TEMPLATE` when no conversation can be rendered, or when one takes too much.
+ * Renders the conversations.
+ * @returns what is unusual about the template
+ * @throws `L4_MODEL_TEMPLATE` if no conversation can be rendered, or one exceeds a limit
  */
 export function tryTemplate(source: string, specials: Specials): string[] {
-  const refuse = (message: string) =>
+  const refuse = (reason: string) =>
     new KwyreError(
       'L4_MODEL_TEMPLATE',
-      `the chat template of the model cannot be used: ${message}`,
+      `the chat template of the model cannot be used: ${reason}`,
       'use another build of the model, or a newer version of Kwyre',
     );
   try {

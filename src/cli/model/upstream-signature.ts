@@ -1,9 +1,8 @@
 /**
- * The signature that a model's maker put beside it: by a key, by a certificate, or keyless; shown before the operator
- * approves.
+ * The maker's signature, a file next to the model: by a key, by a certificate, or keyless. Shown before the operator approves.
  *
- * Promise: what is called verified is: the signature, and every file against it. Bad evidence refuses (exit 14), and so
- *          does less than was asked for: no signature, or one of another kind.
+ * Promise: "verified" covers the signature and every file. A bad signature is refused (exit 14); so is a missing one, or
+ *          one of another kind, if the operator named the maker.
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
@@ -20,7 +19,7 @@ import { defaultExclusions, parseStatement } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/manifest-verifier.ts';
 import { verifyKeyless } from './sigstore.ts';
 
-/** Whom the operator takes for the maker. */
+/** Who must have signed the model, as the operator named them. */
 export type Maker = {
   readonly key?: string | undefined;
   readonly root?: string | undefined;
@@ -28,7 +27,9 @@ export type Maker = {
   readonly issuer?: string | undefined;
 };
 
-const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
+/** Models may belong to any user. */
+export const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
+/** Files in a model's folder that no manifest covers. */
 export const excludedFiles: ReadonlySet<string> = new Set([...defaultExclusions, ...signatureNames]);
 
 /** @throws `USAGE_FILE` */
@@ -40,11 +41,12 @@ function readFile(path: string): Buffer {
   }
 }
 
-async function nameSigner(bytes: Buffer, maker: Maker, fault: Fault): Promise<string> {
+/** Verifies the signature and describes who made it. */
+async function describeSigner(bytes: Buffer, maker: Maker, fault: Fault): Promise<string> {
   const bundle = parseBundle(bytes, fault);
   if (bundle.material.method === 'sigstore') {
     const { identity, issuer } = await verifyKeyless(bytes, maker, fault);
-    return `keyless by ${identity} (vouched for by ${issuer})${maker.identity === undefined ? '; is that the maker of this model?' : ''}`;
+    return `keyless by ${identity} (issuer ${issuer})${maker.identity === undefined ? '; check that this is the maker of the model' : ''}`;
   }
   const trust = {
     keys: maker.key === undefined ? [] : [parsePublicKey(readFile(maker.key).toString('utf8'), fault)],
@@ -57,41 +59,41 @@ async function nameSigner(bytes: Buffer, maker: Maker, fault: Fault): Promise<st
 }
 
 /**
- * What there is to say of the maker's signature. @throws `L4_*` when there is one and it does not hold, or when it is
- * not what was asked for
+ * Verifies the maker's signature, if there is one, and describes it.
+ * @throws `L4_*` if it is invalid, or not by the maker that the operator named
  */
 export async function describeUpstream(root: string, maker: Maker, fault: Fault): Promise<string> {
-  const askedForKey = maker.key !== undefined || maker.root !== undefined;
-  const askedForName = maker.identity !== undefined || maker.issuer !== undefined;
+  const wantsKey = maker.key !== undefined || maker.root !== undefined;
+  const wantsIdentity = maker.identity !== undefined || maker.issuer !== undefined;
   const name = signatureNames.find((candidate) => fs.existsSync(join(root, candidate)));
   if (name === undefined) {
-    if (askedForKey || askedForName)
+    if (wantsKey || wantsIdentity)
       throw fault(
         'SIGNATURE_ABSENT',
-        `there is no signature of the maker in ${root}`,
-        `get ${signatureNames.join(' or ')} from where the model came, or add the model without asking for its maker`,
+        `${root} has no signature of the maker`,
+        `get ${signatureNames.join(' or ')} from the source of the model, or add the model without an --upstream flag`,
       );
     return 'none';
   }
   const bytes = readFile(join(root, name));
   const bundle = parseBundle(bytes, fault);
   const keyless = bundle.material.method === 'sigstore';
-  // Anybody can sign in the other way: whoever took the maker's signature away would put that one in its place.
-  if (askedForKey && keyless)
+  // Anyone can make a signature of the other kind, and could replace the maker's signature with it.
+  if (wantsKey && keyless)
     throw fault(
       'SIGNER_UNTRUSTED',
-      'the signature beside the model is keyless, not by a key or certificate that was asked for',
-      'compare with what the maker of the model publishes',
+      'the signature of the model is keyless, not by the given key or certificate',
+      'compare it with what the maker of the model publishes',
     );
-  if (askedForName && !keyless)
+  if (wantsIdentity && !keyless)
     throw fault(
       'SIGNER_UNTRUSTED',
-      'the signature beside the model is not keyless, so it is not by the identity that was asked for',
-      'compare with what the maker of the model publishes',
+      'the signature of the model is not keyless, so it is not by the given identity',
+      'compare it with what the maker of the model publishes',
     );
-  if (!keyless && !askedForKey)
-    return `${name}: present, not verified; give the maker's key with --upstream-key or root certificate with --upstream-root`;
-  const signer = await nameSigner(bytes, maker, fault);
+  if (!keyless && !wantsKey)
+    return `${name}: present, not verified; name the maker's key with --upstream-key or root certificate with --upstream-root`;
+  const signer = await describeSigner(bytes, maker, fault);
   const statement = parseStatement(bundle.payload, { allowedIgnores: signatureNames }, fault);
   const shardBytes = statement.method.kind === 'shards' ? statement.method.shardBytes : undefined;
   const { differences } = compareTree({
@@ -107,7 +109,7 @@ export async function describeUpstream(root: string, maker: Maker, fault: Fault)
       4,
       `the model in ${root}`,
       differences,
-      'it is not what its maker signed: get it again from where it came',
+      'it differs from what its maker signed: download it again',
     );
   return `${name}: verified, ${statement.files.length === 1 ? '1 file' : `${statement.files.length} files`}, signed ${signer}`;
 }

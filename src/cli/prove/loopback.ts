@@ -17,12 +17,13 @@ import type { Exchange } from './raw-http.ts';
 import { exchange } from './raw-http.ts';
 import type { TargetServer } from './target-server.ts';
 
-const words = (answer: Exchange): string =>
+/** An answer in a few words. */
+const describe = (answer: Exchange): string =>
   answer.failed ?? (answer.status === 0 ? 'no answer' : String(answer.status));
 
 /** Judges the answers to one attempt: it is held if every one is an expected refusal. */
 export function judgeExchanges({ ids, attempt, expected }: Attempt, answers: readonly Exchange[]): Proof {
-  const got = [...new Set(answers.map(words))].join(', ');
+  const got = [...new Set(answers.map(describe))].join(', ');
   const readable = answers.some((answer) => /^access-control-allow-origin:/im.test(answer.head));
   const through = answers.some((answer) => answer.status > 0 && answer.status < 400);
   // A connection that is closed without an answer is refused; one that could not be made proves nothing.
@@ -76,7 +77,7 @@ async function otherAddresses({ port }: TargetServer): Promise<Proof> {
     got:
       reached.length > 0
         ? `${reached.map(({ host }) => host).join(', ')} answered`
-        : [...new Set(got.map(({ answer }) => words(answer)))].join(', '),
+        : [...new Set(got.map(({ answer }) => describe(answer)))].join(', '),
     verdict: reached.length > 0 ? 'breached' : odd.length > 0 ? 'not-proved' : 'held',
   };
 }
@@ -111,7 +112,7 @@ export async function proveLoopback(server: TargetServer, tell: (proofs: readonl
     attempt: 'an honest request is answered (control)',
     where: 'server',
     expected: '200',
-    got: words(honest),
+    got: describe(honest),
     verdict: answers200 ? 'held' : 'not-proved',
   });
   for (const attempt of httpAttempts(server)) {

@@ -19,7 +19,7 @@ export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
 /** What to search for: text (in every form) or bytes (as they are, for example a run of token ids). */
 export type Needle = string | { readonly name: string; readonly bytes: Buffer };
 
-export type Hit = {
+type Hit = {
   readonly needle: number;
   readonly form: Form;
   readonly address: bigint;

@@ -32,7 +32,7 @@ const maxUnreadableBytes = 64 * 1024;
 const secretRegion = 'secretmem';
 const attempts = {
   control: { ids: 'L5-01', attempt: 'control: the search finds a request in progress', expected: 'found' },
-  stranger: {
+  peer: {
     ids: 'L6-02',
     attempt: 'another program of the same user reads the memory',
     expected: 'refused by the kernel',
@@ -58,7 +58,7 @@ type Attempt = keyof typeof attempts;
 /** What each user can try; an ordinary user is shown what only root could try. */
 const listed = {
   root: ['control', 'between', 'keys', 'after', 'files'],
-  ordinary: ['stranger', 'between', 'keys', 'after', 'files'],
+  ordinary: ['peer', 'between', 'keys', 'after', 'files'],
 } as const satisfies Record<string, readonly Attempt[]>;
 
 const proof = (attempt: Attempt, where: string, got: string, verdict: Proof['verdict']): Proof => ({
@@ -174,17 +174,17 @@ function proveFiles({ folder, output }: Traces, needles: readonly string[]): Pro
 }
 
 /** An ordinary user cannot search: trying to read is the attempt. */
-function proveStranger(place: Place, pid: number | undefined): Proof {
-  if (pid === undefined) return untried('stranger', place, 'the process was not found');
+function provePeer(place: Place, pid: number | undefined): Proof {
+  if (pid === undefined) return untried('peer', place, 'the process was not found');
   try {
     readMemory(pid, Buffer.alloc(1), 1, 0x10000n);
   } catch (error) {
     const code = codeOf(error);
-    if (code === 'EPERM') return proof('stranger', place, 'refused (EPERM)', 'held');
+    if (code === 'EPERM') return proof('peer', place, 'refused (EPERM)', 'held');
     // Nothing is mapped at that address: the kernel allowed the access, which is the breach.
-    if (code !== 'EFAULT') return untried('stranger', place, code);
+    if (code !== 'EFAULT') return untried('peer', place, code);
   }
-  return proof('stranger', place, 'allowed', 'breached');
+  return proof('peer', place, 'allowed', 'breached');
 }
 
 /** Makes the attempts in turn. Those that are not shown when it returns or throws were not made. */
@@ -199,7 +199,7 @@ async function attack(
     show(places.map((place) => judgeSearch(attempt, place, search(pids.get(place), needles))));
   };
   if (root) show([await proveControl(server, pids)]);
-  else show(places.map((place) => proveStranger(place, pids.get(place))));
+  else show(places.map((place) => provePeer(place, pids.get(place))));
   const needles = [uniqueWord(), uniqueWord(), uniqueWord()];
   const piece = await makeTurn(server, needles);
   if (piece !== undefined) needles.push(piece);

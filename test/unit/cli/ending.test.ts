@@ -11,7 +11,7 @@ import { KwyreError } from '../../../src/base/errors.ts';
 import { readJson, send } from '../../../src/cli/client.ts';
 import { TokenTable } from '../../../src/layers/1-loopback/bearer-token.ts';
 import { digestToken, principalOf } from '../../../src/state/token-store.ts';
-import { asStatus } from '../../../src/cli/status.ts';
+import { parseStatusAnswer } from '../../../src/cli/status.ts';
 
 const ring = new TokenTable([{ digest: digestToken('kw-x'), principal: principalOf(digestToken('kw-x')) }]);
 
@@ -33,7 +33,7 @@ async function ask(t: TestContext, answer: (socket: Socket) => void): Promise<un
   const to = { presence: { port: (server.address() as AddressInfo).port }, token: 'kw-x' } as Parameters<
     typeof send
   >[0];
-  return asStatus(await readJson(await send(to, 'GET', '/kwyre/status')));
+  return parseStatusAnswer(await readJson(await send(to, 'GET', '/kwyre/status')));
 }
 const json = (body: string, length = body.length) =>
   `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body}`;

@@ -10,8 +10,8 @@ import { kwyre } from '../../support/approved.ts';
 import { root } from '../../support/server.ts';
 
 for (const [name, file] of [
-  ['model', 'model/model-command.ts'],
-  ['deps', 'deps.ts'],
+  ['model', 'model/model-flags.ts'],
+  ['deps', 'deps/deps-flags.ts'],
 ] as const) {
   test(`./kwyre help ${name} shows all of its flags and no other`, () => {
     const { code, output } = kwyre(['help', name]);

@@ -12,8 +12,8 @@ test('kinds are told apart by their ids, and the longest time counts', () => {
   assert.deepEqual(counted, { kept: 2, continued: 1, longest_left_s: 3600 });
   assert.equal(
     describeConversations(counted),
-    'conversations: 2 with an id, 1 of clients that send their history again; the last of them is wiped in 60 min without use',
+    'conversations: 2 with an id, 1 recognised by their history; all are wiped within 60 min unless they are used',
   );
-  assert.equal(describeConversations(countEntries([])), 'no conversation is kept');
+  assert.equal(describeConversations(countEntries([])), 'conversations: none');
   assert.deepEqual([59, 119, 120, 599].map(describeSeconds), ['59 s', '119 s', '2 min', '9 min']);
 });

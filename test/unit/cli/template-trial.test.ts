@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { oddTemplate } from '../../../src/cli/model/inspect.ts';
+import { unusualTemplate } from '../../../src/cli/model/inspect.ts';
 import { tryTemplate } from '../../../src/cli/model/template-trial.ts';
 import { threadMs } from '../../support/time-bounds.ts';
 
@@ -69,16 +69,16 @@ test('looking for odd things is linear in the template, up to the largest that a
     'import include ',
   ]) {
     const started = threadMs();
-    oddTemplate(unit.repeat(size / unit.length));
+    unusualTemplate(unit.repeat(size / unit.length));
     // A quadratic pattern takes minutes here.
     const took = threadMs() - started;
     assert.ok(took < 5000, `${JSON.stringify(unit)} took ${took} ms`);
   }
 });
 
-test('what is odd is still seen', () => {
-  const signs = (source: string) => oddTemplate(source).join('; ');
+test('unusual templates are reported', () => {
+  const signs = (source: string) => unusualTemplate(source).join('; ');
   assert.match(signs("{%- include 'x' %}"), /loads other templates/);
-  assert.match(signs("{% set d = strftime_now('%Y') %}{% if d > 2026 %}"), /by date/);
+  assert.match(signs("{% set d = strftime_now('%Y') %}{% if d > 2026 %}"), /depend on the date/);
   assert.equal(signs('{% for m in messages %}{{ m.content }}{% endfor %} from import'), '');
 });

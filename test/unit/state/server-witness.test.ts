@@ -15,7 +15,7 @@ import { findSocket } from '../../../src/linux/procfs/port-holder.ts';
 import { lockFile } from '../../../src/linux/files/file-lock.ts';
 import type { Presence } from '../../../src/state/presence.ts';
 import { presencePath, readPresence } from '../../../src/state/presence.ts';
-import { lockHolders, lockName, seeServer, witnessSelf } from '../../../src/state/server-witness.ts';
+import { lockHolders, lockName, checkServer, makeWitness } from '../../../src/state/server-witness.ts';
 
 test('locks: the holder of an exclusive one, by the columns of the kernel', () => {
   const locks =
@@ -69,21 +69,21 @@ test('a server is known again by lock, time, executable and socket; each that di
     const { port } = listener.address() as AddressInfo;
     const inode = findSocket(readFileSync('/proc/self/net/tcp', 'latin1'), port)?.inode ?? 0;
     assert.ok(lockFile(join(folder, lockName)));
-    const witness = witnessSelf(folder, inode);
+    const witness = makeWitness(folder, inode);
     const uid = process.getuid?.() ?? 0;
     const presence: Presence = { pid: process.pid, port, socket: null, model: 'guide', startedAt: '', witness };
     const see = (change: Partial<typeof witness>, other: Partial<Presence> = {}) =>
-      seeServer(folder, { ...presence, ...other, witness: { ...witness, ...change } }, uid).kind;
-    assert.equal(see({}), 'ours');
-    assert.equal(see({ started: witness.started + 1 }), 'other', 'another process with this pid');
-    assert.equal(see({ executable: '1:1' }), 'other', 'another program in this process');
-    assert.equal(see({ listener: inode + 1 }), 'other', 'another socket on the port');
-    assert.equal(see({}, { port: port === 1 ? 2 : 1 }), 'unseen', 'no socket in this network');
-    assert.equal(see({ pids: 'pid:[1]' }), 'unseen');
+      checkServer(folder, { ...presence, ...other, witness: { ...witness, ...change } }, uid).kind;
+    assert.equal(see({}), 'verified');
+    assert.equal(see({ started: witness.started + 1 }), 'foreign', 'another process with this pid');
+    assert.equal(see({ executable: '1:1' }), 'foreign', 'another program in this process');
+    assert.equal(see({ listener: inode + 1 }), 'foreign', 'another socket on the port');
+    assert.equal(see({}, { port: port === 1 ? 2 : 1 }), 'unknown', 'no socket in this network');
+    assert.equal(see({ pids: 'pid:[1]' }), 'unknown');
     assert.equal(see({}, { pid: 1 }), 'starting', 'somebody else holds the lock');
     assert.equal(see({ lock: 1 }), 'starting', 'another lock file by now');
     assert.equal(see({ boot: 'another' }), 'starting');
-    assert.equal(seeServer(folder, { pid: 1, port, socket: null, model: '', startedAt: '' }, uid).kind, 'starting');
+    assert.equal(checkServer(folder, { pid: 1, port, socket: null, model: '', startedAt: '' }, uid).kind, 'starting');
     const free = mkdtempSync(join(tmpdir(), 'kwyre-witness-'));
     const child = spawn(process.execPath, [
       '-e',
@@ -92,7 +92,7 @@ test('a server is known again by lock, time, executable and socket; each that di
     ]);
     await once(child, 'exit');
     assert.equal(
-      seeServer(free, { ...presence, witness: { ...witnessSelf(free, inode) } }, uid).kind,
+      checkServer(free, { ...presence, witness: { ...makeWitness(free, inode) } }, uid).kind,
       'dead',
       'nobody holds it',
     );

@@ -1,0 +1,94 @@
+/**
+ * The files of this installation: with their digests, as published, and as signed before.
+ * @module
+ */
+import * as fs from 'node:fs';
+import { root } from '../../installation/paths.ts';
+import { KwyreError } from '../../base/errors.ts';
+import type { PackageDigests } from '../../layers/3-dependencies/published-digests.ts';
+import { parseRuntimeStatement, signatureFault, unsignedEntries } from '../../layers/3-dependencies/signed-tree.ts';
+import type { RuntimeStatement } from '../../layers/3-dependencies/signed-tree.ts';
+import { treeRights, verifyTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { TreeInput } from '../../layers/3-dependencies/tree-verifier.ts';
+import { parseBundle } from '../../oms/bundle.ts';
+import type { SigningOrder } from '../../oms/signer.ts';
+import { hashFiles } from '../../oms/signer.ts';
+import type { FileToSign, SignedFile } from '../../oms/statement.ts';
+import { parseStatement } from '../../oms/statement.ts';
+import type { Difference } from '../../oms/verification-error.ts';
+import { DifferenceError } from '../../oms/verification-error.ts';
+import type { StoredSignatures } from '../../state/tree-signatures.ts';
+
+/**
+ * Hashes every file that a signature covers.
+ * @param installed - whether only root may be able to write them, because the trust file is in `/etc/kwyre`
+ */
+export function hashInstallation(
+  order: TreeInput,
+  packages: readonly PackageDigests[],
+  installed: boolean,
+): { files: FileToSign[]; signing: SigningOrder } {
+  const owner = new Map(packages.flatMap((entry) => entry.files.map((file) => [file.name, entry.id] as const)));
+  const signing: SigningOrder = {
+    disk: fs,
+    layer: 3,
+    root,
+    only: undefined,
+    excluded: unsignedEntries(order),
+    rights: { ...treeRights(order), refuseGroupWritable: installed, refuseLinks: installed },
+    name: 'kwyre',
+    method: { kind: 'files' },
+  };
+  const files = hashFiles(signing, signatureFault).map((file) => {
+    const from = owner.get(file.name);
+    return from === undefined ? file : { ...file, package: from };
+  });
+  return { files, signing };
+}
+
+/** How the installed packages differ from the published ones. */
+export function publishedDifferences(order: TreeInput): readonly Difference[] {
+  try {
+    verifyTree(order);
+    return [];
+  } catch (error) {
+    if (error instanceof DifferenceError) return error.differences;
+    throw error;
+  }
+}
+
+/** What the last signature covers. */
+type SignedBefore = { readonly runtime: RuntimeStatement; readonly files: readonly SignedFile[] };
+
+/** Returns `undefined` for a damaged signature: signing again repairs it, so it must not stop there. */
+export function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof KwyreError) return undefined;
+    throw error;
+  }
+}
+
+/** Reads the last signature without verifying it: it only serves to list changes. */
+export function signedBefore(stored: StoredSignatures | undefined): SignedBefore | undefined {
+  const { tree, runtime } = stored ?? {};
+  if (tree === undefined || runtime === undefined) return undefined;
+  return readable(() => ({
+    runtime: parseRuntimeStatement(parseBundle(runtime, signatureFault).payload),
+    files: parseStatement(parseBundle(tree, signatureFault).payload, { allowedIgnores: [] }, signatureFault).files,
+  }));
+}
+
+/** The files that were added, changed or removed since the last signature, one a line. */
+export function changesSince(before: SignedBefore | undefined, files: readonly FileToSign[]): string[] {
+  if (before === undefined) return [];
+  const old = new Map(before.files.map((file) => [file.name, file.digest]));
+  const lines: string[] = [];
+  for (const file of files) {
+    if (!old.has(file.name)) lines.push(`added   ${file.name}`);
+    else if (old.get(file.name) !== file.digest) lines.push(`changed ${file.name}`);
+    old.delete(file.name);
+  }
+  return [...lines, ...[...old.keys()].map((name) => `removed ${name}`)].sort();
+}
