@@ -63,7 +63,7 @@ const protections: readonly Protection[] = [
     'start',
     jail,
     "observedIf(setNoNewPrivs(), 'NoNewPrivs 1')",
-    "observed(true, 'NoNewPrivs 1')",
+    "observedIf(true, 'NoNewPrivs 1')",
   ],
   [
     'Landlock',
