@@ -60,7 +60,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'layers/3-dependencies': ['linux', 'oms', 'policy'],
   'layers/4-model': ['linux', 'oms'],
   'layers/5-memory': ['linux'],
-  'layers/6-intrusion': ['linux'],
+  'layers/6-intrusion': ['linux', 'policy'],
   installation: ['state', 'linux', 'oms', 'layers/3-dependencies'],
   setup: ['oms', 'layers/3-dependencies'],
   cli: ['state', 'installation', 'template', 'linux', 'oms', 'policy', ...layers.filter((name) => !/5-/.test(name))],

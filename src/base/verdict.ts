@@ -61,3 +61,11 @@ export function worst(checks: readonly Check[]): LayerStatus {
   if (checks.length === 0 || checks.every((c) => c.status === 'off')) return 'off';
   return checks.every((c) => c.status === 'enforced') ? 'enforced' : 'degraded';
 }
+
+/**
+ * The report of one layer.
+ * @param decisive - the checks that decide the status of the layer; the others are only shown. All of them by default.
+ */
+export function layerReport(layer: Layer, checks: readonly Check[], decisive: readonly Check[] = checks): LayerReport {
+  return { layer, name: layerNames[layer], status: worst(decisive), checks };
+}

@@ -64,7 +64,7 @@ export const layers: readonly LayerEntry[] = [
     number: 1,
     name: layerNames[1],
     promise: 'The server answers on 127.0.0.1 only, and only to programs that hold a token.',
-    status: 'supervisor/status.ts',
+    status: 'layers/1-loopback/status.ts',
     claims: [
       claim(
         'C3',
@@ -80,7 +80,7 @@ export const layers: readonly LayerEntry[] = [
       ),
       claim(
         'C5',
-        'supervisor/status.ts',
+        'layers/1-loopback/status.ts',
         'Anyone can check it: `ss -ltn` and `./kwyre status` show one listener on 127.0.0.1.',
         'A local program that holds a token can pass answers on.',
       ),
@@ -90,7 +90,7 @@ export const layers: readonly LayerEntry[] = [
     number: 2,
     name: layerNames[2],
     promise: 'The kernel keeps every serving process from the network, other processes and files it does not need.',
-    status: 'supervisor/status.ts',
+    status: 'layers/2-isolation/status.ts',
     claims: [
       claim(
         'C6',
@@ -122,7 +122,7 @@ export const layers: readonly LayerEntry[] = [
     number: 3,
     name: layerNames[3],
     promise: 'Only code that matches the published or signed digests runs.',
-    status: 'layers/3-dependencies/tree-verifier.ts',
+    status: 'layers/3-dependencies/status.ts',
     claims: [
       claim(
         'C10',
@@ -154,7 +154,7 @@ export const layers: readonly LayerEntry[] = [
     number: 4,
     name: layerNames[4],
     promise: 'Only the approved model runs.',
-    status: 'layers/4-model/model-verifier.ts',
+    status: 'layers/4-model/status.ts',
     claims: [
       claim(
         'C14',
@@ -174,7 +174,7 @@ export const layers: readonly LayerEntry[] = [
     number: 5,
     name: layerNames[5],
     promise: 'Conversations exist in memory only, are encrypted between turns and are overwritten when they end.',
-    status: 'supervisor/memory-checks.ts',
+    status: 'layers/5-memory/status.ts',
     claims: [
       claim(
         'C16',
@@ -212,7 +212,7 @@ export const layers: readonly LayerEntry[] = [
     number: 6,
     name: layerNames[6],
     promise: 'A debugger, memory reader or packet capture is detected, and the server wipes everything and ends.',
-    status: 'supervisor/intrusion/alarm.ts',
+    status: 'layers/6-intrusion/status.ts',
     claims: [
       claim(
         'C21',

@@ -168,8 +168,8 @@ for (const { who, uid } of starters) {
     assert.match(
       started.output(),
       asRoot
-        ? /L6_PROBE_ESCAPED: seccomp alone did not hold/
-        : /a trial process got out: the jail of the gateway did not hold UDP/,
+        ? /L6_PROBE_ESCAPED: seccomp alone did not block/
+        : /a probe escaped: the jail of the gateway did not block UDP/,
     );
   });
 }

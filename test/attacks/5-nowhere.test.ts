@@ -35,7 +35,7 @@ async function withServer(use: (server: Server) => Promise<void>, args: readonly
   }
 }
 
-test('L5-10 nothing of any process is in swap; what the status says is what the kernel says (with swap: test/unit/supervisor/memory-checks.test.ts)', async () => {
+test('L5-10 nothing of any process is in swap; what the status says is what the kernel says (with swap: test/unit/layers/layer-status.test.ts)', async () => {
   await withServer(async (server) => {
     await ask(server, canaryOf());
     for (const [role, pid] of Object.entries(server.pids()))

@@ -52,7 +52,7 @@ async function violated(
   assert.deepEqual(ours.filter(alive), []);
   assert.match(
     server.output(),
-    /next: find out what that was; then start again: \.\/kwyre serve --acknowledge-violation/,
+    /next: find out what happened; then start again: \.\/kwyre serve --acknowledge-violation/,
   );
   const marker = JSON.parse(readFileSync(join(server.state, 'violation.json'), 'utf8')) as { detector: string };
   assert.equal(marker.detector, detector);
@@ -196,7 +196,7 @@ test('a debugger without relation to us: new conversations are refused until it 
   };
   assert.equal(status.layers.find((layer) => layer.layer === 6)!.status, 'degraded');
   await gdb.stop();
-  await until('all clear', () => server.output().includes('nothing is to be seen any more'));
+  await until('all clear', () => server.output().includes('no threats detected'));
   assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
   assert.equal((await server.stop()).code, 0);
 });
@@ -207,5 +207,5 @@ test('Ctrl-Z does not stop the server', async (t) => {
   process.kill(server.pid, 'SIGTSTP');
   await sleep(1500);
   assert.equal((await call(server, '/v1/chat/completions', ask)).status, 200);
-  assert.match(server.output(), /cannot be suspended/);
+  assert.match(server.output(), /Ctrl-Z is disabled/);
 });

@@ -112,7 +112,7 @@ test('a limit on the size of files and then no folder at all: the violation stil
     rmSync(state, { recursive: true });
     await violate(server);
     // With that limit nothing can be written anywhere: the exit code and the words carry it.
-    assert.match(server.output(), /nowhere could a marker be left, so that only the exit code 16/);
+    assert.match(server.output(), /no marker could be written anywhere: only exit code 16/);
   } finally {
     server.kill();
     for (const path of places.slice(1)) rmSync(path, { force: true });

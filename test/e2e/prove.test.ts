@@ -167,7 +167,7 @@ test('a policy that lets sockets through: the server refuses its start, layer 1 
   });
   const proved = await prove(copy.path, []);
   assert.equal(proved.code, 12, proved.output);
-  assert.match(proved.output, /NOT PROVED {2}.*\n.*did not start: a trial process got out/);
+  assert.match(proved.output, /NOT PROVED {2}.*\n.*did not start: a probe escaped/);
   assert.match(proved.output, /BREACHED .*another program's Unix socket/);
 });
 

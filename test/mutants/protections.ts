@@ -682,14 +682,14 @@ const protections: readonly Protection[] = [
     'lines by the hour',
     'written',
     'supervisor/intrusion/event-budget.ts',
-    'if (!this.#allowances[kind].take(this.#now())) {',
+    'if (!this.#limits[kind].take(this.#now())) {',
     'if (false) {',
   ],
   [
     'wrong tokens by the hour',
     'written',
     'supervisor/intrusion/event-budget.ts',
-    'if (this.#allowances.wrongTokens.take(this.#now())) this',
+    'if (this.#limits.wrongTokens.take(this.#now())) this',
     'this',
   ],
   [
@@ -710,8 +710,8 @@ const protections: readonly Protection[] = [
     'names are looked up by the supervisor',
     'written',
     'supervisor/intrusion/reported-finding.ts',
-    '...who(pid), what',
-    'uid: who(pid).uid, name: detection.reason, what',
+    '...identityOf(pid), what',
+    'uid: identityOf(pid).uid, name: detection.reason, what',
   ],
   [
     'numbers in sentences are taken out',

@@ -29,7 +29,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   paths: [inJail('the files of the system'), ...whole],
   features: [
     ['test/unit/layers/2-policy.test.ts'],
-    ['test/unit/supervisor/reported.test.ts'],
+    ['test/unit/layers/layer-status.test.ts'],
     ['test/unit/layers/2-waiver-check.test.ts'],
     ['test/attacks/2-waivers.test.ts'],
   ],

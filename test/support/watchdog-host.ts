@@ -3,17 +3,12 @@
  * @module
  */
 import { spawn } from 'node:child_process';
-import { uptime } from 'node:os';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { monotonicMs, runnableOf } from '../../src/linux/clocks.ts';
-import { makeSocketPair } from '../../src/linux/sockets/socket.ts';
 import { transientIdentity } from './identity.ts';
 import { socketInodes } from '../../src/linux/procfs/descriptors.ts';
 import { nodeFlags } from '../../src/policy/node-flags.ts';
-import { RoleProcess } from '../../src/supervisor/roles/role-process.ts';
-import { diagSocket } from '../../src/supervisor/intrusion/alarm.ts';
-import { Watch } from '../../src/supervisor/intrusion/watchdog-client.ts';
+import { Alarm } from '../../src/supervisor/intrusion/alarm.ts';
 import type { Profile } from '../../src/layers/6-intrusion/escalation.ts';
 
 const input = JSON.parse(process.argv[2] ?? '{}') as { intervalMs: number; profile: Profile; acknowledged: string[] };
@@ -32,72 +27,52 @@ target.stdout.on('data', (chunk: Buffer) => {
   for (const line of chunk.toString().trim().split('\n')) say('target', { line });
 });
 
-const watch = new Watch({
-  start(table, onBreach) {
-    const control = makeSocketPair();
-    return new RoleProcess(
-      'watchdog',
-      { readable: [], accepted: [], ...transientIdentity(uid) },
-      [control[1], ...diagSocket()],
-      control[0],
-      new Set(),
-      table,
-      onBreach,
-    );
-  },
-  clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
-  runnableOf,
-  now: () => Date.now(),
-  self: () => ({
-    role: 'supervisor',
-    pid: process.pid,
-    sealed: false,
-    namespace: 'shared',
-    sockets: socketInodes(process.pid),
-  }),
+const alarm = new Alarm({
   uid,
+  jail: { readable: [], accepted: [], ...transientIdentity(uid) },
   intervalMs: input.intervalMs,
   profile: input.profile,
   acknowledged: input.acknowledged,
-  weights: () => undefined,
-  onFinding(finding, standing) {
-    say('finding', { ...finding, level: standing.level });
-  },
-  onLevel(standing) {
-    say('level', { level: standing.level, count: standing.count });
-  },
-  onPaused() {
-    say('paused');
-  },
-  onResumed(seconds) {
-    say('resumed', { seconds });
-  },
-  onViolation(violation) {
-    target.kill('SIGKILL');
-    watch.kill();
-    say('violation', { ...violation });
-    target.once('exit', () => {
-      process.exit(16);
-    });
-  },
+});
+alarm.on('finding', (finding, assessment) => {
+  say('finding', { ...finding, level: assessment.level });
+});
+alarm.on('level', ({ level, count }) => {
+  say('level', { level, count });
+});
+alarm.on('paused', () => {
+  say('paused');
+});
+alarm.on('resumed', (seconds) => {
+  say('resumed', { seconds });
+});
+alarm.on('violation', (violation) => {
+  target.kill('SIGKILL');
+  say('violation', { ...violation });
+  target.once('exit', () => {
+    process.exit(16);
+  });
 });
 process.on('exit', () => {
   target.kill('SIGKILL');
-  watch.kill();
+  alarm.kill();
 });
 createInterface({ input: process.stdin })
   .on('line', (line) => {
-    if (line === 'checks')
-      say('checks', { report: watch.report(), standing: watch.standing, enforced: watch.enforced });
+    if (line === 'checks') say('checks', { report: alarm.report() });
     else if (line.startsWith('target ')) target.stdin.write(`${line.slice(7)}\n`);
   })
   .on('close', () => {
     process.exit(0);
   });
 await new Promise((resolve) => target.stdout.once('data', resolve));
-say('up', { supervisor: process.pid, watchdog: watch.pid, target: target.pid });
-await watch.observe(
-  [{ role: 'engine', pid: target.pid ?? 0, sealed: false, namespace: 'shared', sockets: targetSockets }],
-  { port: 1, listener: 0, networks: [process.pid], unixPath: '', code: [], memory: [] },
-);
-say('first', { ...(await watch.first) });
+say('up', { supervisor: process.pid, watchdog: alarm.watchdogPid, target: target.pid });
+await alarm.watch([{ role: 'engine', pid: target.pid ?? 0, sealed: false, enforced: [], sockets: targetSockets }], {
+  port: 1,
+  listener: 0,
+  networks: [process.pid],
+  unixPath: '',
+  code: [],
+  memory: [],
+});
+say('first', { ...(await alarm.firstScan) });

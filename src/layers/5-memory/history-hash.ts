@@ -1,10 +1,10 @@
 /**
- * The fingerprint of a conversation: a keyed hash over its messages, by which a client that sends the whole history again is
- * found to go on with it.
+ * Fingerprints of conversations: keyed hashes over the messages, by which a client that sends its whole history again
+ * finds its conversation.
  *
- * Promise: the key is made at the start and lies among the conversations' keys; without it a fingerprint says nothing about
- *          any text. The token's holder is part of it: equal words of two holders have different fingerprints. An ended
- *          conversation's fingerprints are overwritten.
+ * Promise: the key is made at the start and is kept in the key arena; without it a fingerprint says nothing about the
+ *          text. The token is part of it: the same text of two tokens has different fingerprints. The fingerprints of a
+ *          conversation are overwritten when it ends.
  * Proof:   test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -15,10 +15,10 @@ import { addressOf } from '../../linux/syscalls.ts';
 import { authenticateMemory, macBytes } from '../../linux/memory/openssl.ts';
 import type { KeyArena } from './key-arena.ts';
 
-/** 32 bytes in memory of their own; whoever holds one overwrites it. */
+/** 32 bytes in unpooled memory; its owner overwrites it. */
 export type Fingerprint = Buffer;
 
-/** Makes fingerprints. */
+/** Makes fingerprints with a key of its own. */
 export class Fingerprinter {
   readonly #arena: KeyArena;
   readonly #place: number;
@@ -26,14 +26,14 @@ export class Fingerprinter {
 
   constructor(arena: KeyArena) {
     this.#arena = arena;
-    this.#place = arena.take() ?? bug('no place for the first key');
+    this.#place = arena.take() ?? bug('no slot for the first key');
   }
 
   get #key(): Address {
     return this.#arena.at(this.#place);
   }
 
-  /** The fingerprint of a conversation in which nothing was said yet. */
+  /** Returns the fingerprint of a conversation without messages. */
   begin(principal: Buffer): Fingerprint {
     const fingerprint = unpooledBytes(macBytes);
     const holder = unpooledBytes(16);
@@ -42,7 +42,7 @@ export class Fingerprinter {
     return fingerprint;
   }
 
-  /** The fingerprint after one more message. */
+  /** Returns the fingerprint after one more message. @param role - a number for its role */
   next(before: Fingerprint, role: number, pieces: readonly Uint8Array[]): Fingerprint {
     const fingerprint = unpooledBytes(macBytes);
     this.#frame.fill(0);
@@ -65,7 +65,7 @@ export class Fingerprinter {
 
 const slotOf = (fingerprint: Fingerprint): number => fingerprint.readUInt32LE(0);
 
-/** Finds what was left under a fingerprint. */
+/** Finds values by fingerprint. */
 export class FingerprintIndex<T> {
   readonly #slots = new Map<number, { readonly fingerprint: Fingerprint; readonly value: T }[]>();
   #size = 0;
@@ -74,7 +74,7 @@ export class FingerprintIndex<T> {
     return this.#size;
   }
 
-  /** Keeps a value under a fingerprint, which is taken over. */
+  /** Adds a value; the fingerprint belongs to the index from now on. */
   add(fingerprint: Fingerprint, value: T): void {
     const list = this.#slots.get(slotOf(fingerprint));
     if (list === undefined) this.#slots.set(slotOf(fingerprint), [{ fingerprint, value }]);
@@ -82,14 +82,14 @@ export class FingerprintIndex<T> {
     this.#size += 1;
   }
 
-  /** The values under a fingerprint, the latest last. */
+  /** Returns the values of a fingerprint, the latest last. */
   find(fingerprint: Fingerprint): T[] {
     return (this.#slots.get(slotOf(fingerprint)) ?? [])
       .filter((entry) => entry.fingerprint.equals(fingerprint))
       .map((entry) => entry.value);
   }
 
-  /** Lets go of a fingerprint and overwrites it. */
+  /** Removes a value and overwrites its fingerprint. */
   remove(fingerprint: Fingerprint, value: T): void {
     const slot = slotOf(fingerprint);
     const list = this.#slots.get(slot);

@@ -1,11 +1,11 @@
 /**
- * The keys of all conversations, side by side in one piece of memory that no other process can read, root's included.
+ * The keys of all conversations, side by side in memory that no other process can read, not even root's.
  *
- * Promise: a key never leaves its place: the kernel writes it there, it is used there by address, and overwritten
- *          there. What it was made from is in no memory of this process. A place is given out again only with a fresh
- *          key, so no two conversations ever share one.
- * Limits:  where the kernel has no memfd_secret the keys lie in locked memory, or in plain memory where even that is
- *          refused; `kind` says which, and the status calls it degraded.
+ * Promise: a key never leaves its slot: the kernel writes it there, it is used there by address, and overwritten there.
+ *          What it was made from is in no memory of this process. A slot is reused only with a fresh key, so no two
+ *          conversations share one.
+ * Limits:  without memfd_secret the keys are in locked memory, or in plain memory if locking is refused too. `kind`
+ *          says which, and the status calls it degraded.
  * Source:  memfd_secret(2)
  * Proof:   test/unit/layers/5-key-arena.test.ts, test/attacks/5-derive.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -20,15 +20,15 @@ import { randomMemory } from '../../linux/memory/random.ts';
 export const arenaKeys = 16_384;
 export const arenaBytes = arenaKeys * keyBytes;
 
-/** How well the keys are hidden: from every process, from swap, or not beyond what hides the process itself. */
+/** How the keys are hidden: from every process, from swap, or only as the process itself is. */
 export type ArenaKind = 'secret' | 'locked' | 'plain';
 
-/** The place of a key. */
+/** The slot of a key. */
 export type KeySlot = number;
 
 export class KeyArena {
   readonly kind: ArenaKind;
-  /** Why it is not secret; empty when it is. */
+  /** Why the arena is not secret; empty if it is. */
   readonly reason: string;
   readonly #base: Address;
   readonly #capacity: number;
@@ -46,10 +46,11 @@ export class KeyArena {
   }
 
   /**
-   * Takes secret memory of {@link arenaBytes} behind a descriptor, or does without. The descriptor may be closed then.
+   * Maps the secret memory behind a descriptor, or other memory if there is none. The descriptor may be closed
+   * afterwards.
    */
   static open(fd: number | undefined, capacity = arenaKeys): KeyArena {
-    let reason = 'this kernel gave no memfd_secret';
+    let reason = 'this kernel has no memfd_secret';
     if (fd !== undefined) {
       try {
         return new KeyArena(mapSecretMemory(fd, capacity * keyBytes), 'secret', '', capacity);
@@ -63,17 +64,17 @@ export class KeyArena {
     return new KeyArena(
       base,
       locked ? 'locked' : 'plain',
-      `${reason}; ${locked ? 'the keys lie in locked memory' : 'and locking memory was refused'}`,
+      `${reason}; ${locked ? 'the keys are in locked memory' : 'locking memory was refused too'}`,
       capacity,
     );
   }
 
-  /** How many keys there are. */
+  /** How many keys exist. */
   get live(): number {
     return this.#live;
   }
 
-  /** Makes a key; `undefined` when every place is taken. */
+  /** Makes a key; returns `undefined` if every slot is taken. */
   take(): KeySlot | undefined {
     const place = this.#free.pop() ?? (this.#next < this.#capacity ? this.#next++ : undefined);
     if (place === undefined) return undefined;
@@ -83,24 +84,24 @@ export class KeyArena {
     return place;
   }
 
-  /** Where a living key stands. */
+  /** Returns the address of a key. */
   at(place: KeySlot): Address {
-    if (this.#taken[place] !== 1) bug('a key that was destroyed');
+    if (this.#taken[place] !== 1) bug('use of a destroyed key');
     return this.#base + BigInt(place * keyBytes);
   }
 
-  /** Overwrites a key and looks that it is gone. */
+  /** Overwrites a key and verifies that. */
   destroy(place: KeySlot): void {
     if (this.#taken[place] !== 1) return;
     const address = this.#base + BigInt(place * keyBytes);
     cleanseMemory(address, keyBytes);
-    if (viewMemory(address, keyBytes).some((byte) => byte !== 0)) bug('a key that could not be overwritten');
+    if (viewMemory(address, keyBytes).some((byte) => byte !== 0)) bug('a key was not overwritten');
     this.#taken[place] = 0;
     this.#live -= 1;
     this.#free.push(place);
   }
 
-  /** Overwrites every place that ever held a key; all keys are gone then. */
+  /** Overwrites every slot that ever held a key. */
   destroyAll(): void {
     if (this.#next > 0) cleanseMemory(this.#base, this.#next * keyBytes);
     this.#taken.fill(0);

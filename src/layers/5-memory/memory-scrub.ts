@@ -1,10 +1,10 @@
 /**
- * What an engine leaves behind in its working set, from the supervisor's side: the memory is made here, and overwritten
- * here when the engine has ended, however it ended.
+ * The working set of an engine, from the supervisor's side: it is made here, and overwritten here after the engine has
+ * ended in whatever way.
  *
- * Promise: every page that has content is overwritten with random bytes and read again: neither the old ones nor a
- *          constant. Nothing in it is looked at before. The engine cannot make the memory smaller or larger.
- * Limits:  when the supervisor itself is killed nobody overwrites: the kernel takes the pages back.
+ * Promise: every page with content is overwritten with random bytes and read back. The content is never read. The
+ *          engine cannot change the size of the memory.
+ * Limits:  if the supervisor itself is killed, nothing overwrites it: the kernel frees the pages.
  * Proof:   test/attacks/5-remains.test.ts
  * @module
  */
@@ -18,32 +18,32 @@ import { wholePages } from '../../linux/memory/mapped-memory.ts';
 const blockBytes = 1 << 20;
 
 /**
- * Memory for the working set of one engine, as large as the machine's twice over: only what is touched takes any.
- * @throws LinuxError
+ * Makes the memory of one working set, twice the size of the machine's memory: only pages that are used take any.
+ * @returns its descriptor. @throws LinuxError
  */
 export function makeWorkingMemory(machineBytes: number): number {
   return makeFixedMemory('kwyre-working-set', wholePages(2 * machineBytes));
 }
 
-/** How much of it has content. @throws LinuxError */
+/** Returns how many bytes of it have content. @throws LinuxError */
 export function contentBytes(fd: number): number {
   let sum = 0;
   for (const content of contentOf(fd)) sum += content.bytes;
   return sum;
 }
 
-/** Overwrites one block and reads it again; says what went wrong, nothing when it is as it must be. */
+/** Overwrites one block and reads it back. Returns what went wrong, or an empty string. */
 function overwriteBlock(fd: number, at: number, random: Buffer, seen: Buffer): string {
   try {
     const written = writeSync(fd, random, 0, random.length, at);
     const read = readSync(fd, seen, 0, seen.length, at);
-    return written === random.length && read === seen.length && seen.equals(random) ? '' : 'it reads as something else';
+    return written === random.length && read === seen.length && seen.equals(random) ? '' : 'it reads back differently';
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? 'error';
   }
 }
 
-/** Overwrites all content and looks; gives how many bytes that were. @throws `L5_NOT_OVERWRITTEN` */
+/** Overwrites all content and verifies it; returns how many bytes that was. @throws `L5_NOT_OVERWRITTEN` */
 export function overwriteWorkingMemory(fd: number): number {
   const random = randomFillSync(unpooledBytes(blockBytes));
   const seen = unpooledBytes(blockBytes);
@@ -55,8 +55,9 @@ export function overwriteWorkingMemory(fd: number): number {
       if (fault !== '')
         throw new KwyreError(
           'L5_NOT_OVERWRITTEN',
-          `what an ended engine left in memory could not be overwritten (${fault})`,
-          'the kernel clears it before anybody else gets it; a difference speaks of faulty memory, which the log of the kernel names, EFBIG of a limit on the size of files that was set on the running server',
+          `the working set of an ended engine could not be overwritten (${fault})`,
+          'the kernel clears these pages before it reuses them. A difference means faulty memory (see the kernel log), ' +
+            'EFBIG a limit on file sizes that was set on the running server',
         );
       sum += length;
     }

@@ -1,11 +1,10 @@
 /**
- * What each token holds of the vault, by number and by sealed bytes, and whose conversation makes room when something
- * is full.
+ * What each token uses of the vault, in conversations and in sealed bytes, and whose conversation is evicted when it is
+ * full.
  *
- * Promise: a share is all there is, divided by the tokens that hold something or ask for it. A token within its share
- *          loses no conversation to another's request; the person's own loses none to another's by which less than its
- *          share would be left to it.
- * Limits:  only idle conversations make room: what a token has under way it keeps until the turn is over.
+ * Promise: a share is the whole divided by the tokens that use something or ask for it. A token within its share loses
+ *          no conversation to a request of another token; the person's token keeps its share.
+ * Limits:  only idle conversations are evicted: a running turn is never interrupted for another token.
  * Source:  ADR 0022
  * Proof:   test/unit/layers/5-shares.test.ts, test/attacks/5-shares.test.ts
  * @module
@@ -13,16 +12,16 @@
 import type { Session, SessionKind } from './session.ts';
 import { sealedBytesOf } from './session.ts';
 
-/** A token that may hold conversations, as 16 opaque bytes; `operator`: the one of the person who runs the server. */
+/** A token that owns conversations, as 16 opaque bytes; `operator`: the token of the person who runs the server. */
 export type TokenOwner = { readonly principal: Buffer; readonly operator: boolean };
 
-/** What is counted: conversations, or sealed bytes. */
+/** What is counted. */
 export type Measure = 'sessions' | 'bytes';
 
 type Usage = {
   readonly name: string;
   readonly operator: boolean;
-  /** In the order of their last use, the oldest first. */
+  /** In the order of their last use, the least recently used first. */
   readonly sessions: Set<Session>;
   readonly kinds: Record<SessionKind, number>;
   bytes: number;
@@ -39,7 +38,7 @@ const oldestIdle = (holding: Usage | undefined, kind?: SessionKind): Session | u
 export class PerTokenUsage {
   readonly #holdings = new Map<string, Usage>();
 
-  /** How many tokens hold something, this one counted in any case. */
+  /** Returns how many tokens own conversations, counting this one. */
   ownersWith(holder: TokenOwner): number {
     return this.#holdings.size + (this.#holdings.has(nameOf(holder)) ? 0 : 1);
   }
@@ -52,7 +51,7 @@ export class PerTokenUsage {
     return this.#holdings.get(nameOf(holder))?.bytes ?? 0;
   }
 
-  /** A conversation begins. */
+  /** Counts a conversation that begins. */
   add(session: Session): void {
     const name = nameOf(session);
     const holding = this.#holdings.get(name) ?? {
@@ -67,7 +66,7 @@ export class PerTokenUsage {
     holding.kinds[session.kind] += 1;
   }
 
-  /** A conversation is over. */
+  /** No longer counts a conversation. */
   remove(session: Session): void {
     const holding = this.#holdings.get(nameOf(session));
     if (holding?.sessions.delete(session) !== true) return;
@@ -75,28 +74,28 @@ export class PerTokenUsage {
     if (holding.sessions.size === 0) this.#holdings.delete(holding.name);
   }
 
-  /** A conversation is used: it is the last to make room. */
+  /** A conversation is used: it becomes the last to be evicted. */
   touch(session: Session): void {
     const sessions = this.#holdings.get(nameOf(session))?.sessions;
     if (sessions?.delete(session) === true) sessions.add(session);
   }
 
-  /** Counts sealed bytes that came or went. */
+  /** Adds sealed bytes to those of a token, or with a negative number, takes them away. */
   addBytes(session: Session, bytes: number): void {
     const holding = this.#holdings.get(nameOf(session));
     if (holding !== undefined) holding.bytes += bytes;
   }
 
-  /** The idle conversation of a token that was not used for the longest time. */
+  /** Returns the least recently used idle conversation of a token. */
   oldestIdle(holder: TokenOwner, kind?: SessionKind): Session | undefined {
     return oldestIdle(this.#holdings.get(nameOf(holder)), kind);
   }
 
   /**
-   * The conversation that makes room for a token's request: of the tokens beyond their share the one that holds most,
-   * the asking one among them; else the asking one; the person's last, while her share is left to her.
-   * @param all - what there is for everybody
-   * @param more - what is asked for
+   * Returns the conversation to evict for a request. It belongs to the token that uses most beyond its share; if there
+   * is none, to the asking token; at last to the person's token, if its share remains.
+   * @param all - the amount for all tokens together
+   * @param more - the amount that is asked for
    */
   evictionCandidate(asker: TokenOwner, measure: Measure, all: number, more: number): Session | undefined {
     const share = all / this.ownersWith(asker);

@@ -1,25 +1,25 @@
 /**
- * How much of the machine conversations may take: all of them, those of one token, and a single one.
+ * How much memory conversations may take: all of them, those of one token, and a single one.
  *
- * Promise: what is full refuses or lets an idle one go (`per-token-usage.ts` says whose); nothing is ever merged.
+ * Promise: a full quota refuses or evicts an idle conversation (`per-token-usage.ts` says which); none are ever merged.
  * Proof:   test/unit/layers/5-vault.test.ts
  * @module
  */
 
-/** What conversations may take; times in milliseconds of a clock that never goes back. */
+/** Limits of conversations; times in milliseconds. */
 export type Quotas = {
   readonly sessions: number;
-  /** Conversations with an id that one token may hold. */
+  /** Conversations with an id, per token. */
   readonly sessionsPerToken: number;
-  /** Conversations of clients that send their history again, kept for one token. */
+  /** Conversations of clients that send their history again, per token. */
   readonly continuedPerToken: number;
   /** Sealed bytes of all conversations. */
   readonly sealedBytes: number;
   readonly bytesPerSession: number;
   readonly idleMs: number;
-  /** 0: a request without an id is wiped when it ends. */
+  /** The same for conversations without an id; 0: they are wiped when the request ends. */
   readonly continueMs: number;
-  /** Ids that were let go and still answer 410, and for how long. */
+  /** Ids of wiped conversations that still answer 410, and for how long. */
   readonly tombstones: number;
   readonly tombstoneMs: number;
 };
@@ -37,19 +37,19 @@ export const defaultQuotas: Quotas = {
 };
 
 /**
- * What one token may hold sealed: everything while nobody else holds a conversation, half of it otherwise. The person's
- * own has no such limit.
+ * Returns the sealed bytes of one token: all while no other token owns a conversation, otherwise half. The person's
+ * token has no such limit.
  */
 export function tokenByteLimit(sealedBytes: number, holders: number): number {
   return holders > 1 ? Math.floor(sealedBytes / 2) : sealedBytes;
 }
 
-/** What a state says of each of its tokens besides keys and values, at most. */
+/** The most bytes that a saved state takes per token besides keys and values. */
 const tokenOverhead = 64;
 
 /**
- * What one conversation may take: the state of a full context, and the words of two of the largest requests.
- * @param tokenBytes - keys and values of one token; 0 where that cannot be told
+ * Returns the sealed bytes of one conversation: the state of a full context, and the text of two of the largest
+ * requests. @param tokenBytes - keys and values of one token; 0 if unknown
  */
 export function sessionByteLimit(
   sealedBytes: number,
@@ -62,7 +62,7 @@ export function sessionByteLimit(
     : Math.min(sealedBytes, (tokenBytes + tokenOverhead) * contextTokens + 2 * bodyBytes);
 }
 
-/** The share of the free memory that sealed conversations may take when nobody says otherwise. */
+/** Returns the default for sealed bytes: a quarter of the free memory, within bounds. */
 export function defaultSealedBytes(availableBytes: number): number {
   return Math.max(64 << 20, Math.min(4 * (1 << 30), Math.floor(availableBytes / 4)));
 }

@@ -1,7 +1,7 @@
 /**
- * A piece of memory that holds one sealed part of a conversation, and nothing else ever.
+ * The memory of one sealed part of a conversation, used for nothing else.
  *
- * Promise: before it is given back it is overwritten with random bytes, all of it, in the same step.
+ * Promise: all of it is overwritten with random bytes before it is freed, in the same step.
  * Proof:   test/unit/layers/5-vault.test.ts, test/unit/layers/5-session-cipher.test.ts
  * @module
  */
@@ -10,19 +10,19 @@ import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { growMemory, mapMemory, unmapMemory, wholePages } from '../../linux/memory/mapped-memory.ts';
 import { overwriteMemory, tagBytes } from '../../linux/memory/openssl.ts';
 
-/** Shown the memory between overwriting and giving back; tests look there. */
+/** Is shown memory after it was overwritten and before it is freed. */
 export type WipeObserver = (address: Address, bytes: number) => void;
 
 export class SealedBuffer {
   /** Bytes of ciphertext. */
   bytes = 0;
-  /** The number of the seal under its key: its nonce. */
+  /** How many parts were sealed under the key before and with this one: its nonce. */
   sequence = 0;
   readonly tag = unpooledBytes(tagBytes);
   #address: Address;
   #capacity: number;
 
-  /** @throws LinuxError when the kernel has no memory */
+  /** @throws LinuxError if the kernel has no memory */
   constructor(bytes: number) {
     this.#capacity = wholePages(Math.max(1, bytes));
     this.#address = mapMemory(this.#capacity);
@@ -32,14 +32,14 @@ export class SealedBuffer {
     return this.#address;
   }
 
-  /** Bytes that it takes of the machine. */
+  /** Bytes of memory that it takes. */
   get capacity(): number {
     return this.#capacity;
   }
 
   /**
-   * Makes room for another content; pages that are there already are used again, those that are not needed any more
-   * overwritten. @throws LinuxError
+   * Changes the size for another content; pages are reused, and those that are no longer needed are overwritten and
+   * freed. @throws LinuxError
    */
   fit(bytes: number, look?: WipeObserver): void {
     const wanted = wholePages(Math.max(1, bytes));
@@ -55,7 +55,7 @@ export class SealedBuffer {
     }
   }
 
-  /** Overwrites everything with random bytes and gives the memory back; safe to call twice. */
+  /** Overwrites everything with random bytes and frees the memory; a second call does nothing. */
   wipe(look?: WipeObserver): void {
     this.tag.fill(0);
     this.bytes = 0;

@@ -1,7 +1,7 @@
 /**
- * The life of a made-up conversation, tried with the real keys and the real cipher before the first real one begins.
+ * A test conversation, run with the real keys and the real cipher before the first real one.
  *
- * Promise: nothing here is assumed from settings: each property was seen, or is reported as not seen.
+ * Promise: nothing is assumed from settings: each property was observed, or is reported as not observed.
  * Proof:   test/unit/layers/5-self-test.test.ts
  * @module
  */
@@ -13,15 +13,15 @@ import type { KeyArena } from './key-arena.ts';
 import type { Quotas } from './quota.ts';
 import { Vault } from './vault.ts';
 
-/** What came out as promised. */
+/** Which properties were observed. */
 export type SelfTestResult = { readonly sealing: boolean; readonly idle: boolean };
 
 const holder = { principal: Buffer.alloc(16), operator: false };
 const wordsBytes = 1024;
-/** What the rehearsal needs: the words, and a place to open them to. */
+/** Bytes that the test needs: the text, and room to decrypt it. */
 export const selfTestBytes = 2 * wordsBytes;
 
-/** Tries it in {@link selfTestBytes} of memory, which are overwritten then; the keys it used are destroyed. */
+/** Runs the test in {@link selfTestBytes} of memory, which it overwrites; it destroys the keys that it used. */
 export function runSelfTest(arena: KeyArena, quotas: Quotas, room: Address): SelfTestResult {
   try {
     return { sealing: trySealing(arena, quotas, room), idle: tryIdleness(arena, quotas) };
@@ -31,8 +31,8 @@ export function runSelfTest(arena: KeyArena, quotas: Quotas, room: Address): Sel
 }
 
 /**
- * Sealed it reads otherwise, opened the same; with one bit changed it is refused; wiped, its key is gone and it was
- * overwritten.
+ * The ciphertext differs from the text, decrypts to it, and is refused if one bit is changed; a wipe destroys the key
+ * and overwrites the ciphertext.
  */
 function trySealing(arena: KeyArena, quotas: Quotas, room: Address): boolean {
   const words = viewMemory(room, wordsBytes).fill('made up ');
@@ -63,7 +63,7 @@ function trySealing(arena: KeyArena, quotas: Quotas, room: Address): boolean {
   return reads && !changed && seen.overwritten && !opens() && arena.live === keys;
 }
 
-/** While a turn is under way no time is too long; then it is wiped at its time, and not before. */
+/** A running turn is never idle; after it the conversation is wiped at its time, and not before. */
 function tryIdleness(arena: KeyArena, quotas: Quotas): boolean {
   const vault = new Vault(arena, quotas, () => randomOwn(16));
   const session = vault.create(holder, 'kept', 0);

@@ -1,9 +1,9 @@
 /**
- * Seals and opens one part of a conversation: AES-256-GCM under the conversation's own key, bound to whose it is.
+ * Encrypts and decrypts one part of a conversation: AES-256-GCM under the key of the conversation, bound to its owner.
  *
- * Promise: a nonce is the count of the seals under a key and the kind of the part, so none comes twice; the
- *          conversation's id, its owner, the kind and the count are authenticated: a sealed part opens nowhere else and
- *          no second time in an older form.
+ * Promise: a nonce is the number of the seal under a key and the kind of the part, so none is used twice. The id of the
+ *          conversation, its owner, the kind and the number are authenticated: a sealed part decrypts nowhere else, and
+ *          an older one does not replace a newer one.
  * Proof:   test/unit/layers/5-session-cipher.test.ts
  * @module
  */
@@ -12,11 +12,11 @@ import { mapMemory, pageBytes, viewMemory } from '../../linux/memory/mapped-memo
 import { decryptMemory, encryptMemory, nonceBytes, tagBytes } from '../../linux/memory/openssl.ts';
 import type { SealedBuffer } from './sealed-buffer.ts';
 
-/** Parts of a conversation: its words, and what the model remembers of them. */
+/** Parts of a conversation, by their number in the nonce: its text, and its KV cache. */
 export const partNumbers = { history: 1, state: 2 } as const;
 export type SessionPart = keyof typeof partNumbers;
 
-/** Whose part it is. */
+/** The conversation and its token. */
 export type Owner = { readonly idBytes: Buffer; readonly principal: Buffer };
 
 const layout = { nonce: 0n, tag: 16n, binding: 32n } as const;
@@ -46,7 +46,7 @@ export class SessionCipher {
     };
   }
 
-  /** Encrypts into a sealed part that has room for it. */
+  /** Encrypts into a buffer that has room for it. */
   seal(
     key: Address,
     owner: Owner,
@@ -63,7 +63,7 @@ export class SessionCipher {
     into.sequence = sequence;
   }
 
-  /** Decrypts; `false` when it is not what was sealed. */
+  /** Decrypts; returns `false` if it is not what was sealed. */
   open(key: Address, owner: Owner, part: SessionPart, sealed: SealedBuffer, to: Address): boolean {
     const { nonce, binding, tag } = this.#bind(owner, part, sealed.sequence);
     this.#view.set(sealed.tag, Number(layout.tag));

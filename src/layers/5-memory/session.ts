@@ -1,18 +1,19 @@
 /**
- * One conversation in the vault: whose it is, its key's place, its sealed parts and its times. Never a word of it.
+ * One conversation in the vault: its owner, the slot of its key, its sealed parts and its times, but no text.
  *
- * States: `idle` (sealed), `active` (a turn is under way), `gone` (wiped; nothing brings it back).
+ * States: `idle` (encrypted), `active` (a turn is running), `gone` (wiped for good).
  * @module
  */
-import type { KeySlot } from './key-arena.ts';
-import type { SessionPart } from './session-cipher.ts';
-import type { SealedBuffer } from './sealed-buffer.ts';
+import { copyBytes } from '../../base/bytes.ts';
 import type { Fingerprint } from './history-hash.ts';
+import type { KeySlot } from './key-arena.ts';
+import type { SealedBuffer } from './sealed-buffer.ts';
+import type { SessionPart } from './session-cipher.ts';
 
 /** `kept`: has an id that its client knows; `continued`: found again by its fingerprint alone. */
 export type SessionKind = 'kept' | 'continued';
 
-/** Why a conversation is gone. */
+/** Why a conversation is gone: its client or the operator ended it, its idle time passed, or it was evicted. */
 export type EndReason = 'ended' | 'idle' | 'pressure';
 
 export type Session = {
@@ -21,42 +22,87 @@ export type Session = {
   readonly idBytes: Buffer;
   /** The token that it belongs to, as 16 opaque bytes. */
   readonly principal: Buffer;
-  /** Whether that token is the one of the person who runs the server. */
+  /** Whether that is the token of the person who runs the server. */
   readonly operator: boolean;
   readonly kind: SessionKind;
   readonly createdAt: number;
   readonly key: KeySlot;
   readonly sealed: Map<SessionPart, SealedBuffer>;
-  /** Under which fingerprints it is found. */
+  /** The fingerprints by which it is found. */
   fingerprints: Fingerprint[];
   state: 'idle' | 'active' | 'gone';
   usedAt: number;
-  /** Seals made under its key so far. */
+  /** How many parts were sealed under its key so far. */
   seals: number;
   turns: number;
-  /** Tokens that the model remembers of it. */
+  /** Tokens in its KV cache. */
   tokens: number;
-  /** Breaks off the turn that is under way. */
+  /** Cuts the running turn. */
   abort: (() => void) | undefined;
 };
 
-/** What may be told about a conversation. */
+/** Makes a conversation whose first turn is running. @param idBytes - belongs to the conversation from now on */
+export function beginSession(begin: {
+  readonly idBytes: Buffer;
+  readonly owner: { readonly principal: Buffer; readonly operator: boolean };
+  readonly kind: SessionKind;
+  readonly key: KeySlot;
+  readonly now: number;
+}): Session {
+  const { idBytes, owner, kind, key, now } = begin;
+  return {
+    id: idBytes.toString('hex'),
+    idBytes,
+    principal: copyBytes(owner.principal),
+    operator: owner.operator,
+    kind,
+    createdAt: now,
+    key,
+    sealed: new Map(),
+    fingerprints: [],
+    state: 'active',
+    usedAt: now,
+    seals: 0,
+    turns: 0,
+    tokens: 0,
+    abort: undefined,
+  };
+}
+
+/** What the API shows about a conversation. */
 export type SessionFacts = {
   readonly id: string;
   readonly kind: SessionKind;
   readonly state: 'idle' | 'active';
   readonly ageMs: number;
   readonly idleMs: number;
-  /** Until it is wiped by itself, if nothing happens to it. */
+  /** Until it is wiped, if it is not used. */
   readonly leftMs: number;
   readonly bytes: number;
   readonly tokens: number;
   readonly turns: number;
 };
 
-/** Bytes that its sealed parts take of the machine. */
+/** Returns the bytes of memory that its sealed parts take. */
 export function sealedBytesOf(session: Session): number {
   let sum = 0;
   for (const part of session.sealed.values()) sum += part.capacity;
   return sum;
+}
+
+/** Returns the facts about a conversation that is wiped after `lifeMs` without use. */
+export function factsOf(session: Session, lifeMs: number, now: number): SessionFacts {
+  const isActive = session.state === 'active';
+  const idleMs = isActive ? 0 : now - session.usedAt;
+  return {
+    id: session.id,
+    kind: session.kind,
+    state: isActive ? 'active' : 'idle',
+    ageMs: now - session.createdAt,
+    idleMs,
+    leftMs: Math.max(0, lifeMs - idleMs),
+    bytes: sealedBytesOf(session),
+    tokens: session.tokens,
+    turns: session.turns,
+  };
 }

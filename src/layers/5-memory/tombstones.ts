@@ -1,8 +1,7 @@
 /**
- * The ids of conversations that were let go, so that their owner is told so, and nobody else.
+ * Ids of conversations that were wiped without their client's order, so that their owner, and nobody else, learns why.
  *
- * Promise: when there are too many, the oldest of the token that has most of them is forgotten: no token drives out
- *          another's.
+ * Promise: when there are too many, the oldest of the token with the most is evicted: no token evicts another's.
  * Proof:   test/unit/layers/5-shares.test.ts, test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -11,13 +10,13 @@ import type { EndReason } from './session.ts';
 type Tombstone = { readonly why: EndReason; readonly at: number };
 
 export class Tombstones {
-  /** By owner, then by id, the oldest first. */
+  /** By token, then by id, the oldest first. */
   readonly #owners = new Map<string, Map<string, Tombstone>>();
   readonly #limit: number;
   readonly #keepMs: number;
   #count = 0;
 
-  /** @param keepMs - for how long an id is remembered */
+  /** @param keepMs - how long an id is kept, in milliseconds */
   constructor(limit: number, keepMs: number) {
     this.#limit = limit;
     this.#keepMs = keepMs;
@@ -32,13 +31,13 @@ export class Tombstones {
     while (this.#count > this.#limit) this.#forgetOldest();
   }
 
-  /** Why a conversation of this owner was let go; `undefined` when it never was, or too long ago. */
+  /** Returns why a conversation of this token was wiped; `undefined` if it was not, or too long ago. */
   find(principal: Buffer, id: string, now: number): EndReason | undefined {
     const stone = this.#owners.get(principal.toString('hex'))?.get(id);
     return stone !== undefined && now - stone.at <= this.#keepMs ? stone.why : undefined;
   }
 
-  /** Forgets what is too old. */
+  /** Removes what is too old. */
   reap(now: number): void {
     for (const [owner, stones] of this.#owners) {
       for (const [id, { at }] of stones) {

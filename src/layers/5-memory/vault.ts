@@ -1,9 +1,9 @@
 /**
- * All conversations between their turns: sealed, counted, found only by their owner, and gone when they are wiped.
+ * All conversations between their turns: encrypted, counted, found only by their owner, and gone when they are wiped.
  *
- * Promise: an id is 128 random bits and bound to its owner; an id that is unknown and one that is another's are
- *          answered alike. A wipe destroys the key first, then overwrites what it sealed, then gives the memory back;
- *          what was wiped cannot be opened, sealed or found any more. An active turn is never idle.
+ * Promise: an id is 128 random bits and bound to its owner; an unknown id and one of another owner get the same answer.
+ *          A wipe destroys the key first, then overwrites the sealed parts, then frees the memory; a wiped conversation
+ *          cannot be opened, sealed or found. A conversation with a running turn is never idle.
  * Trust:   the time is an argument, from a clock that never goes back; nothing here waits or schedules.
  * Proof:   test/unit/layers/5-vault.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -13,23 +13,22 @@ import { KwyreError } from '../../base/errors.ts';
 import { LinuxError } from '../../linux/ffi.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { wholePages } from '../../linux/memory/mapped-memory.ts';
-import type { KeyArena } from './key-arena.ts';
-import type { SessionPart } from './session-cipher.ts';
-import { SessionCipher } from './session-cipher.ts';
-import type { TokenOwner, Measure } from './per-token-usage.ts';
-import { PerTokenUsage } from './per-token-usage.ts';
-import type { Quotas } from './quota.ts';
-import { tokenByteLimit } from './quota.ts';
-import type { WipeObserver } from './sealed-buffer.ts';
-import { SealedBuffer } from './sealed-buffer.ts';
-import type { Session, SessionFacts, SessionKind, EndReason } from './session.ts';
-import { sealedBytesOf } from './session.ts';
-import { Tombstones } from './tombstones.ts';
 import type { Fingerprint } from './history-hash.ts';
 import { FingerprintIndex } from './history-hash.ts';
+import type { KeyArena, KeySlot } from './key-arena.ts';
+import type { TokenOwner } from './per-token-usage.ts';
+import type { Quotas } from './quota.ts';
+import type { WipeObserver } from './sealed-buffer.ts';
+import { SealedBuffer } from './sealed-buffer.ts';
+import type { SessionPart } from './session-cipher.ts';
+import { SessionCipher } from './session-cipher.ts';
+import type { EndReason, Session, SessionFacts, SessionKind } from './session.ts';
+import { beginSession, factsOf, sealedBytesOf } from './session.ts';
+import { Tombstones } from './tombstones.ts';
+import { VaultSpace } from './vault-space.ts';
 
-/** What a look for an id finds. `gone`: it was let go, and its owner may know. */
-export type Lookup =
+/** The result of a look-up by id. `gone`: the conversation was wiped, and its owner may know why. */
+type Lookup =
   | { readonly kind: 'found'; readonly session: Session }
   | { readonly kind: 'gone'; readonly why: EndReason }
   | { readonly kind: 'unknown' };
@@ -39,93 +38,70 @@ export class Vault {
   readonly #arena: KeyArena;
   readonly #cipher = new SessionCipher();
   readonly #randomId: () => Buffer;
-  readonly #look: WipeObserver | undefined;
-  /** In the order of their last use, the oldest first. */
+  readonly #observeWipe: WipeObserver | undefined;
+  /** In the order of their last use, the least recently used first. */
   readonly #sessions = new Map<string, Session>();
   readonly #fingerprints = new FingerprintIndex<Session>();
   readonly #tombstones: Tombstones;
-  readonly #holders = new PerTokenUsage();
-  #sealedBytes = 0;
+  readonly #space: VaultSpace;
 
-  /** @param look - shown each piece of memory between overwriting and giving back. */
-  constructor(arena: KeyArena, quotas: Quotas, randomId: () => Buffer, look?: WipeObserver) {
+  /** @param observeWipe - is shown each piece of memory after it was overwritten and before it is freed */
+  constructor(arena: KeyArena, quotas: Quotas, randomId: () => Buffer, observeWipe?: WipeObserver) {
     this.#arena = arena;
     this.quotas = quotas;
     this.#tombstones = new Tombstones(quotas.tombstones, quotas.tombstoneMs);
     this.#randomId = randomId;
-    this.#look = look;
+    this.#observeWipe = observeWipe;
+    this.#space = new VaultSpace(quotas, (session, now) => {
+      this.wipe(session, 'pressure', now);
+    });
   }
 
+  /** How many conversations there are. */
   get size(): number {
     return this.#sessions.size;
   }
 
+  /** Bytes that their sealed parts take. */
   get sealedBytes(): number {
-    return this.#sealedBytes;
+    return this.#space.sealedBytes;
   }
 
-  /** Fingerprints under which something can be found. */
+  /** How many fingerprints are indexed. */
   get fingerprints(): number {
     return this.#fingerprints.size;
   }
 
   /**
-   * Begins a conversation, active at once.
-   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when they are too large, `L5_MEMORY_FULL`
-   * when nothing can be let go
+   * Begins a conversation with its first turn.
+   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when its owner's take too many bytes,
+   * `L5_MEMORY_FULL` when nothing can be evicted
    */
-  create(holder: TokenOwner, kind: SessionKind, now: number): Session {
-    const { principal, operator } = holder;
-    const own = this.#holders.sessionsOf(holder, kind);
+  create(owner: TokenOwner, kind: SessionKind, now: number): Session {
+    const own = this.#space.sessionsOf(owner, kind);
     if (kind === 'kept' && own >= this.quotas.sessionsPerToken)
-      throw new KwyreError(
-        'L5_SESSIONS_FULL',
-        `this token holds ${own} conversations, which is all it may`,
-        'delete one',
-      );
-    if (kind === 'continued' && own >= this.quotas.continuedPerToken)
-      this.#letGo(this.#holders.oldestIdle(holder, kind), now);
-    if (!this.#pressOwn(holder, wholePages(1), now))
+      throw new KwyreError('L5_SESSIONS_FULL', `this token has ${own} conversations, its maximum`, 'delete one');
+    if (kind === 'continued' && own >= this.quotas.continuedPerToken) this.#space.evictOldest(owner, kind, now);
+    if (!this.#space.reserveOwnBytes(owner, wholePages(1), now))
       throw new KwyreError(
         'L5_SHARE_FULL',
-        'the conversations of this token take all the memory that one token may take',
-        'delete one, or wait until one is over',
+        'the conversations of this token take all the memory that one token may use',
+        'delete one, or wait until one ends',
       );
-    while (this.#sessions.size >= this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now));
-    let key = this.#sessions.size < this.quotas.sessions ? this.#arena.take() : undefined;
-    if (key === undefined && this.#sessions.size < this.quotas.sessions && this.#makeRoom(holder, 'sessions', 1, now))
-      key = this.#arena.take();
+    const key = this.#takeKey(owner, now);
     if (key === undefined)
       throw new KwyreError(
         'L5_MEMORY_FULL',
-        'there is no room for another conversation, and none may be let go for it',
+        'there is no room for another conversation, and none can be evicted',
         'try again in a moment',
       );
-    const idBytes = copyBytes(this.#randomId());
-    const id = idBytes.toString('hex');
-    const session: Session = {
-      id,
-      idBytes,
-      principal: copyBytes(principal),
-      operator,
-      kind,
-      createdAt: now,
-      key,
-      sealed: new Map(),
-      fingerprints: [],
-      state: 'active',
-      usedAt: now,
-      seals: 0,
-      turns: 0,
-      tokens: 0,
-      abort: undefined,
-    };
-    this.#sessions.set(id, session);
-    this.#holders.add(session);
+    const session = beginSession({ idBytes: copyBytes(this.#randomId()), owner, kind, key, now });
+    this.#sessions.set(session.id, session);
+    this.#space.add(session);
     return session;
   }
 
-  /** Looks for an id that somebody sent. */
+  /** Looks up an id that a client sent. */
   find(id: string, principal: Buffer, now: number): Lookup {
     const session = this.#sessions.get(id);
     if (session?.kind === 'kept' && session.principal.equals(principal)) return { kind: 'found', session };
@@ -133,7 +109,7 @@ export class Vault {
     return why === undefined ? { kind: 'unknown' } : { kind: 'gone', why };
   }
 
-  /** Looks for an idle conversation of this owner under the fingerprints, the first that fits. */
+  /** Returns the idle conversation of this owner with the first fingerprint that matches one. */
   findByFingerprint(fingerprints: readonly Fingerprint[], principal: Buffer): Session | undefined {
     for (const fingerprint of fingerprints) {
       const session = this.#fingerprints
@@ -144,7 +120,7 @@ export class Vault {
     return undefined;
   }
 
-  /** Begins a turn; `false` while another one is under way or when it is gone. */
+  /** Begins a turn; returns `false` while another one runs, or when the conversation is gone. */
   begin(session: Session, now: number): boolean {
     if (session.state !== 'idle') return false;
     session.state = 'active';
@@ -152,7 +128,7 @@ export class Vault {
     return true;
   }
 
-  /** Ends the turn: it is idle from now on. */
+  /** Ends the turn: the conversation is idle from now on. */
   end(session: Session, now: number): void {
     session.abort = undefined;
     if (session.state !== 'active') return;
@@ -160,7 +136,7 @@ export class Vault {
     this.#touch(session, now);
   }
 
-  /** Leaves it findable under these fingerprints only, which are taken over. */
+  /** Makes the conversation findable by these fingerprints alone; they belong to the vault from now on. */
   setFingerprints(session: Session, fingerprints: readonly Fingerprint[]): void {
     this.#forgetFingerprints(session);
     if (session.state === 'gone') {
@@ -171,44 +147,43 @@ export class Vault {
     for (const fingerprint of fingerprints) this.#fingerprints.add(fingerprint, session);
   }
 
-  /** Seals a part, the former one of its kind included; `false` when it is gone or there is no room. */
+  /**
+   * Encrypts a part and replaces the former one of its kind; returns `false` when the conversation is gone or there is
+   * no room.
+   */
   put(session: Session, part: SessionPart, from: Address, bytes: number, now: number): boolean {
     if (session.state === 'gone') return false;
     const present = session.sealed.get(part);
     const others = sealedBytesOf(session) - (present?.capacity ?? 0);
     const wanted = wholePages(Math.max(1, bytes));
     const more = wanted - (present?.capacity ?? 0);
-    if (
-      others + wanted > this.quotas.bytesPerSession ||
-      !this.#pressOwn(session, more, now) ||
-      !this.#press(session, more, now)
-    )
-      return false;
-    if (!this.#sessions.has(session.id)) return false; // it was the oldest idle one itself
-    this.#account(session, -(present?.capacity ?? 0));
+    if (others + wanted > this.quotas.bytesPerSession || !this.#space.reserveBytes(session, more, now)) return false;
+    if (!this.#sessions.has(session.id)) return false; // it was evicted itself
+    this.#space.account(session, -(present?.capacity ?? 0));
     let sealed = present;
     try {
-      sealed?.fit(bytes, this.#look);
+      sealed?.fit(bytes, this.#observeWipe);
       sealed ??= new SealedBuffer(bytes);
     } catch (error) {
-      this.#account(session, present?.capacity ?? 0);
+      this.#space.account(session, present?.capacity ?? 0);
       if (!(error instanceof LinuxError)) throw error;
       return false;
     }
     session.seals += 1;
     this.#cipher.seal(this.#arena.at(session.key), session, part, session.seals, from, bytes, sealed);
     session.sealed.set(part, sealed);
-    this.#account(session, sealed.capacity);
+    this.#space.account(session, sealed.capacity);
     return true;
   }
 
-  /** The length of a sealed part, 0 when there is none. */
+  /** Returns the length of a part in bytes, 0 when there is none. */
   length(session: Session, part: SessionPart): number {
     return session.sealed.get(part)?.bytes ?? 0;
   }
 
   /**
-   * Opens a part to an address with room for {@link length} bytes; `false` when there is none or it was tampered with.
+   * Decrypts a part to an address with room for {@link length} bytes; returns `false` when there is none or it was
+   * changed.
    */
   open(session: Session, part: SessionPart, to: Address): boolean {
     const sealed = session.sealed.get(part);
@@ -216,16 +191,16 @@ export class Vault {
     return this.#cipher.open(this.#arena.at(session.key), session, part, sealed, to);
   }
 
-  /** Overwrites a part and gives its memory back. */
+  /** Overwrites a part and frees its memory. */
   drop(session: Session, part: SessionPart): void {
     const sealed = session.sealed.get(part);
     if (sealed === undefined) return;
-    this.#account(session, -sealed.capacity);
+    this.#space.account(session, -sealed.capacity);
     session.sealed.delete(part);
-    sealed.wipe(this.#look);
+    sealed.wipe(this.#observeWipe);
   }
 
-  /** Makes an end of a conversation; safe to call twice. */
+  /** Wipes a conversation; a second call does nothing. */
   wipe(session: Session, why: EndReason, now: number): void {
     if (session.state === 'gone') return;
     session.state = 'gone';
@@ -233,7 +208,7 @@ export class Vault {
     for (const part of [...session.sealed.keys()]) this.drop(session, part);
     this.#forgetFingerprints(session);
     this.#sessions.delete(session.id);
-    this.#holders.remove(session);
+    this.#space.remove(session);
     if (why !== 'ended' && session.kind === 'kept') this.#tombstones.add(session.principal, session.id, why, now);
     session.idBytes.fill(0);
     session.tokens = 0;
@@ -242,7 +217,7 @@ export class Vault {
     abort?.();
   }
 
-  /** Wipes what was idle for too long; gives how many. */
+  /** Wipes what was idle for too long; returns how many. */
   reap(now: number): number {
     let count = 0;
     for (const session of [...this.#sessions.values()]) {
@@ -255,8 +230,8 @@ export class Vault {
   }
 
   /**
-   * When the next conversation is due: an idle one by its life, an active one by the time of a turn; `undefined` for
-   * none.
+   * Returns when the next conversation ends unless it is used: an idle one after its idle time, an active one after
+   * `turnMs`; `undefined` when there is none.
    */
   nextDue(turnMs: number): number | undefined {
     let due: number | undefined;
@@ -268,7 +243,7 @@ export class Vault {
   }
 
   /**
-   * Wipes those of one owner, or all; every key is destroyed before the first content is overwritten. Gives how many.
+   * Wipes those of one owner, or all; every key is destroyed before the first part is overwritten. Returns how many.
    */
   wipeAll(now: number, principal?: Buffer): number {
     const all = [...this.#sessions.values()].filter(
@@ -279,7 +254,7 @@ export class Vault {
     return all.length;
   }
 
-  /** Facts about those of one owner, or of all, the oldest use first. */
+  /** Facts about those of one owner, or of all, the least recently used first. */
   list(now: number, principal?: Buffer): SessionFacts[] {
     return [...this.#sessions.values()]
       .filter((session) => principal === undefined || session.principal.equals(principal))
@@ -287,26 +262,15 @@ export class Vault {
   }
 
   factsOf(session: Session, now: number): SessionFacts {
-    const active = session.state === 'active';
-    const idleMs = active ? 0 : now - session.usedAt;
-    return {
-      id: session.id,
-      kind: session.kind,
-      state: active ? 'active' : 'idle',
-      ageMs: now - session.createdAt,
-      idleMs,
-      leftMs: Math.max(0, this.#lifeOf(session) - idleMs),
-      bytes: sealedBytesOf(session),
-      tokens: session.tokens,
-      turns: session.turns,
-    };
+    return factsOf(session, this.#lifeOf(session), now);
   }
 
-  /** The session of an id, whoever owns it: for the operator. */
+  /** Returns the conversation with an id, of any owner: for the operator. */
   peek(id: string): Session | undefined {
     return this.#sessions.get(id);
   }
 
+  /** Milliseconds without use after which it is wiped. */
   #lifeOf(session: Session): number {
     return session.kind === 'kept' ? this.quotas.idleMs : Math.min(this.quotas.idleMs, this.quotas.continueMs);
   }
@@ -315,47 +279,16 @@ export class Vault {
     session.usedAt = now;
     this.#sessions.delete(session.id);
     this.#sessions.set(session.id, session);
-    this.#holders.touch(session);
+    this.#space.touch(session);
   }
 
-  /** Makes room for more sealed bytes of a token; `false` when nothing may be let go for them. */
-  #press(holder: TokenOwner, bytes: number, now: number): boolean {
-    if (bytes > this.quotas.sealedBytes) return false;
-    while (this.#sealedBytes + bytes > this.quotas.sealedBytes)
-      if (!this.#makeRoom(holder, 'bytes', bytes, now)) return false;
-    return true;
-  }
-
-  /** As {@link #press}, within what one token may take, and of its conversations only. */
-  #pressOwn(holder: TokenOwner, bytes: number, now: number): boolean {
-    const limit = tokenByteLimit(this.quotas.sealedBytes, holder.operator ? 1 : this.#holders.ownersWith(holder));
-    if (limit === this.quotas.sealedBytes || bytes <= 0) return true;
-    if (bytes > limit) return false;
-    while (this.#holders.bytesOf(holder) + bytes > limit)
-      if (!this.#letGo(this.#holders.oldestIdle(holder), now)) return false;
-    return true;
-  }
-
-  #makeRoom(holder: TokenOwner, measure: Measure, more: number, now: number): boolean {
-    return this.#letGo(
-      this.#holders.evictionCandidate(
-        holder,
-        measure,
-        measure === 'bytes' ? this.quotas.sealedBytes : this.quotas.sessions,
-        more,
-      ),
-      now,
-    );
-  }
-
-  #letGo(session: Session | undefined, now: number): boolean {
-    if (session !== undefined) this.wipe(session, 'pressure', now);
-    return session !== undefined;
-  }
-
-  #account(session: Session, bytes: number): void {
-    this.#sealedBytes += bytes;
-    this.#holders.addBytes(session, bytes);
+  /** Takes a key for a new conversation; evicts others if need be. */
+  #takeKey(owner: TokenOwner, now: number): KeySlot | undefined {
+    while (this.#sessions.size >= this.quotas.sessions) if (!this.#space.freePlace(owner, now)) return undefined;
+    const slot = this.#arena.take();
+    // The arena also holds keys of other uses, and can be full before the quota is reached.
+    if (slot !== undefined || !this.#space.freePlace(owner, now)) return slot;
+    return this.#arena.take();
   }
 
   #forgetFingerprints(session: Session): void {

@@ -1,12 +1,13 @@
 /**
- * The working set: all memory in which words of conversations, their tokens and opened states stand while a turn runs.
+ * The working set: the memory for text of conversations, their tokens and decrypted states while a turn runs.
  *
- * It is one piece, shared with the supervisor alone, which overwrites it when the engine has ended (`memory-scrub.ts`).
- * Pieces of it are array buffers; a piece is given out again only once nothing can reach it any more, so no view of an
- * ended conversation ever shows another one's words.
+ * It is one mapping, shared only with the supervisor, which overwrites it when the engine has ended
+ * (`memory-scrub.ts`). Pieces of it become array buffers. A piece is reused only when nothing refers to it any more, so
+ * no view of an ended conversation ever shows text of another one.
  *
- * Promise: what is given out is zero-filled; what comes back was overwritten, here once more.
- * Limits:  what llama.cpp allocates by itself (KV cells, logits, compute buffers) is private memory of the engine.
+ * Promise: a piece is zero-filled when it is claimed; a released piece was overwritten by its user, and is overwritten
+ *          here once more.
+ * Limits:  what llama.cpp allocates itself (KV cells, logits, compute buffers) is private memory of the engine.
  * Proof:   test/unit/layers/5-working-set.test.ts, test/attacks/5-remains.test.ts
  * @module
  */
@@ -21,29 +22,29 @@ import {
   wholePages,
 } from '../../linux/memory/mapped-memory.ts';
 
-/** Memory that was given out: where, and how much may be used of it. */
+/** Claimed memory: its offset, and how much of it may be used. */
 export type Piece = { readonly at: number; readonly bytes: number };
 
 const smallestPiece = 64;
-/** From here on pieces lie in a part of their own, and their pages go back to the kernel when nobody uses them. */
+/** From this size on pieces come from a zone of their own, and their pages are freed when they are released. */
 const largeFrom = 256 << 10;
-/** Small pieces are locked against swap as far as this and as the limit on locked memory allow. */
+/** So much of the zone of small pieces is locked against swap, if the limit on locked memory allows it. */
 const lockedSmall = 2 << 20;
 const smallestLock = 256 << 10;
 const noMemory = 12; // ENOMEM
 
-/** How much a piece takes: a power of two, so that it fits whoever asks for as much again. */
+/** Returns how much a piece takes: a power of two, so that it can be reused for a similar size. */
 function sizeClass(bytes: number): number {
   return Math.max(smallestPiece, 2 ** Math.ceil(Math.log2(bytes)));
 }
 
 export class WorkingSet {
-  /** How much of it is kept out of swap from the start. */
+  /** Bytes that are locked against swap. */
   readonly lockedBytes: number;
   readonly #base: Address;
   readonly #small: { next: number; readonly end: number };
   readonly #large: { next: number; readonly end: number };
-  /** Places that came back, by size. */
+  /** Offsets of released pieces, by size. */
   readonly #free = new Map<number, number[]>();
   readonly #unreachable = new FinalizationRegistry<Piece>((piece) => {
     this.release(piece);
@@ -59,19 +60,19 @@ export class WorkingSet {
     this.lockedBytes = locked >= smallestLock ? locked : 0;
   }
 
-  /** Maps the memory behind a descriptor, which may be closed then. @throws LinuxError */
+  /** Maps the memory behind a descriptor, which may be closed afterwards. @throws LinuxError */
   static open(fd: number, bytes: number): WorkingSet {
     return new WorkingSet(mapSharedMemory(fd, bytes), bytes);
   }
 
-  /** How much of it was ever used. */
+  /** Bytes that were ever used. */
   get usedBytes(): number {
     return this.#small.next + (this.#large.next - this.#small.end);
   }
 
   /**
-   * A zero-filled array buffer; its place comes back by itself when no view of it is left. @throws LinuxError when all
-   * is taken
+   * Returns a zero-filled array buffer; its piece is released when no view of it is left. @throws LinuxError if nothing
+   * is free
    */
   memory(bytes: number): ArrayBuffer {
     const piece = this.claim(bytes);
@@ -80,7 +81,7 @@ export class WorkingSet {
     return memory;
   }
 
-  /** A zero-filled piece that is the caller's until {@link release}. @throws LinuxError when all is taken */
+  /** Claims a zero-filled piece until {@link release}. @throws LinuxError if nothing is free */
   claim(bytes: number): Piece {
     const size = sizeClass(bytes);
     const known = this.#free.get(size)?.pop();
@@ -96,7 +97,7 @@ export class WorkingSet {
     return this.#base + BigInt(piece.at);
   }
 
-  /** Takes a piece back, overwritten; a large one's pages, which must not be locked any more, go back to the kernel. */
+  /** Releases and overwrites a piece; the pages of a large one, which must not be locked any more, are freed. */
   release(piece: Piece): void {
     const size = sizeClass(piece.bytes);
     fillMemory(this.address(piece), piece.bytes);

@@ -1,11 +1,11 @@
 /**
- * From findings to what the supervisor does: log, turn yellow, count, or end everything. Pure.
+ * From findings to what the supervisor does: log, refuse new conversations, count, or end everything. Pure.
  *
- * Profiles (they differ for named tools alone): `installed` counts a named tool of anybody who could look into us;
- * `person` turns the layer yellow for it and refuses new conversations until it is gone or acknowledged. What has an
- * effect on us counts in both; a stranger's tool is logged in both.
+ * The profiles differ only for known tools. `installed` counts a tool of any user who could inspect the server.
+ * `person` turns the level yellow: new conversations are refused until the tool is gone or acknowledged. A finding that
+ * affects the server counts in both; a stranger's tool is only logged in both.
  *
- * Promise: a kernel kill or a failed self-probe confirms at once; anything else needs two scans.
+ * Promise: a kill by the kernel and an escaped self-probe confirm at once; anything else needs two scans.
  * Proof:   test/unit/layers/6-escalation.test.ts
  * @module
  */
@@ -17,10 +17,10 @@ import type { Detection, Finding } from './finding.ts';
 export const profiles = ['person', 'installed'] as const;
 export type Profile = (typeof profiles)[number];
 
-/** What one finding is worth. */
+/** How a finding counts. */
 export type Weight = 'count' | 'yellow' | 'note';
 
-/** The weight of a finding in a profile; `acknowledged` are ids of tools that the operator accepted for this run. */
+/** Returns how a finding counts. @param acknowledged - ids of tools that the operator accepted for this run */
 export function weightOf(finding: Finding, profile: Profile, acknowledged: readonly string[]): Weight {
   switch (finding.relation) {
     case 'effect':
@@ -35,15 +35,15 @@ export function weightOf(finding: Finding, profile: Profile, acknowledged: reado
   }
 }
 
-/** What is known after a number of scans. */
+/** What the scans so far add up to. */
 export type Assessment = {
   readonly count: number;
-  /** `clean`; `yellow`: no new conversations; `detected`: one more scan like this confirms; `confirmed`: the end. */
+  /** `yellow`: no new conversations; `detected`: one more scan like this confirms; `confirmed`: a violation. */
   readonly level: 'clean' | 'yellow' | 'detected' | 'confirmed';
   readonly counted: readonly Finding[];
   readonly yellow: readonly Finding[];
   readonly notes: readonly Finding[];
-  /** Detectors that could not see what they should. */
+  /** Detectors that could not read what they should. */
   readonly blind: readonly DetectorId[];
 };
 
@@ -56,7 +56,7 @@ export const initialAssessment: Assessment = {
   blind: [],
 };
 
-/** The standing after one more scan. */
+/** Returns the assessment after one more scan. */
 export function assessScan(
   before: Assessment,
   detections: readonly Detection[],
@@ -79,7 +79,7 @@ export function assessScan(
   };
 }
 
-/** What ends a server, as it is logged and kept in the marker: metadata only. */
+/** What ends a server, as the log and the marker have it: metadata only. */
 export type Violation = {
   readonly code: string;
   readonly detector: string;
@@ -88,7 +88,7 @@ export type Violation = {
   readonly name: string;
 };
 
-/** Causes that confirm without a second look. */
+/** Violations that need no second scan. */
 export const immediateViolations = {
   kernelKill: 'L6_KERNEL_KILL',
   selfProbe: 'L6_PROBE_ESCAPED',
@@ -98,7 +98,7 @@ export const immediateViolations = {
   wireBreach: 'L6_WIRE_BREACH',
 } as const;
 
-/** The violation of a confirmed standing: its first counted finding. */
+/** Returns the violation of a confirmed assessment: its first counted finding. */
 export function violationOf(standing: Assessment): Violation {
   const first = standing.counted[0];
   return {

@@ -1,8 +1,8 @@
 /**
- * What detectors say, as a list: every sentence that is printed while conversations are there is one of these.
+ * The list of sentences that detectors use: whatever is printed about a finding is one of these.
  *
- * Numbers are taken out: the id of a process stands beside the sentence, and a count would carry what a hostile
- * watchdog puts in it. A sentence that is not in the list is told without its content.
+ * The supervisor removes numbers: the pid is printed beside the sentence, and a count could carry text that a hostile
+ * watchdog encodes in it. A sentence that is not in the list is replaced by a fixed one.
  *
  * Proof: test/unit/layers/6-finding-texts.test.ts
  * @module
@@ -31,16 +31,16 @@ const tables = [
 const aboutRole = (role: string): readonly string[] => [
   `traces the ${role}`,
   `threads of the ${role} are stopped`,
-  `the control group of the ${role} is frozen`,
+  `the cgroup of the ${role} is frozen`,
   `the ${role} runs without its seccomp filter or no_new_privs`,
   `has the memory of the ${role} open`,
   `the ${role} has a child`,
   `the ${role} has a handler for SIGUSR1, which opens Node's inspector`,
   `undeclared files are mapped as code in the ${role}`,
-  `files that the ${role} runs were replaced on the disk since; it runs the former ones`,
+  `files that the ${role} runs were replaced on the disk; it still runs the old ones`,
   `the ${role} has sockets in its empty network`,
-  `the ${role} has a socket that is in no table of the kernel`,
-  `the ${role} stood still`,
+  `the ${role} has a socket that no kernel table lists`,
+  `the ${role} was stopped`,
   ...tables.flatMap((table) => [
     `the ${role} listens on another socket (${table}), as an inspector does`,
     `a declared socket of the ${role} has changed (${table})`,
@@ -52,26 +52,26 @@ const sentences: ReadonlySet<string> = new Set([
   ...roles.flatMap(aboutRole),
   'captures the loopback interface',
   'captures every interface',
-  'gets a copy of every TCP packet by a raw socket',
-  'the file of the model was written to while it is served',
-  'another process opened the file of the model for writing',
-  'mode, owner, links or times of the model file were changed',
-  'a module of the kernel gets a copy of every packet',
+  'receives a copy of every TCP packet through a raw socket',
+  'the model file was written while it was served',
+  'another process opened the model file for writing',
+  'mode, owner, links or times of the model file changed',
+  'a kernel module receives a copy of every packet',
   ...tools.flatMap((tool) => [
     `is ${tool.title} (${tool.kind})`,
-    `calls itself ${tool.title}, which its program is not`,
+    `calls itself ${tool.title} but runs another program`,
   ]),
 ]);
 
-/** For what is in no list. */
-export const unlistedText = 'was seen by the watchdog';
+/** Replaces a sentence that is not in the list. @internal */
+export const unlistedText = 'was reported by the watchdog';
 
-/** Whether a detector's sentence is in the list. */
+/** Returns whether a detector's sentence is in the list. @internal */
 export function isListed(what: string): boolean {
   return listedText(what) !== unlistedText;
 }
 
-/** The sentence of the list that a detector's words are, without their numbers. */
+/** Returns the sentence of the list that a detector's words match, without their numbers. */
 export function listedText(what: string): string {
   if (sentences.has(what)) return what;
   const words = what

@@ -1,7 +1,7 @@
 /**
- * What a detector says: what it found, and what it could see in this run.
+ * What a detector found, and how much it could see in this scan.
  *
- * Promise: metadata only: ids, numbers and an executable's name without control characters.
+ * Promise: metadata only: ids, numbers and the name of an executable without control characters.
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
  */
@@ -9,18 +9,18 @@ import type { DetectorId, Relation, Visibility } from '../../base/detection.ts';
 import type { TargetState } from './scan-result.ts';
 import { seen } from './scan-result.ts';
 
-/** One thing found in one scan. */
+/** One finding of one scan. */
 export type Finding = {
   readonly detector: DetectorId;
   readonly relation: Relation;
-  /** The process found, 0 when it cannot be told. */
+  /** The process found; 0 when it is unknown. */
   readonly pid: number;
   readonly uid: number;
-  /** Its executable's name, cleaned. */
+  /** The name of its executable, cleaned. */
   readonly name: string;
-  /** What was seen, in constant words and numbers. */
+  /** What was found, in words of `finding-texts.ts` and numbers. */
   readonly what: string;
-  /** Id of the named tool, the word by which an operator acknowledges it. */
+  /** Id of the known tool, by which an operator acknowledges it. */
   readonly tool?: string | undefined;
 };
 
@@ -34,7 +34,7 @@ export type Detection = {
 
 const maxNameLength = 64;
 
-/** A name that is safe to print and to log: printable ASCII only, of bounded length. */
+/** Returns a name that is safe to print and to log: printable ASCII of bounded length. */
 export function cleanName(name: string): string {
   const slash = name.lastIndexOf('/');
   const printable = name.slice(slash + 1).replace(/[^\x20-\x7e]/g, '?');
@@ -43,7 +43,7 @@ export function cleanName(name: string): string {
 
 const rank: Readonly<Record<Visibility, number>> = { full: 0, 'self-reported': 1, 'not-available': 2, unreadable: 3 };
 
-/** The worse of two sights with its reason. */
+/** Returns the worse of two visibilities with its reason. */
 export function worseVisibility(
   a: { seen: Visibility; reason: string },
   b: { seen: Visibility; reason: string },
@@ -51,10 +51,10 @@ export function worseVisibility(
   return rank[b.seen] > rank[a.seen] ? b : a;
 }
 
-/** Nothing hidden. */
+/** Nothing is hidden. */
 export const fullVisibility: { readonly seen: Visibility; readonly reason: string } = { seen: 'full', reason: '' };
 
-/** A finding about one of our own processes. */
+/** Makes a finding about one of the server's own processes. */
 export function aboutTarget(detector: DetectorId, state: TargetState, what: string): Finding {
   return {
     detector,
@@ -64,4 +64,9 @@ export function aboutTarget(detector: DetectorId, state: TargetState, what: stri
     name: `kwyre ${state.target.role}`,
     what,
   };
+}
+
+/** Describes a finding for a terminal or a refusal. */
+export function describeFinding({ name, pid, uid, what }: Finding): string {
+  return `${name}${pid === 0 ? '' : ` (pid ${pid}, uid ${uid})`} ${what}`;
 }

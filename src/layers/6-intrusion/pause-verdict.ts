@@ -1,29 +1,29 @@
 /**
- * Whether a machine paused, or somebody stopped one of us: all of us late by as much are one pause, which nobody need
- * have made; one who was late alone was stopped. Pure.
+ * Whether the whole machine paused or one process was stopped. If all processes are late by the same time, the machine
+ * paused; a process that is late alone was stopped. Pure.
  *
- * Promise: whatever it was, running turns are cut and nothing is taken until a scan that began afterwards is clean.
+ * Promise: in either case running turns are cut, and new requests are refused until a scan that began later is clean.
  * Proof:   test/unit/layers/6-pause-verdict.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
 
-/** How much earlier than the supervisor the others may have noticed, and how long their words may take. */
+/** How much shorter the lateness of the others may be than that of the supervisor. */
 const toleranceMs = 1500;
-/** How long the words of the others are waited for. */
+/** How long the reports of the others are waited for. */
 const patienceMs = 3000;
 
-/** What came of a pause. */
+/** What a pause was, or `waiting` while that is unknown. */
 export type PauseVerdict = 'waiting' | 'pause' | 'alone';
 
-/** One time in which the supervisor stood still. */
+/** One time in which the supervisor did not run. */
 export class Pause {
   readonly lateMs: number;
-  /** When the supervisor went on. */
+  /** When the supervisor continued. */
   readonly at: number;
   readonly #others: readonly string[];
   #settled: PauseVerdict = 'waiting';
 
-  /** @param others - who must have been late as well. */
+  /** @param others - processes that must be late as well if the machine paused */
   constructor(lateMs: number, at: number, others: readonly string[], suspended: boolean) {
     this.lateMs = lateMs;
     this.at = at;
@@ -32,7 +32,8 @@ export class Pause {
   }
 
   /**
-   * What it was, by what the others have said so far. @param late - by who they are: how late, and when they said so.
+   * Returns what it was, by what the others reported so far. @param late - by process: how late it was, and when it
+   * reported that
    */
   verdict(late: ReadonlyMap<string, { readonly ms: number; readonly at: number }>, now: number): PauseVerdict {
     if (this.#settled !== 'waiting') return this.#settled;

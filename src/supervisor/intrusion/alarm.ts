@@ -1,235 +1,163 @@
 /**
- * Layer 6 in a running server: what its watchdog is told, and what follows from what it sees.
+ * Layer 6 in a running server: runs the watchdog, assesses its scans, and raises a violation.
  *
- * Promise: nothing is served before the first scan; a tool that is there already refuses the start with the list. A
- *          confirmed violation ends every process of ours, beginning in the tick in which it is known: the engine is
- *          told to
- *          overwrite its keys and contents, and is killed if it has not ended 150 ms later. Only then the violation is
- *          logged (metadata only), and the marker keeps the server from coming back in this boot; what cannot be
- *          written is said,
- *          and changes neither the end nor its exit code.
- * Proof:   test/attacks/6-serve.test.ts, test/attacks/x-disk.test.ts
+ * The watchdog's death, its silence and a breach of its wire are violations like a confirmed detection. A pause of the
+ * whole machine is none: running turns are cut, and new requests are refused until a scan that began later is clean.
+ *
+ * Promise: nothing is served before the first scan, and a tool that is running refuses the start. A violation is
+ *          emitted in the tick in which it is certain, before anything is logged or printed.
+ * Limits:  a supervisor that is stopped itself acts when it continues; its own gap counts then.
+ * Proof:   test/attacks/6-serve.test.ts, test/attacks/6-debugger.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
-import { fstatSync } from 'node:fs';
+import { EventEmitter } from 'node:events';
 import { uptime } from 'node:os';
 import { KwyreError } from '../../base/errors.ts';
-import type { Check, Enforcement } from '../../base/verdict.ts';
-import type { Finding } from '../../layers/6-intrusion/finding.ts';
-import type { Profile, Assessment, Violation } from '../../layers/6-intrusion/escalation.ts';
-import type { Target } from '../../layers/6-intrusion/scan-result.ts';
-import type { FileStamp } from '../../layers/6-intrusion/detectors/weights-file.ts';
-import { detectAllWeights } from '../../layers/6-intrusion/detectors/weights-file.ts';
+import type { LayerReport } from '../../base/verdict.ts';
+import type { Assessment, Violation } from '../../layers/6-intrusion/escalation.ts';
+import { immediateViolations } from '../../layers/6-intrusion/escalation.ts';
+import type { Detection, Finding } from '../../layers/6-intrusion/finding.ts';
+import { describeFinding } from '../../layers/6-intrusion/finding.ts';
+import type { Clocks, Target, Watched } from '../../layers/6-intrusion/scan-result.ts';
 import { monotonicMs, runnableOf } from '../../linux/clocks.ts';
-import { makeDiagSocket } from '../../linux/sockets/sock-diag.ts';
-import { LinuxError } from '../../linux/ffi.ts';
-import { leaseHolds } from '../../linux/files/file-lease.ts';
-import { asShown } from '../../linux/procfs/escaped-path.ts';
-import { makeSocketPair } from '../../linux/sockets/socket.ts';
-import { requiredOf } from '../../policy/roles.ts';
-import type { EventLog } from '../../state/event-log.ts';
-import type { LoadDescriptors, JailInput, Role } from '../roles/role-process.ts';
-import { socketInodes } from '../../linux/procfs/descriptors.ts';
-import { RoleProcess } from '../roles/role-process.ts';
-import type { EventBudget } from './event-budget.ts';
-import type { RolePair } from '../roles/role-pair.ts';
-import { Watch, describe, namespaceOf } from './watchdog-client.ts';
+import { isLateness, PauseTracker, tickMs } from './pause-tracker.ts';
+import { identify, verifyFindings } from './reported-finding.ts';
+import type { AssessorOptions } from './scan-assessor.ts';
+import { ScanAssessor } from './scan-assessor.ts';
+import type { WatchedProcess } from './watch-order.ts';
+import { WatchOrder } from './watch-order.ts';
+import type { ScanReport, WatchdogOptions } from './watchdog-process.ts';
+import { maxStartMs, WatchdogProcess } from './watchdog-process.ts';
+import type { WeightsMonitor } from './weights-monitor.ts';
 
-/** What the alarm needs of the server. */
-export type AlarmPlan = {
-  readonly log: EventLog;
-  /** What is written because the watchdog said so. */
-  readonly ledger: EventBudget;
-  /** Leaves the marker and says where; `undefined` when it can be written nowhere. */
-  readonly mark: (violation: Violation) => string | undefined;
-  readonly uid: number;
-  readonly jail: JailInput;
-  readonly intervalMs: number;
-  readonly profile: Profile;
-  readonly acknowledged: readonly string[];
-  readonly listener: { readonly fd: number; readonly port: number };
-  /** Processes in whose networks our sockets are: the supervisor, and where the listener lies. */
-  readonly networks: readonly number[];
-  readonly unixPath: string | undefined;
-  readonly modelFds: readonly number[];
-  readonly loads: LoadDescriptors;
+/** What the alarm is made from. */
+export type AlarmOptions = WatchdogOptions &
+  AssessorOptions & {
+    /** Watches the files of the model; in tests there are none. */
+    readonly weights?: WeightsMonitor;
+  };
+
+/** What an alarm emits. */
+type AlarmEvents = {
+  /** A violation is certain: end everything. `words` describe it for the terminal. */
+  violation: [violation: Violation, words: string | undefined];
+  /** A finding that was not there in the scan before. */
+  finding: [finding: Finding, assessment: Assessment];
+  /** The level of the assessment changed. */
+  level: [Assessment];
+  /** The machine or the supervisor paused: cut every running turn, and refuse new requests until `resumed`. */
+  paused: [];
   /**
-   * What our processes may map as code: the libraries of the system that Node was found to need, and sealed memory by
-   * its identity.
+   * A scan that began after the pause was clean. `seconds`: how long all processes paused, 0 when not all did;
+   * `noticed`: whether the supervisor noticed it itself.
    */
-  readonly code: readonly string[];
-  readonly memory: readonly string[];
-  /** Whether new conversations are taken has changed. */
-  readonly setIntake: () => void;
-  /** Cuts every running turn. */
-  readonly cutTurns: () => void;
-  /** Wipes every conversation and ends every process that holds one; settles when they are gone. */
-  readonly endAll: () => Promise<unknown>;
+  resumed: [seconds: number, noticed: boolean];
 };
 
-/**
- * The socket by which the watchdog asks about Unix sockets; none where a service manager lets us make none, and there
- * is no Unix listener.
- */
-export function diagSocket(): number[] {
-  try {
-    return [makeDiagSocket()];
-  } catch (error) {
-    if (!(error instanceof LinuxError)) throw error;
-    return [];
-  }
-}
+const readClocks = (): Clocks => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') });
 
-function stampOf(fd: number): FileStamp | undefined {
-  try {
-    const { size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
-    return { size, modifiedNs: mtimeNs, changedNs: ctimeNs, leased: leaseHolds(fd) };
-  } catch {
-    return undefined;
-  }
-}
-
-/** The watchdog's own jail, as it reported it: what it requires and did not report counts as missing. */
-export function jailCheck(enforced: readonly Enforcement[], at: number): Check {
-  const faults = requiredOf('watchdog').flatMap((feature) => {
-    const entry = enforced.find((one) => one.feature === feature);
-    if (entry === undefined) return [`${feature}: not reported`];
-    return entry.status === 'full'
-      ? []
-      : [`${feature}: ${entry.observed}${entry.reason === '' ? '' : `, ${entry.reason}`}`];
-  });
-  const full = enforced.filter((entry) => entry.status === 'full').length;
-  return {
-    id: 'watchdog.jail',
-    status: faults.length === 0 ? 'enforced' : 'degraded',
-    evidence:
-      faults.length === 0
-        ? `its own process, jailed: ${full} of ${enforced.length} features in force, every required one among them`
-        : faults.join('; '),
-    at,
-  };
-}
-
-/** The longest that a record waits for the end of what holds conversations. */
-const endMs = 1000;
-
-export class Alarm {
-  /** Settles when a violation is confirmed; everything has been told to end by then. */
+export class Alarm extends EventEmitter<AlarmEvents> {
+  /** Settles when a violation is certain; everything has been told to end by then. */
   readonly raised: Promise<Violation>;
-  /** Settles when the last violation is logged and marked, as far as the disk let us. */
-  recorded: Promise<void> = Promise.resolve();
-  readonly #plan: AlarmPlan;
-  readonly #watch: Watch;
+  /** Settles with the first scan. @throws `L6_WATCHDOG_FAILED`, and what the watchdog reported */
+  readonly firstScan: Promise<Assessment>;
+  readonly #options: AlarmOptions;
+  readonly #assessor: ScanAssessor;
+  readonly #watchdog: WatchdogProcess;
+  readonly #order: WatchOrder;
+  readonly #pauses = new PauseTracker(readClocks());
+  readonly #timer: NodeJS.Timeout;
   readonly #raised = Promise.withResolvers<Violation>();
-  #admitted = false;
-  #violated = false;
+  readonly #firstScan = Promise.withResolvers<Assessment>();
+  #isOver = false;
+  #isAdmitted = false;
+  #isViolated = false;
 
-  constructor(plan: AlarmPlan) {
-    this.#plan = plan;
+  constructor(options: AlarmOptions) {
+    super();
+    this.#options = options;
+    this.#assessor = new ScanAssessor(options);
     this.raised = this.#raised.promise;
-    const loaded = plan.modelFds.map(stampOf);
-    this.#watch = new Watch({
-      start(table, onBreach) {
-        const control = makeSocketPair();
-        return new RoleProcess(
-          'watchdog',
-          plan.jail,
-          [control[1], ...diagSocket()],
-          control[0],
-          new Set(),
-          table,
-          onBreach,
-          plan.loads,
-        );
-      },
-      clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
-      now: () => Date.now(),
-      runnableOf,
-      self: () => ({
-        role: 'supervisor',
-        pid: process.pid,
-        sealed: false,
-        namespace: 'shared',
-        sockets: socketInodes(process.pid),
-      }),
-      uid: plan.uid,
-      intervalMs: plan.intervalMs,
-      profile: plan.profile,
-      acknowledged: plan.acknowledged,
-      weights: () => detectAllWeights(loaded, plan.modelFds.map(stampOf), { pid: process.pid, uid: plan.uid }),
-      onFinding: (finding, standing) => {
-        this.#tell(finding, standing);
-      },
-      onLevel: (standing) => {
-        this.#turn(standing);
-      },
-      onPaused: () => {
-        plan.cutTurns();
-        plan.setIntake();
-      },
-      onResumed: (seconds, noticed) => {
-        plan.setIntake();
-        // What a role said is not written anywhere: it could say it in a rhythm.
-        if (noticed) plan.log.write({ code: 'MACHINE_PAUSED', count: seconds });
-        if (noticed && this.#admitted)
-          console.error(
-            `kwyre: ${seconds === 0 ? 'the server' : 'the machine'} stood still${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, conversations between their turns are kept, and requests are taken again`,
-          );
-      },
-      onViolation: (violation) => {
-        this.raise(violation);
-      },
+    this.firstScan = this.#firstScan.promise;
+    this.firstScan.catch(() => undefined);
+    this.#watchdog = new WatchdogProcess(options, readClocks);
+    this.#order = new WatchOrder(this.#watchdog, options.uid);
+    this.#watchdog.on('scanned', (scan) => {
+      this.#scanned(scan);
     });
+    this.#watchdog.on('late', (ms) => {
+      if (ms > tickMs) this.#pauses.reportLateness('watchdog', ms, monotonicMs());
+    });
+    this.#watchdog.on('failed', (error) => {
+      this.#firstScan.reject(error);
+      this.kill();
+    });
+    this.#watchdog.on('breach', (error) => {
+      this.#watchdogViolated(immediateViolations.wireBreach, error.code);
+    });
+    this.#watchdog.on('ended', ({ signal }) => {
+      // A start that failed is refused by `firstScan`; only a watchdog that was ready can be lost, or killed by the
+      // kernel.
+      if (this.#watchdog.isReady || signal === 'SIGSYS')
+        this.#watchdogViolated(
+          signal === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.watchdogDead,
+          'kwyre watchdog',
+        );
+      else this.#finish();
+    });
+    this.#timer = setInterval(() => {
+      this.#tick();
+    }, tickMs);
   }
 
-  /** Whether new conversations are taken. */
+  /** Whether the server passed {@link admit}: only then is anything printed. */
+  get admitted(): boolean {
+    return this.#isAdmitted;
+  }
+
+  /** Whether new conversations may begin. */
   get open(): boolean {
-    const { level } = this.#watch.standing;
-    return this.#admitted && !this.#watch.paused && (level === 'clean' || level === 'detected');
+    const { level } = this.assessment;
+    return this.#isAdmitted && !this.#pauses.paused && (level === 'clean' || level === 'detected');
   }
 
-  /** Whether a violation was confirmed: everything ends by itself then. */
+  /** Whether a violation was raised: everything ends by itself then. */
   get violated(): boolean {
-    return this.#violated;
+    return this.#isViolated;
   }
 
-  /** Whether the supervisor had no processor a moment ago. */
+  /** Whether the supervisor recently had no CPU time. */
   get starved(): boolean {
-    return this.#watch.starved;
+    return this.#pauses.starved(monotonicMs());
   }
 
-  /** A role says that it stood still. */
-  late(role: Role, ms: number, cut: boolean): void {
-    this.#watch.late(role, ms, cut);
+  get watchdogPid(): number {
+    return this.#watchdog.pid;
   }
 
-  get pid(): number {
-    return this.#watch.pid;
+  get assessment(): Assessment {
+    return this.#assessor.assessment;
+  }
+
+  /** Milliseconds between two scans. */
+  get intervalMs(): number {
+    return this.#options.intervalMs;
+  }
+
+  /** A role reports that it was late, and whether it cut its turns. */
+  late(role: Target['role'], ms: number, cut: boolean): void {
+    const now = monotonicMs();
+    this.#pauses.reportLateness(role, ms, now);
+    if (cut && this.#pauses.reportCut(now)) this.#pause();
   }
 
   /**
-   * Says which processes are ours from now on; in the tick in which a pair was made, when it is ready, when it is gone.
+   * Says which processes belong to the server from now on: when a pair was started, when it is ready, when it ended.
+   * The watchdog learns it as soon as it is ready.
    */
-  follow(pair: RolePair | undefined, sealed: boolean): void {
-    const { listener, networks, unixPath, code, memory } = this.#plan;
-    const targets =
-      pair === undefined
-        ? []
-        : (['gateway', 'engine'] as const).map((role): Target => ({
-            role,
-            pid: pair[role].pid,
-            sealed,
-            namespace: namespaceOf(pair.enforced[role], this.#plan.uid),
-            sockets: pair[role].sockets,
-          }));
-    void this.#watch.observe(targets, {
-      port: listener.port,
-      listener: fstatSync(listener.fd).ino,
-      networks,
-      unixPath: asShown(unixPath ?? ''),
-      code: code.map(asShown),
-      memory,
-    });
+  async watch(processes: readonly WatchedProcess[], watched: Omit<Watched, 'targets'>): Promise<void> {
+    await this.#watchdog.settled;
+    if (!this.#isOver) this.#order.set(processes, watched);
   }
 
   /**
@@ -237,90 +165,122 @@ export class Alarm {
    * `L6_WATCHDOG_FAILED`
    */
   async admit(): Promise<void> {
-    const { counted, yellow } = await this.#watch.first;
-    const seen = [...counted, ...yellow];
-    if (seen.length > 0) {
-      const tools = [...new Set(seen.flatMap((finding) => (finding.tool === undefined ? [] : [finding.tool])))];
+    const { counted, yellow } = await this.firstScan;
+    const found = [...counted, ...yellow];
+    if (found.length > 0) {
+      const tools = [...new Set(found.flatMap((finding) => (finding.tool === undefined ? [] : [finding.tool])))];
       const accept =
         counted.length === 0 && tools.length > 0
           ? `, or accept it for this run: ./kwyre serve ${tools.map((tool) => `--acknowledge-tool ${tool}`).join(' ')}`
           : '';
       throw new KwyreError(
         'L6_TOOLS_PRESENT',
-        `somebody could look into the server:\n${seen.map((finding) => `    ${describe(finding)}`).join('\n')}`,
-        `end it${accept}`,
+        `another process could look into the server:\n${found.map((finding) => `    ${describeFinding(finding)}`).join('\n')}`,
+        `end that process${accept}`,
       );
     }
-    this.#admitted = true;
+    this.#isAdmitted = true;
   }
 
-  /** The checks of layer 6 for `/kwyre/status`. */
-  get checks(): readonly Check[] {
-    return [...this.#watch.report().checks, jailCheck(this.#watch.enforced, Date.now())];
+  /** The report of layer 6. */
+  report(): LayerReport {
+    return this.#assessor.report(this.#watchdog.enforced);
   }
 
-  /** A violation is certain, whoever saw it: ends everything, then logs it and leaves the marker. */
+  /** Raises a violation that is certain: listeners end everything before this returns. */
   raise(violation: Violation, words?: string): void {
-    this.#violated = true;
-    const ended = this.#plan.endAll().catch(() => undefined);
-    this.#watch.kill();
+    this.#isViolated = true;
+    this.emit('violation', violation, words);
+    this.kill();
     this.#raised.resolve(violation);
-    // A disk that is slow, full or gone keeps nobody alive: what is written waits for what ends.
-    const late = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => {
-      late.resolve(undefined);
-    }, endMs);
-    this.recorded = Promise.race([ended, late.promise]).then(() => {
-      clearTimeout(timer);
-      confirm(this.#plan, violation, words);
-    });
   }
 
-  /** Lets the watchdog go without that being a violation. */
+  /** Ends the watchdog without that being a violation. */
   async stop(): Promise<void> {
-    await this.#watch.stop();
+    this.kill();
+    await this.#watchdog.ended;
   }
 
-  /** For the exit path, where nothing can be awaited. */
+  /** Kills the watchdog without that being a violation; for the exit path, where nothing can be awaited. */
   kill(): void {
-    this.#watch.kill();
+    this.#finish();
+    this.#watchdog.kill();
   }
 
-  #tell(finding: Finding, standing: Assessment): void {
-    if (!this.#plan.ledger.seen(finding) || !this.#admitted) return;
-    if (finding.detector === 'mappings' && finding.relation === 'stranger')
-      console.error(
-        `kwyre: watchdog: ${describe(finding)}\n  next: if that was an upgrade, start the server again to use it`,
-      );
-    if (finding.relation === 'stranger') return;
-    const words = `kwyre: watchdog: ${describe(finding)}`;
-    if (standing.counted.includes(finding))
-      console.error(
-        `${words}\n  ${standing.level === 'confirmed' ? 'that is confirmed' : `one more scan like this, in ${this.#plan.intervalMs / 1000} s, ends the server`}`,
-      );
-    else if (standing.yellow.includes(finding))
-      console.error(
-        `${words}\n  new conversations are refused until it is gone\n  next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`,
-      );
+  #finish(): void {
+    this.#isOver = true;
+    clearInterval(this.#timer);
   }
 
-  #turn(standing: Assessment): void {
-    if (!this.#admitted) return;
-    if (this.#plan.ledger.level(standing.level) && standing.level === 'clean')
-      console.error('kwyre: watchdog: nothing is to be seen any more');
-    this.#plan.setIntake();
+  /** A violation that was seen by the watchdog or is about it; once. */
+  #violate(violation: Violation): void {
+    if (this.#isOver) return;
+    this.#finish();
+    this.raise(violation);
   }
-}
 
-/** Logs a violation, leaves the marker and says how to go on; everything has been ended already. Never throws. */
-export function confirm(plan: Pick<AlarmPlan, 'log' | 'mark'>, violation: Violation, words?: string): void {
-  const { code, detector, pid, uid, name } = violation;
-  plan.log.write({ code, detector, pid, uid, name });
-  const stays =
-    plan.mark(violation) === undefined
-      ? 'nowhere could a marker be left, so that only the exit code 16 and these words say so'
-      : 'the server does not come back by itself';
-  console.error(
-    `kwyre: ${code}: ${words ?? `${detector}, ${name} (pid ${pid}, uid ${uid})`}; every conversation was ended, and ${stays}\n  next: find out what that was; then start again: ./kwyre serve --acknowledge-violation`,
-  );
+  #watchdogViolated(code: string, name: string): void {
+    this.#violate({ code, detector: 'heartbeat', pid: this.#watchdog.pid, uid: this.#options.uid, name });
+  }
+
+  #scanned({ epoch, at, scanMs, detections }: ScanReport): void {
+    if (epoch !== this.#order.epoch || this.#isOver) return; // of processes that were replaced since
+    this.#assessor.count(scanMs);
+    const weights = this.#options.weights?.detect();
+    const verified = verifyFindings(detections, this.#order.roles, identify);
+    this.#assess(weights === undefined ? verified : [...verified, weights], at);
+  }
+
+  /** @param began - when the scan began that the detections come from; nothing else ends a pause */
+  #assess(reported: readonly Detection[], began: number | undefined): void {
+    const nowMs = monotonicMs();
+    const change = this.#assessor.assess(this.#pauses.explain(reported, nowMs));
+    // The consequence comes before everything that prints and logs.
+    if (change.violation !== undefined) this.#violate(change.violation);
+    const now = this.assessment;
+    for (const finding of change.findings) this.emit('finding', finding, now);
+    if (change.isNewLevel) this.emit('level', now);
+    // A start on a busy machine is late; a scan that was on time says more.
+    if (now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector)))
+      this.#firstScan.resolve(now);
+    const pause = began === undefined || now.counted.length > 0 ? undefined : this.#pauses.resume(began, nowMs);
+    if (pause !== undefined) this.emit('resumed', pause.seconds, pause.noticed);
+  }
+
+  #pause(): void {
+    this.emit('paused');
+    // A scan of what is there now, without waiting for the next one. Scans of the time before are still under way, and
+    // count.
+    this.#order.send();
+  }
+
+  /** Once a second: the supervisor's own gap, what it was, and the watchdog's silence. */
+  #tick(): void {
+    const now = readClocks();
+    const gap = this.#pauses.tick(now, this.#order.otherRoles, { pid: process.pid, uid: this.#options.uid });
+    if (gap === 'begun') {
+      this.#pause();
+      return; // reports of that time wait in the channel; they are read first
+    }
+    if (gap !== undefined)
+      this.#assess(
+        [
+          ...this.#assessor.detections
+            .filter((detection) => detection.detector !== gap.detector)
+            .map((detection) => ({ ...detection, findings: [] })),
+          gap,
+        ],
+        undefined,
+      );
+    if (this.#assessor.scans > 0) {
+      if (this.#watchdog.isSilent(now)) this.#watchdogViolated(immediateViolations.watchdogSilent, 'kwyre watchdog');
+    } else if (this.#watchdog.isStartOverdue(now))
+      this.#firstScan.reject(
+        new KwyreError(
+          'L6_WATCHDOG_FAILED',
+          `the watchdog made no scan in ${maxStartMs / 1000} s`,
+          'start again when the machine is less busy',
+        ),
+      );
+  }
 }

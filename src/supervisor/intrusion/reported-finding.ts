@@ -1,26 +1,27 @@
 /**
- * Findings as the supervisor takes them from the watchdog: a process by its id, everything else by the supervisor's own
- * look.
+ * The watchdog's findings with names that the supervisor looked up itself.
  *
- * The watchdog parses what strangers wrote, and root's may look into memory: its words for a name would be a way for a
- * conversation to the log. So the name of an executable and its user are read here, and what was seen is said in words
- * of a list.
+ * The watchdog parses what strangers wrote, and root's watchdog can read memory: a name in its words could carry text
+ * of a conversation to the log. So the supervisor reads the name and the user of a process itself, and a finding is
+ * described by a sentence of a fixed list.
  *
- * Trust:   names are strangers' text: printable ASCII, 64 at most.
- * Proof:   test/unit/supervisor/reported-finding.test.ts, test/attacks/x-covert.test.ts
+ * Trust: a process chooses its name: printable ASCII, at most 64 characters.
+ * Proof: test/unit/supervisor/reported-finding.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
-import { statusField } from '../../linux/procfs/task-status.ts';
 import { readFileSync, readlinkSync } from 'node:fs';
 import type { Detection, Finding } from '../../layers/6-intrusion/finding.ts';
 import { cleanName } from '../../layers/6-intrusion/finding.ts';
-import { tools } from '../../layers/6-intrusion/known-tools.ts';
 import { listedText } from '../../layers/6-intrusion/finding-texts.ts';
+import { tools } from '../../layers/6-intrusion/known-tools.ts';
+import { statusField } from '../../linux/procfs/task-status.ts';
 
-/** Who a process is; `undefined` when it is gone. */
-export type Identity = { readonly uid: number; readonly name: string };
+type Identity = { readonly uid: number; readonly name: string };
 
-/** Looks at a process; its executable by the kernel's link where we may read it, else the name that it has itself. */
+/**
+ * Returns user and name of a process: the name of its executable where this user may read it, else the name that it
+ * gave itself; `undefined` when it has ended.
+ */
 export function identify(pid: number): Identity | undefined {
   let status: string;
   try {
@@ -33,7 +34,7 @@ export function identify(pid: number): Identity | undefined {
   try {
     name = readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, '');
   } catch {
-    // Hidden from this user, or a thread of the kernel.
+    // Hidden from this user, or a kernel thread.
   }
   return { uid: uid === undefined ? -1 : Number(uid), name: cleanName(name) };
 }
@@ -41,17 +42,20 @@ export function identify(pid: number): Identity | undefined {
 const toolIds: ReadonlySet<string> = new Set(tools.map(({ id }) => id));
 const unknown: Identity = { uid: -1, name: '?' };
 
-/** Findings of the watchdog with our own names; `ours` says which role a process of ours is. */
+/**
+ * Replaces the words of the watchdog.
+ * @param roles - the role of each process of the server, by pid
+ */
 export function verifyFindings(
   detections: readonly Detection[],
-  ours: ReadonlyMap<number, string>,
+  roles: ReadonlyMap<number, string>,
   look: (pid: number) => Identity | undefined,
 ): Detection[] {
   const known = new Map<number, Identity>();
-  const who = (pid: number): Identity => {
+  const identityOf = (pid: number): Identity => {
     const found = known.get(pid) ?? (pid === 0 ? unknown : (look(pid) ?? unknown));
     known.set(pid, found);
-    const role = ours.get(pid);
+    const role = roles.get(pid);
     return role === undefined ? found : { uid: found.uid, name: `kwyre ${role}` };
   };
   return detections.map((detection) => ({
@@ -60,7 +64,7 @@ export function verifyFindings(
       detector,
       relation,
       pid,
-      ...who(pid),
+      ...identityOf(pid),
       what: listedText(what),
       ...(tool !== undefined && toolIds.has(tool) ? { tool } : {}),
     })),

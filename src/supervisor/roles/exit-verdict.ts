@@ -1,8 +1,9 @@
 /**
- * What the end of the roles means: a violation, another start, or the end of the server.
+ * What the end of the roles means: a violation, a restart, or the end of the server.
  *
- * Promise: a death by SIGSYS and a breach of the wire end everything with exit code 16; a crash is answered by a fresh
- *          pair, at most three times an hour. An exit code that no role has is not told: a role could choose it.
+ * Promise: a death by SIGSYS and a breach of the wire end the server with exit code 16; a crash is answered by a fresh
+ *          pair, at most three times an hour. An exit code that no role has is not printed: a role could choose it to
+ *          leak text.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -10,30 +11,64 @@ import { join } from 'node:path';
 import { immediateViolations } from '../../layers/6-intrusion/escalation.ts';
 import { eventsFile } from '../../state/event-log.ts';
 import { lifelineExit } from '../../wire/lifeline.ts';
-import { confirm } from '../intrusion/alarm.ts';
-import type { PairEnding } from './role-pair.ts';
-import { supervisorStopped } from './role-pair.ts';
-import type { RestartBudget } from './restart-budget.ts';
-import { restartLimit } from './restart-budget.ts';
+import { RateLimit } from '../rate-limit.ts';
+import type { ServerState } from '../server-state.ts';
+import type { Breach, PairEnding } from './pair-ending.ts';
+import { supervisorStopped } from './pair-ending.ts';
 
-/**
- * What roles end with: in order, by an error, by V8, by a module that is not the verified one, by a breach, by silence.
- */
+/** A crash loop is a fault to look into, or an attack. */
+const restartLimit = { count: 3, windowMs: 3_600_000 } as const;
+
+/** Exit codes that roles have: success, errors, V8, a refused module, a breach, silence of the supervisor. */
 const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
 
-/** What the end of a pair means: an exit code, or `undefined` for another start. */
-export function judgeEnding(
-  ending: PairEnding,
-  state: string,
-  record: Parameters<typeof confirm>[0],
-  budget: RestartBudget,
-  starved: boolean,
-): number | undefined {
-  if (ending.kind === 'stopped') return 0;
-  // Whoever waited in vain for the word of a process that had no processor met a busy machine, not an intruder.
-  if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
-    if (ending.reason === supervisorStopped)
-      confirm(record, {
+export class ExitVerdict {
+  readonly #state: ServerState;
+  readonly #restarts = new RateLimit(restartLimit);
+
+  constructor(state: ServerState) {
+    this.#state = state;
+  }
+
+  /** Restarts in the last hour. */
+  get restarts(): number {
+    return this.#restarts.taken;
+  }
+
+  /**
+   * Judges the end of a pair, records and prints it.
+   * @param starved - whether the supervisor recently had no CPU time
+   * @returns an exit code, or `undefined` when a fresh pair is to be started
+   */
+  judge(ending: PairEnding, starved: boolean): number | undefined {
+    if (ending.kind === 'stopped') return 0;
+    // Roles that ended because the supervisor had no CPU time met a busy machine, not an intruder.
+    if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
+      this.#recordBreach(ending);
+      return 16;
+    }
+    const signal = ending.kind === 'crash' ? ending.signal : null;
+    this.#state.log.write({
+      code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED',
+      role: ending.role,
+      ...(signal === null ? {} : { signal }),
+    });
+    if (!this.#restarts.take(performance.now())) {
+      console.error(
+        `kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server stops\n  next: try another model or a smaller --ctx; see ${join(this.#state.folder, eventsFile)}`,
+      );
+      return 1;
+    }
+    const reason = ending.kind === 'crash' ? (signal ?? describeExit(ending.code)) : 'the machine was too busy';
+    console.error(
+      `kwyre: the ${ending.role} ended (${reason}); its conversations are gone; starting again (${this.#restarts.taken} of ${restartLimit.count} this hour)`,
+    );
+    return undefined;
+  }
+
+  #recordBreach({ role, pid, reason }: Breach): void {
+    if (reason === supervisorStopped)
+      this.#state.recordViolation({
         code: immediateViolations.supervisorStopped,
         detector: 'clock',
         pid: process.pid,
@@ -41,38 +76,20 @@ export function judgeEnding(
         name: 'kwyre supervisor',
       });
     else
-      confirm(
-        record,
+      this.#state.recordViolation(
         {
-          code: ending.reason === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.wireBreach,
+          code: reason === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.wireBreach,
           detector: 'jail',
-          pid: ending.pid,
+          pid,
           uid: -1,
-          name: `kwyre ${ending.role}`,
+          name: `kwyre ${role}`,
         },
-        `the ${ending.role} (pid ${ending.pid}) did what it may not (${ending.reason})`,
+        `the ${role} (pid ${pid}) broke its rules (${reason})`,
       );
-    return 16;
   }
-  const signal = ending.kind === 'crash' ? ending.signal : null;
-  record.log.write({
-    code: ending.kind === 'crash' ? 'PAIR_CRASHED' : 'PAIR_STARVED',
-    role: ending.role,
-    ...(signal === null ? {} : { signal }),
-  });
-  if (!budget.take(performance.now())) {
-    console.error(
-      `kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server ended\n  next: try another model or less --ctx; look at ${join(state, eventsFile)}`,
-    );
-    return 1;
-  }
-  console.error(
-    `kwyre: the ${ending.role} ended (${ending.kind === 'crash' ? (signal ?? describeExit(ending.code)) : 'the machine was too busy'}); its conversations are gone, starting again (${budget.taken} of ${restartLimit.count} this hour)`,
-  );
-  return undefined;
 }
 
-/** The exit code of a role that ended while it served: one of those that it has, and no number of its own choice. */
+/** The exit code of a role that served, if it is one that roles have. */
 function describeExit(code: number | null): string {
-  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that none of our processes has';
+  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that no role has';
 }

@@ -1,30 +1,28 @@
 /**
- * The only place that spawns: one role behind its jail stage, with exactly its descriptors.
+ * One role behind its jail stage, started with exactly the descriptors that it may have.
  *
- * Promise: a child starts with an empty environment and no descriptor but those named here; its standard output
- *          and error are pipes that end here, so no text of a role reaches a file or a terminal once it is ready.
+ * Promise: a role starts with an empty environment and no descriptor but those named here. Its standard output and
+ *          error are pipes that end here, so no text of a role reaches a file or a terminal once it is ready.
+ * Proof:   test/attacks/2-jail.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, fstatSync } from 'node:fs';
 import { join } from 'node:path';
-import { nodeFlags } from '../../policy/node-flags.ts';
 import { extension, programFolder } from '../../installation/paths.ts';
 import { loadListDescriptor } from '../../layers/3-dependencies/load-list.ts';
 import { makePipe } from '../../linux/sockets/pipe.ts';
 import { socketInodes } from '../../linux/procfs/descriptors.ts';
 import { openStream } from '../../linux/sockets/inherited-stream.ts';
 import type { Stream } from '../../linux/sockets/inherited-stream.ts';
+import { nodeFlags } from '../../policy/node-flags.ts';
+import type { Role } from '../../policy/roles.ts';
 import type { DispatchTable } from '../../wire/channel.ts';
 import { Channel } from '../../wire/channel.ts';
 import { controlMessages, descriptors } from '../../wire/messages.ts';
 import type { KwyreError } from '../../base/errors.ts';
 import { printable } from '../../base/untrusted-text.ts';
-
-export type Role = 'gateway' | 'engine';
-/** Every role behind the jail stage; a pair is made of the two above. */
-export type ChildRole = Role | 'watchdog';
 
 /** What the jail stage is told besides the role; see `jail/main.ts`. */
 export type JailInput = {
@@ -32,100 +30,111 @@ export type JailInput = {
   readonly uid?: number;
   readonly gid?: number;
   readonly accepted: readonly string[];
-  /** How many threads the user may have, where the user is ours alone. */
+  /** How many threads the user may have, when no other program runs as this user. */
   readonly tasks?: number;
-  /** Whether the user of this process is the one of an installation, with rules of its own. */
+  /** Whether the user is the one of an installation, for whom firewall rules exist. */
   readonly installed?: boolean;
 };
 
-/** How a child ended. */
+/** How a process ended. */
 export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
-/** The program of this very process, whether it has a path or runs from sealed memory. */
+/** The program of this very process, whether it has a path or runs from memory. */
 export const ownProgram = '/proc/self/exe';
 
-/** Characters that are kept of what a role prints while it starts. */
-const mostWords = 4096;
+/** The most characters that are kept of what a role prints while it starts. */
+const maxOutput = 4096;
 
-/** The path of another entry, beside the running copy (`.ts` in development, `.js` when served). */
-export function entryPath(relative: string): string {
+/** The path of another entry beside the running copy (`.ts` in development, `.js` when served). */
+function entryPath(relative: string): string {
   return join(programFolder, `${relative}${extension}`);
 }
 
-/** What a child may load: the sealed digests, and the sealed memory of its native code. */
+/** Descriptors of what a role may load: the load list, and the native code in immutable memory. */
 export type LoadDescriptors = { readonly fd: number; readonly natives: readonly number[] };
 
-/** A living role and the supervisor's end of its control edge. */
+/** What a role is started with. */
+export type RoleProcessOptions = {
+  readonly role: Role;
+  readonly jail: JailInput;
+  /** Descriptors from 3 on, in order; this process closes its copies after the spawn. */
+  readonly fds: readonly number[];
+  /** Those of {@link fds} that stay open in this process. */
+  readonly keep?: ReadonlySet<number>;
+  /** This process's end of the control edge; the other end is `fds[0]`. */
+  readonly controlFd: number;
+  readonly table: DispatchTable;
+  /** The role broke the protocol of the control edge. */
+  readonly onBreach: (error: KwyreError) => void;
+  /** What the role may load; in tests none, and it loads by itself. */
+  readonly loads?: LoadDescriptors;
+  /** The second and later files of a split model: they come after all other descriptors, and stay open here. */
+  readonly parts?: readonly number[];
+};
+
+/** Entries of `stdio` that leave a range of descriptors closed. */
+const gap = (from: number, to: number) => Array.from({ length: to - from }, () => 'ignore' as const);
+
+/** Entries of `stdio` after those of the role: load list, native code and parts of the model, at their numbers. */
+function loadStdio(next: number, loads: LoadDescriptors, parts: readonly number[]): ('ignore' | number)[] {
+  const natives = [...gap(next, loadListDescriptor), loads.fd, ...loads.natives];
+  if (parts.length === 0) return natives;
+  return [...natives, ...gap(loadListDescriptor + 1 + loads.natives.length, descriptors.parts), ...parts];
+}
+
+/** A running role and the supervisor's end of its control edge. */
 export class RoleProcess {
-  readonly role: ChildRole;
+  readonly role: Role;
   readonly pid: number;
-  /** Inodes of the sockets that it was started with: the only ones that it may have besides accepted connections. */
+  /** Inodes of the sockets that it was started with. It may hold no others, except connections that it accepted. */
   readonly sockets: readonly number[];
   readonly control: Channel;
-  /** Settles when the process is gone. */
+  /** Settles when the process has ended. */
   readonly ended: Promise<Ending>;
-  /** Settles when it is gone and everything that it said on its control edge has been read. */
-  readonly silent: Promise<Ending>;
-  /** The first words that the role printed before it was ready: a failing start explains itself there. */
-  lastWords = '';
+  /** Settles when it has ended and everything that it sent on its control edge has been read. */
+  readonly drained: Promise<Ending>;
+  /** What the role printed before it was ready: it explains a start that failed. */
+  startOutput = '';
   #process: ChildProcess;
   #stream: Stream;
-  #quiet = false;
+  #isSilenced = false;
 
-  /**
-   * @param fds - descriptors from 3 on, in order; this process's copies are closed after the spawn.
-   * @param loads - what it may load; without it (in tests) it loads by itself.
-   * @param controlFd - our end of the control edge, whose other end is `fds[0]`.
-   * @param parts - files of the model beside the first one; they stand behind all others, and stay open here.
-   */
-  constructor(
-    role: ChildRole,
-    input: JailInput,
-    fds: readonly number[],
-    controlFd: number,
-    keep: ReadonlySet<number>,
-    table: DispatchTable,
-    onBreach: (error: KwyreError) => void,
-    loads?: LoadDescriptors,
-    parts: readonly number[] = [],
-  ) {
+  constructor({ role, jail, fds, keep, controlFd, table, onBreach, loads, parts = [] }: RoleProcessOptions) {
     this.role = role;
-    const through = loads === undefined ? [] : [entryPath('jail/entry')];
-    const gap = (from: number, to: number) => Array.from({ length: to - from }, () => 'ignore' as const);
-    const behind =
-      loads === undefined
-        ? []
-        : [
-            ...gap(3 + fds.length, loadListDescriptor),
-            loads.fd,
-            ...loads.natives,
-            ...(parts.length === 0
-              ? []
-              : [...gap(loadListDescriptor + 1 + loads.natives.length, descriptors.parts), ...parts]),
-          ];
-    // A pipe and no socket: nobody may look at the child to declare what Node would make.
-    const said = makePipe();
+    // A pipe, not a socket: only sockets that are declared to the watchdog may exist in the role.
+    const output = makePipe();
     this.#process = spawn(
       ownProgram,
       [
         ...nodeFlags,
-        ...through,
+        ...(loads === undefined ? [] : [entryPath('jail/entry')]),
         entryPath('jail/main'),
         role,
         entryPath(`${role}/main`),
-        JSON.stringify({ ...input, parts: parts.length }),
+        JSON.stringify({ ...jail, parts: parts.length }),
       ],
-      { env: {}, cwd: '/', stdio: ['ignore', said.writing, said.writing, ...fds, ...behind], detached: true },
+      {
+        env: {},
+        cwd: '/',
+        stdio: [
+          'ignore',
+          output.writing,
+          output.writing,
+          ...fds,
+          ...(loads === undefined ? [] : loadStdio(3 + fds.length, loads, parts)),
+        ],
+        detached: true,
+      },
     );
-    const handed = fds
+    const inherited = fds
       .map((fd) => fstatSync(fd))
       .filter((facts) => facts.isSocket())
       .map(({ ino }) => ino);
-    closeSync(said.writing);
-    for (const fd of fds) if (!keep.has(fd)) closeSync(fd);
+    closeSync(output.writing);
+    for (const fd of fds) if (keep?.has(fd) !== true) closeSync(fd);
     this.pid = this.#process.pid ?? 0;
-    // Now, while it has run no code of its own. An ordinary user may not look at it, nor may their watchdog.
-    this.sockets = [...new Set([...handed, ...socketInodes(this.pid)])];
+    // Now, before it has run code of its own. An ordinary user cannot look into it later, nor can their watchdog.
+    this.sockets = [...new Set([...inherited, ...socketInodes(this.pid)])];
     this.ended = new Promise((resolve) => {
       this.#process.once('error', () => {
         resolve({ code: 1, signal: null });
@@ -134,36 +143,36 @@ export class RoleProcess {
         resolve({ code, signal });
       });
     });
-    const words = Promise.withResolvers<undefined>();
+    const outputEnd = Promise.withResolvers<undefined>();
     openStream(
-      said.reading,
+      output.reading,
       (chunk) => {
-        if (!this.#quiet && this.lastWords.length < mostWords)
-          this.lastWords = printable(`${this.lastWords}${chunk.toString('utf8')}`, mostWords);
+        if (!this.#isSilenced && this.startOutput.length < maxOutput)
+          this.startOutput = printable(`${this.startOutput}${chunk.toString('utf8')}`, maxOutput);
       },
       () => {
-        words.resolve(undefined);
+        outputEnd.resolve(undefined);
       },
     );
-    const read = Promise.withResolvers<undefined>();
-    const stream = openStream(
+    const controlEnd = Promise.withResolvers<undefined>();
+    this.#stream = openStream(
       controlFd,
       (chunk) => {
         this.control.receive(chunk);
       },
       () => {
-        read.resolve(undefined);
+        controlEnd.resolve(undefined);
       },
     );
-    this.#stream = stream;
-    this.silent = Promise.all([this.ended, read.promise, words.promise]).then(([ending]) => ending);
-    this.control = new Channel(stream, table, onBreach);
+    this.drained = Promise.all([this.ended, controlEnd.promise, outputEnd.promise]).then(([ending]) => ending);
+    this.control = new Channel(this.#stream, table, onBreach);
   }
 
-  /** From now on whatever the role prints is dropped: it may hold text of a conversation. */
-  silence(): void {
-    this.#quiet = true;
-    this.lastWords = '';
+  /** The role is ready: from now on its output is dropped, since it may contain text of a conversation. */
+  endStart(): void {
+    this.#isSilenced = true;
+    this.startOutput = '';
+    this.control.endStartup();
   }
 
   /** Asks the role to end. */
@@ -176,7 +185,7 @@ export class RoleProcess {
     this.#process.kill('SIGKILL');
   }
 
-  /** Lets go of the control edge once the process is gone. */
+  /** Closes the control edge once the process has ended. */
   release(): void {
     this.#stream.end();
   }

@@ -15,8 +15,8 @@ import type { ModelRecord } from '../../layers/4-model/approval.ts';
 import type { ApprovedModel, VerifiedModel } from '../../layers/4-model/model-verifier.ts';
 import { verifyModel } from '../../layers/4-model/model-verifier.ts';
 import type { WeightsMode } from '../../layers/4-model/immutable-weights.ts';
-import { describeGrant, mendingOf, sortWriters, writersOf } from '../../linux/files/path-writers.ts';
-import { faultsOf, printable } from '../../oms/verification-error.ts';
+import { faultsOf } from '../../oms/verification-error.ts';
+import { pathChecks } from '../../layers/4-model/status.ts';
 import { listModelRecords, readModelRecord, readModelTrust } from '../../state/model-records.ts';
 
 /** A verified model as the supervisor hands it on; its descriptors stay open for as long as it is served. */
@@ -116,19 +116,4 @@ export async function openApprovedModel(wish: ModelRequest): Promise<OpenModel> 
     createdSeconds: first.createdSeconds,
     verified,
   };
-}
-
-/** Weights that are served from their file: whether somebody else could change it, or put another in its place. */
-function pathChecks(paths: readonly string[], uid: number): Check[] {
-  const { others, groups } = sortWriters(writersOf(fs, paths), uid, fs);
-  const [first, ...more] = [...others, ...groups];
-  if (first === undefined) return [];
-  return [
-    {
-      id: 'path',
-      status: 'degraded',
-      evidence: `others can change the file that is served: ${printable(first.path)} (${describeGrant(first)}); ${mendingOf([first, ...more])}, or serve a sealed copy: --weights memfd`,
-      at: Date.now(),
-    },
-  ];
 }

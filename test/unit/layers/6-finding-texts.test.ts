@@ -27,7 +27,7 @@ test('every sentence of a detector is in the list', () => {
       const text = readFileSync(join(folder, name), 'utf8').replace(/\s+/g, ' ').replaceAll('( ', '(');
       return [
         ...text.matchAll(
-          /(?:ours\('\w+', state, |about\('\w+', [^`']*(?:'\w+' : '\w+'|'\w+'), process, |what: (?:row\.table === 'packet' \? )?|finding\('\w+', )(?:`([^`]+)`|'([^']+)')/g,
+          /(?:aboutTarget\('\w+', state, |about\('\w+', [^`']*(?:'\w+' : '\w+'|'\w+'), process, |what: (?:row\.table === 'packet' \? )?|finding\('\w+', )(?:`([^`]+)`|'([^']+)')/g,
         ),
       ].map((match) => [name, match[1] ?? match[2] ?? ''] as const);
     });

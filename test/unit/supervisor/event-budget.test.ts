@@ -43,7 +43,7 @@ test('wrong tokens: the first at once, then a few lines an hour with what was co
 
 test('findings and levels: so many an hour, then a count; the count is told at the end', () => {
   const { written, ledger } = open();
-  const told = Array.from({ length: 40 }, () => ledger.seen(finding));
+  const told = Array.from({ length: 40 }, () => ledger.finding(finding));
   assert.equal(told.filter(Boolean).length, linesPerHour.seen);
   const levels = Array.from({ length: 40 }, (_, at) => ledger.level(at % 2 === 0 ? 'detected' : 'clean'));
   assert.equal(levels.filter(Boolean).length, linesPerHour.levels);

@@ -37,7 +37,7 @@ test('L6-07 stopped alone: a pause until a clean scan, and a detection once the 
   assert.deepEqual([after(1000), after(1000), after(1000)], [undefined, undefined, undefined]);
   const came = after(1000);
   assert.ok(typeof came === 'object');
-  assert.equal(came.findings[0]?.what, 'the supervisor stood still for 8 s');
+  assert.equal(came.findings[0]?.what, 'the supervisor was stopped for 8 s');
   assert.equal(still.explain(lateness, now())[0]?.findings.length, 1);
   assert.equal(after(1000), undefined, 'once');
   assert.ok(still.paused);
@@ -50,7 +50,7 @@ test('a machine that paused as a whole, or was suspended: no detection', () => {
   for (const slept of [0, 3_600_000]) {
     const { still, after, now } = begin();
     assert.equal(after(slept === 0 ? 12_000 : 1000, { slept }), 'begun');
-    if (slept === 0) for (const who of others) still.late(who, 10_500, now());
+    if (slept === 0) for (const who of others) still.reportLateness(who, 10_500, now());
     for (let i = 0; i < 6; i += 1) assert.equal(after(1000), undefined);
     assert.deepEqual(still.resume(now(), now()), { seconds: slept === 0 ? 11 : 3600, noticed: true });
   }
@@ -67,7 +67,7 @@ test('a busy machine: late for want of a processor is no pause, and is remembere
 
 test('a role that cut its turns by itself begins a pause, once, and says nothing by it', () => {
   const { still, now } = begin();
-  assert.deepEqual([still.cut(now()), still.cut(now())], [true, false]);
+  assert.deepEqual([still.reportCut(now()), still.reportCut(now())], [true, false]);
   assert.ok(still.paused);
   assert.deepEqual(still.resume(now(), now()), { seconds: 0, noticed: false }, 'nothing that it said is told');
 });

@@ -36,10 +36,17 @@ test('name, user, words and tool are ours; the watchdog gives a process and a de
     look,
   );
   assert.deepEqual(one!.findings, [
-    { detector: 'tracer', relation: 'effect', pid: 7, uid: 1000, name: 'gdb', what: 'was seen by the watchdog' },
+    { detector: 'tracer', relation: 'effect', pid: 7, uid: 1000, name: 'gdb', what: 'was reported by the watchdog' },
     { detector: 'tracer', relation: 'effect', pid: 8, uid: -1, name: '?', what: 'traces the engine', tool: 'gdb' },
-    { detector: 'tracer', relation: 'effect', pid: 9, uid: -1, name: 'kwyre engine', what: 'was seen by the watchdog' },
-    { detector: 'tracer', relation: 'effect', pid: 0, uid: -1, name: '?', what: 'was seen by the watchdog' },
+    {
+      detector: 'tracer',
+      relation: 'effect',
+      pid: 9,
+      uid: -1,
+      name: 'kwyre engine',
+      what: 'was reported by the watchdog',
+    },
+    { detector: 'tracer', relation: 'effect', pid: 0, uid: -1, name: '?', what: 'was reported by the watchdog' },
   ]);
 });
 

@@ -45,7 +45,7 @@ test('no role can send text that is not sanitised on arrival', () => {
 
 test('the supervisor accepts no message that is not in the budget', () => {
   const names = new Set(Object.keys(reports).map((name) => name.replace(/^ready.*/, 'ready')));
-  for (const file of ['roles/role-pair', 'intrusion/watchdog-client']) {
+  for (const file of ['roles/role-reports', 'intrusion/watchdog-process']) {
     const text = readFileSync(join(source, 'supervisor', `${file}.ts`), 'utf8');
     const taken = [...text.matchAll(/\[controlMessages\.(\w+)\]: \{\s*permit: '(\w+)'/g)];
     assert.ok(taken.length >= 5, file);

@@ -1,5 +1,5 @@
 /**
- * Every detector that judges a snapshot, in one table.
+ * The detectors of the watchdog in one list.
  * @module
  */
 import { detectCapture } from './packet-capture.ts';
@@ -12,7 +12,7 @@ import type { Snapshot } from '../scan-result.ts';
 import { detectSockets } from './undeclared-sockets.ts';
 import { detectJail, detectStopped, detectTracer } from './ptrace.ts';
 
-/** The gap of the process that scans. */
+/** The gap of the watchdog itself. */
 function detectClock(snapshot: Snapshot): Detection {
   const self = snapshot.watched.targets.find((target) => target.role === 'watchdog');
   return detectGap(snapshot.before, snapshot.clocks, snapshot.intervalMs, {
@@ -22,7 +22,7 @@ function detectClock(snapshot: Snapshot): Detection {
   });
 }
 
-/** The detectors of the watchdog, in the order in which they are reported. */
+/** In the order of the report. */
 export const detectors: readonly ((snapshot: Snapshot) => Detection)[] = [
   detectTracer,
   detectStopped,
@@ -37,7 +37,7 @@ export const detectors: readonly ((snapshot: Snapshot) => Detection)[] = [
   detectClock,
 ];
 
-/** What all of them say about one scan. */
+/** Returns the detections of one scan. */
 export function detectAll(snapshot: Snapshot): Detection[] {
   return detectors.map((detect) => detect(snapshot));
 }

@@ -1,12 +1,12 @@
 /**
- * Code in our processes that does not come from the declared files.
+ * Code in the server's processes that was not mapped from a declared file.
  *
- * A file is known by what is mapped, not by what lies at its path now: one that was replaced on the disk since (an
- * upgrade, the same packages installed again) is the same code as before, and is told apart from code that was never
- * declared.
+ * A file is identified by what is mapped, not by what is at its path now. A file that was replaced on the disk (by an
+ * upgrade, or when the same packages are installed again) is the same code as before, and is told apart from code that
+ * was never declared.
  *
- * Limits:  code that V8 makes at run time has no file and is not judged here; as an ordinary user the maps of our
- *          non-dumpable processes are hidden, and this detector says so. Which files are the right ones is layer 3's.
+ * Limits:  code that V8 generates has no file and is not judged here. An ordinary user cannot read the maps of these
+ *          non-dumpable processes, and then this detector says so. Layer 3 decides which files are right.
  * Source:  proc_pid_maps(5)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -17,8 +17,8 @@ import type { Mapping } from '../../../linux/procfs/maps.ts';
 import type { Snapshot, Watched } from '../scan-result.ts';
 
 /**
- * Whether a mapped file is declared: sealed memory by what identifies it, a file by its path; a deleted or unnamed one
- * has none.
+ * Returns whether a mapped file is declared: immutable memory by its device and inode, a file by its path. A deleted
+ * file has no path.
  */
 export function isDeclaredCode(
   { path, device, inode }: Mapping,
@@ -31,12 +31,12 @@ export function isDeclaredCode(
   );
 }
 
-/** How a mapped file is known again whatever becomes of its path. */
+/** Returns what identifies a mapped file, whatever happens to its path. */
 export function mappingKey(mapping: Mapping): string {
   return `${mapping.device} ${mapping.inode}`;
 }
 
-/** Executable mappings of files that are not declared. */
+/** Finds executable mappings of files that are not declared. */
 export function detectMappings(snapshot: Snapshot): Detection {
   const { code } = snapshot.watched;
   if (code.length === 0)
@@ -53,7 +53,7 @@ export function detectMappings(snapshot: Snapshot): Detection {
           ...aboutTarget(
             'mappings',
             state,
-            `${replaced} files that the ${state.target.role} runs were replaced on the disk since; it runs the former ones`,
+            `${replaced} files that the ${state.target.role} runs were replaced on the disk; it still runs the old ones`,
           ),
           relation: 'stranger',
         });

@@ -1,10 +1,10 @@
 /**
- * Other processes of the machine: our memory opened by one, named tools, and children that we never started.
+ * Other processes of the machine: those that have the server's memory open, known tools, and unexpected children.
  *
- * Promise: a process of another unprivileged user that merely bears a name is a `stranger`, never more (L6-10), and so
- *          is any process that only calls itself a tool. A descriptor is ours by its inode and mount, not by a path.
- * Limits:  an open descriptor of our memory is seen while it is open; a file can be renamed, and what names miss the
- *          other detectors see by effect.
+ * Promise: a process of another unprivileged user with the name of a tool is a `stranger` (L6-10), and so is a process
+ *          that only calls itself a tool. A descriptor is identified by inode and mount, not by its path.
+ * Limits:  an open descriptor of memory is seen only while it is open. A file can be renamed; the other detectors see
+ *          the effect of what the names miss.
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/unit/layers/6-known-tools.test.ts
  * @module
  */
@@ -30,7 +30,7 @@ function about(
   };
 }
 
-/** A process that was not looked at for longer spoils the sight. */
+/** The longest that a process may wait for its turn before the visibility suffers. */
 const longestWaitMs = 30_000;
 
 function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
@@ -45,19 +45,19 @@ function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: strin
   };
 }
 
-/** Whether the owner of a process could look into ours. */
+/** Returns whether the user of a process could inspect the server. */
 function able(process: ProcessState, snapshot: Snapshot): boolean {
   return process.privileged || process.uid === 0 || process.uid === snapshot.ownUid;
 }
 
-/** Descriptors of `/proc/PID/mem` of ours, held by anybody. */
+/** Finds processes that have `/proc/PID/mem` of the server open. */
 export function detectMemory(snapshot: Snapshot): Detection {
   const roles = new Map<number, string>(snapshot.targets.map((state) => [state.target.pid, state.target.role]));
   const findings: Finding[] = [];
   let sight = listSight(snapshot);
   for (const process of seen(snapshot.processes) ?? []) {
     const opened = seen(process.opened);
-    // That it is ours is the kernel's word: whoever has it open can read it, whatever became of his rights since.
+    // The kernel says whose memory it is. A process that has it open can read it, even if it has lost its rights since.
     for (const pid of opened ?? [])
       findings.push(
         about('memory', 'effect', process, `has the memory of the ${roles.get(pid) ?? 'server'} (pid ${pid}) open`),
@@ -77,7 +77,9 @@ export function detectMemory(snapshot: Snapshot): Detection {
   return { detector: 'memory', ...sight, findings };
 }
 
-/** Debuggers, memory inspectors and traffic analyzers by name, with how their owner stands to us. */
+/**
+ * Finds debuggers, memory inspectors and traffic analyzers by name, and whether their user could inspect the server.
+ */
 export function detectTools(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   for (const process of seen(snapshot.processes) ?? []) {
@@ -92,14 +94,14 @@ export function detectTools(snapshot: Snapshot): Detection {
     const claimed = claimedTool(process);
     if (claimed !== undefined)
       findings.push({
-        ...about('tools', 'stranger', process, `calls itself ${claimed.title}, which its program is not`),
+        ...about('tools', 'stranger', process, `calls itself ${claimed.title} but runs another program`),
         tool: claimed.id,
       });
   }
   return { detector: 'tools', ...listSight(snapshot), findings };
 }
 
-/** Processes below one of ours that nobody declared; the supervisor's own children are its business. */
+/** Finds children of the roles, which start none. The supervisor's own children are declared. */
 export function detectChildren(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   const roles = new Map(

@@ -1,9 +1,9 @@
 /**
- * Node's inspector in one of ours: opened, or one signal away from being opened.
+ * Node's inspector in one of the server's processes: open, or one signal away from being opened.
  *
- * Promise: a listening socket beyond the declared one, and a handler for SIGUSR1, are found in any of ours (L6-06).
- * Limits:  who listens is told by descriptors; where those are hidden from this user only the handler is checked, and
- *          the sealed roles cannot make a socket at all.
+ * Promise: a listening socket beside the declared one, and a handler for SIGUSR1, are found in any of them (L6-06).
+ * Limits:  listening sockets are found by descriptors. Where those are hidden from this user, only the handler is
+ *          checked; the confined roles cannot make a socket at all.
  * Source:  https://nodejs.org/api/cli.html#--disable-sigusr1
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -17,7 +17,7 @@ import { socketsHeldBy } from './undeclared-sockets.ts';
 
 const sigusr1 = 1n << 9n;
 
-/** Inspectors that are open or can be opened by a signal. */
+/** Finds inspectors that are open or can be opened by a signal. */
 export function detectInspector(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   let sight = fullVisibility;

@@ -1,12 +1,12 @@
 /**
- * Time that went by without us: stopped by a signal, a frozen control group, a starved event loop.
+ * Time in which a process did not run: stopped by a signal, in a frozen cgroup, or with a blocked event loop.
  *
- * A suspended machine is told apart: CLOCK_MONOTONIC stands still with it, CLOCK_BOOTTIME does not (L6-23). So is a
- * busy one: the kernel counts how long a process waited for a processor, and a stopped one does not wait. A machine
- * that paused as a whole (a virtual one, a frozen control group) is told apart by `pause-verdict.ts`: all of us are
- * late by as much.
+ * A suspended machine is told apart: CLOCK_MONOTONIC stops with it, CLOCK_BOOTTIME does not (L6-23). So is a busy
+ * machine: the kernel counts how long a process waited for a CPU, and a stopped process does not wait. A machine that
+ * paused as a whole (a virtual machine, a frozen cgroup) is told apart by `pause-verdict.ts`: all processes are late by
+ * the same time.
  *
- * Limits:  a process that waits for a disk that gives nothing for seconds looks like a stopped one.
+ * Limits:  a process that waits for seconds for a slow disk looks like a stopped one.
  * Source:  clock_gettime(2)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -15,14 +15,14 @@ import type { Detection } from '../finding.ts';
 import { fullVisibility } from '../finding.ts';
 import type { Clocks } from '../scan-result.ts';
 
-/** Lateness that a busy machine explains by itself. */
+/** Lateness in milliseconds that a busy machine explains. */
 export const slackMs = 4000;
-/** A difference of the two clocks that is a suspension and not their resolution. */
+/** Difference of the two clocks, in milliseconds, from which on the machine was suspended. */
 const suspensionMs = 500;
 
 /**
- * What happened between two looks at the clocks that were meant to be `intervalMs` apart; `heldUpMs` of its lateness it
- * could have run, had there been a processor.
+ * Measures what happened between two readings of the clocks that should be `intervalMs` apart. `heldUpMs`: the part of
+ * the lateness in which the process waited for a CPU.
  */
 export function measureGap(
   before: Clocks,
@@ -36,7 +36,7 @@ export function measureGap(
   return { lateMs, heldUpMs, suspended, stopped: lateMs - heldUpMs > slackMs && !suspended };
 }
 
-/** A gap between this scan and the one before it. */
+/** Finds a gap between this scan and the one before it. */
 export function detectGap(
   before: Clocks | undefined,
   now: Clocks,
@@ -56,7 +56,7 @@ export function detectGap(
               pid: whose.pid,
               uid: whose.uid,
               name: `kwyre ${whose.role}`,
-              what: `the ${whose.role} stood still for ${Math.round(gap.lateMs / 1000)} s`,
+              what: `the ${whose.role} was stopped for ${Math.round(gap.lateMs / 1000)} s`,
             },
           ]
         : [],

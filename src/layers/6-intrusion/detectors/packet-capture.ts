@@ -1,13 +1,12 @@
 /**
- * Captures of loopback traffic by any process: packet sockets, raw TCP sockets, and whatever else the kernel hands
- * packets to.
+ * Captures of loopback traffic by any process: packet sockets, raw TCP sockets, and other receivers of packets.
  *
- * Counted are packet sockets that get Internet packets (all protocols, IPv4 or IPv6) on the loopback interface or on
- * all interfaces, and raw sockets for TCP, which get a copy of every TCP packet. A packet socket with a protocol of its
- * own (Wi-Fi keys, LLDP, ARP) or on another interface (DHCP) is nobody's business of ours (L6-22). The same is asked of
- * the kernel's list of receivers: one that is neither its own nor a packet socket's counts too.
+ * Counted are packet sockets for Internet packets (all protocols, IPv4 or IPv6) on the loopback interface or on all
+ * interfaces, and raw sockets for TCP, which receive a copy of every TCP packet. A packet socket with another protocol
+ * (Wi-Fi keys, LLDP, ARP) or on another interface (DHCP) does not see this traffic (L6-22). In the kernel's list of
+ * receivers, one that is neither its own nor a packet socket's counts too.
  *
- * Limits:  not eBPF, not a capture inside the kernel's own receivers (L6-14).
+ * Limits:  eBPF, and captures inside the kernel's own receivers, are not seen (L6-14).
  * Source:  packet(7), raw(7), net/packet/af_packet.c, net/core/net-procfs.c
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-capture.test.ts
  * @module
@@ -19,9 +18,9 @@ import { cleanName, fullVisibility } from '../finding.ts';
 import type { Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
-/** What a packet of ours has as its type, or what gets it beside others. */
+/** Ethernet types of a receiver that sees the packets of the server. */
 const internet: ReadonlySet<number> = new Set([allProtocols, 0x0800, 0x86dd]);
-/** The kernel's own receivers of Internet packets, and those of packet sockets, which are counted by their table. */
+/** The kernel's own receivers of Internet packets, and those of packet sockets, which have a table of their own. */
 const knownReaders: ReadonlySet<string> = new Set([
   'ip_rcv',
   'ipv6_rcv',
@@ -32,7 +31,7 @@ const knownReaders: ReadonlySet<string> = new Set([
 ]);
 const tcp = 6;
 
-/** Whether a socket sees the traffic of the loopback interface. */
+/** Returns whether a socket sees the traffic of the loopback interface. */
 export function capturesLoopback(row: SocketRow): boolean {
   if (row.table === 'packet') {
     return internet.has(row.protocol) && (row.interface === 0 || row.interface === loopbackIndex);
@@ -40,7 +39,7 @@ export function capturesLoopback(row: SocketRow): boolean {
   return (row.table === 'raw' || row.table === 'raw6') && row.protocol === tcp;
 }
 
-/** Whether a receiver of packets sees the traffic of the loopback interface, and is no socket. */
+/** Returns whether a receiver of packets sees the traffic of the loopback interface and is not a socket. */
 function taps(tap: PacketTap): boolean {
   return (
     internet.has(tap.protocol) &&
@@ -50,7 +49,7 @@ function taps(tap: PacketTap): boolean {
   );
 }
 
-/** Captures on the machine's loopback interface. */
+/** Finds captures on the loopback interface. */
 export function detectCapture(snapshot: Snapshot): Detection {
   const rows = seen(snapshot.rows);
   if (rows === undefined)
@@ -66,7 +65,7 @@ export function detectCapture(snapshot: Snapshot): Detection {
       what:
         row.table === 'packet'
           ? `captures ${row.interface === loopbackIndex ? 'the loopback interface' : 'every interface'}`
-          : 'gets a copy of every TCP packet by a raw socket',
+          : 'receives a copy of every TCP packet through a raw socket',
     };
   });
   for (const tap of (seen(snapshot.taps) ?? []).filter(taps))
@@ -76,7 +75,7 @@ export function detectCapture(snapshot: Snapshot): Detection {
       pid: 0,
       uid: 0,
       name: cleanName(tap.reader),
-      what: 'a module of the kernel gets a copy of every packet',
+      what: 'a kernel module receives a copy of every packet',
     });
   if (!('value' in snapshot.taps))
     return {

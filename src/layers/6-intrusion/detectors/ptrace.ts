@@ -1,9 +1,9 @@
 /**
- * Debuggers by their effect: a thread of ours that is traced or stopped, a process of ours outside its jail.
+ * Debuggers by their effect: a thread that is traced or stopped, or a process without its jail.
  *
- * Promise: the name of the debugger does not matter (L6-01), nor which of our threads it took (L6-05).
- * Limits:  a look that begins and ends between two scans is not seen (L6-03), nor is reading `/proc/PID/mem`, which
- *          sets no tracer (L6-02): both are prevented by uid and `PR_SET_DUMPABLE 0`, not detected.
+ * Promise: neither the name of the debugger (L6-01) nor the thread that it attached to (L6-05) matters.
+ * Limits:  an inspection that begins and ends between two scans is not seen (L6-03), nor is reading `/proc/PID/mem`,
+ *          which sets no tracer (L6-02): both are prevented by uid and `PR_SET_DUMPABLE 0`, not detected.
  * Source:  ptrace(2), proc_pid_status(5), cgroups(7)
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-debugger.test.ts
  * @module
@@ -13,12 +13,12 @@ import { cleanName, fullVisibility, aboutTarget, worseVisibility } from '../find
 import type { ProcessState, Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
-/** A process of the machine by pid; ours are not among them. */
+/** Returns another process of the machine by its pid. */
 function find(snapshot: Snapshot, pid: number): ProcessState | undefined {
   return seen(snapshot.processes)?.find((process) => process.pid === pid);
 }
 
-/** What is hidden when the state of one of ours cannot be read: that file is readable to everybody. */
+/** How much is visible: `status` of a process is readable by every user, so a failure is a fault. */
 function statusSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
   let sight = fullVisibility;
   for (const state of snapshot.targets) {
@@ -33,7 +33,7 @@ function statusSight(snapshot: Snapshot): { seen: Detection['seen']; reason: str
   return sight;
 }
 
-/** A tracer on any thread of any of ours. */
+/** Finds tracers of any thread. */
 export function detectTracer(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   for (const state of snapshot.targets) {
@@ -53,7 +53,7 @@ export function detectTracer(snapshot: Snapshot): Detection {
   return { detector: 'tracer', ...statusSight(snapshot), findings };
 }
 
-/** Threads of ours that stand still by a signal, a tracer or a frozen control group. */
+/** Finds threads that are stopped by a signal, a tracer or a frozen cgroup. */
 export function detectStopped(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   for (const state of snapshot.targets) {
@@ -61,12 +61,12 @@ export function detectStopped(snapshot: Snapshot): Detection {
     if (stopped > 0)
       findings.push(aboutTarget('stopped', state, `${stopped} threads of the ${state.target.role} are stopped`));
     if (seen(state.frozen) === true)
-      findings.push(aboutTarget('stopped', state, `the control group of the ${state.target.role} is frozen`));
+      findings.push(aboutTarget('stopped', state, `the cgroup of the ${state.target.role} is frozen`));
   }
   return { detector: 'stopped', ...statusSight(snapshot), findings };
 }
 
-/** Roles of ours that run without their filter. */
+/** Finds roles that run without their filter. */
 export function detectJail(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   for (const state of snapshot.targets) {

@@ -1,11 +1,11 @@
 /**
- * Sockets of our processes beyond the declared ones, of every family and in every state (L6-12).
+ * Sockets of the server's processes beside the declared ones, of every family and in every state (L6-12).
  *
- * Declared are the sockets that a process was started with, and for the gateway the connections that our own
- * listener accepted. The listener must still listen: an inherited listener can be turned into a connection.
+ * Declared are the sockets that a process was started with, and for the gateway the connections that its listener
+ * accepted. The listener must still listen: an inherited listener can be turned into a connection.
  *
- * Limits:  an ordinary user may not see the descriptors of our non-dumpable processes; then it says so, and the
- *          seccomp filter, which refuses to make sockets, is what stands.
+ * Limits:  an ordinary user may not see the descriptors of these non-dumpable processes. Then the detector says so, and
+ *          the seccomp filter, which makes no sockets, is what protects.
  * Source:  proc_pid_net(5)
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-watchdog.test.ts
  * @module
@@ -17,7 +17,7 @@ import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { Snapshot, TargetState, Watched } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
-/** The sockets that a process holds, by its descriptors or by its own word; `undefined` when neither is to be had. */
+/** Returns the sockets that a process holds, by its descriptors or its own report; `undefined` if there is neither. */
 export function socketsHeldBy(
   state: TargetState,
 ): { readonly inodes: ReadonlySet<number>; readonly selfReported: boolean } | undefined {
@@ -30,20 +30,20 @@ export function socketsHeldBy(
 }
 
 /**
- * The first byte of 127.0.0.0/8, which stands last in the kernel's hexadecimal form. Whom the gateway answers is its
- * own business.
+ * The first byte of 127.0.0.0/8, which comes last in the kernel's hexadecimal form. The gateway itself decides which
+ * peers it answers.
  */
 const loopbackPeer = /^[0-9A-F]{6}7F:/;
 
 /**
- * A TCP socket that is in no table: it neither listens nor is it connected, so that no byte passes. The gateway holds a
- * connection that its client reset until it writes to it again.
+ * Makes the row of a TCP socket that no table lists: it neither listens nor is connected, so it carries no data. The
+ * gateway holds a connection that its client reset until it writes to it again.
  */
 export function deadConnection(inode: number): SocketRow {
   return { table: 'tcp', inode, uid: 0, state: closed, local: '', remote: '', protocol: 0, interface: 0 };
 }
 
-/** Whether a socket is a connection that our own listener accepted, or what is left of one. */
+/** Returns whether a socket is a connection that the server's listener accepted, or what is left of one. */
 export function isServedConnection(row: SocketRow, watched: Watched): boolean {
   if (row.table === 'tcp' && row.state === closed && row.local === '') return true;
   if (row.table === 'tcp')
@@ -51,10 +51,10 @@ export function isServedConnection(row: SocketRow, watched: Watched): boolean {
   return row.table === 'unix' && watched.unixPath !== '' && row.local === watched.unixPath;
 }
 
-/** Netlink's protocol number of the socket that tells about sockets. */
+/** NETLINK_SOCK_DIAG. */
 const sockDiag = 4;
 
-/** Whether a declared socket still is what it was declared as. */
+/** Returns whether a declared socket still is what it was declared as. */
 function unchanged(row: SocketRow, watched: Watched): boolean {
   if (row.table === 'unix') return true;
   if (row.table === 'netlink') return row.protocol === sockDiag;
@@ -66,7 +66,7 @@ function unchanged(row: SocketRow, watched: Watched): boolean {
   );
 }
 
-/** Sockets of ours that nobody declared. */
+/** Finds sockets that were not declared. */
 export function detectSockets(snapshot: Snapshot): Detection {
   const { watched } = snapshot;
   const findings: Finding[] = [];
@@ -120,11 +120,11 @@ export function detectSockets(snapshot: Snapshot): Detection {
             ),
           );
       } else if (row === undefined) {
-        // Where the kernel cannot be asked, it may be a connection to the Unix listener.
+        // If the kernel cannot be asked, it may be a connection to the Unix listener.
         if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown)
           sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
         else if (readable)
-          findings.push(aboutTarget('sockets', state, `the ${role} has a socket that is in no table of the kernel`));
+          findings.push(aboutTarget('sockets', state, `the ${role} has a socket that no kernel table lists`));
       } else if (role !== 'gateway' || !isServedConnection(row, watched)) {
         findings.push(
           aboutTarget('sockets', state, `the ${role} has an undeclared ${row.table} socket (state ${row.state})`),

@@ -1,8 +1,8 @@
 /**
- * The model's file after it was loaded: written to, or its times put back.
+ * The model file after it was loaded: written to, or its times changed.
  *
- * Limits:  it is looked at through the descriptor that the engine has too, so a file put in its place is no matter;
- *          a change of its mode, owner or links alone is noted, not counted.
+ * Limits:  it is examined through the descriptor that the engine has too, so a file put in its place does not matter. A
+ *          change of only its mode, owner or links is noted, not counted.
  * Source:  inode(7)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -10,7 +10,7 @@
 import type { Detection, Finding } from '../finding.ts';
 import { fullVisibility } from '../finding.ts';
 
-/** The marks of a file that change when it is written to; `leased`: nobody has it open for writing. */
+/** Attributes of a file that change when it is written; `leased`: no process has it open for writing. */
 export type FileStamp = {
   readonly size: bigint;
   readonly modifiedNs: bigint;
@@ -21,11 +21,11 @@ export type FileStamp = {
 const unseen: Detection = {
   detector: 'weights',
   seen: 'unreadable',
-  reason: 'the model cannot be looked at',
+  reason: 'the model file cannot be examined',
   findings: [],
 };
 
-/** A difference between the file as loaded and the file now. */
+/** Compares a file with what it was when it was loaded. @internal */
 export function detectWeights(
   loaded: FileStamp,
   now: FileStamp | undefined,
@@ -44,24 +44,24 @@ export function detectWeights(
     return {
       detector: 'weights',
       ...fullVisibility,
-      findings: [finding('effect', 'the file of the model was written to while it is served')],
+      findings: [finding('effect', 'the model file was written while it was served')],
     };
   if (loaded.leased && !now.leased)
     return {
       detector: 'weights',
       ...fullVisibility,
-      findings: [finding('effect', 'another process opened the file of the model for writing')],
+      findings: [finding('effect', 'another process opened the model file for writing')],
     };
   if (loaded.changedNs !== now.changedNs)
     return {
       detector: 'weights',
       ...fullVisibility,
-      findings: [finding('stranger', 'mode, owner, links or times of the model file were changed')],
+      findings: [finding('stranger', 'mode, owner, links or times of the model file changed')],
     };
   return { detector: 'weights', ...fullVisibility, findings: [] };
 }
 
-/** The same for all files of a model. */
+/** Compares all files of a model. */
 export function detectAllWeights(
   loaded: readonly (FileStamp | undefined)[],
   now: readonly (FileStamp | undefined)[],

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Enforcement } from '../../../src/base/verdict.ts';
-import { namespaceOf } from '../../../src/supervisor/intrusion/watchdog-client.ts';
+import { namespaceOf } from '../../../src/supervisor/intrusion/watch-order.ts';
 
 const network = (status: Enforcement['status']): Enforcement => ({
   feature: 'network-namespace',

@@ -1,0 +1,89 @@
+/**
+ * The report of layer 1: who listens on the port, who holds [::1], and whether the API asks for a token.
+ *
+ * Promise: the socket tables are read for each report; a table that was cut counts as degraded, not as clean.
+ * Proof:   test/unit/layers/layer-status.test.ts, test/attacks/1-bind.test.ts
+ * @module
+ */
+import type { Check, LayerReport } from '../../base/verdict.ts';
+import { layerReport } from '../../base/verdict.ts';
+import { listenersOn, listening, loopbackHex, parseSockets } from '../../linux/procfs/net-tables.ts';
+import type { SocketRow } from '../../linux/procfs/net-tables.ts';
+
+/** What the supervisor observed for this report. */
+export type LoopbackFacts = {
+  readonly port: number;
+  /** `/proc/net/tcp` and `tcp6` in the network namespace of the listener, at most {@link maxTableBytes} of each. */
+  readonly tcp: string;
+  readonly tcp6: string;
+  /** Whether the kernel shows our reservation of [::1]:port; `reason` says why there is none. */
+  readonly ipv6: { readonly held: boolean; readonly reason: string };
+  /** Routes that refused a request without a valid token when the gateway started; 0 before it tried. */
+  readonly closedRoutes: number;
+};
+
+/** The most that is read of a socket table, in bytes. The kernel lists listening sockets first. */
+export const maxTableBytes = 1 << 20;
+
+/** Returns whether a table was cut within its listening sockets, so that more may listen than it shows. */
+export function isCutAmongListeners(table: string): boolean {
+  const wholeLines = table.slice(0, table.lastIndexOf('\n'));
+  return table.length >= maxTableBytes && parseSockets('tcp', wholeLines).at(-1)?.state === listening;
+}
+
+function listenerCheck(
+  { port, tcp, tcp6 }: LoopbackFacts,
+  ipv4: readonly SocketRow[],
+  ipv6: readonly SocketRow[],
+): Check {
+  const at = Date.now();
+  const id = 'listener';
+  if (isCutAmongListeners(tcp) || isCutAmongListeners(tcp6))
+    return {
+      id,
+      status: 'degraded',
+      evidence: 'the socket table is too long to be read whole: another listener on the port would not be seen',
+      at,
+    };
+  const only = ipv4.length === 1 && ipv4[0]?.local === loopbackHex(port) && ipv6.length === 0;
+  return {
+    id,
+    status: only ? 'enforced' : 'degraded',
+    evidence: only
+      ? `the kernel's socket table shows 127.0.0.1:${port} and no other listener on that port`
+      : `the kernel's socket table shows ${ipv4.length + ipv6.length} listeners on port ${port}`,
+    at,
+  };
+}
+
+/** Whether another process can answer clients that connect to `localhost` by IPv6. */
+function ipv6Check({ port, ipv6: { held, reason } }: LoopbackFacts, listeners: number): Check {
+  return {
+    id: 'ipv6-held',
+    status: listeners === 0 && (held || reason !== '') ? 'enforced' : 'degraded',
+    evidence: held
+      ? `[::1]:${port} is bound by this server and does not listen, so no other process can take it`
+      : `${reason}; the kernel's socket table shows ${listeners === 0 ? 'no listener' : 'another listener'} there`,
+    at: Date.now(),
+  };
+}
+
+/** Makes the report of layer 1. */
+export function loopbackReport(facts: LoopbackFacts): LayerReport {
+  const ipv4 = listenersOn(facts.port, [facts.tcp]);
+  const ipv6 = listenersOn(facts.port, [facts.tcp6]);
+  const { closedRoutes } = facts;
+  return layerReport(1, [
+    listenerCheck(facts, ipv4, ipv6),
+    ipv6Check(facts, ipv6.length),
+    {
+      id: 'token',
+      status: closedRoutes > 0 ? 'enforced' : 'degraded',
+      evidence:
+        closedRoutes > 0
+          ? `tested at the start: ${closedRoutes} routes refuse a request without a token and one with an unknown token; the gateway holds only digests of tokens`
+          : 'the gateway is still starting',
+      at: Date.now(),
+    },
+  ]);
+}

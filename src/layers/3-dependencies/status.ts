@@ -1,0 +1,42 @@
+/**
+ * The report of layer 3: the comparison of the installed tree, and the memory from which the program runs.
+ *
+ * Proof: test/attacks/3-tree.test.ts, test/attacks/6-window.test.ts
+ * @module
+ */
+import type { Check, LayerReport } from '../../base/verdict.ts';
+import { layerReport } from '../../base/verdict.ts';
+
+/** What the supervisor observed in this run. */
+export type DependencyFacts = {
+  /** Checks of the verified tree. */
+  readonly tree: readonly Check[];
+  /** Whether Node runs from its file, because this kernel runs no program from memory. */
+  readonly visible: boolean;
+  /** Whether the supervisor is root's. */
+  readonly asRoot: boolean;
+};
+
+function programMemoryCheck({ visible, asRoot }: DependencyFacts): Check {
+  const id = 'sealed-program';
+  const at = Date.now();
+  if (visible)
+    return {
+      id,
+      status: 'degraded',
+      evidence:
+        'Node runs from its file, because this kernel runs no program from memory (vm.memfd_noexec=2): until a process has hidden itself, other programs of its user can read its memory',
+      at,
+    };
+  return {
+    id,
+    status: 'enforced',
+    evidence: `Node and its native libraries run from immutable memory that holds the verified bytes; that program cannot be read, so other programs of a role's user cannot read its memory from its first instruction on${asRoot ? '; this supervisor runs as root and hid itself in its first line: before that, only root could read it' : ''}`,
+    at,
+  };
+}
+
+/** Makes the report of layer 3. */
+export function dependencyReport(facts: DependencyFacts): LayerReport {
+  return layerReport(3, [...facts.tree, programMemoryCheck(facts)]);
+}

@@ -1,0 +1,36 @@
+/**
+ * The report of layer 4: the verification of the weights, who can change a file that is served, and the program that
+ * compared them.
+ *
+ * Proof: test/attacks/4-mutations.test.ts, test/attacks/3-seal.test.ts
+ * @module
+ */
+import * as fs from 'node:fs';
+import type { Check, LayerReport } from '../../base/verdict.ts';
+import { layerReport } from '../../base/verdict.ts';
+import { describeGrant, mendingOf, sortWriters, writersOf } from '../../linux/files/path-writers.ts';
+import { printable } from '../../oms/verification-error.ts';
+
+/** Weights that are served from their files: whether another user can change or replace one of them. */
+export function pathChecks(paths: readonly string[], uid: number): Check[] {
+  const { others, groups } = sortWriters(writersOf(fs, paths), uid, fs);
+  const [first, ...more] = [...others, ...groups];
+  if (first === undefined) return [];
+  return [
+    {
+      id: 'path',
+      status: 'degraded',
+      evidence: `another user can change the served file: ${printable(first.path)} (${describeGrant(first)}); ${mendingOf([first, ...more])}, or serve an immutable copy: --weights memfd`,
+      at: Date.now(),
+    },
+  ];
+}
+
+/**
+ * Makes the report of layer 4.
+ * @param verified - checks of the verified model
+ * @param program - the check of the program that compared it
+ */
+export function modelReport(verified: readonly Check[], program: Check): LayerReport {
+  return layerReport(4, [...verified, program]);
+}

@@ -1,0 +1,152 @@
+/**
+ * The report of layer 5: core dumps, where the keys are, how a conversation is kept between its turns, and swap.
+ *
+ * Promise: whatever is weaker than the promise of the layer is degraded, with the reason; what was not tested is not
+ *          called enforced.
+ * Proof:   test/unit/layers/layer-status.test.ts
+ * @module
+ */
+import type { Check, Enforcement, LayerReport, LayerStatus } from '../../base/verdict.ts';
+import { layerReport } from '../../base/verdict.ts';
+import type { ArenaKind } from './key-arena.ts';
+import type { SelfTestResult } from './self-test.ts';
+
+/** What the engine reported about its memory when it was ready. */
+export type EngineMemory = {
+  readonly arena: ArenaKind;
+  /** Why the arena is not secret; empty when it is. */
+  readonly reason: string;
+  /** Bytes of the working set: used, and of these locked against swap. */
+  readonly workingBytes: number;
+  readonly workingLockedBytes: number;
+  readonly kv: 'sealed' | 'drop' | 'keep';
+  readonly idleSeconds: number;
+  readonly continueSeconds: number;
+  /** The most conversations that it keeps. */
+  readonly sessions: number;
+  readonly tried: SelfTestResult;
+};
+
+/** What the supervisor observed for this report. */
+export type MemoryFacts = {
+  /** `undefined` while the engine starts. */
+  readonly engine: EngineMemory | undefined;
+  readonly enforced: Readonly<Record<'gateway' | 'engine', readonly Enforcement[]>>;
+  /** `/proc/swaps`: a line of titles and one per area; empty when it cannot be read. */
+  readonly swaps: string;
+  /** Bytes of the working set that have content now. */
+  readonly presentBytes: number;
+  /** Engines that ended in this run, and what was overwritten after them. */
+  readonly endedEngines: number;
+  readonly overwrittenBytes: number;
+};
+
+const kvEvidence: Readonly<Record<EngineMemory['kv'], { readonly status: LayerStatus; readonly evidence: string }>> = {
+  sealed: {
+    status: 'enforced',
+    evidence: 'transcript and KV cache are encrypted between turns (AES-256-GCM, a 256-bit key per conversation)',
+  },
+  drop: {
+    status: 'enforced',
+    evidence:
+      'the transcript is encrypted between turns (AES-256-GCM, a 256-bit key per conversation); the KV cache is dropped',
+  },
+  keep: {
+    status: 'degraded',
+    evidence: '--kv keep: the KV cache stays unencrypted in memory between turns, until the idle time or eviction',
+  },
+};
+
+const arenaStatus: Readonly<Record<ArenaKind, LayerStatus>> = {
+  secret: 'enforced',
+  locked: 'degraded',
+  plain: 'degraded',
+};
+
+const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+function coreDumpChecks({ enforced }: MemoryFacts): Check[] {
+  return (['gateway', 'engine'] as const).map((role) => {
+    const limit = enforced[role].find((entry) => entry.feature === 'core-limit');
+    return {
+      id: `${role}.no-core-dump`,
+      status: limit?.status === 'full' ? 'enforced' : 'degraded',
+      evidence: limit?.observed ?? 'not reported',
+      at: Date.now(),
+    };
+  });
+}
+
+function keyCheck({ arena, reason, sessions }: EngineMemory): Check {
+  return {
+    id: 'keys',
+    status: arenaStatus[arena],
+    evidence:
+      arena === 'secret'
+        ? `memfd_secret: no other process can read the keys, not even root's (room for ${sessions})`
+        : reason,
+    at: Date.now(),
+  };
+}
+
+function sealingCheck({ kv, tried }: EngineMemory): Check {
+  return {
+    id: 'sealing',
+    status: tried.sealing ? kvEvidence[kv].status : 'off',
+    evidence: tried.sealing
+      ? `${kvEvidence[kv].evidence}; tested at the start: a conversation was encrypted and decrypted, one changed bit was detected, and the wipe overwrote it`
+      : 'the test at the start failed: a conversation could not be encrypted, decrypted or wiped as promised',
+    at: Date.now(),
+  };
+}
+
+function idleCheck({ idleSeconds, continueSeconds, tried }: EngineMemory): Check {
+  const resent =
+    continueSeconds > 0
+      ? `the state of a client that sends its history again is kept for ${continueSeconds} s`
+      : 'a request without a conversation is wiped when it ends';
+  return {
+    id: 'idle',
+    status: tried.idle ? 'enforced' : 'off',
+    evidence: tried.idle
+      ? `conversations are wiped after ${idleSeconds} s without use, by DELETE, by ./kwyre wipe and when the server ends (tested at the start, with the clock moved on); ${resent}`
+      : 'the test at the start failed: an idle conversation was not wiped in time',
+    at: Date.now(),
+  };
+}
+
+function workingSetCheck({ presentBytes, endedEngines, overwrittenBytes }: MemoryFacts): Check {
+  return {
+    id: 'remains',
+    status: presentBytes > 0 ? 'enforced' : 'degraded',
+    evidence:
+      presentBytes > 0
+        ? `the text of running turns is in memory that the supervisor shares (${mib(presentBytes)} now) and overwrites when the engine ends (so far ${endedEngines} ended, ${mib(overwrittenBytes)} overwritten and verified)`
+        : 'the engine keeps nothing in the memory that the supervisor overwrites',
+    at: Date.now(),
+  };
+}
+
+function swapCheck({ workingLockedBytes, workingBytes }: EngineMemory, swaps: string): Check {
+  const id = 'swap';
+  const at = Date.now();
+  const locked = `${mib(workingLockedBytes)} of ${mib(workingBytes)} of the working set are locked; llama.cpp's own memory is not`;
+  if (swaps.trim() === '') return { id, status: 'degraded', evidence: `/proc/swaps cannot be read, and ${locked}`, at };
+  const isOn = swaps.trim().split('\n').length > 1;
+  return {
+    id,
+    status: isOn ? 'degraded' : 'enforced',
+    evidence: isOn ? `swap is on, and ${locked}` : 'swap is off',
+    at,
+  };
+}
+
+/** Makes the report of layer 5. */
+export function memoryReport(facts: MemoryFacts): LayerReport {
+  const { engine, swaps } = facts;
+  const checks =
+    engine === undefined
+      ? [{ id: 'sealing', status: 'off' as const, evidence: 'the engine is still starting', at: Date.now() }]
+      : [keyCheck(engine), sealingCheck(engine), idleCheck(engine), workingSetCheck(facts), swapCheck(engine, swaps)];
+  return layerReport(5, [...coreDumpChecks(facts), ...checks]);
+}

@@ -1,0 +1,92 @@
+/**
+ * The report of layer 6: the last scan, one check per detector, and the watchdog's own jail.
+ *
+ * Proof: test/unit/layers/layer-status.test.ts, test/attacks/6-watchdog.test.ts
+ * @module
+ */
+import type { Check, Enforcement, LayerReport, LayerStatus } from '../../base/verdict.ts';
+import { layerReport } from '../../base/verdict.ts';
+import { requiredOf } from '../../policy/roles.ts';
+import type { Assessment, Profile } from './escalation.ts';
+import { weightOf } from './escalation.ts';
+import type { Detection } from './finding.ts';
+import { describeFinding } from './finding.ts';
+
+/** What the supervisor knows for this report. */
+export type WatchdogFacts = {
+  readonly assessment: Assessment;
+  readonly detections: readonly Detection[];
+  /** Scans so far, and how long the last one took. */
+  readonly scans: number;
+  readonly scanMs: number;
+  readonly intervalMs: number;
+  readonly profile: Profile;
+  /** Ids of tools that the operator acknowledged for this run. */
+  readonly acknowledged: readonly string[];
+  /** What the watchdog's jail and final filter reported. */
+  readonly enforced: readonly Enforcement[];
+};
+
+/** Findings that the line of the scan names. */
+const maxNamed = 3;
+
+function scanCheck({ assessment, scans, scanMs, intervalMs, profile }: WatchdogFacts): Check {
+  const { level, counted, yellow, notes } = assessment;
+  const found = [...counted, ...yellow, ...notes].slice(0, maxNamed).map(describeFinding);
+  return {
+    id: 'scan',
+    status: scans === 0 ? 'off' : level === 'clean' ? 'enforced' : 'degraded',
+    evidence:
+      scans === 0
+        ? 'no scan yet'
+        : `scan ${scans}, every ${intervalMs} ms, profile ${profile}, level ${level}, the last one took ${scanMs} ms${found.length === 0 ? '' : `: ${found.join('; ')}`}`,
+    at: Date.now(),
+  };
+}
+
+function detectorCheck({ detector, seen, reason, findings }: Detection, facts: WatchdogFacts): Check {
+  const isAlarming = findings.some((finding) => weightOf(finding, facts.profile, facts.acknowledged) !== 'note');
+  const status: LayerStatus =
+    seen === 'unreadable' || isAlarming ? 'degraded' : seen === 'not-available' ? 'off' : 'enforced';
+  return {
+    id: detector,
+    status,
+    evidence: `${seen}${reason === '' ? '' : ` (${reason})`}, ${findings.length} findings`,
+    at: Date.now(),
+  };
+}
+
+/** The watchdog's own jail: a required feature that it did not report counts as missing. */
+export function watchdogJailCheck(enforced: readonly Enforcement[]): Check {
+  const faults = requiredOf('watchdog').flatMap((feature) => {
+    const entry = enforced.find((one) => one.feature === feature);
+    if (entry === undefined) return [`${feature}: not reported`];
+    return entry.status === 'full'
+      ? []
+      : [`${feature}: ${entry.observed}${entry.reason === '' ? '' : `, ${entry.reason}`}`];
+  });
+  const full = enforced.filter((entry) => entry.status === 'full').length;
+  return {
+    id: 'watchdog.jail',
+    status: faults.length === 0 ? 'enforced' : 'degraded',
+    evidence:
+      faults.length === 0
+        ? `a process of its own in its own jail: ${full} of ${enforced.length} features in force, among them every required one`
+        : faults.join('; '),
+    at: Date.now(),
+  };
+}
+
+/** Makes the report of layer 6. What only root could see is off, and does not degrade the layer. */
+export function intrusionReport(facts: WatchdogFacts): LayerReport {
+  const checks = [
+    scanCheck(facts),
+    ...facts.detections.map((detection) => detectorCheck(detection, facts)),
+    watchdogJailCheck(facts.enforced),
+  ];
+  return layerReport(
+    6,
+    checks,
+    checks.filter(({ id, status }) => id === 'scan' || status !== 'off'),
+  );
+}

@@ -1,0 +1,215 @@
+/**
+ * The watchdog's process: its start, its reports as events, and how long it has been silent.
+ *
+ * Trust: it is jailed and reads what strangers wrote; its reports are checked for their shape here, and their words are
+ *        replaced by `reported-finding.ts`.
+ * Proof: test/attacks/6-watchdog.test.ts, test/attacks/6-hostile.test.ts
+ * @module
+ */
+import { EventEmitter } from 'node:events';
+import { KwyreError } from '../../base/errors.ts';
+import type { Enforcement } from '../../base/verdict.ts';
+import { slackMs } from '../../layers/6-intrusion/detectors/lost-time.ts';
+import type { Detection } from '../../layers/6-intrusion/finding.ts';
+import type { Clocks, Watched } from '../../layers/6-intrusion/scan-result.ts';
+import { runnableOf } from '../../linux/clocks.ts';
+import { LinuxError } from '../../linux/ffi.ts';
+import { makeDiagSocket } from '../../linux/sockets/sock-diag.ts';
+import { makeSocketPair } from '../../linux/sockets/socket.ts';
+import type { DispatchTable } from '../../wire/channel.ts';
+import { controlSchemas, encodeJson, parseJson } from '../../wire/control-payloads.ts';
+import { controlMessages } from '../../wire/messages.ts';
+import type { Ending, JailInput, LoadDescriptors } from '../roles/role-process.ts';
+import { RoleProcess } from '../roles/role-process.ts';
+
+/** The longest time without a report, in milliseconds: two scans of the longest interval. */
+const maxSilenceMs = 10_000;
+/** The longest time until the first scan: a start on a busy machine takes long, and that is no intrusion. */
+export const maxStartMs = 120_000;
+/** The longest time without a report from a watchdog that has no CPU time. */
+const maxStarvedMs = 60_000;
+
+/** One scan. */
+export type ScanReport = {
+  /** The number of the order to watch that it answers. */
+  readonly epoch: number;
+  /** When it began, by CLOCK_MONOTONIC in milliseconds, and how long it took. */
+  readonly at: number;
+  readonly scanMs: number;
+  readonly detections: readonly Detection[];
+};
+
+type WatchdogEvents = {
+  scanned: [ScanReport];
+  /** Its event loop was late by so many milliseconds. */
+  late: [ms: number];
+  /** It reported why it cannot start, or ended without a report before the first scan. */
+  failed: [KwyreError];
+  /** It broke the protocol of its control edge. */
+  breach: [KwyreError];
+  ended: [Ending];
+};
+
+/** What the watchdog is started with. */
+export type WatchdogOptions = {
+  readonly jail: JailInput;
+  readonly uid: number;
+  readonly intervalMs: number;
+  /** What it may load; in tests none, and it loads by itself. */
+  readonly loads?: LoadDescriptors;
+};
+
+/**
+ * The socket by which the watchdog asks the kernel about Unix sockets; none where a service manager forbids making one,
+ * and then there is no Unix listener either.
+ */
+function diagSocket(): number[] {
+  try {
+    return [makeDiagSocket()];
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+    return [];
+  }
+}
+
+export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
+  /** Settles when it is ready, or has ended. */
+  readonly settled: Promise<undefined>;
+  readonly #settled = Promise.withResolvers<undefined>();
+  readonly #child: RoleProcess;
+  #enforced: readonly Enforcement[] = [];
+  #isReady = false;
+  /** When it last reported, and how long it had been runnable then. */
+  #lastReport: Clocks;
+  #runnableThen = 0;
+  readonly #clocks: () => Clocks;
+
+  constructor({ jail, uid, intervalMs, loads }: WatchdogOptions, clocks: () => Clocks) {
+    super();
+    this.#clocks = clocks;
+    this.#lastReport = clocks();
+    this.settled = this.#settled.promise;
+    const control = makeSocketPair();
+    this.#child = new RoleProcess({
+      role: 'watchdog',
+      jail,
+      fds: [control[1], ...diagSocket()],
+      controlFd: control[0],
+      table: this.#table(),
+      onBreach: (error) => this.emit('breach', error),
+      ...(loads === undefined ? {} : { loads }),
+    });
+    this.#child.control.send(controlMessages.configure, encodeJson({ intervalMs, ownUid: uid }));
+    void this.#child.drained.then(({ code, signal }) => {
+      const output = this.#child.startOutput.trim();
+      this.emit(
+        'failed',
+        new KwyreError(
+          'L6_WATCHDOG_FAILED',
+          `the watchdog ended while starting (${signal ?? `exit ${code ?? 1}`})${output === '' ? '' : `: ${output}`}`,
+        ),
+      );
+    });
+    void this.#child.ended.then((ending) => {
+      this.#settled.resolve(undefined);
+      this.#child.release();
+      this.emit('ended', ending);
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Inodes of the sockets that it was started with. */
+  get sockets(): readonly number[] {
+    return this.#child.sockets;
+  }
+
+  /** What its jail and final filter reported. */
+  get enforced(): readonly Enforcement[] {
+    return this.#enforced;
+  }
+
+  /** Whether it was confined and ready: one that never was is a failed start, not a lost watchdog. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Settles when the process has ended. */
+  get ended(): Promise<Ending> {
+    return this.#child.ended;
+  }
+
+  /** Tells it which processes belong to the server from now on; its scans answer with the number `epoch`. */
+  watch(epoch: number, watched: Watched): void {
+    this.#child.control.send(controlMessages.watch, encodeJson({ epoch, ...watched }));
+  }
+
+  kill(): void {
+    this.#child.kill();
+  }
+
+  /** Returns whether the first scan is overdue. */
+  isStartOverdue(now: Clocks): boolean {
+    return now.monotonic - this.#lastReport.monotonic > maxStartMs;
+  }
+
+  /**
+   * Returns whether it has been silent for too long. One that had no CPU time could not report; a stopped one could.
+   */
+  isSilent(now: Clocks): boolean {
+    const silentMs = now.monotonic - this.#lastReport.monotonic;
+    if (silentMs <= maxSilenceMs) return false;
+    const heldUpMs = runnableOf(this.pid) - this.#runnableThen;
+    return !(silentMs <= maxStarvedMs && silentMs - heldUpMs <= slackMs);
+  }
+
+  #heard(): void {
+    this.#lastReport = this.#clocks();
+    this.#runnableThen = runnableOf(this.pid);
+  }
+
+  #table(): DispatchTable {
+    return {
+      [controlMessages.enforced]: {
+        permit: 'start',
+        handle: (frame) => {
+          this.#enforced = parseJson(controlSchemas.enforced, frame.payload).enforced;
+        },
+      },
+      [controlMessages.failed]: {
+        permit: 'start',
+        handle: (frame) => {
+          const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
+          this.emit('failed', new KwyreError(code, message, remedy));
+        },
+      },
+      [controlMessages.ready]: {
+        permit: 'start',
+        handle: (frame) => {
+          this.#enforced = [...this.#enforced, ...parseJson(controlSchemas.readyWatchdog, frame.payload).enforced];
+          this.#isReady = true;
+          this.#child.endStart();
+          this.#heard();
+          this.#settled.resolve(undefined);
+        },
+      },
+      [controlMessages.beat]: {
+        permit: 'always',
+        handle: (frame) => {
+          this.#heard();
+          this.emit('late', parseJson(controlSchemas.beat, frame.payload).lateMs);
+        },
+      },
+      [controlMessages.pong]: { permit: 'always', handle: () => undefined },
+      [controlMessages.scanned]: {
+        permit: 'always',
+        handle: (frame) => {
+          this.#heard();
+          this.emit('scanned', parseJson(controlSchemas.scanned, frame.payload));
+        },
+      },
+    };
+  }
+}

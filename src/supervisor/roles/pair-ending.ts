@@ -1,0 +1,32 @@
+/**
+ * Why a pair of roles ended: on order, by a crash, or by a breach.
+ * @module
+ */
+import { lifelineExit } from '../../wire/lifeline.ts';
+import type { Ending } from './role-process.ts';
+
+/** The roles of a pair. */
+export type ServingRole = 'gateway' | 'engine';
+
+export type PairEnding =
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'crash'; readonly role: ServingRole; readonly code: number | null; readonly signal: string | null }
+  | Breach;
+
+/** A role did what it may not, or ended because the supervisor did not run. */
+export type Breach = {
+  readonly kind: 'breach';
+  readonly role: ServingRole;
+  readonly pid: number;
+  /** `SIGSYS`, {@link supervisorStopped}, or the code of a wire error. */
+  readonly reason: string;
+};
+
+/** The reason of a breach when the roles ended because the supervisor did not run. */
+export const supervisorStopped = 'SUPERVISOR_STOPPED';
+
+/** The breach that the end of a role means; `undefined` when it means none. */
+export function breachOf(role: ServingRole, pid: number, { code, signal }: Ending): Breach | undefined {
+  if (signal === 'SIGSYS') return { kind: 'breach', role, pid, reason: signal };
+  return code === lifelineExit ? { kind: 'breach', role, pid, reason: supervisorStopped } : undefined;
+}

@@ -1,0 +1,141 @@
+/**
+ * What a gateway and an engine report on their control edges, parsed, as events.
+ *
+ * Trust: reports of a jailed process; a message of another shape, or at another time, is a breach.
+ * Proof: test/unit/wire/channel.test.ts, test/attacks/x-covert.test.ts
+ * @module
+ */
+import { EventEmitter } from 'node:events';
+import { KwyreError } from '../../base/errors.ts';
+import type { Enforcement } from '../../base/verdict.ts';
+import type { DispatchTable } from '../../wire/channel.ts';
+import type { EngineFacts, EnginePong } from '../../wire/control-payloads.ts';
+import { controlSchemas, parseEnginePong, parseJson } from '../../wire/control-payloads.ts';
+import { controlMessages } from '../../wire/messages.ts';
+
+type CommonEvents = {
+  /** The role cannot start. */
+  failed: [KwyreError];
+  /** It was late by so many milliseconds; `cut`: it cut its turns. */
+  late: [ms: number, cut: boolean];
+};
+
+type EngineEvents = CommonEvents & { ready: [EngineFacts]; pong: [EnginePong] };
+
+type GatewayEvents = CommonEvents & {
+  /** It is ready; so many routes refused a request without a valid token. */
+  ready: [closedRoutes: number];
+  /** It answered the ping with this stream number. */
+  pong: [stream: number];
+  wrongTokens: [count: number];
+  statusRequest: [stream: number];
+  /** It has answered all requests in flight after the data edge closed. */
+  drained: [];
+};
+
+type CommonHandlers = {
+  readonly enforced: (enforced: readonly Enforcement[]) => void;
+  readonly failed: (error: KwyreError) => void;
+  readonly late: (ms: number, cut: boolean) => void;
+};
+
+function commonTable(handlers: CommonHandlers): DispatchTable {
+  return {
+    [controlMessages.enforced]: {
+      permit: 'start',
+      handle: (frame) => {
+        handlers.enforced(parseJson(controlSchemas.enforced, frame.payload).enforced);
+      },
+    },
+    [controlMessages.failed]: {
+      permit: 'start',
+      handle: (frame) => {
+        const { code, message, remedy } = parseJson(controlSchemas.failed, frame.payload);
+        handlers.failed(new KwyreError(code, message, remedy));
+      },
+    },
+    [controlMessages.late]: {
+      permit: 'always',
+      handle: (frame) => {
+        const { ms, cut } = parseJson(controlSchemas.late, frame.payload);
+        handlers.late(ms, cut);
+      },
+    },
+  };
+}
+
+export class EngineReports extends EventEmitter<EngineEvents> {
+  /** What its jail and final filter reported. */
+  enforced: readonly Enforcement[] = [];
+
+  readonly table: DispatchTable = {
+    ...commonTable({
+      enforced: (enforced) => {
+        this.enforced = enforced;
+      },
+      failed: (error) => this.emit('failed', error),
+      late: (ms, cut) => this.emit('late', ms, cut),
+    }),
+    [controlMessages.ready]: {
+      permit: 'start',
+      handle: (frame) => {
+        const facts = parseJson(controlSchemas.readyEngine, frame.payload);
+        this.enforced = [...this.enforced, ...facts.enforced];
+        this.emit('ready', facts);
+      },
+    },
+    [controlMessages.pong]: {
+      permit: 'always',
+      handle: (frame) => {
+        this.emit('pong', parseEnginePong(frame.payload));
+      },
+    },
+  };
+}
+
+export class GatewayReports extends EventEmitter<GatewayEvents> {
+  /** What its jail and final filter reported. */
+  enforced: readonly Enforcement[] = [];
+
+  readonly table: DispatchTable = {
+    ...commonTable({
+      enforced: (enforced) => {
+        this.enforced = enforced;
+      },
+      failed: (error) => this.emit('failed', error),
+      late: (ms, cut) => this.emit('late', ms, cut),
+    }),
+    [controlMessages.ready]: {
+      permit: 'start',
+      handle: (frame) => {
+        const { enforced, closedRoutes } = parseJson(controlSchemas.readyGateway, frame.payload);
+        this.enforced = [...this.enforced, ...enforced];
+        this.emit('ready', closedRoutes);
+      },
+    },
+    [controlMessages.pong]: {
+      permit: 'always',
+      handle: (frame) => {
+        this.emit('pong', frame.stream);
+      },
+    },
+    [controlMessages.event]: {
+      permit: 'always',
+      handle: (frame) => {
+        this.emit('wrongTokens', parseJson(controlSchemas.event, frame.payload).count);
+      },
+    },
+    [controlMessages.statusRequest]: {
+      permit: 'always',
+      handle: (frame) => {
+        this.emit('statusRequest', frame.stream);
+      },
+    },
+    [controlMessages.drained]: {
+      permit: 'once',
+      handle: () => {
+        this.emit('drained');
+      },
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * The pair of roles that serves now, started again after a crash, and what the supervisor remembers of the former ones.
+ *
+ * Proof: test/e2e/lifecycle.test.ts, test/attacks/5-remains.test.ts
+ * @module
+ */
+import { EventEmitter } from 'node:events';
+import type { EventLog } from '../state/event-log.ts';
+import type { EngineFacts } from '../wire/control-payloads.ts';
+import { countFilters } from './proc-readings.ts';
+import type { RolePairOptions } from './roles/role-pair.ts';
+import { RolePair } from './roles/role-pair.ts';
+
+type ServingPairEvents = {
+  /** The processes changed: a pair was started, is ready, or has ended. */
+  changed: [];
+  late: [role: 'gateway' | 'engine', ms: number, cut: boolean];
+  wrongTokens: [pid: number, count: number];
+};
+
+export class ServingPair extends EventEmitter<ServingPairEvents> {
+  readonly #log: Pick<EventLog, 'write'>;
+  readonly #options: () => RolePairOptions;
+  #pair: RolePair | undefined;
+  #facts: EngineFacts | undefined;
+  #isReady = false;
+  #endedEngines = 0;
+  #overwrittenBytes = 0;
+  #inheritedFilters = countFilters();
+
+  /** @param options - asked at the start of each pair */
+  constructor(log: Pick<EventLog, 'write'>, options: () => RolePairOptions) {
+    super();
+    this.#log = log;
+    this.#options = options;
+  }
+
+  /** The last pair that was started. */
+  get pair(): RolePair | undefined {
+    return this.#pair;
+  }
+
+  /** What the engine reported when it was ready; of the former one while the next one starts. */
+  get facts(): EngineFacts | undefined {
+    return this.#facts;
+  }
+
+  /** Whether the roles of the last pair reported that they are ready. */
+  get ready(): boolean {
+    return this.#isReady;
+  }
+
+  /** Engines that ended in this run, and bytes that were overwritten after them. */
+  get ended(): { readonly endedEngines: number; readonly overwrittenBytes: number } {
+    return { endedEngines: this.#endedEngines, overwrittenBytes: this.#overwrittenBytes };
+  }
+
+  /** Seccomp filters of the supervisor when the last pair was started: its roles inherited them. */
+  get inheritedFilters(): number {
+    return this.#inheritedFilters;
+  }
+
+  /** Starts a fresh pair and waits until it is ready. @throws what {@link RolePair.ready} throws */
+  async start(): Promise<RolePair> {
+    this.#inheritedFilters = countFilters();
+    this.#isReady = false;
+    const pair = new RolePair(this.#options());
+    this.#pair = pair;
+    pair.on('late', (role, ms, cut) => this.emit('late', role, ms, cut));
+    pair.on('wrongTokens', (pid, count) => this.emit('wrongTokens', pid, count));
+    pair.on('engineStuck', (pid) => {
+      this.#log.write({ code: 'ENGINE_STOOD_STILL', role: 'engine', pid });
+    });
+    pair.on('wiped', (by, pid) => {
+      this.#log.write({ code: by === 'engine' ? 'ENGINE_WIPED' : 'ENGINE_KILLED', role: 'engine', pid });
+    });
+    pair.on('overwritten', (bytes) => {
+      this.#endedEngines += 1;
+      this.#overwrittenBytes += bytes;
+      this.#log.write({ code: 'WORKING_SET_OVERWRITTEN', role: 'engine', count: bytes });
+    });
+    this.emit('changed');
+    this.#facts = await pair.ready;
+    this.#isReady = true;
+    this.emit('changed');
+    return pair;
+  }
+}
