@@ -13,7 +13,7 @@ import { Scope } from '../../src/template/runtime/scope.ts';
 import type { Value } from '../../src/template/runtime/value.ts';
 import { Dict, List } from '../../src/template/runtime/value.ts';
 
-/** A template, what Python prints (`null`: an error), and whether we refuse what Python does. */
+/** A template, what Python prints (`null`: an error), and whether we refuse it although Python does not. */
 export type Vector = { readonly source: string; readonly python: string | null; readonly refused?: boolean };
 
 export const vectorsFile = join(import.meta.dirname, '../vectors/templates.json');
@@ -22,7 +22,7 @@ export function readVectors(): Vector[] {
   return JSON.parse(readFileSync(vectorsFile, 'utf8')) as Vector[];
 }
 
-/** The moment that `strftime_now` writes. */
+/** The time for `strftime_now`. */
 export const moment = '2026-01-05T13:04:09.250';
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -53,7 +53,7 @@ function valueOf(json: Json): Value {
 
 export type Outcome = { readonly text: string } | { readonly code: string; readonly message: string };
 
-/** What we print. Anything that is no refusal of ours is thrown. */
+/** Runs a template with our evaluator; throws anything that is not one of its errors. */
 export function ours(source: string, steps = 1_000_000): Outcome {
   const scope = new Scope();
   const render = { budget: new Budget(steps, 1 << 20), wipeLater: () => undefined };
@@ -260,7 +260,7 @@ const tails = [
   '.copy()',
 ];
 
-/** A source of numbers from a seed. */
+/** Returns a seeded generator of random numbers. */
 export function numbers(seed: number): (below: number) => number {
   let state = seed >>> 0 || 1;
   return (below) => {
@@ -337,7 +337,7 @@ const sources = [
   '{% break %}',
 ];
 
-/** A random sequence of text and tags; most of them are templates. */
+/** A random sequence of text and tags; most are valid templates. */
 export function document(next: (below: number) => number): string {
   const out: string[] = [];
   const open: string[] = [];

@@ -51,13 +51,13 @@ const summary = (what: string) => {
   tally.clear();
 };
 
-/** Addresses and names of objects are no text that a template means. */
+/** Whether a text shows the address or the type of a Python object, which no template intends. */
 const isObject = (text: string) =>
   /<[^>]* (object|method|iterator)[^>]* at 0x|dict_(items|keys|values)\(|range\(\d/.test(text);
 
 let wrong = 0;
 
-/** Compares one list of sources; a text of ours that is not Python's is wrong. */
+/** Compares our output for each source with Python's and counts differences. */
 function compareSources(sources: readonly string[]): Vector[] {
   const answers = python(sources.map((source) => ({ source, variables, now: moment })));
   return sources.map((source, i) => {
@@ -158,7 +158,7 @@ function oursOf(template: Template, turns: readonly Turn[]): Answer {
   }
 }
 
-/** A conversation as transformers gets it: texts, lists of parts, and with the system's words said by the user. */
+/** The forms in which transformers may get a conversation: as texts or lists of parts, with the system message merged. */
 function tasksOf(source: string, turns: readonly Turn[]): Task[] {
   const merged: Turn[] = [];
   for (const [role, text] of turns) {
