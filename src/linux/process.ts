@@ -73,8 +73,8 @@ export function isDumpable(): boolean {
 }
 
 /**
- * Requests SIGKILL when the parent exits; returns `false` if it has exited already. A change of user clears the request,
- * so call this afterwards.
+ * Requests SIGKILL when the parent exits; returns `false` if it has exited already. A change of user clears it: call
+ * this afterwards.
  */
 export function dieWithParent(parent: number): boolean {
   checked('prctl', prctl(options.setDeathSignal, 9, 0, 0, 0));

@@ -1,6 +1,6 @@
 /**
- * Claims a uid for one server, in the kernel's table of users that own keys. All pid, mount and network namespaces share
- * the table, and an entry disappears with the process that created the key, so that a second claim is detected.
+ * Claims a uid for one server, in the kernel's table of users that own keys. All pid, mount and network namespaces
+ * share the table, and an entry disappears with the process that created the key, so that a second claim is detected.
  *
  * Trust:  `/proc/key-users` contains numbers only, all written by the kernel.
  * Limits: there is no table in a container whose filter refuses keys; each user namespace has its own.

@@ -1,8 +1,8 @@
 /**
- * The outer shell of a signature: a Sigstore bundle that holds one DSSE envelope.
+ * Sigstore bundles with one DSSE envelope: the container of a signature.
  *
- * Promise: one of the three methods, one signature, the exact media type and payload type; anything else is refused
- *          before any cryptography.
+ * Promise: accepts exactly one of three methods, one signature, one media type and one payload type; anything else is
+ *          refused before any cryptography.
  * Source:  OpenSSF Model Signing v1.0; https://github.com/secure-systems-lab/dsse
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -10,18 +10,20 @@
 import type { Fault } from './verification-error.ts';
 import { Shape } from './json-shape.ts';
 
+/** Media type of a bundle. @internal */
 export const mediaType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+/** Payload type of a DSSE envelope. @internal */
 export const payloadType = 'application/vnd.in-toto+json';
 const maxBundleBytes = 64 << 20;
 const maxCertificates = 8;
 
-/** How the bundle says it can be verified; a key inside the bundle is never trusted by itself. */
-export type Material =
+/** What the bundle names for its verification. A key inside the bundle is never trusted by itself. */
+type Material =
   | { readonly method: 'key'; readonly hint: string | undefined }
   | { readonly method: 'certificate'; readonly certificates: readonly Buffer[] }
   | { readonly method: 'sigstore'; readonly certificate: Buffer };
 
-/** A bundle whose shape is right; nothing in it is verified yet. */
+/** A well-formed bundle; nothing in it is verified yet. */
 export type Bundle = { readonly material: Material; readonly payload: Buffer; readonly signature: Buffer };
 
 /** Parses a bundle. @throws `L3_BUNDLE_SHAPE`, `L4_BUNDLE_SHAPE` */
@@ -59,10 +61,10 @@ function parseMaterial(value: unknown, shape: Shape): Material {
     material['tlogEntries'] === undefined ? [] : shape.list(material['tlogEntries'], 'tlogEntries', 0, 16);
   const present = methods.filter((name) => material[name] !== undefined);
   if (present.length !== 1)
-    return shape.refuse('verificationMaterial', 'must have exactly one of a key, a chain or a certificate');
+    return shape.refuse('verificationMaterial', 'must contain exactly one of a key, a chain or a certificate');
   switch (present[0]) {
     case 'publicKey': {
-      // Bundles before v1.1.0 carry the key itself (`rawBytes`, `keyDetails`): it is not looked at.
+      // Bundles before v1.1.0 contain the key itself (`rawBytes`, `keyDetails`), which is ignored.
       const key = shape.object(material['publicKey'], 'publicKey', [], ['hint', 'rawBytes', 'keyDetails', 'validFor']);
       return {
         method: 'key',
@@ -84,7 +86,7 @@ function rawBytes(value: unknown, shape: Shape): Buffer {
   return shape.base64(shape.object(value, 'certificate', ['rawBytes'])['rawBytes'], 'rawBytes');
 }
 
-/** What is signed: the payload type and the payload with their lengths in bytes (DSSE's PAE). */
+/** Returns the signed bytes: payload type and payload with their lengths (DSSE's pre-authentication encoding). */
 export function preAuthEncoding(payload: Buffer): Buffer {
   return Buffer.concat([
     Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `, 'latin1'),
@@ -92,7 +94,7 @@ export function preAuthEncoding(payload: Buffer): Buffer {
   ]);
 }
 
-/** The bundle of a payload signed with a key; the hint lets other verifiers pick the key. */
+/** Returns the bundle of a payload signed with a key; the hint tells verifiers which key. */
 export function formatBundle(payload: Buffer, signature: Buffer, hint: string): string {
   return JSON.stringify({
     mediaType,

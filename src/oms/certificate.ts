@@ -1,9 +1,9 @@
 /**
- * A certificate chain up to a root that the caller trusts, and the leaf's right to sign.
+ * Verifies a certificate chain up to a trusted root, and that the leaf may sign.
  *
- * Promise: every link is issued and signed by the next, every issuer is a certificate authority, every certificate is
- *          in its validity period now, and the leaf may sign (digitalSignature or codeSigning).
- * Limits:  no revocation lists, no name constraints: such a root should be one that the operator keeps.
+ * Promise: every certificate is issued and signed by the next one, every issuer is a certificate authority, every
+ *          certificate is valid now, and the leaf has the usage digitalSignature or codeSigning.
+ * Limits:  no revocation lists and no name constraints: use a root that the operator controls.
  * Source:  RFC 5280
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -14,14 +14,14 @@ import type { Fault } from './verification-error.ts';
 const maxDepth = 8;
 const codeSigning = '1.3.6.1.5.5.7.3.3';
 
-/** The chain from the leaf to a trusted root. */
-export type Chain = { readonly leaf: X509Certificate; readonly root: X509Certificate };
+/** The leaf and the trusted root of a chain. */
+type Chain = { readonly leaf: X509Certificate; readonly root: X509Certificate };
 
 function inValidity(certificate: X509Certificate, now: Date): boolean {
   return now >= certificate.validFromDate && now <= certificate.validToDate;
 }
 
-/** One DER element at `at`: its tag and where its content starts and ends. */
+/** Parses the DER element at an offset: its tag, and where its content starts and ends. */
 function element(der: Buffer, at: number): { tag: number; start: number; end: number } | undefined {
   const tag = der[at];
   const first = der[at + 1];
@@ -35,8 +35,8 @@ function element(der: Buffer, at: number): { tag: number; start: number; end: nu
 
 const keyUsageOid = Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0f]);
 
-/** Whether the keyUsage extension has the digitalSignature bit; Node does not show this extension. */
-export function hasDigitalSignature(der: Buffer): boolean {
+/** Whether the keyUsage extension has the digitalSignature bit; Node does not expose this extension. */
+function hasDigitalSignature(der: Buffer): boolean {
   // certificate > tbsCertificate > [3] extensions > list > extension{oid, critical?, octets{bit string}}
   const outer = element(der, 0);
   const body = outer === undefined ? undefined : element(der, outer.start);
@@ -78,8 +78,8 @@ function issued(certificate: X509Certificate, issuer: X509Certificate): boolean 
 }
 
 /**
- * Walks from the leaf to one of the roots.
- * @throws `*_CERTIFICATE_INVALID` for a bad chain, `*_SIGNER_UNTRUSTED` when it ends at nobody whom we trust.
+ * Verifies the chain from the leaf, which comes first, to one of the roots.
+ * @throws `*_CERTIFICATE_INVALID` for a bad chain, `*_SIGNER_UNTRUSTED` for a chain that leads to no trusted root
  */
 export function verifyChain(
   certificates: readonly Buffer[],
@@ -91,20 +91,20 @@ export function verifyChain(
   try {
     parsed = certificates.map((der) => new X509Certificate(der));
   } catch {
-    throw fault('CERTIFICATE_INVALID', 'a certificate of the signature cannot be parsed');
+    throw fault('CERTIFICATE_INVALID', 'the signature contains a certificate that cannot be parsed');
   }
   const [leaf, ...others] = parsed;
-  if (leaf === undefined) throw fault('CERTIFICATE_INVALID', 'the signature has no certificate');
-  if (!inValidity(leaf, now))
-    throw fault('CERTIFICATE_INVALID', 'the signing certificate is not in its validity period');
-  if (!maySign(leaf)) throw fault('CERTIFICATE_INVALID', 'the signing certificate may not sign');
+  if (leaf === undefined) throw fault('CERTIFICATE_INVALID', 'the signature contains no certificate');
+  if (!inValidity(leaf, now)) throw fault('CERTIFICATE_INVALID', 'the signing certificate is expired or not yet valid');
+  if (!maySign(leaf))
+    throw fault('CERTIFICATE_INVALID', 'the signing certificate lacks the usage digitalSignature or codeSigning');
   let current = leaf;
   for (let depth = 0; depth < maxDepth; depth += 1) {
     const last = current;
     const root = roots.find((candidate) => candidate.fingerprint256 === last.fingerprint256 || issued(last, candidate));
     if (root !== undefined) {
       if (!inValidity(root, now))
-        throw fault('CERTIFICATE_INVALID', 'the root certificate is not in its validity period');
+        throw fault('CERTIFICATE_INVALID', 'the root certificate is expired or not yet valid');
       return { leaf, root };
     }
     const next = others.find(
@@ -114,8 +114,5 @@ export function verifyChain(
     others.splice(others.indexOf(next), 1);
     current = next;
   }
-  throw fault(
-    'SIGNER_UNTRUSTED',
-    'the certificate chain of the signature does not lead to a root that is trusted here',
-  );
+  throw fault('SIGNER_UNTRUSTED', 'the certificate chain of the signature does not lead to a trusted root');
 }

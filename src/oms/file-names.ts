@@ -1,19 +1,19 @@
 /**
- * Names of files inside a signed tree: what is allowed, in which order, and which two count as one.
+ * File names in a signed tree: which are allowed, their order, and which collide.
  *
- * Promise: a name is valid UTF-8 without control characters, relative, with plain parts; two names that differ only in
- *          letter case or Unicode form are refused, since another file system would open one for the other.
+ * Promise: a name is relative, valid UTF-8, without control characters and without `.` or `..`. Two names that differ
+ *          only in letter case or Unicode normalization are refused, because some file systems treat them as one.
  * Source:  OpenSSF Model Signing v1.0, section on resource names
  * @module
  */
 import { isUtf8 } from 'node:buffer';
 
-/** Order of names: by Unicode code point, which is the order of their UTF-8 bytes (not JavaScript's default order). */
+/** Compares names by Unicode code point, the order of their UTF-8 bytes (JavaScript compares UTF-16 units). */
 export function compareNames(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 }
 
-/** One part of a path as text, or why it cannot be accepted; `bytes` has one character for each byte (Latin-1). */
+/** Returns one part of a path as text, or why it is refused; `bytes` has one character per byte (Latin-1). */
 export function readPart(bytes: string): { readonly part: string } | { readonly fault: string } {
   const plain = /^[\x20-\x7e]*$/.test(bytes);
   const raw = plain ? undefined : Buffer.from(bytes, 'latin1');
@@ -32,7 +32,7 @@ function textFault(part: string): string | undefined {
 
 const maxNameBytes = 4096;
 
-/** Why a whole relative name (parts joined by `/`) cannot be accepted, or `undefined` when it can. */
+/** Returns why a relative name (parts joined by `/`) is refused, or `undefined` if it is acceptable. */
 export function nameFault(name: string): string | undefined {
   if (Buffer.byteLength(name, 'utf8') > maxNameBytes) return 'longer than 4096 bytes';
   for (const part of name.split('/')) {
@@ -42,13 +42,13 @@ export function nameFault(name: string): string | undefined {
   return undefined;
 }
 
-/** What two names share when a case-insensitive or normalising file system takes one for the other. */
+/** Returns a key that is the same for names that a case-insensitive or normalizing file system treats as one. */
 export function twinKey(name: string): string {
   if (/^[\x20-\x7e]*$/.test(name)) return name.toLowerCase();
   return name.normalize('NFC').toUpperCase().toLowerCase().normalize('NFC');
 }
 
-/** Pairs of names that are twins of one another. */
+/** Returns the pairs of names that collide. */
 export function findTwins(names: Iterable<string>): [string, string][] {
   const seen = new Map<string, string>();
   const twins: [string, string][] = [];

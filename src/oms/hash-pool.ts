@@ -1,7 +1,7 @@
 /**
- * Hashes many files on several cores: this thread works too, and waits at the end.
+ * Hashes many files on several cores, this thread's included.
  *
- * Threads are worth their start (some 30 ms) for tens of megabytes and more only.
+ * A thread takes about 30 ms to start, so small trees are hashed on this thread alone.
  * Proof: test/unit/oms/hash-pool.test.ts
  * @module
  */
@@ -14,10 +14,10 @@ import { collectResults, makeQueue, workQueue } from './hash-queue.ts';
 const worthBytes = 64 << 20;
 const patienceMs = 120_000;
 
-/** Hashing that has begun; `finish` joins in, waits, and gives the digests in the order of the jobs. */
-export type Hashing = { readonly finish: () => Result[] };
+/** Hashing in progress; `finish` helps, waits for the other threads, and returns the results in the jobs' order. */
+type Hashing = { readonly finish: () => Result[] };
 
-/** Begins hashing on other threads; largest jobs first is fastest. */
+/** Starts hashing on other threads. Put the largest jobs first. */
 export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Hashing {
   const queue = makeQueue(jobs);
   const count = totalBytes < worthBytes ? 0 : Math.min(threads - 1, jobs.length - 1, 7);
@@ -30,7 +30,7 @@ export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: numbe
       stdin: false,
       resourceLimits: { maxOldGenerationSizeMb: 64 },
     });
-    worker.on('error', () => undefined); // what it did not finish counts as failed
+    worker.on('error', () => undefined); // its unfinished jobs count as failed
     worker.unref();
     return worker;
   });
@@ -44,7 +44,7 @@ export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: numbe
   };
 }
 
-/** Digests of all jobs, in their order. */
+/** Returns the results of all jobs, in their order. @internal */
 export function hashJobs(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Result[] {
   return startHashing(disk, jobs, totalBytes, threads).finish();
 }

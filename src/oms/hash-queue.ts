@@ -1,16 +1,13 @@
 /**
- * A queue of files to hash that several threads empty together: each takes the next one, the largest come first.
+ * A queue of files to hash, shared by several threads.
  *
- * Promise: a job that was not finished counts as failed, whatever happened to its thread.
+ * Promise: a job that is not finished counts as failed, whatever happened to its thread.
  * @module
  */
 import type { Disk } from './tree-reader.ts';
 import { Hasher, openRegular } from './tree-reader.ts';
 
-/**
- * One digest to make: of a file by path, whose bytes are copied on the way `into` a descriptor, or of a range of an
- * open one.
- */
+/** A file to hash, copying its bytes `into` a descriptor if given, or a range of an open file. */
 export type Job =
   | { readonly path: string; readonly into?: number | undefined }
   | { readonly fd: number; readonly start: number; readonly end: number };
@@ -18,22 +15,19 @@ export type Job =
 /** Jobs and shared memory for their results. */
 export type Queue = { readonly jobs: readonly Job[]; readonly shared: SharedArrayBuffer };
 
-/** What came of one job: `undefined` when the file is absent, no regular file, or could not be read. */
+/** The result of a job; `undefined` if the file is missing, not regular, or unreadable. */
 export type Result = { readonly digest: string; readonly size: number } | undefined;
 
 const headBytes = 8;
 const slotBytes = 48;
 const states = { waiting: 0, done: 1, failed: 2 } as const;
 
-/** A queue over the jobs, in their order. */
+/** Creates a queue of jobs. */
 export function makeQueue(jobs: readonly Job[]): Queue {
   return { jobs, shared: new SharedArrayBuffer(headBytes + jobs.length * slotBytes) };
 }
 
-/**
- * The results of all jobs: one view of each kind over the whole, since thousands of small ones cost more than the
- * hashing.
- */
+/** The results of all jobs. One view of each type covers them all: thousands of small views cost more than hashing. */
 class Results {
   readonly #states: Int32Array;
   readonly #sizes: Float64Array;
@@ -45,7 +39,7 @@ class Results {
     this.#digests = Buffer.from(shared);
   }
 
-  /** Stores what came of a job, and wakes who waits for it. */
+  /** Stores the result of a job and wakes the threads that wait for it. */
   store(index: number, result: Result): void {
     const at = headBytes + index * slotBytes;
     if (result !== undefined) {
@@ -56,7 +50,7 @@ class Results {
     Atomics.notify(this.#states, at / 4);
   }
 
-  /** What came of a job; waits for it at most so many milliseconds. */
+  /** Returns the result of a job, waiting for it at most `timeoutMs`. */
   wait(index: number, timeoutMs: number): Result {
     const at = headBytes + index * slotBytes;
     if (Atomics.load(this.#states, at / 4) === states.waiting)
@@ -66,7 +60,7 @@ class Results {
   }
 }
 
-/** Takes and does jobs until none is left. */
+/** Runs jobs until none is left. */
 export function workQueue(queue: Queue, disk: Disk): void {
   const hasher = new Hasher(disk);
   const next = new Int32Array(queue.shared, 0, 1);
@@ -79,7 +73,7 @@ export function workQueue(queue: Queue, disk: Disk): void {
     try {
       result = 'path' in job ? hashPath(hasher, disk, job.path, job.into) : hasher.range(job.fd, job.start, job.end);
     } catch {
-      result = undefined; // the caller refuses what has no digest
+      result = undefined; // the caller refuses a file without a digest
     }
     results.store(index, result);
   }
@@ -101,8 +95,8 @@ function hashPath(
 }
 
 /**
- * What came of all jobs, in their order.
- * @param timeoutMs - how long to wait for each one that another thread took; one that takes longer counts as failed
+ * Returns the results of all jobs, in their order.
+ * @param timeoutMs - how long to wait for each job of another thread; it counts as failed after that
  */
 export function collectResults(queue: Queue, timeoutMs: number): Result[] {
   const results = new Results(queue);

@@ -1,15 +1,16 @@
 /**
- * From unknown JSON to typed values, for signed documents: every field is named, extra ones are refused unless said.
+ * Validates JSON of signed documents and returns typed values. Unknown fields are refused unless the
+ * caller allows them.
  *
- * Trust: the document comes from outside; nothing of it is echoed but the place of the fault.
+ * Trust: the document is untrusted; errors name the location of the fault but never repeat its content.
  * @module
  */
 import type { Fault } from './verification-error.ts';
 
-/** A JSON object whose fields were checked by name. */
+/** A JSON object with validated field names. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** Reads parts of one document; every refusal has the same code and names the place. */
+/** Validates parts of one document; every error has the same code and names the location. */
 export class Shape {
   readonly #refuse: (at: string, what: string) => never;
 
@@ -19,11 +20,12 @@ export class Shape {
     };
   }
 
+  /** Refuses the document. */
   refuse(at: string, what: string): never {
     return this.#refuse(at, what);
   }
 
-  /** UTF-8 JSON of at most `maxBytes`; a byte order mark, other encodings and anything after the value are refused. */
+  /** Parses UTF-8 JSON of at most `maxBytes`; refuses a byte order mark, other encodings and trailing data. */
   json(bytes: Buffer, maxBytes: number): unknown {
     if (bytes.length === 0) return this.#refuse('the document', 'is empty');
     if (bytes.length > maxBytes) return this.#refuse('the document', 'is too large');
@@ -34,7 +36,7 @@ export class Shape {
     }
   }
 
-  /** An object with all of `required`, and of the rest only `optional` (or anything, when `open`). */
+  /** An object with all `required` fields and no others than `optional` ones (any others if `open`). */
   object(
     value: unknown,
     at: string,
@@ -52,14 +54,16 @@ export class Shape {
     return fields;
   }
 
+  /** An array of `min` to `max` elements. */
   list(value: unknown, at: string, min: number, max: number): readonly unknown[] {
     if (!Array.isArray(value) || value.length < min || value.length > max)
-      return this.#refuse(at, `is not a list of ${min} to ${max}`);
+      return this.#refuse(at, `is not a list of ${min} to ${max} elements`);
     return value;
   }
 
+  /** A string that matches a pattern. */
   text(value: unknown, at: string, pattern: RegExp): string {
-    return typeof value === 'string' && pattern.test(value) ? value : this.#refuse(at, 'has not the expected form');
+    return typeof value === 'string' && pattern.test(value) ? value : this.#refuse(at, 'has the wrong form');
   }
 
   /** Exactly this value. */
@@ -67,13 +71,14 @@ export class Shape {
     return value === expected ? expected : this.#refuse(at, `is not ${String(expected)}`);
   }
 
+  /** A safe integer of at least `min`. */
   integer(value: unknown, at: string, min: number): number {
     return typeof value === 'number' && Number.isSafeInteger(value) && value >= min
       ? value
-      : this.#refuse(at, 'is not a whole number in range');
+      : this.#refuse(at, 'is not an integer in range');
   }
 
-  /** Standard base64 with padding, in its one canonical form. */
+  /** Canonical standard base64 with padding. */
   base64(value: unknown, at: string): Buffer {
     if (typeof value !== 'string') return this.#refuse(at, 'is not base64');
     const bytes = Buffer.from(value, 'base64');

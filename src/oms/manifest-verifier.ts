@@ -1,7 +1,7 @@
 /**
- * A folder against a signed statement: every signed file is there with its bytes, and nothing else is there.
+ * Compares a folder with a signed statement: it must contain every signed file, unchanged, and nothing else.
  *
- * Promise: all differences are collected, by class, before the refusal; the answer is evidence.
+ * Promise: collects every difference, by kind, instead of stopping at the first.
  * Proof:   test/unit/oms/manifest-verifier.test.ts
  * @module
  */
@@ -12,33 +12,33 @@ import { Hasher, openRegular, walkTree } from './tree-reader.ts';
 import type { SignedFile } from './statement.ts';
 import { startHashing } from './hash-pool.ts';
 
-/** What was seen while verifying. */
+/** Counts of a verified tree. */
 export type TreeEvidence = {
   readonly files: number;
   readonly folders: number;
   readonly bytes: number;
-  /** Files that have a second name somewhere. */
+  /** Files with more than one hard link. */
   readonly hardLinks: number;
   readonly groupWritable: number;
 };
 
-/** How a tree is compared. */
-export type Comparison = {
+/** What to compare, and how. */
+type Comparison = {
   readonly disk: Disk;
   readonly root: string;
   readonly files: readonly SignedFile[];
-  /** Relative paths that are left out with all below them. */
+  /** Relative paths that are skipped, with everything below them. */
   readonly excluded: ReadonlySet<string>;
   readonly rights: Rights;
   readonly shardBytes: number | undefined;
-  /** Threads that hash whole files; 1 hashes them here, one after another. */
+  /** Number of threads that hash whole files, 1 by default. */
   readonly threads?: number;
-  /** Descriptors that take the hashed bytes of files, by their names. */
+  /** Descriptors to which the hashed bytes of files are copied, by file name. */
   readonly copies?: ReadonlyMap<string, number>;
   readonly progress?: (doneBytes: number) => void;
 };
 
-/** How what was hashed differs from what was signed; `undefined` when it does not. */
+/** Returns how a hashed file differs from the signed one, or `undefined`. */
 export function differenceOf(signed: SignedFile, found: Hashed): Difference | undefined {
   const name = printable(signed.name);
   if (signed.digest !== undefined)
@@ -58,7 +58,7 @@ export function differenceOf(signed: SignedFile, found: Hashed): Difference | un
   };
 }
 
-/** Compares one open descriptor with what was signed for it. */
+/** Compares an open file with the signed one. */
 export function compareFile(
   hasher: Hasher,
   fd: number,
@@ -72,15 +72,15 @@ export function compareFile(
   );
 }
 
-/** Compares a tree with signed files and gives every difference together with what was seen. */
+/** Compares a tree with signed files; returns every difference, with counts and access rights. */
 export function compareTree(comparison: Comparison): {
   readonly differences: readonly Difference[];
   readonly evidence: TreeEvidence;
   readonly rights: FoundRights;
 } {
   const { disk, root, rights } = comparison;
-  const together =
-    comparison.shardBytes === undefined && (comparison.threads ?? 1) > 1 ? startTogether(comparison) : undefined;
+  const threaded =
+    comparison.shardBytes === undefined && (comparison.threads ?? 1) > 1 ? startThreads(comparison) : undefined;
   const walk = walkTree(disk, root, comparison.excluded, rights);
   const differences: Difference[] = [...walk.faults];
   const known = new Set(comparison.files.map((file) => file.name));
@@ -100,9 +100,14 @@ export function compareTree(comparison: Comparison): {
     if (found.links > 1) hardLinks += 1;
     if (found.groupWritable) groupWritable += 1;
     if (signed.executable === false && found.executable)
-      differences.push({ kind: 'mode', name: printable(signed.name), found: 'executable, which it was not' });
+      differences.push({
+        kind: 'mode',
+        name: printable(signed.name),
+        found: 'executable, but signed as not executable',
+      });
   }
-  const { bytes, changed } = together === undefined ? compareInTurn(comparison, present) : together(new Set(present));
+  const { bytes, changed } =
+    threaded === undefined ? compareOnThisThread(comparison, present) : threaded(new Set(present));
   return {
     differences: [...differences, ...changed],
     evidence: { files: comparison.files.length, folders: walk.folders, bytes, hardLinks, groupWritable },
@@ -115,10 +120,10 @@ type Compared = { readonly bytes: number; readonly changed: readonly Difference[
 const vanished = (file: SignedFile): Difference => ({
   kind: 'missing',
   name: printable(file.name),
-  found: 'gone, changed its kind, or cannot be read',
+  found: 'vanished, not a regular file, or unreadable',
 });
 
-function compareInTurn(comparison: Comparison, present: readonly SignedFile[]): Compared {
+function compareOnThisThread(comparison: Comparison, present: readonly SignedFile[]): Compared {
   const { disk, root } = comparison;
   const hasher = new Hasher(disk, comparison.progress);
   const changed = present.map((signed) => {
@@ -133,8 +138,8 @@ function compareInTurn(comparison: Comparison, present: readonly SignedFile[]): 
   return { bytes: hasher.bytes, changed: changed.filter((entry) => entry !== undefined) };
 }
 
-/** Other threads begin with the largest files while this one looks at the tree. */
-function startTogether(comparison: Comparison): (present: ReadonlySet<SignedFile>) => Compared {
+/** Other threads hash the largest files first while this one walks the tree. */
+function startThreads(comparison: Comparison): (present: ReadonlySet<SignedFile>) => Compared {
   const ordered = [...comparison.files].sort((a, b) => (b.size ?? 0) - (a.size ?? 0));
   const total = ordered.reduce((sum, file) => sum + (file.size ?? 0), 0);
   const jobs = ordered.map((file) => ({
@@ -145,7 +150,7 @@ function startTogether(comparison: Comparison): (present: ReadonlySet<SignedFile
   return (present) => {
     const results = hashing.finish();
     const changed = ordered.map((signed, index) => {
-      if (!present.has(signed)) return undefined; // named already, with its reason
+      if (!present.has(signed)) return undefined; // already reported, with its reason
       const result = results[index];
       return result === undefined ? vanished(signed) : differenceOf(signed, { ...result, shards: [] });
     });

@@ -1,8 +1,9 @@
 /**
- * The operator's signing key: made here, kept under a passphrase (argon2id, AES-256-GCM), or in a PEM file of theirs.
+ * The operator's signing key: generated here and encrypted with a passphrase (argon2id, AES-256-GCM), or read from the
+ * operator's PEM file.
  *
- * Promise: the private part is never written in the clear.
- * Limits:  a passphrase that can be guessed gives no protection; the text of the key is as safe as its file.
+ * Promise: the private key is never written unencrypted.
+ * Limits:  a passphrase that can be guessed does not protect it.
  * @module
  */
 import {
@@ -18,12 +19,12 @@ import type { KeyObject } from 'node:crypto';
 import type { Fault } from './verification-error.ts';
 import { Shape } from './json-shape.ts';
 
-/** A fresh P-256 pair. */
+/** Generates a P-256 key pair. */
 export function makeSigningKey(): { readonly privateKey: KeyObject; readonly publicKey: KeyObject } {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
 }
 
-/** PEM text of a public key, as other tools write it. */
+/** Returns the public key as PEM. */
 export function publicPem(key: KeyObject): string {
   return (key.type === 'private' ? createPublicKey(key) : key).export({ type: 'spki', format: 'pem' });
 }
@@ -35,7 +36,7 @@ function deriveKey(passphrase: Buffer, salt: Buffer): Buffer {
   return argon2Sync('argon2id', { message: passphrase, nonce: salt, tagLength: 32, ...cost });
 }
 
-/** The key as text that only the passphrase opens. */
+/** Encrypts the private key with a passphrase. */
 export function wrapKey(key: KeyObject, passphrase: Buffer): string {
   const salt = randomBytes(16);
   const nonce = randomBytes(12);
@@ -44,14 +45,23 @@ export function wrapKey(key: KeyObject, passphrase: Buffer): string {
   try {
     const cipher = createCipheriv('aes-256-gcm', wrapping, nonce).setAAD(context);
     const sealed = Buffer.concat([cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
-    return `${JSON.stringify({ version: 1, kdf: 'argon2id', ...cost, salt: salt.toString('base64'), nonce: nonce.toString('base64'), sealed: sealed.toString('base64'), public: publicPem(key) }, null, 2)}\n`;
+    const fields = {
+      version: 1,
+      kdf: 'argon2id',
+      ...cost,
+      salt: salt.toString('base64'),
+      nonce: nonce.toString('base64'),
+      sealed: sealed.toString('base64'),
+      public: publicPem(key),
+    };
+    return `${JSON.stringify(fields, null, 2)}\n`;
   } finally {
     wrapping.fill(0);
     clear.fill(0);
   }
 }
 
-/** Opens a wrapped key. @throws `*_KEY_INVALID` for a wrong passphrase or a damaged file */
+/** Decrypts a key of `wrapKey`. @throws `*_KEY_INVALID` for a wrong passphrase or a damaged file */
 export function unwrapKey(text: string, passphrase: Buffer, fault: Fault): KeyObject {
   const shape = new Shape(fault, 'KEY_INVALID', 'the operator key');
   const fields = shape.object(shape.json(Buffer.from(text, 'utf8'), 64 << 10), 'key', [
@@ -72,7 +82,7 @@ export function unwrapKey(text: string, passphrase: Buffer, fault: Fault): KeyOb
     fields['passes'] !== cost.passes ||
     fields['parallelism'] !== cost.parallelism
   ) {
-    return shape.refuse('the format', 'is not known here');
+    return shape.refuse('the format', 'is not supported');
   }
   const sealed = shape.base64(fields['sealed'], 'sealed');
   const nonce = shape.base64(fields['nonce'], 'nonce');
@@ -87,20 +97,20 @@ export function unwrapKey(text: string, passphrase: Buffer, fault: Fault): KeyOb
       clear.fill(0);
     }
   } catch {
-    throw fault('KEY_INVALID', 'the passphrase does not open the operator key');
+    throw fault('KEY_INVALID', 'the passphrase does not decrypt the operator key');
   } finally {
     wrapping.fill(0);
   }
 }
 
-/** Reads a private key from a PEM file of the operator, with its passphrase if it has one. @throws `*_KEY_INVALID` */
+/** Reads a private key from PEM, encrypted or not. @throws `*_KEY_INVALID` */
 export function readPrivatePem(pem: string, passphrase: Buffer | undefined, fault: Fault): KeyObject {
   try {
     return createPrivateKey({ key: pem, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) });
   } catch {
     throw fault(
       'KEY_INVALID',
-      'the private key cannot be read: a PEM file with a P-256 key is needed, and its passphrase if it has one',
+      'the private key cannot be read: it must be a PEM file with a P-256 key; if encrypted, its passphrase is needed',
     );
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Who signed: ECDSA over the envelope, by a key from outside or by a certificate that leads to a trusted root.
+ * ECDSA signatures over the envelope, by a trusted key or by a certificate with a chain to a trusted root.
  *
- * Promise: the key never comes from the bundle. P-256 goes with SHA-256, P-384 with SHA-384, P-521 with SHA-512,
- *          nothing else. The answer is evidence (who, by which key), never a boolean.
+ * Promise: the key never comes from the bundle. Only P-256 with SHA-256, P-384 with SHA-384 and P-521 with SHA-512 are
+ *          accepted. The result says who signed and with which key; it is not a boolean.
  * Source:  OpenSSF Model Signing v1.0
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -14,11 +14,11 @@ import { formatBundle, preAuthEncoding } from './bundle.ts';
 import { verifyChain } from './certificate.ts';
 import type { Fault } from './verification-error.ts';
 
-/** Whom the caller trusts; an empty list trusts nobody. */
+/** Keys and roots that the caller trusts. @internal */
 export type Trust = { readonly keys: readonly KeyObject[]; readonly roots: readonly X509Certificate[] };
 
-/** Evidence of a good signature by somebody trusted. */
-export type Signer =
+/** The trusted signer of a valid signature. */
+type Signer =
   | { readonly method: 'key'; readonly keyId: string; readonly curve: string }
   | {
       readonly method: 'certificate';
@@ -39,7 +39,7 @@ function curveOf(key: KeyObject): string {
   return curve !== undefined && Object.hasOwn(hashOfCurve, curve) ? curve : '';
 }
 
-/** Name of a key: SHA-256 of its PEM text as exported again (which is what other OMS tools call the hint). */
+/** Returns the id of a key: SHA-256 of its PEM export, which other OMS tools call the hint. */
 export function keyIdOf(key: KeyObject): string {
   return createHash('sha256')
     .update(key.export({ type: 'spki', format: 'pem' }))
@@ -52,7 +52,7 @@ export function parsePublicKey(pem: string, fault: Fault): KeyObject {
   try {
     key = createPublicKey(pem);
   } catch {
-    throw fault('KEY_INVALID', 'the public key cannot be read: a PEM file with an elliptic-curve key is needed');
+    throw fault('KEY_INVALID', 'the public key cannot be read: it must be a PEM file with an elliptic-curve key');
   }
   if (curveOf(key) === '') throw fault('KEY_INVALID', 'the public key is not on P-256, P-384 or P-521');
   return key;
@@ -69,8 +69,8 @@ function holds(key: KeyObject, bundle: Bundle): boolean {
 }
 
 /**
- * Verifies the envelope.
- * @throws `*_SIGNATURE_INVALID`, `*_CERTIFICATE_INVALID` (bad evidence), `*_SIGNER_UNTRUSTED` (not whom we trust).
+ * Verifies the envelope and returns its signer.
+ * @throws `*_SIGNATURE_INVALID`, `*_CERTIFICATE_INVALID`, `*_SIGNER_UNTRUSTED` (valid, but by an untrusted signer)
  */
 export function verifySignature(bundle: Bundle, trust: Trust, now: Date, fault: Fault): Signer {
   const { material } = bundle;
@@ -81,16 +81,15 @@ export function verifySignature(bundle: Bundle, trust: Trust, now: Date, fault: 
       if (wanted.length === 0)
         throw fault(
           'SIGNER_UNTRUSTED',
-          `the signature is by a key that is not trusted here${material.hint === undefined ? '' : ` (${material.hint})`}`,
+          `the signing key is not trusted${material.hint === undefined ? '' : ` (${material.hint})`}`,
         );
       const key = wanted.find((candidate) => holds(candidate, bundle));
-      if (key === undefined) throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
+      if (key === undefined) throw fault('SIGNATURE_INVALID', 'the signature is invalid');
       return { method: 'key', keyId: keyIdOf(key), curve: curveOf(key) };
     }
     case 'certificate': {
       const { leaf, root } = verifyChain(material.certificates, trust.roots, now, fault);
-      if (!holds(leaf.publicKey, bundle))
-        throw fault('SIGNATURE_INVALID', 'the signature does not match what it signs');
+      if (!holds(leaf.publicKey, bundle)) throw fault('SIGNATURE_INVALID', 'the signature is invalid');
       return {
         method: 'certificate',
         subject: leaf.subject,
@@ -102,16 +101,16 @@ export function verifySignature(bundle: Bundle, trust: Trust, now: Date, fault: 
     case 'sigstore':
       throw fault(
         'SIGNATURE_METHOD',
-        'keyless signatures are not accepted at start',
-        'verify it with ./kwyre model add, which signs the model with a key of yours',
+        'keyless signatures are not accepted when the server starts',
+        'add the model with ./kwyre model add, which verifies the signature and signs the model with your own key',
       );
   }
 }
 
-/** Signs a payload with a P-256 key and gives the bundle's text. @throws `*_KEY_INVALID` */
+/** Signs a payload with a P-256 key and returns the bundle. @throws `*_KEY_INVALID` */
 export function signPayload(payload: Buffer, key: KeyObject, fault: Fault): string {
   const publicKey = createPublicKey(key);
-  if (curveOf(publicKey) !== 'prime256v1') throw fault('KEY_INVALID', 'signing needs a P-256 key');
+  if (curveOf(publicKey) !== 'prime256v1') throw fault('KEY_INVALID', 'the signing key is not a P-256 key');
   const signature = ecdsaSign('sha256', preAuthEncoding(payload), { key, dsaEncoding: 'der' });
   return formatBundle(payload, signature, keyIdOf(publicKey));
 }

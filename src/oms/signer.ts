@@ -1,5 +1,5 @@
 /**
- * Hashes a folder or some of its files and signs the statement over them.
+ * Hashes a folder, or some files of it, and signs a statement that lists them.
  * @module
  */
 import type { KeyObject } from 'node:crypto';
@@ -11,13 +11,13 @@ import { signPayload } from './signature.ts';
 import type { FileToSign, Method } from './statement.ts';
 import { formatStatement } from './statement.ts';
 
-/** What to sign. */
-export type SigningOrder = {
+/** What to sign, and how. */
+export type SigningRequest = {
   readonly disk: Disk;
   readonly layer: 3 | 4;
   /** The folder that names are relative to. */
   readonly root: string;
-  /** Relative names; `undefined` takes the whole folder. */
+  /** Relative names; `undefined` for the whole folder. */
   readonly only: readonly string[] | undefined;
   readonly excluded: ReadonlySet<string>;
   readonly rights: Rights;
@@ -27,40 +27,40 @@ export type SigningOrder = {
   readonly progress?: Progress;
 };
 
-/** Hashes what the order names. @throws `*_FILES_DIFFER` when something there cannot be signed, `*_TREE_EMPTY` */
-export function hashFiles(order: SigningOrder, fault: Fault): FileToSign[] {
-  const names = order.only ?? listFolder(order);
-  const hasher = new Hasher(order.disk, order.progress);
+/** Hashes the requested files. @throws `*_FILES_DIFFER`, `*_FILE_KIND`, `*_TREE_EMPTY` */
+export function hashFiles(request: SigningRequest, fault: Fault): FileToSign[] {
+  const names = request.only ?? listFolder(request);
+  const hasher = new Hasher(request.disk, request.progress);
   const files = names.map((name): FileToSign => {
-    const opened = openRegular(order.disk, `${order.root}/${name}`);
+    const opened = openRegular(request.disk, `${request.root}/${name}`);
     if (opened === undefined)
-      throw fault('FILE_KIND', `${printable(name)} is not a regular file that you may read (links are not followed)`);
+      throw fault('FILE_KIND', `${printable(name)} is not a readable regular file (symbolic links are not followed)`);
     try {
       const hashed =
-        order.method.kind === 'files' ? hasher.whole(opened.fd) : hasher.shards(opened.fd, order.method.shardBytes);
+        request.method.kind === 'files' ? hasher.whole(opened.fd) : hasher.shards(opened.fd, request.method.shardBytes);
       return {
         name,
         size: hashed.size,
         digest: hashed.digest,
         shards: hashed.shards,
-        ...(order.layer === 3 ? { executable: (opened.facts.mode & 0o111) !== 0 } : {}),
+        ...(request.layer === 3 ? { executable: (opened.facts.mode & 0o111) !== 0 } : {}),
       };
     } finally {
-      order.disk.closeSync(opened.fd);
+      request.disk.closeSync(opened.fd);
     }
   });
-  if (files.length === 0) throw fault('TREE_EMPTY', `there is nothing to sign in ${order.root}`);
+  if (files.length === 0) throw fault('TREE_EMPTY', `${request.root} contains no files to sign`);
   return files;
 }
 
-function listFolder(order: SigningOrder): string[] {
-  const walk = walkTree(order.disk, order.root, order.excluded, order.rights);
+function listFolder(request: SigningRequest): string[] {
+  const walk = walkTree(request.disk, request.root, request.excluded, request.rights);
   if (walk.faults.length > 0)
-    throw new DifferenceError(order.layer, order.root, walk.faults, 'mend or remove these files, then sign');
+    throw new DifferenceError(request.layer, request.root, walk.faults, 'fix or remove these files, then sign again');
   return [...walk.files.keys()];
 }
 
-/** Signs hashed files: the text of the bundle. */
-export function signFiles(order: SigningOrder, files: readonly FileToSign[], key: KeyObject, fault: Fault): string {
-  return signPayload(formatStatement(order.name, files, order.method, []), key, fault);
+/** Signs hashed files and returns the bundle. */
+export function signFiles(request: SigningRequest, files: readonly FileToSign[], key: KeyObject, fault: Fault): string {
+  return signPayload(formatStatement(request.name, files, request.method, []), key, fault);
 }

@@ -1,10 +1,9 @@
 /**
- * What is signed: an in-toto statement that lists every file (or every shard of every file) with its digest.
+ * The signed statement: an in-toto statement that lists every file, or every shard of every file, with its digest.
  *
- * Promise: names are unique (also after folding case and Unicode form) and in order, digests are SHA-256, shards cover
- *          their file without a gap, and the root digest is recomputed. Only `ignore_paths` that the caller allows
- *          pass:
- *          a signer cannot exclude the weights.
+ * Promise: names are sorted and unique, also case-folded and normalized. Digests are SHA-256, shards cover their file
+ *          without gaps, and the root digest is recomputed. `ignore_paths` may contain only paths that the caller
+ *          allows: a signer cannot exclude the weights.
  * Source:  OpenSSF Model Signing v1.0; https://in-toto.io/Statement/v1
  * Proof:   test/unit/oms/statement.test.ts, test/unit/oms/vectors.test.ts
  * @module
@@ -16,38 +15,40 @@ import { compareNames, findTwins, nameFault } from './file-names.ts';
 import type { Fields } from './json-shape.ts';
 import { Shape } from './json-shape.ts';
 
+/** Type of an in-toto statement. */
 export const statementType = 'https://in-toto.io/Statement/v1';
-export const predicateType = 'https://model_signing/signature/v1.0';
+const predicateType = 'https://model_signing/signature/v1.0';
 
-/** Excluded at the top level of a tree by the specification. */
+/** Paths at the top level of a tree that the specification excludes. */
 export const defaultExclusions = ['.git', '.gitignore', '.gitattributes', '.github'] as const;
 
-/** The shard size of the specification. */
+/** The specification's default shard size. */
 export const defaultShardBytes = 1_000_000_000;
 const maxResources = 1 << 20;
 
-/** A part of a file with a digest of its own. */
+/** A part of a file, with its digest. */
 export type Shard = { readonly start: number; readonly end: number; readonly digest: string };
 
-/** One file as signed: one digest, or one for each of its shards. */
+/** A signed file: one digest, or one for each shard. */
 export type SignedFile = {
   readonly name: string;
-  /** `undefined` when the file is signed by shards. */
+  /** `undefined` if the file is signed by shards. */
   readonly digest: string | undefined;
   readonly shards: readonly Shard[];
-  /** Known for shards, or when the signer added it. */
+  /** Known for shards, or if the signer recorded it. */
   readonly size: number | undefined;
-  /** Whether the signer recorded the file as executable; `undefined` when nothing was recorded. */
+  /** Whether the signer recorded the file as executable; `undefined` if it recorded neither. */
   readonly executable: boolean | undefined;
-  /** Package that the file came with, when recorded. */
+  /** The package that contains the file, if recorded. */
   readonly package: string | undefined;
-  /** What the file is for, when recorded. */
+  /** The purpose of the file, if recorded. */
   readonly role: string | undefined;
 };
 
+/** How files are hashed: as a whole or in shards. */
 export type Method = { readonly kind: 'files' } | { readonly kind: 'shards'; readonly shardBytes: number };
 
-/** A statement whose shape and root digest are right. */
+/** A well-formed statement with a correct root digest. */
 export type Statement = {
   readonly name: string;
   readonly root: string;
@@ -56,16 +57,16 @@ export type Statement = {
   readonly files: readonly SignedFile[];
 };
 
-/** What the statement's reader accepts. */
-export type StatementRules = {
-  /** The only entries that `ignore_paths` may have, besides the default exclusions. */
+/** What the verifier accepts. */
+type StatementRules = {
+  /** Entries that `ignore_paths` may contain, besides the default exclusions. */
   readonly allowedIgnores: readonly string[];
 };
 
 const hexDigest = /^[0-9a-f]{64}$/;
 const anyText = /^[\s\S]{1,4096}$/;
 
-/** SHA-256 over the raw digests in order. */
+/** Returns the SHA-256 of the concatenated raw digests. */
 export function rootDigest(digests: readonly string[]): string {
   const hash = createHash('sha256');
   for (const digest of digests) hash.update(Buffer.from(digest, 'hex'));
@@ -85,7 +86,7 @@ export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fa
   ]);
   shape.same(outer['_type'], '_type', statementType);
   if (outer['predicateType'] !== predicateType)
-    throw fault('STATEMENT_KIND', 'the signature is over something else than a list of files');
+    throw fault('STATEMENT_KIND', 'the signature does not cover a list of files');
   const [only] = shape.list(outer['subject'], 'subject', 1, 1);
   const subject = shape.object(only, 'subject', ['name', 'digest']);
   const digest = shape.object(subject['digest'], 'subject.digest', ['sha256']);
@@ -108,7 +109,7 @@ export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fa
   }
   const root = rootDigest(resources.map((entry) => entry.digest));
   if (root !== shape.text(digest['sha256'], 'subject.digest', hexDigest))
-    shape.refuse('subject.digest', 'is not the digest over the files');
+    shape.refuse('subject.digest', 'is not the digest of the listed files');
   const files =
     method.kind === 'files'
       ? resources.map((entry) => wholeFile(entry, shape))
@@ -122,10 +123,7 @@ export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fa
   return { name: shape.text(subject['name'], 'subject.name', anyText), root, method, ignorePaths, files };
 }
 
-/**
- * Shards may also be in the order of their offsets, which is what the reference writes for files of ten shards and
- * more.
- */
+/** Shards may also be sorted by offset: the reference implementation does so for files of ten or more shards. */
 function shardOrder(resources: readonly Resource[], index: number, method: Method, shape: Shape): void {
   const [before, after] = [resources[index - 1], resources[index]].map((entry) =>
     /^([\s\S]*):(\d+):\d+$/.exec(entry?.name ?? ''),
@@ -158,10 +156,10 @@ function parseSerialization(
   const allowed: readonly string[] = [...defaultExclusions, ...rules.allowedIgnores];
   const widened = ignorePaths.find((path) => !allowed.includes(path));
   if (widened !== undefined)
-    throw fault('IGNORE_WIDENED', `the signature leaves out ${printable(widened)}, which would then never be checked`);
+    throw fault('IGNORE_WIDENED', `the signature excludes ${printable(widened)}, which would never be checked`);
   const method = shape.text(fields['method'], 'method', /^(files|shards)$/);
   if (method === 'files') {
-    if (fields['shard_size'] !== undefined) shape.refuse('shard_size', 'belongs to the method shards');
+    if (fields['shard_size'] !== undefined) shape.refuse('shard_size', 'is allowed for the method shards only');
     return { method: { kind: 'files' }, ignorePaths };
   }
   return { method: { kind: 'shards', shardBytes: shape.integer(fields['shard_size'], 'shard_size', 1) }, ignorePaths };
@@ -190,7 +188,7 @@ function shardedFiles(resources: readonly Resource[], shardBytes: number, shape:
   const files = new Map<string, { shards: Shard[]; extra: Fields }>();
   for (const { name, digest, extra } of resources) {
     const match = /^([\s\S]*):(0|[1-9]\d{0,15}):(0|[1-9]\d{0,15})$/.exec(name);
-    if (match === null) return shape.refuse('a shard', 'has not the form path:start:end');
+    if (match === null) return shape.refuse('a shard', 'does not have the form path:start:end');
     const file = checkedName(match[1] ?? '', shape);
     const list = files.get(file) ?? { shards: [], extra };
     files.set(file, list);
@@ -202,20 +200,19 @@ function shardedFiles(resources: readonly Resource[], shardBytes: number, shape:
     let at = 0;
     for (const shard of shards) {
       const full = Math.min(at + shardBytes, size);
-      // An empty file has the one shard 0:0; without it, adding or removing empty files would go unseen.
+      // An empty file has one shard 0:0; without it, an added or removed empty file would go unnoticed.
       if (shard.start !== at || shard.end !== full || (full === at && size !== 0))
         shape.refuse('a shard', 'leaves a gap or overlaps another');
       at = full;
     }
     if (size === 0 && shards.length !== 1) shape.refuse('a shard', 'appears twice');
     const known = extras(extra, shape);
-    if (known.size !== undefined && known.size !== size)
-      shape.refuse('a shard', 'does not agree with the size of its file');
+    if (known.size !== undefined && known.size !== size) shape.refuse('a shard', 'contradicts the size of its file');
     return { name, digest: undefined, shards, ...known, size };
   });
 }
 
-/** One file to be signed. */
+/** A file to sign. */
 export type FileToSign = {
   readonly name: string;
   readonly size: number;
@@ -226,9 +223,7 @@ export type FileToSign = {
   readonly role?: string;
 };
 
-/**
- * Builds the statement over hashed files; what else is known of a file goes into fields that other verifiers ignore.
- */
+/** Returns the statement that lists hashed files. Size, package and role go into fields that other verifiers ignore. */
 export function formatStatement(
   name: string,
   files: readonly FileToSign[],

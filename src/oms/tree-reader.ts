@@ -1,10 +1,10 @@
 /**
- * Reading files for verification: what the tree holds, and the digest of exactly the bytes behind one descriptor.
+ * Reads files for verification: lists a tree and hashes the bytes behind one descriptor.
  *
- * Promise: symbolic links are never followed (`O_NOFOLLOW`), only regular files are read, names are read as bytes,
- *          rights and owners are looked at. A digest is over the bytes of one open descriptor, read once.
- * Trust:   the file system arrives as an argument; nothing is cached between calls.
- * Limits:  a parent folder of the root may be a link; the caller decides the root.
+ * Promise: symbolic links are never followed (`O_NOFOLLOW`), only regular files are read, names are read as bytes, and
+ *          owners and modes are checked. A digest covers the bytes of one open descriptor, each read once.
+ * Trust:   the file system is an argument; nothing is cached between calls.
+ * Limits:  a parent of the root may be a symbolic link: the caller chooses the root.
  * Proof:   test/unit/oms/manifest-verifier.test.ts
  * @module
  */
@@ -16,25 +16,25 @@ import { printable } from './verification-error.ts';
 import { readPart, twinKey } from './file-names.ts';
 import type { Shard } from './statement.ts';
 
-// Taken before any other code of the process could replace them.
+// Bound at load time, before other code in this process could replace them.
 const digestOf = hash;
 const makeHash = createHash;
 
-/** The calls that verification needs, from `node:fs`. */
+/** The functions of `node:fs` that verification needs. */
 export type Disk = Pick<typeof fs, 'openSync' | 'closeSync' | 'fstatSync' | 'lstatSync' | 'readSync' | 'readdirSync'>;
 
-/** Which rights a tree may have. */
+/** Access rights that a tree may have. */
 export type Rights = {
-  /** Users that may own a file; `undefined` accepts any. */
+  /** Users that may own a file; `undefined` for any. */
   readonly owners: ReadonlySet<number> | undefined;
-  /** Whether files writable by their group are refused; files writable by everybody always are. */
+  /** Whether group-writable files are refused; world-writable files always are. */
   readonly refuseGroupWritable: boolean;
-  /** Whether a file with a second name (hard link) is refused. */
+  /** Whether a file with more than one hard link is refused. */
   readonly refuseLinks: boolean;
 };
 
-/** A regular file found below a root. */
-export type FoundFile = {
+/** A regular file found below the root. */
+type FoundFile = {
   readonly name: string;
   readonly size: number;
   readonly executable: boolean;
@@ -42,16 +42,14 @@ export type FoundFile = {
   readonly groupWritable: boolean;
 };
 
-/**
- * Who may write what a walk found: each owner with the first entry of theirs, and every entry that its group may write.
- */
+/** Who may write the entries of a tree: each owner with their first entry, and every group-writable entry. */
 export type FoundRights = {
   readonly owners: ReadonlyMap<number, string>;
   readonly groupWritable: readonly { readonly name: string; readonly gid: number }[];
 };
 
-/** What a walk found: files by name, and everything that should not be there. */
-export type Walk = {
+/** The result of a walk: files by name, and every entry that is refused. */
+type Walk = {
   readonly files: ReadonlyMap<string, FoundFile>;
   readonly folders: number;
   readonly faults: readonly Difference[];
@@ -63,17 +61,20 @@ const maxDepth = 64;
 
 type Facts = { readonly uid: number; readonly mode: number; readonly nlink: number };
 
-/** What is wrong with somebody's rights to a file or folder, in words. */
+/** Returns what is wrong with the owner or mode of a file or folder, or `undefined`. */
 export function rightsFault(facts: Facts, rights: Rights, folder: boolean): string | undefined {
-  if (rights.owners !== undefined && !rights.owners.has(facts.uid)) return `belongs to user ${facts.uid}`;
-  if ((facts.mode & 0o002) !== 0 && !(folder && (facts.mode & 0o1000) !== 0)) return 'anybody may write it';
-  if ((facts.mode & 0o020) !== 0 && rights.refuseGroupWritable) return 'its group may write it';
-  if (!folder && (facts.mode & 0o6000) !== 0) return 'runs with the rights of another user (setuid or setgid)';
-  if (!folder && facts.nlink > 1 && rights.refuseLinks) return 'has a second name elsewhere (hard link)';
+  if (rights.owners !== undefined && !rights.owners.has(facts.uid)) return `owned by user ${facts.uid}`;
+  if ((facts.mode & 0o002) !== 0 && !(folder && (facts.mode & 0o1000) !== 0)) return 'world-writable';
+  if ((facts.mode & 0o020) !== 0 && rights.refuseGroupWritable) return 'group-writable';
+  if (!folder && (facts.mode & 0o6000) !== 0) return 'setuid or setgid';
+  if (!folder && facts.nlink > 1 && rights.refuseLinks) return 'has more than one hard link';
   return undefined;
 }
 
-/** Lists a tree without following links; `excluded` are relative paths that are left out with all below them. */
+/**
+ * Lists a tree without following links.
+ * @param excluded - relative paths that are skipped, with everything below them
+ */
 export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>, rights: Rights): Walk {
   const files = new Map<string, FoundFile>();
   const faults: Difference[] = [];
@@ -89,7 +90,7 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
     try {
       return disk.readdirSync(path, { encoding: 'latin1' });
     } catch (error) {
-      // What cannot be looked at is a difference by name, never a tree that is taken for whole.
+      // An unreadable folder is a difference: the tree must not pass for complete.
       faults.push({
         kind: 'mode',
         name: printable(prefix === '' ? root : prefix),
@@ -119,7 +120,7 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
         faults.push({
           kind: 'name',
           name: printable(name),
-          found: `the same as ${printable(twin)} but for letter case or Unicode form`,
+          found: `differs from ${printable(twin)} only in letter case or Unicode form`,
         });
       twins.set(twinKey(part), part);
       entries += 1;
@@ -161,27 +162,25 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
   return { files, folders, faults, rights: rightsFound };
 }
 
-/** What opening says of links, devices, absent files and files of somebody else. */
-const notForUs: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
+/** Errors of opening links, devices, missing and unreadable files. */
+const refusedOpens: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 function kindOf(facts: fs.Stats): string {
   if (facts.isSymbolicLink()) return 'a symbolic link';
   if (facts.isFIFO()) return 'a named pipe';
   if (facts.isSocket()) return 'a socket';
-  if (facts.isDirectory()) return 'a folder too deep';
+  if (facts.isDirectory()) return 'a folder that is nested too deeply';
   return facts.isFile() ? 'a regular file' : 'a device';
 }
 
-/**
- * Opens a regular file read-only, without following a link; `undefined` when it is something else, or may not be read.
- */
+/** Opens a regular file read-only, without following a link; returns `undefined` for any other or unreadable file. */
 export function openRegular(disk: Disk, path: string): { fd: number; facts: fs.Stats } | undefined {
   let fd: number;
   try {
     fd = disk.openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code !== undefined && notForUs.has(code)) return undefined;
+    if (code !== undefined && refusedOpens.has(code)) return undefined;
     throw error;
   }
   const facts = disk.fstatSync(fd);
@@ -190,20 +189,20 @@ export function openRegular(disk: Disk, path: string): { fd: number; facts: fs.S
   return undefined;
 }
 
-/** Bytes done so far, for people who wait. */
+/** Reports progress: the number of bytes hashed so far. */
 export type Progress = (doneBytes: number) => void;
 
-/** What hashing one descriptor gave: the whole digest, or one for each shard, and the bytes that were read. */
+/** The result of hashing one file: its digest, or one for each shard, and the number of bytes read. */
 export type Hashed = { readonly size: number; readonly digest: string; readonly shards: readonly Shard[] };
 
 const chunkBytes = 256 * 1024;
 
-/** Hashes descriptors one after another through one buffer. */
+/** Hashes descriptors one after another, with one buffer. */
 export class Hasher {
   readonly #disk: Disk;
   readonly #buffer = Buffer.allocUnsafeSlow(chunkBytes);
   readonly #progress: Progress | undefined;
-  /** Bytes hashed so far over all files. */
+  /** Bytes hashed so far, of all files. */
   bytes = 0;
 
   constructor(disk: Disk, progress?: Progress) {
@@ -211,10 +210,7 @@ export class Hasher {
     this.#progress = progress;
   }
 
-  /**
-   * The digest of everything behind a descriptor, from its start; exactly the hashed bytes are written `into` another
-   * one.
-   */
+  /** Hashes a whole file; writes exactly the hashed bytes `into` another descriptor if given. */
   whole(fd: number, into?: number): Hashed {
     const first = this.#fill(fd, 0, chunkBytes);
     if (into !== undefined) this.#copy(into, 0, first);
@@ -232,7 +228,7 @@ export class Hasher {
     return { size: at, digest: running.digest('hex'), shards: [] };
   }
 
-  /** The digest of a range of a descriptor; its size is less when the file ends before. */
+  /** Hashes a range of a file; its size is smaller if the file ends earlier. */
   range(fd: number, start: number, end: number): Hashed {
     const running = makeHash('sha256');
     let at = start;
@@ -245,7 +241,7 @@ export class Hasher {
     return { size: at - start, digest: running.digest('hex'), shards: [] };
   }
 
-  /** One digest for every `shardBytes` of a descriptor; an empty file has the one shard 0:0. */
+  /** Hashes a file in shards of `shardBytes`; an empty file has one shard 0:0. */
   shards(fd: number, shardBytes: number): Hashed {
     const shards: Shard[] = [];
     let at = 0;
@@ -265,18 +261,18 @@ export class Hasher {
     return { size: at, digest: '', shards };
   }
 
-  /** Writes the first bytes of the buffer to a place of a descriptor. */
+  /** Writes the first bytes of the buffer to a position of a descriptor. */
   #copy(into: number, position: number, length: number): void {
     for (let done = 0; done < length;) done += writeSync(into, this.#buffer, done, length - done, position + done);
   }
 
-  /** Reads until `length` bytes are there or the file ends. */
+  /** Reads `length` bytes, or fewer at the end of the file. */
   #fill(fd: number, position: number, length: number): number {
     let filled = 0;
     while (filled < length) {
-      const got = this.#disk.readSync(fd, this.#buffer, filled, length - filled, position + filled);
-      if (got === 0) break;
-      filled += got;
+      const read = this.#disk.readSync(fd, this.#buffer, filled, length - filled, position + filled);
+      if (read === 0) break;
+      filled += read;
     }
     this.bytes += filled;
     this.#progress?.(this.bytes);

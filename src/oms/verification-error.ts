@@ -1,16 +1,16 @@
 /**
- * What went wrong while verifying: coded errors of layer 3 or 4, with every differing file by its class.
+ * Errors of verification: coded errors of layers 3 and 4, with every differing file and its kind.
  *
- * Promise: bad evidence (`*_SIGNATURE_INVALID`, `*_FILES_DIFFER`) and good evidence by somebody who is not trusted
- *          (`*_SIGNER_UNTRUSTED`) are different codes. Names of files are printed with control characters escaped.
+ * Promise: invalid evidence (`*_SIGNATURE_INVALID`, `*_FILES_DIFFER`) and valid evidence by an untrusted signer
+ *          (`*_SIGNER_UNTRUSTED`) have different codes. Control characters in file names are escaped.
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
 
-/** How one file differs from what was signed. */
-export type DifferenceKind = 'changed' | 'missing' | 'extra' | 'mode' | 'kind' | 'name';
+/** How a file differs from the signed one. */
+type DifferenceKind = 'changed' | 'missing' | 'extra' | 'mode' | 'kind' | 'name';
 
-/** One file that differs; `expected` and `found` are digests, sizes or words. */
+/** A file that differs; `expected` and `found` are digests, sizes or words. */
 export type Difference = {
   readonly kind: DifferenceKind;
   readonly name: string;
@@ -18,15 +18,15 @@ export type Difference = {
   readonly found?: string;
 };
 
-/** Makes the coded errors of one layer; the remedy says what the reader of that layer can do. */
+/** Creates an error of one layer, with the layer's remedy unless another is given. */
 export type Fault = (noun: string, message: string, remedy?: string) => KwyreError;
 
-/** Faults of a layer with a remedy for all of them. */
+/** Returns the error constructor of a layer with its default remedy. */
 export function faultsOf(layer: 3 | 4, remedy: string): Fault {
   return (noun, message, other) => new KwyreError(`L${layer}_${noun}`, message, other ?? remedy);
 }
 
-/** Files differ: the error carries all of them, the message names the first ones. */
+/** Files differ; the error has all differences, its message the first ones. */
 export class DifferenceError extends KwyreError {
   readonly differences: readonly Difference[];
 
@@ -42,8 +42,8 @@ const words: Readonly<Record<DifferenceKind, string>> = {
   changed: 'changed',
   missing: 'missing',
   extra: 'not in the manifest',
-  mode: 'unsafe rights',
-  kind: 'not a regular file that may be read',
+  mode: 'unsafe access rights',
+  kind: 'not a readable regular file',
   name: 'unsafe name',
 };
 
@@ -56,10 +56,10 @@ function describe(what: string, differences: readonly Difference[]): string {
     return `\n  ${words[entry.kind]}: ${entry.name}${detail === '' ? '' : ` (${detail})`}`;
   });
   const more = differences.length > shownDifferences ? `\n  and ${differences.length - shownDifferences} more` : '';
-  return `${what} is not what was approved:${lines.join('')}${more}`;
+  return `${what} differs from what was approved:${lines.join('')}${more}`;
 }
 
-/** A name for people: control characters, invisible and bidirectional ones, and bytes outside UTF-8 become escapes. */
+/** Returns a name for display: control, invisible and bidirectional characters and invalid UTF-8 are escaped. */
 export function printable(name: string | Buffer): string {
   const text = typeof name === 'string' ? name : name.toString('latin1');
   const unsafe = typeof name === 'string' ? /[\p{C}\p{Zl}\p{Zp}\\]/gu : /[^\x20-\x7e]|\\/g;

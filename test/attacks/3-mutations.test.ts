@@ -170,38 +170,38 @@ const rows: readonly (readonly [id: string, what: string, words: string | RegExp
   [
     'L3-05',
     'make executable',
-    /unsafe rights: node_modules\/koffi\/LICENSE\.txt \(executable, which it was not\)/,
+    /unsafe access rights: node_modules\/koffi\/LICENSE\.txt \(executable, but signed as not executable\)/,
     () => mode('node_modules/koffi/LICENSE.txt', 0o755),
   ],
-  ['L3-05', 'writable by anybody', /node_modules\/koffi\/index\.js \(.*anybody may write/, () => mode(module, 0o666)],
+  ['L3-05', 'writable by anybody', /node_modules\/koffi\/index\.js \(.*world-writable/, () => mode(module, 0o666)],
   [
     'L3-05',
     'a folder writable by anybody',
-    /node_modules\/koffi \(.*anybody may write/,
+    /node_modules\/koffi \(.*world-writable/,
     () => mode('node_modules/koffi', 0o777),
   ],
   [
     'L3-05',
     'the folder of the installation writable by anybody',
-    /others than root.* can change what runs:\n  .*kwyre-copy-\w+ \(anybody may write it\)\n  next: as root: chmod o-w/,
+    /others than root.* can change what runs:\n  .*kwyre-copy-\w+ \(world-writable\)\n  next: as root: chmod o-w/,
     () => mode('.', 0o757),
   ],
   [
     'L3-05',
     'our own folder writable by anybody',
-    /can change what runs:\n  .*\/dist\/gateway \(anybody may write it\)/,
+    /can change what runs:\n  .*\/dist\/gateway \(world-writable\)/,
     () => mode('dist/gateway', 0o757),
   ],
   [
     'L3-05',
     'a source writable by anybody',
-    /can change what runs:\n  .*\/src\/base\/version\.ts \(anybody may write it\)/,
+    /can change what runs:\n  .*\/src\/base\/version\.ts \(world-writable\)/,
     () => mode('src/base/version.ts', 0o646),
   ],
   [
     'L3-05',
     'the launcher writable by anybody',
-    /can change what runs:\n  .*\/kwyre \(anybody may write it\)/,
+    /can change what runs:\n  .*\/kwyre \(world-writable\)/,
     () => mode('kwyre', 0o757),
   ],
   ['L3-05', 'setuid', /node_modules\/koffi\/index\.js \(.*setuid/, () => mode(module, 0o4755)],
@@ -250,7 +250,7 @@ const rows: readonly (readonly [id: string, what: string, words: string | RegExp
   [
     'L3-05',
     'twins in Unicode form',
-    /same as .* but for letter case or Unicode form/,
+    /differs from .* only in letter case or Unicode form/,
     () => {
       const undo = [create('node_modules/koffi/caf\u00e9.js', esm), create('node_modules/koffi/cafe\u0301.js', esm)];
       return () => {

@@ -60,7 +60,7 @@ test('L3-05: root does not seal what the start would refuse: files that their gr
   const { status, stderr } = seal();
   fs.chmodSync(at('page/app.js'), 0o644);
   assert.equal(status, 13, stderr);
-  assert.match(stderr, /unsafe rights: page\/app\.js \(its group may write it\)\n  next: mend or remove/);
+  assert.match(stderr, /unsafe access rights: page\/app\.js \(group-writable\)\n  next: fix or remove/);
   assert.ok(!fs.existsSync(at('seal')));
 });
 
@@ -163,7 +163,7 @@ test('L3-14: a trust file that others may write', () => {
 });
 
 test('L3-05: a second name of a file', () => {
-  refuses(/page\/app\.js \(has a second name elsewhere \(hard link\)\)/, () => {
+  refuses(/page\/app\.js \(has more than one hard link\)/, () => {
     fs.linkSync(at('page/app.js'), at('second'));
     return () => {
       fs.rmSync(at('second'));
@@ -176,7 +176,7 @@ test('L3-05: a file and a folder that their group may write', () => {
     ['node_modules/koffi/index.js', 0o664, 0o644],
     ['node_modules/koffi', 0o775, 0o755],
   ] as const) {
-    refuses(new RegExp(`${name.replace('.', '\\.')} \\(its group may write it\\)`), () => {
+    refuses(new RegExp(`${name.replace('.', '\\.')} \\(group-writable\\)`), () => {
       fs.chmodSync(at(name), wide);
       return () => {
         fs.chmodSync(at(name), narrow);
@@ -238,7 +238,7 @@ test('L3-05: a tree that the user who runs it owns is not enforced, whoever seal
     assert.match(
       stderr,
       new RegExp(
-        `others than root can change what runs:[^]*belongs to user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`,
+        `others than root can change what runs:[^]*owned by user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`,
       ),
     );
   }

@@ -171,7 +171,7 @@ test('L3-05: files and folders of another user, run by root and by a third', () 
   ]) {
     for (const uid of [undefined, 12345]) {
       refuses(
-        /belongs to user 61234/,
+        /owned by user 61234/,
         () => {
           fs.chownSync(at(name), 61_234, 0);
           return () => fs.chownSync(at(name), 0, 0);

@@ -123,12 +123,12 @@ test('L4-18: a vocabulary of bytes is approved, and answers whatever bytes it is
 
 // The first and the last one ended the engine at an answer or at a request before they were refused here.
 for (const [what, odd, words] of [
-  ['names beyond a byte', { 0x81: '<0xFFFFFFFF>' }, /a token that stands for a byte has a name that is none/],
-  ['a negative byte', { 0x80: '<0x-1>' }, /a token that stands for a byte/],
-  ['a name cut off', { 0x80: '<0x' }, /a token that stands for a byte/],
-  ['no hexadecimal digits', { 0x80: '<0xZZ>' }, /a token that stands for a byte/],
-  ['a token longer than 4 KiB', { 0x80: 'x'.repeat(4097) }, /the length of a token is beyond the limit of 4096/],
-  ['the same token twice', { 0x80: '<0x41>' }, /two tokens of its vocabulary are the same/],
+  ['names beyond a byte', { 0x81: '<0xFFFFFFFF>' }, /the name of a byte token is not a byte/],
+  ['a negative byte', { 0x80: '<0x-1>' }, /the name of a byte token is not a byte/],
+  ['a name cut off', { 0x80: '<0x' }, /the name of a byte token is not a byte/],
+  ['no hexadecimal digits', { 0x80: '<0xZZ>' }, /the name of a byte token is not a byte/],
+  ['a token longer than 4 KiB', { 0x80: 'x'.repeat(4097) }, /the length of a token exceeds the limit of 4096/],
+  ['the same token twice', { 0x80: '<0x41>' }, /its vocabulary contains a token twice/],
   ['no token for a byte that a text may hold', { 0xc3: undefined }, /no token for the byte <0xC3>/],
 ] as const) {
   test(`L4-18: ${what}: refused before native code sees it`, () => {

@@ -11,7 +11,7 @@ import type { RuntimeStatement } from '../../layers/3-dependencies/signed-tree.t
 import { treeRights, verifyTree } from '../../layers/3-dependencies/tree-verifier.ts';
 import type { TreeInput } from '../../layers/3-dependencies/tree-verifier.ts';
 import { parseBundle } from '../../oms/bundle.ts';
-import type { SigningOrder } from '../../oms/signer.ts';
+import type { SigningRequest } from '../../oms/signer.ts';
 import { hashFiles } from '../../oms/signer.ts';
 import type { FileToSign, SignedFile } from '../../oms/statement.ts';
 import { parseStatement } from '../../oms/statement.ts';
@@ -27,9 +27,9 @@ export function hashInstallation(
   order: TreeInput,
   packages: readonly PackageDigests[],
   installed: boolean,
-): { files: FileToSign[]; signing: SigningOrder } {
+): { files: FileToSign[]; signing: SigningRequest } {
   const owner = new Map(packages.flatMap((entry) => entry.files.map((file) => [file.name, entry.id] as const)));
-  const signing: SigningOrder = {
+  const signing: SigningRequest = {
     disk: fs,
     layer: 3,
     root,

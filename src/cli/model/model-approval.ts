@@ -17,7 +17,7 @@ import type { TrustedKey } from '../../layers/4-model/approval.ts';
 import { parseBundle } from '../../oms/bundle.ts';
 import { publicPem } from '../../oms/operator-key.ts';
 import { keyIdOf } from '../../oms/signature.ts';
-import type { SigningOrder } from '../../oms/signer.ts';
+import type { SigningRequest } from '../../oms/signer.ts';
 import { hashFiles, signFiles } from '../../oms/signer.ts';
 import { parseStatement } from '../../oms/statement.ts';
 import { readModelRecord, writeModelRecord, writeModelTrust } from '../../state/model-records.ts';
@@ -100,7 +100,7 @@ export async function add(path: string, values: Flags, state: string): Promise<n
   }
   const method = methodOf(values, model.bytes);
   const report = progress(model.bytes);
-  const order: SigningOrder = {
+  const order: SigningRequest = {
     disk: fs,
     layer: 4,
     root: model.root,

@@ -11,7 +11,7 @@ import { basename, join, resolve } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
 import { makeSigningKey, publicPem } from '../../oms/operator-key.ts';
 import { keyIdOf } from '../../oms/signature.ts';
-import type { SigningOrder } from '../../oms/signer.ts';
+import type { SigningRequest } from '../../oms/signer.ts';
 import { hashFiles, signFiles } from '../../oms/signer.ts';
 import { readSigningKey, unlockOperatorKey } from '../signing-key.ts';
 import type { Flags } from './model-flags.ts';
@@ -40,7 +40,7 @@ export async function sign(path: string, values: Flags, state: string): Promise<
       'signing for others needs a key that you keep',
       'give a P-256 key with --key FILE: openssl ecparam -name prime256v1 -genkey -noout -out key.pem',
     );
-  const order: SigningOrder = {
+  const order: SigningRequest = {
     disk: fs,
     layer: 4,
     root: folder ? full : join(full, '..'),

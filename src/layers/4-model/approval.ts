@@ -1,9 +1,10 @@
 /**
- * The approval of a model that the operator added: a record with the signed manifest, and the keys that are trusted.
+ * The operator's approval of a model: a record with the signed manifest, and the trusted keys.
  *
- * Promise: name, files, what the engine maps and whether the folder may hold more are all under the signature; the
- *          approved root digest is kept with the trusted keys, so that an older manifest of the same name is refused.
- * Trust:   the record is as good as its signature; the trust file is the root of it.
+ * Promise: the signature covers the name, the files, which of them the engine maps, and whether the folder may contain
+ *          others. The approved root digest is stored with the trusted keys, so that an older manifest of the same name
+ *          is refused.
+ * Trust:   the trust file is the root of trust; the record is trusted as far as its signature is valid.
  * Proof:   test/unit/layers/4-approval.test.ts
  * @module
  */
@@ -16,13 +17,13 @@ import { defaultExclusions, parseStatement } from '../../oms/statement.ts';
 import { Shape } from '../../oms/json-shape.ts';
 import type { ApprovedModel } from './model-verifier.ts';
 
-/** Names that a model can have; also the name of its record's file. */
+/** Names that a model may have; the name is also the name of the record file. */
 export const modelNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** The signature file that may lie in a model's folder. */
+/** Names of the signature file in a model's folder. */
 export const signatureNames = ['model.sig'] as const;
 
-/** A model that was added: where it is, and the signed manifest. */
+/** A model that was added: its location and the signed manifest. */
 export type ModelRecord = {
   readonly name: string;
   readonly path: string;
@@ -30,7 +31,7 @@ export type ModelRecord = {
   readonly bundle: Buffer;
 };
 
-/** A key that may approve models: all of them, or one. */
+/** A key that may approve every model, or `only` one. */
 export type TrustedKey = {
   readonly pem: string;
   readonly label: string;
@@ -38,18 +39,19 @@ export type TrustedKey = {
   readonly addedAt: string;
 };
 
-/** Who may approve, and what was approved last under each name. */
+/** The keys that may approve, and the root digest that was last approved for each name. */
 export type ModelTrust = { readonly keys: readonly TrustedKey[]; readonly approved: ReadonlyMap<string, string> };
 
+/** Trusts no key. */
 export const emptyTrust: ModelTrust = { keys: [], approved: new Map() };
 
 const anyText = /^[^\0]{1,4096}$/;
 
 /** Parses the trust file. @throws `L4_TRUST_SHAPE` */
 export function parseTrust(text: string, fault: Fault): ModelTrust {
-  const shape = new Shape(fault, 'TRUST_SHAPE', 'the file of trusted keys');
+  const shape = new Shape(fault, 'TRUST_SHAPE', 'the trust file');
   const outer = shape.object(shape.json(Buffer.from(text, 'utf8'), 4 << 20), 'trust', ['version', 'keys', 'approved']);
-  if (outer['version'] !== 1) shape.refuse('version', 'is not known here');
+  if (outer['version'] !== 1) shape.refuse('version', 'is not supported');
   const keys = shape.list(outer['keys'], 'keys', 0, 1024).map((entry): TrustedKey => {
     const key = shape.object(entry, 'key', ['pem', 'label', 'only', 'addedAt']);
     return {
@@ -66,9 +68,11 @@ export function parseTrust(text: string, fault: Fault): ModelTrust {
   return { keys, approved: new Map(approved) };
 }
 
+/** Returns the text of the trust file. */
 export function formatTrust(trust: ModelTrust): string {
   const keys = trust.keys.map((key) => ({ ...key, only: key.only ?? null }));
-  return `${JSON.stringify({ version: 1, keys, approved: [...trust.approved].map(([name, root]) => ({ name, root })) }, null, 2)}\n`;
+  const approved = [...trust.approved].map(([name, root]) => ({ name, root }));
+  return `${JSON.stringify({ version: 1, keys, approved }, null, 2)}\n`;
 }
 
 /** Parses a record. @throws `L4_RECORD_SHAPE` */
@@ -81,7 +85,7 @@ export function parseRecord(text: string, fault: Fault): ModelRecord {
     'addedAt',
     'bundle',
   ]);
-  if (outer['version'] !== 1) shape.refuse('version', 'is not known here');
+  if (outer['version'] !== 1) shape.refuse('version', 'is not supported');
   return {
     name: shape.text(outer['name'], 'name', modelNamePattern),
     path: shape.text(outer['path'], 'path', /^\/[^\0]{0,4095}$/),
@@ -90,34 +94,33 @@ export function parseRecord(text: string, fault: Fault): ModelRecord {
   };
 }
 
-export function formatRecord(record: ModelRecord): string {
-  return `${JSON.stringify({ version: 1, name: record.name, path: record.path, addedAt: record.addedAt, bundle: record.bundle.toString('base64') })}\n`;
+/** Returns the text of a record. */
+export function formatRecord({ name, path, addedAt, bundle }: ModelRecord): string {
+  return `${JSON.stringify({ version: 1, name, path, addedAt, bundle: bundle.toString('base64') })}\n`;
 }
 
-/**
- * Roles of files in a manifest: what the engine maps; `weights-alone` says that the folder is not part of the model.
- */
+/** Roles of files that the engine maps; `weights-alone` means that the rest of the folder is not part of the model. */
 export const roles = { weights: 'weights', weightsAlone: 'weights-alone' } as const;
 
 function weightsOf(statement: Statement, fault: Fault): { weights: string[]; wholeFolder: boolean } {
   const mapped = statement.files.filter((file) => file.role === roles.weights || file.role === roles.weightsAlone);
-  if (mapped.length === 0) throw fault('WEIGHTS_ABSENT', 'the manifest does not say which file holds the weights');
+  if (mapped.length === 0) throw fault('WEIGHTS_ABSENT', 'the manifest does not say which file contains the weights');
   const alone = mapped.filter((file) => file.role === roles.weightsAlone).length;
   if (alone !== 0 && (alone !== mapped.length || mapped.length !== statement.files.length))
-    throw fault('STATEMENT_SHAPE', 'the manifest contradicts itself about the folder of the model');
+    throw fault('STATEMENT_SHAPE', 'the manifest contradicts itself about which files belong to the model');
   return { weights: mapped.map((file) => file.name), wholeFolder: alone === 0 };
 }
 
 /**
- * What a record approves, if it is signed by somebody who is trusted for this name.
- * @param sameOwner - whether the trust file belongs to the user who serves
+ * Returns the model that a record approves.
+ * @param sameOwner - whether the user who runs the server owns the trust file
  * @throws `L4_SIGNER_UNTRUSTED`, `L4_SIGNATURE_INVALID`, `L4_MANIFEST_ROLLBACK`, `L4_MODEL_UNAPPROVED`,
  * `L4_STATEMENT_*`
  */
 export function approveRecord(record: ModelRecord, trust: ModelTrust, now: Date, sameOwner: boolean): ApprovedModel {
   const fault = faultsOf(
     4,
-    `look at the model and approve it again: ./kwyre model add ${record.path} --name ${record.name}`,
+    `inspect the model and approve it again: ./kwyre model add ${record.path} --name ${record.name}`,
   );
   const labels = new Map<string, string>();
   const keys = trust.keys
@@ -131,14 +134,14 @@ export function approveRecord(record: ModelRecord, trust: ModelTrust, now: Date,
   const signer = verifySignature(bundle, { keys, roots: [] }, now, fault);
   const statement = parseStatement(bundle.payload, { allowedIgnores: signatureNames }, fault);
   if (statement.name !== record.name)
-    throw fault('NAME_MISMATCH', `the manifest was signed for another name than ${record.name}`);
+    throw fault('NAME_MISMATCH', `the manifest is signed for a name other than ${record.name}`);
   const approved = trust.approved.get(record.name);
-  if (approved === undefined)
-    throw fault('MODEL_UNAPPROVED', `the model ${record.name} is not among the approved ones`);
+  if (approved === undefined) throw fault('MODEL_UNAPPROVED', `the model ${record.name} is not approved`);
   if (approved !== statement.root)
-    throw fault('MANIFEST_ROLLBACK', `the manifest of ${record.name} is not the one that was approved last`);
+    throw fault('MANIFEST_ROLLBACK', `the manifest of ${record.name} is not the last one that was approved`);
   const { weights, wholeFolder } = weightsOf(statement, fault);
   const keyId = signer.method === 'key' ? signer.keyId : signer.fingerprint;
+  const target = wholeFolder ? record.path : `${record.path}/${weights[0] ?? ''}`;
   return {
     name: record.name,
     root: record.path,
@@ -149,6 +152,6 @@ export function approveRecord(record: ModelRecord, trust: ModelTrust, now: Date,
     excluded: new Set([...defaultExclusions, ...signatureNames]),
     signer: `signed by ${labels.get(keyId) ?? 'a trusted key'} (key ${keyId.slice(0, 16)})`,
     trust: sameOwner ? 'owner' : 'separate',
-    remedy: `if you changed the model yourself: ./kwyre model add ${wholeFolder ? record.path : `${record.path}/${weights[0] ?? ''}`} --name ${record.name}; if not, get it again from where it came`,
+    remedy: `if you changed the model: ./kwyre model add ${target} --name ${record.name}; if not, download it again`,
   };
 }

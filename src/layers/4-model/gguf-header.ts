@@ -1,11 +1,11 @@
 /**
- * The header of a GGUF file, read strictly before native code sees it.
+ * Validates the header of a GGUF file before native code parses it.
  *
- * Promise: every count, length, type, shape and offset is checked against the size of the file; keys whose absence or
- *          value would end llama.cpp's process are refused here with a code.
- * Trust:   the file is hostile until this returns.
- * Limits:  it does not judge the weights themselves: their digest does (approval.ts). What only one architecture wants
- *          is left to llama.cpp, which refuses it or ends the engine before it has read a byte of a conversation.
+ * Promise: every count, length, type, shape and offset is checked against the file size. Keys whose absence or value
+ *          would abort llama.cpp are refused with an error code.
+ * Trust:   the file is untrusted.
+ * Limits:  the weights themselves are checked only by their digest (approval.ts). Requirements of a single architecture
+ *          are left to llama.cpp, which refuses them or aborts the engine before it has read any conversation.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3)
  * Proof:   test/unit/layers/4-gguf-header.test.ts
  * @module
@@ -16,40 +16,38 @@ import { Cursor, limits, Metadata, refuse, valueTypes } from './gguf-metadata.ts
 import type { Tally } from './gguf-tensors.ts';
 import { checkTensors, describeTypes } from './gguf-tensors.ts';
 
-/** What the rest of Kwyre needs to know of a model file. */
+/** The facts about a model file that Kwyre uses. */
 export type GgufFacts = {
   readonly architecture: string;
   readonly name: string;
-  /** The context that the model was trained for. */
+  /** The context length that the model was trained with. */
   readonly contextTokens: number;
   readonly tensors: number;
-  /** Parameters: the product of every tensor's shape, added up. */
+  /** Number of parameters: the elements of all tensors. */
   readonly parameters: number;
-  /** Types of the weights by their share, as the table of tensors has them. */
+  /** Types of the weights, by share. */
   readonly quantisation: string;
   readonly vocabulary: number;
-  /** `gpt2`, `llama`, ...: how text becomes tokens. */
+  /** The kind of tokenizer: `gpt2`, `llama`, ... */
   readonly tokenizer: string;
-  /** The chat template; empty when the file has none. */
+  /** The chat template; empty if there is none. */
   readonly template: string;
-  /** Text of the tokens that begin and end a text, for the template; empty when the file names none. */
+  /** Text of the BOS and EOS tokens, for the template; empty if the file names none. */
   readonly bos: string;
   readonly eos: string;
-  /**
-   * Bytes that one token of a conversation takes in the cache, with 16-bit values; 0 where it cannot be told from here.
-   */
+  /** Size of one token in the KV cache with 16-bit values; 0 if the header does not determine it. */
   readonly cacheBytesPerToken: number;
-  /** Elements of a head's key and of its value. */
+  /** Number of elements of a head's key and value. */
   readonly headSizes: readonly [key: number, value: number];
 };
 
 const layerLimit = 512;
-/** Each is a descriptor of the engine. */
+/** The engine holds a descriptor for each part. */
 const mostParts = 128;
 const expertLimit = 512;
 const ropeScalings = ['', 'none', 'linear', 'yarn', 'longrope'];
 
-/** Keys whose absence or value ends llama.cpp's process instead of failing. */
+/** Checks keys whose absence or value aborts llama.cpp instead of failing the load. */
 function checkArchitecture(
   metadata: Metadata,
   architecture: string,
@@ -98,27 +96,24 @@ function checkExperts(metadata: Metadata, key: (name: string) => string, layers:
         used <= experts &&
         groups < experts &&
         (groups <= 1 || (experts % groups === 0 && usedGroups >= 1 && usedGroups < groups));
-  if (!sound) refuse('KEY', 'the numbers of its experts do not fit one another');
+  if (!sound) refuse('KEY', 'its expert counts are inconsistent');
 }
 
-/** Tokenizers whose tokens of the kind `byte` never become bytes by their name. */
+/** Tokenizers that do not decode tokens of the type `byte` from their names. */
 const namelessBytes: ReadonlySet<string> = new Set(['gpt2', 'rwkv', 'none']);
 const byteKind = 6;
 const byteName = /^<0x[0-9A-Fa-f]{2}>$/;
 
-/**
- * SentencePiece falls back to a token for each byte, and llama.cpp ends the process at the first one that it does not
- * find.
- */
+/** SentencePiece falls back to one token per byte, and llama.cpp aborts if one of them is missing. */
 function checkFallback(names: ReadonlySet<string>): void {
   for (let byte = 0; byte < 256; byte += 1) {
     const name = `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
     if (!names.has(name) && !names.has(String.fromCharCode(byte)))
-      refuse('KEY', `its vocabulary has no token for the byte ${name}: a text with it would end the engine`);
+      refuse('KEY', `its vocabulary has no token for the byte ${name}; text with that byte would abort the engine`);
   }
 }
 
-/** Checks the vocabulary; gives its size and a reader of single tokens. */
+/** Checks the vocabulary; returns its size and a reader of single tokens. */
 function checkVocabulary(
   metadata: Metadata,
   tokenizer: string,
@@ -131,10 +126,10 @@ function checkVocabulary(
   const scores = metadata.array('tokenizer.ggml.scores', [valueTypes.float32, valueTypes.int32]);
   for (const list of [kinds, scores])
     if (list !== undefined && list.length !== vocabulary)
-      refuse('KEY', 'a list of the tokenizer does not fit the vocabulary');
+      refuse('KEY', 'a tokenizer list differs from the vocabulary in length');
   metadata.array('tokenizer.ggml.merges', [valueTypes.string]);
 
-  // llama.cpp ends the process when two tokens have the same name.
+  // llama.cpp aborts if two tokens have the same name.
   const cursor = metadata.cursorAt(tokens.first);
   const names = new Set<string>();
   const kindCursor = kinds === undefined || namelessBytes.has(tokenizer) ? undefined : metadata.cursorAt(kinds.first);
@@ -145,9 +140,9 @@ function checkVocabulary(
     const name = cursor.take(length).toString('latin1');
     names.add(name === '' ? `[EMPTY_${i}]` : name);
     if (kindCursor?.uint32() === byteKind && !byteName.test(name))
-      refuse('KEY', 'a token that stands for a byte has a name that is none');
+      refuse('KEY', 'the name of a byte token is not a byte');
   }
-  if (names.size !== vocabulary) refuse('KEY', 'two tokens of its vocabulary are the same');
+  if (names.size !== vocabulary) refuse('KEY', 'its vocabulary contains a token twice');
   if (tokenizer === 'llama') checkFallback(names);
   return {
     vocabulary,
@@ -155,15 +150,15 @@ function checkVocabulary(
   };
 }
 
-/** Reads one file of a model. */
+/** One file of a model. */
 export type PartReader = { readonly readAt: ReadAt; readonly size: number };
 
 type Opened = { readonly cursor: Cursor; readonly metadata: Metadata; readonly tensors: number };
 
-/** The beginning of every file: what it is, how many tensors it has, its metadata. */
+/** Reads the start of a file: magic, version, number of tensors, metadata. */
 function openPart({ readAt, size }: PartReader): Opened {
   const cursor = new Cursor(readAt, size);
-  if (size < 24 || cursor.take(4).toString('latin1') !== 'GGUF') refuse('MAGIC', 'it does not begin with GGUF');
+  if (size < 24 || cursor.take(4).toString('latin1') !== 'GGUF') refuse('MAGIC', 'it does not start with GGUF');
   const version = cursor.uint32();
   if (version !== 2 && version !== 3) refuse('VERSION', `its version is ${version}, not 2 or 3`);
   const tensors = cursor.count('the number of tensors', limits.tensors);
@@ -173,32 +168,32 @@ function openPart({ readAt, size }: PartReader): Opened {
   return { cursor, metadata, tensors };
 }
 
-/** Below 32 llama.cpp's own reads of mapped weights are not aligned any more. */
+/** Returns the alignment; below 32, llama.cpp would read mapped weights unaligned. */
 function alignmentOf(metadata: Metadata): number {
   const alignment = metadata.whole('general.alignment', 32, limits.alignment, 32);
   if ((alignment & (alignment - 1)) !== 0) refuse('ALIGNMENT', 'its alignment is not a power of two');
   return alignment;
 }
 
-/** Refuses a file that is not the part of the model that it stands for. @throws `L4_GGUF_SPLIT` */
+/** Refuses a file that is another part of the model than expected. @throws `L4_GGUF_SPLIT` */
 function checkSplit(metadata: Metadata, index: number, count: number): void {
   const split = (message: string, remedy: string) => new KwyreError('L4_GGUF_SPLIT', message, remedy);
   const named = metadata.whole('split.count', 0, 65_535, 0);
   if (named > 1 && count === 1)
     throw split(
       `the file is one of ${named} parts of a model`,
-      'add the model by its first part, under the names that its maker gave (NAME-00001-of-0000N.gguf), all in one folder',
+      'put all parts in one folder under their original names (NAME-00001-of-0000N.gguf), then add the first part',
     );
   if (Math.max(named, 1) !== count || metadata.whole('split.no', 0, 65_535, 0) !== index)
     throw split(
-      `part ${index + 1} of ${count} says that it is another one`,
-      'get all parts of the model again, from one place',
+      `the file in place of part ${index + 1} of ${count} is another part`,
+      'download all parts of the model again from one source',
     );
 }
 
 /**
- * Parses and checks the headers of a model in several files, the first one first; its metadata speaks for all.
- * @throws `L4_GGUF_*` naming what is wrong.
+ * Parses and validates the headers of a model in one or more files, in order; the metadata of the first one counts.
+ * @throws `L4_GGUF_*`
  */
 export function parseParts(parts: readonly PartReader[]): GgufFacts {
   const [first, ...others] = parts;
@@ -206,7 +201,7 @@ export function parseParts(parts: readonly PartReader[]): GgufFacts {
   if (parts.length > mostParts)
     throw new KwyreError(
       'L4_GGUF_SPLIT',
-      `the model is split into ${parts.length} files, more than ${mostParts}`,
+      `the model is split into ${parts.length} files; at most ${mostParts} are supported`,
       'join some of them with llama-gguf-split, then add the model again',
     );
   const opened = openPart(first);
@@ -221,14 +216,15 @@ export function parseParts(parts: readonly PartReader[]): GgufFacts {
     tensors += own;
   });
   if (others.length > 0 && opened.metadata.whole('split.tensors.count', 0, limits.tensors) !== tensors)
-    refuse('SPLIT', 'its parts together do not have as many tensors as the first one says');
+    refuse('SPLIT', 'the number of tensors in all parts differs from the one in the first part');
   const parameters = [...tally.values()].reduce((sum, count) => sum + count, 0);
   return { ...facts, tensors, parameters, quantisation: describeTypes(tally) };
 }
 
 /**
- * Parses and checks the header of a model in one file.
- * @throws `L4_GGUF_*` naming what is wrong.
+ * Parses and validates the header of a model in one file.
+ * @throws `L4_GGUF_*`
+ * @internal
  */
 export function parseGguf(readAt: ReadAt, size: number): GgufFacts {
   return parseParts([{ readAt, size }]);

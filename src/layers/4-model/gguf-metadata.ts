@@ -1,9 +1,9 @@
 /**
- * Metadata of a GGUF file: values read within bounds, and asked for by type.
+ * Metadata of a GGUF file: bounds-checked reading, and access by key and type.
  *
- * Promise: no read goes beyond the end of the file or of the header's limit; no count or length makes memory of ours
- *          that the file does not fill.
- * Trust:   the file is hostile.
+ * Promise: no read exceeds the file or the header limit, and no count or length allocates memory that the file does not
+ *          fill.
+ * Trust:   the file is untrusted.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3)
  * Proof:   test/unit/layers/4-gguf-header.test.ts
  * @module
@@ -13,6 +13,7 @@ import { KwyreError } from '../../base/errors.ts';
 /** Reads `length` bytes at `offset`; fewer only at the end of the file. */
 export type ReadAt = (offset: number, length: number) => Buffer;
 
+/** Upper bounds of sizes and counts in a header. */
 export const limits = {
   headerBytes: 512 << 20,
   pairs: 8192,
@@ -27,6 +28,7 @@ export const limits = {
   alignment: 65_536,
 } as const;
 
+/** Value types of GGUF. */
 export const valueTypes = {
   uint8: 0,
   int8: 1,
@@ -57,20 +59,20 @@ const typeBytes: Readonly<Record<number, number>> = {
 };
 const windowBytes = 1 << 20;
 
-/** Refuses the file with a code of its own. */
+/** Refuses the file. @throws `L4_GGUF_*` */
 export function refuse(fault: string, message: string): never {
   throw new KwyreError(
     `L4_GGUF_${fault}`,
-    `the model file is not a sound GGUF file: ${message}`,
-    'fetch the file again from its source and compare its digest',
+    `the model file is not a valid GGUF file: ${message}`,
+    'download the file again and compare its digest with the published one',
   );
 }
 
 function sizeOf(type: number): number {
-  return typeBytes[type] ?? refuse('TYPE', 'it uses a value type that GGUF does not have');
+  return typeBytes[type] ?? refuse('TYPE', 'it uses an unknown value type');
 }
 
-/** Walks through the header; every read is checked against the end of the file. */
+/** A position in the header; every read is checked against the end of the file. */
 export class Cursor {
   offset = 0;
   readonly #readAt: ReadAt;
@@ -84,45 +86,45 @@ export class Cursor {
   }
 
   #need(length: number): void {
-    if (length < 0 || length > this.#end - this.offset) refuse('TRUNCATED', 'its header ends before it is complete');
+    if (length < 0 || length > this.#end - this.offset) refuse('TRUNCATED', 'its header is truncated');
   }
 
-  /** Makes sure that the next bytes are in the window, and goes over them; gives where they begin there. */
-  #pass(length: number): number {
+  /** Loads the next bytes into the window, advances past them and returns their offset in the window. */
+  #advance(length: number): number {
     this.#need(length);
     if (this.offset < this.#start || this.offset + length > this.#start + this.#window.length) {
       this.#start = this.offset;
       this.#window = this.#readAt(this.offset, Math.min(Math.max(length, windowBytes), this.#end - this.offset));
-      if (this.#window.length < length) refuse('TRUNCATED', 'its header ends before it is complete');
+      if (this.#window.length < length) refuse('TRUNCATED', 'its header is truncated');
     }
     const at = this.offset - this.#start;
     this.offset += length;
     return at;
   }
 
-  /** The next bytes, as a view that is valid until the next read. */
+  /** Returns the next bytes as a view that is valid until the next read. */
   take(length: number): Buffer {
-    const at = this.#pass(length);
+    const at = this.#advance(length);
     return this.#window.subarray(at, at + length);
   }
 
-  /** Goes over bytes without reading them. */
+  /** Advances without reading. */
   skip(length: number): void {
     this.#need(length);
     this.offset += length;
   }
 
   uint32(): number {
-    const at = this.#pass(4);
+    const at = this.#advance(4);
     return this.#window.readUInt32LE(at);
   }
 
-  /** A count or a length: 64 bits in the file, exact in JavaScript or refused. */
+  /** Reads a 64-bit count or length; refuses it above `max`. */
   count(what: string, max: number): number {
-    const at = this.#pass(8);
-    // Beyond 2^53 the sum is rounded, and above every limit all the same.
+    const at = this.#advance(8);
+    // Above 2^53 the sum is rounded, but every limit is lower.
     const value = this.#window.readUInt32LE(at) + this.#window.readUInt32LE(at + 4) * 2 ** 32;
-    if (value > max) refuse('LIMIT', `${what} is beyond the limit of ${max}`);
+    if (value > max) refuse('LIMIT', `${what} exceeds the limit of ${max}`);
     return value;
   }
 
@@ -131,13 +133,13 @@ export class Cursor {
   }
 }
 
-/** An array stays in the file: where it begins and what it holds. */
-export type ArrayFacts = { readonly length: number; readonly first: number; readonly itemType: number };
+/** An array, which stays in the file: its length, offset and element type. */
+type ArrayFacts = { readonly length: number; readonly first: number; readonly itemType: number };
 type Value = number | string | boolean | ArrayFacts;
 
 function readArray(cursor: Cursor): ArrayFacts {
   const itemType = cursor.uint32();
-  if (itemType === valueTypes.array) refuse('TYPE', 'arrays of arrays are not used by any model');
+  if (itemType === valueTypes.array) refuse('TYPE', 'nested arrays are not supported');
   const length = cursor.count('the length of an array', limits.arrayItems);
   const first = cursor.offset;
   if (itemType === valueTypes.string)
@@ -149,7 +151,7 @@ function readArray(cursor: Cursor): ArrayFacts {
 function readNumber(bytes: Buffer, type: number): number | boolean {
   switch (type) {
     case valueTypes.bool:
-      if ((bytes[0] ?? 2) > 1) refuse('TYPE', 'a truth value is neither 0 nor 1');
+      if ((bytes[0] ?? 2) > 1) refuse('TYPE', 'a boolean is neither 0 nor 1');
       return bytes[0] === 1;
     case valueTypes.float32:
       return bytes.readFloatLE(0);
@@ -176,7 +178,7 @@ function readValue(cursor: Cursor, type: number, key: string): Value {
   return readNumber(cursor.take(sizeOf(type)), type);
 }
 
-/** Metadata by key, with typed access that refuses. */
+/** Metadata by key; access refuses values of the wrong type or out of range. */
 export class Metadata {
   readonly #values = new Map<string, Value>();
   readonly #readAt: ReadAt;
@@ -190,8 +192,8 @@ export class Metadata {
   /** Reads the next pair. */
   readPair(cursor: Cursor): void {
     const key = cursor.text('the length of a key', limits.keyBytes);
-    if (!/^[\x21-\x7e]+$/.test(key)) refuse('KEY', 'a metadata key is empty or not plain');
-    if (this.#values.has(key)) refuse('KEY', 'a metadata key comes twice');
+    if (!/^[\x21-\x7e]+$/.test(key)) refuse('KEY', 'a metadata key is empty or not printable ASCII');
+    if (this.#values.has(key)) refuse('KEY', 'a metadata key appears twice');
     this.#values.set(key, readValue(cursor, cursor.uint32(), key));
   }
 
@@ -199,7 +201,7 @@ export class Metadata {
     return this.#values.has(key);
   }
 
-  /** A whole number within bounds; it must be there unless a fallback is given. */
+  /** Returns an integer within bounds; refuses a missing key unless a fallback is given. */
   whole(key: string, min: number, max: number, fallback?: number): number {
     const value = this.#values.get(key);
     if (value === undefined && fallback !== undefined) return fallback;
@@ -208,29 +210,29 @@ export class Metadata {
     return value;
   }
 
-  /** Refuses a number that is there and not within bounds (or no number). */
+  /** Refuses a value that is present and not a number within bounds. */
   bounded(key: string, min: number, max: number): void {
     const value = this.#values.get(key);
     if (value === undefined) return;
     if (typeof value !== 'number' || !(value >= min && value <= max)) refuse('KEY', `${key} is out of range`);
   }
 
-  /** A text, empty when it is not there. */
+  /** Returns a string, empty if the key is missing. */
   text(key: string): string {
     const value = this.#values.get(key);
     return typeof value === 'string' ? value : '';
   }
 
-  /** An array of one of the given types, or `undefined` when the key is not there. */
+  /** Returns an array of one of the given types, or `undefined` if the key is missing. */
   array(key: string, itemTypes: readonly number[]): ArrayFacts | undefined {
     const value = this.#values.get(key);
     if (value === undefined) return undefined;
     if (typeof value !== 'object' || !itemTypes.includes(value.itemType))
-      refuse('TYPE', `${key} is not the list that it should be`);
+      refuse('TYPE', `${key} is not an array of the expected type`);
     return value;
   }
 
-  /** Whole numbers: one for all of `length` places, or a list of at least as many. */
+  /** Returns one integer for each of `length` layers, from a single value or an array. */
   perLayer(key: string, length: number, min: number, max: number): number[] | undefined {
     const value = this.#values.get(key);
     if (value === undefined) return undefined;
@@ -245,7 +247,7 @@ export class Metadata {
     });
   }
 
-  /** A cursor at a place that a former walk has found. */
+  /** Returns a cursor at an offset of the file. */
   cursorAt(offset: number): Cursor {
     const cursor = new Cursor(this.#readAt, this.#size);
     cursor.offset = offset;

@@ -1,9 +1,9 @@
 /**
- * The table of tensors of a GGUF file: names, shapes, types, and where their data lies.
+ * The tensor table of a GGUF file: names, shapes, types and data offsets.
  *
- * Promise: the data of every tensor lies within the file, aligned, and overlaps no other; products of dimensions are
+ * Promise: the data of every tensor is aligned, inside the file, and overlaps no other. Products of dimensions are
  *          computed without overflow.
- * Trust:   the file is hostile.
+ * Trust:   the file is untrusted.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3), `ggml_type_size` of ggml 0.25
  * Proof:   test/unit/layers/4-gguf-header.test.ts
  * @module
@@ -11,7 +11,7 @@
 import type { Cursor } from './gguf-metadata.ts';
 import { limits, refuse } from './gguf-metadata.ts';
 
-/** Elements and bytes of a block, by tensor type; types that are not here are refused. */
+/** Elements and bytes of a block, by tensor type; other types are refused. */
 const blocks: Readonly<Record<number, readonly [elements: number, bytes: number]>> = {
   0: [1, 4],
   1: [1, 2],
@@ -50,7 +50,7 @@ const blocks: Readonly<Record<number, readonly [elements: number, bytes: number]
   42: [64, 18],
 };
 const float32 = 0;
-/** What people call the types. */
+/** Display names of the types. */
 const typeNames: Readonly<Record<number, string>> = {
   0: 'F32',
   1: 'F16',
@@ -87,10 +87,10 @@ const typeNames: Readonly<Record<number, string>> = {
   40: 'NVFP4',
 };
 
-/** Parameters by the name of their type. */
+/** Number of parameters by type name. */
 export type Tally = Map<string, number>;
 
-/** The types of the weights by their share, the commonest first: `Q4_K 86 %, Q6_K 13 %, F32 1 %`. */
+/** Returns the types of the weights by share, the most common first: `Q4_K 86 %, Q6_K 13 %, F32 1 %`. */
 export function describeTypes(tally: Tally): string {
   const all = [...tally.values()].reduce((sum, count) => sum + count, 0);
   const share = (count: number) => (count * 100 < all ? 'under 1 %' : `${Math.floor((count * 100) / all)} %`);
@@ -102,7 +102,7 @@ export function describeTypes(tally: Tally): string {
 
 type Region = { readonly from: number; readonly to: number };
 
-/** One entry of the table; gives the elements, the type and where the data lies, relative to the data section. */
+/** Reads one entry: number of elements, type, and the data's position relative to the data section. */
 function readTensor(
   cursor: Cursor,
   names: Set<string>,
@@ -110,10 +110,10 @@ function readTensor(
   size: number,
 ): { elements: number; type: number; region: Region } {
   const name = cursor.text('the length of a tensor name', limits.nameBytes);
-  if (name === '' || names.has(name)) refuse('TENSOR', 'a tensor has no name, or two have the same');
+  if (name === '' || names.has(name)) refuse('TENSOR', 'a tensor has no name or a duplicate name');
   names.add(name);
   const rank = cursor.uint32();
-  if (rank < 1 || rank > 4) refuse('TENSOR', 'a tensor has no shape of one to four dimensions');
+  if (rank < 1 || rank > 4) refuse('TENSOR', 'a tensor does not have one to four dimensions');
   let elements = 1n;
   let row = 0;
   for (let d = 0; d < rank; d += 1) {
@@ -123,11 +123,11 @@ function readTensor(
     elements *= BigInt(extent);
   }
   const type = cursor.uint32();
-  const [perBlock, blockBytes] = blocks[type] ?? refuse('TENSOR', 'a tensor has a type that this engine does not know');
-  // llama.cpp adds them to floats and ends the process when they are none.
+  const [perBlock, blockBytes] = blocks[type] ?? refuse('TENSOR', 'a tensor has an unknown type');
+  // llama.cpp aborts on norm weights of another type.
   if (/(^|[._])norm\.weight$/.test(name) && type !== float32)
     refuse('TENSOR', 'the weights of a norm are not 32-bit floats');
-  if (row % perBlock !== 0) refuse('TENSOR', 'the rows of a tensor do not fill whole blocks');
+  if (row % perBlock !== 0) refuse('TENSOR', 'the row length of a tensor is not a multiple of its block size');
   const offset = cursor.count('the offset of a tensor', Number.MAX_SAFE_INTEGER);
   if (offset % alignment !== 0) refuse('TENSOR', 'the data of a tensor is not aligned');
   const bytes = (elements / BigInt(perBlock)) * BigInt(blockBytes);
@@ -136,11 +136,11 @@ function readTensor(
 }
 
 /**
- * Checks the table, and counts its parameters.
- * @throws `L4_GGUF_TENSOR` and others
+ * Validates the table and adds its parameters to the tally.
+ * @throws `L4_GGUF_*`
  */
 export function checkTensors(cursor: Cursor, count: number, alignment: number, size: number, tally: Tally): void {
-  if (count === 0) refuse('TENSOR', 'it holds no weights');
+  if (count === 0) refuse('TENSOR', 'it contains no tensors');
   const names = new Set<string>();
   const regions: Region[] = [];
   for (let i = 0; i < count; i += 1) {
@@ -154,7 +154,7 @@ export function checkTensors(cursor: Cursor, count: number, alignment: number, s
   let end = 0;
   for (const { from, to } of regions) {
     if (from < end) refuse('TENSOR', 'the data of two tensors overlaps');
-    if (data + to > size) refuse('TENSOR', 'the data of a tensor lies beyond the end of the file');
+    if (data + to > size) refuse('TENSOR', 'the data of a tensor exceeds the file');
     end = to;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The embedded guide model: its digest is a constant of this program. Written by `npm run guide:digest`.
+ * The digest of the embedded guide model, a constant of this program. Updated by `npm run guide:digest`.
  * @module
  */
 import { join } from 'node:path';
@@ -8,14 +8,14 @@ import type { ApprovedModel } from './model-verifier.ts';
 /** Name of the embedded model. */
 export const guideName = 'guide';
 
-/** The file of the embedded model, as trained. */
+/** The file of the embedded model. */
 export const guideFile = {
   name: 'guide.gguf',
   bytes: 2878208,
   sha256: 'd0025f97f38c0bd54adbe698c8d85ba39eaceb248bed58fe00f0b2a65f054ae5',
 } as const;
 
-/** The embedded model below the root of this installation. */
+/** Returns the embedded model of the installation at `root`. */
 export function guideModel(root: string): ApprovedModel {
   return {
     name: guideName,
@@ -37,6 +37,6 @@ export function guideModel(root: string): ApprovedModel {
     excluded: new Set(),
     signer: 'the digest is a constant of this program',
     trust: 'constant',
-    remedy: 'get the file back with: git checkout -- models/guide/guide.gguf',
+    remedy: 'restore the file: git checkout -- models/guide/guide.gguf',
   };
 }

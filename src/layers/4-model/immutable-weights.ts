@@ -1,11 +1,11 @@
 /**
- * Weights that cannot change between the check and the end of serving: sealed memory, or one held file.
+ * Keeps verified weights unchanged while they are served: in a sealed memfd, or as an open file.
  *
- * Promise: in `memfd` mode the bytes hashed are the bytes sealed, in one pass; nobody can write them afterwards. In
- *          `file` mode a read lease says that nobody has the file open for writing, and the file is looked at again
- *          after hashing; without a lease the status says so.
- * Trust:   this process is not dumpable, so that no other process of the same user reaches the memory before the seal.
- * Limits:  `file` mode notices a change, it cannot prevent one by root.
+ * Promise: in `memfd` mode the hashed bytes are the sealed bytes, copied in one pass, and no process can write them
+ *          afterwards. In `file` mode a read lease shows that no process has the file open for writing, and its times
+ *          are compared after hashing; the status says if there is no lease.
+ * Trust:   this process is not dumpable: no other process of the same user reaches the memfd before it is sealed.
+ * Limits:  `file` mode detects a change but cannot prevent one by root.
  * Proof:   test/unit/layers/4-immutable-weights.test.ts
  * @module
  */
@@ -19,17 +19,17 @@ import type { Shard } from '../../oms/statement.ts';
 import { leaseHolds, takeReadLease } from '../../linux/files/file-lease.ts';
 import { makeMemfd, sealMemfd } from '../../linux/memory/memfd.ts';
 
-/** Where weights are kept while they are served. */
+/** How weights are kept while they are served. */
 export type WeightsMode = 'memfd' | 'file';
 
-/** The calls that loading needs, from `node:fs`. */
+/** The functions of `node:fs` that loading needs. */
 export type WeightsDisk = Disk & Pick<typeof fs, 'write' | 'ftruncateSync'>;
 
-/** Weights behind one descriptor, and what was hashed. */
+/** Weights behind one descriptor, and their hash. */
 export type Weights = {
   readonly fd: number;
   readonly mode: WeightsMode;
-  /** How the bytes are kept from changing, in words. */
+  /** How changes are prevented or detected, in words. */
   readonly kept: string;
   readonly full: boolean;
   readonly hashed: Hashed;
@@ -38,10 +38,10 @@ export type Weights = {
 const chunkBytes = 2 << 20;
 const buffersInFlight = 3;
 
-/** Memory that must stay free besides the weights. */
+/** Memory that must remain free. */
 const reserveBytes = 256 << 20;
 
-/** Sealed memory when it fits, else the file. */
+/** Returns `memfd` if the weights fit into memory, else `file`. */
 export function chooseMode(bytes: number, availableBytes: number): WeightsMode {
   return bytes + reserveBytes + bytes / 4 <= availableBytes ? 'memfd' : 'file';
 }
@@ -56,7 +56,7 @@ function writeAll(disk: WeightsDisk, fd: number, bytes: Buffer, length: number, 
   });
 }
 
-/** Hash of a stream of chunks: over everything, or for each shard. */
+/** Hashes a stream of chunks, as a whole or in shards. */
 class Digester {
   readonly #shardBytes: number | undefined;
   readonly #shards: Shard[] = [];
@@ -94,8 +94,8 @@ class Digester {
 }
 
 /**
- * Reads a file once, hashing it and filling sealed memory on the way; the copies run beside the hash.
- * @throws `L4_MEMORY_SHORT` when the kernel gives no memory.
+ * Reads a file once, hashing it and copying it to a memfd, which is then sealed; copying and hashing run in parallel.
+ * @throws `L4_MEMORY_SHORT` if the kernel has not enough memory
  */
 export async function loadSealed(
   disk: WeightsDisk,
@@ -118,23 +118,23 @@ export async function loadSealed(
       const buffer = buffers[slot] ?? Buffer.alloc(0);
       await writes[slot];
       const at = digester.size;
-      // A file that grows past its size is hashed with what was added, hence refused, but not kept.
+      // If the file grows, the added bytes are hashed, so that it is refused, but not copied.
       const length = disk.readSync(source, buffer, 0, buffer.length, at);
       if (length === 0) break;
       const kept = Math.max(0, Math.min(length, size - at));
       const written = kept === 0 ? Promise.resolve() : writeAll(disk, memory, buffer, kept, at);
-      written.catch(() => undefined); // awaited below; never unhandled meanwhile
+      written.catch(() => undefined); // awaited below; not unhandled meanwhile
       writes[slot] = written;
       digester.update(buffer.subarray(0, length));
       progress?.(digester.size);
-      if (digester.size > size + chunkBytes) break; // it grows faster than we read: enough to refuse it
+      if (digester.size > size + chunkBytes) break; // enough to refuse a file that grows
     }
     await Promise.all(writes);
     sealMemfd(memory);
     return {
       fd: memory,
       mode: 'memfd',
-      kept: 'sealed memory: writing, growing and shrinking it is refused by the kernel',
+      kept: 'sealed memory: the kernel refuses to write, grow or shrink it',
       full: true,
       hashed: digester.end(),
     };
@@ -145,16 +145,16 @@ export async function loadSealed(
     if (code === 'ENOMEM' || code === 'ENOSPC' || code === 'EFBIG')
       throw fault(
         'MEMORY_SHORT',
-        'there is not enough memory to keep the weights sealed',
-        'free some memory, or serve with --weights file',
+        'there is not enough memory for a sealed copy of the weights',
+        'free memory, or serve with --weights file',
       );
     throw error;
   }
 }
 
 /**
- * Hashes a file and keeps it open, under a read lease where the kernel grants one. @throws `L4_FILE_WRITER`,
- * `L4_FILE_MOVED`
+ * Hashes a file and keeps it open, under a read lease if the kernel grants one.
+ * @throws `L4_FILE_WRITER`, `L4_FILE_MOVED`
  */
 export function holdFile(
   disk: WeightsDisk,
@@ -170,7 +170,7 @@ export function holdFile(
     throw fault(
       'FILE_WRITER',
       `another process has ${printable(name)} open for writing`,
-      'end that process (fuser shows it), or serve with --weights memfd',
+      'stop that process (find it with fuser), or serve with --weights memfd',
     );
   const hasher = new Hasher(disk, progress);
   const hashed = shardBytes === undefined ? hasher.whole(fd) : hasher.shards(fd, shardBytes);
@@ -183,13 +183,13 @@ export function holdFile(
   ) {
     throw fault(
       'FILE_MOVED',
-      `${printable(name)} was changed while it was verified`,
-      'let nothing write the model, then start again',
+      `${printable(name)} changed while it was being verified`,
+      'stop the process that writes the model, then start again',
     );
   }
   const kept =
     lease === 'held'
-      ? 'the file, held open under a read lease'
-      : `the file, held open; no read lease (${lease.refused}): a change is noticed, not prevented`;
+      ? 'the file, kept open under a read lease'
+      : `the file, kept open without a read lease (${lease.refused}): changes are detected, not prevented`;
   return { fd, mode: 'file', kept, full: lease === 'held', hashed };
 }

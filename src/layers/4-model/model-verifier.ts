@@ -1,10 +1,10 @@
 /**
- * Every byte of every file of a model against what was approved, before any native code sees one of them.
+ * Compares every byte of a model with what was approved, before native code reads it.
  *
- * Promise: no model without approval, no branch that skips. The answer holds the open descriptor that was verified;
+ * Promise: no model is used without approval, and no path skips the check. The result contains the verified descriptor;
  *          the engine gets that descriptor and no path.
- * Trust:   what was approved comes from a constant of this program (the embedded guide) or from a signature by a key
- *          that the operator trusts.
+ * Trust:   the approval is a constant of this program (the embedded guide) or a signature by a key that the operator
+ *          trusts.
  * Proof:   test/unit/layers/4-model-verifier.test.ts
  * @module
  */
@@ -19,7 +19,7 @@ import { compareFile, differenceOf } from '../../oms/manifest-verifier.ts';
 import type { Weights, WeightsDisk, WeightsMode } from './immutable-weights.ts';
 import { chooseMode, holdFile, loadSealed } from './immutable-weights.ts';
 
-/** A model that somebody approved: its files, where they are, and who said so. */
+/** An approved model: its files, their location, and who approved it. */
 export type ApprovedModel = {
   readonly name: string;
   /** Folder that the names of the files are relative to. */
@@ -28,27 +28,27 @@ export type ApprovedModel = {
   readonly shardBytes: number | undefined;
   /** Names of the files that the engine maps, in order. */
   readonly weights: readonly string[];
-  /** Whether the whole folder was approved, so that any other file in it refuses. */
+  /** Whether the whole folder was approved: any other file in it is refused then. */
   readonly wholeFolder: boolean;
   readonly excluded: ReadonlySet<string>;
   /** Who approved, in words. */
   readonly signer: string;
-  /** `owner` when the user who serves could replace the approval too. */
+  /** `owner` if the user who runs the server could also replace the approval. */
   readonly trust: 'constant' | 'separate' | 'owner';
-  /** What the reader can do when it is refused. */
+  /** The next step if it is refused. */
   readonly remedy: string;
 };
 
-/** One verified file of weights; `fd` is open until the end. */
-export type VerifiedWeights = {
+/** One verified weights file; `fd` stays open. */
+type VerifiedWeights = {
   readonly name: string;
   readonly fd: number;
   readonly bytes: number;
   readonly createdSeconds: number;
 };
 
-/** What was seen in this run. */
-export type ModelEvidence = {
+/** Evidence from this run. */
+type ModelEvidence = {
   readonly files: number;
   readonly bytes: number;
   readonly root: string;
@@ -59,7 +59,7 @@ export type ModelEvidence = {
 
 declare const verified: unique symbol;
 
-/** A model whose every byte was verified in this run; nothing else makes this type. */
+/** A model whose every byte was verified in this run; only `verifyModel` creates values of this type. */
 export type VerifiedModel = {
   readonly [verified]: true;
   readonly name: string;
@@ -70,8 +70,8 @@ export type VerifiedModel = {
   readonly checks: readonly Check[];
 };
 
-/** How to verify and keep. */
-export type VerifyOptions = {
+/** How to verify the model and keep its weights. */
+type VerifyOptions = {
   readonly disk: WeightsDisk;
   readonly mode: WeightsMode | 'auto';
   readonly availableBytes: number;
@@ -79,10 +79,10 @@ export type VerifyOptions = {
   readonly progress?: (doneBytes: number) => void;
 };
 
-/** Owner and group are the operator's business; files that anybody may write are refused. */
+/** Any owner and group are accepted; world-writable files are refused. */
 const rights: Rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
 
-/** How many files have rights that weights need not have. */
+/** Number of files with rights that weights do not need. */
 type WideRights = { group: number; links: number; executable: number };
 
 function noteRights(wide: WideRights, { mode, nlink }: { readonly mode: number; readonly nlink: number }): void {
@@ -91,12 +91,12 @@ function noteRights(wide: WideRights, { mode, nlink }: { readonly mode: number; 
   if ((mode & 0o111) !== 0) wide.executable += 1;
 }
 
-/** Shown, not refused: they are the operator's business, and nothing to sealed memory. */
+/** Reported, not refused; they do not affect a sealed copy. */
 function reportRights({ group, links, executable }: WideRights, mode: WeightsMode, at: number): Check[] {
   const words = [
-    ...(group > 0 ? [`${group} can be written by their group`] : []),
-    ...(links > 0 ? [`${links} have a second name elsewhere (hard link)`] : []),
-    ...(executable > 0 ? [`${executable} are executable`] : []),
+    ...(group > 0 ? [`${group} group-writable`] : []),
+    ...(links > 0 ? [`${links} with more than one hard link`] : []),
+    ...(executable > 0 ? [`${executable} executable`] : []),
   ];
   if (words.length === 0) return [];
   const sealed = mode === 'memfd';
@@ -104,15 +104,15 @@ function reportRights({ group, links, executable }: WideRights, mode: WeightsMod
     {
       id: 'rights',
       status: sealed ? 'enforced' : 'degraded',
-      evidence: `of the model's files ${words.join(', ')}${sealed ? '; what is served is the sealed copy, which none of this reaches' : ''}`,
+      evidence: `files of the model: ${words.join(', ')}${sealed ? '; the sealed copy is not affected' : ''}`,
       at,
     },
   ];
 }
 
 /**
- * Verifies a model and opens it for serving. @throws `L4_FILES_DIFFER` with every difference, `L4_FILE_WRITER`,
- * `L4_FILE_MOVED`, `L4_MEMORY_SHORT`
+ * Verifies a model and opens it for serving.
+ * @throws `L4_FILES_DIFFER` with every difference, `L4_FILE_WRITER`, `L4_FILE_MOVED`, `L4_MEMORY_SHORT`
  */
 export async function verifyModel(model: ApprovedModel, options: VerifyOptions): Promise<VerifiedModel> {
   const fault = faultsOf(4, model.remedy);
@@ -131,12 +131,12 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
       const name = printable(file.name);
       if (opened === undefined) {
         if (!differences.some((entry) => entry.name === name))
-          differences.push({ kind: 'missing', name, found: 'absent, or not a regular file that may be read' });
+          differences.push({ kind: 'missing', name, found: 'missing, not a regular file, or unreadable' });
         continue;
       }
       const { fd, facts } = opened;
       open.add(fd);
-      const unsafe = model.wholeFolder ? undefined : rightsFault(facts, rights, false); // a folder was walked, rights and all
+      const unsafe = model.wholeFolder ? undefined : rightsFault(facts, rights, false); // the walk checked a folder
       if (unsafe !== undefined) differences.push({ kind: 'mode', name, found: unsafe });
       noteRights(wide, facts);
       let changed: Difference | undefined;
@@ -178,7 +178,7 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
       .filter((entry) => entry !== undefined);
     const [first, ...others] = ordered;
     if (first === undefined || ordered.length !== model.weights.length)
-      throw fault('WEIGHTS_ABSENT', `the model ${printable(model.name)} has weights that its manifest does not list`);
+      throw fault('WEIGHTS_ABSENT', `the manifest of the model ${printable(model.name)} does not list its weights`);
     const evidence: ModelEvidence = {
       files: model.files.length,
       bytes,
@@ -199,7 +199,7 @@ export async function verifyModel(model: ApprovedModel, options: VerifyOptions):
       evidence,
       checks: [...reportModel(model, evidence, full, options.now()), ...reportRights(wide, mode, options.now())],
     };
-    return result as unknown as VerifiedModel; // the only place that may say so
+    return result as unknown as VerifiedModel; // the brand has no value at run time
   } catch (error) {
     for (const fd of open) disk.closeSync(fd);
     throw error;
@@ -223,11 +223,13 @@ function sizeOfWeights(model: ApprovedModel, disk: WeightsDisk): number {
 }
 
 function reportModel(model: ApprovedModel, evidence: ModelEvidence, full: boolean, now: number): Check[] {
+  const { bytes, seconds, root } = evidence;
+  const files = `${evidence.files} ${evidence.files === 1 ? 'file' : 'files'}`;
   return [
     {
       id: 'digests',
       status: 'enforced',
-      evidence: `every byte hashed: ${evidence.files} ${evidence.files === 1 ? 'file' : 'files'}, ${evidence.bytes} bytes in ${evidence.seconds.toFixed(2)} s; root sha256:${evidence.root}`,
+      evidence: `every byte hashed: ${files}, ${bytes} bytes in ${seconds.toFixed(2)} s; root sha256:${root}`,
       at: now,
     },
     {
@@ -235,7 +237,7 @@ function reportModel(model: ApprovedModel, evidence: ModelEvidence, full: boolea
       status: model.trust === 'owner' ? 'degraded' : 'enforced',
       evidence:
         model.trust === 'owner'
-          ? `${evidence.signer}; detect-only, same owner: the trusted keys belong to the user who serves`
+          ? `${evidence.signer}; detect-only: the user who runs the server owns the trusted keys`
           : evidence.signer,
       at: now,
     },

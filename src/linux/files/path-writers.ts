@@ -183,21 +183,21 @@ export function sortWriters(grants: readonly Grant[], uid: number, disk: Pick<ty
   return { own, groups, others };
 }
 
-/** Returns a grant in words, as a predicate to the path. */
+/** Returns a grant in words, without its path. */
 export function describeGrant({ by, id }: Grant): string {
   switch (by) {
     case 'owner':
-      return `belongs to user ${id}`;
+      return `owned by user ${id}`;
     case 'group':
-      return `group ${id} may write it`;
+      return `writable by group ${id}`;
     case 'everybody':
-      return 'anybody may write it';
+      return 'world-writable';
     case 'listed user':
-      return `an access list lets user ${id} write it`;
+      return `writable by user ${id} through an access list`;
     case 'listed group':
-      return `an access list lets group ${id} write it`;
+      return `writable by group ${id} through an access list`;
     case 'file system':
-      return `user ${id} serves this file system`;
+      return `on a file system that user ${id} serves`;
   }
 }
 
@@ -221,9 +221,9 @@ export function mendingOf(grants: readonly Grant[], most = 8): string {
   for (const { by, path } of grants)
     byCommand.set(revocations[by], (byCommand.get(revocations[by]) ?? new Set()).add(quote(path)));
   return [...byCommand]
-    .map(
-      ([command, paths]) =>
-        `${command} ${[...paths].slice(0, most).join(' ')}${paths.size > most ? ` (and ${paths.size - most} more)` : ''}`,
-    )
+    .map(([command, paths]) => {
+      const more = paths.size > most ? ` (and ${paths.size - most} more)` : '';
+      return `${command} ${[...paths].slice(0, most).join(' ')}${more}`;
+    })
     .join('; ');
 }

@@ -30,7 +30,7 @@ const memfdFlags = { closeOnExec: 1, allowSealing: 2, noExecute: 8, execute: 16 
 const addSeals = 1033;
 const getSeals = 1034;
 
-/** File seals (F_SEAL_*). */
+/** File seals (F_SEAL_*). @internal */
 export const seals = { seal: 1, shrink: 2, grow: 4, write: 8, futureWrite: 16, execute: 32 } as const;
 const allSeals = seals.seal | seals.shrink | seals.grow | seals.write;
 const invalidArgument = 22;
@@ -110,7 +110,7 @@ export function* contentOf(fd: number): Generator<{ readonly at: number; readonl
   }
 }
 
-/** Returns the seals of a descriptor. @throws LinuxError if it is no memfd */
+/** Returns the seals of a descriptor. @throws LinuxError if it is no memfd @internal */
 export function sealsOf(fd: number): number {
   return checked('fcntl(F_GET_SEALS)', cFcntl(fd, getSeals, 0));
 }

@@ -70,8 +70,8 @@ function withFile<T>(path: string, use: (fd: number) => ProcResult<T>): ProcResu
 
 const mostBytes = 16 << 20;
 /**
- * The kernel fills a page with whole lines, so a read of less than half a page was the last. The read that would confirm
- * it is expensive: for `net/tcp` the kernel walks its whole hash table again, 262144 buckets on a large machine.
+ * The kernel fills a page with whole lines, so a read of less than half a page was the last. A read to confirm this is
+ * expensive: for `net/tcp` the kernel walks its whole hash table again, 262144 buckets on a large machine.
  */
 const shortRead = 2048;
 

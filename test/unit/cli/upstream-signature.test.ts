@@ -70,7 +70,7 @@ test('model add verifies a keyless signature for real; one that leaves a file ou
     kwyre(['model', 'add', folder.path, '--name', 'tiny', '--yes', '--state', state.path, ...more]);
   const { code, output } = add();
   assert.equal(code, 14, output);
-  assert.match(output, /the signature leaves out ignore-me, which would then never be checked/);
+  assert.match(output, /the signature excludes ignore-me, which would never be checked/);
   assert.match(add('--upstream-identity', 'somebody@example.com').output, /not by the given identity and issuer/);
   fs.writeFileSync(
     join(folder.path, 'model.sig'),

@@ -21,7 +21,7 @@ import { treeRights } from '../../../src/layers/3-dependencies/tree-verifier.ts'
 import { parseBundle } from '../../../src/oms/bundle.ts';
 import { makeSigningKey, publicPem } from '../../../src/oms/operator-key.ts';
 import { hashFiles, signFiles } from '../../../src/oms/signer.ts';
-import type { SigningOrder } from '../../../src/oms/signer.ts';
+import type { SigningRequest } from '../../../src/oms/signer.ts';
 import { parseStatement } from '../../../src/oms/statement.ts';
 import { install, order } from '../../support/installation.ts';
 import { codeOf } from '../../support/trees.ts';
@@ -30,7 +30,7 @@ const now = new Date();
 
 function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly SystemLibrary[] = []): SignatureFiles {
   const tree = order(root);
-  const signing: SigningOrder = {
+  const signing: SigningRequest = {
     disk: fs,
     layer: 3,
     root,

@@ -48,7 +48,7 @@ test('what anybody may write refuses, by name and with the command that mends it
     fs.chmodSync(path, before | 0o002);
     const error = refusal(tree.path);
     assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
-    assert.ok(error.message.includes(`${path} (anybody may write it)`), error.message);
+    assert.ok(error.message.includes(`${path} (world-writable)`), error.message);
     assert.ok(error.remedy.includes(`chmod o-w ${path}`), error.remedy);
     fs.chmodSync(path, before);
     assert.equal(refusal(tree.path), undefined, path);
@@ -72,7 +72,7 @@ test('what another user owns refuses: folders above, our own files, packages', (
     for (const uid of [0, stranger + 1]) {
       const error = refusal(root, uid);
       assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
-      assert.ok(error.message.includes(`${path} (belongs to user ${stranger})`), error.message);
+      assert.ok(error.message.includes(`${path} (owned by user ${stranger})`), error.message);
       assert.match(error.remedy, /chown -hR root:root|chown -h root:root/);
     }
     assert.equal(refusal(root, stranger), undefined, 'its owner runs it');
@@ -84,7 +84,7 @@ test('what another user owns refuses: folders above, our own files, packages', (
   const inside = 'node_modules/koffi/index.js';
   fs.chownSync(join(root, inside), stranger, 0);
   for (const uid of [0, stranger + 1])
-    assert.match(refusal(root, uid)!.message, /unsafe rights: node_modules\/koffi\/index\.js \(belongs to user/);
+    assert.match(refusal(root, uid)!.message, /unsafe access rights: node_modules\/koffi\/index\.js \(owned by user/);
   fs.chownSync(join(root, inside), 0, 0);
   assert.equal(
     verifyTree(order(root, { uid: stranger })).checks[0]!.status,
@@ -106,7 +106,7 @@ test('what a group without known members may write is shown, never enforced', ()
     const uid = asRoot ? stranger : process.getuid!();
     const [tree3] = verifyTree(order(tree.path, { uid })).checks;
     assert.equal(tree3!.status, 'degraded', path);
-    assert.ok(tree3!.evidence.includes(`group ${fs.statSync(path).gid} may write it`), tree3!.evidence);
+    assert.ok(tree3!.evidence.includes(`writable by group ${fs.statSync(path).gid}`), tree3!.evidence);
     fs.chmodSync(path, before);
   }
   if (asRoot) assert.equal(verifyTree(order(tree.path, { uid: stranger })).checks[0]!.status, 'enforced');
@@ -131,7 +131,7 @@ test('what a group with another member may write refuses: on the way, and in the
     // tests.
     const error = refusal(tree.path, asRoot ? 0 : stranger);
     assert.equal(error?.code, 'L3_OTHERS_WRITE', path);
-    if (asRoot) assert.ok(error.message.includes(`${path} (group ${gid} may write it)`), error.message);
+    if (asRoot) assert.ok(error.message.includes(`${path} (writable by group ${gid})`), error.message);
     fs.chmodSync(path, before);
   }
 });

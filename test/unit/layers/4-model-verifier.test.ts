@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import type { ApprovedModel } from '../../../src/layers/4-model/model-verifier.ts';
 import { verifyModel } from '../../../src/layers/4-model/model-verifier.ts';
 import { hashFiles } from '../../../src/oms/signer.ts';
-import type { SigningOrder } from '../../../src/oms/signer.ts';
+import type { SigningRequest } from '../../../src/oms/signer.ts';
 import type { Method } from '../../../src/oms/statement.ts';
 import type { DifferenceError } from '../../../src/oms/verification-error.ts';
 import { anyRights, fault, makeTree } from '../../support/trees.ts';
@@ -26,7 +26,7 @@ const content = {
 
 function approved(root: string, wholeFolder = true, shardBytes?: number): ApprovedModel {
   const method: Method = shardBytes === undefined ? { kind: 'files' } : { kind: 'shards', shardBytes };
-  const order: SigningOrder = {
+  const order: SigningRequest = {
     disk: fs,
     layer: 4,
     root,

@@ -209,7 +209,7 @@ test('FUSE: whoever serves the file system writes it, whatever it shows', () => 
 });
 
 test('words and commands', () => {
-  assert.equal(describeGrant({ path: '/x', by: 'listed user', id: 7 }), 'an access list lets user 7 write it');
+  assert.equal(describeGrant({ path: '/x', by: 'listed user', id: 7 }), 'writable by user 7 through an access list');
   assert.equal(
     mendingOf([
       { path: '/a b', by: 'everybody', id: 0 },

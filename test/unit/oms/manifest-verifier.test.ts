@@ -13,7 +13,7 @@ import { parseBundle } from '../../../src/oms/bundle.ts';
 import { Hasher } from '../../../src/oms/tree-reader.ts';
 import type { Rights } from '../../../src/oms/tree-reader.ts';
 import { hashFiles, signFiles } from '../../../src/oms/signer.ts';
-import type { SigningOrder } from '../../../src/oms/signer.ts';
+import type { SigningRequest } from '../../../src/oms/signer.ts';
 import { verifySignature } from '../../../src/oms/signature.ts';
 import { defaultExclusions, parseStatement } from '../../../src/oms/statement.ts';
 import type { Method } from '../../../src/oms/statement.ts';
@@ -21,7 +21,7 @@ import { compareTree } from '../../../src/oms/manifest-verifier.ts';
 import { anyRights, codeOf, fault, makeKey, makeTree, strictRights } from '../../support/trees.ts';
 
 const excluded = new Set<string>([...defaultExclusions, 'model.sig']);
-const order = (root: string, method: Method = { kind: 'files' }): SigningOrder => ({
+const order = (root: string, method: Method = { kind: 'files' }): SigningRequest => ({
   disk: fs,
   layer: 4,
   root,
