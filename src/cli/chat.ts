@@ -83,7 +83,8 @@ async function requestAnswer(server: Server, turns: readonly Turn[], signal: Abo
     process.stdout.write(
       left === undefined
         ? '\n\n'
-        : `\n[reused the encrypted state of the conversation, ${reused} tokens; it is wiped after ${describeSeconds(left)} without another turn]\n\n`,
+        : `\n[reused the encrypted state of the conversation, ${reused} tokens; it is wiped after ` +
+            `${describeSeconds(left)} without another turn]\n\n`,
     );
     return answer;
   } catch (error) {
@@ -101,7 +102,8 @@ async function requestAnswer(server: Server, turns: readonly Turn[], signal: Abo
 }
 
 /**
- * The text pieces of a streamed answer, and how many prompt tokens were reused. @throws the server's error in the stream
+ * The text pieces of a streamed answer, and how many prompt tokens were reused. @throws the server's error in the
+ * stream
  */
 async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly text: string; readonly cached: number }> {
   let rest = '';

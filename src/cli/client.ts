@@ -1,9 +1,10 @@
 /**
  * The HTTP client of the commands: finds the running server of this user, verifies it, and sends requests to it.
  *
- * Promise: nothing is sent before two checks. The kernel's tables show that the process of the presence file still runs,
- *          holds the lock of the state folder and owns the listening socket. The server then proves, on the connection
- *          that is used, that it knows the token. A program that takes over the port gets neither token nor text.
+ * Promise: nothing is sent before two checks. The kernel's tables show that the process of the presence file still
+ *          runs, holds the lock of the state folder and owns the listening socket. The server then proves, on the
+ *          connection that is used, that it knows the token. A program that takes over the port gets neither token nor
+ *          text.
  * Limits:  a program of the same user that takes over the state folder can pose as the server (ADR 0028).
  * Proof:   test/attacks/1-server.test.ts, test/unit/cli/client.test.ts
  * @module
@@ -89,7 +90,8 @@ export function findServer(directory: string): Server {
     if (check.kind === 'starting')
       throw new KwyreError(
         'SERVER_STARTING',
-        `process ${check.pid} holds the lock of ${directory}: a server that is starting, or another program; neither token nor text was sent`,
+        `process ${check.pid} holds the lock of ${directory}: a server that is starting, or another program; ` +
+          'neither token nor text was sent',
         `try again in a moment; if that does not help, find out what process ${check.pid} is`,
       );
     if (check.kind !== 'verified')

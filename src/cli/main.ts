@@ -44,7 +44,9 @@ async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
 const commands: Readonly<Record<string, Command>> = {
   serve: {
     usage:
-      'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] [--threads N] [--weights auto|memfd|file] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] [--scan-interval MS] [--acknowledge-tool NAME]... [--acknowledge-violation] [--accept-weaker=FEATURE]...',
+      'serve [--port 8000] [--socket PATH] [--model NAME|PATH] [--state DIR] [--ctx N] [--parallel N] ' +
+      '[--threads N] [--weights auto|memfd|file] [--kv sealed|drop|keep] [--continue sealed|off] [--idle 1h] ' +
+      '[--scan-interval MS] [--acknowledge-tool NAME]... [--acknowledge-violation] [--accept-weaker=FEATURE]...',
     what: 'serves a model on 127.0.0.1',
     run(args) {
       const supervisor = join(programFolder, 'supervisor', `main${extension}`);
@@ -109,9 +111,14 @@ const commands: Readonly<Record<string, Command>> = {
 function help(): string {
   const lines = Object.entries(commands).map(
     ([name, command]) =>
-      `  ./kwyre ${command.usage}\n      ${command.what}${command.more === undefined ? '' : `; more: ./kwyre help ${name}`}`,
+      `  ./kwyre ${command.usage}\n      ` +
+      `${command.what}${command.more === undefined ? '' : `; more: ./kwyre help ${name}`}`,
   );
-  return `Kwyre ${version}: a local LLM server that proves nothing leaves this machine.\n\n${lines.join('\n')}\n\nExit codes: 0 success, 2 wrong usage, 10+N refused by layer N, 1 any other failure.`;
+  return (
+    `Kwyre ${version}: a local LLM server that proves nothing leaves this ` +
+    `machine.\n\n${lines.join('\n')}\n\nExit codes: 0 success, 2 wrong usage, 10+N refused by layer N, 1 any ` +
+    'other failure.'
+  );
 }
 
 async function main(args: readonly string[]): Promise<number> {

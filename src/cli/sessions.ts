@@ -35,7 +35,10 @@ export function describeSeconds(seconds: number): string {
 
 export function describeConversations({ kept, continued, longest_left_s: left }: Conversations): string {
   if (kept + continued === 0) return 'conversations: none';
-  return `conversations: ${kept} with an id, ${continued} recognised by their history; all are wiped within ${describeSeconds(left)} unless they are used`;
+  return (
+    `conversations: ${kept} with an id, ${continued} recognised by their history; all are wiped within ` +
+    `${describeSeconds(left)} unless they are used`
+  );
 }
 
 /** The conversations of this token, the most recently used last; `undefined` if the server does not list them. */

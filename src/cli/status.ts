@@ -81,12 +81,17 @@ export async function status(args: readonly string[]): Promise<number> {
   const answer = parseStatusAnswer(await readJson(await send(server, 'GET', '/kwyre/status')));
   const entries = await listEntries(server);
   const conversations = entries === undefined ? undefined : countEntries(entries);
-  if (values.json === true)
+  if (values.json === true) {
     console.log(JSON.stringify({ ...answer, ...(conversations === undefined ? {} : { conversations }) }, undefined, 2));
-  else
-    console.log(
-      `Kwyre ${answer.version}, pid ${answer.pid}, up ${answer.uptime_s} s, 127.0.0.1:${server.presence.port}, model ${plainText(answer.model.name)}\n${render(answer, true)}${conversations === undefined ? '' : `\n${describeConversations(conversations)}`}${describeLosses(answer.events)}`,
-    );
+    return 0;
+  }
+  const { version, pid, uptime_s: uptime, model, events } = answer;
+  const address = `127.0.0.1:${server.presence.port}`;
+  const kept = conversations === undefined ? '' : `\n${describeConversations(conversations)}`;
+  console.log(
+    `Kwyre ${version}, pid ${pid}, up ${uptime} s, ${address}, model ${plainText(model.name)}\n` +
+      `${render(answer, true)}${kept}${describeLosses(events)}`,
+  );
   return 0;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Removes control sequences from text of a model or a server before it reaches a terminal.
  *
- * Promise: no escape, control or bidirectional control character reaches the terminal, except newline and tab; also if a
- *          sequence is split between two pieces. A string sequence without an end hides at most 4,096 characters.
+ * Promise: no escape, control or bidirectional control character reaches the terminal, except newline and tab; also if
+ *          a sequence is split between two pieces. A string sequence without an end hides at most 4,096 characters.
  * Source:  ECMA-48; the strings of OSC, DCS, SOS, PM and APC end with BEL or ST
  * Proof:   test/unit/cli/terminal.test.ts
  * @module

@@ -46,7 +46,8 @@ export async function wipe(args: readonly string[]): Promise<number> {
     else {
       for (const entry of data)
         console.log(
-          `${entry.id}  ${entry.state}, unused for ${entry.idle_s} s, wiped in ${entry.left_s} s, ${entry.tokens} tokens, ${entry.bytes} bytes encrypted`,
+          `${entry.id}  ${entry.state}, unused for ${entry.idle_s} s, wiped in ${entry.left_s} s, ` +
+            `${entry.tokens} tokens, ${entry.bytes} bytes encrypted`,
         );
       console.log(
         data.length === 0

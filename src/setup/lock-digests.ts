@@ -2,8 +2,8 @@
  * Writes the committed digests of the third-party tree: `npm run lock:digests`, after each change of package-lock.json.
  *
  * Fetches every tarball that npm may install here (through npm itself), compares its sha512 with the lockfile's, and
- * lists what is in it. `--check` only compares the committed list with the lockfile and the tarballs, from npm's cache or
- * fetched. A tarball that is not in the cache and cannot be fetched is reported as not checked.
+ * lists what is in it. `--check` only compares the committed list with the lockfile and the tarballs, from npm's cache
+ * or fetched. A tarball that is not in the cache and cannot be fetched is reported as not checked.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -149,11 +149,13 @@ for (const platform of platforms) {
   if (!checking) {
     writeFileSync(target, text);
     console.log(
-      `${digestsFile(platform.name)}: ${packages.length} packages, ${packages.reduce((sum, entry) => sum + entry.files.length, 0)} files`,
+      `${digestsFile(platform.name)}: ${packages.length} packages, ` +
+        `${packages.reduce((sum, entry) => sum + entry.files.length, 0)} files`,
     );
   } else if (committed === text) {
     console.log(
-      `${digestsFile(platform.name)}: up to date, ${packages.length - unchecked.length} of ${packages.length} packages compared with their tarballs`,
+      `${digestsFile(platform.name)}: up to date, ${packages.length - unchecked.length} of ` +
+        `${packages.length} packages compared with their tarballs`,
     );
   } else {
     console.error(`${digestsFile(platform.name)} does not match package-lock.json; run npm run lock:digests`);

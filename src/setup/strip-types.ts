@@ -1,8 +1,8 @@
 /**
  * Strips the types of `src/` once into `dist/`, which saves the server 0.8 s and 125 MB at each start.
  *
- * Positions are kept, so that line numbers in stack traces are those of the sources. The launcher runs it if the digests in
- * `dist/sources.sha256` differ from those of the sources.
+ * Positions are kept, so that line numbers in stack traces are those of the sources. The launcher runs it if the
+ * digests in `dist/sources.sha256` differ from those of the sources.
  * Run: `node src/setup/strip-types.ts`; prints the number of files written.
  * @module
  */

@@ -11,7 +11,9 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..', '..');
 const source = join(root, 'src', 'layers', '4-model', 'guide-digest.ts');
 const model = readFileSync(join(root, 'models', 'guide', 'guide.gguf'));
-const line = `export const guideFile = { name: 'guide.gguf', bytes: ${model.length}, sha256: '${createHash('sha256').update(model).digest('hex')}' } as const;`;
+const line =
+  `export const guideFile = { name: 'guide.gguf', bytes: ${model.length}, sha256: ` +
+  `'${createHash('sha256').update(model).digest('hex')}' } as const;`;
 const text = readFileSync(source, 'utf8');
 const pattern = /^export const guideFile = \{.*\} as const;$/m;
 if (!pattern.test(text)) throw new Error('the constant is not in src/layers/4-model/guide-digest.ts');

@@ -2,8 +2,8 @@
  * The event log: JSON lines of codes, counts, ids and times. Its type has no field for text of a conversation.
  *
  * Promise: writing an event never throws. Events that cannot be written are counted and reported: in `/kwyre/status`,
- *          once on the terminal, and by a line of the log as soon as it can be written again. A line is written whole or
- *          not at all.
+ *          once on the terminal, and by a line of the log as soon as it can be written again. A line is written whole
+ *          or not at all.
  * Proof:   test/unit/state/event-log.test.ts, test/attacks/x-disk.test.ts
  * @module
  */

@@ -22,7 +22,9 @@ export const lockName = 'lock';
 type ServerCheck =
   | { readonly kind: 'verified' }
   | { readonly kind: 'dead' }
-  /** Another process than the one in the presence file holds the lock: a server that is starting, or another program. */
+  /**
+   * Another process than the one in the presence file holds the lock: a server that is starting, or another program.
+   */
   | { readonly kind: 'starting'; readonly pid: number }
   | { readonly kind: 'foreign' | 'unknown'; readonly reason: string };
 

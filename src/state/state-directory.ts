@@ -41,7 +41,8 @@ export function unwritable(what: string, error: unknown): KwyreError {
   return new KwyreError(
     'STATE_UNWRITABLE',
     `cannot write ${what} (${code})`,
-    `${remedies[code] ?? 'make it writable for the user who runs the server'}, or choose another folder with --state DIR`,
+    `${remedies[code] ?? 'make it writable for the user who runs the server'}, or choose another folder with ` +
+      '--state DIR',
   );
 }
 

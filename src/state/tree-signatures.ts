@@ -1,5 +1,6 @@
 /**
- * The signatures of an installation: two signed manifests in `seal/`, and the trust file beside them or in `/etc/kwyre`.
+ * The signatures of an installation: two signed manifests in `seal/`, and the trust file beside them or in
+ * `/etc/kwyre`.
  *
  * When `/etc/kwyre/seal.json` names this installation, it is the only trust file: start then fails if `seal/` is gone.
  * Otherwise the state folder remembers sequence number, key and root digest of the last signature that it saw, so that

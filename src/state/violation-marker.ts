@@ -1,11 +1,12 @@
 /**
  * The marker that a violation ended the server in this boot. While it exists, the server does not start.
  *
- * It is written to the state folder. If that cannot be written (full, read-only, removed), it goes to a folder in memory
- * that lasts until the next boot, under a name made from the path of the state folder. A start looks in all of them.
+ * It is written to the state folder. If that cannot be written (full, read-only, removed), it goes to a folder in
+ * memory that lasts until the next boot, under a name made from the path of the state folder. A start looks in all of
+ * them.
  *
- * Promise: it contains metadata only. A reboot or an explicit acknowledgement of the operator clears it. Writing it never
- *          throws.
+ * Promise: it contains metadata only. A reboot or an explicit acknowledgement of the operator clears it. Writing it
+ *          never throws.
  * Limits:  folders that every user can write are the last choice; a file there counts only if it belongs to this user.
  * Proof:   test/unit/state/violation-marker.test.ts, test/attacks/x-disk.test.ts
  * @module
@@ -44,7 +45,8 @@ export function markerPaths(
   uid: number,
   folders: readonly string[] = ['/run/kwyre', `/run/user/${uid}`, ...(uid === 0 ? ['/run'] : []), '/dev/shm', '/tmp'],
 ): readonly [string, ...string[]] {
-  const name = `kwyre-violation-${uid}-${createHash('sha256').update(realpathSync(directory)).digest('hex').slice(0, 32)}.json`;
+  const digest = createHash('sha256').update(realpathSync(directory)).digest('hex');
+  const name = `kwyre-violation-${uid}-${digest.slice(0, 32)}.json`;
   return [join(directory, file), ...folders.map((folder) => join(folder, name))];
 }
 
@@ -55,7 +57,8 @@ export function markViolation(
   bootId: string,
 ): string | undefined {
   const { code, detector, pid, uid, name } = violation;
-  const text = `${JSON.stringify({ bootId, code, detector, pid, uid, name, at: new Date().toISOString() } satisfies Marker)}\n`;
+  const marker: Marker = { bootId, code, detector, pid, uid, name, at: new Date().toISOString() };
+  const text = `${JSON.stringify(marker)}\n`;
   return paths.find((path) => {
     try {
       writePrivate(path, text);
@@ -125,7 +128,8 @@ export function assertNoViolation(paths: readonly [string, ...string[]], bootId:
   }
   throw new KwyreError(
     'L6_VIOLATION_STANDS',
-    `a violation ended the server at ${marker.at}: ${marker.code}, detector ${marker.detector}, ${marker.name} (pid ${marker.pid}, uid ${marker.uid})`,
+    `a violation ended the server at ${marker.at}: ${marker.code}, detector ${marker.detector}, ` +
+      `${marker.name} (pid ${marker.pid}, uid ${marker.uid})`,
     'find out what happened; then start with ./kwyre serve --acknowledge-violation',
   );
 }

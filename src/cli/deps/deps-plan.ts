@@ -46,16 +46,20 @@ export function plan(order: TreeInput, values: Flags): number {
   console.log('packages, compared with the tarballs whose sha512 is in package-lock.json:');
   for (const entry of summary)
     console.log(
-      `  ${entry.package.padEnd(40)} ${String(entry.files).padStart(5)} files, ${entry.native.length} with machine code, ${entry.executable} executable`,
+      `  ${entry.package.padEnd(40)} ${String(entry.files).padStart(5)} files, ${entry.native.length} with ` +
+        `machine code, ${entry.executable} executable`,
     );
   console.log(`own files: ${own.length} (sources, stripped program, page, lockfile)`);
   if (before === undefined) console.log('this installation is not signed yet');
-  else
+  else {
+    const more = changes.length > 40 ? [`and ${changes.length - 40} more`] : [];
+    const listed = [...changes.slice(0, 40), ...more];
     console.log(
       changes.length === 0
         ? 'nothing has changed since the last signature'
-        : `changes since the last signature:\n  ${changes.slice(0, 40).join('\n  ')}${changes.length > 40 ? `\n  and ${changes.length - 40} more` : ''}`,
+        : `changes since the last signature:\n  ${listed.join('\n  ')}`,
     );
+  }
   if (differences.length === 0) {
     if (before === undefined || changes.length > 0)
       console.log('every package is the published one; sign all files above with ./kwyre deps seal --reason "why"');

@@ -63,7 +63,8 @@ function warnOfOtherKey(stored: StoredSignatures | undefined, remembered: { read
       : readable(() => keyIdOf(parsePublicKey(parseTrustFile(stored.trust).key, signatureFault)));
   if (by === undefined || remembered === undefined || remembered.key === '' || remembered.key === by) return;
   console.error(
-    `warning: the present signature is by key ${by.slice(0, 16)}, but the last one that this state folder saw was by ${remembered.key.slice(0, 16)}; find out who made it before you continue`,
+    `warning: the present signature is by key ${by.slice(0, 16)}, but the last one that this state folder ` +
+      `saw was by ${remembered.key.slice(0, 16)}; find out who made it before you continue`,
   );
 }
 
@@ -106,9 +107,9 @@ export async function signInstallation(order: TreeInput, values: Flags): Promise
   const state = stateDirectory(values.state);
   const remembered = rememberedSignature(state, root);
   warnOfOtherKey(stored, remembered);
-  console.error(
-    `${files.length} files${before === undefined ? '' : `; ${changes.length === 1 ? '1 change' : `${changes.length} changes`} since the last signature${changes.length === 0 ? '' : `: ${changes.slice(0, 8).join(', ')}`}`}`,
-  );
+  const count = changes.length === 1 ? '1 change' : `${changes.length} changes`;
+  const names = changes.length === 0 ? '' : `: ${changes.slice(0, 8).join(', ')}`;
+  console.error(`${files.length} files${before === undefined ? '' : `; ${count} since the last signature${names}`}`);
   if (values.yes !== true && !(process.stdin.isTTY && (await confirm('Sign exactly these files?'))))
     throw new KwyreError(
       'USAGE_DEPS_CONFIRM',
@@ -162,7 +163,8 @@ export async function signInstallation(order: TreeInput, values: Flags): Promise
     console.log(JSON.stringify({ sequence, root: statement.root, files: files.length, key: keyId, installed }));
   else
     console.log(
-      `signed as number ${sequence}: ${files.length} files, root sha256:${statement.root}, by key ${keyId.slice(0, 16)}; the trust file is in ${installed ? '/etc/kwyre' : 'seal/'}`,
+      `signed as number ${sequence}: ${files.length} files, root sha256:${statement.root}, by key ` +
+        `${keyId.slice(0, 16)}; the trust file is in ${installed ? '/etc/kwyre' : 'seal/'}`,
     );
   return 0;
 }

@@ -36,7 +36,8 @@ export function renderFindings(findings: readonly Finding[]): string {
   const less = findings.filter((finding) => finding.status === 'less').length;
   const verdict =
     missing > 0
-      ? `a server cannot start here yet: ${missing} required ${missing === 1 ? 'feature is' : 'features are'} missing; each next step is above`
+      ? `a server cannot start here yet: ${missing} required ${missing === 1 ? 'feature is' : 'features are'} ` +
+        'missing; each next step is above'
       : less > 0
         ? `a server can start here; ${less} ${less === 1 ? 'protection' : 'protections'} could be stronger`
         : 'a server can start here, with every protection at full strength';
@@ -44,8 +45,8 @@ export function renderFindings(findings: readonly Finding[]): string {
 }
 
 /**
- * Why the installed packages are not the published ones; `undefined` if they are. This process then loads verified bytes
- * only.
+ * Why the installed packages are not the published ones; `undefined` if they are. This process then loads verified
+ * bytes only.
  */
 async function treeFault(): Promise<string | undefined> {
   try {

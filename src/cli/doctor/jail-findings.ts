@@ -85,7 +85,8 @@ function network({ uid, namespaces, installed }: HostFacts): Finding {
       ? 'root can create one'
       : installed
         ? 'systemd creates one for the installed server'
-        : 'an ordinary user could create one only by giving a debugger of the same user access; seccomp blocks sockets instead',
+        : 'an ordinary user could create one only by giving a debugger of the same user access; seccomp blocks ' +
+          'sockets instead',
     remedy: own || installed ? '' : 'sudo ./kwyre isolate install',
   };
 }

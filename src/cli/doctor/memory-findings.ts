@@ -83,7 +83,9 @@ function coreDumps({ corePattern: pattern }: HostFacts): Finding {
   return {
     ...common,
     status: 'less',
-    reason: `core dumps are piped to ${program} regardless of the limit; jailed roles make none, but one that crashes while it starts would`,
+    reason:
+      `core dumps are piped to ${program} regardless of the limit; jailed roles make none, but one that ` +
+      'crashes while it starts would',
     remedy: 'sudo sysctl kernel.core_pattern=core',
   };
 }

@@ -43,10 +43,10 @@ function checkRules(record: Installed, asRoot: boolean): Observed {
         ? 'the rules are not loaded: sudo systemctl start kwyre-firewall.service, or install again'
         : 'rules under the names of Kwyre were not made by it',
     );
+  const where =
+    record.firewall.kind === 'nft' ? 'nftables, table inet kwyre' : 'iptables and ip6tables, chain KWYRE-ISOLATE';
   return rulesMatchRecord(record)
-    ? good(
-        `${record.firewall.kind === 'nft' ? 'nftables, table inet kwyre' : 'iptables and ip6tables, chain KWYRE-ISOLATE'}: unchanged since loaded, for uid ${record.uid} and port ${record.port}`,
-      )
+    ? good(`${where}: unchanged since loaded, for uid ${record.uid} and port ${record.port}`)
     : bad('the rules changed since they were loaded: install again');
 }
 
@@ -71,13 +71,15 @@ function checkProgram(): Observed {
   const [linked] = irregularOwnFiles(order, own);
   if (linked !== undefined)
     return bad(
-      `${places.program}/${printable(linked)} is a symbolic link, or neither a regular file nor a folder: install again`,
+      `${places.program}/${printable(linked)} is a symbolic link, or neither a regular file nor a folder: ` +
+        'install again',
     );
   const [first, ...more] = [...pathGrants(order), ...ownGrants(order, own)];
   return first === undefined
     ? good(`only root can change ${places.program}`)
     : bad(
-        `users other than root can change ${places.program}: ${first.path} (${describeGrant(first)}); as root: ${mendingOf([first, ...more])}`,
+        `users other than root can change ${places.program}: ${first.path} (${describeGrant(first)}); as ` +
+          `root: ${mendingOf([first, ...more])}`,
       );
 }
 

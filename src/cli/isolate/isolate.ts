@@ -2,8 +2,8 @@
  * `kwyre isolate`: installs the server under a dedicated user behind firewall rules, shows its state, and removes it.
  *
  * `plan` prints every command and file and changes nothing; `install` performs exactly that plan; `remove` removes what
- * the record of the installation names. On Windows it manages a rule of the Windows firewall; on macOS it says why it is
- * not available.
+ * the record of the installation names. On Windows it manages a rule of the Windows firewall; on macOS it says why it
+ * is not available.
  *
  * Proof: test/attacks/2-isolate.test.ts
  * @module
@@ -119,7 +119,8 @@ function plan(flags: Flags): number {
   const human =
     steps.length === 0
       ? 'everything is in place; install would change nothing'
-      : `install would do this for ${person.name} (uid ${person.uid}), on 127.0.0.1:${port}; if a step fails, the steps before it are undone:\n\n${describeSteps(steps)}`;
+      : `install would do this for ${person.name} (uid ${person.uid}), on 127.0.0.1:${port}; if a step fails, ` +
+        `the steps before it are undone:\n\n${describeSteps(steps)}`;
   print(
     flags,
     { action: 'install', port, person: person.uid, steps: exportSteps(steps), notes },

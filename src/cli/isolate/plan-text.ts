@@ -4,12 +4,19 @@
  */
 import type { Action, Step } from '../../layers/2-isolation/install/install-steps.ts';
 
+/** A word as a shell needs it. */
+function quoteWord(word: string): string {
+  return /^[A-Za-z0-9_./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
 /** One action; a command is quoted so that it can be pasted into a shell. */
 export function describeAction(action: Action): string {
   if (action.do === 'run')
-    return `  $ ${action.argv.map((word) => (/^[A-Za-z0-9_./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ')}${action.mayFail === true ? '   (may fail)' : ''}`;
+    return `  $ ${action.argv.map(quoteWord).join(' ')}${action.mayFail === true ? '   (may fail)' : ''}`;
   if (action.do === 'delete') return `  delete ${action.path}`;
-  const head = `  write ${action.path} (mode ${action.mode.toString(8)}, ${action.owner === undefined ? 'root' : `uid ${action.owner.uid}`})`;
+  const head =
+    `  write ${action.path} (mode ${action.mode.toString(8)}, ` +
+    `${action.owner === undefined ? 'root' : `uid ${action.owner.uid}`})`;
   return action.secret === true
     ? `${head}: a secret that is created then, not shown`
     : `${head}\n${action.text

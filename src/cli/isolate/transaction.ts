@@ -54,7 +54,8 @@ function undoStep({ step, writes, completed }: Progress, failures: string[]): vo
       what();
     } catch (error) {
       failures.push(
-        `${step.id} (${error instanceof KwyreError ? error.message : ((error as NodeJS.ErrnoException).code ?? 'error')})`,
+        `${step.id} ` +
+          `(${error instanceof KwyreError ? error.message : ((error as NodeJS.ErrnoException).code ?? 'error')})`,
       );
     }
   };

@@ -45,7 +45,8 @@ export function manageWindowsRule(verb: Verb, flags: Flags): number {
   print(
     flags,
     { action: verb, ok: ran.ok, what, note: 'never run by its authors' },
-    `${ran.ok ? marks.enforced : marks.off} ${what}\n       the authors have never run this rule; check it with Get-NetFirewallRule -Name kwyre-isolate-outbound`,
+    `${ran.ok ? marks.enforced : marks.off} ${what}\n       the authors have never run this rule; check it ` +
+      'with Get-NetFirewallRule -Name kwyre-isolate-outbound',
   );
   return ran.ok ? 0 : 12;
 }

@@ -91,7 +91,8 @@ export async function verify(only: string | undefined, values: Flags, state: str
       verified.push({ name, ...evidence });
       if (values.json !== true)
         console.log(
-          `${name}: every byte matches the approval (${countFiles(evidence.files)}, ${evidence.bytes} bytes, ${evidence.seconds.toFixed(2)} s); ${evidence.signer}`,
+          `${name}: every byte matches the approval (${countFiles(evidence.files)}, ${evidence.bytes} bytes, ` +
+            `${evidence.seconds.toFixed(2)} s); ${evidence.signer}`,
         );
     } catch (error) {
       if (!(error instanceof KwyreError)) throw error;

@@ -58,7 +58,9 @@ function partsOf(name: string, present: (name: string) => boolean): string[] {
   return parts;
 }
 
-/** Inspects the model at `path`, a file or a folder. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER` */
+/**
+ * Inspects the model at `path`, a file or a folder. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER`
+ */
 export async function inspectModel(
   path: string,
   weightsName: string | undefined,
@@ -98,7 +100,8 @@ export async function inspectModel(
   if (chosen === undefined || !names.includes(chosen)) {
     throw new KwyreError(
       'L4_MODEL_AMBIGUOUS',
-      `${full} contains ${candidates.length} GGUF models${candidates.length === 0 ? '' : ` (${candidates.slice(0, 5).join(', ')})`}`,
+      `${full} contains ${candidates.length} GGUF ` +
+        `models${candidates.length === 0 ? '' : ` (${candidates.slice(0, 5).join(', ')})`}`,
       'choose one with --weights NAME; Kwyre serves only GGUF',
     );
   }

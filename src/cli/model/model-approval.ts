@@ -34,16 +34,19 @@ import { excludedFiles, rights } from './upstream-signature.ts';
 function describe(model: InspectedModel, name: string): string {
   const { facts } = model;
   const size = (bytes: number) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
+  const template =
+    model.templateDigest === undefined ? 'none' : `sha256:${model.templateDigest}, ${facts.template.length} characters`;
   const lines = [
     `model        ${name}${facts.name === '' ? '' : ` (its metadata says "${facts.name}")`}`,
     `folder       ${model.root}${model.wholeFolder ? '' : ' (only the weights)'}`,
     `files        ${model.files.length}, ${size(model.bytes)}`,
     `weights      ${model.weights.join(', ')}`,
-    `architecture ${facts.architecture}, ${(facts.parameters / 1e6).toFixed(1)} million parameters, ${((model.bytes * 8) / Math.max(1, facts.parameters)).toFixed(1)} bits each`,
+    `architecture ${facts.architecture}, ${(facts.parameters / 1e6).toFixed(1)} million parameters, ` +
+      `${((model.bytes * 8) / Math.max(1, facts.parameters)).toFixed(1)} bits each`,
     `quantised    ${facts.quantisation}`,
     `tokenizer    ${facts.tokenizer}, vocabulary ${facts.vocabulary}`,
     `context      ${facts.contextTokens} tokens`,
-    `template     ${model.templateDigest === undefined ? 'none' : `sha256:${model.templateDigest}, ${facts.template.length} characters`}`,
+    `template     ${template}`,
     `upstream     ${model.upstream}`,
     ...model.unusual.map((entry) => `unusual      ${entry}`),
   ];
@@ -151,7 +154,8 @@ export async function add(path: string, values: Flags, state: string): Promise<n
       unusual: model.unusual,
       upstream: model.upstream,
     },
-    `approved: ${name}, ${countFiles(files.length)}, root sha256:${statement.root}, signed by ${labels[kind]}\nserve it with ./kwyre serve --model ${name}`,
+    `approved: ${name}, ${countFiles(files.length)}, root sha256:${statement.root}, signed by ` +
+      `${labels[kind]}\nserve it with ./kwyre serve --model ${name}`,
   );
   return 0;
 }

@@ -27,8 +27,9 @@ type Identity = NonNullable<Signer['identity']>;
 const issuerExtensions = ['1.3.6.1.4.1.57264.1.8', '1.3.6.1.4.1.57264.1.1'];
 
 /**
- * Returns identity and issuer if they are plain addresses and the certificate contains exactly them. The library returns
- * the first of several names and drops the eighth bit of every character, so both are checked against the certificate.
+ * Returns identity and issuer if they are plain addresses and the certificate contains exactly them. The library
+ * returns the first of several names and drops the eighth bit of every character, so both are checked against the
+ * certificate.
  */
 function exactSigner(certificate: Buffer, identity: Identity | undefined): KeylessSigner | undefined {
   const name = identity?.subjectAlternativeName ?? '';
@@ -73,13 +74,15 @@ export async function verifyKeyless(
   } catch (error) {
     throw fault(
       'SIGNATURE_INVALID',
-      `the maker's keyless signature is invalid (${error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read'})`,
+      `the maker's keyless signature is invalid ` +
+        `(${error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read'})`,
     );
   }
   if (found === undefined)
     throw fault(
       'SIGNATURE_INVALID',
-      "the certificate of the maker's keyless signature must name one mail or web address and its issuer in plain ASCII",
+      "the certificate of the maker's keyless signature must name one mail or web address and its issuer in " +
+        'plain ASCII',
     );
   if (
     (wanted.identity !== undefined && wanted.identity !== found.identity) ||

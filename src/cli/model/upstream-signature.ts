@@ -1,8 +1,9 @@
 /**
- * The maker's signature, a file next to the model: by a key, by a certificate, or keyless. Shown before the operator approves.
+ * The maker's signature, a file next to the model: by a key, by a certificate, or keyless. Shown before the operator
+ * approves.
  *
- * Promise: "verified" covers the signature and every file. A bad signature is refused (exit 14); so is a missing one, or
- *          one of another kind, if the operator named the maker.
+ * Promise: "verified" covers the signature and every file. A bad signature is refused (exit 14); so is a missing one,
+ *          or one of another kind, if the operator named the maker.
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
@@ -46,7 +47,10 @@ async function describeSigner(bytes: Buffer, maker: Maker, fault: Fault): Promis
   const bundle = parseBundle(bytes, fault);
   if (bundle.material.method === 'sigstore') {
     const { identity, issuer } = await verifyKeyless(bytes, maker, fault);
-    return `keyless by ${identity} (issuer ${issuer})${maker.identity === undefined ? '; check that this is the maker of the model' : ''}`;
+    return (
+      `keyless by ${identity} (issuer ` +
+      `${issuer})${maker.identity === undefined ? '; check that this is the maker of the model' : ''}`
+    );
   }
   const trust = {
     keys: maker.key === undefined ? [] : [parsePublicKey(readFile(maker.key).toString('utf8'), fault)],
@@ -92,7 +96,10 @@ export async function describeUpstream(root: string, maker: Maker, fault: Fault)
       'compare it with what the maker of the model publishes',
     );
   if (!keyless && !wantsKey)
-    return `${name}: present, not verified; name the maker's key with --upstream-key or root certificate with --upstream-root`;
+    return (
+      `${name}: present, not verified; name the maker's key with --upstream-key or root certificate with ` +
+      '--upstream-root'
+    );
   const signer = await describeSigner(bytes, maker, fault);
   const statement = parseStatement(bundle.payload, { allowedIgnores: signatureNames }, fault);
   const shardBytes = statement.method.kind === 'shards' ? statement.method.shardBytes : undefined;
@@ -111,5 +118,6 @@ export async function describeUpstream(root: string, maker: Maker, fault: Fault)
       differences,
       'it differs from what its maker signed: download it again',
     );
-  return `${name}: verified, ${statement.files.length === 1 ? '1 file' : `${statement.files.length} files`}, signed ${signer}`;
+  const count = statement.files.length === 1 ? '1 file' : `${statement.files.length} files`;
+  return `${name}: verified, ${count}, signed ${signer}`;
 }

@@ -48,7 +48,9 @@ export function proofLines(group: readonly Proof[]): string {
   const got = [...new Set(group.map((proof) => proof.got))];
   const where = group.map((proof) => proof.where).join(', ');
   const results = got.length === 1 ? (got[0] ?? '') : group.map((proof) => `${proof.where}: ${proof.got}`).join('; ');
-  return `${marks[verdict]}  ${first.attempt}${where === 'server' ? '' : `, in ${where}`}${first.ids === '' ? '' : `  [${first.ids}]`}\n            expected: ${first.expected}; got: ${results}`;
+  const ids = first.ids === '' ? '' : `  [${first.ids}]`;
+  const title = `${first.attempt}${where === 'server' ? '' : `, in ${where}`}${ids}`;
+  return `${marks[verdict]}  ${title}\n            expected: ${first.expected}; got: ${results}`;
 }
 
 /** Groups the proofs of the same attempt, in the order of their first. */

@@ -2,8 +2,8 @@
  * The attempts of `kwyre prove` on layer 1: HTTP requests that must be refused, other addresses than 127.0.0.1, and the
  * kernel's table of listeners.
  *
- * Promise: only the second server is contacted. Its token goes only to 127.0.0.1, and only to see that an honest request
- *          is answered: without that, a refusal would prove nothing.
+ * Promise: only the second server is contacted. Its token goes only to 127.0.0.1, and only to see that an honest
+ *          request is answered: without that, a refusal would prove nothing.
  * Proof:   test/e2e/prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */

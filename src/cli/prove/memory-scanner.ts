@@ -1,8 +1,8 @@
 /**
  * Searches the whole memory of a running process for many needles in one pass.
  *
- * The algorithm is Wu and Manber's: a table over pairs of bytes says how far the window can move. Pages that are neither
- * in memory nor swapped out are skipped with the help of the page map.
+ * The algorithm is Wu and Manber's: a table over pairs of bytes says how far the window can move. Pages that are
+ * neither in memory nor swapped out are skipped with the help of the page map.
  *
  * Source: proc(5), pagemap(5), process_vm_readv(2); Wu and Manber, "A fast algorithm for multi-pattern searching"
  *         (1994)
@@ -257,9 +257,7 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
 
 /** One line for a report. */
 export function describeScan(scan: Scan): string {
-  return `${scan.total} copies (needles seen at least once: ${scan.found}) in ${(scan.bytes / 1e6).toFixed(0)} MB (${Object.entries(
-    scan.counts,
-  )
-    .map(([form, n]) => `${form} ${n}`)
-    .join(', ')}; ${scan.ms.toFixed(0)} ms)`;
+  const forms = Object.entries(scan.counts).map(([form, count]) => `${form} ${count}`);
+  const size = `${(scan.bytes / 1e6).toFixed(0)} MB (${forms.join(', ')}; ${scan.ms.toFixed(0)} ms)`;
+  return `${scan.total} copies (needles seen at least once: ${scan.found}) in ${size}`;
 }

@@ -4,8 +4,9 @@
  *
  * Promise: a control first shows that the search finds a text that is present. A search that could not be made never
  *          counts as nothing found.
- * Limits:  reads memory with `process_vm_readv`, which opens no descriptor that the watchdog could see (L6-03) and which
- *          only root can use on processes that are not dumpable. Only the project's tests search for runs of token ids.
+ * Limits:  reads memory with `process_vm_readv`, which opens no descriptor that the watchdog could see (L6-03) and
+ *          which only root can use on processes that are not dumpable. Only the project's tests search for runs of
+ *          token ids.
  * Proof:   test/e2e/prove.test.ts, test/attacks/5-prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
