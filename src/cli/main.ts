@@ -13,7 +13,7 @@ import { KwyreError } from '../base/errors.ts';
 import { guardConsole } from '../base/untrusted-text.ts';
 import { version } from '../base/version.ts';
 import { loadOnly, verifyOwnTree } from '../installation/own-tree.ts';
-import type { VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
+import type { VerifiedTree } from '../layers/3-dependencies/types.ts';
 import { ignoreAgain } from '../linux/ignored-signals.ts';
 import { defaultStateDirectory } from '../state/state-directory.ts';
 import { chat } from './chat.ts';

@@ -9,10 +9,10 @@
 import * as fs from 'node:fs';
 import { digestsRemedy } from '../layers/3-dependencies/published-digests.ts';
 import { installLoadHook, mappedFaults } from '../layers/3-dependencies/load-hook.ts';
-import type { VerifiedFiles } from '../layers/3-dependencies/load-hook.ts';
+import type { VerifiedFiles } from '../layers/3-dependencies/types.ts';
 import { describeInstallation, prepareInstallation } from '../layers/3-dependencies/installation.ts';
 import { loadAddonsFromCopy } from '../layers/3-dependencies/native-code.ts';
-import type { PreparedTree, VerifiedTree } from '../layers/3-dependencies/tree-verifier.ts';
+import type { PreparedTree, VerifiedTree } from '../layers/3-dependencies/types.ts';
 import { DifferenceError } from '../oms/verification-error.ts';
 import { readSignatures, rememberedSignature, rememberSignature } from '../state/tree-signatures.ts';
 

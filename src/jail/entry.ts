@@ -1,9 +1,9 @@
 /**
- * The first code of every child, before its jail stage and again as its role: from here on it evaluates only modules
- * whose digest the supervisor verified, from the bytes that were hashed, and opens native code from sealed memory of
- * them; other ways to run code are shut. A process into which somebody may look already does not begin.
+ * The first code of every child, before the jail stage and again as the role: installs the load hook, so that the
+ * process runs modules with a verified digest and loads native code from sealed memfds, and disables other ways to run
+ * code. It exits if another process can already read its memory.
  *
- * Run: `node jail/entry.js TARGET ARGUMENTS…`; the list of digests is on its descriptor. Imports node: built-ins only.
+ * Run: `node jail/entry.js TARGET ARGUMENTS…`, with the load list on descriptor 7. It imports no third-party module.
  * Proof: test/attacks/3-loads.test.ts, test/attacks/3-doors.test.ts, test/attacks/6-window.test.ts
  * @module
  */
@@ -26,12 +26,12 @@ try {
   loadAddonsFromMemory(list, list.natives);
   lockDownCodeLoading(list);
   const [target = ''] = process.argv.splice(2, 1);
-  // Root's jail stage begins visible, to root alone; it becomes a role that does not.
+  // Root's jail stage starts dumpable, which exposes it to root alone; the role that it becomes does not.
   const isStage = target === join(import.meta.dirname, `main${extname(import.meta.filename)}`);
   if (uid === 0 && !isStage && !list.visible && (await import('../linux/process.ts')).isDumpable())
     throw new KwyreError(
       'L2_PROCESS_VISIBLE',
-      'this role began where another program of its user may read its memory',
+      'other programs of this user can read the memory of this role',
       'start with ./kwyre serve',
     );
   await import(pathToFileURL(target).href);

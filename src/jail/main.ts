@@ -1,11 +1,10 @@
 /**
- * The jail stage: not a process of its own but what every role goes through. It restricts itself, reports what it got,
- * and becomes the role with execve in the same process.
+ * The jail stage, which every role passes through: confines this process, reports the result, and executes the role in
+ * the same process.
  *
- * Run: `node [jail/entry.js] jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests give a hostile
- *      entry here, so that
- * no back door stands in the roles themselves. The probe (`probe/main.ts`) and nobody else may leave a feature out; it
- * has no control edge but a pipe, which takes the same reports as lines of JSON.
+ * Run: `node [jail/entry.js] jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests pass a hostile
+ * ENTRY, so that the roles need no test hooks. The probe (`probe/main.ts`) alone may leave features out; instead of a
+ * control edge it has a pipe, which carries the same reports as lines of JSON.
  * @module
  */
 import { closeSync, existsSync, fstatSync, readFileSync, readlinkSync, realpathSync, writeSync } from 'node:fs';
@@ -50,8 +49,8 @@ function report(type: number, value: unknown): void {
   for (let at = 0; at < frame.length;) at += writeSync(descriptors.control, frame, at);
 }
 
-/** Whether the supervisor handed this one over: a socket or the model, not a descriptor of Node's own. */
-function isHandedOver(fd: number): boolean {
+/** Returns whether a descriptor is inherited: a socket or a file, not one of Node's own. */
+function isInherited(fd: number): boolean {
   try {
     const facts = fstatSync(fd);
     return facts.isSocket() || facts.isFile();
@@ -60,8 +59,8 @@ function isHandedOver(fd: number): boolean {
   }
 }
 
-/** Makes the role's secret memory; without it the role finds none, says so and is reported as degraded. */
-function offerSecretMemory(policy: Policy): void {
+/** Creates the role's secret memory; if the kernel does not support it, the role reports a degraded layer. */
+function createSecretMemory(policy: Policy): void {
   if (policy.secretMemory === undefined) return;
   try {
     const fd = makeSecretMemory(policy.secretMemory[0]);
@@ -76,30 +75,30 @@ process.exitCode = 1;
 const [role = '', entry = '', json = ''] = process.argv.slice(2);
 const probing = entry === probeEntry;
 try {
-  if (!Object.hasOwn(roles, role)) throw new KwyreError('USAGE_ROLE', 'the jail stage knows no such role');
+  if (!Object.hasOwn(roles, role)) throw new KwyreError('USAGE_ROLE', 'unknown role');
   const input = inputSchema.check(JSON.parse(json), '$');
   if ((input.probe !== undefined) !== probing)
     throw new KwyreError(
       'L2_PROBE_ONLY',
-      'only the probe, and nobody but the probe, may run with a part of the jail',
+      'features of the jail may be left out by the probe alone',
       'start with ./kwyre',
     );
-  const order = input.probe === undefined ? undefined : parseProbeRequest(input.probe);
+  const request = input.probe === undefined ? undefined : parseProbeRequest(input.probe);
   const uid = process.getuid?.() ?? -1;
-  // Made outside the jail, as the gateway's listener is: what the probe may not turn into a connection.
-  const inherited = order === undefined ? undefined : makeSocket(families.inet);
-  if (!probing) offerSecretMemory(roles[role as Role]);
+  // Made outside the jail, like the gateway's listener; the probe tries to turn it into a connection.
+  const inherited = request === undefined ? undefined : makeSocket(families.inet);
+  if (!probing) createSecretMemory(roles[role as Role]);
   const enforced = confineSelf({
     role: role as Role,
     supervisor: process.ppid,
     uid,
     become: input.uid === undefined || input.gid === undefined ? undefined : { uid: input.uid, gid: input.gid },
     readable: [...input.readable, entry],
-    // A Node in sealed memory has no path, and needs no rule.
+    // A Node in a memfd has no path and needs no Landlock rule.
     executable: existsSync(process.execPath) ? realpathSync(process.execPath) : undefined,
     pid: process.pid,
     accepted: input.accepted,
-    probe: order,
+    probe: request,
     installed: input.installed === true,
     tasks: input.tasks,
     readNetwork: () => readlinkSync('/proc/self/ns/net'),
@@ -119,10 +118,10 @@ try {
     inherited === undefined
       ? [...keptDescriptors[role as Role], ...parts]
       : [inherited, loadListDescriptor, nativeDescriptors.first];
-  for (const fd of kept.filter(isHandedOver)) keepAcrossExec(fd);
+  for (const fd of kept.filter(isInherited)) keepAcrossExec(fd);
   if (probing) keepAcrossExec(descriptors.control);
-  // Whoever came here through the entry becomes the role through it.
-  const through = isHandedOver(loadListDescriptor)
+  // Started through the entry: execute the role through it too.
+  const through = isInherited(loadListDescriptor)
     ? [join(import.meta.dirname, `entry${extname(import.meta.filename)}`)]
     : [];
   const capabilities = (roles[role as Role] as Policy).capabilities ?? [];

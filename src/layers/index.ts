@@ -144,7 +144,7 @@ export const layers: readonly LayerEntry[] = [
       ),
       claim(
         'C13',
-        'layers/3-dependencies/signed-tree.ts',
+        'layers/3-dependencies/signature/signed-tree.ts',
         'An unexpected file or package is refused, and so is a missing, replaced or older manifest.',
         'A state folder that never saw a signature accepts the first one.',
       ),

@@ -5,7 +5,10 @@
 import type { ConditionalRow } from './role-policy.ts';
 import { effects } from './role-policy.ts';
 
-/** CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID: the flags of libc's pthread_create. */
+/**
+ * CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID: the flags of libc's
+ * pthread_create.
+ */
 const threadFlags = 0x003d0f00;
 
 /** Decided by arguments, from the start of the role. */
@@ -41,7 +44,7 @@ export const startConditions = [
 const plainFlags = 0x800 | 0x3 | 0x8000;
 const allBits = 0xffffffff;
 
-/** Decided by arguments, in every sealed role. */
+/** Decided by arguments, in the final filter of every role. */
 export const conditions = [
   ...startConditions,
   {

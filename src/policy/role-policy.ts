@@ -4,7 +4,7 @@
  */
 
 /** What the filter does with a system call. */
-export type Action = 'allow' | 'kill' | { readonly errno: number };
+type Action = 'allow' | 'kill' | { readonly errno: number };
 
 /** A system call and the reason for its row. */
 export type Row = readonly [call: string, reason: string];
@@ -16,12 +16,7 @@ export type AnsweredRow = readonly [call: string, errno: number, reason: string]
 export type AllowedRow = readonly [call: string, reason: string, others: string];
 
 /** What one argument must be (or not be), after the mask. */
-export type Condition = {
-  readonly argument: number;
-  readonly mask?: number;
-  readonly is?: number;
-  readonly not?: number;
-};
+type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
 
 /**
  * A call that its arguments decide; if there are several conditions, all must hold. An allowed call also says how it

@@ -22,8 +22,8 @@ export function requiredOf(role: Role): Feature[] {
 const engineLibraries = Array.from({ length: 23 }, (_, index) => 9 + index);
 
 /**
- * Descriptors that survive into a role: 3 control edge; 4 data edge (watchdog: the netlink socket); 5 listener or model;
- * 6 the gateway's Unix listener or the engine's working set; 7 load list; 8 foreign function interface; then the
+ * Descriptors that survive into a role: 3 control edge; 4 data edge (watchdog: the netlink socket); 5 listener or
+ * model; 6 the gateway's Unix listener or the engine's working set; 7 load list; 8 foreign function interface; then the
  * engine's libraries and its secret memory.
  */
 export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = {

@@ -1,7 +1,7 @@
 /**
- * What the supervisor and its children may not do once the server runs: use the network, inspect other processes, change
- * the system. The supervisor is not a role: it writes the state folder, starts and stops children, and has no Landlock
- * domain.
+ * What the supervisor and its children may not do once the server runs: use the network, inspect other processes,
+ * change the system. The supervisor is not a role: it writes the state folder, starts and stops children, and has no
+ * Landlock domain.
  * @module
  */
 import type { ConditionalRow, Row } from './role-policy.ts';
@@ -18,23 +18,23 @@ export const refusedToSupervisor: readonly Row[] = [
   ['recvmmsg', 'as recvmsg'],
   ['mknod', 'a FIFO that other processes could open'],
   ['mknodat', 'a FIFO that other processes could open'],
-  ['shmget', 'shared memory'],
-  ['shmat', 'shared memory'],
-  ['shmctl', 'shared memory'],
-  ['msgget', 'a message queue'],
-  ['msgsnd', 'a message queue'],
-  ['msgrcv', 'a message queue'],
-  ['msgctl', 'a message queue'],
-  ['semget', 'a semaphore'],
-  ['semop', 'a semaphore'],
-  ['semtimedop', 'a semaphore'],
-  ['semctl', 'a semaphore'],
-  ['mq_open', 'a message queue'],
-  ['mq_unlink', 'a message queue'],
-  ['mq_timedsend', 'a message queue'],
-  ['mq_timedreceive', 'a message queue'],
-  ['mq_notify', 'a message queue'],
-  ['mq_getsetattr', 'a message queue'],
+  ['shmget', 'memory shared with other processes'],
+  ['shmat', 'memory shared with other processes'],
+  ['shmctl', 'memory shared with other processes'],
+  ['msgget', 'a queue shared with other processes'],
+  ['msgsnd', 'a queue shared with other processes'],
+  ['msgrcv', 'a queue shared with other processes'],
+  ['msgctl', 'a queue shared with other processes'],
+  ['semget', 'a semaphore shared with other processes'],
+  ['semop', 'a semaphore shared with other processes'],
+  ['semtimedop', 'a semaphore shared with other processes'],
+  ['semctl', 'a semaphore shared with other processes'],
+  ['mq_open', 'a queue shared with other processes'],
+  ['mq_unlink', 'a queue shared with other processes'],
+  ['mq_timedsend', 'a queue shared with other processes'],
+  ['mq_timedreceive', 'a queue shared with other processes'],
+  ['mq_notify', 'a queue shared with other processes'],
+  ['mq_getsetattr', 'a queue shared with other processes'],
   ['rt_sigqueueinfo', 'a signal with a payload'],
   ['rt_tgsigqueueinfo', 'a signal with a payload'],
   ['sched_setaffinity', 'moves other processes between cores; not needed'],
@@ -183,8 +183,8 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
 ];
 
 /**
- * Capabilities that a supervisor started by root keeps, by the kernel's number; all others leave its bounding set before
- * its second image.
+ * Capabilities that a supervisor started by root keeps, by the kernel's number; all others leave its bounding set
+ * before its second image.
  */
 export const capabilitiesOfSupervisor: readonly (readonly [number: number, reason: string])[] = [
   [0, 'CAP_CHOWN: owns its state folder'],

@@ -5,7 +5,9 @@
 import type { Feature, Row } from './role-policy.ts';
 import { strictFeatures } from './shared-rights.ts';
 
-/** Without these nothing is left to promise. The first four are features, the others are names that people might try. */
+/**
+ * Without these nothing is left to promise. The first four are features, the others are names that people might try.
+ */
 export const neverWaived: readonly Row[] = [
   ['seccomp-start', 'the seccomp filter is the one barrier that every machine has'],
   ['seccomp-seal', 'the seccomp filter is the one barrier that every machine has'],

@@ -51,10 +51,7 @@ export const watchdog = {
   ],
   capabilities: [
     [2, "CAP_DAC_READ_SEARCH: reads the descriptors of other users' processes"],
-    [
-      19,
-      "CAP_SYS_PTRACE: reads executables, maps and descriptors of other users' and of non-dumpable processes; the filter blocks ptrace itself",
-    ],
+    [19, 'CAP_SYS_PTRACE: reads executables, maps and descriptors of all processes; the filter blocks ptrace itself'],
   ],
   limits: { openFiles: 64 },
   read: systemRead,

@@ -150,7 +150,7 @@ for (const kind of kinds) {
       const now = rules();
       const refused = isolate('install', '--port', String(port), '--owner', 'ada');
       assert.equal(refused.status, 12, refused.stderr);
-      assert.match(refused.stderr, /is there already and was not made by/);
+      assert.match(refused.stderr, /already exists and was not created by/);
       assert.equal(rules(), now);
       assert.equal(users(), usersBefore);
       assert.equal(left(), '');

@@ -240,7 +240,7 @@ test('sealed: nothing is installed, nothing is made anew, and nothing unverified
       () => update('src/base/version.ts', (text) => text.replace(/'\d+\.\d+\.\d+'/, "'9.8.7'"), future),
       /changed: src\/base\/version\.ts/,
     ],
-    [() => update('package-lock.json', (text) => `${text} `, future), /package-lock\.json is not the sealed one/],
+    [() => update('package-lock.json', (text) => `${text} `, future), /package-lock\.json differs from the signed one/],
   ] as const) {
     const undo = change();
     const { code, output } = start();

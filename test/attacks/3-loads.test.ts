@@ -135,7 +135,7 @@ test('L3-12: without the list, or with another module than the listed ones, a ch
     });
   const without = run('ignore');
   assert.equal(without.status, 13);
-  assert.match(without.stderr, /list of what this process may load/);
+  assert.match(without.stderr, /the load list of this process/);
   const list = sealedBytes(
     'kwyre-loads',
     Buffer.from(JSON.stringify({ root: copy.path, signed: false, visible: true, files: [] })),

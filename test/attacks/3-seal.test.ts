@@ -116,10 +116,7 @@ test('L4-02: the guide and its digest in the program replaced together, where no
     };
     const layer = status.layers.find((each) => each.layer === 4)!;
     assert.equal(layer.status, 'degraded');
-    assert.match(
-      layer.checks.find(({ id }) => id === 'program')!.evidence,
-      /could be another one: it is under no signature/,
-    );
+    assert.match(layer.checks.find(({ id }) => id === 'program')!.evidence, /could be replaced: it is not signed/);
     assert.equal((await server.stop()).code, 0);
   } finally {
     fs.writeFileSync(at(guide), before);
@@ -193,8 +190,8 @@ test('L3-14: the whole folder seal/ removed: refused by whoever saw the seal; a 
     for (const where of [operator.path, state.path]) {
       const { code, output } = await start(where);
       assert.equal(code, 13, output);
-      assert.match(output, /was sealed as number 1, and its seal is gone/);
-      assert.match(output, /next: put seal\/ back; .*deps seal --reason/);
+      assert.match(output, /was signed as number 1, and its signature is missing/);
+      assert.match(output, /next: restore seal\/; .*deps seal --reason/);
     }
     assert.equal(deps(['verify']).code, 13);
     const page = rewrite('page/app.js', (text) => `${text}\n// evil`)();
@@ -239,7 +236,7 @@ test("L3-06: files and manifest changed together: another key, or the old manife
   fs.writeFileSync(at('seal/trust.json'), good.get('trust.json')!);
   const replayed = launch({ repository: copy.path, state: operator.path });
   assert.equal((await replayed.ended).code, 13, replayed.output());
-  assert.match(replayed.output(), /the manifest is number 1, but number 2 was sealed already/);
+  assert.match(replayed.output(), /the signature was rolled back: it is number 1, and number 2 was seen before/);
 });
 
 test("L3-06: who can write the tree alone tampers and seals with a key and a state folder of their own: the owner's folder saw another key", async () => {
@@ -256,7 +253,7 @@ test("L3-06: who can write the tree alone tampers and seals with a key and a sta
   assert.equal(code, 13, started.output());
   assert.match(
     started.output(),
-    /the seal is by key [0-9a-f]{16}, but the one seen before was by key [0-9a-f]{16}: somebody else sealed it\n  next: find out who/,
+    /the signature is by key [0-9a-f]{16}, but the last one was by key [0-9a-f]{16}\n  next: find out who/,
   );
   const { code: again, output } = deps([
     'seal',
@@ -300,7 +297,7 @@ test('L3-15: a program that its sources do not make is not sealed', () => {
   assert.equal(code, 13, output);
   assert.match(
     output,
-    /changed: dist\/cli\/status\.js \(.*not what its source makes.*\)\n.*not in the manifest: dist\/cli\/extra\.js/,
+    /changed: dist\/cli\/status\.js \(.*differs from its source.*\)\n.*not in the manifest: dist\/cli\/extra\.js/,
   );
 });
 

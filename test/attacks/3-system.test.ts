@@ -140,7 +140,7 @@ test('the umask of who seals shuts nobody out; a trust file that cannot be read 
 
 test('L3-14: without seal/, for a state folder that never saw it too', () => {
   fs.rmSync(join(state.path, 'sealed.json'));
-  refuses(/is sealed, but its manifest is missing/, () => {
+  refuses(/is signed, but its manifest is missing/, () => {
     fs.renameSync(at('seal'), at('kept'));
     return () => {
       fs.renameSync(at('kept'), at('seal'));
@@ -158,7 +158,7 @@ test('L3-14: a trust file that others may write', () => {
   assert.equal(code, 13, output);
   assert.match(
     output,
-    /not a file of root that only root may write[\s\S]*next: as root: chmod g-w \/etc\/kwyre\/seal\.json; chmod o-w \/etc\/kwyre\/seal\.json/,
+    /must be a regular file owned by root that nobody else can write[\s\S]*next: as root: chmod g-w \/etc\/kwyre\/seal\.json; chmod o-w \/etc\/kwyre\/seal\.json/,
   );
 });
 
@@ -228,7 +228,7 @@ test('L3-05: a tree that the user who runs it owns is not enforced, whoever seal
   assert.match(verify(), /^enforced\s+sealed-tree: /m);
   machine.run('chown', '-hR', `${testUid}:${testUid}`, copy.path);
   const found = verify();
-  assert.match(found, /^degraded\s+sealed-tree: .*detect-only, same owner: .* belongs to the user who runs it/m);
+  assert.match(found, /^degraded\s+sealed-tree: .*detect-only, same owner: the current user owns /m);
   assert.equal(start().code, 14, 'they may run it');
   for (const { status, stderr } of [
     seal(),
@@ -238,7 +238,7 @@ test('L3-05: a tree that the user who runs it owns is not enforced, whoever seal
     assert.match(
       stderr,
       new RegExp(
-        `others than root can change what runs:[^]*owned by user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`,
+        `users other than root can change the program:[^]*owned by user ${testUid}[^]*next: as root: chown -hR root:root ${copy.path}`,
       ),
     );
   }
@@ -259,7 +259,7 @@ test('L3-14: a folder above the trust file that others may write', () => {
   assert.equal(code, 13, output);
   assert.match(
     output,
-    /only root may write, with all folders above it\n  next: as root: chmod g-w \/etc\/kwyre; chmod o-w \/etc\/kwyre/,
+    /nobody else can write, and so must every folder above it\n  next: as root: chmod g-w \/etc\/kwyre; chmod o-w \/etc\/kwyre/,
   );
 });
 

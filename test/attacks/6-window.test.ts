@@ -260,7 +260,7 @@ test('a start under fs.suid_dumpable=1 refuses before anything else', () => {
 });
 
 test('a role that is started from a file which its user can read does not begin', () => {
-  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root, sealed: false, files: [] })), 0o444);
+  const list = sealedBytes('kwyre-loads', Buffer.from(JSON.stringify({ root, signed: false, files: [] })), 0o444);
   const [file = '', ...args] = asUser(uid, [
     process.execPath,
     stripped('src/jail/entry.ts'),
@@ -278,7 +278,7 @@ test('a role that is started from a file which its user can read does not begin'
 });
 
 test('a second image of the supervisor that is started from a file which its user can read does not begin', () => {
-  const handed = { tree: { root, sealed: false }, files: [], natives: [], visible: false };
+  const handed = { tree: { root, signed: false }, files: [], natives: [], visible: false };
   const memory = sealedBytes('kwyre-tree', Buffer.from(JSON.stringify(handed)), 0o444);
   const [file = '', ...args] = asUser(uid, [process.execPath, join(root, 'src/supervisor/main.ts')]);
   const before: 'ignore'[] = Array.from({ length: handoverDescriptor - 3 }, () => 'ignore');

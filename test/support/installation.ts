@@ -6,7 +6,7 @@ import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { formatDigests } from '../../src/layers/3-dependencies/published-digests.ts';
-import type { Running, TreeInput } from '../../src/layers/3-dependencies/tree-verifier.ts';
+import type { Running, TreeInput } from '../../src/layers/3-dependencies/types.ts';
 import { makeTree } from './trees.ts';
 
 const integrity = `sha512-${'A'.repeat(86)}==`;

@@ -5,7 +5,7 @@
 import { closeSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestsFile, parseDigests } from '../../src/layers/3-dependencies/published-digests.ts';
-import type { VerifiedFiles } from '../../src/layers/3-dependencies/load-hook.ts';
+import type { VerifiedFiles } from '../../src/layers/3-dependencies/types.ts';
 import { nativeNames } from '../../src/layers/3-dependencies/native-code.ts';
 import { makeProgram, sealedBytes, sealProgram } from '../../src/linux/memory/memfd.ts';
 import { duplicateTo } from '../../src/linux/process.ts';

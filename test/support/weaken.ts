@@ -62,8 +62,8 @@ const emptied: Readonly<Record<Layer, readonly Change[]>> = {
   3: [
     [
       'layers/3-dependencies/tree-verifier.ts',
-      'if (all.length > 0) throw new DifferenceError(3, `what is installed',
-      'if (false) throw new DifferenceError(3, `what is installed',
+      'if (all.length > 0) throw new DifferenceError(3, `the installation in',
+      'if (false) throw new DifferenceError(3, `the installation in',
     ],
     begin(
       'layers/3-dependencies/load-hook.ts',

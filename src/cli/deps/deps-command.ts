@@ -8,7 +8,7 @@ import * as fs from 'node:fs';
 import { root } from '../../installation/paths.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { describeInstallation, verifyInstallation } from '../../layers/3-dependencies/installation.ts';
-import type { TreeInput } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { TreeInput } from '../../layers/3-dependencies/types.ts';
 import { DifferenceError } from '../../oms/verification-error.ts';
 import { readSignatures, rememberedSignature } from '../../state/tree-signatures.ts';
 import { stateDirectory } from '../client.ts';

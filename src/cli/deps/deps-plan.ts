@@ -7,7 +7,7 @@
 import { root } from '../../installation/paths.ts';
 import { parseDigests } from '../../layers/3-dependencies/published-digests.ts';
 import type { PackageDigests } from '../../layers/3-dependencies/published-digests.ts';
-import type { TreeInput } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { TreeInput } from '../../layers/3-dependencies/types.ts';
 import { readSignatures } from '../../state/tree-signatures.ts';
 import type { Flags } from './deps-flags.ts';
 import { usage } from './deps-flags.ts';

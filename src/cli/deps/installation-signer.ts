@@ -14,16 +14,12 @@ import { root } from '../../installation/paths.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { parseDigests } from '../../layers/3-dependencies/published-digests.ts';
 import { executableMappings } from '../../layers/3-dependencies/runtime-check.ts';
-import {
-  digestLibrary,
-  formatTrustFile,
-  parseTrustFile,
-  signatureFault,
-  signRuntimeStatement,
-} from '../../layers/3-dependencies/signed-tree.ts';
-import type { RuntimeStatement } from '../../layers/3-dependencies/signed-tree.ts';
+import { digestLibrary } from '../../layers/3-dependencies/signature/system-libraries.ts';
+import { formatTrustFile, parseTrustFile, signatureFault } from '../../layers/3-dependencies/signature/trust-file.ts';
+import { signRuntimeStatement } from '../../layers/3-dependencies/signature/runtime-statement.ts';
+import type { RuntimeStatement } from '../../layers/3-dependencies/signature/runtime-statement.ts';
 import { strippedFaults } from '../../layers/3-dependencies/stripped-sources.ts';
-import type { TreeInput } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { TreeInput } from '../../layers/3-dependencies/types.ts';
 import { parseBundle } from '../../oms/bundle.ts';
 import { publicPem } from '../../oms/operator-key.ts';
 import { keyIdOf, parsePublicKey } from '../../oms/signature.ts';

@@ -19,7 +19,8 @@ import { unsupportedPlatforms } from '../../layers/2-isolation/install/other-pla
 import type { Installed } from '../../layers/2-isolation/install/install-record.ts';
 import { accessFolder, formatInstalled, places, recordPath } from '../../layers/2-isolation/install/install-record.ts';
 import type { Step } from '../../layers/2-isolation/install/install-steps.ts';
-import { planInstall, planRemove } from '../../layers/2-isolation/install/install-steps.ts';
+import { planInstall } from '../../layers/2-isolation/install/install-steps.ts';
+import { planRemove } from '../../layers/2-isolation/install/removal-steps.ts';
 import { replaceRootFile } from '../../state/root-files.ts';
 import { marks } from '../status.ts';
 import { observeInstallation, tryEgress } from './installed-state.ts';

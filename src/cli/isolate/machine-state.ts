@@ -13,8 +13,8 @@ import type { Command, Firewall, Ownership } from '../../layers/2-isolation/inst
 import { judgeOwnership, ownershipQuestions, planRules } from '../../layers/2-isolation/install/firewall.ts';
 import type { Installed } from '../../layers/2-isolation/install/install-record.ts';
 import { accessFolder, parseInstalled, places, recordPath } from '../../layers/2-isolation/install/install-record.ts';
-import type { MachineState, Tools } from '../../layers/2-isolation/install/install-steps.ts';
-import { ownFiles, tools } from '../../layers/2-isolation/install/install-steps.ts';
+import type { MachineState, Tools } from '../../layers/2-isolation/install/install-input.ts';
+import { ownFiles, tools } from '../../layers/2-isolation/install/install-input.ts';
 import type { UnitName } from '../../layers/2-isolation/install/systemd-units.ts';
 import { enabledLinks, unitNames } from '../../layers/2-isolation/install/systemd-units.ts';
 import { findProgram, runCommand } from '../../linux/command.ts';

@@ -23,7 +23,7 @@ import { localAttempts, localAttemptsOf } from '../../layers/2-isolation/probe/l
 import type { ProbeTargets } from '../../layers/2-isolation/probe/probe-request.ts';
 import { encodeLoadList, loadListDescriptor, nativeDescriptors } from '../../layers/3-dependencies/load-list.ts';
 import { bindingName, readVerifiedFile } from '../../layers/3-dependencies/native-code.ts';
-import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
 import { sealedBytes } from '../../linux/memory/memfd.ts';

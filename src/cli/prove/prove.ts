@@ -11,7 +11,7 @@ import { root } from '../../installation/paths.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { layerNames } from '../../base/verdict.ts';
 import { version } from '../../base/version.ts';
-import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import { tools } from '../../layers/6-intrusion/known-tools.ts';
 import { proveJail } from './jail.ts';
 import { proveMemory } from './memory.ts';

@@ -11,7 +11,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 import { headerValues } from './request-guard.ts';
 
 /** The credentials of a request. */
-export type Credential =
+type Credential =
   { readonly kind: 'absent' } | { readonly kind: 'malformed' } | { readonly kind: 'token'; readonly token: string };
 
 const shape = /^[A-Za-z0-9._~+/=-]{1,256}$/;
@@ -36,8 +36,8 @@ export function challengeFor(principal: string, nonce: string): string {
 }
 
 /**
- * The proof for a challenge. Computing it needs the token or its digest, and it covers the port, so a proof from another
- * port does not verify.
+ * The proof for a challenge. Computing it needs the token or its digest, and it covers the port, so a proof from
+ * another port does not verify.
  * @param digest - SHA-256 of the token
  * @param nonce - 64 hexadecimal digits from the client
  * @returns HMAC-SHA256 in hex

@@ -57,6 +57,8 @@ export function isErrno(error: unknown, ...codes: string[]): boolean {
   return error instanceof LinuxError && codes.includes(error.code);
 }
 
+const unitRemedy = 'in the socket unit, set ListenStream=127.0.0.1:PORT and no other Listen line';
+
 function portTaken(address: string, port: number): KwyreError {
   const holder = portHolder(port);
   const who =
@@ -82,7 +84,7 @@ export function verifyLoopback(fd: number): LoopbackListener {
     new KwyreError(
       'L1_SOCKET_FOREIGN',
       `the listening socket ${what}; it must be a TCP listener on 127.0.0.1`,
-      'in the socket unit, set ListenStream=127.0.0.1:PORT and no other Listen line',
+      unitRemedy,
     );
   let name: ReturnType<typeof socketName>;
   let facts: { type: number; protocol: number; listens: number; shared: number };
@@ -195,7 +197,7 @@ export function adoptActivatedSocket(activation: SocketActivation, pid: number):
     new KwyreError(
       'L1_SOCKET_FOREIGN',
       `socket activation ${what}`,
-      'in the socket unit, set ListenStream=127.0.0.1:PORT and no other Listen line; without a unit, unset LISTEN_FDS and LISTEN_PID',
+      `${unitRemedy}; without a unit, unset LISTEN_FDS and LISTEN_PID`,
     );
   if (activation.pid !== String(pid)) throw foreign('is for another process (LISTEN_PID)');
   if (activation.fds !== '1') throw foreign('has more or less than one socket (LISTEN_FDS)');
@@ -228,7 +230,8 @@ export function openLoopback(activation: SocketActivation, pid: number, port: nu
     reservedIpv6: {
       fd: undefined,
       reason:
-        'this service has a network namespace of its own; a firewall rule of kwyre isolate rejects connections to [::1] on the port (see ./kwyre isolate status)',
+        'this service has a network namespace of its own; the firewall rejects connections to [::1] on the port ' +
+        '(see ./kwyre isolate status)',
     },
     network: serviceManager,
   };

@@ -1,8 +1,8 @@
 /**
  * Checks every request before routing and authentication: pure functions over what the client sent.
  *
- * Promise: a request passes if its Host is 127.0.0.1 or localhost with the bound port and, from a browser, its origin is
- *          this server. Every route is behind these checks. Forwarding headers are never read.
+ * Promise: a request passes if its Host is 127.0.0.1 or localhost with the bound port and, from a browser, its origin
+ *          is this server. Every route is behind these checks. Forwarding headers are never read.
  * Limits:  authentication is separate: bearer-token.ts.
  * Source:  Fetch Metadata Request Headers (W3C), RFC 9112
  * Proof:   test/unit/layers/1-request-guard.test.ts, test/attacks/1-host.test.ts, test/attacks/1-browser.test.ts

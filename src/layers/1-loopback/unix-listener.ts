@@ -91,7 +91,10 @@ function taken(path: string): KwyreError {
   );
 }
 
-/** Checks the folder, whose mode decides who can reach or replace the socket. @throws `L1_SOCKET_UNSAFE`, `L1_SOCKET_PATH` */
+/**
+ * Checks the folder, whose mode decides who can reach or replace the socket.
+ * @throws `L1_SOCKET_UNSAFE`, `L1_SOCKET_PATH`
+ */
 function checkFolder(folder: string): void {
   let facts: Stats;
   try {

@@ -2,8 +2,8 @@
  * The network that the server is in, by its interfaces (L2-15: containers with host networking, WSL2 with mirrored
  * networking). Pure.
  *
- * Promise: names the interfaces. A container cannot tell host networking from a machine's own network, so the interfaces
- *          decide.
+ * Promise: names the interfaces. A container cannot tell host networking from a machine's own network, so the
+ *          interfaces decide.
  * Proof:   test/unit/layers/2-network-context.test.ts, test/attacks/2-requests.test.ts
  * @module
  */

@@ -1,12 +1,10 @@
 /**
- * Ways to run code that pass the load hook by, shut in every role: no role uses one.
+ * Disables every way to run code that bypasses the load hook; no role uses one.
  *
- * Promise: in a role no code comes from text, from cached data, from another thread, from a debugger's word or from
- *          hooks that were added later; what is compiled as CommonJS is the verified file. Addons are
- *          `native-code.ts`'s. Text is shut by V8 itself (`--disallow-code-generation-from-strings`, policy/roles.ts),
- *          the others here.
- * Limits:  these are doors of the language, shut against code that was not meant to run; whoever has machine code of
- *          their own in the role meets the jail (layer 2), not this.
+ * Promise: a role runs no code from strings, caches, other threads, a debugger or hooks added later, and compiles the
+ *          verified file as CommonJS and nothing else. V8 blocks strings (`--disallow-code-generation-from-strings`);
+ *          `native-code.ts` handles addons; this file does the rest.
+ * Limits:  stops JavaScript that was not meant to run. Machine code in a role is the jail's concern (layer 2).
  * Proof:   test/attacks/3-doors.test.ts
  * @module
  */
@@ -18,25 +16,25 @@ import threads from 'node:worker_threads';
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
-import type { VerifiedFiles } from './load-hook.ts';
+import type { VerifiedFiles } from './types.ts';
 
 const digestOf = hash;
 
 function refuse(difference: Difference): never {
-  throw new DifferenceError(3, 'code that is about to run', [difference], digestsRemedy);
+  throw new DifferenceError(3, 'code before it runs', [difference], digestsRemedy);
 }
 
-/** Puts something that refuses in place of these, for good. */
-function shut(owner: object, names: readonly string[], what: string): void {
+/** Replaces functions with ones that throw, for good. */
+function disable(owner: object, names: readonly string[], what: string): void {
   for (const name of names) {
     const value = function refused(): never {
-      return refuse({ kind: 'extra', name: `${what}.${name}`, found: 'no role uses it' });
+      return refuse({ kind: 'extra', name: `${what}.${name}`, found: 'disabled in roles' });
     };
     Object.defineProperty(owner, name, { value, writable: false, configurable: false });
   }
 }
 
-/** Refuses bytes that are not those of a verified file. */
+/** Throws if these are not the bytes of a verified file. */
 function compare(list: VerifiedFiles, path: string, bytes: string | Buffer): void {
   const name = path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : path;
   const expected = list.files.get(name);
@@ -48,14 +46,14 @@ function compare(list: VerifiedFiles, path: string, bytes: string | Buffer): voi
 
 type Compile = (this: unknown, content: string, path: string, format?: string) => unknown;
 
-/** Shuts them in this process, for good. */
+/** Disables them in this process, for good. */
 export function lockDownCodeLoading(list: VerifiedFiles): void {
   const functions = Object.keys(vm).filter((name) => typeof vm[name as keyof typeof vm] === 'function');
-  shut(vm, functions, 'vm');
-  shut(threads, ['Worker'], 'worker_threads');
-  shut(inspector, ['Session', 'open'], 'inspector');
-  shut(Module, ['enableCompileCache', 'register', 'registerHooks'], 'module');
-  shut(process, ['binding', '_linkedBinding'], 'process');
+  disable(vm, functions, 'vm');
+  disable(threads, ['Worker'], 'worker_threads');
+  disable(inspector, ['Session', 'open'], 'inspector');
+  disable(Module, ['enableCompileCache', 'register', 'registerHooks'], 'module');
+  disable(process, ['binding', '_linkedBinding'], 'process');
 
   const prototype = Module.prototype as unknown as { _compile: Compile };
   const compile = prototype._compile;

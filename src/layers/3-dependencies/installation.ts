@@ -1,9 +1,7 @@
 /**
- * The installation that a process runs from: what to verify, from the process's own view, and how (sealed or
- * published).
+ * The installation that a process runs from: gathers what to verify, and verifies it as signed or as published.
  *
- * Uses node: built-ins only; must run before the first import of a third-party module (koffi comes with
- * `linux/ffi.ts`).
+ * Imports node: built-ins alone, because it runs before the first third-party module (koffi, in `linux/ffi.ts`).
  * Proof: test/unit/layers/3-tree-verifier.test.ts
  * @module
  */
@@ -13,16 +11,16 @@ import { availableParallelism } from 'node:os';
 import { KwyreError } from '../../base/errors.ts';
 import type { Disk } from '../../oms/tree-reader.ts';
 import { digestsFile } from './published-digests.ts';
-import type { SignatureFiles } from './signed-tree.ts';
-import { prepareSignedTree } from './signed-tree.ts';
-import type { PreparedTree, SeenSignature, TreeInput, VerifiedTree } from './tree-verifier.ts';
+import type { SignatureFiles } from './signature/signed-tree.ts';
+import { prepareSignedTree } from './signature/signed-tree.ts';
+import type { PreparedTree, SeenSignature, TreeInput, VerifiedTree } from './types.ts';
 import { prepareTree } from './tree-verifier.ts';
 
-/** The calls that are needed, from `node:fs`. */
-export type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
+/** The functions of `node:fs` that are needed. */
+type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
 
-/** The process that verifies: `process` itself. */
-export type Self = Pick<NodeJS.Process, 'platform' | 'arch' | 'execArgv' | 'env'> & { getuid?: () => number };
+/** The verifying process. */
+type Self = Pick<NodeJS.Process, 'platform' | 'arch' | 'execArgv' | 'env'> & { getuid?: () => number };
 
 function readText(disk: InstallationDisk, path: string): string {
   try {
@@ -30,20 +28,20 @@ function readText(disk: InstallationDisk, path: string): string {
   } catch (error) {
     throw new KwyreError(
       'L3_MANIFEST_ABSENT',
-      `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), so that nothing can be verified`,
-      'get the file back with git checkout, or install again',
+      `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), which verification needs`,
+      'restore the file with git checkout, or install again',
     );
   }
 }
 
-/** What to verify. @throws `L3_PLATFORM`, `L3_MANIFEST_ABSENT` */
+/** Returns what to verify. @throws `L3_PLATFORM`, `L3_MANIFEST_ABSENT` */
 export function describeInstallation(disk: InstallationDisk, self: Self, root: string): TreeInput {
   const platform = `${self.platform}-${self.arch}`;
   if (platform !== 'linux-x64' && platform !== 'linux-arm64')
     throw new KwyreError(
       'L3_PLATFORM',
-      `there are no digests for ${platform}`,
-      'run Kwyre on 64-bit Linux (or inside WSL2)',
+      `Kwyre does not support ${platform}`,
+      'run Kwyre on 64-bit Linux, also inside WSL2',
     );
   return {
     disk,
@@ -65,31 +63,32 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
 }
 
 /**
- * Reads what the installation is compared with: the seal where there is one, else the committed digests.
- * @param remembered - the last seal that the state folder saw of it
- * @throws `L3_SEAL_ABSENT` when a seal was seen and is gone, `L3_*` (exit 13)
+ * Reads what the installation is compared with: its signature if there is one, else the published digests.
+ * @param remembered - the last signature that the state folder saw
+ * @throws `L3_SEAL_ABSENT` if a signature was seen before and is missing, `L3_*` (exit 13)
  */
 export function prepareInstallation(
-  order: TreeInput,
-  seal: SignatureFiles | undefined,
+  input: TreeInput,
+  stored: SignatureFiles | undefined,
   wallClock: Date,
   remembered?: SeenSignature,
 ): PreparedTree {
-  if (seal !== undefined) return prepareSignedTree(order, seal, wallClock, remembered);
-  if (remembered === undefined) return prepareTree(order);
+  if (stored !== undefined) return prepareSignedTree(input, stored, wallClock, remembered);
+  if (remembered === undefined) return prepareTree(input);
   throw new KwyreError(
     'L3_SEAL_ABSENT',
-    `the installation in ${order.root} was sealed as number ${remembered.sequence}, and its seal is gone: the folder seal/ is missing`,
-    'put seal/ back; or look at ./kwyre deps plan and seal again: ./kwyre deps seal --reason "..."; or, to run unsealed on purpose, remove sealed.json from the state folder',
+    `the installation in ${input.root} was signed as number ${remembered.sequence}, and its signature is missing`,
+    'restore seal/; or review ./kwyre deps plan and sign again: ./kwyre deps seal --reason "..."; ' +
+      'or, to run without a signature, delete sealed.json from the state folder',
   );
 }
 
 /** Verifies the installation. @throws `L3_*` (exit 13) */
 export function verifyInstallation(
-  order: TreeInput,
-  seal: SignatureFiles | undefined,
+  input: TreeInput,
+  stored: SignatureFiles | undefined,
   wallClock: Date,
   remembered?: SeenSignature,
 ): VerifiedTree {
-  return prepareInstallation(order, seal, wallClock, remembered).compare();
+  return prepareInstallation(input, stored, wallClock, remembered).compare();
 }

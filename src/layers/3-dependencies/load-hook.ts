@@ -1,11 +1,12 @@
 /**
- * The bytes that were hashed are the bytes that run: every module is read once, compared, and handed on from memory.
+ * The load hook: Node evaluates exactly the bytes that were hashed. Every module is read once, compared, and loaded
+ * from memory.
  *
- * Promise: ES modules, CommonJS and JSON of the verified tree are evaluated from the bytes whose digest was compared,
- *          however the file changes between verification and load; a module that is not in the manifest is refused
- *          before it is read as code, and so are data:, http: and other addresses.
- * Limits:  hooks of one thread do not see another's modules (no role starts threads with modules of the tree). Native
- *          code is opened by `native-code.ts`; `mappedFaults` looks at what the kernel mapped of it.
+ * Promise: an ES module, CommonJS module or JSON file of the verified tree runs from the bytes whose digest matched,
+ *          even if the file changes after verification. A module outside the list is refused before it is read, and so
+ *          are data:, http: and other URLs.
+ * Limits:  the hook covers one thread; no role starts a thread with modules of the tree. `native-code.ts` loads native
+ *          code, and `mappedFaults` checks what the kernel mapped.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-loads.test.ts, test/attacks/3-native.test.ts
  * @module
  */
@@ -19,23 +20,20 @@ import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
 import type { Mapping } from '../../linux/procfs/maps.ts';
 import { executableMappings, isSystemLibrary } from './runtime-check.ts';
-import type { VerifiedTree } from './tree-verifier.ts';
+import type { VerifiedFiles } from './types.ts';
 
-// Taken before any other code of the process could replace them.
+// Captured before other code could replace them.
 const digestOf = hash;
 const pathOf = fileURLToPath;
 
-/** The part of a verified tree that loading needs. */
-export type VerifiedFiles = Pick<VerifiedTree, 'files' | 'root' | 'signed'>;
-
-/** Our own files in an installation that is not sealed: they are under no digest. */
+/** Folders of Kwyre's own files; without a signature they have no digest. */
 const ownFolders = ['dist/', 'src/'] as const;
 
 function refuse(difference: Difference): never {
-  throw new DifferenceError(3, 'a module that is about to run', [difference], digestsRemedy);
+  throw new DifferenceError(3, 'a module before it runs', [difference], digestsRemedy);
 }
 
-/** The name of a file relative to the root, and whether its digest is known; refuses everything outside. */
+/** Returns a file's name relative to the root, and its digest if listed. Throws for files outside the installation. */
 function nameOf(list: VerifiedFiles, path: string): { name: string; expected: string | undefined } {
   const name = path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : undefined;
   if (name === undefined) return refuse({ kind: 'extra', name: printable(path), found: 'outside the installation' });
@@ -60,7 +58,10 @@ function formatOf(path: string, known: string | null | undefined): string {
   return path.endsWith('.json') ? 'json' : path.endsWith('.mjs') ? 'module' : 'commonjs';
 }
 
-/** Checks every module of this thread from now on. @returns a function that stops it, for tests */
+/**
+ * Checks every module that this thread loads from now on.
+ * @returns a function that removes the hook, for tests
+ */
 export function installLoadHook(list: VerifiedFiles, disk: Pick<typeof fs, 'readFileSync'>): () => void {
   const hooks = registerHooks({
     resolve(specifier, context, next) {
@@ -87,8 +88,7 @@ export function installLoadHook(list: VerifiedFiles, disk: Pick<typeof fs, 'read
 }
 
 /**
- * The device that `maps` shows for one that `stat` shows; some file systems have two numbers, and Node's own file tells
- * them.
+ * Maps device numbers of `stat` to those of `/proc/PID/maps`: some file systems differ, and Node's own file shows how.
  */
 function shownDevices(
   list: VerifiedFiles,
@@ -101,9 +101,9 @@ function shownDevices(
 }
 
 /**
- * Files that are mapped as code and are neither sealed memory of ours, nor verified files of the tree, nor libraries
- * that only root can write.
- * @param own - identities of what was handed to this process (`identityOf`)
+ * Returns files that are mapped as code and are not inherited memfds, verified files, or system libraries that root
+ * alone can write.
+ * @param own - identities of the inherited memfds (`identityOf`)
  */
 export function mappedFaults(
   list: VerifiedFiles,
@@ -123,7 +123,7 @@ export function mappedFaults(
         faults.push({
           kind: 'extra',
           name: printable(elsewhere),
-          found: 'mapped as code, and neither verified nor a library of the system',
+          found: 'mapped as code, but neither verified nor a system library',
         });
       continue;
     }
@@ -133,11 +133,7 @@ export function mappedFaults(
     const facts = disk.statSync(path, { throwIfNoEntry: false });
     if (expected === undefined) faults.push({ kind: 'extra', name: printable(name), found: 'mapped as code' });
     else if (facts?.ino !== inode || deviceOf(facts.dev) !== device)
-      faults.push({
-        kind: 'changed',
-        name: printable(name),
-        found: 'another file than the mapped one has this name now',
-      });
+      faults.push({ kind: 'changed', name: printable(name), found: 'the file was replaced after it was mapped' });
     else if (!name.endsWith('/bin/node') && digestOf('sha256', disk.readFileSync(path), 'hex') !== expected)
       faults.push({ kind: 'changed', name: printable(name), expected: `sha256:${expected}` });
   }

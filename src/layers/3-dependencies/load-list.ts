@@ -1,47 +1,44 @@
 /**
- * The digests that a child process loads by, handed down by the supervisor in sealed memory on one descriptor.
+ * The load list: digests of what a child process may load, in a sealed memfd from the supervisor.
  *
- * Promise: the list is the supervisor's, of the tree that it verified in this run; nobody can change it on the way.
- *          Uses node: built-ins only, since it is read before anything else is loaded.
+ * Promise: the list comes from the supervisor's verification in this run, and the memfd seals prevent changes. Imports
+ *          node: built-ins alone, because it is read before anything else loads.
  * Proof:   test/attacks/3-loads.test.ts
  * @module
  */
 import { fstatSync, readSync } from 'node:fs';
 import { bug, KwyreError } from '../../base/errors.ts';
-import type { VerifiedFiles } from './load-hook.ts';
+import type { VerifiedFiles } from './types.ts';
 
-/** Where a child finds the list, in every role. */
+/** The descriptor of the list, in every role. */
 export const loadListDescriptor = 7;
 
 /**
- * Where a child finds the sealed memory of native code: the foreign function interface, and in the engine what follows
- * it.
+ * The descriptors of native code in memfds: the foreign function interface first; in the engine its libraries follow.
  */
 export const nativeDescriptors = { first: 8, most: 24 } as const;
 
-/** Modules, and the names of addons. */
+/** Names of modules and addons. */
 const loadable = /\.(?:js|cjs|mjs|json|ts|node)$/;
 
-/** What a child may load. */
-export type LoadList = VerifiedFiles & {
-  /** Descriptors of the sealed memory of native code, by its name in the tree; a role is handed those that it needs. */
+/** What a child process may load. */
+type LoadList = VerifiedFiles & {
+  /** Descriptors of native code, by name in the tree; a role inherits the ones that it needs. */
   readonly natives: ReadonlyMap<string, number>;
-  /**
-   * Whether Node had to be started from a file that its user can read, so that the process begins visible to that user.
-   */
+  /** Whether Node runs from a file that its user can read, so that the process starts dumpable. */
   readonly visible: boolean;
 };
 
 /**
- * The part of a verified tree that a child needs, as bytes.
- * @param natives - names of the native code, in the order of its descriptors
+ * Encodes the part of a verified tree that a child needs.
+ * @param natives - names of native code, in the order of its descriptors
  */
 export function encodeLoadList(
   { root, signed, files }: VerifiedFiles,
   natives: readonly string[],
   visible = false,
 ): Buffer {
-  if (natives.length > nativeDescriptors.most) bug('more native code than descriptors');
+  if (natives.length > nativeDescriptors.most) bug('more native libraries than descriptors');
   return Buffer.from(
     JSON.stringify({
       root,
@@ -55,24 +52,20 @@ export function encodeLoadList(
 }
 
 function absent(reason: string): KwyreError {
-  return new KwyreError(
-    'L3_LOADS_ABSENT',
-    `the list of what this process may load ${reason}`,
-    'start with ./kwyre serve',
-  );
+  return new KwyreError('L3_LOADS_ABSENT', `the load list of this process ${reason}`, 'start with ./kwyre serve');
 }
 
-/** Reads the list, whoever read it before. @throws `L3_LOADS_ABSENT` */
+/** Reads the list from its start, whatever the file offset. @throws `L3_LOADS_ABSENT` */
 export function readLoadList(fd: number): LoadList {
   let bytes: Buffer;
   try {
     const facts = fstatSync(fd);
-    if (!facts.isFile()) throw absent('is no file');
+    if (!facts.isFile()) throw absent('is not a file');
     bytes = Buffer.alloc(facts.size);
-    if (readSync(fd, bytes, 0, bytes.length, 0) !== bytes.length) throw absent('is cut off');
+    if (readSync(fd, bytes, 0, bytes.length, 0) !== bytes.length) throw absent('is truncated');
   } catch (error) {
     if (error instanceof KwyreError) throw error;
-    throw absent(`was not handed over (${(error as NodeJS.ErrnoException).code ?? 'error'})`);
+    throw absent(`was not inherited (${(error as NodeJS.ErrnoException).code ?? 'error'})`);
   }
   const {
     root,

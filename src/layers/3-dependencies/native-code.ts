@@ -1,12 +1,11 @@
 /**
- * Native code of the tree: opened from memory that holds exactly the bytes that were hashed, never from what lies at a
- * path.
+ * Loads native code from memory with exactly the bytes that were hashed, never from a path.
  *
- * Promise: a process that was handed sealed memory maps nothing else of the tree as code, however its files change. The
- *          first process of a start has no sealed memory yet (making it takes native code): it opens an unnamed copy of
- *          the bytes that it compared, and looks at the copy again before anything of it is used.
- * Limits:  who may look into that first process (root, and another program of the same user until it hides itself) can
- *          write its copy; the constructor of the native code runs before the second look.
+ * Promise: a process that inherited sealed memfds maps no other file of the tree as code, even if the files change. The
+ *          first process of a start has none yet, because making a memfd takes native code: it loads an unnamed copy of
+ *          the bytes that it compared, and compares the copy again before using it.
+ * Limits:  a process that may inspect the first process (root's, or another one of the same user until it hides) can
+ *          write its copy; the library's constructor runs before the second comparison.
  * Proof:   test/attacks/3-native.test.ts
  * @module
  */
@@ -16,24 +15,24 @@ import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from '
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
-import type { VerifiedFiles } from './load-hook.ts';
+import type { VerifiedFiles } from './types.ts';
 
-// Taken before any other code of the process could replace them.
+// Captured before other code could replace them.
 const digestOf = hash;
 const open = process.dlopen.bind(process);
 
 type Open = typeof process.dlopen;
 
 function refuse(difference: Difference): never {
-  throw new DifferenceError(3, 'native code that is about to be loaded', [difference], digestsRemedy);
+  throw new DifferenceError(3, 'native code before it is loaded', [difference], digestsRemedy);
 }
 
-/** The foreign function interface of a platform, relative to the root. */
+/** Returns the path of a platform's foreign function interface, relative to the root. */
 export function bindingName(platform: string): string {
   return `node_modules/@koromix/koffi-${platform}/${platform.replace('-', '_')}/koffi.node`;
 }
 
-/** llama.cpp's libraries in the order in which they need each other, then its variants for processors. */
+/** llama.cpp's libraries in dependency order, then its CPU variants. */
 const engineFiles = [
   /^libggml-base\.so$/,
   /^libggml\.v[\d.]+\.so$/,
@@ -41,7 +40,7 @@ const engineFiles = [
   /^libggml-cpu[\w.-]*\.so$/,
 ] as const;
 
-/** Files of the tree that a process maps as code besides Node: the interface first, then what the engine alone maps. */
+/** Returns the native code besides Node: the foreign function interface, then the engine's libraries. */
 export function nativeNames(
   names: Iterable<string>,
   platform: string,
@@ -57,14 +56,14 @@ export function nativeNames(
   ];
 }
 
-/** What identifies a mapped file, as `/proc/PID/maps` and `fstat` both tell it. */
+/** Returns the identity of a file, the same from `/proc/PID/maps` and `fstat`. */
 export function identityOf({ dev, ino }: Pick<fs.Stats, 'dev' | 'ino'>): string {
   return `${dev}:${ino}`;
 }
 
 function openFile(module: object, fd: number, flags: number | undefined): void {
   const path = `/proc/self/fd/${fd}`;
-  // An absent flag must stay absent: Node counts the arguments.
+  // Node counts the arguments, so absent flags must stay absent.
   if (flags === undefined) open(module, path);
   else open(module, path, flags);
 }
@@ -77,9 +76,7 @@ function nameOf(list: Pick<VerifiedFiles, 'root'>, path: string): string {
   return path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : path;
 }
 
-/**
- * From now on an addon is opened from its sealed memory, whatever lies at its path; one without is refused. For good.
- */
+/** From now on, loads every addon from its memfd, whatever its path holds, and refuses all others. */
 export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives: ReadonlyMap<string, number>): void {
   const verifiedOpen: Open = (module, path, flags) => {
     const name = nameOf(list, path);
@@ -90,14 +87,14 @@ export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives:
   replaceOpen(verifiedOpen);
 }
 
-/** What `loadAddonsFromCopy` opened, by `identityOf`; and why it opened nothing more. */
-export type LoadedAddons = { readonly own: ReadonlySet<string>; readonly refusal: DifferenceError | undefined };
+/** The copies that `loadAddonsFromCopy` loaded, by `identityOf`, and the first refusal. */
+type LoadedAddons = { readonly own: ReadonlySet<string>; readonly refusal: DifferenceError | undefined };
 
 const unnamed = 0o20000000 | constants.O_DIRECTORY; // O_TMPFILE
-/** Folders that take unnamed files; one that is mounted `noexec` takes them and does not let them be mapped as code. */
+/** Folders for unnamed files; on a `noexec` mount, mapping as code fails and the next folder is tried. */
 const folders = ['/dev/shm', '/run', '/tmp', '/var/tmp'] as const;
 
-/** An unnamed file with these bytes, or `undefined` where the folder takes none. */
+/** Returns an unnamed file with these bytes; `undefined` if the folder does not support it. */
 function copyIn(folder: string, bytes: Buffer): number | undefined {
   let fd: number;
   try {
@@ -125,7 +122,7 @@ function readWhole(fd: number): Buffer {
   return bytes.subarray(0, filled);
 }
 
-/** Compares bytes with those of a listed file. */
+/** Throws if these are not the bytes of a listed file. */
 function compare(list: VerifiedFiles, name: string, bytes: Buffer, when = ''): void {
   const expected = list.files.get(name);
   if (expected === undefined) refuse({ kind: 'extra', name: printable(name) });
@@ -134,7 +131,7 @@ function compare(list: VerifiedFiles, name: string, bytes: Buffer, when = ''): v
     refuse({ kind: 'changed', name: printable(name), expected: `sha256:${expected}`, found: `sha256:${found}${when}` });
 }
 
-/** The bytes of a listed file, compared. @throws `L3_FILES_DIFFER` */
+/** Reads a listed file and compares it. @throws `L3_FILES_DIFFER` */
 export function readVerifiedFile(list: VerifiedFiles, name: string): Buffer {
   const fd = openSync(`${list.root}/${name}`, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
@@ -147,14 +144,14 @@ export function readVerifiedFile(list: VerifiedFiles, name: string): Buffer {
 }
 
 /**
- * From now on an addon is opened from a copy of the bytes that were compared, which has no name; where no folder takes
- * one, from the compared file itself, by its descriptor. For the process that has no sealed memory.
- * @returns what came of it, filled as it happens
+ * From now on, loads every addon from an unnamed copy of the compared bytes; if no folder supports one, from the
+ * compared file by its descriptor. For the process that has no memfds yet.
+ * @returns the result so far; updated with every addon
  */
 export function loadAddonsFromCopy(list: VerifiedFiles): LoadedAddons {
   const opened: { own: Set<string>; refusal: DifferenceError | undefined } = { own: new Set(), refusal: undefined };
   const verifiedOpen: Open = (module, path, flags) => {
-    // Whoever asks for an addon may take a refusal for a missing file, and go on to another one.
+    // A caller may treat a refusal as a missing file and try another one: refuse that too.
     if (opened.refusal !== undefined) throw opened.refusal;
     const name = nameOf(list, path);
     const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -170,7 +167,7 @@ export function loadAddonsFromCopy(list: VerifiedFiles): LoadedAddons {
     check(bytes);
     const use = (fd: number): void => {
       openFile(module, fd, flags);
-      check(readWhole(fd), ', after it was mapped');
+      check(readWhole(fd), ' after mapping');
       opened.own.add(identityOf(fstatSync(fd)));
     };
     for (const folder of folders) {
@@ -181,7 +178,7 @@ export function loadAddonsFromCopy(list: VerifiedFiles): LoadedAddons {
       } catch (error) {
         closeSync(fd);
         if (error instanceof DifferenceError) throw error;
-        continue; // mounted noexec
+        continue; // noexec mount
       }
       closeSync(file);
       return;

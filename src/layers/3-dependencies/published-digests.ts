@@ -1,11 +1,10 @@
 /**
- * The committed list of every file of every package that may be installed, with its digest: text that a person can
- * read.
+ * The published digests: every file of every package, in a committed text file per platform.
  *
- * One list for each platform. A line `package PATH NAME@VERSION INTEGRITY` begins a package; the lines after it are its
- * files: `SHA256 SIZE x|- NAME`, in the order of their names. Made from the tarballs whose sha512 the lockfile names.
+ * A line `package PATH NAME@VERSION INTEGRITY` begins a package; a line `SHA256 SIZE x|- NAME` is one of its files, in
+ * the order of names. Made from the tarballs that the lockfile names by sha512.
  *
- * Trust:  the file is part of the source; sealing covers it with a signature.
+ * Trust:  the list is part of the source, which a signature covers.
  * Proof:  test/unit/layers/3-published-digests.test.ts
  * @module
  */
@@ -13,38 +12,40 @@ import { faultsOf } from '../../oms/verification-error.ts';
 import { compareNames, nameFault } from '../../oms/file-names.ts';
 import type { SignedFile } from '../../oms/statement.ts';
 
-/** One package of the lockfile and its files. */
+/** A package of the lockfile and its files. */
 export type PackageDigests = {
-  /** Where npm puts it, relative to the installation: `node_modules/koffi`. */
+  /** Its folder relative to the installation, such as `node_modules/koffi`. */
   readonly path: string;
   /** `name@version`. */
   readonly id: string;
-  /** sha512 of its tarball, as in the lockfile. */
+  /** SHA-512 of its tarball, as in the lockfile. */
   readonly integrity: string;
   /** Names are relative to the installation. */
   readonly files: readonly SignedFile[];
 };
 
+/** The next step after a difference from the published digests. */
 export const digestsRemedy =
-  'reinstall with npm ci --omit=dev --ignore-scripts --no-bin-links, which puts every package back as published; after a change of packages on purpose: npm run lock:digests';
+  'reinstall the published packages: npm ci --omit=dev --ignore-scripts --no-bin-links; ' +
+  'after an intended change of packages: npm run lock:digests';
 const fault = faultsOf(3, digestsRemedy);
 const head =
-  '# Every file of the third-party tree, from the tarballs that package-lock.json names by sha512.\n# Made by npm run lock:digests; verified at every start.\n';
+  '# Every file of the third-party tree, from the tarballs that package-lock.json names by sha512.\n' +
+  '# Made by npm run lock:digests; verified at every start.\n';
 
-/** File of a platform's list, beside this one. */
+/** Returns the file name of a platform's list, in this folder. */
 export function digestsFile(platform: string): string {
   return `tree.${platform}.digests`;
 }
 
-/** Writes the list. */
+/** Formats a list. */
 export function formatDigests(packages: readonly PackageDigests[]): string {
   const lines = [...packages]
     .sort((a, b) => compareNames(a.path, b.path))
     .flatMap((entry) => [
       `package ${entry.path} ${entry.id} ${entry.integrity}`,
-      ...entry.files.map(
-        (file) =>
-          `${file.digest ?? ''} ${file.size ?? 0} ${file.executable === true ? 'x' : '-'} ${file.name.slice(entry.path.length + 1)}`,
+      ...entry.files.map(({ digest = '', size = 0, executable, name }) =>
+        [digest, size, executable === true ? 'x' : '-', name.slice(entry.path.length + 1)].join(' '),
       ),
     ]);
   return `${head}${lines.join('\n')}\n`;
@@ -53,12 +54,12 @@ export function formatDigests(packages: readonly PackageDigests[]): string {
 const packageLine = /^package (node_modules\/[\w@./-]+) (\S+@\S+) (sha512-[A-Za-z0-9+/]{86}==)$/;
 const fileLine = /^([0-9a-f]{64}) (\d{1,12}) (x|-) (.+)$/;
 
-/** Parses the list. @throws `L3_DIGESTS_SHAPE` */
+/** Parses a list. @throws `L3_DIGESTS_SHAPE` */
 export function parseDigests(text: string): PackageDigests[] {
   const packages: (PackageDigests & { files: SignedFile[] })[] = [];
   let current: (PackageDigests & { files: SignedFile[] }) | undefined;
   const lines = text.split('\n');
-  if (lines.pop() !== '') throw fault('DIGESTS_SHAPE', 'the list of digests is cut off');
+  if (lines.pop() !== '') throw fault('DIGESTS_SHAPE', 'the list of digests is truncated');
   for (const [index, line] of lines.entries()) {
     if (line.startsWith('#')) continue;
     const file = fileLine.exec(line);
@@ -86,12 +87,12 @@ export function parseDigests(text: string): PackageDigests[] {
       throw fault('DIGESTS_SHAPE', `the package ${entry.id} in the list of digests is damaged`);
     for (const { name } of entry.files)
       if (/(^|\/)\.{0,2}(\/|$)/.test(name))
-        throw fault('DIGESTS_SHAPE', `a name of ${entry.id} in the list of digests is not acceptable`);
+        throw fault('DIGESTS_SHAPE', `a file name of ${entry.id} in the list of digests is invalid`);
   }
   return packages;
 }
 
-/** Whether the list and a lockfile name the same packages by the same tarballs; the differing paths. */
+/** Returns the paths of packages whose version or tarball differs between the list and a lockfile. */
 export function compareLockfile(packages: readonly PackageDigests[], lockfile: string): string[] {
   let parsed: { packages?: Record<string, { version?: string; integrity?: string }> };
   try {

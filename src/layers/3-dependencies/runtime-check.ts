@@ -1,9 +1,9 @@
 /**
- * What runs besides files of the tree: the Node binary, the libraries mapped into this process, environment and flags.
+ * Checks this process itself: flags, environment, and what is mapped as code.
  *
- * Promise: the process runs the verified Node with flags and variables that load no code of others, and maps nothing
- *          executable but that binary, libraries of the system (root's, writable by root alone), and verified files.
- * Limits:  code that ran before us in this process could lie to us: the launcher clears the environment first.
+ * Promise: no flag or variable loads foreign code, and nothing is mapped executable except the verified Node, verified
+ *          files, and system libraries that belong to root and that root alone can write.
+ * Limits:  code that ran in this process before the check could fake it; the launcher clears the environment first.
  * Proof:   test/unit/layers/3-runtime-check.test.ts
  * @module
  */
@@ -17,12 +17,12 @@ import type { Difference } from '../../oms/verification-error.ts';
 import { fromShown } from '../../linux/procfs/escaped-path.ts';
 import { printable } from '../../oms/verification-error.ts';
 
-/** Variables that make Node, the loader or OpenSSL load code or trust of others; none may be set. */
+/** Variables that make Node, the dynamic linker or OpenSSL load code or trust anchors; none may be set. */
 const forbiddenVariables = /^(NODE_|LD_|GCONV_PATH$|OPENSSL_|SSL_CERT_|UV_|MALLOC_|GLIBC_TUNABLES$|DYLD_|NAPI_|npm_)/;
 /** Flags that Kwyre's own processes use; any other flag is refused. */
 const allowedFlags: ReadonlySet<string> = new Set(roleFlags);
 
-/** Variables and flags that should not be there. */
+/** Returns unsafe variables and unknown flags. */
 export function environmentFaults(
   environment: Readonly<Record<string, string | undefined>>,
   flags: readonly string[],
@@ -34,14 +34,13 @@ export function environmentFaults(
       faults.push({
         kind: 'extra',
         name: `variable ${printable(name)}`,
-        found: 'it can make other code run; start with ./kwyre, which clears it',
+        found: 'it can load other code; start with ./kwyre, which clears it',
       });
   }
   for (const flag of flags)
-    if (!allowedFlags.has(flag))
-      faults.push({ kind: 'extra', name: `flag ${printable(flag)}`, found: 'not one of ours' });
+    if (!allowedFlags.has(flag)) faults.push({ kind: 'extra', name: `flag ${printable(flag)}`, found: 'unknown flag' });
   if (compileCache !== undefined)
-    faults.push({ kind: 'extra', name: 'compile cache', found: 'cached code could differ from the verified source' });
+    faults.push({ kind: 'extra', name: 'compile cache', found: 'cached code may differ from the verified source' });
   return faults;
 }
 
@@ -50,21 +49,19 @@ export function executableMappings(maps: string): Mapping[] {
   return codeMappings(maps).filter(({ path }) => path.startsWith('/'));
 }
 
-/** Libraries of the system that are mapped, by their paths. */
+/** The mapped system libraries. */
 export type RuntimeEvidence = {
   readonly libraries: readonly string[];
   readonly verified: number;
-  /**
-   * One that a group, or the user who runs us, can write, folders above included, in words; empty when there is none.
-   */
+  /** In words: a library, or a folder above one, that a group or the current user can write; empty if there is none. */
   readonly wide: string;
 };
 
 /**
- * Mapped executables that are neither verified files nor libraries that only root can write.
- * @param uid - who runs this process
- * @param verified - paths and `device:inode` of verified files; some file systems show another device in maps than in
- * stat
+ * Returns files mapped as code that are neither verified nor system libraries that root alone can write.
+ * @param uid - of this process
+ * @param verified - paths and `device:inode` of verified files; on some file systems maps and stat show different
+ * devices
  */
 export function mappingFaults(
   disk: WritersDisk,
@@ -76,7 +73,7 @@ export function mappingFaults(
   const libraries: string[] = [];
   let known = 0;
   for (const mapping of executableMappings(maps)) {
-    // A file that was replaced since shows as `PATH (deleted)`.
+    // A replaced file shows as `PATH (deleted)`.
     if (verified.has(`${mapping.device}:${mapping.inode}`) || verified.has(mapping.path)) {
       known += 1;
       continue;
@@ -87,7 +84,7 @@ export function mappingFaults(
       faults.push({
         kind: 'extra',
         name: printable(path),
-        found: 'mapped as code, and neither verified nor a library of the system',
+        found: 'mapped as code, but neither verified nor a system library',
       });
   }
   const { own, groups, others } = sortWriters(writersOf(disk, libraries), uid, disk);
@@ -95,7 +92,7 @@ export function mappingFaults(
     faults.push({
       kind: 'mode',
       name: printable(grant.path),
-      found: `${describeGrant(grant)}, and libraries of the system are loaded through it`,
+      found: `${describeGrant(grant)}, and system libraries load through it`,
     });
   const [wide] = [...groups, ...own];
   return {
@@ -108,14 +105,11 @@ export function mappingFaults(
   };
 }
 
-/**
- * Whether a path is a library of the system, which only root can write. A file that was replaced since has no such
- * path.
- */
+/** Returns whether a path is a system library that belongs to root and that root alone can write. */
 export function isSystemLibrary(disk: Pick<typeof fs, 'lstatSync'>, path: string): boolean {
   const facts = disk.lstatSync(path, { throwIfNoEntry: false });
   return facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path);
 }
 
-/** Where the system keeps its libraries. */
+/** Paths of system libraries. */
 const systemLibrary = /^\/(nix\/store\/[^/]+\/|usr\/)?(local\/)?lib(32|64|x32)?\/(?!.*\/\.\.?\/)[^\n]*\.so[.\d]*$/;

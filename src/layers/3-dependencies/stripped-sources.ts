@@ -1,8 +1,8 @@
 /**
- * What runs is made of the sources: `dist/` holds every file of `src/` without its types, and nothing else.
+ * The stripped sources: `dist/` has every file of `src/` without its types, and nothing else.
  *
- * Promise: whether the copy is up to date is told by the digests of the sources that it was made of, never by times;
- *          before a seal every byte of it is made again and compared.
+ * Promise: digests of the sources, never times, decide whether `dist/` is current. Before signing, every byte of it is
+ *          generated again and compared.
  * Proof:   test/unit/layers/3-stripped-sources.test.ts, test/attacks/3-launcher.test.ts
  * @module
  */
@@ -13,22 +13,23 @@ import type { Difference } from '../../oms/verification-error.ts';
 import { printable } from '../../oms/verification-error.ts';
 import { compareNames } from '../../oms/file-names.ts';
 
-/** The calls that are needed, from `node:fs`. */
-export type SourceDisk = Pick<typeof fs, 'readFileSync' | 'readdirSync'>;
+/** The functions of `node:fs` that are needed. */
+type SourceDisk = Pick<typeof fs, 'readFileSync' | 'readdirSync'>;
 
 /**
- * The list in `dist/`: digests of all sources and of the lockfile, whose Node strips them, as `sha256sum -c` reads it.
+ * The list in `dist/`, for `sha256sum -c`: digests of all sources, and of the lockfile, which pins the Node that
+ * strips.
  */
 export const sourceList = 'sources.sha256';
 
 const lockfile = 'package-lock.json';
 
-/** Turns relative `.ts` specifiers into `.js` ones of the same length, so that positions stay. */
+/** Changes relative `.ts` specifiers to `.js`, which keeps all source positions. */
 function retarget(code: string): string {
   return code.replaceAll(/(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g, '$1$2$3.js$2');
 }
 
-/** The files that belong into `dist/`, by their names there. */
+/** Returns the contents of `dist/`, by file name. */
 export function stripSources(disk: SourceDisk, root: string): Map<string, string> {
   const names = disk
     .readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' })
@@ -48,7 +49,7 @@ export function stripSources(disk: SourceDisk, root: string): Map<string, string
   return files;
 }
 
-/** How `dist/` differs from what the sources make. */
+/** Returns how `dist/` differs from the stripped sources. */
 export function strippedFaults(disk: SourceDisk, root: string): Difference[] {
   const wanted = stripSources(disk, root);
   const found = new Set(
@@ -61,14 +62,14 @@ export function strippedFaults(disk: SourceDisk, root: string): Difference[] {
   for (const [name, text] of wanted) {
     if (!found.delete(name)) faults.push({ kind: 'missing', name: `dist/${printable(name)}` });
     else if (!disk.readFileSync(`${root}/dist/${name}`).equals(Buffer.from(text, 'utf8')))
-      faults.push({ kind: 'changed', name: `dist/${printable(name)}`, found: 'not what its source makes' });
+      faults.push({ kind: 'changed', name: `dist/${printable(name)}`, found: 'differs from its source' });
   }
   return [
     ...faults,
     ...[...found].map((name): Difference => ({
       kind: 'extra',
       name: `dist/${printable(name)}`,
-      found: 'made of no source',
+      found: 'has no source',
     })),
   ];
 }

@@ -1,159 +1,84 @@
 /**
- * The installed tree against what was published (committed digests) or sealed (a signed manifest), before any
- * third-party byte is read as code.
+ * Verifies the installed third-party tree against the published digests, before any third-party byte runs as code.
  *
- * Promise: every file is hashed at every start; changed, added, missing, linked, renamed and other users' files refuse
- *          the start by name (exit 13). There is no variable, flag or file that skips it. Uses node: built-ins only.
- * Trust:   without a seal the list of digests belongs to whoever owns the checkout: detect-only, and the status says
- *          so. What others than root and the user who runs it can write refuses the start (`tree-access.ts`).
- * Limits:  a process of the owner can change a file after it was verified; the load hook looks again at what is loaded.
+ * Promise: hashes every file at every start. A changed, added, missing, linked or renamed file, or one of another user,
+ *          refuses the start by name (exit 13). No variable, flag or file skips this. Imports node: built-ins alone.
+ * Trust:   without a signature, the owner of the checkout controls the list of digests: detect-only, as the status
+ *          says. A file that users other than root and the current one can write refuses the start (`tree-access.ts`).
+ * Limits:  the owner's processes can change a file after verification; the load hook compares each file again.
  * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts
  * @module
  */
-import type * as fs from 'node:fs';
-import type { Check } from '../../base/verdict.ts';
-import type { Difference } from '../../oms/verification-error.ts';
-import { DifferenceError, faultsOf, printable } from '../../oms/verification-error.ts';
 import { asShown } from '../../linux/procfs/escaped-path.ts';
-import type { Disk, Rights } from '../../oms/tree-reader.ts';
+import { compareTree } from '../../oms/manifest-verifier.ts';
 import type { SignedFile } from '../../oms/statement.ts';
 import { rootDigest } from '../../oms/statement.ts';
-import type { TreeEvidence } from '../../oms/manifest-verifier.ts';
-import { compareTree } from '../../oms/manifest-verifier.ts';
-import type { Access, AccessInput, OwnEntry } from './tree-access.ts';
+import type { Rights } from '../../oms/tree-reader.ts';
+import type { Difference } from '../../oms/verification-error.ts';
+import { DifferenceError, faultsOf } from '../../oms/verification-error.ts';
+import { compareLockfile, digestsRemedy, parseDigests } from './published-digests.ts';
+import { environmentFaults, mappingFaults } from './runtime-check.ts';
+import type { AccessInput, OwnEntry } from './tree-access.ts';
 import {
-  pathGrants,
   foundGrants,
   judgeAccess,
   listOwnFiles,
   ownGrants,
-  refuseOtherWriters,
+  pathGrants,
   refuseIrregular,
+  refuseOtherWriters,
   sortAccess,
 } from './tree-access.ts';
-import { compareLockfile, digestsRemedy, parseDigests } from './published-digests.ts';
-import type { RuntimeEvidence } from './runtime-check.ts';
-import { environmentFaults, mappingFaults } from './runtime-check.ts';
+import { unsignedTreeChecks } from './tree-checks.ts';
+import type { PreparedTree, TreeInput, VerifiedTree } from './types.ts';
 
-/** What this process is, as the caller sees it. */
-export type Running = {
-  readonly executable: string;
-  readonly flags: readonly string[];
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly compileCache: string | undefined;
-  /** `/proc/self/maps` */
-  readonly maps: string;
-  readonly uid: number;
-  readonly platform: string;
-};
+/** Files that are not code: npm's record of its installation, and the launcher's digest of the lockfile. */
+const unlistedFiles = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
 
-/** What to verify. */
-export type TreeInput = {
-  readonly disk: Disk & Pick<typeof fs, 'statSync' | 'readlinkSync' | 'readFileSync'>;
-  /** Root of the installation. */
-  readonly root: string;
-  /** The committed list of digests for this platform. */
-  readonly digests: string;
-  /** `package-lock.json` */
-  readonly lockfile: string;
-  readonly running: Running;
-  /** Threads that hash. */
-  readonly threads: number;
-  readonly now: () => number;
-};
-
-/** What a state folder remembers of the last seal that it saw of an installation. */
-export type SeenSignature = {
-  readonly sequence: number;
-  /** Id of the key that sealed; empty where an older version remembered the number alone. */
-  readonly key: string;
-  /** Root digest; empty likewise. */
-  readonly root: string;
-};
-
-/** A tree that was verified in this run. */
-export type VerifiedTree = {
-  /** Whether our own files are among `files`, under a signature. */
-  readonly signed: boolean;
-  /** The seal, to be remembered; `undefined` without one. */
-  readonly signature: SeenSignature | undefined;
-  /** Who can change what was verified, and what verified it. */
-  readonly access: Access;
-  /** Digests by path relative to the root: what the load hook compares with. */
-  readonly files: ReadonlyMap<string, string>;
-  readonly root: string;
-  readonly evidence: TreeEvidence & {
-    readonly digest: string;
-    readonly seconds: number;
-    readonly libraries: readonly string[];
-  };
-  /** Lines of `GET /kwyre/status`. */
-  readonly checks: readonly Check[];
-};
-
-/** What is to be compared: its list is trusted, its files are not yet. */
-export type PreparedTree = {
-  readonly files: ReadonlyMap<string, string>;
-  readonly root: string;
-  readonly signed: boolean;
-  /** Whether this process itself is as it should be; `compare` says what is not. */
-  readonly sound: boolean;
-  /**
-   * Hashes every file and compares it.
-   * @param copies - descriptors that take the hashed bytes of files, by their names relative to the root
-   * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`
-   */
-  readonly compare: (copies?: ReadonlyMap<string, number>) => VerifiedTree;
-};
-
-/** No code: npm's own record of what it installed, and the launcher's digest of the lockfile that it installed by. */
-export const unlistedFiles = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
-
-/** Folders in which a module would be found before the verified ones. */
+/** Folders in which Node would find a module before the verified one. */
 const codeFolders = ['dist', 'src'] as const;
 
-/** The file of a platform's Node, relative to the root. */
+/** Returns the path of a platform's Node, relative to the root. */
 export function nodePath(platform: string): string {
   return `node_modules/node-${platform}/bin/node`;
 }
 
-/** The order as a question about rights to write. */
+/** Returns the part of the input that decides who can write the tree. */
 export function accessInput({ disk, root, running }: TreeInput): AccessInput {
   return { disk, root, uid: running.uid };
 }
 
 /**
- * Rights in the tree: files belong to root or to the user who runs it. A second name of a file gives nobody rights that
- * its owner and mode do not give, and profilers make some (`perf` keeps one of Node): it is shown here, and refused
- * where root sealed the installation.
+ * Returns the required permissions: files belong to root or the current user. A hard link grants nothing that owner and
+ * mode do not, and `perf` makes one of Node, so hard links are reported here, and refused if root signed the tree.
  */
-export function treeRights(order: Pick<TreeInput, 'running'>): Rights {
-  return { owners: new Set([0, order.running.uid]), refuseGroupWritable: false, refuseLinks: false };
+export function treeRights(input: Pick<TreeInput, 'running'>): Rights {
+  return { owners: new Set([0, input.running.uid]), refuseGroupWritable: false, refuseLinks: false };
 }
 
 /**
- * Reads the list of the third-party tree.
+ * Reads the list of the third-party tree and checks who can write to it.
  * @throws `L3_OTHERS_WRITE`, `L3_OWN_LINKED`, `L3_LOCKFILE_DIFFERS`, `L3_DIGESTS_SHAPE`
  */
-export function prepareTree(order: TreeInput): PreparedTree {
-  const { disk, root, running } = order;
-  const startedAt = order.now();
-  const who = accessInput(order);
+export function prepareTree(input: TreeInput): PreparedTree {
+  const { disk, root, running } = input;
+  const startedAt = input.now();
+  const who = accessInput(input);
   const own = listOwnFiles(who);
   const around = [...pathGrants(who), ...ownGrants(who, own)];
   refuseOtherWriters(who, sortAccess(who, around));
   refuseIrregular(who, own);
-  const packages = parseDigests(order.digests);
-  const [drifted] = compareLockfile(packages, order.lockfile);
+  const packages = parseDigests(input.digests);
+  const [drifted] = compareLockfile(packages, input.lockfile);
   if (drifted !== undefined)
     throw faultsOf(3, digestsRemedy)(
       'LOCKFILE_DIFFERS',
-      `package-lock.json and the committed digests name different packages at ${drifted}`,
+      `package-lock.json and the published digests differ at ${drifted}`,
     );
   const files = packages.flatMap((entry) => entry.files);
   const digests = new Map(files.map((file) => [file.name, file.digest ?? '']));
-  // The process first: who brought code into it explains the rest.
-  const inProcess = processFaults(order);
+  // First: a fault of this process may explain all others.
+  const inProcess = processFaults(input);
   return {
     files: digests,
     root,
@@ -168,9 +93,9 @@ export function prepareTree(order: TreeInput): PreparedTree {
         root: `${root}/node_modules`,
         files: inside,
         excluded: new Set(unlistedFiles),
-        rights: treeRights(order),
+        rights: treeRights(input),
         shardBytes: undefined,
-        threads: order.threads,
+        threads: input.threads,
         copies: copied,
       });
       const all: Difference[] = [
@@ -180,14 +105,14 @@ export function prepareTree(order: TreeInput): PreparedTree {
           name: entry.kind === 'kind' && entry.name.startsWith('/') ? entry.name : `${prefix}${entry.name}`,
         })),
       ];
-      all.push(...strayFaults(order, own));
-      const mapped = mappingFaults(disk, running.maps, identitiesOf(order, [nodePath(running.platform)]), running.uid);
+      all.push(...strayFaults(input, own));
+      const mapped = mappingFaults(disk, running.maps, identitiesOf(input, [nodePath(running.platform)]), running.uid);
       all.push(...mapped.faults);
-      if (all.length > 0) throw new DifferenceError(3, `what is installed in ${root}`, all, digestsRemedy);
+      if (all.length > 0) throw new DifferenceError(3, `the installation in ${root}`, all, digestsRemedy);
       const writers = sortAccess(who, [...around, ...foundGrants(`${root}/node_modules`, rights)]);
       refuseOtherWriters(who, writers);
       const access = judgeAccess(who, writers);
-      const seconds = (order.now() - startedAt) / 1000;
+      const seconds = (input.now() - startedAt) / 1000;
       const digest = rootDigest(files.map((file) => file.digest ?? ''));
       return {
         files: digests,
@@ -196,7 +121,7 @@ export function prepareTree(order: TreeInput): PreparedTree {
         signature: undefined,
         access,
         evidence: { ...evidence, digest, seconds, libraries: mapped.evidence.libraries },
-        checks: reportTree(order, evidence, access, digest, seconds, mapped.evidence),
+        checks: unsignedTreeChecks(input, evidence, access, digest, seconds, mapped.evidence),
       };
     },
   };
@@ -207,29 +132,27 @@ export function prepareTree(order: TreeInput): PreparedTree {
  * @throws `L3_FILES_DIFFER` with every difference, `L3_OTHERS_WRITE`, `L3_OWN_LINKED`, `L3_LOCKFILE_DIFFERS`,
  * `L3_DIGESTS_SHAPE`
  */
-export function verifyTree(order: TreeInput): VerifiedTree {
-  return prepareTree(order).compare();
+export function verifyTree(input: TreeInput): VerifiedTree {
+  return prepareTree(input).compare();
 }
 
-/**
- * Paths (as the kernel shows them) and `device:inode` of files below the root, to know them again in `/proc/PID/maps`.
- */
-export function identitiesOf(order: Pick<TreeInput, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
+/** Returns paths (as the kernel prints them) and `device:inode` of files, to recognise them in `/proc/PID/maps`. */
+export function identitiesOf(input: Pick<TreeInput, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
   const found = new Set<string>();
   for (const name of names) {
-    const facts = order.disk.lstatSync(`${order.root}/${name}`, { throwIfNoEntry: false });
-    if (facts !== undefined) found.add(`${facts.dev}:${facts.ino}`).add(asShown(`${order.root}/${name}`));
+    const facts = input.disk.lstatSync(`${input.root}/${name}`, { throwIfNoEntry: false });
+    if (facts !== undefined) found.add(`${facts.dev}:${facts.ino}`).add(asShown(`${input.root}/${name}`));
   }
   return found;
 }
 
-/** Another Node than the listed one, and variables or flags that are not ours. */
-export function processFaults(order: TreeInput): Difference[] {
-  const { environment, flags, compileCache } = order.running;
-  return [...nodeFaults(order), ...environmentFaults(environment, flags, compileCache)];
+/** Returns the faults of this process: another Node than the listed one, and unsafe variables or flags. */
+export function processFaults(input: TreeInput): Difference[] {
+  const { environment, flags, compileCache } = input.running;
+  return [...nodeFaults(input), ...environmentFaults(environment, flags, compileCache)];
 }
 
-/** Modules or package files that would be found before the verified tree, and a record that is no file. */
+/** Returns modules that Node would find before the verified ones, and unlisted files that are not plain files. */
 function strayFaults({ disk, root }: TreeInput, own: readonly OwnEntry[]): Difference[] {
   const faults: Difference[] = [];
   for (const record of unlistedFiles) {
@@ -240,138 +163,19 @@ function strayFaults({ disk, root }: TreeInput, own: readonly OwnEntry[]): Diffe
     if (!codeFolders.some((folder) => name.startsWith(`${folder}/`))) continue;
     if (facts.isSymbolicLink()) faults.push({ kind: 'kind', name, found: 'a symbolic link' });
     else if (/\/(?:node_modules|package\.json)$/.test(name))
-      faults.push({ kind: 'extra', name, found: 'modules would be taken from here instead of the verified tree' });
+      faults.push({ kind: 'extra', name, found: 'Node would load modules from here instead of the verified tree' });
   }
   return faults;
 }
 
-/** Whether this very process runs the Node that was hashed. */
-function nodeFaults(order: TreeInput): Difference[] {
-  const { disk, root, running } = order;
+/** Checks that this process runs the Node that was hashed. */
+function nodeFaults(input: TreeInput): Difference[] {
+  const { disk, root, running } = input;
   const name = nodePath(running.platform);
   const listed = disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false });
   const own = disk.statSync(running.executable, { throwIfNoEntry: false });
   if (listed !== undefined && own !== undefined && own.dev === listed.dev && own.ino === listed.ino) return [];
   return [
-    { kind: 'changed', name, expected: 'to be the program that runs', found: 'another Node; start with ./kwyre' },
-  ];
-}
-
-function reportTree(
-  order: TreeInput,
-  evidence: TreeEvidence,
-  access: Access,
-  digest: string,
-  seconds: number,
-  runtime: RuntimeEvidence,
-): Check[] {
-  const at = order.now();
-  return [
-    {
-      id: 'third-party-tree',
-      status: access.rootOnly ? 'enforced' : 'degraded',
-      evidence: `every file hashed: ${evidence.files} files, ${evidence.bytes} bytes in ${seconds.toFixed(2)} s, as published; root sha256:${digest}${access.rootOnly ? '' : `; ${access.reason}`}`,
-      at,
-    },
-    ...runtimeChecks(order, 'verified', runtime, at),
-    {
-      id: 'own-code',
-      status: 'degraded',
-      evidence: "not sealed: Kwyre's own files are under no signature; ./kwyre deps seal covers them",
-      at,
-    },
-    ...rightsChecks(evidence, at),
-  ];
-}
-
-/**
- * What is shown of Node, of the system's libraries in this process, and of what the system brings into every process.
- */
-export function runtimeChecks(
-  order: Pick<TreeInput, 'disk'>,
-  which: 'verified' | 'sealed',
-  { libraries, wide }: RuntimeEvidence,
-  at: number,
-): Check[] {
-  const preloaded = readPreload(order.disk);
-  return [
-    {
-      id: 'runtime',
-      status: wide === '' ? 'enforced' : 'degraded',
-      evidence: `runs the ${which} Node with our flags only; ${libraries.length} libraries of the system are mapped, ${wide === '' ? 'each writable by root alone' : `of which others than root can write one: ${wide}`}`,
-      at,
-    },
-    ...(preloaded === ''
-      ? []
-      : [
-          {
-            id: 'preload',
-            status: 'degraded' as const,
-            evidence: `the system puts libraries into every program (/etc/ld.so.preload): ${preloaded}`,
-            at,
-          },
-        ]),
-  ];
-}
-
-/** What the dynamic loader puts into every program of this machine; empty where that is nothing. */
-function readPreload(disk: Pick<typeof fs, 'readFileSync'>): string {
-  let text: string;
-  try {
-    text = disk.readFileSync('/etc/ld.so.preload', 'utf8');
-  } catch {
-    return '';
-  }
-  return printable(
-    text
-      .replace(/#.*$/gm, '')
-      .split(/[\s:]+/)
-      .filter((name) => name !== '')
-      .join(', '),
-  ).slice(0, 512);
-}
-
-/**
- * Whether the program that compares, and the constants in it, can be trusted: no check of another layer is worth more.
- */
-export function programCheck({ signed, access }: Pick<VerifiedTree, 'signed' | 'access'>, at: number): Check {
-  const good = signed && access.rootOnly;
-  const reasons = [
-    ...(signed ? [] : ['it is under no signature: ./kwyre deps seal']),
-    ...(access.rootOnly ? [] : [access.reason]),
-  ];
-  return {
-    id: 'program',
-    status: good ? 'enforced' : 'degraded',
-    evidence: good
-      ? 'the program that compared, with its constants, is sealed, and only root can change it'
-      : `the program that compared, with its constants, could be another one: ${reasons.join('; ')}`,
-    at,
-  };
-}
-
-/** What is shown of rights that are wider than they need be. */
-export function rightsChecks(evidence: TreeEvidence, at: number): Check[] {
-  return [
-    ...(evidence.groupWritable > 0
-      ? [
-          {
-            id: 'group-writable',
-            status: 'degraded' as const,
-            evidence: `${evidence.groupWritable} files can be written by their group`,
-            at,
-          },
-        ]
-      : []),
-    ...(evidence.hardLinks > 0
-      ? [
-          {
-            id: 'hard-links',
-            status: 'degraded' as const,
-            evidence: `${evidence.hardLinks} files have a second name elsewhere, through which their owner could write them`,
-            at,
-          },
-        ]
-      : []),
+    { kind: 'changed', name, expected: 'to be the running program', found: 'another Node runs; start with ./kwyre' },
   ];
 }

@@ -12,7 +12,7 @@
 import * as fs from 'node:fs';
 import { prepareOwnTree, loadOnly } from '../../installation/own-tree.ts';
 import { nativeNames } from '../../layers/3-dependencies/native-code.ts';
-import type { PreparedTree, VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { PreparedTree, VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import { nodePath } from '../../layers/3-dependencies/tree-verifier.ts';
 
 /** What runs of a verified tree, in sealed memory. */

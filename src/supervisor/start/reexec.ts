@@ -14,7 +14,7 @@
  */
 import * as fs from 'node:fs';
 import { KwyreError } from '../../base/errors.ts';
-import type { VerifiedTree } from '../../layers/3-dependencies/tree-verifier.ts';
+import type { VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import type { FrozenProgram } from './program-memory.ts';
 
 /** Far above what Node opens by itself. */

@@ -1,5 +1,5 @@
 /**
- * Tokens: where they are read from, and which ones open.
+ * Tokens: which headers carry them, and which tokens are accepted.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -11,7 +11,7 @@ import { credentialOf, TokenTable } from '../../../src/layers/1-loopback/bearer-
 const digest = (token: string) => createHash('sha256').update(token).digest('hex');
 const entry = (token: string, principal: string) => ({ digest: digest(token), principal: principal.repeat(32) });
 
-test('one way in for both carriers', () => {
+test('both headers take the same code path', () => {
   const kind = (...headers: string[]) => credentialOf(headers).kind;
   for (const good of [
     ['Authorization', 'Bearer abc'],
@@ -35,7 +35,7 @@ test('one way in for both carriers', () => {
   }
 });
 
-test('each token opens for its own holder only, and a new list voids the former', () => {
+test('a token authenticates its own holder, and a new list revokes the old tokens', () => {
   const ring = new TokenTable([entry('first', 'a'), entry('second', 'b')]);
   assert.equal(ring.match('first')?.toString('hex'), 'a'.repeat(32));
   assert.equal(ring.match('second')?.toString('hex'), 'b'.repeat(32));
@@ -46,7 +46,7 @@ test('each token opens for its own holder only, and a new list voids the former'
   assert.equal(ring.match('second'), undefined);
 });
 
-test('damaged entries open nothing', () => {
+test('a damaged entry accepts no token', () => {
   const ring = new TokenTable([
     { digest: '', principal: '' },
     { digest: digest('x'), principal: 'zz' },
@@ -55,7 +55,7 @@ test('damaged entries open nothing', () => {
   for (const token of ['', 'x']) assert.equal(ring.match(token), undefined);
 });
 
-test('property: only the token itself opens', () => {
+test('property: no other string passes as the token', () => {
   const ring = new TokenTable([entry('kw-the-token', 'c')]);
   fc.assert(fc.property(fc.string(), (guess) => (ring.match(guess) !== undefined) === (guess === 'kw-the-token')));
 });

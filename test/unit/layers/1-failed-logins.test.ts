@@ -1,12 +1,12 @@
 /**
- * Counting wrong tokens.
+ * The rate limit on wrong tokens.
  * @module
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { failedLoginLimits, FailedLogins } from '../../../src/layers/1-loopback/failed-logins.ts';
 
-test('a burst is free, then waits double up to the longest, then time heals', () => {
+test('a burst is free, then waits double up to the maximum, then points return', () => {
   const attempts = new FailedLogins(0);
   for (let i = 0; i < failedLoginLimits.burst; i += 1) assert.equal(attempts.fail(0), 0);
   assert.deepEqual(
@@ -21,7 +21,7 @@ test('a burst is free, then waits double up to the longest, then time heals', ()
   assert.equal(attempts.failures, failedLoginLimits.burst * 2 + 14);
 });
 
-test('a clock that goes back earns nothing', () => {
+test('a clock that goes backwards returns no points', () => {
   const attempts = new FailedLogins(1000);
   for (let i = 0; i < failedLoginLimits.burst; i += 1) attempts.fail(1000);
   assert.ok(attempts.fail(0) > 0);

@@ -1,5 +1,5 @@
 /**
- * The guard as a table: what is refused, with which code, and that nothing outside the table passes.
+ * The request guard as a table: each refusal with its code, and properties that cover everything else.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -24,7 +24,7 @@ function codeOf(
   return refusal === undefined ? 'passes' : `${refusal.status} ${refusal.code}`;
 }
 
-test('the table of the guard', () => {
+test('requests: accepted, or refused with a code', () => {
   const rows: readonly [string, readonly string[], Parameters<typeof codeOf>[1]?][] = [
     ['passes', host],
     ['passes', ['host', 'LocalHost:8000']],
@@ -63,7 +63,7 @@ test('the table of the guard', () => {
     assert.equal(codeOf(headers, more), wanted, `${headers.join(' | ')} ${JSON.stringify(more ?? {})}`);
 });
 
-test('the body table', () => {
+test('bodies: accepted, or refused with a code', () => {
   const json = ['Content-Type', 'application/json'];
   const rows: readonly [number | string, readonly string[]][] = [
     [5, [...json, 'Content-Length', '5']],
@@ -101,7 +101,7 @@ test('only a connection from 127.0.0.1 to 127.0.0.1 is local', () => {
   }
 });
 
-test('property: no Host but the listed ones passes, whatever else is sent', () => {
+test('property: a Host that is not listed is refused, whatever else is sent', () => {
   const near = fc
     .constantFrom('127.0.0.1:8000', 'localhost:8000', 'LOCALHOST:8000', '127.0.0.1', 'localhost', '[::1]:8000')
     .chain((base) =>
@@ -124,7 +124,7 @@ test('property: no Host but the listed ones passes, whatever else is sent', () =
   );
 });
 
-test('property: no header makes a refused request pass', () => {
+test('property: no added header makes a refused request pass', () => {
   const names = fc.constantFrom(
     'X-Forwarded-Host',
     'Forwarded',

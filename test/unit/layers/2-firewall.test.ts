@@ -1,5 +1,5 @@
 /**
- * The rule sets as data: what they say, and whose rules they are told to be.
+ * The firewall rules as data: what they block, and which rules count as Kwyre's.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -22,7 +22,7 @@ const iptables: Firewall = {
 };
 const guarded = { uid: 995, port: 8000 };
 
-test('C7 the last rule about the user refuses everything, and only answers come before it', () => {
+test('C7 the last rule of the user rejects everything, and only replies are accepted before it', () => {
   const lines = nftScript(guarded)
     .split('\n')
     .filter((line) => line.includes('skuid 995'));
@@ -42,7 +42,7 @@ test('C7 the last rule about the user refuses everything, and only answers come 
     );
 });
 
-test('C7 no rule is about root, and every port is one', () => {
+test('C7 a rule for root or for an invalid port is a bug', () => {
   for (const wrong of [
     { uid: 0, port: 8000 },
     { uid: -1, port: 8000 },
@@ -55,7 +55,7 @@ test('C7 no rule is about root, and every port is one', () => {
   }
 });
 
-test('C7 commands have absolute paths, and words that no shell or unit would read differently', () => {
+test('C7 commands have absolute paths, and arguments that need no quoting', () => {
   for (const firewall of [nft, iptables]) {
     const { load, unload, witness } = planRules(firewall, guarded);
     for (const { argv } of [...load, ...unload, ...witness]) {
@@ -70,7 +70,7 @@ const table = { table: { family: 'inet', name: 'kwyre' } };
 const chain = (name: string) => ({ chain: { family: 'inet', table: 'kwyre', name } });
 const rule = (comment?: string) => ({ rule: { family: 'inet', table: 'kwyre', chain: 'isolate_output', comment } });
 
-test('C7 nftables: ours is only what has our chain, our marks and nothing else', () => {
+test('C7 nftables: a table with another chain or an unmarked rule is foreign', () => {
   const judge = (...entries: unknown[]) => judgeOwnership(nft, listed(...entries));
   assert.equal(judge(), 'absent');
   assert.equal(judge({ table: { family: 'ip', name: 'kwyre' } }), 'absent');
@@ -86,7 +86,7 @@ test('C7 nftables: ours is only what has our chain, our marks and nothing else',
   for (const broken of ['', 'no json', '{}', '{"nftables":1}']) assert.equal(judgeOwnership(nft, [broken]), 'foreign');
 });
 
-test('C7 iptables: ours is only what bears our mark', () => {
+test('C7 iptables: a rule without the mark is foreign', () => {
   const jump = '-A OUTPUT -m comment --comment kwyre-isolate -j KWYRE-ISOLATE';
   const judge = (...lines: string[]) =>
     judgeOwnership(iptables, [['-P OUTPUT ACCEPT', ...lines].join('\n'), '-P OUTPUT ACCEPT\n']);

@@ -1,5 +1,5 @@
 /**
- * Plans of installation and removal: what is missing is planned, what is foreign is refused, what is in place is left.
+ * Plans of installation and removal: missing parts are planned, present ones kept, foreign ones refused.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -9,8 +9,11 @@ import { test } from 'node:test';
 import { planRules } from '../../../src/layers/2-isolation/install/firewall.ts';
 import type { Installed } from '../../../src/layers/2-isolation/install/install-record.ts';
 import { formatInstalled, parseInstalled, places } from '../../../src/layers/2-isolation/install/install-record.ts';
-import type { MachineState, InstallRequest } from '../../../src/layers/2-isolation/install/install-steps.ts';
-import { planInstall, planRemove, tools } from '../../../src/layers/2-isolation/install/install-steps.ts';
+import type { MachineState } from '../../../src/layers/2-isolation/install/install-input.ts';
+import type { InstallRequest } from '../../../src/layers/2-isolation/install/install-steps.ts';
+import { planInstall } from '../../../src/layers/2-isolation/install/install-steps.ts';
+import { planRemove } from '../../../src/layers/2-isolation/install/removal-steps.ts';
+import { tools } from '../../../src/layers/2-isolation/install/install-input.ts';
 import type { UnitName } from '../../../src/layers/2-isolation/install/systemd-units.ts';
 import {
   enabledLinks,
@@ -82,11 +85,11 @@ const full: MachineState = {
 };
 const ids = (facts: MachineState, asked = wish) => planInstall(facts, asked).steps.map((step) => step.id);
 
-test('C7 a bare machine gets everything, the record first and the rules before anything that runs', () => {
+test('C7 a bare machine gets every step, the record first and the rules before the server', () => {
   assert.deepEqual(ids(bare), ['record', 'account', 'rules', 'program', 'state', 'access', 'units', 'boot', 'start']);
 });
 
-test('C7 what is in place is left alone, and what is missing comes back', () => {
+test('C7 present parts are kept, and missing ones restored', () => {
   assert.deepEqual(ids(full), []);
   assert.deepEqual(ids({ ...full, rules: 'absent', rulesAsRecorded: false }), ['record', 'rules', 'start']);
   assert.deepEqual(ids({ ...full, account: { state: 'absent' } }), ['record', 'account']);
@@ -94,7 +97,7 @@ test('C7 what is in place is left alone, and what is missing comes back', () => 
   assert.deepEqual(ids({ ...full, record: { ...record, complete: false } }), ['record', 'access']);
 });
 
-test('C7 what bears our names without a record is refused, and so is a foreign rule with one', () => {
+test('C7 objects with our names but no record are refused, and so are foreign rules', () => {
   const foreign: Readonly<Record<string, MachineState>> = {
     rules: { ...bare, rules: 'foreign' },
     'rules like ours': { ...bare, rules: 'own' },
@@ -113,14 +116,14 @@ test('C7 what bears our names without a record is refused, and so is a foreign r
   assert.deepEqual(planRemove(bare), []);
 });
 
-test('C7 removal ends the server first, keeps the rules until the user is gone, and the record last', () => {
+test('C7 removal stops the server first, keeps the rules until the user is gone, and removes the record last', () => {
   assert.deepEqual(
     planRemove(full).map((step) => step.id),
     ['stop', 'boot', 'units', 'account', 'rules', 'folders', 'record'],
   );
 });
 
-test('C7 the record is read strictly', () => {
+test('C7 the record is parsed strictly', () => {
   assert.deepEqual(parseInstalled(formatInstalled(record)), record);
   for (const wrong of [
     '',

@@ -1,6 +1,5 @@
 /**
- * What each Landlock gives, pinned for every ABI: never more than the kernel has, never less than a server needs to
- * start.
+ * What each Landlock ABI supports, pinned: never more than the kernel has, never less than a server needs to start.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -23,7 +22,7 @@ const pinned: readonly (readonly [abi: number, full: readonly string[]])[] = [
 ];
 
 for (const [abi, full] of pinned) {
-  test(`ABI ${abi} gives ${full.join(', ') || 'nothing'}`, () => {
+  test(`ABI ${abi} supports ${full.join(', ') || 'nothing'}`, () => {
     const extents = landlockSupport(abi);
     assert.deepEqual(
       extents.filter(({ status }) => status === 'full').map(({ feature }) => feature),
@@ -35,7 +34,7 @@ for (const [abi, full] of pinned) {
     }
   });
 
-  test(`ABI ${abi}: a start is ${abi === 0 ? 'refused' : 'possible'}, and the doctor says the same`, () => {
+  test(`ABI ${abi}: a start is ${abi === 0 ? 'refused' : 'possible'}, and doctor reports the same`, () => {
     const missing = landlockSupport(abi).filter(
       ({ feature, status }) => status !== 'full' && roles.engine.features[feature] === 'required',
     );
@@ -44,7 +43,7 @@ for (const [abi, full] of pinned) {
   });
 }
 
-test('the bits that are asked of a kernel are those that its header has', () => {
+test('the requested bits are those of the kernel header', () => {
   const bitsOf = (abi: number) => {
     const { files, network, scopes } = accessBits(
       landlockSupport(abi)

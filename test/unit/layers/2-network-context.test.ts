@@ -1,5 +1,5 @@
 /**
- * In whose network the roles are said to be, from the tables of machines that are not this one (L2-15).
+ * The network check, with interface tables of other machines (L2-15).
  * @module
  */
 import assert from 'node:assert/strict';
@@ -14,7 +14,7 @@ const table = (...names: string[]) =>
   ].join('\n');
 const wsl = '5.15.167.4-microsoft-standard-WSL2';
 
-test('interfaces of a table; an empty one has none, and is not taken for a loopback alone', () => {
+test('interfaces of a table; an empty table does not count as loopback alone', () => {
   assert.deepEqual(interfacesOf(table('lo', 'eth0', 'br-1f')), ['lo', 'eth0', 'br-1f']);
   assert.ok(onlyLoopback(table('lo')));
   for (const devices of ['', table('eth0'), table('lo', 'eth0')]) assert.ok(!onlyLoopback(devices));

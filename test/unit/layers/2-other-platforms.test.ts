@@ -1,5 +1,5 @@
 /**
- * Windows and macOS: the commands that would be run, since they could not be run here.
+ * Windows and macOS: the commands, which cannot run here.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -18,7 +18,7 @@ const script = readFileSync(
   'utf8',
 );
 
-test('C8 PowerShell by absolute path, a file and separate arguments: no word is read as a command', () => {
+test('C8 PowerShell runs by absolute path with a file and separate arguments: no argument is parsed as code', () => {
   for (const action of ['install', 'status', 'remove'] as const) {
     const { argv } = planWindowsRule(action, where);
     assert.equal(argv[0], 'C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe');
@@ -34,7 +34,7 @@ test('C8 PowerShell by absolute path, a file and separate arguments: no word is 
   }
 });
 
-test('C8 a path with the letters of code stays one word; one that is not of a local drive is refused', () => {
+test('C8 a path with special characters stays one argument; a path outside a local drive is refused', () => {
   const program = "C:\\a'; Remove-Item x; $(evil) `b\\node.exe";
   assert.equal(planWindowsRule('install', { ...where, program }).argv.at(-1), program);
   for (const wrong of [
@@ -52,7 +52,7 @@ test('C8 a path with the letters of code stays one word; one that is not of a lo
   }
 });
 
-test('C8 the script blocks outbound traffic of that program in every profile, and evaluates nothing', () => {
+test('C8 the script blocks outbound traffic of the program in every profile, and evaluates no strings', () => {
   assert.match(
     script,
     /New-NetFirewallRule .*-Direction Outbound -Action Block -Program \$Program -Profile Any -Enabled True/,
@@ -60,6 +60,6 @@ test('C8 the script blocks outbound traffic of that program in every profile, an
   assert.doesNotMatch(script, /Invoke-Expression|\biex\b|Start-Process|& \$|ScriptBlock/i);
 });
 
-test('L2-14 macOS says off, and why', () => {
+test('L2-14 on macOS the layer is off, with the reason', () => {
   assert.match(unsupportedPlatforms.darwin ?? '', /layer is off/);
 });

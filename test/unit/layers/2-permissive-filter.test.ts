@@ -1,5 +1,5 @@
 /**
- * A permissiveErrno filter differs from the role's own in its kills alone.
+ * A permissive filter differs from the role's own in its kills alone.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -15,7 +15,7 @@ for (const [name, filter] of Object.entries(roles).flatMap(
       [role, finalFilter(policy)],
     ] as const,
 )) {
-  test(`${name}: every kill becomes an answer, nothing else changes, in the same order`, () => {
+  test(`${name}: every kill becomes an error, and nothing else changes`, () => {
     const soft = permissiveFilter(filter);
     assert.equal(soft.rules.length, filter.rules.length);
     assert.ok(filter.rules.some((rule) => rule.action === 'kill'));
@@ -29,7 +29,7 @@ for (const [name, filter] of Object.entries(roles).flatMap(
   });
 }
 
-test('the answer is one that no rule gives otherwise', () => {
+test('no other rule returns that error', () => {
   for (const policy of Object.values(roles))
     for (const { action } of finalFilter(policy).rules)
       assert.ok(typeof action === 'string' || action.errno !== permissiveErrno);

@@ -1,6 +1,5 @@
 /**
- * What each role must have or does not start, and what the watchdog keeps: written a second time, apart from the
- * policy.
+ * The required features of each role and the watchdog's capabilities, written a second time.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -32,7 +31,7 @@ const preferred = [
 ];
 
 for (const [role, policy] of Object.entries<Policy>(roles) as [Role, Policy][]) {
-  test(`what the ${role} must have, and what is only reported when it is missing`, () => {
+  test(`the required and the preferred features of the ${role}`, () => {
     const landlocked = role === 'watchdog' ? [] : ['landlock-files'];
     assert.deepEqual(requiredOf(role).sort(), [...always, ...landlocked].sort());
     assert.deepEqual(Object.keys(policy.features).sort(), [...always, ...preferred, 'landlock-files'].sort());
@@ -49,7 +48,7 @@ for (const [role, policy] of Object.entries<Policy>(roles) as [Role, Policy][]) 
   });
 }
 
-test('every allowed call says what can be done with it to somebody else', () => {
+test('every allowed call states how it could affect other processes', () => {
   for (const policy of Object.values<Policy>(roles)) {
     for (const [call, reason, others] of policy.calls) assert.ok(reason !== '' && others.length > 6, call);
     for (const row of policy.conditions) if (row.action === 'allow') assert.ok(row.others.length > 6, row.call);

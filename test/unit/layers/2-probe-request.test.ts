@@ -1,5 +1,5 @@
 /**
- * What a probe is told and what it tells: read strictly, and nothing of it is taken for an answer that it is not.
+ * Probe requests and reports: both are parsed strictly.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -16,11 +16,11 @@ const order = {
   servedPort: 8000,
 };
 
-test('an order survives the way', () => {
+test('a request survives encoding', () => {
   assert.deepEqual(parseProbeRequest(JSON.stringify(order)), order);
 });
 
-test('anything else is refused', () => {
+test('a malformed request is refused', () => {
   const wrong: unknown[] = [
     '',
     '{',
@@ -41,7 +41,7 @@ test('anything else is refused', () => {
     });
 });
 
-test('a report: answers, what the jail got, the end; other lines explain a failure', () => {
+test('a report: answers, features, the end; other lines explain a failure', () => {
   const report = readReport(
     '{"enforced":[]}\n{"attempt":"tcp","answer":131}\n(node) warning \u0007\n{broken\n{"attempt":"udp","answer":"0"}\n{"done":true}\n',
   );
@@ -50,7 +50,7 @@ test('a report: answers, what the jail got, the end; other lines explain a failu
   assert.equal(report.output, '(node) warning ? / {broken');
 });
 
-test('a report that was cut off is not complete, and a refusal of the jail is kept', () => {
+test('a truncated report is not complete, and a failure of the jail stage is kept', () => {
   assert.equal(readReport('{"attempt":"tcp","answer":131}\n').complete, false);
   assert.equal(
     readReport('{"failed":{"code":"L2_FEATURE_MISSING","message":"m","remedy":"r"}}').failure?.code,

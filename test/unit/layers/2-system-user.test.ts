@@ -1,5 +1,5 @@
 /**
- * The system user: which entries are fit, and which id is free.
+ * The system user: which accounts are fit, and which uid is free.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ test('C7 a user without shell, home, password and other groups is fit', () => {
   assert.deepEqual(judgeAccount({ passwd, group, shadow: '' }), { state: 'absent' });
 });
 
-test('C7 anything else under the name is not', () => {
+test('C7 any other account of that name is not', () => {
   const wrong: Readonly<Record<string, typeof good>> = {
     shell: { ...good, passwd: passwd + line.replace('/usr/sbin/nologin', '/bin/sh') },
     home: { ...good, passwd: passwd + line.replace('/nonexistent', '/home/kwyre') },
@@ -34,14 +34,14 @@ test('C7 anything else under the name is not', () => {
   for (const [what, files] of Object.entries(wrong)) assert.equal(judgeAccount(files).state, 'unfit', what);
 });
 
-test('an id is free when neither a user nor a group has it', () => {
+test('a uid is free if neither a user nor a group has it', () => {
   assert.equal(freeId({ passwd, group, shadow: undefined }), 999);
   assert.equal(freeId(good), 997);
   const all = Array.from({ length: 1000 }, (_, id) => `u${id}:x:${id}:${id}::/:/bin/false`).join('\n');
   assert.equal(freeId({ passwd: all, group: '', shadow: undefined }), undefined);
 });
 
-test('useradd is asked for exactly that user, and persons are found by name or number', () => {
+test('the useradd command, and finding users by name or uid', () => {
   assert.deepEqual(makeAccount('/usr/sbin/useradd', '/usr/sbin/nologin', 999), [
     '/usr/sbin/useradd',
     '--system',

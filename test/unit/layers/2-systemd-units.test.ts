@@ -1,5 +1,5 @@
 /**
- * The units of systemd: what is replaced in them, and what they must say.
+ * The systemd units: what is replaced in them, and what they must contain.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -15,7 +15,7 @@ const packaged = Object.fromEntries(
   unitNames.map((name) => [name, readFileSync(join(folder, name), 'utf8')]),
 ) as Record<UnitName, string>;
 
-test('C7 port and commands are put in their place, and nothing else changes', () => {
+test('C7 port and commands are replaced, and nothing else', () => {
   const load = [
     { argv: ['/usr/sbin/iptables', '-D', 'OUTPUT'], mayFail: true as const },
     { argv: ['/usr/sbin/iptables-restore', '/etc/kwyre/firewall.v4'] },
@@ -28,7 +28,7 @@ test('C7 port and commands are put in their place, and nothing else changes', ()
   assert.throws(() => renderUnits({ ...packaged, 'kwyre.socket': 'ListenStream=0.0.0.0:8000\n' }, 9000, load), /BUG/);
 });
 
-test('C3 the socket has one address, the literal one', () => {
+test('C3 the socket unit has one address, 127.0.0.1', () => {
   assert.deepEqual(
     [...packaged['kwyre.socket'].matchAll(/^Listen\w+=(.*)$/gm)].map(([, value]) => value),
     ['127.0.0.1:8000'],

@@ -21,7 +21,7 @@ test('the filter, no_new_privs, the address and layer 4 can never be waived', ()
   }
 });
 
-test('a name that is no feature is a usage error that names the known ones', () => {
+test('an unknown name is a usage error that lists the known ones', () => {
   for (const name of ['landlock', 'layer-2', '', 'LANDLOCK-FILES', 'constructor']) {
     assert.throws(
       () => {

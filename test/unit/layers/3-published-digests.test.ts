@@ -1,5 +1,5 @@
 /**
- * The committed lists: their form, and that they are in step with the lockfile and with what npm installed here.
+ * The published lists: their format, and that they match the lockfile and the installed packages.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -18,7 +18,7 @@ const root = join(import.meta.dirname, '..', '..', '..');
 const lockfile = readFileSync(join(root, 'package-lock.json'), 'utf8');
 
 for (const platform of ['linux-x64', 'linux-arm64']) {
-  test(`${platform}: the list is read back as written, in step with the lockfile`, () => {
+  test(`${platform}: the list survives a round trip and matches the lockfile`, () => {
     const text = readFileSync(join(root, 'src/layers/3-dependencies', digestsFile(platform)), 'utf8');
     const packages = parseDigests(text);
     assert.equal(formatDigests(packages), text);
@@ -27,7 +27,7 @@ for (const platform of ['linux-x64', 'linux-arm64']) {
   });
 }
 
-test('C11: another version or another tarball in the lockfile is noticed', () => {
+test('C11: another version or tarball in the lockfile is detected', () => {
   const packages = parseDigests(
     readFileSync(join(root, 'src/layers/3-dependencies', digestsFile('linux-x64')), 'utf8'),
   );

@@ -1,5 +1,5 @@
 /**
- * The process around the tree: variables, flags, mapped code.
+ * The verifying process: variables, flags, mapped code.
  * Runs in a process of its own: other tests map the native code that this one must not find.
  * @module
  */
@@ -15,7 +15,7 @@ import {
 } from '../../../src/layers/3-dependencies/runtime-check.ts';
 import { makeTree } from '../../support/trees.ts';
 
-test('L3-08, L3-09: variables and flags that load code of others', () => {
+test('L3-08, L3-09: variables and flags that load foreign code', () => {
   for (const name of [
     'NODE_OPTIONS',
     'NODE_PATH',

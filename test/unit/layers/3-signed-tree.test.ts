@@ -1,5 +1,5 @@
 /**
- * A sealed installation: own code too is under the signature; no seal that is missing, old, mixed or foreign passes.
+ * A signed installation: own code is signed too; a signature that is missing, rolled back, mixed or foreign is refused.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -8,15 +8,12 @@ import type { KeyObject } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import {
-  digestLibrary,
-  formatTrustFile,
-  unsignedEntries,
-  signatureFault,
-  signRuntimeStatement,
-  verifySignedTree,
-} from '../../../src/layers/3-dependencies/signed-tree.ts';
-import type { SystemLibrary, SignatureFiles } from '../../../src/layers/3-dependencies/signed-tree.ts';
+import { digestLibrary } from '../../../src/layers/3-dependencies/signature/system-libraries.ts';
+import { formatTrustFile, signatureFault } from '../../../src/layers/3-dependencies/signature/trust-file.ts';
+import { prepareSignedTree, unsignedEntries } from '../../../src/layers/3-dependencies/signature/signed-tree.ts';
+import { signRuntimeStatement } from '../../../src/layers/3-dependencies/signature/runtime-statement.ts';
+import type { SystemLibrary } from '../../../src/layers/3-dependencies/signature/runtime-statement.ts';
+import type { SignatureFiles } from '../../../src/layers/3-dependencies/signature/signed-tree.ts';
 import { treeRights } from '../../../src/layers/3-dependencies/tree-verifier.ts';
 import { parseBundle } from '../../../src/oms/bundle.ts';
 import { makeSigningKey, publicPem } from '../../../src/oms/operator-key.ts';
@@ -27,6 +24,8 @@ import { install, order } from '../../support/installation.ts';
 import { codeOf } from '../../support/trees.ts';
 
 const now = new Date();
+
+const verifySignedTree = (...input: Parameters<typeof prepareSignedTree>) => prepareSignedTree(...input).compare();
 
 function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly SystemLibrary[] = []): SignatureFiles {
   const tree = order(root);
@@ -67,7 +66,7 @@ function seal(root: string, key: KeyObject, sequence = 1, libraries: readonly Sy
 }
 const { privateKey } = makeSigningKey();
 
-test('a sealed installation is verified; what is outside the sealed entries does not matter', () => {
+test('a signed installation is verified; files outside the signed entries do not matter', () => {
   using tree = install();
   const sealed = seal(tree.path, privateKey);
   fs.mkdirSync(join(tree.path, 'seal'));
@@ -86,7 +85,7 @@ test('a sealed installation is verified; what is outside the sealed entries does
   else assert.throws(other, { code: 'L3_OTHERS_WRITE' }, 'the tree of one user, run by another');
 });
 
-test('L3-05: a second name of a file refuses where root sealed', () => {
+test('L3-05: a hard link refuses the start if root signed', () => {
   using tree = install();
   const sealed = seal(tree.path, privateKey);
   fs.linkSync(join(tree.path, 'dist/cli/main.js'), join(tree.path, 'second'));
@@ -96,7 +95,7 @@ test('L3-05: a second name of a file refuses where root sealed', () => {
   );
 });
 
-test('L3-07: own code is sealed too', () => {
+test('L3-07: own code is signed too', () => {
   using tree = install();
   const sealed = seal(tree.path, privateKey);
   const code = (change: () => void, undo: () => void) => {
@@ -126,7 +125,7 @@ test('L3-07: own code is sealed too', () => {
       () => fs.rmSync(join(tree.path, 'package.json')),
     ),
     'L3_FILES_DIFFER',
-    'a sealed entry that was not there',
+    'a new signed entry',
   );
   assert.equal(
     code(
@@ -137,7 +136,7 @@ test('L3-07: own code is sealed too', () => {
   );
 });
 
-test('L3-06: the seal that was seen before: an older one, another one of the same number, and one by another key refuse', () => {
+test('L3-06: a signature that is older than the last one, another one of its number, or by another key is refused', () => {
   using tree = install();
   const first = seal(tree.path, privateKey, 2);
   const seen = verifySignedTree(order(tree.path), first, now).signature!;
@@ -157,7 +156,7 @@ test('L3-06: the seal that was seen before: an older one, another one of the sam
   assert.equal(refuse({ ...foreign, installed: true }, seen), 'nothing was thrown', "root's trust file says which key");
 });
 
-test('L3-09: a library that was not there when it was sealed, and one that changed, are named', () => {
+test('L3-09: a system library that was added or changed since signing is named', () => {
   using tree = install();
   const line = fs
     .readFileSync('/proc/self/maps', 'latin1')
@@ -173,7 +172,7 @@ test('L3-09: a library that was not there when it was sealed, and one that chang
   assert.match(shown([{ path, sha256: 'f'.repeat(64) }])[0]!, /^degraded .*changed: \S*libm\.so\.6$/);
 });
 
-test('L3-06, L3-14: manifests that are missing, damaged, older, mixed or by another key', () => {
+test('L3-06, L3-14: manifests that are missing, damaged, rolled back, mixed or by another key', () => {
   using tree = install();
   const first = seal(tree.path, privateKey, 1);
   fs.writeFileSync(join(tree.path, 'dist/cli/main.js'), '// two');

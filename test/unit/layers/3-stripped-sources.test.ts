@@ -1,6 +1,5 @@
 /**
- * The program is made of its sources: the list of digests is one that `sha256sum -c` reads, and every other byte is
- * named.
+ * The stripped sources: `sha256sum -c` reads the list of digests, and any other byte is named.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -26,7 +25,7 @@ function make(): ReturnType<typeof makeTree> {
 }
 const check = (root: string) => spawnSync('sha256sum', ['-c', `dist/${sourceList}`], { cwd: root }).status;
 
-test('types are gone, positions stay, and the list names every source and the lockfile', () => {
+test('types are stripped, positions stay, and the list names every source and the lockfile', () => {
   using tree = make();
   assert.deepEqual(strippedFaults(fs, tree.path), []);
   assert.equal(
@@ -43,7 +42,7 @@ test('types are gone, positions stay, and the list names every source and the lo
   assert.equal(check(tree.path), 0);
 });
 
-test('a source that changed, with whatever times, or that is gone, and another lockfile: the list says so', () => {
+test('the list detects a changed source, whatever its times, a missing one, and another lockfile', () => {
   for (const change of [
     (root: string) => {
       fs.appendFileSync(join(root, 'src/a.ts'), ' ');
@@ -61,7 +60,7 @@ test('a source that changed, with whatever times, or that is gone, and another l
   }
 });
 
-test('a file that no source makes, one that is missing and one that is other', () => {
+test('files without a source, missing ones and different ones are named', () => {
   using tree = make();
   fs.writeFileSync(join(tree.path, 'dist/evil.js'), '');
   fs.appendFileSync(join(tree.path, 'dist/a.js'), '//');

@@ -1,6 +1,6 @@
 /**
- * Rights around and in a small installation: others refuse, groups and the user who runs it are shown, root alone
- * enforces.
+ * Write permissions around and in a small installation: other users refuse the start, groups and the current user are
+ * reported, and root alone means enforced.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -8,7 +8,8 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { KwyreError } from '../../../src/base/errors.ts';
-import { programCheck, verifyTree } from '../../../src/layers/3-dependencies/tree-verifier.ts';
+import { programCheck } from '../../../src/layers/3-dependencies/tree-checks.ts';
+import { verifyTree } from '../../../src/layers/3-dependencies/tree-verifier.ts';
 import { install, order } from '../../support/installation.ts';
 
 const asRoot = process.getuid!() === 0;
@@ -27,7 +28,7 @@ function refusal(root: string, uid = process.getuid!()): KwyreError | undefined 
   }
 }
 
-test('what anybody may write refuses, by name and with the command that mends it: the folder, our own files, the launcher', () => {
+test('a world-writable folder, own file or launcher refuses the start, with the command that fixes it', () => {
   for (const name of [
     '',
     'src',
@@ -55,7 +56,7 @@ test('what anybody may write refuses, by name and with the command that mends it
   }
 });
 
-test('what another user owns refuses: folders above, our own files, packages', () => {
+test('a folder above, own file or package of another user refuses the start', () => {
   using tree = install();
   if (!asRoot) {
     // Without root nobody can make files of others: somebody else looks at ours.
@@ -93,7 +94,7 @@ test('what another user owns refuses: folders above, our own files, packages', (
   );
 });
 
-test('what a group without known members may write is shown, never enforced', () => {
+test('write permission of a group without known members is reported, never enforced', () => {
   using tree = install();
   const gid = 61_999;
   if (asRoot)
@@ -112,7 +113,7 @@ test('what a group without known members may write is shown, never enforced', ()
   if (asRoot) assert.equal(verifyTree(order(tree.path, { uid: stranger })).checks[0]!.status, 'enforced');
 });
 
-test('what a group with another member may write refuses: on the way, and in the packages', () => {
+test('write permission of a group with another member refuses the start, on the path and in packages', () => {
   using tree = install();
   // Any group that is somebody's own, and neither root's nor that of who runs the tests.
   const [gid] = fs
@@ -136,10 +137,10 @@ test('what a group with another member may write refuses: on the way, and in the
   }
 });
 
-test('layer 4 is worth no more than the program that compares', () => {
+test('layer 4 is enforced only if the verifier is', () => {
   const rootOnly = { rootOnly: true, reason: '' };
   assert.equal(programCheck({ signed: true, access: rootOnly }, 0).status, 'enforced');
-  assert.match(programCheck({ signed: false, access: rootOnly }, 0).evidence, /under no signature/);
+  assert.match(programCheck({ signed: false, access: rootOnly }, 0).evidence, /not signed/);
   assert.equal(programCheck({ signed: false, access: rootOnly }, 0).status, 'degraded');
   assert.equal(programCheck({ signed: true, access: { rootOnly: false, reason: 'why' } }, 0).status, 'degraded');
 });

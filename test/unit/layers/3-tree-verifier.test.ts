@@ -1,5 +1,5 @@
 /**
- * A small installation of our own making against its list: each kind of tampering refuses, by name, all at once.
+ * A small installation and its list: each kind of tampering refuses the start, by name, all at once.
  * @module
  */
 import assert from 'node:assert/strict';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { DifferenceError } from '../../../src/oms/verification-error.ts';
 import { verifyTree } from '../../../src/layers/3-dependencies/tree-verifier.ts';
-import type { Running, VerifiedTree } from '../../../src/layers/3-dependencies/tree-verifier.ts';
+import type { Running, VerifiedTree } from '../../../src/layers/3-dependencies/types.ts';
 import { install, order } from '../../support/installation.ts';
 import { makeTree } from '../../support/trees.ts';
 
@@ -28,7 +28,7 @@ function refused(change: (root: string) => void, running: Partial<Running> = {})
 }
 const k = 'node_modules/koffi';
 
-test('an installation as published is verified, with evidence; the owner who runs it is told what that is worth', () => {
+test('a published installation is verified, with evidence; if its owner runs it, the status says detect-only', () => {
   using tree = install();
   const verified: VerifiedTree = verifyTree(order(tree.path));
   assert.equal(verified.evidence.files, 6);
@@ -47,7 +47,7 @@ test('an installation as published is verified, with evidence; the owner who run
   else assert.throws(other, { code: 'L3_OTHERS_WRITE' }, 'the tree of one user, run by another');
 });
 
-test('L3-01, L3-02, L3-10: any byte of any file', () => {
+test('L3-01, L3-02, L3-10: a change of any byte', () => {
   for (const name of [`${k}/index.js`, `${k}/package.json`, `${k}/build/koffi.node`]) {
     assert.deepEqual(
       refused((r) => fs.appendFileSync(join(r, name), ' ')),
@@ -84,7 +84,7 @@ test('L3-03, L3-04: added and removed files and packages, empty ones too', () =>
   assert.equal(refused((r) => fs.rmSync(join(r, k), { recursive: true })).length, 4);
 });
 
-test('L3-05: links, swapped folders, twins, names, rights', () => {
+test('L3-05: links, swapped folders, duplicates, names, permissions', () => {
   using other = makeTree({ 'index.js': 'module.exports = 1' });
   assert.deepEqual(
     refused((r) => {
@@ -119,7 +119,7 @@ test('L3-05: links, swapped folders, twins, names, rights', () => {
   );
 });
 
-test('L3-05: a second name of a file is shown, and refused where root sealed the installation', () => {
+test('L3-05: a hard link is reported, and refused if root signed the installation', () => {
   using tree = install();
   fs.linkSync(join(tree.path, k, 'index.js'), join(tree.path, 'second.js'));
   assert.deepEqual(
@@ -141,7 +141,7 @@ test('L3-11: another Node than the verified one', () => {
   );
 });
 
-test('L3-16: modules that would be found before the verified ones', () => {
+test('L3-16: modules that Node would find before the verified ones', () => {
   assert.deepEqual(
     refused((r) => {
       fs.mkdirSync(join(r, 'dist/node_modules/koffi'), { recursive: true });

@@ -1,28 +1,28 @@
 /**
- * Rules of the machine's firewall for the dedicated user, as data: nftables where it is there, else iptables and
- * ip6tables.
+ * The firewall rules for the dedicated user, as data: nftables if installed, else iptables and ip6tables.
  *
- * Promise: nothing that the user owns leaves, loopback included, but the answers of our own listener; the inherited
- *          listener never speaks first, whoever owns it; nobody answers for us on [::1]. Loading the rules again
- *          replaces them and nothing else.
- * Limits:  the owner of a socket is who made it: a listener from systemd is root's, hence the second rule. Another
- *          table may drop more, never allow more. Whoever is root can take the rules away.
+ * Promise: the user sends nothing, loopback included, except replies of the listener; the inherited listener never
+ *          opens a connection, whichever user owns it; no other program answers on [::1]. Loading the rules again
+ *          replaces these rules and nothing else.
+ * Limits:  a socket belongs to the user who made it: a listener from systemd is root's, hence the second rule. Other
+ *          tables can block more, never allow more. Root can remove the rules.
  * Source:  nft(8), iptables-extensions(8), Linux: net/netfilter/nft_meta.c, xt_owner.c
  * Proof:   test/unit/layers/2-firewall.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
 import { bug } from '../../../base/errors.ts';
 
-/** A program by absolute path, and its arguments: never a line for a shell. */
+/** A program by absolute path, and its arguments; no shell takes part. */
 export type Command = {
   readonly argv: readonly string[];
-  /** Its failure means that there was nothing to do. */ readonly mayFail?: true;
+  /** A failure is ignored: there was nothing to do. */
+  readonly mayFail?: true;
 };
 
-/** What the rules are about. */
-export type RuleSubject = { readonly uid: number; readonly port: number };
+/** The user and port that the rules apply to. */
+type RuleSubject = { readonly uid: number; readonly port: number };
 
-/** The tools of this machine, by absolute path. */
+/** The firewall tools of this machine, by absolute path. */
 export type Firewall =
   | { readonly kind: 'nft'; readonly nft: string }
   | {
@@ -33,31 +33,31 @@ export type Firewall =
       readonly restore6: string;
     };
 
-/** One rule set: the files that hold it, and what loads, unloads and shows it. */
+/** A rule set: its files, and the commands that load, unload and list it. */
 export type RuleSet = {
   readonly files: readonly { readonly path: string; readonly text: string }[];
   readonly load: readonly Command[];
   readonly unload: readonly Command[];
-  /** What these print is recorded after loading, and compared ever after. */
+  /** Their output is recorded after loading; status compares it later. */
   readonly witness: readonly Command[];
 };
 
-/** Whether the names that we use are taken. */
+/** Whether the table or chain names exist, and who made them. */
 export type Ownership = 'absent' | 'own' | 'foreign';
 
 const folder = '/etc/kwyre';
 const table = 'kwyre';
 const chain = 'isolate_output';
 const legacyChain = 'KWYRE-ISOLATE';
-/** Every rule bears it; a rule without it is not ours. */
+/** The comment of every rule; a rule without it is foreign. */
 const mark = 'kwyre-isolate';
 
 function checkGuarded({ uid, port }: RuleSubject): void {
   if (!Number.isInteger(uid) || uid <= 0 || uid > 0x7fffffff || !Number.isInteger(port) || port <= 0 || port > 65535)
-    bug('a rule about no user or no port');
+    bug('firewall rules without a user or port');
 }
 
-/** The nftables script: one transaction that makes or replaces our chain. */
+/** Returns the nftables script: one transaction that creates or replaces the chain. */
 export function nftScript(guarded: RuleSubject): string {
   checkGuarded(guarded);
   const { uid, port } = guarded;
@@ -70,16 +70,22 @@ table inet ${table} {
 flush chain inet ${table} ${chain}
 table inet ${table} {
   chain ${chain} {
-    oifname "lo" ip6 daddr ::1 tcp dport ${port} reject with tcp reset comment "${mark}: nobody answers for us on ::1"
-    ip saddr 127.0.0.1 tcp sport ${port} tcp flags & (syn | ack) == syn reject with icmpx type admin-prohibited comment "${mark}: the listener never speaks first"
-    meta skuid ${uid} oifname "lo" ip saddr 127.0.0.1 ip daddr 127.0.0.0/8 tcp sport ${port} ct state established ct direction reply accept comment "${mark}: answers"
+    oifname "lo" ip6 daddr ::1 tcp dport ${port} reject with tcp reset comment "${mark}: nothing answers on ::1"
+    ${[
+      `ip saddr 127.0.0.1 tcp sport ${port} tcp flags & (syn | ack) == syn reject with icmpx type admin-prohibited`,
+      `comment "${mark}: the listener opens no connection"`,
+    ].join(' ')}
+    ${[
+      `meta skuid ${uid} oifname "lo" ip saddr 127.0.0.1 ip daddr 127.0.0.0/8 tcp sport ${port}`,
+      `ct state established ct direction reply accept comment "${mark}: replies"`,
+    ].join(' ')}
     meta skuid ${uid} reject with icmpx type admin-prohibited comment "${mark}: everything else"
   }
 }
 `;
 }
 
-/** The two scripts of iptables-restore and ip6tables-restore; each replaces our chain in one step. */
+/** Returns the scripts of iptables-restore and ip6tables-restore; each replaces the chain in one step. */
 export function restoreScripts(guarded: RuleSubject): { readonly v4: string; readonly v6: string } {
   checkGuarded(guarded);
   const { uid, port } = guarded;
@@ -96,8 +102,14 @@ export function restoreScripts(guarded: RuleSubject): { readonly v4: string; rea
   const comment = `-m comment --comment ${mark}`;
   return {
     v4: script([
-      `-s 127.0.0.1/32 -p tcp -m tcp --sport ${port} --tcp-flags SYN,ACK SYN ${comment} -j REJECT --reject-with icmp-admin-prohibited`,
-      `-s 127.0.0.1/32 -d 127.0.0.0/8 -o lo -p tcp -m tcp --sport ${port} -m owner --uid-owner ${uid} -m conntrack --ctstate ESTABLISHED --ctdir REPLY ${comment} -j RETURN`,
+      [
+        `-s 127.0.0.1/32 -p tcp -m tcp --sport ${port} --tcp-flags SYN,ACK SYN ${comment}`,
+        '-j REJECT --reject-with icmp-admin-prohibited',
+      ].join(' '),
+      [
+        `-s 127.0.0.1/32 -d 127.0.0.0/8 -o lo -p tcp -m tcp --sport ${port} -m owner --uid-owner ${uid}`,
+        `-m conntrack --ctstate ESTABLISHED --ctdir REPLY ${comment} -j RETURN`,
+      ].join(' '),
       `-m owner --uid-owner ${uid} ${comment} -j REJECT --reject-with icmp-admin-prohibited`,
     ]),
     v6: script([
@@ -109,7 +121,7 @@ export function restoreScripts(guarded: RuleSubject): { readonly v4: string; rea
 
 const jump = ['-m', 'comment', '--comment', mark, '-j', legacyChain] as const;
 
-/** The rule set for the tools of this machine. */
+/** Returns the rule set for the tools of this machine. */
 export function planRules(firewall: Firewall, guarded: RuleSubject): RuleSet {
   if (firewall.kind === 'nft') {
     const path = `${folder}/firewall.nft`;
@@ -125,7 +137,7 @@ export function planRules(firewall: Firewall, guarded: RuleSubject): RuleSet {
     { tool: firewall.iptables, restore: firewall.restore, path: `${folder}/firewall.v4`, text: scripts.v4 },
     { tool: firewall.ip6tables, restore: firewall.restore6, path: `${folder}/firewall.v6`, text: scripts.v6 },
   ];
-  const wait = ['-w', '10'] as const; // others may hold the lock of the tables
+  const wait = ['-w', '10'] as const; // another program may hold the xtables lock
   const unjump = (tool: string): Command => ({ argv: [tool, ...wait, '-D', 'OUTPUT', ...jump], mayFail: true });
   return {
     files: families.map(({ path, text }) => ({ path, text })),
@@ -145,13 +157,13 @@ export function planRules(firewall: Firewall, guarded: RuleSubject): RuleSet {
   };
 }
 
-/** What to ask before anything is changed, and after it was removed. */
+/** Returns the commands whose output `judgeOwnership` needs. */
 export function ownershipQuestions(firewall: Firewall): readonly Command[] {
   if (firewall.kind === 'nft') return [{ argv: [firewall.nft, '--json', 'list', 'ruleset'] }];
   return [firewall.iptables, firewall.ip6tables].map((tool) => ({ argv: [tool, '-w', '10', '-S'] }));
 }
 
-/** Reads the answers to `ownershipQuestions`: the names are free, ours, or somebody else's. */
+/** Judges the output of `ownershipQuestions`: the names are free, Kwyre's, or another program's. */
 export function judgeOwnership(firewall: Firewall, answers: readonly string[]): Ownership {
   const judged = answers.map((answer) => (firewall.kind === 'nft' ? judgeNft(answer) : judgeLegacy(answer)));
   if (judged.includes('foreign')) return 'foreign';
@@ -177,7 +189,7 @@ function judgeNft(answer: string): Ownership {
   try {
     ({ nftables: entries } = JSON.parse(answer) as { nftables?: unknown });
   } catch {
-    return 'foreign'; // what cannot be read is not touched
+    return 'foreign'; // never touch what cannot be parsed
   }
   if (!Array.isArray(entries)) return 'foreign';
   let found: Ownership = 'absent';
@@ -194,7 +206,7 @@ function judgeNft(answer: string): Ownership {
           value.comment.startsWith(`${mark}:`));
       if (!own) return 'foreign';
       if (kind === 'chain') found = 'own';
-      else if (found === 'absent') found = 'foreign'; // a table without our chain
+      else if (found === 'absent') found = 'foreign'; // a table without the chain
     }
   }
   return found;

@@ -1,7 +1,7 @@
 /**
- * What `kwyre isolate install` did to this machine, as a file of root's: the only thing that says what is ours.
+ * The record of `kwyre isolate install`, a file of root: it names everything that the installation made.
  *
- * Trust:   the caller reads the file and makes sure that only root can have written it.
+ * Trust:   the caller reads the file and verifies that no other user than root can write it.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -10,27 +10,27 @@ import type { Command, Firewall } from './firewall.ts';
 
 export const recordFolder = '/etc/kwyre';
 export const recordPath = `${recordFolder}/isolation.json`;
-/** Where the program, the state and the access of the person who installed it lie. */
+/** The folders of the program, its state, and the access files of the person who installed it. */
 export const places = { program: '/opt/kwyre', state: '/var/lib/kwyre', access: '/var/lib/kwyre-access' } as const;
 
 /** One installation. */
 export type Installed = {
   readonly version: 1;
-  /** `false` until the last step was done. */
+  /** False until the last step is done. */
   readonly complete: boolean;
   readonly uid: number;
   readonly gid: number;
   readonly port: number;
   readonly firewall: Firewall;
-  /** Who may use the server: the person who installed it. */
+  /** The person who installed it and may use the server. */
   readonly person: { readonly uid: number; readonly gid: number };
-  /** Whether the program was copied to its place, or ran from there already. */
+  /** Whether the installation copied the program, or it was already in its place. */
   readonly copied: boolean;
-  /** The rules as the kernel showed them after they were loaded. */
+  /** The rules as listed after loading. */
   readonly witness: readonly { readonly command: Command; readonly shown: string }[];
 };
 
-/** The folder of the person's access: token, header line and where the server is. */
+/** Returns the folder of a person's access files: token, header line, server address. */
 export function accessFolder(uid: number): string {
   return `${places.access}/${uid}`;
 }
@@ -57,7 +57,7 @@ function isFirewall(value: unknown): value is Firewall {
 const isCommand = (value: unknown): value is Command =>
   isRecord(value) && Array.isArray(value['argv']) && value['argv'].every((word) => typeof word === 'string');
 
-/** Reads the record. @throws `L2_ISOLATE_RECORD` */
+/** Parses the record. @throws `L2_ISOLATE_RECORD` */
 export function parseInstalled(text: string): Installed {
   let value: unknown;
   try {
@@ -86,8 +86,8 @@ export function parseInstalled(text: string): Installed {
     return value as Installed;
   throw new KwyreError(
     'L2_ISOLATE_RECORD',
-    `${recordPath} is damaged, so that nobody can say what was installed`,
-    'get it back from a backup; else take away by hand what ./kwyre isolate plan lists',
+    `${recordPath} is damaged, so the installation cannot be identified`,
+    'restore it from a backup, or remove by hand what ./kwyre isolate plan lists',
   );
 }
 

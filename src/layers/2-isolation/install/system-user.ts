@@ -1,7 +1,7 @@
 /**
- * The system user that the installed server runs as: its entry in the machine's files, judged and planned.
+ * The system user of the installed server: checks its account and plans a new one.
  *
- * Promise: an account counts as fit only without shell, home, password and any group but its own.
+ * Promise: an account is fit if it has no shell, home, password or group besides its own.
  * Source:  passwd(5), shadow(5), group(5), useradd(8)
  * Proof:   test/unit/layers/2-system-user.test.ts, test/attacks/2-isolate.test.ts
  * @module
@@ -10,10 +10,10 @@
 export const accountName = 'kwyre';
 const noHome = '/nonexistent';
 
-/** The texts of `/etc/passwd`, `/etc/group` and `/etc/shadow`; the last is root's to read. */
+/** Contents of `/etc/passwd`, `/etc/group` and, for root, `/etc/shadow`. */
 export type AccountFiles = { readonly passwd: string; readonly group: string; readonly shadow: string | undefined };
 
-/** Who has the name: nobody, a user fit for us, or one that is not. */
+/** The account with the name: absent, fit for Kwyre, or not. */
 export type Account =
   | { readonly state: 'absent' }
   | { readonly state: 'fit'; readonly uid: number; readonly gid: number }
@@ -26,7 +26,7 @@ function rows(text: string): string[][] {
     .map((line) => line.split(':'));
 }
 
-/** Judges the entries of our user. */
+/** Judges the account from its entries. */
 export function judgeAccount(files: AccountFiles): Account {
   const entries = rows(files.passwd).filter(([name]) => name === accountName);
   const groups = rows(files.group);
@@ -34,17 +34,17 @@ export function judgeAccount(files: AccountFiles): Account {
   const unfit = (why: string): Account => ({ state: 'unfit', why });
   const [entry] = entries;
   if (entry === undefined)
-    return group === undefined ? { state: 'absent' } : unfit('there is a group of that name, but no user');
+    return group === undefined ? { state: 'absent' } : unfit('there is a group of that name but no user');
   const [, password = '', uidText = '', gidText = '', , home = '', shell = ''] = entry;
   const [uid, gid] = [Number(uidText), Number(gidText)];
   if (entries.length !== 1 || !/^\d+$/.test(uidText) || !/^\d+$/.test(gidText) || uid === 0 || gid === 0)
-    return unfit('its entry is not one of an ordinary system user');
+    return unfit('its passwd entry is not that of a system user');
   if (!/\/(nologin|false)$/.test(shell)) return unfit('it has a shell');
-  if (home !== noHome) return unfit('it has a home');
+  if (home !== noHome) return unfit('it has a home folder');
   if (password !== 'x') return unfit('its password is not in the shadow file');
   if (rows(files.passwd).some(([name, , other]) => name !== accountName && Number(other) === uid))
-    return unfit('another user has the same id');
-  if (group?.[2] !== gidText || (group[3] ?? '') !== '') return unfit('its group is not its own alone');
+    return unfit('another user has the same uid');
+  if (group?.[2] !== gidText || (group[3] ?? '') !== '') return unfit('its group has another id or other members');
   if (groups.some(([name, , , members = '']) => name !== accountName && members.split(',').includes(accountName)))
     return unfit('it is a member of other groups');
   if (files.shadow !== undefined) {
@@ -54,14 +54,14 @@ export function judgeAccount(files: AccountFiles): Account {
   return { state: 'fit', uid, gid };
 }
 
-/** The highest id for system users that neither a user nor a group has; `undefined` when there is none. */
+/** Returns the highest system id that is free as uid and gid; `undefined` if none is. */
 export function freeId(files: AccountFiles): number | undefined {
   const taken = new Set([...rows(files.passwd), ...rows(files.group)].map(([, , id]) => Number(id)));
   for (let id = 999; id > 200; id -= 1) if (!taken.has(id)) return id;
   return undefined;
 }
 
-/** The arguments of useradd: without a password it stays locked. */
+/** Returns the useradd command; without a password the account is locked. */
 export function makeAccount(useradd: string, nologin: string, id: number): readonly string[] {
   return [
     useradd,
@@ -80,7 +80,7 @@ export function makeAccount(useradd: string, nologin: string, id: number): reado
   ];
 }
 
-/** A person by name or number, from `/etc/passwd`. */
+/** Finds a user by name or uid in `/etc/passwd`. */
 export function findPerson(
   passwd: string,
   who: string,

@@ -1,9 +1,7 @@
 /**
- * The units of systemd that the installed server runs by: the texts of `packaging/systemd/`, with this machine's port
- * and tools in their place.
+ * The systemd units of the installed server: the texts of `packaging/systemd/` with this machine's port and tools.
  *
- * Promise: nothing but the port and the commands that load the rules is ever replaced; a text that is not as expected
- *          is refused.
+ * Promise: replaces the port and the commands that load the rules, and nothing else; refuses an unexpected text.
  * Proof:   test/unit/layers/2-systemd-units.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -14,25 +12,25 @@ export const unitNames = ['kwyre-firewall.service', 'kwyre.socket', 'kwyre.servi
 export type UnitName = (typeof unitNames)[number];
 export const unitFolder = '/etc/systemd/system';
 
-/** What makes the units start with the machine, as `systemctl enable` leaves it. */
+/** The links that `systemctl enable` creates. */
 export const enabledLinks = [
   `${unitFolder}/multi-user.target.wants/kwyre-firewall.service`,
   `${unitFolder}/sockets.target.wants/kwyre.socket`,
 ] as const;
 
 function replaceOnce(text: string, from: string, to: string): string {
-  if (text.split(from).length !== 2) bug(`a unit does not say ${from} exactly once`);
+  if (text.split(from).length !== 2) bug(`a unit does not contain ${from} exactly once`);
   return text.replace(from, () => to);
 }
 
-/** One line of a unit that runs a command. */
+/** Returns an ExecStart line. */
 function execLine(command: Command): string {
-  // systemd has quotes, specifiers and variables of its own: none of our words has a letter that means anything to it.
-  if (!command.argv.every((word) => /^[A-Za-z0-9_./:=+-]+$/.test(word))) bug('a command of a unit needs quotes');
+  // systemd parses quotes, specifiers and variables; these characters have no meaning to it.
+  if (!command.argv.every((word) => /^[A-Za-z0-9_./:=+-]+$/.test(word))) bug('a command in a unit needs quoting');
   return `ExecStart=${command.mayFail === true ? '-' : ''}${command.argv.join(' ')}`;
 }
 
-/** The units for this machine. */
+/** Returns the units for this machine. */
 export function renderUnits(
   packaged: Readonly<Record<UnitName, string>>,
   port: number,
@@ -53,7 +51,7 @@ export function renderUnits(
   };
 }
 
-/** The commands that a unit runs, as systemd would read them. */
+/** Returns the commands that a unit runs. */
 export function unitCommands(text: string): Command[] {
   return [...text.matchAll(/^ExecStart=(-?)(.+)$/gm)].map(([, dash, words = '']) => ({
     argv: words.split(' '),

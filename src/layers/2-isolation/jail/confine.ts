@@ -99,9 +99,10 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       reason: outcome.reason ?? '',
     };
     if (entry.need === 'required' && entry.status !== 'full' && !here.accepted.includes(feature)) {
+      const why = [entry.observed, entry.reason].filter((text) => text !== '').join('; ');
       throw new KwyreError(
         'L2_FEATURE_MISSING',
-        `the ${here.role} cannot be confined: ${feature}: ${entry.observed}${entry.reason === '' ? '' : `; ${entry.reason}`}`,
+        `the ${here.role} cannot be confined: ${feature}: ${why}`,
         remedyFor(feature),
       );
     }
@@ -132,7 +133,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
         observed: 'the network of the machine',
         status: 'none',
         reason:
-          'without root it needs a user namespace, in which a debugger of the same user could attach; seccomp blocks the network instead',
+          'without root it needs a user namespace, where a debugger of the user could attach; seccomp blocks egress',
       };
     const before = here.readNetwork();
     enterEmptyNetwork();

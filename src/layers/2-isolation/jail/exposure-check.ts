@@ -44,7 +44,10 @@ export function assertDumpSetting(disk: OwnDisk): void {
     );
 }
 
-/** Refuses an ordinary user's process if another program of that user can open its memory. @throws `L2_PROCESS_VISIBLE` */
+/**
+ * Refuses an ordinary user's process if another program of that user can open its memory.
+ * @throws `L2_PROCESS_VISIBLE`
+ */
 export function assertHidden(disk: OwnDisk, uid: number): void {
   if (uid !== 0 && disk.statSync('/proc/self/status').uid === uid)
     throw new KwyreError(

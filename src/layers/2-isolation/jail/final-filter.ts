@@ -1,6 +1,6 @@
 /**
- * The final filter: before a role reads its first byte from outside, it puts the allowlist of its policy on every thread
- * and becomes non-dumpable.
+ * The final filter: before a role reads its first byte from outside, it puts the allowlist of its policy on every
+ * thread and becomes non-dumpable.
  *
  * Promise: afterwards a call outside the policy fails, and a forbidden one kills the process. The report was read back
  *          or tested with a harmless call.
@@ -60,7 +60,7 @@ export function applyFinalFilter(role: Role): Enforcement[] {
       need: policy.features['seccomp-seal'],
       requested: 'no call outside the policy',
       observed: filtered
-        ? `filter ${before + 1} refused a test call; the kernel applied it to every thread; ${policy.calls.length} calls allowed`
+        ? `filter ${before + 1} is on every thread and refused a test call; ${policy.calls.length} calls allowed`
         : 'the filter does not refuse a test call',
       status: filtered ? 'full' : 'none',
       reason: filtered ? '' : 'the kernel accepted the filter but does not enforce it',

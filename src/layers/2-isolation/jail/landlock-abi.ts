@@ -1,5 +1,6 @@
 /**
- * What each Landlock ABI supports, feature by feature. Pure, so that `kwyre doctor` can use it before native code loads.
+ * What each Landlock ABI supports, feature by feature. Pure, so that `kwyre doctor` can use it before native code
+ * loads.
  *
  * Promise: the start and `kwyre doctor` use the same function. A feature that the kernel lacks is not requested; it is
  *          reported as `none`, with the Linux version that has it.

@@ -26,7 +26,8 @@ type UserIdSource = {
 const maxDraws = 64;
 
 /**
- * Picks a uid for the life of this process. The watchdog gets another one than the roles, so that a role cannot signal it.
+ * Picks a uid for the life of this process. The watchdog gets another one than the roles, so that a role cannot signal
+ * it.
  * @returns `undefined` if every uid drawn is taken
  */
 export function pickUserId({ draw, inUse, claim }: UserIdSource): number | undefined {
@@ -43,7 +44,7 @@ export type Identity = { readonly uid: number; readonly gid: number };
 type PathFacts = { readonly uid: number; readonly gid: number; readonly mode: number };
 
 /** Returns a path and all folders above it, from the root down. */
-export function ancestors(path: string): string[] {
+function ancestors(path: string): string[] {
   const parts = path.split('/').filter((part) => part !== '');
   return ['/', ...parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)];
 }

@@ -109,7 +109,8 @@ export function confineSupervisor(): string {
     );
   return [
     `${tested.join(', ')} were tested and refused`,
-    `the filter blocks ${refusedToSupervisor.length} calls in the supervisor and its children: no connection, listener, datagram or debugger`,
+    `${refusedToSupervisor.length} calls are blocked in the supervisor and its children`,
+    'no connection, listener, datagram or debugger',
     `capabilities: ${describeCapabilities(readFileSync('/proc/self/status', 'latin1'))}`,
   ].join('; ');
 }

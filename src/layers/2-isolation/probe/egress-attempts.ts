@@ -2,7 +2,8 @@
  * Attempts to get a packet out of a role's jail, by system call: no resolver or library takes part.
  *
  * Promise: every target is an address of this machine, so a packet that escapes arrives here and nowhere else.
- * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads the names alone.
+ * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads the names
+ *          alone.
  * Proof:   test/attacks/2-probe.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
@@ -13,7 +14,7 @@ import type { Role } from '../../../policy/roles.ts';
 import type { ProbeTargets } from './probe-request.ts';
 
 /** What an attempt may aim at: `inherited` is a TCP socket made outside the jail, like the gateway's listener. */
-export type AttemptTargets = ProbeTargets & { readonly inherited: number };
+type AttemptTargets = ProbeTargets & { readonly inherited: number };
 
 /** One thing that a compromised role would try. */
 export type Attempt = {
@@ -63,7 +64,7 @@ const connect = (fd: number, address: Buffer): number => call('connect', fd, add
 const send = (fd: number, bytes: Buffer, flags: number, address: Buffer): number =>
   call('sendto', fd, addressOf(bytes), bytes.length, flags, addressOf(address), address.length);
 
-/** An abstract Unix socket that nobody listens on: a refused connection means that the request got out. */
+/** An abstract Unix socket that no process listens on: a refused connection means that the request got out. */
 const abstractAddress = Buffer.concat([Buffer.from([families.unix, 0, 0]), Buffer.from('kwyre-self-probe')]);
 
 /** A DNS query for `kwyre.invalid`, which no resolver forwards. */

@@ -2,7 +2,8 @@
  * Attempts on the machine itself from inside a role's jail: other socket families, processes, files, the kernel.
  *
  * Promise: harmless even where nothing refuses them: null arguments, signal 0, a file that is removed at once.
- * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads the names alone.
+ * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads the names
+ *          alone.
  * Proof:   test/attacks/2-locks.test.ts, test/e2e/prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */

@@ -223,9 +223,8 @@ export async function probeRole(
   if (probed.failure === undefined && missing !== undefined) return { ...common, status: 'absent', reason: missing };
   if (verdict.out.length > 0) return { ...common, status: 'escaped', reason: '' };
   if (!probed.complete || verdict.missing.length > 0) {
-    const how =
-      probed.failure?.message ??
-      `the probe exited early (${probed.signal ?? `exit ${probed.code ?? 1}`})${probed.output === '' ? '' : `: ${probed.output}`}`;
+    const exit = [probed.signal ?? `exit ${probed.code ?? 1}`, probed.output].filter((text) => text !== '').join(': ');
+    const how = probed.failure?.message ?? `the probe exited early (${exit})`;
     return { ...common, status: 'failed', reason: how };
   }
   return { ...common, status: 'blocked', reason: '' };
