@@ -135,10 +135,10 @@ test('L5-17 L5-13 of the true keys nothing stands in plain memory between turns,
     mapped.push(keys);
     for (let i = 0; i < 3; i += 1) {
       await turn(engine, `What is layer ${i}? ${canaryOf()}`, 'new');
-      await turn(engine, `And layer ${i}? ${canaryOf()}`, ''); // recognised by its trace from then on
+      await turn(engine, `And layer ${i}? ${canaryOf()}`, ''); // recognised by its fingerprint from then on
     }
     const present = keys.present;
-    assert.equal(present.length, 1 + 6, 'the key of the traces, and one for each conversation');
+    assert.equal(present.length, 1 + 6, 'the fingerprint key, and one for each conversation');
     const needles = present.flatMap(expansionsOf).map((bytes) => ({ name: 'expanded', bytes }));
     const scan = scanProcess(engine.pid, needles);
     t.diagnostic(

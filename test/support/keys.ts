@@ -20,7 +20,7 @@ const keyBytes = 32;
 /** A copy whose engine does not close its secret memory. */
 export function copyWithOpenKeys(): Copy {
   const copy = copyInstallation();
-  const path = join(copy.path, 'src/engine/main.ts');
+  const path = join(copy.path, 'src/engine/session/session-memory.ts');
   editCode(path, 'if (fd !== undefined) fs.closeSync(fd);', '');
   return copy;
 }
@@ -37,7 +37,7 @@ export class Keys {
   }
 
   /**
-   * Keys that are there now, the one of the traces first. A copy: whoever searches memory searches another process's.
+   * Keys that are there now, the fingerprint key first. A copy: whoever searches memory searches another process's.
    */
   get present(): Buffer[] {
     const view = viewMemory(this.#address, 64 * keyBytes); // more than a test has conversations

@@ -10,7 +10,7 @@ import { sessionNotFoundMessage } from '../../wire/data-payloads.ts';
 import { RequestError } from '../types.ts';
 
 const goneMessages: Readonly<Record<EndReason, string>> = {
-  ended: 'this conversation was deleted',
+  ended: 'this conversation was wiped',
   idle: 'this conversation was wiped because it was idle for too long',
   pressure: 'this conversation was wiped to make room: it was the least recently used one of its token',
 };
