@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { systemCalls } from '../../src/linux/syscalls.ts';
 import { approve, makeState } from '../support/approved.ts';
@@ -53,44 +53,47 @@ async function found(server: Server, words: RegExp): Promise<void> {
   );
 }
 
-test('in the engine: the file of the model itself, mapped as code by its own descriptor', async (t) => {
-  using state = makeState();
-  writeModel(join(place.path, 'tiny.gguf'), tinyShape);
-  approve(state.path, join(place.path, 'tiny.gguf'), 'tiny');
-  const server = await start(t, state.path, '--model', 'tiny', '--weights', 'file');
-  const pid = server.pids()['engine']!;
-  const fd = fs
-    .readdirSync(`/proc/${pid}/fd`)
-    .find((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`).endsWith('/tiny.gguf'))!;
-  await makes(pid, 'mmap', 0, 4096, executable, mapPrivate, Number(fd), 0);
-  assert.ok(mapped(pid).includes(join(place.path, 'tiny.gguf')));
-  await found(server, /undeclared files are mapped as code in the engine/);
-});
+// Each server waits up to twenty seconds for the scan of its mappings: they wait side by side.
+describe('a file mapped as code', { concurrency: true }, () => {
+  test('in the engine: the file of the model itself, mapped as code by its own descriptor', async (t) => {
+    using state = makeState();
+    writeModel(join(place.path, 'tiny.gguf'), tinyShape);
+    approve(state.path, join(place.path, 'tiny.gguf'), 'tiny');
+    const server = await start(t, state.path, '--model', 'tiny', '--weights', 'file');
+    const pid = server.pids()['engine']!;
+    const fd = fs
+      .readdirSync(`/proc/${pid}/fd`)
+      .find((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`).endsWith('/tiny.gguf'))!;
+    await makes(pid, 'mmap', 0, 4096, executable, mapPrivate, Number(fd), 0);
+    assert.ok(mapped(pid).includes(join(place.path, 'tiny.gguf')));
+    await found(server, /undeclared files are mapped as code in the engine/);
+  });
 
-test('in the supervisor: a library of the system that Node does not need, from the folder of those that it needs', async (t) => {
-  using state = makeState();
-  const server = await start(t, state.path);
-  const before = mapped(server.pid);
-  const folder = dirname(before.find((path) => path.includes('/libc.so'))!);
-  const library = fs
-    .readdirSync(folder)
-    .map((name) => join(folder, name))
-    .find((path) => /\.so[.\d]*$/.test(path) && fs.lstatSync(path).isFile() && !before.includes(path))!;
-  const fd = await makes(server.pid, 'openat', -100, Buffer.from(`${library}\0`), 0, 0);
-  await makes(server.pid, 'mmap', 0, 4096, executable, mapPrivate, fd, 0);
-  assert.deepEqual(
-    mapped(server.pid).filter((path) => !before.includes(path)),
-    [library],
-  );
-  await found(server, /undeclared files are mapped as code in the supervisor/);
-});
+  test('in the supervisor: a library of the system that Node does not need, from the folder of those that it needs', async (t) => {
+    using state = makeState();
+    const server = await start(t, state.path);
+    const before = mapped(server.pid);
+    const folder = dirname(before.find((path) => path.includes('/libc.so'))!);
+    const library = fs
+      .readdirSync(folder)
+      .map((name) => join(folder, name))
+      .find((path) => /\.so[.\d]*$/.test(path) && fs.lstatSync(path).isFile() && !before.includes(path))!;
+    const fd = await makes(server.pid, 'openat', -100, Buffer.from(`${library}\0`), 0, 0);
+    await makes(server.pid, 'mmap', 0, 4096, executable, mapPrivate, fd, 0);
+    assert.deepEqual(
+      mapped(server.pid).filter((path) => !before.includes(path)),
+      [library],
+    );
+    await found(server, /undeclared files are mapped as code in the supervisor/);
+  });
 
-test('in the supervisor: memory under the very name of ours, mapped as code', async (t) => {
-  using state = makeState();
-  const server = await start(t, state.path);
-  const fd = await makes(server.pid, 'memfd_create', Buffer.from('kwyre-node\0'), 0);
-  await makes(server.pid, 'ftruncate', fd, 4096);
-  await makes(server.pid, 'mmap', 0, 4096, executable, mapPrivate, fd, 0);
-  assert.equal(mapped(server.pid).filter((path) => path === '/memfd:kwyre-node (deleted)').length, 2);
-  await found(server, /undeclared files are mapped as code in the supervisor/);
+  test('in the supervisor: memory under the very name of ours, mapped as code', async (t) => {
+    using state = makeState();
+    const server = await start(t, state.path);
+    const fd = await makes(server.pid, 'memfd_create', Buffer.from('kwyre-node\0'), 0);
+    await makes(server.pid, 'ftruncate', fd, 4096);
+    await makes(server.pid, 'mmap', 0, 4096, executable, mapPrivate, fd, 0);
+    assert.equal(mapped(server.pid).filter((path) => path === '/memfd:kwyre-node (deleted)').length, 2);
+    await found(server, /undeclared files are mapped as code in the supervisor/);
+  });
 });

@@ -1,15 +1,15 @@
 /**
  * C1: the layers are independent. Each is taken out of a copy of the program in turn; one attack on each other layer
- *     still
- * fails. On the diagonal the attack succeeds, which shows that the layer really is out and that the attack is one.
+ * still fails. On the diagonal the attack succeeds: the layer really is out, and the attack is one.
  * Needs root: payloads in living roles, debuggers, memory of processes that are not dumpable.
  * @module
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Layer } from '../../src/base/errors.ts';
 import { layerNames } from '../../src/base/verdict.ts';
@@ -19,7 +19,7 @@ import { injectWhenIdle } from '../support/inject.ts';
 import { scanProcess } from '../../src/cli/prove/memory-scanner.ts';
 import { canaryOf, settle, turn } from '../support/mixed.ts';
 import type { Server } from '../support/server.ts';
-import { alive, launch, startServer } from '../support/server.ts';
+import { alive, launch, root, startServer } from '../support/server.ts';
 import { start } from '../support/watchdog.ts';
 import { weaken } from '../support/weaken.ts';
 
@@ -83,6 +83,11 @@ async function startsWith(
 /** A comment of a third-party module: another byte there changes nothing but its digest. */
 const module = 'node_modules/@sigstore/bundle/dist/validate.js';
 const comment = readFileSync(join(copy.path, module), 'latin1').indexOf('//') + 3;
+
+/** Whether the sources of the copy are those of the repository. */
+function isWhole(): boolean {
+  return spawnSync('diff', ['-rq', join(root, 'src'), join(copy.path, 'src')]).status === 0;
+}
 
 /** One attack on each layer; whether it came through. */
 const attacks: Readonly<Record<Layer, (expected: boolean) => Promise<boolean>>> = {
@@ -150,8 +155,13 @@ const attacks: Readonly<Record<Layer, (expected: boolean) => Promise<boolean>>> 
 for (const out of layers) {
   describe(`C1 without layer ${out} (${layerNames[out]})`, () => {
     let putBack = (): void => undefined;
-    test(`the copy is made without it`, () => {
+    // A hook and not a test: it runs whichever of the cells is chosen, and in whichever order.
+    before(() => {
+      assert.ok(isWhole(), 'the copy has every layer');
       putBack = weaken(copy.path, out);
+    });
+    test(`the copy is made without it`, () => {
+      assert.ok(!isWhole());
     });
     for (const attacked of layers) {
       test(

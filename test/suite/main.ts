@@ -14,7 +14,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { strippedRoot } from '../support/stripped.ts';
@@ -23,7 +23,9 @@ import { slowFirst } from './slow.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' } } });
-const jobs = values.jobs === undefined ? Math.max(2, availableParallelism()) : Number(values.jobs);
+/** Half of the files wait for something at any time; each needs up to a gigabyte. */
+const sensible = Math.max(2, Math.min(2 * availableParallelism(), Math.floor(totalmem() / 2 ** 30)));
+const jobs = values.jobs === undefined ? sensible : Number(values.jobs);
 if (!Number.isSafeInteger(jobs) || jobs < 1) throw new Error('--jobs takes a whole number from 1');
 
 /** Files that one process runs, one after another. */

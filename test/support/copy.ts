@@ -33,6 +33,7 @@ export function copyInstallation(withModel = false): Copy {
     '.npmrc',
     'node_modules',
     'src',
+    'dist',
     'page',
     ...(withModel ? ['models'] : []),
   ]) {

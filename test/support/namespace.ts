@@ -20,9 +20,9 @@ const networkKind = 0x40000000;
 const script = `set -e
 mount --make-rprivate /
 cp -a /etc "$1/etc"
-mkdir "$1/opt" "$1/lib"
+mkdir "$1/lib"
 mount --bind "$1/etc" /etc
-mount --bind "$1/opt" /opt
+mount -t tmpfs -o mode=755 tmpfs /opt
 mount --bind "$1/lib" /var/lib
 mount -t tmpfs -o mode=755 tmpfs /run
 ip link set lo up
