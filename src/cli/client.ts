@@ -28,7 +28,7 @@ import { checkServer } from '../state/server-witness.ts';
 export type Server = { readonly presence: Presence; readonly token: string };
 
 /** What a request needs of a server. */
-export type Address = { readonly presence: Pick<Presence, 'port'>; readonly token: string };
+type Address = { readonly presence: Pick<Presence, 'port'>; readonly token: string };
 
 const start = 'start one with ./kwyre serve (or npm start)';
 const notRunning = (directory: string) =>

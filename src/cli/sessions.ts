@@ -9,7 +9,7 @@ import type { Server } from './client.ts';
 import { readJson, send } from './client.ts';
 
 /** One entry of `GET /kwyre/sessions`. */
-export type Entry = { readonly id: string; readonly left_s: number };
+type Entry = { readonly id: string; readonly left_s: number };
 
 /**
  * Conversations with an id, those of clients that send their history again, and when the last of them is wiped by

@@ -36,7 +36,7 @@ export function oneLine(layers: readonly LayerReport[]): string {
  * The layers as text: a line for each, followed by its checks.
  * @param all - whether to list enforced checks too
  */
-export function render(answer: StatusAnswer, all: boolean): string {
+function render(answer: StatusAnswer, all: boolean): string {
   const lines: string[] = [];
   for (const layer of answer.layers) {
     lines.push(`${marks[layer.status]} layer ${layer.layer}  ${layer.name.padEnd(27)} ${layer.status}`);
@@ -48,7 +48,7 @@ export function render(answer: StatusAnswer, all: boolean): string {
   return plainText(lines.join('\n'));
 }
 
-/** Checks that an answer is a status. @throws `SERVER_ANSWER` */
+/** Checks that an answer is a status. @throws `SERVER_ANSWER` @internal */
 export function parseStatusAnswer(value: unknown): StatusAnswer {
   const answer = value as { layers?: unknown; model?: { name?: unknown } } | null;
   const isLayer = (layer: unknown): boolean =>

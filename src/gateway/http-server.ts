@@ -20,7 +20,7 @@ import { toWipedSocket } from './wiped-socket.ts';
 // Importing node:http evaluates a getter that loads an HTTP client, which takes 40 ms.
 const { createServer } = process.getBuiltinModule('node:http');
 
-/** Limits for clients. */
+/** Limits for clients. @internal */
 export const limits = {
   headerBytes: maxHeaderBytes,
   /** From the opening of a connection, or the end of the previous request on it, to the end of the headers. */

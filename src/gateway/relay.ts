@@ -32,6 +32,7 @@ type DataEdge = {
 /**
  * Limits on requests at the engine and their declared bytes, the operator's additional room, and how long a client may
  * stop reading its response.
+ * @internal
  */
 export const relayLimits = {
   requests: 128,

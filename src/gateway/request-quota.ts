@@ -141,7 +141,7 @@ export class RequestQuota<T extends QuotaEntry> {
   }
 }
 
-/** Slots for each named token, for all named tokens together, and for the operator. */
+/** Slots for each named token, for all named tokens together, and for the operator. @internal */
 export const reservedSlotLimits = { each: 4, named: 32, operator: 16 } as const;
 
 /**

@@ -9,7 +9,7 @@ import { engineRoutes } from '../wire/messages.ts';
 import type { EngineRoute } from '../wire/messages.ts';
 
 /** What answers a route. */
-export type Target =
+type Target =
   | { readonly kind: 'health' }
   | { readonly kind: 'status' }
   | { readonly kind: 'page'; readonly file: string }

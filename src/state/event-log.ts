@@ -10,7 +10,7 @@
 import { join } from 'node:path';
 import { appendSafely } from './private-file.ts';
 
-/** One event, metadata only; `name` is the name of an executable, cleaned by `cleanName`. */
+/** One event, metadata only; `name` is the name of an executable, cleaned by `cleanName`. @internal */
 export type Event = {
   readonly code: string;
   readonly role?: string;

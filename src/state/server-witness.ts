@@ -28,7 +28,7 @@ type ServerCheck =
   | { readonly kind: 'starting'; readonly pid: number }
   | { readonly kind: 'foreign' | 'unknown'; readonly reason: string };
 
-/** Pids of the processes that hold an exclusive lock on a file, from the text of `/proc/locks`. */
+/** Pids of the processes that hold an exclusive lock on a file, from the text of `/proc/locks`. @internal */
 export function lockHolders(locks: string, inode: number): number[] {
   return locks.split('\n').flatMap((line) => {
     const [, pid, file] = /^\d+: (?:FLOCK|POSIX) +ADVISORY +WRITE +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];

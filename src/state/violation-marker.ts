@@ -18,7 +18,7 @@ import { KwyreError } from '../base/errors.ts';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 
 /** The content of the marker. */
-export type Marker = {
+type Marker = {
   readonly bootId: string;
   readonly code: string;
   readonly detector: string;
@@ -103,6 +103,7 @@ function parseMarker(text: string): Marker {
 
 /**
  * The violation of this boot, or `undefined`. A damaged marker counts as a violation, so damaging it does not clear it.
+ * @internal
  */
 export function readViolation([first, ...others]: readonly [string, ...string[]], bootId: string): Marker | undefined {
   return [first, ...others.filter(isOwn)]
@@ -111,7 +112,7 @@ export function readViolation([first, ...others]: readonly [string, ...string[]]
     .find((marker) => marker.code === 'L6_MARKER_DAMAGED' || marker.bootId === bootId);
 }
 
-/** Removes the marker. @throws `STATE_UNWRITABLE` */
+/** Removes the marker. @throws `STATE_UNWRITABLE` @internal */
 export function clearViolation([first, ...others]: readonly [string, ...string[]]): void {
   for (const path of [first, ...others.filter(isOwn)]) removePrivate(path);
 }

@@ -21,7 +21,7 @@ import type { ServingPair } from './serving-pair.ts';
 import type { ServerResources } from './start/server-resources.ts';
 
 /** What the status is read from. */
-export type StatusSources = Pick<
+type StatusSources = Pick<
   ServerResources,
   'startedAt' | 'uid' | 'installed' | 'listener' | 'reservedIpv6' | 'network' | 'model' | 'state'
 > & {

@@ -31,7 +31,7 @@ const leastAtOnce = 64;
 const mostMarks = 512;
 
 /** Whose descriptors are read, and how thoroughly. */
-export type Reading = {
+type Reading = {
   readonly pid: number;
   /** Of the process, or of a living thread of it. */
   readonly folder: string;

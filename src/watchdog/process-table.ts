@@ -62,7 +62,7 @@ type Entry = {
 };
 
 /** What a scan is told besides the time. */
-export type TableOptions = {
+type TableOptions = {
   readonly intervalMs: number;
   /** Pids and thread ids of our own processes, which are left out. */
   readonly ours: ReadonlySet<number>;

@@ -17,7 +17,7 @@ import type { ScanSources } from './scan.ts';
 import { Scanner } from './scan.ts';
 
 /** What the process gives its flow besides the ways of looking. */
-export type WatchLoopOptions = ScanSources & {
+type WatchLoopOptions = ScanSources & {
   readonly pid: number;
   readonly seal: () => Enforcement[];
   readonly exit: (code: number) => never;

@@ -21,7 +21,7 @@ type Report = {
   readonly shape?: Shape;
 };
 
-/** Every message that the supervisor accepts from a jailed process, by its name in `controlMessages`. */
+/** Every message that the supervisor accepts from a jailed process, by its name in `controlMessages`. @internal */
 export const reports: Readonly<Record<string, Report>> = {
   enforced: { from: ['gateway', 'engine', 'watchdog'], phase: 'start', shape: controlSchemas.enforced.shape },
   failed: { from: ['gateway', 'engine', 'watchdog'], phase: 'start', shape: controlSchemas.failed.shape },
@@ -58,6 +58,7 @@ const detectorBits = Math.log2(detectorIds.length);
 const countBits = Math.log2(21);
 const bits = (lines: number, each: number): number => Math.ceil(lines * (each + momentBits));
 
+/** @internal */
 export const exposures: readonly Exposure[] = [
   {
     way: 'failed logins counted by the gateway',
@@ -122,7 +123,7 @@ export const exposures: readonly Exposure[] = [
   },
 ];
 
-/** Returns every value in a shape with its path. */
+/** Returns every value in a shape with its path. @internal */
 export function leavesOf(shape: Shape, at: string): readonly { readonly path: string; readonly shape: Shape }[] {
   if (shape.kind === 'object')
     return Object.entries(shape.fields).flatMap(([key, field]) => leavesOf(field, `${at}.${key}`));

@@ -12,8 +12,9 @@
 import { wipeBytes, plaintextBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** Increased with every change to a message; processes with different versions do not talk. */
+/** Increased with every change to a message; processes with different versions do not talk. @internal */
 export const wireVersion = 2;
+/** @internal */
 export const headerBytes = 12;
 /** Payload limit of one frame; the sender splits longer bodies. */
 export const maxPayloadBytes = 64 * 1024;

@@ -19,7 +19,7 @@ import { plainText } from '../terminal.ts';
 
 const marks = { full: '[ok]', less: '[--]', none: '[  ]' } as const;
 
-/** The findings as text, by layer. */
+/** The findings as text, by layer. @internal */
 export function renderFindings(findings: readonly Finding[]): string {
   const layers = [...new Set(findings.map((finding) => finding.layer))].sort((a, b) => a - b);
   const blocks = layers.map((layer) => {

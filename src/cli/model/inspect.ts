@@ -209,7 +209,7 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
   }
 }
 
-/** Things in a chat template that ordinary ones do not contain. */
+/** Things in a chat template that ordinary ones do not contain. @internal */
 export function unusualTemplate(template: string | undefined): string[] {
   if (template === undefined) return ['there is no chat template: the model cannot be served'];
   const signs: [RegExp, string][] = [

@@ -10,7 +10,7 @@
 export const provenLayers = [1, 2, 5] as const;
 export type ProvenLayer = (typeof provenLayers)[number];
 
-/** `held`: the attempt was refused; `breached`: it got through; `not-proved`: it could not be made. */
+/** `held`: the attempt was refused; `breached`: it got through; `not-proved`: it could not be made. @internal */
 export type Verdict = 'held' | 'breached' | 'not-proved';
 
 export type Proof = {

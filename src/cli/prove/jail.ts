@@ -76,7 +76,7 @@ function targetsOf(server: TargetServer | undefined): ProbeTargets {
   return { machine: machineAddress(table('fib_trie')), closedPort: closed, servedPort: server?.port ?? closed };
 }
 
-/** Judges the probe of one role: one proof for every attempt. */
+/** Judges the probe of one role: one proof for every attempt. @internal */
 export function judgeRole(role: Role, attempts: readonly string[], probed: ProbeOutcome): Proof[] {
   const { missing } = judgeAnswers(attempts, probed.answers);
   return attempts.map((name): Proof => {

@@ -7,7 +7,7 @@
  */
 import type { TargetServer } from './target-server.ts';
 
-export type Request = {
+type Request = {
   readonly method?: string;
   readonly target?: string;
   readonly version?: string;

@@ -21,7 +21,7 @@ import type { TargetServer } from './target-server.ts';
 const describe = (answer: Exchange): string =>
   answer.failed ?? (answer.status === 0 ? 'no answer' : String(answer.status));
 
-/** Judges the answers to one attempt: it is held if every one is an expected refusal. */
+/** Judges the answers to one attempt: it is held if every one is an expected refusal. @internal */
 export function judgeExchanges({ ids, attempt, expected }: Attempt, answers: readonly Exchange[]): Proof {
   const got = [...new Set(answers.map(describe))].join(', ');
   const readable = answers.some((answer) => /^access-control-allow-origin:/im.test(answer.head));

@@ -14,9 +14,9 @@ import { parseMaps } from '../../linux/procfs/maps.ts';
 import { addressOf, callByName } from '../../linux/syscalls.ts';
 
 /** An encoding of a text in memory. */
-export type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
+type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
 
-/** What to search for: text (in every form) or bytes (as they are, for example a run of token ids). */
+/** What to search for: text (in every form) or bytes (as they are, for example a run of token ids). @internal */
 export type Needle = string | { readonly name: string; readonly bytes: Buffer };
 
 type Hit = {
@@ -122,6 +122,7 @@ export class Searcher {
   }
 }
 
+/** @internal */
 export type Region = { readonly from: bigint; readonly to: bigint; readonly name: string };
 
 /** Pages that the kernel maps into every process. */
@@ -146,7 +147,7 @@ export function readMemory(pid: number, into: Buffer, length: number, address: b
 const page = 4096;
 const chunkBytes = 4 << 20;
 
-/** The runs of pages of a region that are in memory or swapped out, as offsets in bytes. */
+/** The runs of pages of a region that are in memory or swapped out, as offsets in bytes. @internal */
 export function presentRuns(pagemap: number, region: Region): { at: number; length: number }[] {
   const pages = Number(region.to - region.from) / page;
   const runs: { at: number; length: number }[] = [];
@@ -255,7 +256,7 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
   };
 }
 
-/** One line for a report. */
+/** One line for a report. @internal */
 export function describeScan(scan: Scan): string {
   const forms = Object.entries(scan.counts).map(([form, count]) => `${form} ${count}`);
   const size = `${(scan.bytes / 1e6).toFixed(0)} MB (${forms.join(', ')}; ${scan.ms.toFixed(0)} ms)`;

@@ -90,7 +90,7 @@ function search(pid: number | undefined, needles: readonly string[]): Found | st
   }
 }
 
-/** Judges a search of one process; pure. */
+/** Judges a search of one process; pure. @internal */
 export function judgeSearch(attempt: 'between' | 'after', where: string, found: Found | string): Proof {
   if (typeof found === 'string') return untried(attempt, where, found);
   if (found.total > 0) return proof(attempt, where, `${found.total} copies`, 'breached');

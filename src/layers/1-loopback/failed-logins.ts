@@ -8,7 +8,7 @@
  * @module
  */
 
-/** Points in the bucket, milliseconds until one returns, and the longest `Retry-After` in seconds. */
+/** Points in the bucket, milliseconds until one returns, and the longest `Retry-After` in seconds. @internal */
 export const failedLoginLimits = { burst: 10, refillMs: 6_000, maxWaitSeconds: 300 } as const;
 
 export class FailedLogins {

@@ -113,6 +113,7 @@ export function verifyLoopback(fd: number): LoopbackListener {
  * Binds and listens on 127.0.0.1 and verifies the result.
  * @param port - 0 lets the kernel choose
  * @throws `L1_PORT_TAKEN`, `L1_PORT_FORBIDDEN`, `L1_SOCKET_FOREIGN`
+ * @internal
  */
 export function bindLoopback(port: number): LoopbackListener {
   const fd = makeSocket(families.inet);
@@ -146,6 +147,7 @@ export function bindLoopback(port: number): LoopbackListener {
 /**
  * Binds [::1]:port without listening: `ss -ltn` shows nothing, and no other program can bind it.
  * @throws `L1_PORT_TAKEN` if another program has it: it would answer clients that connect to `localhost`
+ * @internal
  */
 export function reserveIpv6(port: number): Ipv6Reservation {
   let fd: number;
@@ -190,6 +192,7 @@ const firstActivated = 3;
  * Adopts the socket of socket activation after the same verification; there must be exactly one, for this process.
  * @returns `undefined` without socket activation
  * @throws `L1_SOCKET_FOREIGN`
+ * @internal
  */
 export function adoptActivatedSocket(activation: SocketActivation, pid: number): LoopbackListener | undefined {
   if (activation.fds === undefined && activation.pid === undefined) return undefined;

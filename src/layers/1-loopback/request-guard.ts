@@ -22,7 +22,7 @@ export type Received = {
 /** A refusal; `message` and `code` are constants. */
 type Refusal = { readonly status: number; readonly code: string; readonly message: string };
 
-/** The most headers in a request; known clients send far fewer. */
+/** The most headers in a request; known clients send far fewer. @internal */
 export const maxHeaders = 64;
 
 const loopback = '127.0.0.1';
@@ -43,7 +43,7 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
   return values;
 }
 
-/** The accepted `Host` values, in lower case. */
+/** The accepted `Host` values, in lower case. @internal */
 export function allowedHosts(port: number, unix: boolean): ReadonlySet<string> {
   const hosts = [`${loopback}:${port}`, `localhost:${port}`];
   // Clients omit the default port 80, and there is no port on a Unix socket.

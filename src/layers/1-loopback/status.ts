@@ -11,7 +11,7 @@ import { listenersOn, listening, loopbackHex, parseSockets } from '../../linux/p
 import type { SocketRow } from '../../linux/procfs/net-tables.ts';
 
 /** What the supervisor observed for this report. */
-export type LoopbackFacts = {
+type LoopbackFacts = {
   readonly port: number;
   /** `/proc/net/tcp` and `tcp6` in the network namespace of the listener, at most {@link maxTableBytes} of each. */
   readonly tcp: string;
@@ -25,7 +25,7 @@ export type LoopbackFacts = {
 /** The most that is read of a socket table, in bytes. The kernel lists listening sockets first. */
 export const maxTableBytes = 1 << 20;
 
-/** Returns whether a table was cut within its listening sockets, so that more may listen than it shows. */
+/** Returns whether a table was cut within its listening sockets, so that more may listen than it shows. @internal */
 export function isCutAmongListeners(table: string): boolean {
   const wholeLines = table.slice(0, table.lastIndexOf('\n'));
   return table.length >= maxTableBytes && parseSockets('tcp', wholeLines).at(-1)?.state === listening;

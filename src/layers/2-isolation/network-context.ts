@@ -9,7 +9,7 @@
  */
 import type { Check } from '../../base/verdict.ts';
 
-/** Returns the interfaces of a `net/dev` table. */
+/** Returns the interfaces of a `net/dev` table. @internal */
 export function interfacesOf(devices: string): string[] {
   return [...devices.matchAll(/^ *([^ :]+):/gm)].map(([, name = '']) => name);
 }

@@ -18,7 +18,7 @@ type ServingRole = 'gateway' | 'engine';
 const servingRoles: readonly ServingRole[] = ['gateway', 'engine'];
 
 /** What the supervisor observed for this report. */
-export type IsolationFacts = {
+type IsolationFacts = {
   /** What the jail and the final filter of each role reported. */
   readonly enforced: Readonly<Record<ServingRole, readonly Enforcement[]>>;
   /** Features that the operator waived with `--accept-weaker`. */

@@ -8,7 +8,7 @@ import type { Check, LayerReport } from '../../base/verdict.ts';
 import { layerReport } from '../../base/verdict.ts';
 
 /** What the supervisor observed in this run. */
-export type DependencyFacts = {
+type DependencyFacts = {
   /** Checks of the verified tree. */
   readonly tree: readonly Check[];
   /** Whether Node runs from its file, because this kernel runs no program from memory. */

@@ -19,6 +19,7 @@ type SourceDisk = Pick<typeof fs, 'readFileSync' | 'readdirSync'>;
 /**
  * The list in `dist/`, for `sha256sum -c`: digests of all sources, and of the lockfile, which pins the Node that
  * strips.
+ * @internal
  */
 export const sourceList = 'sources.sha256';
 

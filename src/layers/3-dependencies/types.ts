@@ -8,7 +8,7 @@ import type { TreeEvidence } from '../../oms/manifest-verifier.ts';
 import type { Disk } from '../../oms/tree-reader.ts';
 import type { Access } from './tree-access.ts';
 
-/** The verifying process. */
+/** The verifying process. @internal */
 export type Running = {
   /** Path of the running Node, such as `/proc/self/exe`. */
   readonly executable: string;

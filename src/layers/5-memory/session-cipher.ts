@@ -13,11 +13,11 @@ import { decryptMemory, encryptMemory, nonceBytes, tagBytes } from '../../linux/
 import type { SealedBuffer } from './sealed-buffer.ts';
 
 /** Parts of a conversation, by their number in the nonce: its text, and its KV cache. */
-export const partNumbers = { history: 1, state: 2 } as const;
+const partNumbers = { history: 1, state: 2 } as const;
 export type SessionPart = keyof typeof partNumbers;
 
 /** The conversation and its token. */
-export type Owner = { readonly idBytes: Buffer; readonly principal: Buffer };
+type Owner = { readonly idBytes: Buffer; readonly principal: Buffer };
 
 const layout = { nonce: 0n, tag: 16n, binding: 32n } as const;
 const bindingBytes = 16 + 16 + 1 + 8;

@@ -11,7 +11,7 @@ import { layerReport } from '../../base/verdict.ts';
 import type { ArenaKind } from './key-arena.ts';
 import type { SelfTestResult } from './self-test.ts';
 
-/** What the engine reported about its memory when it was ready. */
+/** What the engine reported about its memory when it was ready. @internal */
 export type EngineMemory = {
   readonly arena: ArenaKind;
   /** Why the arena is not secret; empty when it is. */
@@ -28,7 +28,7 @@ export type EngineMemory = {
 };
 
 /** What the supervisor observed for this report. */
-export type MemoryFacts = {
+type MemoryFacts = {
   /** `undefined` while the engine starts. */
   readonly engine: EngineMemory | undefined;
   readonly enforced: Readonly<Record<'gateway' | 'engine', readonly Enforcement[]>>;

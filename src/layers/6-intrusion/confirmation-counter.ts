@@ -6,7 +6,7 @@
  * @module
  */
 
-export const scanWeights = { detection: 2, clean: -1, confirmed: 4 } as const;
+const scanWeights = { detection: 2, clean: -1, confirmed: 4 } as const;
 
 /** Returns the count after one more scan; several detections in one scan count once. */
 export function nextCount(count: number, detected: boolean): number {

@@ -14,11 +14,11 @@ import { nextCount, isConfirmed } from './confirmation-counter.ts';
 import type { DetectorId } from '../../base/detection.ts';
 import type { Detection, Finding } from './finding.ts';
 
-export const profiles = ['person', 'installed'] as const;
-export type Profile = (typeof profiles)[number];
+/** Whether a person started the server or it is installed as a service. */
+export type Profile = 'person' | 'installed';
 
 /** How a finding counts. */
-export type Weight = 'count' | 'yellow' | 'note';
+type Weight = 'count' | 'yellow' | 'note';
 
 /** Returns how a finding counts. @param acknowledged - ids of tools that the operator accepted for this run */
 export function weightOf(finding: Finding, profile: Profile, acknowledged: readonly string[]): Weight {

@@ -19,7 +19,7 @@ import type { Tool } from './tools/tool.ts';
 export const tools: readonly Tool[] = [...debuggers, ...tracers, ...memoryInspectors, ...trafficAnalyzers];
 
 /** What is known about a process. */
-export type Named = { readonly name: string; readonly argv: readonly string[]; readonly executable: string };
+type Named = { readonly name: string; readonly argv: readonly string[]; readonly executable: string };
 
 /** Programs that run other programs named in their arguments. */
 const interpreters: ReadonlySet<string> = new Set([
@@ -113,7 +113,7 @@ function agreedName({ name, argv }: Named): string[] {
 }
 
 /** Returns every name that identifies the program of a process. */
-export function namesOf(process: Named): Names {
+function namesOf(process: Named): Names {
   const { argv } = process;
   const plain = process.executable === '' ? agreedName(process) : [baseName(process.executable)];
   const scripts: string[] = [];

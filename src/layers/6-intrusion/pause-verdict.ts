@@ -13,7 +13,7 @@ const toleranceMs = 1500;
 const patienceMs = 3000;
 
 /** What a pause was, or `waiting` while that is unknown. */
-export type PauseVerdict = 'waiting' | 'pause' | 'alone';
+type PauseVerdict = 'waiting' | 'pause' | 'alone';
 
 /** One time in which the supervisor did not run. */
 export class Pause {

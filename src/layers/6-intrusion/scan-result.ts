@@ -8,7 +8,7 @@ import type { PacketTap, SocketRow } from '../../linux/procfs/net-tables.ts';
 import type { Mapping } from '../../linux/procfs/maps.ts';
 import type { TaskStatus } from '../../linux/procfs/task-status.ts';
 
-/** Roles of the processes that are watched. */
+/** Roles of the processes that are watched. @internal */
 export type WatchedRole = 'supervisor' | 'gateway' | 'engine' | 'watchdog';
 
 /** One process of the server, as the supervisor declared it. */

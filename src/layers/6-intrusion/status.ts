@@ -13,7 +13,7 @@ import type { Detection } from './finding.ts';
 import { describeFinding } from './finding.ts';
 
 /** What the supervisor knows for this report. */
-export type WatchdogFacts = {
+type WatchdogFacts = {
   readonly assessment: Assessment;
   readonly detections: readonly Detection[];
   /** Scans so far, and how long the last one took. */
@@ -56,7 +56,7 @@ function detectorCheck({ detector, seen, reason, findings }: Detection, facts: W
   };
 }
 
-/** The watchdog's own jail: a required feature that it did not report counts as missing. */
+/** The watchdog's own jail: a required feature that it did not report counts as missing. @internal */
 export function watchdogJailCheck(enforced: readonly Enforcement[]): Check {
   const faults = requiredOf('watchdog').flatMap((feature) => {
     const entry = enforced.find((one) => one.feature === feature);

@@ -31,7 +31,7 @@ import { maxStartMs, WatchdogProcess } from './watchdog-process.ts';
 import type { WeightsMonitor } from './weights-monitor.ts';
 
 /** What the alarm is made from. */
-export type AlarmOptions = WatchdogOptions &
+type AlarmOptions = WatchdogOptions &
   AssessorOptions & {
     /** Watches the files of the model; in tests there are none. */
     readonly weights?: WeightsMonitor;

@@ -15,7 +15,7 @@ import { RateLimit } from '../rate-limit.ts';
 const hourMs = 3_600_000;
 const maxCount = 1 << 20;
 
-/** Rounds a count up to a power of two, at most 2^20, so that it carries few bits. */
+/** Rounds a count up to a power of two, at most 2^20, so that it carries few bits. @internal */
 export function roundCount(count: number): number {
   return Math.min(maxCount, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
 }

@@ -17,7 +17,7 @@ export type AssessorOptions = {
 };
 
 /** What one scan changed. */
-export type Change = {
+type Change = {
   readonly violation: Violation | undefined;
   /** Findings that were not there in the scan before. */
   readonly findings: readonly Finding[];

@@ -15,7 +15,7 @@
  */
 import type { EnginePong as Answer } from '../../wire/control-payloads.ts';
 
-/** Words without an answer, once a conversation is due. */
+/** Words without an answer, once a conversation is due. @internal */
 export const maxUnanswered = 5;
 
 export class EnginePulse {

@@ -15,7 +15,7 @@ const turnSeconds = 3600;
 const maxBodyBytes = 32 << 20;
 
 /** What changes while the server runs. */
-export type LiveOptions = {
+type LiveOptions = {
   readonly intake: () => Pick<GatewayConfig, 'open' | 'ready'>;
   readonly tokens: () => GatewayConfig['tokens'];
   readonly status: () => object;

@@ -54,7 +54,7 @@ function entryPath(relative: string): string {
 export type LoadDescriptors = { readonly fd: number; readonly natives: readonly number[] };
 
 /** What a role is started with. */
-export type RoleProcessOptions = {
+type RoleProcessOptions = {
   readonly role: Role;
   readonly jail: JailInput;
   /** Descriptors from 3 on, in order; this process closes its copies after the spawn. */

@@ -21,7 +21,7 @@ import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts
 import type { Role } from '../../policy/roles.ts';
 
 /** What the self-probe is made from. */
-export type SelfProbeOptions = {
+type SelfProbeOptions = {
   readonly programs: ProbePrograms;
   readonly jail: (role: Role) => ProbeJail;
   /** The server's own port: another service on loopback, as a role sees it. */

@@ -35,7 +35,7 @@ export type OpenModel = {
 };
 
 /** What is asked for. */
-export type ModelRequest = {
+type ModelRequest = {
   /** A name, a path, or `undefined` for the embedded guide. */
   readonly wanted: string | undefined;
   /** Root of this installation. */
@@ -76,7 +76,7 @@ function approvesFile(record: ModelRecord, file: string, state: string): boolean
   return approveRecord(record, trust, new Date(), sameOwner).weights[0] === file;
 }
 
-/** What was approved under a name or path. @throws `L4_MODEL_UNAPPROVED` and what `approveRecord` throws */
+/** What was approved under a name or path. @throws `L4_MODEL_UNAPPROVED` and what `approveRecord` throws @internal */
 export function findApproved(wanted: string | undefined, root: string, state: string): ApprovedModel {
   if (wanted === undefined || wanted === guideName) return guideModel(root);
   const record = findRecord(wanted, state);

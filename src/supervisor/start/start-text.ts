@@ -7,7 +7,7 @@
  */
 import type { LayerReport } from '../../base/verdict.ts';
 
-export type StartFacts = {
+type StartFacts = {
   readonly version: string;
   readonly model: string;
   readonly port: number;

@@ -216,5 +216,5 @@ export function applyFilter(name: string, value: Value, args: Arguments, render:
   return filter(value, args, render);
 }
 
-/** Names of all filters, for the cost test. */
+/** Names of all filters, for the cost test. @internal */
 export const filterNames: readonly string[] = [...filters.keys()];

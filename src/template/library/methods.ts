@@ -77,7 +77,7 @@ export function methodOf(value: Value, name: string, render: Render): Callable |
   return isDict(value) ? bind(dictMethods, unimplemented.dict, value, name, render) : undefined;
 }
 
-/** Names of all methods, for the cost test. */
+/** Names of all methods, for the cost test. @internal */
 export const methodNames = {
   text: [...textMethods.keys()],
   list: [...listMethods.keys()],

@@ -99,5 +99,5 @@ export function applyTest(name: string, value: Value, args: Arguments, render: R
   return test(value, args, render);
 }
 
-/** Names of all tests, for the cost test. */
+/** Names of all tests, for the cost test. @internal */
 export const testNames: readonly string[] = [...tests.keys()];

@@ -29,6 +29,7 @@ export type Token = {
   readonly number: number;
 };
 
+/** @internal */
 export const sourceLimits = { characters: 256 * 1024, tokens: 128 * 1024 } as const;
 
 /** The error for a source that is not a template. @param why - a clause made of constants */

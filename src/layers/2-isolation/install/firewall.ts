@@ -57,7 +57,7 @@ function checkGuarded({ uid, port }: RuleSubject): void {
     bug('firewall rules without a user or port');
 }
 
-/** Returns the nftables script: one transaction that creates or replaces the chain. */
+/** Returns the nftables script: one transaction that creates or replaces the chain. @internal */
 export function nftScript(guarded: RuleSubject): string {
   checkGuarded(guarded);
   const { uid, port } = guarded;
@@ -85,7 +85,7 @@ table inet ${table} {
 `;
 }
 
-/** Returns the scripts of iptables-restore and ip6tables-restore; each replaces the chain in one step. */
+/** Returns the scripts of iptables-restore and ip6tables-restore; each replaces the chain in one step. @internal */
 export function restoreScripts(guarded: RuleSubject): { readonly v4: string; readonly v6: string } {
   checkGuarded(guarded);
   const { uid, port } = guarded;

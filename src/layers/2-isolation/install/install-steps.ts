@@ -46,7 +46,7 @@ export type Access = {
   readonly tokens: string;
 };
 
-/** The requested installation. */
+/** The requested installation. @internal */
 export type InstallRequest = {
   readonly port: number;
   readonly person: { readonly uid: number; readonly gid: number };

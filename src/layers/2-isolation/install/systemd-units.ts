@@ -51,7 +51,7 @@ export function renderUnits(
   };
 }
 
-/** Returns the commands that a unit runs. */
+/** Returns the commands that a unit runs. @internal */
 export function unitCommands(text: string): Command[] {
   return [...text.matchAll(/^ExecStart=(-?)(.+)$/gm)].map(([, dash, words = '']) => ({
     argv: words.split(' '),

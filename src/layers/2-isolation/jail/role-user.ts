@@ -13,6 +13,7 @@
  * Unallocated uids: above the ranges of directory services (SSSD and FreeIPA end at 2,000,200,000) and containers
  * (systemd ends at 1,879,048,191), below systemd's foreign images (from 2,147,352,576) and the limit of a signed 32-bit
  * number.
+ * @internal
  */
 export const transientIds = { first: 2_010_000_000, end: 2_147_352_576 } as const;
 
@@ -54,7 +55,7 @@ function mayRead(who: Identity, facts: PathFacts, bit: 1 | 4): boolean {
   return ((facts.mode >> shift) & bit) === bit;
 }
 
-/** Returns whether a user can reach and read a path, by permission bits. */
+/** Returns whether a user can reach and read a path, by permission bits. @internal */
 export function canRead(who: Identity, path: string, stat: (path: string) => PathFacts): boolean {
   return ancestors(path).every((step) => mayRead(who, stat(step), step === path ? 4 : 1));
 }

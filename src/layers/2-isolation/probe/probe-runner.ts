@@ -73,7 +73,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Parses a probe's report, line by line; other lines are kept to explain a failure. Pure. */
+/** Parses a probe's report, line by line; other lines are kept to explain a failure. Pure. @internal */
 export function readReport(
   text: string,
 ): Pick<ProbeOutcome, 'answers' | 'enforced' | 'failure' | 'complete' | 'output'> {

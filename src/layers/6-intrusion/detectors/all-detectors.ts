@@ -23,7 +23,7 @@ function detectClock(snapshot: Snapshot): Detection {
 }
 
 /** In the order of the report. */
-export const detectors: readonly ((snapshot: Snapshot) => Detection)[] = [
+const detectors: readonly ((snapshot: Snapshot) => Detection)[] = [
   detectTracer,
   detectStopped,
   detectJail,
