@@ -66,7 +66,7 @@ test('kwyre doctor says that files differ, asks native code nothing, and runs no
   assert.notEqual(code, 0);
   const { findings } = JSON.parse(output) as { findings: { id: string; status: string; reason: string }[] };
   assert.match(findings.find(({ id }) => id === 'packages')!.reason, /1 files differ/);
-  assert.match(findings.find(({ id }) => id === 'landlock')!.reason, /not asked/);
+  assert.match(findings.find(({ id }) => id === 'landlock')!.reason, /not checked/);
 });
 
 test('a model is not approved, with whatever key, where a package beside is changed', () => {

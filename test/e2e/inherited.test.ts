@@ -71,7 +71,7 @@ for (const limit of [12, 40, 64, 255]) {
   test(`${limit} open files are too few: it says so without a trace`, async () => {
     const server = behind(`ulimit -n ${limit};`);
     assert.equal(await server.ended, 1);
-    assert.match(server.output(), new RegExp(`kwyre: .*${limit} files.*\\n  next: raise the limit`));
+    assert.match(server.output(), new RegExp(`kwyre: the limit on open files is ${limit}; .*\\n  next: raise it`));
     assert.doesNotMatch(server.output(), /\n\s+at |Assertion|LinuxError/);
   });
 }
