@@ -21,7 +21,7 @@ import type { VerifiedFiles } from './types.ts';
 const digestOf = hash;
 
 function refuse(difference: Difference): never {
-  throw new DifferenceError(3, 'code before it runs', [difference], digestsRemedy);
+  throw new DifferenceError(3, 'code about to run', [difference], digestsRemedy);
 }
 
 /** Replaces functions with ones that throw, for good. */

@@ -30,7 +30,7 @@ const pathOf = fileURLToPath;
 const ownFolders = ['dist/', 'src/'] as const;
 
 function refuse(difference: Difference): never {
-  throw new DifferenceError(3, 'a module before it runs', [difference], digestsRemedy);
+  throw new DifferenceError(3, 'a module about to run', [difference], digestsRemedy);
 }
 
 /** Returns a file's name relative to the root, and its digest if listed. Throws for files outside the installation. */

@@ -24,7 +24,7 @@ const open = process.dlopen.bind(process);
 type Open = typeof process.dlopen;
 
 function refuse(difference: Difference): never {
-  throw new DifferenceError(3, 'native code before it is loaded', [difference], digestsRemedy);
+  throw new DifferenceError(3, 'native code about to load', [difference], digestsRemedy);
 }
 
 /** Returns the path of a platform's foreign function interface, relative to the root. */
