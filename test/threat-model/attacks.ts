@@ -156,7 +156,7 @@ const rows: readonly (readonly [id: string, claim: string, outcome: string, unte
   ['L5-32', 'C19', 'Text cannot hide where the scan cannot read.'],
   ['L5-33', 'C19', 'No field of a request (tools, stop, user, metadata) leaves a copy.'],
   ['L6-01', 'C23', 'A renamed debugger is detected.'],
-  ['L6-02', 'C23', 'Reading `/proc/PID/mem` is refused to other users and detected for root.'],
+  ['L6-02', 'C23', 'Reading `/proc/PID/mem` is refused to other users, and detected if root does it.'],
   ['L6-03', 'C21', 'A debugger that detaches before the second scan is one detection, not a violation.'],
   ['L6-04', 'C23', 'A server that is traced from the start refuses to run.'],
   ['L6-05', 'C23', 'A tracer on any thread of any process is detected.'],
