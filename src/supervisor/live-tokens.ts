@@ -1,7 +1,8 @@
 /**
- * The tokens of a running server: the person's, fresh for this start, and the named ones, read again when they change.
+ * The tokens of a running server: the person's, made at each start, and the named ones, read again when they change.
  *
- * Promise: a token that was revoked opens nothing half a second later; a damaged file of named tokens opens nothing.
+ * Promise: a revoked token is refused half a second later; if the file of named tokens is damaged, all of them are
+ *          refused.
  * Proof:   test/attacks/1-tokens.test.ts
  * @module
  */
@@ -22,7 +23,7 @@ export class LiveTokens {
   #named: readonly NamedToken[];
   #stamp: string;
 
-  /** @throws `STATE_*` when the file of named tokens cannot be read at the start */
+  /** @throws `STATE_*` if the file of named tokens cannot be read */
   constructor(state: string, log: EventLog, onChange: () => void) {
     this.#state = state;
     this.#log = log;
@@ -33,7 +34,7 @@ export class LiveTokens {
     }, pollMs);
   }
 
-  /** What the gateway is told: digests only. */
+  /** What the gateway learns: digests only. */
   get digests(): TokenDigest[] {
     return [digestToken(this.personal), ...this.#named.map((entry) => entry.digest)].map((digest, index) => ({
       digest,
@@ -53,7 +54,7 @@ export class LiveTokens {
     try {
       this.#named = readNamedTokens(this.#state);
     } catch (error) {
-      // A damaged file opens nothing: until it is mended only the person's own token is good.
+      // Until the file is repaired only the person's token is accepted.
       if (!(error instanceof KwyreError)) throw error;
       this.#named = [];
       this.#log.write({ code: error.code });

@@ -1,11 +1,9 @@
 /**
- * Entry of the supervisor: layer 3 first, with node: built-ins only; whatever comes from elsewhere is imported after
- * it.
+ * Entry of the supervisor: layer 3 first, with node: built-ins only; everything else is imported afterwards.
  *
- * Promise: no third-party byte is read as code before it was compared, and nothing is served before the whole installed
- *          tree was; from then on every module is evaluated from the bytes whose digest was compared, and native code
- *          is
- *          opened from sealed memory of them.
+ * Promise: no third-party byte runs before it was verified, and nothing is served before the whole tree was. From then
+ *          on every module is evaluated from the bytes whose digest was compared, and native code is opened from
+ *          immutable memory with them.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts, test/attacks/3-native.test.ts
  * @module
  */
@@ -39,7 +37,7 @@ try {
     if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);
     installLoadHook(handed.tree, fs);
     loadAddonsFromMemory(handed.tree, handed.natives);
-    // Root's own process begins visible, to root alone.
+    // Root's process starts visible, to root alone.
     (await import('../linux/process.ts')).setUndumpable();
     const { supervise } = await import('./server.ts');
     process.exitCode = await supervise(process.argv.slice(2), handed);

@@ -60,7 +60,8 @@ export class ServerState {
     this.headerPath = join(this.folder, tokenFiles.header);
     this.log = new EventLog(this.folder, (reason) => {
       console.error(
-        `kwyre: events cannot be written to ${join(this.folder, eventsFile)} (${reason}); they are counted, and the server continues\n  next: ${unwritable(this.folder, { code: reason }).remedy}`,
+        `kwyre: events cannot be written to ${join(this.folder, eventsFile)} (${reason}); they are counted, and the ` +
+          `server continues\n  next: ${unwritable(this.folder, { code: reason }).remedy}`,
       );
     });
   }
@@ -93,11 +94,12 @@ export class ServerState {
     const { code, detector, pid, uid, name } = violation;
     this.log.write({ code, detector, pid, uid, name });
     const isMarked = markViolation(this.#markers, violation, this.#bootId) !== undefined;
-    const restart = isMarked
+    const next = isMarked
       ? 'the server will not start again by itself'
       : 'no marker could be written anywhere: only exit code 16 and this message record it';
     console.error(
-      `kwyre: ${code}: ${words ?? `${detector}, ${name} (pid ${pid}, uid ${uid})`}; every conversation was ended, and ${restart}\n  next: find out what happened; then start again: ./kwyre serve --acknowledge-violation`,
+      `kwyre: ${code}: ${words ?? `${detector}, ${name} (pid ${pid}, uid ${uid})`}; every conversation was ended; ` +
+        `${next}\n  next: find out what happened; then start again: ./kwyre serve --acknowledge-violation`,
     );
   }
 }

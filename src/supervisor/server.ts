@@ -35,7 +35,7 @@ import type { RolePair } from './roles/role-pair.ts';
 import { wipeMs } from './roles/role-pair.ts';
 import { ownProgram } from './roles/role-process.ts';
 import { describeEscape, SelfProbe } from './roles/self-probe.ts';
-import { ServingPair } from './serving-pair.ts';
+import { processesOf, ServingPair } from './serving-pair.ts';
 import { stopSignal } from './shutdown-signals.ts';
 import { attempt, within } from './shutdown-steps.ts';
 import { assertOwnProgram } from './start/own-program.ts';
@@ -266,17 +266,7 @@ class Server {
 
   /** Tells the watchdog which processes belong to the server. */
   #watch(pair: RolePair | undefined): void {
-    const { ready } = this.#serving;
-    const processes =
-      pair === undefined
-        ? []
-        : (['gateway', 'engine'] as const).map((role) => ({
-            role,
-            pid: pair[role].pid,
-            sealed: ready,
-            enforced: pair.enforced[role],
-            sockets: pair[role].sockets,
-          }));
+    const processes = pair === undefined ? [] : processesOf(pair, this.#serving.ready);
     void this.#alarm.watch(processes, this.#resources.watched());
   }
 

@@ -7,6 +7,7 @@
 import { EventEmitter } from 'node:events';
 import type { EventLog } from '../state/event-log.ts';
 import type { EngineFacts } from '../wire/control-payloads.ts';
+import type { WatchedProcess } from './intrusion/watch-order.ts';
 import { countFilters } from './proc-readings.ts';
 import type { RolePairOptions } from './roles/role-pair.ts';
 import { RolePair } from './roles/role-pair.ts';
@@ -85,4 +86,15 @@ export class ServingPair extends EventEmitter<ServingPairEvents> {
     this.emit('changed');
     return pair;
   }
+}
+
+/** Returns what the watchdog is told about a pair. @param sealed - whether its final filters must be in force */
+export function processesOf(pair: RolePair, sealed: boolean): WatchedProcess[] {
+  return (['gateway', 'engine'] as const).map((role) => ({
+    role,
+    pid: pair[role].pid,
+    sealed,
+    enforced: pair.enforced[role],
+    sockets: pair[role].sockets,
+  }));
 }

@@ -1,8 +1,8 @@
 /**
- * kwyre: watchdog [watch]. Looks at our processes and at those who look at them; reports to the supervisor, never acts.
+ * kwyre: watchdog [watch]. Scans the server's processes and those that inspect them, and reports to the supervisor.
  *
- * It opens nothing for writing, makes no socket, signals nobody; by one that it is handed it asks what a Unix socket
- * is. The flow is in watch.ts; here are the powers it gets.
+ * It opens nothing for writing, makes no socket and sends no signal; through a socket that it inherits it asks the
+ * kernel about Unix sockets. `watch-loop.ts` is the flow; here are the sources that it reads.
  * @module
  */
 import { uptime } from 'node:os';
@@ -17,10 +17,10 @@ import { runWatchLoop } from './watch-loop.ts';
 
 process.title = 'kwyre: watchdog [watch]';
 process.exitCode = 1;
-// Every process that hides something from us throws; the traces would be the dearest part of a scan.
+// Reading a hidden file throws; stack traces would be the most expensive part of a scan.
 Error.stackTraceLimit = 0;
 
-/** Whether the supervisor handed over a socket to ask by: a service manager may not have let it make one. */
+/** Returns whether the supervisor handed over a diagnostic socket: a service manager may forbid making one. */
 function canAsk(): boolean {
   try {
     return socketName(descriptors.diag).family === 'other';
@@ -37,7 +37,7 @@ runWatchLoop({
   },
   askUnix: canAsk() ? (inode) => askUnixSocket(descriptors.diag, inode) : undefined,
   protocolName,
-  eyes: openProcReader(),
+  proc: openProcReader(),
   clocks: () => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') }),
   now: () => performance.now(),
   pause: async (ms) => {

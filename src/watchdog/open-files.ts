@@ -1,14 +1,13 @@
 /**
- * What another process has open, as far as it matters to us: memory of ours, and sockets.
+ * What another process has open, as far as it matters: memory of the server, and sockets.
  *
- * Every descriptor is followed at each look, since one can take the place of another without a change of their number.
- * Threads may have tables of their own: those whose number of descriptors differs from the first one's are followed at
- * each look, the others in turn. A table that is longer than a look has time for is followed part by part: the next
- * look goes on where the last one stopped, and one that found something begins there again.
+ * Every descriptor is followed in each scan, because one can replace another without a change of their number. Threads
+ * may have descriptor tables of their own: a table with another number of descriptors than the first one is followed in
+ * each scan, the others in turn. A table that takes too long is followed part by part: the next scan continues where
+ * the last one stopped, and if something was found, it begins there again.
  *
- * Limits:  of a process with many threads, or with more than 512 descriptors, a descriptor is seen when its turn comes;
- *          how long that takes depends on their number: at most 512 descriptors and 4 threads a look, fewer when its
- *          time is over.
+ * Limits:  in a process with many threads, or with more than 512 descriptors, a descriptor is seen when its turn comes:
+ *          at most 512 descriptors and 4 threads per scan, fewer when the time is over.
  * Source:  proc_pid_fd(5), proc_pid_task(5), clone(2) CLONE_FILES
  * Proof:   test/unit/watchdog/open-files.test.ts, test/attacks/6-debugger.test.ts
  * @module
@@ -19,56 +18,56 @@ import { socketInode } from '../linux/procfs/descriptors.ts';
 import type { MemoryDescriptors } from './memory-descriptors.ts';
 
 const none: Seen<readonly number[]> = { value: [] };
-/** The most descriptors of one table that one look follows. */
+/** The most descriptors of one table that are followed in one scan. */
 const mostAtOnce = 512;
-/** The most threads whose tables one look follows although nothing speaks for it. */
+/** The most threads whose tables are followed in turn in one scan. */
 const threadsInTurn = 4;
-/** The most threads that one look counts, or follows in a process where something was found. */
+/** The most threads whose descriptors are counted in one scan, or followed in a process where something was found. */
 const mostThreads = 256;
-/** Descriptors of a table that are followed although the time is over, so that each look gets further. */
+/** Descriptors of a table that are followed even when the time is over, so that each scan makes progress. */
 const leastAtOnce = 64;
-/** Tables in whose middle a look stopped; beyond that they begin anew. */
+/** The most tables with a remembered position; beyond that all begin anew. */
 const mostMarks = 512;
 
 /** Whose descriptors are read, and how thoroughly. */
 type Reading = {
   readonly pid: number;
-  /** Of the process, or of a living thread of it. */
+  /** The folder in `/proc` of the process, or of a running thread of it. */
   readonly folder: string;
   readonly threads: number;
   readonly ours: ReadonlySet<number>;
-  /** Read again what was hidden the last time. */
+  /** Whether to try again what was hidden the last time. */
   readonly whole: boolean;
-  /** Something was found here before: look at all threads. */
+  /** Whether something was found here before: then all threads are followed. */
   readonly hot: boolean;
-  /** Whether the time for this look is over. */
+  /** Returns whether the time for this process is over. */
   readonly over: () => boolean;
 };
 
 export class OpenFiles {
-  /** Places in the process's table, by its `status`. */
+  /** Size of the process's descriptor table (`FDSize` in `status`). */
   slots = 0;
-  /** Pids of ours whose memory it has open; `missing` where its descriptors are hidden from us. */
+  /** Pids of the server whose memory it has open; `missing` if its descriptors are hidden. */
   memories: Seen<readonly number[]> = none;
   /** Inodes of its sockets. */
   sockets: readonly number[] = [];
-  readonly #eyes: ProcReader;
+  readonly #proc: ProcReader;
   readonly #memory: MemoryDescriptors;
-  /** Whether the last look had no time for all of it. */
+  /** Whether the last scan had no time for all of it. */
   unfinished = false;
-  /** Where the next look begins in a table, by its folder. */
+  /** Where the next scan begins in a table, by its folder. */
   readonly #marks = new Map<string, number>();
   #nextThread = 0;
-  /** The thread at which the next look begins, when the last one was cut there or found something. */
+  /** The thread at which the next scan begins, if the last one stopped there or found something. */
   #resume: number | undefined;
 
-  constructor(eyes: ProcReader, memory: MemoryDescriptors) {
-    this.#eyes = eyes;
+  constructor(proc: ProcReader, memory: MemoryDescriptors) {
+    this.#proc = proc;
     this.#memory = memory;
   }
 
   read(reading: Reading): void {
-    if (!reading.whole && !('value' in this.memories)) return; // hidden the last time; asked again when it is read whole
+    if (!reading.whole && !('value' in this.memories)) return; // hidden the last time
     const memories = new Set<number>();
     const sockets: number[] = [];
     this.unfinished = false;
@@ -84,20 +83,20 @@ export class OpenFiles {
     this.sockets = sockets;
   }
 
-  /** Follows one table, all of it or its next part; how many descriptors it has. */
+  /** Follows one table, all of it or its next part. Returns how many descriptors it has. */
   #follow(
     folder: string,
     { ours, over }: Reading,
     memories: Set<number>,
     sockets: number[],
   ): number | { readonly missing: 'denied' | 'gone' | 'failed' } {
-    const counted = this.#eyes.count(`${folder}/fd`);
+    const counted = this.#proc.count(`${folder}/fd`);
     if (!('value' in counted)) return counted;
     let nameAt = (index: number) => String(index);
     let total = this.slots;
     const byNumber = counted.value > mostAtOnce && this.slots > 0;
     if (!byNumber) {
-      const listed = this.#eyes.list(`${folder}/fd`);
+      const listed = this.#proc.list(`${folder}/fd`);
       if (!('value' in listed)) return listed;
       nameAt = (index) => listed.value[index] ?? '';
       total = Math.min(listed.value.length, 2 * mostAtOnce);
@@ -115,7 +114,7 @@ export class OpenFiles {
         break;
       }
       const name = nameAt(index);
-      const link = this.#eyes.link(`${folder}/fd/${name}`);
+      const link = this.#proc.link(`${folder}/fd/${name}`);
       if (!('value' in link)) continue;
       const inode = socketInode(link.value);
       if (inode !== undefined) sockets.push(inode);
@@ -124,7 +123,7 @@ export class OpenFiles {
       memories.add(owner);
       found ??= index;
     }
-    // What was found is looked at again by the next look.
+    // What was found is followed first in the next scan.
     this.#mark(folder, found ?? next);
     return counted.value > 0 ? counted.value : total;
   }
@@ -136,7 +135,7 @@ export class OpenFiles {
   }
 
   #followThreads(reading: Reading, size: number, memories: Set<number>, sockets: number[]): void {
-    const tasks = this.#eyes.list(`/proc/${reading.pid}/task`);
+    const tasks = this.#proc.list(`/proc/${reading.pid}/task`);
     if (!('value' in tasks)) return;
     const { length } = tasks.value;
     const from = (this.#resume ?? (length > mostThreads ? this.#nextThread : 0)) % length;
@@ -154,7 +153,7 @@ export class OpenFiles {
         this.unfinished = true;
         break;
       }
-      const counted = this.#eyes.count(`${folder}/fd`);
+      const counted = this.#proc.count(`${folder}/fd`);
       const differs = 'value' in counted && counted.value !== size;
       const turn = inTurn > 0 && (reading.hot || index >= this.#nextThread);
       if (!differs && !turn) continue;

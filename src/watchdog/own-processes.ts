@@ -1,5 +1,8 @@
 /**
- * Our own processes in one scan: threads, descriptors, network namespace, code, control group.
+ * The watched processes in one scan: threads, descriptors, network namespace, code, cgroup.
+ *
+ * Source: proc(5), cgroups(7)
+ * Proof:  test/unit/watchdog/process-table.test.ts, test/attacks/6-frozen.test.ts
  * @module
  */
 import type { Seen, Target, TargetState, ThreadState } from '../layers/6-intrusion/scan-result.ts';
@@ -20,13 +23,13 @@ function mapped<A, B>(look: ProcResult<A>, parse: (value: A) => B | undefined): 
   return value === undefined ? { missing: 'failed' } : { value };
 }
 
-/** The state of every thread; a thread that ends meanwhile is left out. */
-function threadsOf(eyes: ProcReader, pid: number): Seen<ThreadState[]> {
-  const names = eyes.list(`/proc/${pid}/task`);
+/** Returns the state of every thread; a thread that ends meanwhile is left out. */
+function threadsOf(proc: ProcReader, pid: number): Seen<ThreadState[]> {
+  const names = proc.list(`/proc/${pid}/task`);
   if (!('value' in names)) return names;
   const threads: ThreadState[] = [];
   for (const name of names.value) {
-    const text = eyes.read(`/proc/${pid}/task/${name}/status`);
+    const text = proc.read(`/proc/${pid}/task/${name}/status`);
     if (!('value' in text)) {
       if (text.missing === 'gone') continue;
       return text;
@@ -37,13 +40,13 @@ function threadsOf(eyes: ProcReader, pid: number): Seen<ThreadState[]> {
   return { value: threads };
 }
 
-/** Inodes of the sockets that a process holds; a descriptor that closes meanwhile is left out. */
-export function socketsOf(eyes: ProcReader, pid: number): Seen<number[]> {
-  const names = eyes.list(`/proc/${pid}/fd`);
+/** Returns the inodes of the sockets that a process holds; a descriptor that is closed meanwhile is left out. */
+export function socketsOf(proc: ProcReader, pid: number): Seen<number[]> {
+  const names = proc.list(`/proc/${pid}/fd`);
   if (!('value' in names)) return names;
   const inodes: number[] = [];
   for (const name of names.value) {
-    const link = eyes.link(`/proc/${pid}/fd/${name}`);
+    const link = proc.link(`/proc/${pid}/fd/${name}`);
     if (!('value' in link)) {
       if (link.missing === 'gone') continue;
       return link;
@@ -54,23 +57,23 @@ export function socketsOf(eyes: ProcReader, pid: number): Seen<number[]> {
   return { value: inodes };
 }
 
-/** Which of these sockets of a process are plain TCP, by the kernel's word about each. */
+/** Returns which of these sockets of a process are TCP, as the kernel says of each. */
 export function tcpAmong(
-  eyes: ProcReader,
+  proc: ProcReader,
   pid: number,
   inodes: ReadonlySet<number>,
   protocolName: (path: string) => string | undefined,
 ): number[] {
-  const names = eyes.list(`/proc/${pid}/fd`);
+  const names = proc.list(`/proc/${pid}/fd`);
   const found: number[] = [];
   for (const name of 'value' in names ? names.value : []) {
     const path = `/proc/${pid}/fd/${name}`;
     const inode = (): number | undefined => {
-      const link = eyes.link(path);
+      const link = proc.link(path);
       return 'value' in link ? socketInode(link.value) : undefined;
     };
     const before = inode();
-    // Asked again afterwards: another one may have taken its place.
+    // Read again afterwards: another one may have replaced it.
     if (before !== undefined && inodes.has(before) && protocolName(path) === 'TCP' && inode() === before)
       found.push(before);
   }
@@ -80,45 +83,45 @@ export function tcpAmong(
 const sameMs = 1000;
 
 /**
- * The sockets of our processes between scans: every descriptor is read again when their number changed, and once in a
- * second in any case. One that takes the place of another is seen within that second.
+ * The sockets of watched processes between scans: every descriptor is read again if their number changed, and otherwise
+ * once a second. A socket that replaces another is seen within that second.
  */
 export class SocketCache {
-  readonly #eyes: ProcReader;
+  readonly #proc: ProcReader;
   readonly #last = new Map<number, { readonly count: number; readonly at: number; readonly sockets: Seen<number[]> }>();
 
-  constructor(eyes: ProcReader) {
-    this.#eyes = eyes;
+  constructor(proc: ProcReader) {
+    this.#proc = proc;
   }
 
   /** Inodes of the sockets that a process holds. */
   of(pid: number, nowMs: number): Seen<number[]> {
-    const counted = this.#eyes.count(`/proc/${pid}/fd`);
+    const counted = this.#proc.count(`/proc/${pid}/fd`);
     const count = 'value' in counted ? counted.value : 0;
     const last = this.#last.get(pid);
-    // A kernel that does not count says 0.
+    // 0 before Linux 6.2, which does not count them.
     if (last !== undefined && count > 0 && count === last.count && nowMs - last.at < sameMs) return last.sockets;
-    const sockets = socketsOf(this.#eyes, pid);
+    const sockets = socketsOf(this.#proc, pid);
     this.#last.set(pid, { count, at: nowMs, sockets });
     return sockets;
   }
 
-  /** Forgets processes that are not ours any more. */
+  /** Removes all processes but these. */
   keep(pids: ReadonlySet<number>): void {
     for (const pid of this.#last.keys()) if (!pids.has(pid)) this.#last.delete(pid);
   }
 }
 
-/** The tables of a process's network namespace; a table that the kernel does not have is left out. */
+/** Reads the tables of a process's network namespace; a table that the kernel does not have is left out. */
 export function tablesOf(
-  eyes: ProcReader,
+  proc: ProcReader,
   pid: number,
   tables: readonly SocketTable[] = socketTables,
 ): Seen<SocketRow[]> {
   const rows: SocketRow[] = [];
   let any = false;
   for (const table of tables) {
-    const text = eyes.read(`/proc/${pid}/net/${table}`);
+    const text = proc.read(`/proc/${pid}/net/${table}`);
     if (!('value' in text)) {
       if (text.missing === 'gone') continue;
       return text;
@@ -129,60 +132,60 @@ export function tablesOf(
   return any ? { value: rows } : { missing: 'gone' };
 }
 
-/** Whether the control group of a process is frozen; cgroup v2, and v1 where that is still in use. */
-function frozenOf(eyes: ProcReader, pid: number): Seen<boolean> {
-  const groups = eyes.read(`/proc/${pid}/cgroup`);
+/** Reads whether the cgroup of a process is frozen, for cgroup v2 and v1. */
+function frozenOf(proc: ProcReader, pid: number): Seen<boolean> {
+  const groups = proc.read(`/proc/${pid}/cgroup`);
   if (!('value' in groups)) return groups;
   for (const line of groups.value.split('\n')) {
     const match = /^(\d+):([^:]*):(\/.*)$/.exec(line);
     if (match === null) continue;
     const [, id, controllers = '', shown = ''] = match;
     const path = fromShown(shown);
-    if (path === '/') continue; // the root cannot be frozen
+    if (path === '/') continue; // the root cgroup cannot be frozen
     if (id === '0') {
       for (const mount of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
-        const events = eyes.read(`${mount}${path}/cgroup.events`);
+        const events = proc.read(`${mount}${path}/cgroup.events`);
         if ('value' in events) return { value: /^frozen 1$/m.test(events.value) };
       }
     } else if (controllers.split(',').includes('freezer')) {
-      const state = eyes.read(`/sys/fs/cgroup/freezer${path}/freezer.state`);
+      const state = proc.read(`/sys/fs/cgroup/freezer${path}/freezer.state`);
       if ('value' in state && state.value.trim() !== 'THAWED') return { value: true };
     }
   }
   return { value: false };
 }
 
-/** Files mapped as code. Every program has some: what reads as empty is hidden from us, or ended. */
-function mappingsOf(eyes: ProcReader, pid: number, status: Seen<TaskStatus>): Seen<Mapping[]> {
-  const found = mapped<string, Mapping[]>(eyes.readLong(`/proc/${pid}/maps`), codeMappings);
+/** Reads the files that are mapped as code. Every program has some: an empty list means hidden, or ended. */
+function mappingsOf(proc: ProcReader, pid: number, status: Seen<TaskStatus>): Seen<Mapping[]> {
+  const found = mapped<string, Mapping[]>(proc.readLong(`/proc/${pid}/maps`), codeMappings);
   if (!('value' in found) || found.value.length > 0) return found;
   const state = seen(status)?.state;
   return { missing: state === undefined || state === 'Z' || state === 'X' ? 'gone' : 'denied' };
 }
 
-/** One of our processes as far as it can be seen. */
+/** Reads the state of one watched process, as far as it is visible. */
 export function inspectTarget(
-  eyes: ProcReader,
+  proc: ProcReader,
   target: Target,
   sockets: Seen<number[]>,
   withMappings: boolean,
 ): TargetState {
   const { pid } = target;
-  // The count is kept per namespace and costs nothing; reading even an empty `tcp` walks the machine's whole table.
+  // The kernel keeps this count per namespace; reading even an empty `tcp` walks the whole table of the machine.
   const own: Seen<number> =
     target.namespace === 'own'
-      ? mapped(eyes.read(`/proc/${pid}/net/sockstat`), parseSocketCount)
+      ? mapped(proc.read(`/proc/${pid}/net/sockstat`), parseSocketCount)
       : { missing: 'not-due' };
-  const status = mapped<string, TaskStatus>(eyes.read(`/proc/${pid}/status`), parseStatus);
-  const rows = (seen(own) ?? 0) > 0 ? seen(tablesOf(eyes, pid)) : undefined;
+  const status = mapped<string, TaskStatus>(proc.read(`/proc/${pid}/status`), parseStatus);
+  const rows = (seen(own) ?? 0) > 0 ? seen(tablesOf(proc, pid)) : undefined;
   return {
     target,
     status,
-    threads: threadsOf(eyes, pid),
+    threads: threadsOf(proc, pid),
     sockets,
     namespaceSockets: own,
     namespaceRows: rows ?? [],
-    mappings: withMappings ? mappingsOf(eyes, pid, status) : { missing: 'not-due' },
-    frozen: frozenOf(eyes, pid),
+    mappings: withMappings ? mappingsOf(proc, pid, status) : { missing: 'not-due' },
+    frozen: frozenOf(proc, pid),
   };
 }

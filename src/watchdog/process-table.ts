@@ -1,17 +1,16 @@
 /**
  * The processes of the machine between scans: what seldom changes is read seldom, what is new or odd in every scan.
  *
- * A process younger than a few seconds is read whole each time, since it may be about to become another program. Older
- * ones are looked at in turn, each at least once in five seconds (in ten once it has run for a minute), and read whole
- * when their name changed or once in two minutes. What was found is looked at in every scan.
- * A process that ended and only waits for its parent can do nothing and is left out; one whose first thread ended goes
- * on in the others, and is read through one of them.
+ * A process is read whole in every scan for its first seconds, because it may soon become another program. Later its
+ * turn comes at least every five seconds (every ten once it has run for a minute), and it is read whole when its name
+ * changed or every two minutes. A process with findings is read in every scan. A zombie can do nothing and is left out.
+ * A process whose first thread has ended continues in the others, and is read through one of them.
  *
- * Anybody may start as many processes as he likes: a scan stops looking when its time is over, and the next one begins
- * with those that have waited longest. How many wait, and for how long, is said.
+ * Any user can start any number of processes: a scan stops when its time is over, and the next one begins with those
+ * that have waited longest. How many wait, and for how long, is reported.
  *
- * Limits:  a process that gets the pid of an ended one between two scans is seen within ten seconds; descriptors, see
- *          `open-files.ts`.
+ * Limits:  a process that gets the pid of an ended one between two scans is seen within ten seconds; for descriptors
+ *          see `open-files.ts`.
  * Proof:   test/unit/watchdog/process-table.test.ts, test/bench/isolation.ts
  * @module
  */
@@ -24,17 +23,16 @@ import { OpenFiles } from './open-files.ts';
 
 export const turnMs = 5000;
 const youngMs = 3000;
-/** What has run unchanged for this long is looked at half as often. */
+/** A process that has run for so long is read half as often. */
 const settledMs = 60_000;
 const settledTurnMs = 10_000;
 const wholeMs = 120_000;
 /**
- * The most time that a scan takes for other processes: a part of the interval, more for the first one, which has to see
- * all.
+ * The most time that a scan takes for other processes: a part of the interval; more for the first one, which reads all.
  */
 const budgetPart = 0.04;
 const firstBudgetMs = 3000;
-/** The part of a scan's time that one process may take, however much it has open. */
+/** One process may take the scan's time divided by this, however much it has open. */
 const onePart = 8;
 const capSysPtrace = 1n << 19n;
 const mostWords = 64;
@@ -43,9 +41,9 @@ type Entry = {
   readonly pid: number;
   readonly started: number;
   readonly firstSeen: number;
-  /** A thread of the kernel, or ended and not collected yet: it has no program, no memory and no descriptors. */
+  /** A kernel thread or a zombie: without a program, memory and descriptors. */
   inert: boolean;
-  /** Its folder in /proc, or that of a living thread of it. */
+  /** Its folder in /proc, or that of a running thread of it. */
   folder: string;
   name: string;
   parent: number;
@@ -61,19 +59,19 @@ type Entry = {
   mark: number;
 };
 
-/** What a scan is told besides the time. */
+/** Options of one scan. */
 type TableOptions = {
   readonly intervalMs: number;
-  /** Pids and thread ids of our own processes, which are left out. */
+  /** Pids and thread ids of the server, which are left out. */
   readonly ours: ReadonlySet<number>;
-  /** Follow every descriptor now: a socket has to be explained. */
+  /** Whether to follow every descriptor now, to find the owner of a socket. */
   readonly everything: boolean;
 };
 
-/** An order, and the most milliseconds that one process may take. */
+/** The same with the most milliseconds that one process may take. */
 type Look = TableOptions & { readonly mostMs: number };
 
-/** Whether every number is a pid; `/proc` holds other names too. */
+/** Returns the pids among the names in `/proc`. */
 function pidsOf(names: readonly string[]): number[] {
   const pids: number[] = [];
   for (const name of names) {
@@ -84,12 +82,12 @@ function pidsOf(names: readonly string[]): number[] {
 }
 
 export class ProcessTable {
-  readonly #eyes: ProcReader;
+  readonly #proc: ProcReader;
   readonly #memory: MemoryDescriptors;
   readonly #ownUid: number;
   readonly #clock: () => number;
   readonly #entries = new Map<number, Entry>();
-  /** Processes that were listed and not looked at yet, and since when. */
+  /** Processes that were listed and not read yet, and since when. */
   #waiting = new Map<number, number>();
   readonly #ownUserMap: string;
   #mark = 0;
@@ -99,19 +97,19 @@ export class ProcessTable {
   /** What the last scan had no time for. */
   overdue: Overdue = { processes: 0, oldestMs: 0 };
 
-  /** @param clock - in milliseconds, by which a scan ends. */
-  constructor(eyes: ProcReader, memory: MemoryDescriptors, ownUid: number, clock: () => number) {
-    this.#eyes = eyes;
+  /** @param clock - milliseconds, by which a scan ends */
+  constructor(proc: ProcReader, memory: MemoryDescriptors, ownUid: number, clock: () => number) {
+    this.#proc = proc;
     this.#memory = memory;
     this.#ownUid = ownUid;
     this.#clock = clock;
-    const map = eyes.read('/proc/self/uid_map');
+    const map = proc.read('/proc/self/uid_map');
     this.#ownUserMap = 'value' in map ? map.value.trim().replace(/ +/g, ' ') : '';
   }
 
-  /** Looks at what is due. */
+  /** Reads the processes that are due; returns all that are known. */
   take(nowMs: number, order: TableOptions): Seen<ProcessState[]> {
-    const names = this.#eyes.list('/proc');
+    const names = this.#proc.list('/proc');
     if (!('value' in names)) return { missing: names.missing === 'gone' ? 'failed' : names.missing };
     this.#mark += 1;
     const pids = pidsOf(names.value);
@@ -140,12 +138,12 @@ export class ProcessTable {
     return { value: processes };
   }
 
-  /** Reads these in every scan from now on, until told otherwise. */
+  /** Reads these processes in every scan from now on, and no others. */
   watchClosely(pids: ReadonlySet<number>): void {
     for (const entry of this.#entries.values()) entry.hot = pids.has(entry.pid);
   }
 
-  /** Processes to be looked at now, by when their turn was. What was found before comes first, whatever waits. */
+  /** Returns the processes to read now, those that waited longest first, and before them those with findings. */
   #due(
     pids: readonly number[],
     nowMs: number,
@@ -163,7 +161,7 @@ export class ProcessTable {
         continue;
       }
       entry.mark = this.#mark;
-      // Whoever seems to be a child of ours may be one of an ended process that had the same pid.
+      // A child of a watched process may be one of an ended process with the same pid.
       if (entry.hot || order.ours.has(entry.parent)) due.push({ pid, since: -Infinity });
       else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs)
         due.push({ pid, since: Math.min(nowMs, entry.nextLook) });
@@ -194,7 +192,7 @@ export class ProcessTable {
   }
 
   #enter(pid: number, nowMs: number, order: Look): void {
-    const text = this.#eyes.readHead(`/proc/${pid}/stat`);
+    const text = this.#proc.readHead(`/proc/${pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return; // it ended between the listing and the reading
     this.#waiting.delete(pid);
@@ -211,7 +209,7 @@ export class ProcessTable {
       privileged: false,
       argv: [],
       executable: '',
-      open: new OpenFiles(this.#eyes, this.#memory),
+      open: new OpenFiles(this.#proc, this.#memory),
       nextLook: 0,
       nextWhole: 0,
       hot: false,
@@ -222,21 +220,21 @@ export class ProcessTable {
   }
 
   #look(entry: Entry, nowMs: number, order: Look): void {
-    // Each pid has its own moment in the turn, so that no scan has to look at all of them.
+    // Each pid has its own moment, so that no scan has to read all of them.
     const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
     entry.nextLook = order.intervalMs >= turn ? nowMs : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
-    const text = this.#eyes.readHead(`/proc/${entry.pid}/stat`);
+    const text = this.#proc.readHead(`/proc/${entry.pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return;
     if (stat.started !== entry.started) {
-      // The pid was given to another process since.
+      // Another process has the pid now.
       this.#entries.delete(entry.pid);
       this.#enter(entry.pid, nowMs, order);
       return;
     }
     entry.inert = stat.kernel || (stat.state === 'Z' && stat.threads <= 1) || stat.state === 'X';
     if (entry.inert) {
-      entry.nextLook = nowMs + wholeMs; // it comes to nothing; only its pid may be given away
+      entry.nextLook = nowMs + wholeMs; // only its pid can be reused
       return;
     }
     if (stat.state === 'Z') entry.folder = this.#livingThread(entry.pid);
@@ -256,24 +254,24 @@ export class ProcessTable {
       whole: whole || order.everything,
       over: () => this.#clock() > until,
     });
-    // Its turn comes again in the next scan, behind those that wait already.
+    // Its turn comes again in the next scan, after those that wait already.
     if (entry.open.unfinished) entry.nextLook = nowMs;
   }
 
-  /** The folder of a thread that goes on after the first one of its process ended. */
+  /** Returns the folder of a thread that runs although the first one of the process has ended. */
   #livingThread(pid: number): string {
-    const tasks = this.#eyes.list(`/proc/${pid}/task`);
+    const tasks = this.#proc.list(`/proc/${pid}/task`);
     const thread = 'value' in tasks ? tasks.value.find((tid) => tid !== String(pid)) : undefined;
     return thread === undefined ? `/proc/${pid}` : `/proc/${pid}/task/${thread}`;
   }
 
   #readWhole(entry: Entry): void {
-    const status = this.#eyes.readHead(`${entry.folder}/status`);
+    const status = this.#proc.readHead(`${entry.folder}/status`);
     const parsed = 'value' in status ? parseStatus(status.value) : undefined;
     if (parsed !== undefined) {
       const [real = -1, effective, saved] = parsed.uids;
       entry.uid = real;
-      // Anybody can start a set-user-ID program under a name of their choice: it is judged by who started it (L6-10).
+      // Any user can start a set-user-ID program under any name: it is judged by who started it (L6-10).
       entry.privileged =
         real === 0 ||
         (real === effective &&
@@ -282,21 +280,20 @@ export class ProcessTable {
           this.#sameUserNamespace(entry.folder));
       entry.open.slots = parsed.slots;
     }
-    const executable = this.#eyes.link(`${entry.folder}/exe`);
+    const executable = this.#proc.link(`${entry.folder}/exe`);
     entry.executable = 'value' in executable ? executable.value : '';
-    // What a stranger calls itself is worth nothing, and its arguments lie in its own memory, where a look can be made
-    // slow.
+    // The arguments of another user's process prove nothing, and are in its own memory, where it can delay the reader.
     const command =
-      entry.privileged || entry.uid === this.#ownUid ? this.#eyes.readHead(`${entry.folder}/cmdline`) : { value: '' };
+      entry.privileged || entry.uid === this.#ownUid ? this.#proc.readHead(`${entry.folder}/cmdline`) : { value: '' };
     if ('value' in command)
       entry.argv = command.value
         .split('\0', mostWords)
         .filter((word, index, all) => word !== '' || index < all.length - 1);
   }
 
-  /** Full capabilities inside a user namespace of one's own are worth nothing outside it. */
+  /** Capabilities inside a user namespace of its own have no effect outside. */
   #sameUserNamespace(folder: string): boolean {
-    const map = this.#eyes.readHead(`${folder}/uid_map`);
+    const map = this.#proc.readHead(`${folder}/uid_map`);
     return 'value' in map && map.value.trim().replace(/ +/g, ' ') === this.#ownUserMap;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * One scan of the machine as plain data, from the powers that it is given.
+ * One scan of the machine as plain data.
  *
- * Promise: opens nothing for writing, sends nothing, signals nobody.
+ * Promise: opens nothing for writing, sends nothing, signals no process.
  * Proof:   test/unit/watchdog/process-table.test.ts, test/attacks/6-watchdog.test.ts
  * @module
  */
@@ -22,65 +22,65 @@ import { MemoryDescriptors } from './memory-descriptors.ts';
 import { ProcessTable, turnMs } from './process-table.ts';
 import { SocketCache, inspectTarget, socketsOf, tablesOf, tcpAmong } from './own-processes.ts';
 
-/** What a scan may use. */
+/** What a scan reads from. */
 export type ScanSources = {
-  readonly eyes: ProcReader;
+  readonly proc: ProcReader;
   readonly clocks: () => Clocks;
-  /** Milliseconds, by which a scan is measured. */
+  /** Milliseconds, by which a scan is timed. */
   readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
-  /** Asks the kernel for one Unix socket; `undefined` where no socket for that was handed over. */
+  /** Asks the kernel about one Unix socket; `undefined` if there is no diagnostic socket. */
   readonly askUnix: ((inode: number) => UnixSocket | undefined) | undefined;
-  /** The kernel's name of the protocol of a socket, by its path in `/proc/PID/fd`. */
+  /** Returns the kernel's name of the protocol of a socket, by its path in `/proc/PID/fd`. */
   readonly protocolName: (path: string) => string | undefined;
 };
 
-/** Read in every scan: captures by anybody. */
+/** Tables that are read in every scan: captures by any process. */
 const everyScan: readonly SocketTable[] = ['packet', 'raw', 'raw6'];
-/** Read when a descriptor of ours has to be explained. */
+/** Tables that are read to explain a descriptor of the server. */
 const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink'];
-/** The most sockets that the kernel is asked about one by one in a scan. */
+/** The most Unix sockets that the kernel is asked about in one scan. */
 const mostAsked = 256;
 const mappingsMs = 20_000;
-/** How long a socket that is in no table may be on its way out, look by look. */
+/** Waits in milliseconds for a socket that no table lists: it may just be closing. */
 const transientMs = [30, 60];
 
 export class Scanner {
-  readonly #powers: ScanSources;
+  readonly #sources: ScanSources;
   readonly #census: ProcessTable;
   readonly #descriptors: SocketCache;
   readonly #ownUid: number;
   #before: Clocks | undefined;
   #mappingsDue = -Infinity;
-  /** Processes whose maps were read, by pid and whether they were sealed. */
+  /** Processes whose maps were read, by pid and whether they were confined. */
   #mapped = new Set<string>();
-  /** Files that one of ours has mapped, and that lay at a declared path when that was seen first. */
+  /** Files that a watched process has mapped, and that were at a declared path when that was seen first. */
   #knownCode: ReadonlySet<string> = new Set();
   #explained = new Set<number>();
-  /** What the tables said of sockets of ours; read anew for a socket that is not in it, and once in a turn. */
+  /** Rows of sockets of the server; read again for a socket that is missing, and once in each turn. */
   readonly #lastRows = new Map<number, SocketRow>();
   #rowsDue = -Infinity;
 
-  constructor(powers: ScanSources, ownUid: number) {
-    this.#powers = powers;
+  constructor(sources: ScanSources, ownUid: number) {
+    this.#sources = sources;
     this.#ownUid = ownUid;
-    this.#census = new ProcessTable(powers.eyes, new MemoryDescriptors(powers.eyes), ownUid, powers.now);
-    this.#descriptors = new SocketCache(powers.eyes);
+    this.#census = new ProcessTable(sources.proc, new MemoryDescriptors(sources.proc), ownUid, sources.now);
+    this.#descriptors = new SocketCache(sources.proc);
   }
 
   /** Makes one scan. */
   async take(watched: Watched, intervalMs: number): Promise<Snapshot> {
-    const { eyes } = this.#powers;
-    const clocks = this.#powers.clocks();
+    const { proc } = this.#sources;
+    const clocks = this.#sources.clocks();
     const before = this.#before;
     this.#before = clocks;
-    // The maps of a process are long and seldom change; once something foreign was seen they are read every time.
+    // Maps are long and seldom change; after an undeclared file was seen they are read in every scan.
     const shown = watched.targets.map(({ pid, sealed }) => `${pid} ${sealed}`);
     const withMappings =
       watched.code.length > 0 && (clocks.monotonic >= this.#mappingsDue || shown.some((one) => !this.#mapped.has(one)));
     this.#descriptors.keep(new Set(watched.targets.map(({ pid }) => pid)));
     let targets = watched.targets.map((target) =>
-      inspectTarget(eyes, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings),
+      inspectTarget(proc, target, this.#descriptors.of(target.pid, clocks.monotonic), withMappings),
     );
     const knownCode = this.#knownCode;
     if (withMappings) {
@@ -89,20 +89,20 @@ export class Scanner {
       const accepted = mappings.filter(
         (mapping) => isDeclaredCode(mapping, watched) || knownCode.has(mappingKey(mapping)),
       );
-      // While one of ours has it mapped, no other file gets its inode.
+      // While a process has it mapped, no other file gets its inode.
       this.#knownCode = new Set(accepted.map(mappingKey));
       const foreign = accepted.length < mappings.length;
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
     const { rows: found, unexplained, tablesRead } = this.#rows(watched, targets, clocks.monotonic);
     for (const wait of unexplained.size > 0 ? transientMs : []) {
-      // A connection that was closed since is in no table, and one that the gateway refuses is closed at once; others
-      // stay.
-      await this.#powers.pause(wait);
+      // A connection that was closed meanwhile is in no table, and one that the gateway refuses is closed at once;
+      // others stay.
+      await this.#sources.pause(wait);
       targets = targets.map((state) => {
         const inodes = seen(state.sockets);
         if (inodes?.some((inode) => unexplained.has(inode)) !== true) return state;
-        const again = seen(socketsOf(eyes, state.target.pid));
+        const again = seen(socketsOf(proc, state.target.pid));
         return again === undefined
           ? state
           : {
@@ -137,30 +137,30 @@ export class Scanner {
       rows,
       tablesRead,
       taps: this.#taps(watched),
-      unixKnown: this.#powers.askUnix !== undefined,
+      unixKnown: this.#sources.askUnix !== undefined,
       knownCode,
     };
   }
 
-  /** Processes that were found are read in every scan until they are gone. */
+  /** Reads these processes in every scan until they have ended. */
   watchClosely(pids: ReadonlySet<number>): void {
     this.#census.watchClosely(pids);
   }
 
-  /** Rows of the networks that count for us; the watchdog's own /proc/net would show its own, empty one. */
+  /** Rows of the watched network namespaces; the watchdog's own /proc/net would show its own, empty one. */
   #tables({ networks }: Watched, tables: readonly SocketTable[]): Seen<SocketRow[]> {
     const rows: SocketRow[] = [];
     for (const pid of networks) {
-      const seenThere = tablesOf(this.#powers.eyes, pid, tables);
+      const seenThere = tablesOf(this.#sources.proc, pid, tables);
       if (!('value' in seenThere)) return seenThere;
       rows.push(...seenThere.value);
     }
     return networks.length === 0 ? { missing: 'failed' } : { value: rows };
   }
 
-  /** Unix sockets one by one: their table may hold rows that a stranger wrote. */
+  /** Asks about Unix sockets one by one: their table may contain rows that another user wrote. */
   #askUnix(inodes: readonly number[]): void {
-    const { askUnix } = this.#powers;
+    const { askUnix } = this.#sources;
     if (askUnix === undefined) return;
     for (const inode of inodes) {
       const socket = askUnix(inode);
@@ -178,27 +178,27 @@ export class Scanner {
     }
   }
 
-  /** Sockets of the gateway that are in no table and plain TCP. */
+  /** Rows of TCP sockets of the gateway that no table lists. */
   #dead(targets: readonly TargetState[], unexplained: ReadonlySet<number>): SocketRow[] {
     const unknown = new Set([...unexplained].filter((inode) => !this.#lastRows.has(inode)));
     const gateways = unknown.size === 0 ? [] : targets.filter(({ target }) => target.role === 'gateway');
     return gateways
-      .flatMap(({ target }) => tcpAmong(this.#powers.eyes, target.pid, unknown, this.#powers.protocolName))
+      .flatMap(({ target }) => tcpAmong(this.#sources.proc, target.pid, unknown, this.#sources.protocolName))
       .map(deadConnection);
   }
 
-  /** What gets copies of packets in the networks that count. */
+  /** Receivers of packets in the watched network namespaces. */
   #taps(watched: Watched): Seen<PacketTap[]> {
     const taps: PacketTap[] = [];
     for (const pid of watched.networks) {
-      const text = this.#powers.eyes.readLong(`/proc/${pid}/net/ptype`);
+      const text = this.#sources.proc.readLong(`/proc/${pid}/net/ptype`);
       if (!('value' in text)) return { missing: text.missing };
       taps.push(...parseTaps(text.value));
     }
     return watched.networks.length === 0 ? { missing: 'failed' } : { value: taps };
   }
 
-  /** The machine's tables, as far as they matter to us, and the sockets of ours that they do not explain. */
+  /** The rows that matter, and the sockets of the server that they do not explain. */
   #rows(
     watched: Watched,
     targets: readonly TargetState[],
@@ -223,7 +223,7 @@ export class Scanner {
         this.#rowsDue = nowMs + turnMs - 1;
         this.#lastRows.clear();
       }
-      // Nearly everything is in `tcp`: the listener and what it accepted. The rest is read for what is left.
+      // Nearly all are in `tcp`: the listener and its connections. The other tables are read for what is left.
       for (const tables of [['tcp'], onDemand] as const) {
         if (tables === onDemand && !isNew()) break;
         const more = this.#tables(watched, tables);
@@ -232,7 +232,7 @@ export class Scanner {
             rows: { value: [...always.value, ...this.#lastRows.values()] },
             unexplained: new Set(),
             tablesRead: false,
-          }; // captures are seen all the same
+          }; // captures are still seen
         for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
       }
     }

@@ -1,5 +1,5 @@
 /**
- * The watchdog's life: wait for orders, seal, scan at every interval, report; it may not act.
+ * The life of the watchdog: it waits for an order, confines itself, scans at each interval and reports; it never acts.
  *
  * Proof: test/attacks/6-watchdog.test.ts
  * @module
@@ -16,7 +16,7 @@ import { controlMessages, descriptors } from '../wire/messages.ts';
 import type { ScanSources } from './scan.ts';
 import { Scanner } from './scan.ts';
 
-/** What the process gives its flow besides the ways of looking. */
+/** What the loop needs besides the sources of a scan. */
 type WatchLoopOptions = ScanSources & {
   readonly pid: number;
   readonly seal: () => Enforcement[];
@@ -26,7 +26,7 @@ type WatchLoopOptions = ScanSources & {
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 const beatMs = 1000;
 
-/** Cuts what could grow without bound: the first findings are enough to act on. */
+/** Bounds the number of findings: the first ones are enough to act on. */
 function bounded(detections: readonly Detection[]): Detection[] {
   return detections.map((detection) =>
     detection.findings.length > maxFindings
@@ -35,21 +35,21 @@ function bounded(detections: readonly Detection[]): Detection[] {
   );
 }
 
-/** Effects before names, so that a crowd of names cannot push an effect out of the message. */
+/** Sorts effects before names, so that many names cannot push an effect out of the message. */
 function byWeight(detection: Detection): Detection['findings'] {
   const rank = { effect: 0, able: 1, stranger: 2 } as const;
   return [...detection.findings].sort((a, b) => rank[a.relation] - rank[b.relation]);
 }
 
-/** Runs until the supervisor is gone or says stop. */
-export function runWatchLoop(powers: WatchLoopOptions): void {
+/** Runs until the supervisor has ended or sends `stop`. */
+export function runWatchLoop(options: WatchLoopOptions): void {
   let sampler: Scanner | undefined;
   let order: WatchList | undefined;
   let intervalMs = 0;
   let sequence = 0;
   let scanning = false;
   let timer: NodeJS.Timeout | undefined;
-  let beaten = powers.now();
+  let beaten = options.now();
 
   const control = openStream(
     descriptors.control,
@@ -57,7 +57,7 @@ export function runWatchLoop(powers: WatchLoopOptions): void {
       supervisor.receive(chunk);
     },
     () => {
-      powers.exit(exitCodes.stopped);
+      options.exit(exitCodes.stopped);
     },
   );
 
@@ -66,19 +66,19 @@ export function runWatchLoop(powers: WatchLoopOptions): void {
     scanning = true;
     clearTimeout(timer);
     const { epoch, ...watched } = order;
-    const at = powers.clocks().monotonic;
-    const from = powers.now();
+    const at = options.clocks().monotonic;
+    const from = options.now();
     const snapshot = await sampler.take(watched, intervalMs);
     const detections = bounded(detectAll(snapshot));
     sampler.watchClosely(new Set(detections.flatMap((detection) => detection.findings.map((finding) => finding.pid))));
-    const scanMs = powers.now() - from;
+    const scanMs = options.now() - from;
     supervisor.send(
       controlMessages.scanned,
       encodeJson({ epoch, sequence, at, scanMs: Math.round(scanMs), detections }),
     );
     sequence += 1;
     scanning = false;
-    // Targets that came while this scan ran are looked at without delay.
+    // An order that came while this scan ran is answered without delay.
     timer = setTimeout(() => void scan(), epoch === order.epoch ? Math.max(0, intervalMs - scanMs) : 0);
   };
 
@@ -90,19 +90,19 @@ export function runWatchLoop(powers: WatchLoopOptions): void {
         handle: (frame) => {
           const config = parseJson(controlSchemas.configureWatchdog, frame.payload);
           intervalMs = config.intervalMs;
-          sampler = new Scanner(powers, config.ownUid);
-          beaten = powers.now();
+          sampler = new Scanner(options, config.ownUid);
+          beaten = options.now();
           try {
-            const enforced = powers.seal();
+            const enforced = options.seal();
             setInterval(() => {
-              const now = powers.now();
+              const now = options.now();
               supervisor.send(
                 controlMessages.beat,
                 encodeJson({ lateMs: Math.max(0, Math.round(now - beaten - beatMs)) }),
               );
               beaten = now;
             }, beatMs);
-            supervisor.send(controlMessages.ready, encodeJson({ pid: powers.pid, enforced }));
+            supervisor.send(controlMessages.ready, encodeJson({ pid: options.pid, enforced }));
           } catch (error) {
             if (!(error instanceof KwyreError)) throw error;
             supervisor.send(
@@ -128,12 +128,12 @@ export function runWatchLoop(powers: WatchLoopOptions): void {
       [controlMessages.stop]: {
         permit: 'once',
         handle: () => {
-          powers.exit(exitCodes.stopped);
+          options.exit(exitCodes.stopped);
         },
       },
     },
     () => {
-      powers.exit(exitCodes.breach);
+      options.exit(exitCodes.breach);
     },
   );
 }

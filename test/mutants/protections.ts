@@ -133,7 +133,7 @@ const protections: readonly Protection[] = [
     'a frozen control group is seen',
     'frozen',
     'watchdog/own-processes.ts',
-    'frozen: frozenOf(eyes, pid),',
+    'frozen: frozenOf(proc, pid),',
     'frozen: { value: false },',
   ],
   [

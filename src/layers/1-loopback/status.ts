@@ -81,7 +81,8 @@ export function loopbackReport(facts: LoopbackFacts): LayerReport {
       status: closedRoutes > 0 ? 'enforced' : 'degraded',
       evidence:
         closedRoutes > 0
-          ? `tested at the start: ${closedRoutes} routes refuse a request without a token and one with an unknown token; the gateway holds only digests of tokens`
+          ? `tested at the start: ${closedRoutes} routes refuse requests without a token and with an unknown one; ` +
+            'the gateway holds only digests of tokens'
           : 'the gateway is still starting',
       at: Date.now(),
     },

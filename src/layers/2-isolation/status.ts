@@ -138,7 +138,10 @@ export function livingCheck(role: Role, threads: readonly string[], inherited: n
   return {
     id,
     status: seccomp.join() === '2' && noNewPrivs.join() === '1' && enough ? 'enforced' : 'degraded',
-    evidence: `/proc/PID/task of ${threads.length} threads: Seccomp ${seccomp.join(' and ')}, ${filters.map((count) => (count === '' ? 'uncounted' : count)).join(' and ')} filters, NoNewPrivs ${noNewPrivs.join(' and ')}`,
+    evidence:
+      `/proc/PID/task of ${threads.length} threads: Seccomp ${seccomp.join(' and ')}, ` +
+      `${filters.map((count) => (count === '' ? 'uncounted' : count)).join(' and ')} filters, ` +
+      `NoNewPrivs ${noNewPrivs.join(' and ')}`,
     at,
   };
 }

@@ -25,13 +25,19 @@ function programMemoryCheck({ visible, asRoot }: DependencyFacts): Check {
       id,
       status: 'degraded',
       evidence:
-        'Node runs from its file, because this kernel runs no program from memory (vm.memfd_noexec=2): until a process has hidden itself, other programs of its user can read its memory',
+        'Node runs from its file, because this kernel runs no program from memory (vm.memfd_noexec=2): ' +
+        'until a process has hidden itself, other programs of its user can read its memory',
       at,
     };
   return {
     id,
     status: 'enforced',
-    evidence: `Node and its native libraries run from immutable memory that holds the verified bytes; that program cannot be read, so other programs of a role's user cannot read its memory from its first instruction on${asRoot ? '; this supervisor runs as root and hid itself in its first line: before that, only root could read it' : ''}`,
+    evidence:
+      'Node and its native libraries run from immutable memory that holds the verified bytes; that program cannot be ' +
+      "read, so other programs of a role's user cannot read its memory from its first instruction on" +
+      (asRoot
+        ? '; this supervisor runs as root and hid itself in its first line: before that, only root could read it'
+        : ''),
     at,
   };
 }

@@ -56,8 +56,8 @@ export function overwriteWorkingMemory(fd: number): number {
         throw new KwyreError(
           'L5_NOT_OVERWRITTEN',
           `the working set of an ended engine could not be overwritten (${fault})`,
-          'the kernel clears these pages before it reuses them. A difference means faulty memory (see the kernel log), ' +
-            'EFBIG a limit on file sizes that was set on the running server',
+          'the kernel clears these pages before it reuses them. A difference means faulty memory (see the kernel ' +
+            'log), EFBIG a limit on file sizes that was set on the running server',
         );
       sum += length;
     }

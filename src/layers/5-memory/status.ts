@@ -41,7 +41,9 @@ type MemoryFacts = {
   readonly overwrittenBytes: number;
 };
 
-const kvEvidence: Readonly<Record<EngineMemory['kv'], { readonly status: LayerStatus; readonly evidence: string }>> = {
+type Verdict = Pick<Check, 'status' | 'evidence'>;
+
+const kvVerdicts: Readonly<Record<EngineMemory['kv'], Verdict>> = {
   sealed: {
     status: 'enforced',
     evidence: 'transcript and KV cache are encrypted between turns (AES-256-GCM, a 256-bit key per conversation)',
@@ -49,7 +51,8 @@ const kvEvidence: Readonly<Record<EngineMemory['kv'], { readonly status: LayerSt
   drop: {
     status: 'enforced',
     evidence:
-      'the transcript is encrypted between turns (AES-256-GCM, a 256-bit key per conversation); the KV cache is dropped',
+      'the transcript is encrypted between turns (AES-256-GCM, a 256-bit key per conversation); ' +
+      'the KV cache is dropped',
   },
   keep: {
     status: 'degraded',
@@ -92,9 +95,10 @@ function keyCheck({ arena, reason, sessions }: EngineMemory): Check {
 function sealingCheck({ kv, tried }: EngineMemory): Check {
   return {
     id: 'sealing',
-    status: tried.sealing ? kvEvidence[kv].status : 'off',
+    status: tried.sealing ? kvVerdicts[kv].status : 'off',
     evidence: tried.sealing
-      ? `${kvEvidence[kv].evidence}; tested at the start: a conversation was encrypted and decrypted, one changed bit was detected, and the wipe overwrote it`
+      ? `${kvVerdicts[kv].evidence}; tested at the start: a conversation was encrypted and decrypted, ` +
+        'one changed bit was detected, and the wipe overwrote it'
       : 'the test at the start failed: a conversation could not be encrypted, decrypted or wiped as promised',
     at: Date.now(),
   };
@@ -109,7 +113,8 @@ function idleCheck({ idleSeconds, continueSeconds, tried }: EngineMemory): Check
     id: 'idle',
     status: tried.idle ? 'enforced' : 'off',
     evidence: tried.idle
-      ? `conversations are wiped after ${idleSeconds} s without use, by DELETE, by ./kwyre wipe and when the server ends (tested at the start, with the clock moved on); ${resent}`
+      ? `conversations are wiped after ${idleSeconds} s without use, by DELETE, by ./kwyre wipe and at the end of ` +
+        `the server (tested at the start, with the clock moved on); ${resent}`
       : 'the test at the start failed: an idle conversation was not wiped in time',
     at: Date.now(),
   };
@@ -121,7 +126,9 @@ function workingSetCheck({ presentBytes, endedEngines, overwrittenBytes }: Memor
     status: presentBytes > 0 ? 'enforced' : 'degraded',
     evidence:
       presentBytes > 0
-        ? `the text of running turns is in memory that the supervisor shares (${mib(presentBytes)} now) and overwrites when the engine ends (so far ${endedEngines} ended, ${mib(overwrittenBytes)} overwritten and verified)`
+        ? `the text of running turns is in memory that the supervisor shares (${mib(presentBytes)} now) and ` +
+          `overwrites when the engine ends (so far ${endedEngines} ended, ` +
+          `${mib(overwrittenBytes)} overwritten and verified)`
         : 'the engine keeps nothing in the memory that the supervisor overwrites',
     at: Date.now(),
   };
@@ -130,7 +137,9 @@ function workingSetCheck({ presentBytes, endedEngines, overwrittenBytes }: Memor
 function swapCheck({ workingLockedBytes, workingBytes }: EngineMemory, swaps: string): Check {
   const id = 'swap';
   const at = Date.now();
-  const locked = `${mib(workingLockedBytes)} of ${mib(workingBytes)} of the working set are locked; llama.cpp's own memory is not`;
+  const locked =
+    `${mib(workingLockedBytes)} of ${mib(workingBytes)} of the working set are locked; ` +
+    "llama.cpp's own memory is not";
   if (swaps.trim() === '') return { id, status: 'degraded', evidence: `/proc/swaps cannot be read, and ${locked}`, at };
   const isOn = swaps.trim().split('\n').length > 1;
   return {

@@ -39,7 +39,8 @@ function scanCheck({ assessment, scans, scanMs, intervalMs, profile }: WatchdogF
     evidence:
       scans === 0
         ? 'no scan yet'
-        : `scan ${scans}, every ${intervalMs} ms, profile ${profile}, level ${level}, the last one took ${scanMs} ms${found.length === 0 ? '' : `: ${found.join('; ')}`}`,
+        : `scan ${scans}, every ${intervalMs} ms, profile ${profile}, level ${level}, the last one took ${scanMs} ms` +
+          (found.length === 0 ? '' : `: ${found.join('; ')}`),
     at: Date.now(),
   };
 }
@@ -71,7 +72,7 @@ export function watchdogJailCheck(enforced: readonly Enforcement[]): Check {
     status: faults.length === 0 ? 'enforced' : 'degraded',
     evidence:
       faults.length === 0
-        ? `a process of its own in its own jail: ${full} of ${enforced.length} features in force, among them every required one`
+        ? `a process in its own jail: ${full} of ${enforced.length} features in force, among them every required one`
         : faults.join('; '),
     at: Date.now(),
   };

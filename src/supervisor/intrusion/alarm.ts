@@ -175,7 +175,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
           : '';
       throw new KwyreError(
         'L6_TOOLS_PRESENT',
-        `another process could look into the server:\n${found.map((finding) => `    ${describeFinding(finding)}`).join('\n')}`,
+        ['another process could inspect the server:', ...found.map(describeFinding)].join('\n    '),
         `end that process${accept}`,
       );
     }

@@ -23,7 +23,11 @@ function announcement(finding: Finding, assessment: Assessment, intervalMs: numb
       ? `${words}\n  confirmed: the server ends`
       : `${words}\n  if the next scan, in ${intervalMs / 1000} s, finds it too, the server ends`;
   if (assessment.yellow.includes(finding))
-    return `${words}\n  new conversations are refused until it is gone\n  next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`;
+    return [
+      words,
+      'new conversations are refused until it is gone',
+      `next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`,
+    ].join('\n  ');
   return undefined;
 }
 
@@ -44,7 +48,8 @@ export function announce(alarm: Alarm, budget: EventBudget, log: Pick<EventLog, 
     log.write({ code: 'MACHINE_PAUSED', count: seconds });
     if (alarm.admitted)
       console.error(
-        `kwyre: the ${seconds === 0 ? 'server' : 'machine'} was paused${seconds === 0 ? '' : ` for ${seconds} s`}; running answers were cut, other conversations are kept, and new requests are accepted again`,
+        `kwyre: the ${seconds === 0 ? 'server was paused' : `machine was paused for ${seconds} s`}; running answers ` +
+          'were cut, other conversations are kept, and new requests are accepted again',
       );
   });
 }

@@ -15,8 +15,7 @@ export type WatchedProcess = Omit<Target, 'namespace'> & { readonly enforced: re
 
 /**
  * The network namespace of a role: root gives each role one of its own; one that a service manager made holds the
- * supervisor too.
- * @internal
+ * supervisor too. @internal
  */
 export function namespaceOf(enforced: readonly Enforcement[], uid: number): Target['namespace'] {
   return uid === 0 && enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full')

@@ -1,21 +1,20 @@
 /**
  * Whether the engine still ends its idle conversations, by the supervisor's clock.
  *
- * The engine's reaper runs on the thread that computes. So the engine says, with every answer to the word that it gets
- * once a second, how long it is until the next of its conversations is due; when that time has passed and the engine
- * has not answered any more, it stands still, and its conversations end with it.
+ * The engine ends them on the thread that computes. With each answer to the ping of every second it also says how long
+ * it is until the next conversation is due. If that time has passed and the engine has stopped answering, its thread is
+ * stuck, and it is killed with its conversations.
  *
- * Promise: a conversation of an engine that stands still ends at the latest `patience` words after it was due; what an
- *          engine says cannot put that off beyond `longestMs` after its last answer.
- * Limits:  words are counted, not milliseconds: a machine that pauses as a whole costs one word, not the engine. An
- *          engine that answers and keeps its conversations all the same is a hostile one; what it can do is layer 2's
- *          business.
+ * Promise: a conversation of a stuck engine ends at most `maxUnanswered` pings after it was due; an engine cannot put
+ *          that off beyond `longestMs` after its last answer.
+ * Limits:  pings are counted, not milliseconds: if the whole machine pauses, one ping is lost, not the engine. An
+ *          engine that answers and keeps its conversations is a hostile one; layer 2 limits what it can do.
  * Proof:   test/unit/supervisor/engine-pulse.test.ts, test/attacks/5-ends.test.ts
  * @module
  */
 import type { EnginePong as Answer } from '../../wire/control-payloads.ts';
 
-/** Words without an answer, once a conversation is due. @internal */
+/** Pings without an answer once a conversation is due. @internal */
 export const maxUnanswered = 5;
 
 export class EnginePulse {
@@ -25,8 +24,8 @@ export class EnginePulse {
   #unanswered = 0;
 
   /**
-   * @param longestMs - the longest that a conversation may last without a sign of its user; @param now - milliseconds,
-   * never backwards.
+   * @param longestMs - the longest that a conversation may last without use
+   * @param now - monotonic milliseconds
    */
   constructor(longestMs: number, now: () => number) {
     this.#longestMs = longestMs;
@@ -39,7 +38,7 @@ export class EnginePulse {
     this.#due = this.#now() + Math.min(dueMs ?? this.#longestMs, this.#longestMs);
   }
 
-  /** The engine is spoken to again; `true` when it stands still and has to end. */
+  /** Counts another ping; returns `true` if the engine is stuck and has to be killed. */
   ping(): boolean {
     if (this.#due === undefined || this.#now() < this.#due) {
       this.#unanswered = 0;

@@ -55,13 +55,15 @@ export class ExitVerdict {
     });
     if (!this.#restarts.take(performance.now())) {
       console.error(
-        `kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server stops\n  next: try another model or a smaller --ctx; see ${join(this.#state.folder, eventsFile)}`,
+        `kwyre: the ${ending.role} crashed more than ${restartLimit.count} times in an hour; the server stops\n` +
+          `  next: try another model or a smaller --ctx; see ${join(this.#state.folder, eventsFile)}`,
       );
       return 1;
     }
     const reason = ending.kind === 'crash' ? (signal ?? describeExit(ending.code)) : 'the machine was too busy';
     console.error(
-      `kwyre: the ${ending.role} ended (${reason}); its conversations are gone; starting again (${this.#restarts.taken} of ${restartLimit.count} this hour)`,
+      `kwyre: the ${ending.role} ended (${reason}); its conversations are gone; ` +
+        `starting again (${this.#restarts.taken} of ${restartLimit.count} this hour)`,
     );
     return undefined;
   }

@@ -62,7 +62,7 @@ export class PairReadiness {
           `the ${role} ended while starting (${signal ?? `exit ${code ?? 1}`})${output === '' ? '' : `: ${output}`}`,
           isRefused
             ? 'install again: npm ci --omit=dev --ignore-scripts --no-bin-links'
-            : 'run ./kwyre doctor to see what this machine can enforce; start again with a smaller --ctx if memory is short',
+            : './kwyre doctor shows what this machine can enforce; start with a smaller --ctx if memory is short',
         ),
       );
     });

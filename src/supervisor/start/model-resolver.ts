@@ -1,7 +1,7 @@
 /**
- * From what the operator asked to serve to a verified model: the embedded guide, or a model that was added.
+ * From the model that the operator named to a verified one: the embedded guide, or a model that was added.
  *
- * Promise: a path or name that nobody approved is refused (exit 14); there is no flag that skips this.
+ * Promise: a path or name that was not approved is refused (exit code 14); no flag skips this.
  * Proof:   test/unit/layers/4-model-resolver.test.ts
  * @module
  */
@@ -19,22 +19,22 @@ import { faultsOf } from '../../oms/verification-error.ts';
 import { pathChecks } from '../../layers/4-model/status.ts';
 import { listModelRecords, readModelRecord, readModelTrust } from '../../state/model-records.ts';
 
-/** A verified model as the supervisor hands it on; its descriptors stay open for as long as it is served. */
+/** A verified model; its descriptors stay open while it is served. */
 export type OpenModel = {
   readonly name: string;
-  /** Where the files lie. */
+  /** Paths of its files. */
   readonly paths: readonly string[];
-  /** One for each file of the weights, in order. */
+  /** One per file of the weights, in order. */
   readonly fds: readonly [number, ...number[]];
-  /** All of them together. */
+  /** Of all files together. */
   readonly bytes: number;
   readonly createdSeconds: number;
   readonly verified: VerifiedModel;
-  /** Lines of `GET /kwyre/status`. */
+  /** For the report of layer 4. */
   readonly checks: readonly Check[];
 };
 
-/** What is asked for. */
+/** Which model to open, and how. */
 type ModelRequest = {
   /** A name, a path, or `undefined` for the embedded guide. */
   readonly wanted: string | undefined;
@@ -50,7 +50,7 @@ const recordFault = faultsOf(
   'remove the model and add it again: ./kwyre model remove NAME, then ./kwyre model add PATH',
 );
 
-/** The record of a name, or of a path that was added. */
+/** Finds the record of a name, or of a path that was added. */
 function findRecord(wanted: string, state: string): ModelRecord | undefined {
   if (modelNamePattern.test(wanted)) {
     const text = readModelRecord(state, wanted);
@@ -76,22 +76,26 @@ function approvesFile(record: ModelRecord, file: string, state: string): boolean
   return approveRecord(record, trust, new Date(), sameOwner).weights[0] === file;
 }
 
-/** What was approved under a name or path. @throws `L4_MODEL_UNAPPROVED` and what `approveRecord` throws @internal */
+/**
+ * Returns what was approved under a name or path.
+ * @throws `L4_MODEL_UNAPPROVED` and what `approveRecord` throws
+ * @internal
+ */
 export function findApproved(wanted: string | undefined, root: string, state: string): ApprovedModel {
   if (wanted === undefined || wanted === guideName) return guideModel(root);
   const record = findRecord(wanted, state);
   if (record === undefined)
     throw new KwyreError(
       'L4_MODEL_UNAPPROVED',
-      `the model ${wanted} was never approved here`,
-      `look at it and approve it with ./kwyre model add ${wanted}; ./kwyre model list shows what there is`,
+      `the model ${wanted} is not approved`,
+      `approve it with ./kwyre model add ${wanted}; ./kwyre model list shows the approved ones`,
     );
   const { trust, sameOwner } = trustOf(state);
   return approveRecord(record, trust, new Date(), sameOwner);
 }
 
 /**
- * Verifies every byte of the model that was asked for and opens it.
+ * Verifies every byte of a model and opens it.
  * @throws `L4_*`
  */
 export async function openApprovedModel(wish: ModelRequest): Promise<OpenModel> {

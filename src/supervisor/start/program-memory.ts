@@ -1,11 +1,10 @@
 /**
- * The first image of the supervisor: it verifies the tree while it copies what runs of it into sealed memory.
+ * The first image of the supervisor verifies the installed tree while it copies the program into immutable memory.
  *
- * As soon as the foreign function interface was compared it is opened, this process hides itself, and Node and every
- * native library are copied on their way through the hash: the bytes that were hashed are the bytes that run later.
+ * It opens the foreign function interface as soon as that is verified, hides itself, and copies Node and every native
+ * library through the hash, so that the bytes that were hashed are the bytes that run later.
  *
- * Limits:  until it has hidden itself another program of the same user may look into this image, and change what it
- *          does.
+ * Limits:  until it has hidden itself, another program of the same user can inspect this image and change what it does.
  * Proof:   test/attacks/3-native.test.ts, test/attacks/6-window.test.ts
  * @module
  */
@@ -15,17 +14,17 @@ import { nativeNames } from '../../layers/3-dependencies/native-code.ts';
 import type { PreparedTree, VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import { nodePath } from '../../layers/3-dependencies/tree-verifier.ts';
 
-/** What runs of a verified tree, in sealed memory. */
+/** The program of a verified tree, in immutable memory. */
 export type FrozenProgram = {
   readonly tree: VerifiedTree;
-  /** Descriptors of native code by its name, in the order in which children are handed it. */
+  /** Descriptors of native code by name, in the order in which children inherit them. */
   readonly natives: ReadonlyMap<string, number>;
-  /** Node itself; `undefined` where this kernel runs no program from memory. */
+  /** Node itself; `undefined` if this kernel runs no program from memory. */
   readonly node: number | undefined;
 };
 
 const platform = `${process.platform}-${process.arch}`;
-/** Everybody may read a library: a role has another user than who copied it. */
+/** Any user may read a library: the roles run as another user. */
 const readable = 0o444;
 
 type Memory = {
@@ -34,7 +33,9 @@ type Memory = {
   readonly seal: () => void;
 };
 
-/** Opens the interface, hides this process and makes empty memory for what runs. @throws `L3_FILES_DIFFER` */
+/**
+ * Opens the foreign function interface, hides this process and makes memory for the program. @throws `L3_FILES_DIFFER`
+ */
 async function openMemory(prepared: PreparedTree): Promise<Memory> {
   await loadOnly(prepared);
   const { makeMemfd, makeProgram, sealMemfd, sealProgram } = await import('../../linux/memory/memfd.ts');
@@ -52,7 +53,7 @@ async function openMemory(prepared: PreparedTree): Promise<Memory> {
   try {
     node = makeProgram('kwyre-node');
   } catch (error) {
-    if (!(error instanceof LinuxError)) throw error; // vm.memfd_noexec=2; the second image says so
+    if (!(error instanceof LinuxError)) throw error; // vm.memfd_noexec=2; layer 3 reports it
   }
   return {
     natives,
@@ -64,7 +65,7 @@ async function openMemory(prepared: PreparedTree): Promise<Memory> {
   };
 }
 
-/** Verifies the installation at `root` and seals what runs of it. @throws `L3_*` (exit 13) */
+/** Verifies the installation at `root` and makes its program immutable. @throws `L3_*` (exit code 13) */
 export async function freezeProgram(root: string, state: string): Promise<FrozenProgram> {
   const prepared = prepareOwnTree(root, state);
   let memory: Memory | undefined;
@@ -73,7 +74,7 @@ export async function freezeProgram(root: string, state: string): Promise<Frozen
     try {
       memory = await openMemory(prepared);
     } catch (error) {
-      failure = error; // the whole comparison names it beside everything else that differs
+      failure = error; // the comparison reports it with everything else that differs
     }
   }
   const copies =

@@ -1,12 +1,13 @@
 /**
- * The supervisor becomes itself once more: a process in which no io_uring was ever made, and whose memory its own user
- * may not read from its first instruction on.
+ * The supervisor executes itself again: in a process in which no io_uring was ever made, and whose memory its own user
+ * cannot read from its first instruction on.
  *
- * Node makes rings when it starts, and whoever has one walks around every later filter. So the first image verifies the
- * tree, gives the ring up for all images to come, and what root could do beyond its work; it hands what it verified to
- * the second one in sealed memory, and the second one runs the Node that was hashed, from sealed memory too.
+ * Node makes io_uring rings when it starts, and a process with a ring bypasses every later filter. So the first image
+ * verifies the tree, gives up io_uring for all later images, and drops root's capabilities beyond its work. It hands
+ * what it verified to the second image in immutable memory, and the second one runs the verified Node from such memory
+ * too.
  *
- * Trust:   whoever starts the supervisor could as well trace it; the descriptor is a word between two images of one
+ * Trust:   the user who starts the supervisor could trace it as well; the descriptor only connects two images of one
  *          process.
  * Source:  io_uring(7), seccomp(2), memfd_create(2)
  * Proof:   test/attacks/2-supervisor.test.ts, test/attacks/6-window.test.ts
@@ -17,18 +18,18 @@ import { KwyreError } from '../../base/errors.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import type { FrozenProgram } from './program-memory.ts';
 
-/** Far above what Node opens by itself. */
+/** Far above the descriptors that Node opens. */
 const handoverDescriptor = 100;
-/** Where a service manager puts the one socket that it hands over; Node marks it as ours alone when it starts. */
+/** The socket that a service manager hands over; Node marks it close-on-exec when it starts. */
 const socketDescriptor = 3;
 const name = 'kwyre-tree';
 
-/** What the first image verified and sealed. */
+/** What the first image verified. */
 export type Handover = {
   readonly tree: VerifiedTree;
   readonly natives: ReadonlyMap<string, number>;
   /**
-   * Whether Node runs from its file, since this kernel runs no program from memory: its user may look into it at first.
+   * Whether Node runs from its file, because this kernel runs no program from memory: its user can inspect it at first.
    */
   readonly visible: boolean;
 };
@@ -40,7 +41,7 @@ type Written = {
   readonly visible: boolean;
 };
 
-/** What the first image handed over, or `undefined` in the first image itself. */
+/** Returns what the first image handed over, or `undefined` in the first image. */
 export function takeHandover(): Handover | undefined {
   let link: string;
   try {
@@ -56,9 +57,9 @@ export function takeHandover(): Handover | undefined {
   return { tree: { ...tree, files: new Map(files) }, natives: new Map(natives), visible };
 }
 
-/** Gives io_uring up and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
+/** Gives up io_uring and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
 export async function reexec({ tree, natives, node }: FrozenProgram): Promise<never> {
-  // Third-party code (the foreign function interface) was loaded after it was compared.
+  // These import third-party code (the foreign function interface), which was verified before.
   const [{ limitPrivileges, disableIoUring }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] =
     await Promise.all([
       import('../../layers/2-isolation/jail/supervisor-filter.ts'),

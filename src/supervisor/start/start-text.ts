@@ -1,8 +1,8 @@
 /**
- * What a person sees once the server is ready: the layers, the link, a curl line and the two lines that clients need.
+ * What is printed when the server is ready: the layers, the link, a curl line and the two lines that clients need.
  *
- * Promise: the token is printed to a terminal only, never into a file or a journal; the curl line reads it from a
- *          file, so that it does not stand in the process list either.
+ * Promise: the token is printed only to a terminal, never into a file or a journal. The curl line reads it from a file,
+ *          so that it is not in the process list either.
  * @module
  */
 import type { LayerReport } from '../../base/verdict.ts';
@@ -44,7 +44,8 @@ export function startText(facts: StartFacts): string {
     facts.token === undefined
       ? `open    ./kwyre token link   (prints the link for the browser)`
       : `open    ${base}/#${facts.token}`,
-    `try     curl -N -H @${quote(facts.headerPath)} -H 'Content-Type: application/json' ${base}/v1/chat/completions -d '${body}'`,
+    `try     curl -N -H @${quote(facts.headerPath)} -H 'Content-Type: application/json' ` +
+      `${base}/v1/chat/completions -d '${body}'`,
     `use     export OPENAI_BASE_URL=${base}/v1`,
     `        export OPENAI_API_KEY=$(cat ${quote(facts.tokenPath)})`,
     ...(facts.socketPath === undefined ? [] : [`socket  ${facts.socketPath}`]),

@@ -329,7 +329,7 @@ test('L6-11 a connection that closes between the two reads is no finding; a sock
     const sampler = new Scanner(
       {
         ...samplerPowers,
-        eyes: proc.eyes,
+        proc: proc.eyes,
         clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }),
         pause(ms) {
           paused += ms;
@@ -359,7 +359,7 @@ test('L6-11 a TCP socket of the gateway that is in no table is a dead connection
       {
         ...samplerPowers,
         protocolName: (path) => (path === '/proc/20/fd/9' ? protocol : undefined),
-        eyes: proc.eyes,
+        proc: proc.eyes,
         clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }),
         pause: () => Promise.resolve(),
       },
@@ -380,7 +380,7 @@ test('L6-13 a table of connections that cannot be read hides no capture', async 
   const sampler = new Scanner(
     {
       ...samplerPowers,
-      eyes: proc.eyes,
+      proc: proc.eyes,
       clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }),
       pause: () => Promise.resolve(),
     },
@@ -411,7 +411,7 @@ test('an accepted connection is looked up once in a turn, not in every scan', as
   const sampler = new Scanner(
     {
       ...samplerPowers,
-      eyes,
+      proc: eyes,
       clocks: () => ({ monotonic: now, boot: now, runnable: 0 }),
       pause: () => Promise.resolve(),
     },
@@ -431,7 +431,7 @@ test('without a process whose network it is the tables are not guessed, and one 
   const sampler = new Scanner(
     {
       ...samplerPowers,
-      eyes: proc.eyes,
+      proc: proc.eyes,
       clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }),
       pause: () => Promise.resolve(),
     },
@@ -452,7 +452,7 @@ test('L6-13 a capture is seen in every network that counts', async () => {
   const sampler = new Scanner(
     {
       ...samplerPowers,
-      eyes: proc.eyes,
+      proc: proc.eyes,
       clocks: () => ({ monotonic: 0, boot: 0, runnable: 0 }),
       pause: () => Promise.resolve(),
     },
@@ -486,7 +486,7 @@ test('L3-12 a library that an upgrade replaces under us stays what was mapped; o
   const sampler = new Scanner(
     {
       ...samplerPowers,
-      eyes: proc.eyes,
+      proc: proc.eyes,
       clocks: () => ({ monotonic: now, boot: now, runnable: 0 }),
       pause: () => Promise.resolve(),
     },

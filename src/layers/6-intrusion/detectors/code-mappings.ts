@@ -44,6 +44,7 @@ export function detectMappings(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   let sight = fullVisibility;
   for (const state of snapshot.targets) {
+    const { role } = state.target;
     if ('value' in state.mappings) {
       const elsewhere = state.mappings.value.filter((mapping) => !isDeclaredCode(mapping, snapshot.watched));
       const foreign = elsewhere.filter((mapping) => !snapshot.knownCode.has(mappingKey(mapping))).length;
@@ -53,24 +54,19 @@ export function detectMappings(snapshot: Snapshot): Detection {
           ...aboutTarget(
             'mappings',
             state,
-            `${replaced} files that the ${state.target.role} runs were replaced on the disk; it still runs the old ones`,
+            `${replaced} files that the ${role} runs were replaced on the disk; it still runs the old ones`,
           ),
           relation: 'stranger',
         });
       if (foreign > 0)
-        findings.push(
-          aboutTarget('mappings', state, `${foreign} undeclared files are mapped as code in the ${state.target.role}`),
-        );
+        findings.push(aboutTarget('mappings', state, `${foreign} undeclared files are mapped as code in the ${role}`));
     } else if (state.mappings.missing === 'denied') {
       sight = worseVisibility(sight, {
         seen: 'not-available',
         reason: 'the maps of our processes are hidden from this user',
       });
     } else if (state.mappings.missing === 'failed') {
-      sight = worseVisibility(sight, {
-        seen: 'unreadable',
-        reason: `the maps of the ${state.target.role} cannot be read`,
-      });
+      sight = worseVisibility(sight, { seen: 'unreadable', reason: `the maps of the ${role} cannot be read` });
     }
   }
   return { detector: 'mappings', ...sight, findings };
