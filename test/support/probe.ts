@@ -2,6 +2,7 @@
  * Probes for tests: in a role's real jail, started by root or by an ordinary user.
  * @module
  */
+import type { JailInput } from '../../src/layers/2-isolation/jail/confine.ts';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { nodeFlags } from '../../src/policy/node-flags.ts';
@@ -9,12 +10,7 @@ import type { ProbeTargets } from '../../src/layers/2-isolation/probe/probe-requ
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
-import type {
-  ProbeScope,
-  ProbeOutcome,
-  ProbeJail,
-  ProbePrograms,
-} from '../../src/layers/2-isolation/probe/probe-runner.ts';
+import type { ProbeScope, ProbeOutcome, ProbePrograms } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { probePrograms, runProbe } from '../../src/layers/2-isolation/probe/probe-runner.ts';
 import { closedPort, machineAddress } from '../../src/linux/procfs/unused-address.ts';
 import { transientIdentity } from './identity.ts';
@@ -50,7 +46,7 @@ export function programsFor(uid: number | undefined): ProbePrograms {
       };
 }
 
-export function jailFor(uid: number | undefined): ProbeJail {
+export function jailFor(uid: number | undefined): JailInput {
   return {
     readable: [strippedRoot(), join(root, 'node_modules'), join(root, 'package.json')],
     accepted: [],

@@ -5,6 +5,7 @@
  * Proof: test/e2e/prove.test.ts
  * @module
  */
+import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
 import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -16,7 +17,7 @@ import type { Lock } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { blockedAlone } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { chooseIdentity, pickUserId, taskLimit } from '../../layers/2-isolation/jail/role-user.ts';
 import { probePrograms, probeRole, runProbe } from '../../layers/2-isolation/probe/probe-runner.ts';
-import type { ProbeJail, ProbeOutcome, ProbePrograms } from '../../layers/2-isolation/probe/probe-runner.ts';
+import type { ProbeOutcome, ProbePrograms } from '../../layers/2-isolation/probe/probe-runner.ts';
 import type { Attempt } from '../../layers/2-isolation/probe/egress-attempts.ts';
 import { egressAttempts } from '../../layers/2-isolation/probe/egress-attempts.ts';
 import { localAttempts, localAttemptsOf } from '../../layers/2-isolation/probe/local-attempts.ts';
@@ -59,7 +60,7 @@ function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
 }
 
 /** The jail that a server of this user would have. */
-function jailFor(root: string, sources: string): ProbeJail {
+function jailFor(root: string, sources: string): JailInput {
   const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const identity =
     process.getuid?.() === 0
@@ -93,7 +94,7 @@ export function judgeRole(role: Role, attempts: readonly string[], probed: Probe
 }
 
 /** A forbidden call in a jail whose filter still kills must end the process. */
-async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, targets: ProbeTargets): Promise<Proof> {
+async function proveKill(programs: ProbePrograms, role: Role, jail: JailInput, targets: ProbeTargets): Promise<Proof> {
   const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...targets });
   const got =
     probed.answers.size > 0
@@ -119,7 +120,7 @@ async function proveKill(programs: ProbePrograms, role: Role, jail: ProbeJail, t
 async function proveAlone(
   programs: ProbePrograms,
   alone: Lock,
-  jail: ProbeJail,
+  jail: JailInput,
   targets: ProbeTargets,
 ): Promise<Proof | undefined> {
   const result = await probeRole(programs, { role: 'gateway', alone }, jail, targets);

@@ -7,26 +7,11 @@
  * Proof: test/unit/layers/6-finding-texts.test.ts
  * @module
  */
+import { socketTables } from '../../linux/procfs/net-tables.ts';
 import { tools } from './known-tools.ts';
 
 const roles = ['supervisor', 'gateway', 'engine', 'watchdog', 'server'];
-const tables = [
-  'tcp',
-  'tcp6',
-  'udp',
-  'udp6',
-  'udplite',
-  'udplite6',
-  'raw',
-  'raw6',
-  'icmp',
-  'icmp6',
-  'unix',
-  'netlink',
-  'packet',
-  'vsock',
-  'sctp',
-];
+const tables = [...socketTables, 'vsock', 'sctp'];
 
 const aboutRole = (role: string): readonly string[] => [
   `traces the ${role}`,

@@ -28,28 +28,23 @@ const cipherControl = libc.func('int EVP_CIPHER_CTX_ctrl(void *context, int comm
   number: number,
   pointer: Address | null,
 ) => number;
+type CipherInit = (context: Address, cipher: Address, engine: null, key: Address, nonce: Address) => number;
+type CipherUpdate = (context: Address, out: Address | null, length: number[], from: Address, count: number) => number;
+type CipherFinal = (context: Address, out: Address, length: number[]) => number;
 const encryptInit = libc.func(
   'int EVP_EncryptInit_ex(void *context, void *cipher, void *engine, void *key, void *nonce)',
-) as (context: Address, cipher: Address, engine: null, key: Address, nonce: Address) => number;
+) as CipherInit;
 const encryptUpdate = libc.func(
   'int EVP_EncryptUpdate(void *context, void *out, _Out_ int *length, void *in, int count)',
-) as (context: Address, out: Address | null, length: number[], from: Address, count: number) => number;
-const encryptFinal = libc.func('int EVP_EncryptFinal_ex(void *context, void *out, _Out_ int *length)') as (
-  context: Address,
-  out: Address,
-  length: number[],
-) => number;
+) as CipherUpdate;
+const encryptFinal = libc.func('int EVP_EncryptFinal_ex(void *context, void *out, _Out_ int *length)') as CipherFinal;
 const decryptInit = libc.func(
   'int EVP_DecryptInit_ex(void *context, void *cipher, void *engine, void *key, void *nonce)',
-) as (context: Address, cipher: Address, engine: null, key: Address, nonce: Address) => number;
+) as CipherInit;
 const decryptUpdate = libc.func(
   'int EVP_DecryptUpdate(void *context, void *out, _Out_ int *length, void *in, int count)',
-) as (context: Address, out: Address | null, length: number[], from: Address, count: number) => number;
-const decryptFinal = libc.func('int EVP_DecryptFinal_ex(void *context, void *out, _Out_ int *length)') as (
-  context: Address,
-  out: Address,
-  length: number[],
-) => number;
+) as CipherUpdate;
+const decryptFinal = libc.func('int EVP_DecryptFinal_ex(void *context, void *out, _Out_ int *length)') as CipherFinal;
 const hmacNew = libc.func('void *HMAC_CTX_new()') as () => Address | null;
 const hmacInit = libc.func('int HMAC_Init_ex(void *context, void *key, int length, void *digest, void *engine)') as (
   context: Address,

@@ -6,6 +6,7 @@
  * Proof: test/attacks/6-watchdog.test.ts, test/attacks/6-hostile.test.ts
  * @module
  */
+import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
 import { EventEmitter } from 'node:events';
 import { KwyreError } from '../../base/errors.ts';
 import type { Enforcement } from '../../base/verdict.ts';
@@ -19,7 +20,7 @@ import { makeSocketPair } from '../../linux/sockets/socket.ts';
 import type { DispatchTable } from '../../wire/channel.ts';
 import { controlSchemas, encodeJson, parseJson } from '../../wire/control-payloads.ts';
 import { controlMessages } from '../../wire/messages.ts';
-import type { Ending, JailInput, LoadDescriptors } from '../roles/role-process.ts';
+import type { Ending, LoadDescriptors } from '../roles/role-process.ts';
 import { RoleProcess } from '../roles/role-process.ts';
 
 /** The longest time without a report, in milliseconds: two scans of the longest interval. */

@@ -4,6 +4,7 @@
  * Proof: test/attacks/2-users.test.ts, test/attacks/2-threads.test.ts
  * @module
  */
+import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
 import { randomInt } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -15,7 +16,6 @@ import { chooseIdentity, pickUserId, taskLimit } from '../../layers/2-isolation/
 import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
 import type { Role } from '../../policy/roles.ts';
 import { readRootText } from '../../state/root-files.ts';
-import type { JailInput } from './role-process.ts';
 
 /** Returns whether root's install record names a user. @throws `L2_ISOLATE_RECORD` */
 export function isInstalledUser(uid: number): boolean {

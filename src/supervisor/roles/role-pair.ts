@@ -9,6 +9,7 @@
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/6-serve.test.ts, test/attacks/5-remains.test.ts
  * @module
  */
+import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
 import { EventEmitter } from 'node:events';
 import { closeSync } from 'node:fs';
 import type { KwyreError } from '../../base/errors.ts';
@@ -25,7 +26,7 @@ import { EnginePulse } from './engine-pulse.ts';
 import type { PairEnding, ServingRole } from './pair-ending.ts';
 import { breachOf } from './pair-ending.ts';
 import { PairReadiness } from './pair-readiness.ts';
-import type { JailInput, LoadDescriptors } from './role-process.ts';
+import type { LoadDescriptors } from './role-process.ts';
 import { RoleProcess } from './role-process.ts';
 import { EngineReports, GatewayReports } from './role-reports.ts';
 

@@ -6,6 +6,7 @@
  * Proof:   test/attacks/2-jail.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
+import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, fstatSync } from 'node:fs';
@@ -23,18 +24,6 @@ import { Channel } from '../../wire/channel.ts';
 import { controlMessages, descriptors } from '../../wire/messages.ts';
 import type { KwyreError } from '../../base/errors.ts';
 import { printable } from '../../base/untrusted-text.ts';
-
-/** What the jail stage is told besides the role; see `jail/main.ts`. */
-export type JailInput = {
-  readonly readable: readonly string[];
-  readonly uid?: number;
-  readonly gid?: number;
-  readonly accepted: readonly string[];
-  /** How many threads the user may have, when no other program runs as this user. */
-  readonly tasks?: number;
-  /** Whether the user is the one of an installation, for whom firewall rules exist. */
-  readonly installed?: boolean;
-};
 
 /** How a process ended. */
 export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null };

@@ -7,6 +7,7 @@
  * Proof:   test/attacks/2-probe.test.ts, test/e2e/lifecycle.test.ts
  * @module
  */
+import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
 import { KwyreError } from '../../base/errors.ts';
 import type { Check } from '../../base/verdict.ts';
 import type { EgressAttempt } from '../../layers/2-isolation/probe/egress-attempts.ts';
@@ -15,7 +16,7 @@ import type { ProbeTargets } from '../../layers/2-isolation/probe/probe-request.
 import { blockedAlone, describeAnswer, locks } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import type { Lock } from '../../layers/2-isolation/probe/probe-verdict.ts';
 import { probeRole } from '../../layers/2-isolation/probe/probe-runner.ts';
-import type { ProbeJail, ProbePrograms, ProbeResult, ProbeScope } from '../../layers/2-isolation/probe/probe-runner.ts';
+import type { ProbePrograms, ProbeResult, ProbeScope } from '../../layers/2-isolation/probe/probe-runner.ts';
 import { livingCheck } from '../../layers/2-isolation/status.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import type { Role } from '../../policy/roles.ts';
@@ -23,7 +24,7 @@ import type { Role } from '../../policy/roles.ts';
 /** What the self-probe is made from. */
 type SelfProbeOptions = {
   readonly programs: ProbePrograms;
-  readonly jail: (role: Role) => ProbeJail;
+  readonly jail: (role: Role) => JailInput;
   /** The server's own port: another service on loopback, as a role sees it. */
   readonly ownPort: () => number;
   /** Reads a table of the machine's network by its name. */

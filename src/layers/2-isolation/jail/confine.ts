@@ -66,6 +66,18 @@ type ConfinementInput = {
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
 };
 
+/** What the jail stage receives besides the role or the probe request; `jail/main.ts` parses it. */
+export type JailInput = {
+  readonly readable: readonly string[];
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly accepted: readonly string[];
+  /** How many threads the user may have, when no other program runs as this user. */
+  readonly tasks?: number;
+  /** Whether the user is the one of an installation, for whom firewall rules exist. */
+  readonly installed?: boolean;
+};
+
 /**
  * Applies the policy, in the order that the kernel needs.
  * @returns one entry for each feature that applies to the role

@@ -7,6 +7,7 @@
  * Proof:   test/attacks/2-probe.test.ts, test/attacks/2-locks.test.ts
  * @module
  */
+import type { JailInput } from '../jail/confine.ts';
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { extname, join } from 'node:path';
@@ -43,16 +44,6 @@ export function probePrograms(
   const at = (relative: string): string => join(folder, `${relative}${extname(filename)}`);
   return { node, flags, entry: at('jail/entry'), jail: at('jail/main'), probe: at('probe/main'), loads };
 }
-
-/** What the jail stage receives besides the probe request. */
-export type ProbeJail = {
-  readonly readable: readonly string[];
-  readonly uid?: number;
-  readonly gid?: number;
-  readonly accepted: readonly string[];
-  readonly tasks?: number;
-  readonly installed?: boolean;
-};
 
 /** How a probe ended. */
 export type ProbeOutcome = {
@@ -116,7 +107,7 @@ export function readReport(
 export async function runProbe(
   programs: ProbePrograms,
   role: Role,
-  jail: ProbeJail,
+  jail: JailInput,
   request: ProbeRequest,
   signal?: AbortSignal,
 ): Promise<ProbeOutcome> {
@@ -198,7 +189,7 @@ function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): str
 export async function probeRole(
   programs: ProbePrograms,
   scope: ProbeScope,
-  jail: ProbeJail,
+  jail: JailInput,
   targets: ProbeTargets,
   signal?: AbortSignal,
 ): Promise<ProbeResult> {
