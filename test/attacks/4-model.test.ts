@@ -49,7 +49,7 @@ test('L4-01, L4-02, L4-06, L4-07, L4-10: weights, manifest and trust of one file
   using folder = makeTree({});
   const path = join(folder.path, 'tiny.gguf');
   writeModel(path, tinyShape);
-  assert.match(await refused(state.path, ['--model', path]), /never approved/, 'no approval, no serving');
+  assert.match(await refused(state.path, ['--model', path]), /is not approved/, 'no approval, no serving');
   approve(state.path, path, 'tiny');
   const size = fs.statSync(path).size;
   flip(path, size - 1);
@@ -272,6 +272,6 @@ test('L4-09: held as a file: whoever opens it for writing, or writes it by anoth
     touch(path);
     assert.equal((await server.ended).code, 16, `${what}\n${server.output()}`);
     t.diagnostic(`${what}: ended after ${Math.round(performance.now() - from)} ms`);
-    assert.match(server.output(), /the file of the model/);
+    assert.match(server.output(), /the model file/);
   }
 });

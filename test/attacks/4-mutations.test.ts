@@ -198,7 +198,7 @@ const rows: readonly (readonly [id: string, what: string, words: RegExp, change:
   [
     'L4-06',
     'no manifest',
-    /never approved/,
+    /is not approved/,
     () => {
       fs.renameSync(record, `${record}.kept`);
       return () => {
@@ -250,7 +250,7 @@ for (const [weightsMode, status] of [
       if (path !== undefined)
         assert.match(
           path.evidence,
-          /others can change the file that is served: .* \(writable by group \d+\); chmod g-w .*--weights memfd/,
+          /another user can change the served file: .* \(writable by group \d+\); chmod g-w .*--weights memfd/,
         );
     } finally {
       fs.rmSync(join(outside.path, 'second'));
@@ -447,7 +447,7 @@ for (const weightsMode of ['memfd', 'file'] as const) {
           held && deed === 'another file renamed over it' && server.message.includes('cannot load the model');
         const watched = held && server.message.includes('another process could inspect the server');
         assert.equal(server.exitCode, unread ? 1 : watched ? 16 : 14, `${delay} ms ${deed}: ${server.message}`);
-        if (!unread) assert.match(server.message, /tiny\.gguf|the file of the model/);
+        if (!unread) assert.match(server.message, /tiny\.gguf|the model file/);
         seen.push(`${delay} ms ${deed}: refused with ${server.exitCode}`);
       } else {
         const found = await answer(server).catch(() => undefined);
