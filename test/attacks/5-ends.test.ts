@@ -21,6 +21,7 @@ import { copiesIn, faultsOf, openWorkingSet, overwritten, pagesOf } from '../sup
 import type { Server } from '../support/server.ts';
 import { alive, call, startServer, tree, until } from '../support/server.ts';
 import { assertWithin } from '../support/time-bounds.ts';
+import { biasOf, endTokens } from '../support/tokens.ts';
 
 const copy = copyWithOrders();
 after(() => {
@@ -191,7 +192,15 @@ test('L5-16 an engine that was stopped for longer than the idle time goes on wit
   const streaming = await call(
     server,
     '/v1/chat/completions',
-    { model: 'guide', stream: true, max_tokens: 900, temperature: 1.7, messages: [{ role: 'user', content: 'go on' }] },
+    {
+      model: 'guide',
+      stream: true,
+      // Long enough that it has not ended when the engine is stopped, on a busy machine either.
+      max_tokens: 3500,
+      logit_bias: biasOf(await endTokens()),
+      temperature: 1.7,
+      messages: [{ role: 'user', content: 'go on' }],
+    },
     { headers: { 'kwyre-session': id }, signal: abort.signal },
   );
   const reader = streaming.body!.getReader();
