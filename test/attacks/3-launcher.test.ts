@@ -209,6 +209,14 @@ test('an update with older times has its effect', () => {
   assert.doesNotMatch(kwyre('--version').output, /9\.8\.7/);
 });
 
+test('a program that a crash cut to nothing is made anew', () => {
+  for (const entry of ['cli', 'supervisor']) {
+    fs.truncateSync(at(`dist/${entry}/main.js`));
+    assert.match(kwyre('--version').output, /^\d+\.\d+\.\d+$/m);
+    assert.ok(fs.statSync(at(`dist/${entry}/main.js`)).size > 0);
+  }
+});
+
 test('sources that cannot be made into a program end the start; the old one does not run', () => {
   const undo = update('src/base/version.ts', (text) => `${text}\nexport const broken: = ;\n`);
   const { code, output } = kwyre('--version');
