@@ -61,10 +61,7 @@ export function detectMappings(snapshot: Snapshot): Detection {
       if (foreign > 0)
         findings.push(aboutTarget('mappings', state, `${foreign} undeclared files are mapped as code in the ${role}`));
     } else if (state.mappings.missing === 'denied') {
-      sight = worseVisibility(sight, {
-        seen: 'not-available',
-        reason: 'the maps of our processes are hidden from this user',
-      });
+      sight = worseVisibility(sight, { seen: 'not-available', reason: "the server's maps are hidden from this user" });
     } else if (state.mappings.missing === 'failed') {
       sight = worseVisibility(sight, { seen: 'unreadable', reason: `the maps of the ${role} cannot be read` });
     }

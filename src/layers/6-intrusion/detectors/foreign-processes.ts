@@ -70,7 +70,7 @@ export function detectMemory(snapshot: Snapshot): Detection {
     ) {
       sight = worseVisibility(sight, {
         seen: 'not-available',
-        reason: "descriptors of root's processes are hidden from this user; only root may open the memory of ours",
+        reason: "descriptors of root's processes are hidden from this user; only root can open the server's memory",
       });
     }
   }

@@ -36,12 +36,12 @@ export function detectInspector(snapshot: Snapshot): Detection {
     if (held === undefined) {
       sight = worseVisibility(sight, {
         seen: 'not-available',
-        reason: 'descriptors of our processes are hidden from this user; the handler of SIGUSR1 was checked',
+        reason: "the server's descriptors are hidden from this user; only the SIGUSR1 handler was checked",
       });
       continue;
     }
     if (held.selfReported)
-      sight = worseVisibility(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+      sight = worseVisibility(sight, { seen: 'self-reported', reason: 'descriptors as reported by the roles' });
     for (const row of [...rows, ...state.namespaceRows]) {
       if (
         row.state !== listening ||
@@ -60,6 +60,6 @@ export function detectInspector(snapshot: Snapshot): Detection {
     }
   }
   if (!('value' in snapshot.rows) || !snapshot.tablesRead)
-    sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+    sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the socket tables cannot be read' });
   return { detector: 'inspector', ...sight, findings };
 }

@@ -53,7 +53,7 @@ function taps(tap: PacketTap): boolean {
 export function detectCapture(snapshot: Snapshot): Detection {
   const rows = seen(snapshot.rows);
   if (rows === undefined)
-    return { detector: 'capture', seen: 'unreadable', reason: 'the tables of sockets cannot be read', findings: [] };
+    return { detector: 'capture', seen: 'unreadable', reason: 'the socket tables cannot be read', findings: [] };
   const findings = rows.filter(capturesLoopback).map((row): Finding => {
     const owner = (seen(snapshot.processes) ?? []).find((process) => process.captures.includes(row.inode));
     return {
@@ -78,11 +78,6 @@ export function detectCapture(snapshot: Snapshot): Detection {
       what: 'a kernel module receives a copy of every packet',
     });
   if (!('value' in snapshot.taps))
-    return {
-      detector: 'capture',
-      seen: 'unreadable',
-      reason: 'the list of receivers of packets cannot be read',
-      findings,
-    };
+    return { detector: 'capture', seen: 'unreadable', reason: 'the list of packet receivers cannot be read', findings };
   return { detector: 'capture', ...fullVisibility, findings };
 }

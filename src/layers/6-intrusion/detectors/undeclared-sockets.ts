@@ -73,7 +73,7 @@ export function detectSockets(snapshot: Snapshot): Detection {
   let sight = fullVisibility;
   const rows = seen(snapshot.rows);
   const readable = rows !== undefined && snapshot.tablesRead;
-  if (!readable) sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the tables of sockets cannot be read' });
+  if (!readable) sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the socket tables cannot be read' });
   const byInode = new Map((rows ?? []).map((row) => [row.inode, row]));
   for (const state of snapshot.targets) {
     const { role } = state.target;
@@ -101,12 +101,12 @@ export function detectSockets(snapshot: Snapshot): Detection {
       if (state.target.namespace === 'shared')
         sight = worseVisibility(sight, {
           seen: 'not-available',
-          reason: 'descriptors of our processes are hidden from this user; their seccomp filter makes no sockets',
+          reason: "the server's descriptors are hidden from this user; its seccomp filters forbid new sockets",
         });
       continue;
     }
     if (held.selfReported)
-      sight = worseVisibility(sight, { seen: 'self-reported', reason: 'descriptors as the roles report them' });
+      sight = worseVisibility(sight, { seen: 'self-reported', reason: 'descriptors as reported by the roles' });
     const declared = new Set(state.target.sockets);
     for (const inode of held.inodes) {
       const row = byInode.get(inode);
@@ -122,7 +122,10 @@ export function detectSockets(snapshot: Snapshot): Detection {
       } else if (row === undefined) {
         // If the kernel cannot be asked, it may be a connection to the Unix listener.
         if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown)
-          sight = worseVisibility(sight, { seen: 'unreadable', reason: 'the kernel tells nothing about Unix sockets' });
+          sight = worseVisibility(sight, {
+            seen: 'unreadable',
+            reason: 'the kernel cannot be asked about Unix sockets',
+          });
         else if (readable)
           findings.push(aboutTarget('sockets', state, `the ${role} has a socket that no kernel table lists`));
       } else if (role !== 'gateway' || !isServedConnection(row, watched)) {
