@@ -40,11 +40,11 @@ export class MemoryDescriptors {
    * Returns the pid of the server whose memory a descriptor opens, or `undefined`.
    * @param folder - the folder of the process or thread in `/proc`
    * @param link - the target of the descriptor's link; another user may have chosen that path
-   * @param ours - pids and thread ids of the server
+   * @param ownPids - pids and thread ids of the server
    */
-  openedBy(folder: string, fd: string, link: string, ours: ReadonlySet<number>): number | undefined {
+  openedBy(folder: string, fd: string, link: string, ownPids: ReadonlySet<number>): number | undefined {
     const named = memoryNamed(link);
-    if (named === undefined || !ours.has(named.id)) return undefined;
+    if (named === undefined || !ownPids.has(named.id)) return undefined;
     const text = this.#proc.readHead(`${folder}/fdinfo/${fd}`);
     const opened = 'value' in text ? parseDescriptor(text.value) : undefined;
     if (opened === undefined || opened.pathOnly) return undefined;
@@ -52,11 +52,11 @@ export class MemoryDescriptors {
     // On this process's own mount of /proc the kernel made the end of the path.
     if (opened.mount === this.#mount) return named.id;
     const mount = this.#mountOf(folder, opened.mount);
-    if (mount === undefined) return this.#byInode(named.tail, opened.inode, ours); // of another namespace
+    if (mount === undefined) return this.#byInode(named.tail, opened.inode, ownPids); // of another namespace
     if (mount.kind !== 'proc') return undefined;
     const tail = mount.root === '/' ? named.tail : mount.root;
-    if (mount.device === this.#device) return this.#byInode(tail, opened.inode, ours);
-    return this.#sameProcesses(folder) ? ownerOf(tail, ours) : undefined;
+    if (mount.device === this.#device) return this.#byInode(tail, opened.inode, ownPids);
+    return this.#sameProcesses(folder) ? ownerOf(tail, ownPids) : undefined;
   }
 
   /** Finds the mount of `/proc` that this process uses. */
@@ -69,8 +69,8 @@ export class MemoryDescriptors {
     this.#device = 'value' in mounts ? findMount(mounts.value, mount.value)?.device : undefined;
   }
 
-  #byInode(tail: string, inode: number | undefined, ours: ReadonlySet<number>): number | undefined {
-    const owner = ownerOf(tail, ours);
+  #byInode(tail: string, inode: number | undefined, ownPids: ReadonlySet<number>): number | undefined {
+    const owner = ownerOf(tail, ownPids);
     if (owner === undefined || inode === undefined) return undefined;
     const real = this.#proc.inode(`/proc${tail}`);
     return 'value' in real && real.value === inode ? owner : undefined;
@@ -96,7 +96,7 @@ export class MemoryDescriptors {
   }
 }
 
-function ownerOf(tail: string, ours: ReadonlySet<number>): number | undefined {
+function ownerOf(tail: string, ownPids: ReadonlySet<number>): number | undefined {
   const named = memoryNamed(tail);
-  return named !== undefined && ours.has(named.id) ? named.id : undefined;
+  return named !== undefined && ownPids.has(named.id) ? named.id : undefined;
 }

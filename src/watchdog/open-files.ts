@@ -35,7 +35,7 @@ type Reading = {
   /** The folder in `/proc` of the process, or of a running thread of it. */
   readonly folder: string;
   readonly threads: number;
-  readonly ours: ReadonlySet<number>;
+  readonly ownPids: ReadonlySet<number>;
   /** Whether to try again what was hidden the last time. */
   readonly whole: boolean;
   /** Whether something was found here before: then all threads are followed. */
@@ -86,7 +86,7 @@ export class OpenFiles {
   /** Follows one table, all of it or its next part. Returns how many descriptors it has. */
   #follow(
     folder: string,
-    { ours, over }: Reading,
+    { ownPids, over }: Reading,
     memories: Set<number>,
     sockets: number[],
   ): number | { readonly missing: 'denied' | 'gone' | 'failed' } {
@@ -118,7 +118,7 @@ export class OpenFiles {
       if (!('value' in link)) continue;
       const inode = socketInode(link.value);
       if (inode !== undefined) sockets.push(inode);
-      const owner = this.#memory.openedBy(folder, name, link.value, ours);
+      const owner = this.#memory.openedBy(folder, name, link.value, ownPids);
       if (owner === undefined) continue;
       memories.add(owner);
       found ??= index;

@@ -63,7 +63,7 @@ type Entry = {
 type TableOptions = {
   readonly intervalMs: number;
   /** Pids and thread ids of the server, which are left out. */
-  readonly ours: ReadonlySet<number>;
+  readonly ownPids: ReadonlySet<number>;
   /** Whether to follow every descriptor now, to find the owner of a socket. */
   readonly everything: boolean;
 };
@@ -152,7 +152,7 @@ export class ProcessTable {
     const due: { readonly pid: number; readonly since: number }[] = [];
     const waiting = new Map<number, number>();
     for (const pid of pids) {
-      if (order.ours.has(pid)) continue;
+      if (order.ownPids.has(pid)) continue;
       const entry = this.#entries.get(pid);
       if (entry === undefined) {
         const since = this.#waiting.get(pid) ?? nowMs;
@@ -162,7 +162,7 @@ export class ProcessTable {
       }
       entry.mark = this.#mark;
       // A child of a watched process may be one of an ended process with the same pid.
-      if (entry.hot || order.ours.has(entry.parent)) due.push({ pid, since: -Infinity });
+      if (entry.hot || order.ownPids.has(entry.parent)) due.push({ pid, since: -Infinity });
       else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs)
         due.push({ pid, since: Math.min(nowMs, entry.nextLook) });
     }
@@ -250,7 +250,7 @@ export class ProcessTable {
     const until = this.#clock() + order.mostMs;
     entry.open.read({
       ...entry,
-      ours: order.ours,
+      ownPids: order.ownPids,
       whole: whole || order.everything,
       over: () => this.#clock() > until,
     });

@@ -47,7 +47,7 @@ const transientMs = [30, 60];
 
 export class Scanner {
   readonly #sources: ScanSources;
-  readonly #census: ProcessTable;
+  readonly #processes: ProcessTable;
   readonly #descriptors: SocketCache;
   readonly #ownUid: number;
   #before: Clocks | undefined;
@@ -64,7 +64,7 @@ export class Scanner {
   constructor(sources: ScanSources, ownUid: number) {
     this.#sources = sources;
     this.#ownUid = ownUid;
-    this.#census = new ProcessTable(sources.proc, new MemoryDescriptors(sources.proc), ownUid, sources.now);
+    this.#processes = new ProcessTable(sources.proc, new MemoryDescriptors(sources.proc), ownUid, sources.now);
     this.#descriptors = new SocketCache(sources.proc);
   }
 
@@ -119,11 +119,11 @@ export class Scanner {
     const capturing = (seen(rows) ?? []).filter(capturesLoopback).map((row) => row.inode);
     const everything = capturing.some((inode) => !this.#explained.has(inode));
     this.#explained = new Set(capturing);
-    const ours = new Set(
+    const ownPids = new Set(
       targets.flatMap((state) => [state.target.pid, ...(seen(state.threads) ?? []).map((thread) => thread.tid)]),
     );
-    const processes = this.#census.take(clocks.monotonic, { intervalMs, ours, everything });
-    const { othersListed, overdue } = this.#census;
+    const processes = this.#processes.take(clocks.monotonic, { intervalMs, ownPids, everything });
+    const { othersListed, overdue } = this.#processes;
     return {
       clocks,
       before,
@@ -144,7 +144,7 @@ export class Scanner {
 
   /** Reads these processes in every scan until they have ended. */
   watchClosely(pids: ReadonlySet<number>): void {
-    this.#census.watchClosely(pids);
+    this.#processes.watchClosely(pids);
   }
 
   /** Rows of the watched network namespaces; the watchdog's own /proc/net would show its own, empty one. */

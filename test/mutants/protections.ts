@@ -589,8 +589,8 @@ const protections: readonly Protection[] = [
     'processes of another numbering',
     'eyes',
     'watchdog/memory-descriptors.ts',
-    'return this.#sameProcesses(folder) ? ownerOf(tail, ours) : undefined;',
-    'return ownerOf(tail, ours);',
+    'return this.#sameProcesses(folder) ? ownerOf(tail, ownPids) : undefined;',
+    'return ownerOf(tail, ownPids);',
   ],
   [
     'descriptors of each thread',

@@ -38,7 +38,7 @@ function procOf(tables: Readonly<Record<string, { count: number; opened: Record<
       pid: 60,
       folder: '/proc/60',
       threads: 1,
-      ours: new Set([20]),
+      ownPids: new Set([20]),
       whole: false,
       hot: false,
       over: () => false,

@@ -104,7 +104,7 @@ function censusOf(proc: FakeProc, clock = () => 0) {
   return {
     census,
     take: (at: number, intervalMs = 5000, ours = none, everything = false) =>
-      census.take(at, { intervalMs, ours, everything }),
+      census.take(at, { intervalMs, ownPids: ours, everything }),
   };
 }
 const samplerPowers = { askUnix: undefined, protocolName: () => undefined, now: () => 0 };
@@ -199,7 +199,7 @@ test("L6-08 of other processes' files no more than the head is read, and of a st
     },
   };
   const census = new ProcessTable(eyes, new MemoryDescriptors(eyes), 0, () => 0);
-  const init = seen(census.take(0, { intervalMs: 5000, ours: none, everything: false }))?.find(
+  const init = seen(census.take(0, { intervalMs: 5000, ownPids: none, everything: false }))?.find(
     (process) => process.pid === 1,
   );
   assert.deepEqual(
