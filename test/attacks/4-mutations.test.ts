@@ -308,7 +308,7 @@ type Statement = {
 const parts = (statement: Record<string, never>) => (statement as unknown as Statement).predicate;
 
 test('L4-07: a trusted signer who leaves the weights out of what is checked', async () => {
-  await signed(/leaves out tiny\.gguf/, (statement) => {
+  await signed(/excludes tiny\.gguf/, (statement) => {
     parts(statement).serialization.ignore_paths = [weights];
   });
 });
