@@ -7,11 +7,22 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
 
 const root = join(import.meta.dirname, '..', '..');
+/** Whether this file is itself part of a copy. */
+const isCopy = import.meta.filename.endsWith('.js');
 const folders = ['src', 'test/support', 'test/attacks/entries'];
 const parent = join(root, '.stripped');
 const specifier = /(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g;
@@ -57,6 +68,7 @@ function makeCopy(): string {
     writeFileSync(path, name.endsWith('.ts') ? stripTypeScriptTypes(text).replaceAll(specifier, '$1$2$3.js$2') : text);
   }
   writeFileSync(join(fresh, 'package.json'), '{ "type": "module" }\n');
+  for (const name of ['node_modules', 'page']) symlinkSync(join(root, name), join(fresh, name));
   try {
     renameSync(fresh, target);
   } catch (error) {
@@ -68,8 +80,9 @@ function makeCopy(): string {
   return target;
 }
 
-/** The copy, or the sources themselves where this user may write none. */
+/** The copy; this very folder where it is one; the sources themselves where this user may write none. */
 function makeOrUse(): string {
+  if (isCopy) return root;
   try {
     return makeCopy();
   } catch (error) {
@@ -89,7 +102,7 @@ export function strippedRoot(): string {
 /** The copy of one source: `src/jail/main.ts` leads to `…/src/jail/main.js`. */
 export function stripped(source: string): string {
   const folder = strippedRoot();
-  return join(folder, folder === root ? source : source.replace(/\.ts$/, '.js'));
+  return join(folder, folder === root && !isCopy ? source : source.replace(/\.ts$/, '.js'));
 }
 
 let upToDate = process.env['KWYRE_STRIPPED'] !== undefined;
