@@ -1,6 +1,6 @@
 /**
  * The six layers and what they promise, as data. `./test/run threat-model` writes the tables of `docs/THREAT-MODEL.md`
- * from this list, from `test/threat-model/attacks.ts` and from the ids in the titles of the tests.
+ * from this list, from `test/threat-model/attack-table.ts` and from the ids in the titles of the tests.
  * Proof:   test/unit/layers/threat-model.test.ts
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * Rights of the gateway: accept on the inherited sockets, and read, write and close connections. Nothing else.
+ * Rights of the gateway: what every role needs to run (`runtime-calls.ts`), accepting on the inherited listeners, and
+ * one option of connections. All other calls are refused.
  * @module
  */
 import { conditions } from './conditional-calls.ts';

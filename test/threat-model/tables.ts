@@ -4,7 +4,7 @@
  */
 import { basename } from 'node:path';
 import { layers, sharedClaims, type Claim } from '../../src/layers/index.ts';
-import { attacks } from './attacks.ts';
+import { attacks } from './attack-table.ts';
 
 export type TestsById = ReadonlyMap<string, readonly string[]>;
 

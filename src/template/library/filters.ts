@@ -28,7 +28,7 @@ import {
   uniqueFilter,
 } from './sequence-filters.ts';
 import { countCharacters, indent, replace, strip } from './string-ops.ts';
-import { displayName } from './tests.ts';
+import { displayName } from './jinja-tests.ts';
 import type { Arguments, Render, Value } from '../runtime/value.ts';
 import { Float, isDict, isNone, isText, isTruthy, iterate, List, Markup, toNumber } from '../runtime/value.ts';
 

@@ -15,7 +15,7 @@ import { methodOf } from './methods.ts';
 import { print } from './formatting.ts';
 import type { Str } from '../runtime/rope.ts';
 import { Rope } from '../runtime/rope.ts';
-import { applyTest } from './tests.ts';
+import { applyTest } from './jinja-tests.ts';
 import { charactersOf, join } from './string-ops.ts';
 import type { Arguments, Render, Value } from '../runtime/value.ts';
 import { Dict, equals, isDict, isNone, isText, isTruthy, iterate, List, lookup } from '../runtime/value.ts';

@@ -15,7 +15,7 @@ import { applyBinary, applyComparison, applyUnary, sliceValue } from '../library
 import { print } from '../library/formatting.ts';
 import { Rope } from './rope.ts';
 import type { Scope } from './scope.ts';
-import { applyTest } from '../library/tests.ts';
+import { applyTest } from '../library/jinja-tests.ts';
 import { characterAt } from '../library/string-ops.ts';
 import type { Arguments, Render, Value } from './value.ts';
 import { Callable, Dict, Float, isDict, isText, isTruthy, iterate, List, lookup, toKey } from './value.ts';

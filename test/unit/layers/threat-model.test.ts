@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { layers, sharedClaims } from '../../../src/layers/index.ts';
-import { attacks } from '../../threat-model/attacks.ts';
+import { attacks } from '../../threat-model/attack-table.ts';
 import { attacksOn, mainTest, rewrite, shortList } from '../../threat-model/tables.ts';
 import { idsIn, testsById } from '../../threat-model/titles.ts';
 

@@ -15,7 +15,7 @@ import { parseSource } from '../../../src/template/syntax/parser.ts';
 import { Rope } from '../../../src/template/runtime/rope.ts';
 import { Scope } from '../../../src/template/runtime/scope.ts';
 import { compileTemplate } from '../../../src/template/template.ts';
-import { testNames } from '../../../src/template/library/tests.ts';
+import { testNames } from '../../../src/template/library/jinja-tests.ts';
 import type { Value } from '../../../src/template/runtime/value.ts';
 import { Dict, List } from '../../../src/template/runtime/value.ts';
 import { threadMs } from '../../support/time-bounds.ts';
