@@ -249,3 +249,14 @@ test('what verifies an installation loads nothing of it: Node built-ins and file
     for (const target of loadedBy([entry], false))
       assert.ok(target.endsWith('.ts') || target.startsWith('node:'), `${entry} loads ${target}`);
 });
+
+test('no file over 300 lines, no line over 120 columns', () => {
+  const wrong: string[] = [];
+  for (const file of files) {
+    const lines = readFileSync(join(source, file), 'utf8').split('\n');
+    if (lines.length > 301) wrong.push(`${file}: ${lines.length - 1} lines`);
+    for (const [at, line] of lines.entries())
+      if (line.length > 120) wrong.push(`${file}:${at + 1}: ${line.length} columns`);
+  }
+  assert.deepEqual(wrong, []);
+});

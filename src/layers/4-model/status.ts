@@ -16,14 +16,10 @@ export function pathChecks(paths: readonly string[], uid: number): Check[] {
   const { others, groups } = sortWriters(writersOf(fs, paths), uid, fs);
   const [first, ...more] = [...others, ...groups];
   if (first === undefined) return [];
-  return [
-    {
-      id: 'path',
-      status: 'degraded',
-      evidence: `another user can change the served file: ${printable(first.path)} (${describeGrant(first)}); ${mendingOf([first, ...more])}, or serve an immutable copy: --weights memfd`,
-      at: Date.now(),
-    },
-  ];
+  const evidence =
+    `another user can change the served file: ${printable(first.path)} (${describeGrant(first)}); ` +
+    `${mendingOf([first, ...more])}, or serve an immutable copy: --weights memfd`;
+  return [{ id: 'path', status: 'degraded', evidence, at: Date.now() }];
 }
 
 /**
