@@ -26,8 +26,9 @@ const isCopy = import.meta.filename.endsWith('.js');
 const folders = ['src', 'test/support', 'test/attacks/entries'];
 const parent = join(root, '.stripped');
 const specifier = /(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g;
-/** A copy that no run of the suite can be using any more. */
-const oldMs = 6 * 3_600_000;
+/** Copies that are kept: a run of the suite may still be using one that is not the newest. */
+const keptCopies = 8;
+const keptMs = 600_000;
 
 /** The sources by their names in the repository. */
 function readSources(): Map<string, string> {
@@ -46,10 +47,15 @@ function isFolder(path: string): boolean {
 }
 
 function removeOld(): void {
-  for (const name of readdirSync(parent)) {
-    const { mtimeMs } = statSync(join(parent, name), { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
-    if (Date.now() - mtimeMs > oldMs) rmSync(join(parent, name), { recursive: true, force: true });
-  }
+  const copies = readdirSync(parent)
+    .filter((name) => name !== 'cache')
+    .map((name) => ({
+      path: join(parent, name),
+      mtimeMs: statSync(join(parent, name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+    }))
+    .sort((a, b) => b.mtimeMs - a.mtimeMs);
+  for (const { path, mtimeMs } of copies.slice(keptCopies))
+    if (Date.now() - mtimeMs > keptMs) rmSync(path, { recursive: true, force: true });
 }
 
 /** Makes the copy unless it is there. */
