@@ -15,7 +15,7 @@ import { editCode } from '../support/find-code.ts';
 test('L5-32 with the keys in plain memory nothing is hidden from the scan, nothing is found, and the layer says degraded', async (t) => {
   using copy = copyInstallation(true);
   const path = join(copy.path, 'src/jail/main.ts');
-  const head = 'function offerSecretMemory(policy: Policy): void {';
+  const head = 'function createSecretMemory(policy: Policy): void {';
   editCode(path, head, `${head} return;`);
   const server = await startServer({ repository: copy.path });
   t.after(() => {
