@@ -92,11 +92,20 @@ function command({ files, unit }: Group, index: number): string[] {
   return ['unshare', ...namespaces, 'sh', '-c', inside, 'sh', String(400 + ((index * 250) % 30_000)), ...node];
 }
 
-/** The counts that a process wrote, by file; nothing when it did not get that far. */
-function countsOf(index: number): Record<string, FileCount> {
+/**
+ * The counts that a process wrote, by file; nothing when it did not get that far. A test that a support file defines for
+ * several test files counts for the one that runs; where files share a process, it counts for the support file.
+ */
+function countsOf(index: number, group: Group): Record<string, FileCount> {
   try {
     const written = JSON.parse(readFileSync(join(counts, String(index)), 'utf8')) as Record<string, FileCount>;
-    return Object.fromEntries(Object.entries(written).map(([file, count]) => [relative(root, file), count]));
+    const [only, ...more] = group.files;
+    if (only === undefined || more.length > 0)
+      return Object.fromEntries(Object.entries(written).map(([file, count]) => [relative(root, file), count]));
+    const sum = { passed: 0, failed: 0, seconds: 0 };
+    for (const count of Object.values(written))
+      for (const key of ['passed', 'failed', 'seconds'] as const) sum[key] += count[key];
+    return { [only]: sum };
   } catch {
     return {};
   }
@@ -117,9 +126,9 @@ async function run(group: Group, index: number): Promise<Result[]> {
     }),
   );
   running.delete(child);
-  const counted = countsOf(index);
+  const counted = countsOf(index, group);
   const seconds = (performance.now() - started) / 1000;
-  const results = group.files.map((file): Result => {
+  const results = [...new Set([...group.files, ...Object.keys(counted)])].map((file): Result => {
     const { passed, failed, seconds: own } = counted[file] ?? { passed: 0, failed: 0, seconds: 0 };
     // A file without a test that ran counts as one failure.
     return {

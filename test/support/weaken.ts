@@ -88,7 +88,7 @@ const emptied: Readonly<Record<Layer, readonly Change[]>> = {
   ],
   6: [
     begin('supervisor/intrusion/alarm.ts', 'raise(violation: Violation, words?: string): void {', 'return;'),
-    begin('supervisor/intrusion/alarm.ts', 'async admit(): Promise<void> {', 'this.#admitted = true; return;'),
+    begin('supervisor/intrusion/alarm.ts', 'async admit(): Promise<void> {', 'this.#isAdmitted = true; return;'),
   ],
 };
 
