@@ -1,7 +1,8 @@
 /**
- * The tokens of a running server: the person's, made at each start, and the named ones, read again when they change.
+ * The tokens of a running server: the user's own token, which each start generates, and the named tokens, which are
+ * reread when their file changes.
  *
- * Promise: a revoked token is refused half a second later; if the file of named tokens is damaged, all of them are
+ * Promise: a revoked token is refused after half a second. If the file of named tokens is damaged, all named tokens are
  *          refused.
  * Proof:   test/attacks/1-tokens.test.ts
  * @module
@@ -15,7 +16,7 @@ import type { TokenDigest } from '../wire/control-payloads.ts';
 const pollMs = 500;
 
 export class LiveTokens {
-  /** The person's token. */
+  /** The token of the user who runs the server. */
   readonly personal = makeToken();
   readonly #state: string;
   readonly #log: EventLog;
@@ -34,7 +35,7 @@ export class LiveTokens {
     }, pollMs);
   }
 
-  /** What the gateway learns: digests only. */
+  /** Digests of the tokens, with their owners. The gateway never receives the tokens themselves. */
   get digests(): TokenDigest[] {
     return [digestToken(this.personal), ...this.#named.map((entry) => entry.digest)].map((digest, index) => ({
       digest,
@@ -54,7 +55,7 @@ export class LiveTokens {
     try {
       this.#named = readNamedTokens(this.#state);
     } catch (error) {
-      // Until the file is repaired only the person's token is accepted.
+      // Until the file is repaired, only the user's own token is accepted.
       if (!(error instanceof KwyreError)) throw error;
       this.#named = [];
       this.#log.write({ code: error.code });

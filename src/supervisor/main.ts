@@ -1,9 +1,9 @@
 /**
- * Entry of the supervisor: layer 3 first, with node: built-ins only; everything else is imported afterwards.
+ * Entry point of the supervisor. Runs layer 3 first, using only node: built-ins, and then imports everything else.
  *
- * Promise: no third-party byte runs before it was verified, and nothing is served before the whole tree was. From then
- *          on every module is evaluated from the bytes whose digest was compared, and native code is opened from
- *          immutable memory with them.
+ * Promise: no third-party code runs before it has been verified, and nothing is served before the whole tree has been.
+ *          From then on, every module is evaluated from the bytes whose digest was compared, and native code is loaded
+ *          from immutable memory that holds such bytes.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts, test/attacks/3-native.test.ts
  * @module
  */
@@ -37,7 +37,7 @@ try {
     if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);
     installLoadHook(handed.tree, fs);
     loadAddonsFromMemory(handed.tree, handed.natives);
-    // Root's process starts visible, to root alone.
+    // A process that root starts is visible at first, but only to root.
     (await import('../linux/process.ts')).setUndumpable();
     const { supervise } = await import('./server.ts');
     process.exitCode = await supervise(process.argv.slice(2), handed);

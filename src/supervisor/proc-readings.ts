@@ -1,5 +1,5 @@
 /**
- * What the supervisor reads of `/proc` for its reports.
+ * Reads `/proc` for the supervisor's reports.
  *
  * Source: proc(5)
  * @module
@@ -12,20 +12,20 @@ import { statusField } from '../linux/procfs/task-status.ts';
 const proc = openProcReader();
 
 /**
- * Returns a table of the kernel, at most {@link maxTableBytes} of it, since other users can open any number of
- * connections; empty when the kernel has no such table.
+ * Returns the text of a kernel table, or an empty string if the kernel has no such table. Reads at most
+ * {@link maxTableBytes}, since other users can open any number of connections.
  */
 export function readTable(path: string): string {
   const result = proc.readLong(path, maxTableBytes);
   return 'value' in result ? result.value : '';
 }
 
-/** Returns how many seccomp filters this process has; 0 where the kernel does not count them (before Linux 5.9). */
+/** Returns the number of this process's seccomp filters, or 0 before Linux 5.9, which does not count them. */
 export function countFilters(): number {
   return Number(statusField(readTable('/proc/self/status'), 'Seccomp_filters'));
 }
 
-/** Returns `status` of every thread of a process; none when it has ended. */
+/** Returns the text of `status` for every thread of a process; an empty array if the process has ended. */
 export function readThreads(pid: number): string[] {
   try {
     return readdirSync(`/proc/${pid}/task`)

@@ -1,5 +1,6 @@
 /**
- * How often something may happen within a time: restarts of crashed roles, lines that a jailed process causes.
+ * Limits how often something may happen within a period, such as restarts of crashed roles, or log lines that a jailed
+ * process causes.
  * @module
  */
 
@@ -12,7 +13,7 @@ export class RateLimit {
     this.#limit = limit;
   }
 
-  /** Takes one at monotonic time `nowMs`; returns `false` when none is left. */
+  /** Counts an event at the monotonic time `nowMs`; returns `false` without counting it if the limit is reached. */
   take(nowMs: number): boolean {
     this.#times = this.#times.filter((at) => nowMs - at < this.#limit.windowMs);
     if (this.#times.length >= this.#limit.count) return false;
@@ -20,7 +21,7 @@ export class RateLimit {
     return true;
   }
 
-  /** How many were taken within the window that ended with the last {@link take}. */
+  /** Number of events in the window that ended with the last {@link take}. */
   get taken(): number {
     return this.#times.length;
   }

@@ -1,8 +1,8 @@
 /**
  * The state folder of a running server: its lock, event log, violation marker, token files and presence file.
  *
- * Promise: a second server with the same folder does not start. A violation is logged and marked; what cannot be
- *          written is said on the terminal and changes neither the end of the server nor its exit code.
+ * Promise: a second server with the same folder does not start. A violation is logged, and a marker is written. If a
+ *          file cannot be written, the terminal shows that; the server still ends, with the same exit code.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
@@ -19,7 +19,7 @@ import { defaultStateDirectory, openState, unwritable } from '../state/state-dir
 import { removeToken, tokenFiles, writeToken } from '../state/token-store.ts';
 import { assertNoViolation, markerPaths, markViolation, readBootId } from '../state/violation-marker.ts';
 
-/** Takes the lock of a state folder; returns `false` when another server has it. @throws `STATE_UNWRITABLE` */
+/** Locks a state folder; returns `false` if another server holds the lock. @throws `STATE_UNWRITABLE` */
 function takeLock(folder: string): boolean {
   const path = join(folder, lockName);
   try {
@@ -32,7 +32,7 @@ function takeLock(folder: string): boolean {
 export class ServerState {
   readonly folder: string;
   readonly log: EventLog;
-  /** Files of the person's token. */
+  /** Files that hold the token of the user who runs the server. */
   readonly tokenPath: string;
   readonly headerPath: string;
   readonly #bootId: string;
@@ -50,7 +50,7 @@ export class ServerState {
         `a server already runs with the state folder ${this.folder}`,
         './kwyre status shows it; start a second one with --state DIR and --port',
       );
-    // Left by a server that was killed: stale, and nothing for clients to find.
+    // Stale files of a server that was killed; clients must not find them.
     removeToken(this.folder);
     removePresence(this.folder);
     this.#bootId = readBootId();
@@ -66,7 +66,7 @@ export class ServerState {
     });
   }
 
-  /** Writes the person's token, so that clients can find it. @throws `STATE_UNWRITABLE` */
+  /** Writes the user's own token, so that clients can find it. @throws `STATE_UNWRITABLE` */
   publishToken(token: string): void {
     writeToken(this.folder, token);
   }
@@ -76,7 +76,7 @@ export class ServerState {
     removeToken(this.folder);
   }
 
-  /** Tells clients of the same person where the server is. @throws `STATE_UNWRITABLE` */
+  /** Tells clients of the same user where the server is. @throws `STATE_UNWRITABLE` */
   publishPresence(presence: Presence): void {
     writePresence(this.folder, presence);
   }
@@ -87,8 +87,9 @@ export class ServerState {
   }
 
   /**
-   * Logs a violation, leaves the marker and says how to go on; every conversation has been ended before. Never throws.
-   * @param words - what happened, for the terminal; by default the detector and the process
+   * Logs a violation, writes the marker, and prints how to proceed. Called after every conversation was ended; never
+   * throws.
+   * @param words - description for the terminal; by default the detector and the process
    */
   recordViolation(violation: Violation, words?: string): void {
     const { code, detector, pid, uid, name } = violation;

@@ -1,10 +1,10 @@
 /**
- * A server from its start to its end. The supervisor parses no byte from the network.
+ * Runs a server from start to end. The supervisor parses no data from the network.
  *
- * Promise: every way out (SIGTERM, SIGINT, SIGHUP, SIGQUIT, an uncaught error, its own death) ends every child. A death
- *          by SIGSYS or a breach of the wire ends the server with exit code 16; a crash of the engine is answered by a
- *          fresh pair, at most three times an hour. After a violation the conversations are wiped first; only then it
- *          is logged and marked.
+ * Promise: every way out (SIGTERM, SIGINT, SIGHUP, SIGQUIT, an uncaught error, its own death) ends every child. If a
+ *          role dies from SIGSYS or breaches the wire protocol, the server ends with exit code 16. If the engine
+ *          crashes, a fresh pair is started, at most three times an hour. After a violation, the conversations are
+ *          wiped before the violation is logged and its marker written.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/6-serve.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
@@ -45,11 +45,11 @@ import { openResources } from './start/server-resources.ts';
 import { startText } from './start/start-text.ts';
 import { ServerStatus } from './status.ts';
 
-/** How long the roles may take to end when asked. */
+/** How long the roles may take to end when asked to. */
 const graceMs = 800;
-/** The longest wait for children that were killed: one may hang in the kernel and never end. */
+/** The longest wait for children that were killed. A child may hang in the kernel and never end. */
 const endMs = 2000;
-/** The longest that the record of a violation waits for the end of the roles that hold conversations. */
+/** The longest time that recording a violation is delayed until the roles that hold conversations have ended. */
 const recordMs = 1000;
 const violationExit = 16;
 
@@ -63,9 +63,9 @@ class Server {
   readonly #verdict: ExitVerdict;
   readonly #status: ServerStatus;
   readonly #stop = stopSignal();
-  /** Settles when the violation, if there is one, is recorded. */
+  /** Settles when the violation, if any, has been recorded. */
   #recorded: Promise<void> = Promise.resolve();
-  /** Whether the token can be read: from then on a person can use the server. */
+  /** Whether the token has been published. From then on, the server can be used. */
   #isPublished = false;
 
   /** Starts the watchdog. */
@@ -155,7 +155,7 @@ class Server {
     }
   }
 
-  /** Serves with one pair after another; returns the exit code. */
+  /** Serves, replacing the pair when it crashes; returns the exit code. */
   async #serve(first: RolePair): Promise<number> {
     for (let pair = first; ;) {
       const ending = await this.#unlessEnded(pair.ended);
@@ -174,13 +174,13 @@ class Server {
     }
   }
 
-  /** Everything has started: publishes the token, then the presence, then says so. */
+  /** Once everything has started, publishes the token, then the presence, and then prints that the server is ready. */
   async #publish(pair: RolePair): Promise<void> {
     const { state, startedAt, listener, unix, model } = this.#resources;
     state.publishToken(this.#tokens.personal);
     this.#isPublished = true;
     this.#sendIntake();
-    // Everybody learns that the server is ready at the same time: once the gateway knows it.
+    // The gateway must know that the server is ready before any client can.
     await Promise.race([pair.sync(), pair.ended]);
     state.publishPresence({
       pid: process.pid,
@@ -206,7 +206,7 @@ class Server {
     );
   }
 
-  /** The way out: every wait is bounded, and no failure hides why the server ends. */
+  /** Shuts the server down. Every wait is bounded, and no failure here hides the reason why the server ends. */
   async #shutDown(failure: unknown): Promise<void> {
     const { state, unix } = this.#resources;
     const { violated } = this.#alarm;
@@ -226,16 +226,16 @@ class Server {
     await attempt(() => unix?.remove());
   }
 
-  /** Waits for something, unless a signal or a violation comes first. */
+  /** Waits for `work`, or for a signal or a violation if that comes first. */
   async #unlessEnded<T>(work: Promise<T>): Promise<T | 'stop' | 'violated'> {
     return await Promise.race([work, this.#stop, this.#alarm.raised.then((): 'violated' => 'violated')]);
   }
 
-  /** What follows from the events of the alarm and of the roles. */
+  /** Handles the events of the alarm and of the roles. */
   #connect(): void {
     const { state } = this.#resources;
     this.#alarm.on('violation', (violation, words) => {
-      // A slow or full disk must not keep a conversation: it is recorded after the roles have ended.
+      // A slow or full disk must not keep a conversation alive: the violation is recorded after the roles have ended.
       const ended = this.#serving.pair?.wipe().catch(() => undefined);
       this.#recorded = within(ended, recordMs).then(() => {
         state.recordViolation(violation, words);
@@ -270,7 +270,7 @@ class Server {
     void this.#alarm.watch(processes, this.#resources.watched());
   }
 
-  /** What the gateway is told: whether new conversations may begin, and whether token and engine are there. */
+  /** Returns what the gateway is told: whether new conversations may begin, and whether token and engine are ready. */
   #intake(): { open: boolean; ready: boolean } {
     return { open: this.#isPublished && this.#alarm.open, ready: this.#isPublished && this.#serving.ready };
   }
@@ -281,7 +281,7 @@ class Server {
 }
 
 /**
- * Serves until the end; the tree was verified by `main.ts`. Returns the exit code.
+ * Serves until the end; `main.ts` has already verified the tree. Returns the exit code.
  * @throws KwyreError when the start is refused
  */
 export async function supervise(args: readonly string[], handover: Handover): Promise<number> {

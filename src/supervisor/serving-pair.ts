@@ -1,5 +1,5 @@
 /**
- * The pair of roles that serves now, started again after a crash, and what the supervisor remembers of the former ones.
+ * The current pair of roles, restarted after a crash, and what the supervisor remembers of previous pairs.
  *
  * Proof: test/e2e/lifecycle.test.ts, test/attacks/5-remains.test.ts
  * @module
@@ -13,7 +13,7 @@ import type { RolePairOptions } from './roles/role-pair.ts';
 import { RolePair } from './roles/role-pair.ts';
 
 type ServingPairEvents = {
-  /** The processes changed: a pair was started, is ready, or has ended. */
+  /** The processes changed: a pair was started, became ready, or ended. */
   changed: [];
   late: [role: 'gateway' | 'engine', ms: number, cut: boolean];
   wrongTokens: [pid: number, count: number];
@@ -29,7 +29,7 @@ export class ServingPair extends EventEmitter<ServingPairEvents> {
   #overwrittenBytes = 0;
   #inheritedFilters = countFilters();
 
-  /** @param options - asked at the start of each pair */
+  /** @param options - called at the start of each pair */
   constructor(log: Pick<EventLog, 'write'>, options: () => RolePairOptions) {
     super();
     this.#log = log;
@@ -41,22 +41,22 @@ export class ServingPair extends EventEmitter<ServingPairEvents> {
     return this.#pair;
   }
 
-  /** What the engine reported when it was ready; of the former one while the next one starts. */
+  /** What the engine reported when it became ready. While a new engine starts, this is the previous engine's report. */
   get facts(): EngineFacts | undefined {
     return this.#facts;
   }
 
-  /** Whether the roles of the last pair reported that they are ready. */
+  /** Whether both roles of the last pair have reported that they are ready. */
   get ready(): boolean {
     return this.#isReady;
   }
 
-  /** Engines that ended in this run, and bytes that were overwritten after them. */
+  /** Number of engines that ended in this run, and number of bytes that were overwritten after they ended. */
   get ended(): { readonly endedEngines: number; readonly overwrittenBytes: number } {
     return { endedEngines: this.#endedEngines, overwrittenBytes: this.#overwrittenBytes };
   }
 
-  /** Seccomp filters of the supervisor when the last pair was started: its roles inherited them. */
+  /** Number of the supervisor's seccomp filters when the last pair was started; its roles inherited them. */
   get inheritedFilters(): number {
     return this.#inheritedFilters;
   }

@@ -1,5 +1,5 @@
 /**
- * The signals by which a person or a service manager stops the server.
+ * The signals with which a user or a service manager stops the server.
  *
  * Proof: test/e2e/lifecycle.test.ts, test/unit/linux/ignored-signals.test.ts
  * @module
@@ -7,9 +7,9 @@
 import { ignoredIn, ignoredVariable } from '../linux/ignored-signals.ts';
 
 /**
- * Returns a promise that settles with the first SIGTERM, SIGINT, SIGHUP or SIGQUIT; those that were ignored when the
- * server was started (`nohup`) stay ignored. Ctrl-Z is disabled: a suspended supervisor could not act on what its
- * watchdog sees.
+ * Returns a promise that settles with the first SIGTERM, SIGINT, SIGHUP or SIGQUIT. Signals that were ignored when the
+ * server was started (`nohup`) stay ignored. Ctrl-Z is disabled, because a suspended supervisor could not act on what
+ * its watchdog detects.
  */
 export function stopSignal(): Promise<'stop'> {
   const stop = Promise.withResolvers<'stop'>();

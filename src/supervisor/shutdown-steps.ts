@@ -1,10 +1,11 @@
 /**
- * Steps on the way out of a server: each is bounded in time, and a failure of one does not keep the next from running.
+ * Helpers for the steps of a server's shutdown. Each step is bounded in time, and its failure does not keep the next
+ * step from running.
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
 
-/** Waits for something for at most `ms` milliseconds. */
+/** Waits for `work` for at most `ms` milliseconds. */
 export async function within(work: Promise<unknown> | undefined, ms: number): Promise<void> {
   const timeout = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => {
@@ -17,7 +18,7 @@ export async function within(work: Promise<unknown> | undefined, ms: number): Pr
   }
 }
 
-/** Runs one step and prints what failed. @param printedElsewhere - a failure that is not printed here */
+/** Runs one step and prints its error, if any. @param printedElsewhere - an error that is not printed here */
 export async function attempt(step: () => unknown, printedElsewhere?: unknown): Promise<void> {
   try {
     await step();

@@ -1,5 +1,5 @@
 /**
- * `GET /kwyre/status`: the server, and the report of each layer, from what is observed now.
+ * `GET /kwyre/status`: facts about the server, and the report of each layer, both as observed now.
  * @module
  */
 import { release } from 'node:os';
@@ -20,7 +20,7 @@ import type { SelfProbe } from './roles/self-probe.ts';
 import type { ServingPair } from './serving-pair.ts';
 import type { ServerResources } from './start/server-resources.ts';
 
-/** What the status is read from. */
+/** The sources of the status. */
 type StatusSources = Pick<
   ServerResources,
   'startedAt' | 'uid' | 'installed' | 'listener' | 'reservedIpv6' | 'network' | 'model' | 'state'
@@ -32,15 +32,15 @@ type StatusSources = Pick<
   readonly serving: ServingPair;
   readonly alarm: Alarm;
   readonly probe: SelfProbe;
-  /** Restarts in the last hour. */
+  /** Returns the number of restarts in the last hour. */
   readonly restarts: () => number;
 };
 
 export class ServerStatus {
-  /** What confines the supervisor itself; empty before its filter is installed. */
+  /** Description of what confines the supervisor itself; empty before its filter is installed. */
   confined = '';
   readonly #sources: StatusSources;
-  /** The program that compared the model, judged when the server starts. */
+  /** The check of the program that compared the model, made when the server starts. */
   readonly #program: Check;
 
   constructor(sources: StatusSources) {
@@ -48,7 +48,7 @@ export class ServerStatus {
     this.#program = programCheck(sources.tree, Date.now());
   }
 
-  /** The reports of the six layers. */
+  /** Returns the reports of the six layers. */
   layers(): LayerReport[] {
     const { config, installed, uid, listener, reservedIpv6, network, tree, visible, model, serving, alarm, probe } =
       this.#sources;
@@ -85,7 +85,7 @@ export class ServerStatus {
     ];
   }
 
-  /** The answer of `GET /kwyre/status`. */
+  /** Returns the response to `GET /kwyre/status`. */
   json(): object {
     const { startedAt, config, model, state, serving, restarts } = this.#sources;
     const { facts } = serving;

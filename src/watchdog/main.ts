@@ -1,8 +1,8 @@
 /**
  * kwyre: watchdog [watch]. Scans the server's processes and those that inspect them, and reports to the supervisor.
  *
- * It opens nothing for writing, makes no socket and sends no signal; through a socket that it inherits it asks the
- * kernel about Unix sockets. `watch-loop.ts` is the flow; here are the sources that it reads.
+ * It opens nothing for writing, creates no socket and sends no signal. It asks the kernel about Unix sockets through a
+ * socket that it inherits. `watch-loop.ts` contains the control flow; this file, the sources that it reads.
  * @module
  */
 import { uptime } from 'node:os';
@@ -17,10 +17,10 @@ import { runWatchLoop } from './watch-loop.ts';
 
 process.title = 'kwyre: watchdog [watch]';
 process.exitCode = 1;
-// Reading a hidden file throws; stack traces would be the most expensive part of a scan.
+// Reading a hidden file throws an error, and stack traces would be the most expensive part of a scan.
 Error.stackTraceLimit = 0;
 
-/** Returns whether the supervisor handed over a diagnostic socket: a service manager may forbid making one. */
+/** Returns whether the supervisor passed a diagnostic socket; a service manager may forbid creating one. */
 function canAsk(): boolean {
   try {
     return socketName(descriptors.diag).family === 'other';

@@ -1,12 +1,14 @@
 /**
- * Whether a descriptor of another process opens the memory of a process of the server. A path proves nothing: any user
- * can make a folder `ENGINEPID` with a file `mem`, and a descriptor opened as a path only reads nothing.
+ * Detects descriptors with which another process has opened the memory of one of the server's processes. A path proves
+ * nothing: any user can create a folder `ENGINEPID` with a file `mem`, and a descriptor opened with O_PATH can read
+ * nothing.
  *
- * The kernel is asked, by `fdinfo`: how the file was opened, on which mount, and its inode. No file system is asked and
- * no path below another process's root is followed, because a file system that a user serves need not answer. A mount
- * table is as long as its owner likes: it is read once per process, and at most 1 MiB of it.
+ * Instead, `fdinfo` is read, in which the kernel states how the file was opened, on which mount, and its inode. No file
+ * system is queried and no path below another process's root is followed, because a file system served by a user (FUSE)
+ * might never answer. A user can make a mount table arbitrarily long, so it is read once per process, and at most 1 MiB
+ * of it.
  *
- * Limits: a second mount of proc is judged by the pid namespace of the process that has the file open; a mount beyond
+ * Limits: a second mount of proc is judged by the pid namespace of the process that has the file open. A mount beyond
  *         the part of the table that is read counts as unmounted.
  * Source: proc_pid_fdinfo(5), proc_pid_mountinfo(5), proc_pid_fd(5)
  * Proof:  test/unit/watchdog/memory-descriptors.test.ts, test/attacks/6-innocents.test.ts
@@ -17,27 +19,27 @@ import type { Mount } from '../linux/procfs/mountinfo.ts';
 import { memoryNamed, parseDescriptor } from '../linux/procfs/descriptors.ts';
 import { findMount } from '../linux/procfs/mountinfo.ts';
 
-/** The most that is read of one mount table, in bytes. */
+/** Maximum number of bytes read from one mount table. */
 const mostMounts = 1 << 20;
 
 export class MemoryDescriptors {
   readonly #proc: ProcReader;
   #mount: number | undefined;
   #device: string | undefined;
-  /** The lines of the last mount table by mount id, and the process that it belongs to. */
+  /** The lines of the last mount table by mount id, and the process it belongs to. */
   #mounts: { readonly folder: string; readonly lines: ReadonlyMap<number, string> } | undefined;
 
   constructor(proc: ProcReader) {
     this.#proc = proc;
   }
 
-  /** Begins with a process: mount tables are read anew. */
+  /** Must be called before each process: discards the mount table that was read. */
   begin(): void {
     this.#mounts = undefined;
   }
 
   /**
-   * Returns the pid of the server whose memory a descriptor opens, or `undefined`.
+   * Returns the pid of the server's process whose memory a descriptor opens, or `undefined`.
    * @param folder - the folder of the process or thread in `/proc`
    * @param link - the target of the descriptor's link; another user may have chosen that path
    * @param ownPids - pids and thread ids of the server
@@ -49,10 +51,10 @@ export class MemoryDescriptors {
     const opened = 'value' in text ? parseDescriptor(text.value) : undefined;
     if (opened === undefined || opened.pathOnly) return undefined;
     this.#learnMount();
-    // On this process's own mount of /proc the kernel made the end of the path.
+    // On this process's own mount of /proc, the end of the path comes from the kernel.
     if (opened.mount === this.#mount) return named.id;
     const mount = this.#mountOf(folder, opened.mount);
-    if (mount === undefined) return this.#byInode(named.tail, opened.inode, ownPids); // of another namespace
+    if (mount === undefined) return this.#byInode(named.tail, opened.inode, ownPids); // a mount of another namespace
     if (mount.kind !== 'proc') return undefined;
     const tail = mount.root === '/' ? named.tail : mount.root;
     if (mount.device === this.#device) return this.#byInode(tail, opened.inode, ownPids);
@@ -77,8 +79,8 @@ export class MemoryDescriptors {
   }
 
   /**
-   * Returns whether a process is in the same pid namespace. Its mount of proc is not asked: something may be mounted
-   * over it.
+   * Returns whether a process is in the same pid namespace. Its mount of proc is not used for this, because something
+   * else may be mounted over it.
    */
   #sameProcesses(folder: string): boolean {
     const [theirs, mine] = [this.#proc.link(`${folder}/ns/pid`), this.#proc.link('/proc/self/ns/pid')];

@@ -1,13 +1,13 @@
 /**
- * What another process has open, as far as it matters: memory of the server, and sockets.
+ * The open files of another process that matter here: memory of the server, and sockets.
  *
- * Every descriptor is followed in each scan, because one can replace another without a change of their number. Threads
- * may have descriptor tables of their own: a table with another number of descriptors than the first one is followed in
- * each scan, the others in turn. A table that takes too long is followed part by part: the next scan continues where
- * the last one stopped, and if something was found, it begins there again.
+ * Each scan reads the link of every descriptor, because one descriptor can replace another without changing their
+ * number. Threads may have their own descriptor tables: a table whose number of descriptors differs from the first
+ * thread's is read in each scan, and the others in turn. A table that takes too long is read in parts. The next scan
+ * continues where the last one stopped, or, if something was found, begins at that descriptor.
  *
- * Limits:  in a process with many threads, or with more than 512 descriptors, a descriptor is seen when its turn comes:
- *          at most 512 descriptors and 4 threads per scan, fewer when the time is over.
+ * Limits:  in a process with many threads, or with more than 512 descriptors, a descriptor is seen only when its turn
+ *          comes. At most 512 descriptors and 4 threads are read per scan, and fewer if the time runs out.
  * Source:  proc_pid_fd(5), proc_pid_task(5), clone(2) CLONE_FILES
  * Proof:   test/unit/watchdog/open-files.test.ts, test/attacks/6-debugger.test.ts
  * @module
@@ -18,44 +18,44 @@ import { socketInode } from '../linux/procfs/descriptors.ts';
 import type { MemoryDescriptors } from './memory-descriptors.ts';
 
 const none: Seen<readonly number[]> = { value: [] };
-/** The most descriptors of one table that are followed in one scan. */
+/** Maximum number of descriptors of one table read in one scan. */
 const mostAtOnce = 512;
-/** The most threads whose tables are followed in turn in one scan. */
+/** Maximum number of threads whose tables are read in turn in one scan. */
 const threadsInTurn = 4;
-/** The most threads whose descriptors are counted in one scan, or followed in a process where something was found. */
+/** Maximum number of threads whose descriptors are counted in one scan, or read if something was found before. */
 const mostThreads = 256;
-/** Descriptors of a table that are followed even when the time is over, so that each scan makes progress. */
+/** Number of descriptors of a table read even if the time is over, so that each scan makes progress. */
 const leastAtOnce = 64;
-/** The most tables with a remembered position; beyond that all begin anew. */
+/** Maximum number of tables whose position is remembered; beyond that, all begin anew. */
 const mostMarks = 512;
 
-/** Whose descriptors are read, and how thoroughly. */
+/** Which process's descriptors are read, and how thoroughly. */
 type Reading = {
   readonly pid: number;
-  /** The folder in `/proc` of the process, or of a running thread of it. */
+  /** The folder in `/proc` of the process, or of one of its running threads. */
   readonly folder: string;
   readonly threads: number;
   readonly ownPids: ReadonlySet<number>;
-  /** Whether to try again what was hidden the last time. */
+  /** Whether to retry what was hidden the last time. */
   readonly whole: boolean;
-  /** Whether something was found here before: then all threads are followed. */
+  /** Whether something was found in this process before, so that all of its threads are read. */
   readonly hot: boolean;
   /** Returns whether the time for this process is over. */
   readonly over: () => boolean;
 };
 
 export class OpenFiles {
-  /** Size of the process's descriptor table (`FDSize` in `status`). */
+  /** Number of slots in the process's descriptor table (`FDSize` in `status`). */
   slots = 0;
-  /** Pids of the server whose memory it has open; `missing` if its descriptors are hidden. */
+  /** Pids of the server's processes whose memory it has open; `missing` if its descriptors are hidden. */
   memories: Seen<readonly number[]> = none;
   /** Inodes of its sockets. */
   sockets: readonly number[] = [];
   readonly #proc: ProcReader;
   readonly #memory: MemoryDescriptors;
-  /** Whether the last scan had no time for all of it. */
+  /** Whether the last scan ran out of time before it had read everything. */
   unfinished = false;
-  /** Where the next scan begins in a table, by its folder. */
+  /** The position in each table at which the next scan begins, by the table's folder. */
   readonly #marks = new Map<string, number>();
   #nextThread = 0;
   /** The thread at which the next scan begins, if the last one stopped there or found something. */
@@ -67,7 +67,7 @@ export class OpenFiles {
   }
 
   read(reading: Reading): void {
-    if (!reading.whole && !('value' in this.memories)) return; // hidden the last time
+    if (!reading.whole && !('value' in this.memories)) return; // it was hidden the last time
     const memories = new Set<number>();
     const sockets: number[] = [];
     this.unfinished = false;
@@ -83,7 +83,7 @@ export class OpenFiles {
     this.sockets = sockets;
   }
 
-  /** Follows one table, all of it or its next part. Returns how many descriptors it has. */
+  /** Reads one table, or its next part. Returns the number of descriptors in it. */
   #follow(
     folder: string,
     { ownPids, over }: Reading,
@@ -123,7 +123,7 @@ export class OpenFiles {
       memories.add(owner);
       found ??= index;
     }
-    // What was found is followed first in the next scan.
+    // If something was found, the next scan begins there.
     this.#mark(folder, found ?? next);
     return counted.value > 0 ? counted.value : total;
   }

@@ -1,5 +1,5 @@
 /**
- * The watched processes in one scan: threads, descriptors, network namespace, code, cgroup.
+ * Reads the watched processes in one scan: threads, descriptors, network namespace, code, cgroup.
  *
  * Source: proc(5), cgroups(7)
  * Proof:  test/unit/watchdog/process-table.test.ts, test/attacks/6-frozen.test.ts
@@ -23,7 +23,7 @@ function mapped<A, B>(look: ProcResult<A>, parse: (value: A) => B | undefined): 
   return value === undefined ? { missing: 'failed' } : { value };
 }
 
-/** Returns the state of every thread; a thread that ends meanwhile is left out. */
+/** Returns the state of every thread, except those that end in the meantime. */
 function threadsOf(proc: ProcReader, pid: number): Seen<ThreadState[]> {
   const names = proc.list(`/proc/${pid}/task`);
   if (!('value' in names)) return names;
@@ -40,7 +40,7 @@ function threadsOf(proc: ProcReader, pid: number): Seen<ThreadState[]> {
   return { value: threads };
 }
 
-/** Returns the inodes of the sockets that a process holds; a descriptor that is closed meanwhile is left out. */
+/** Returns the inodes of the sockets that a process holds, except those closed in the meantime. */
 export function socketsOf(proc: ProcReader, pid: number): Seen<number[]> {
   const names = proc.list(`/proc/${pid}/fd`);
   if (!('value' in names)) return names;
@@ -57,7 +57,7 @@ export function socketsOf(proc: ProcReader, pid: number): Seen<number[]> {
   return { value: inodes };
 }
 
-/** Returns which of these sockets of a process are TCP, as the kernel says of each. */
+/** Returns which of these sockets of a process are TCP, according to the kernel's name for each socket's protocol. */
 export function tcpAmong(
   proc: ProcReader,
   pid: number,
@@ -73,7 +73,7 @@ export function tcpAmong(
       return 'value' in link ? socketInode(link.value) : undefined;
     };
     const before = inode();
-    // Read again afterwards: another one may have replaced it.
+    // Read again afterwards, because another socket may have replaced it.
     if (before !== undefined && inodes.has(before) && protocolName(path) === 'TCP' && inode() === before)
       found.push(before);
   }
@@ -83,8 +83,8 @@ export function tcpAmong(
 const sameMs = 1000;
 
 /**
- * The sockets of watched processes between scans: every descriptor is read again if their number changed, and otherwise
- * once a second. A socket that replaces another is seen within that second.
+ * Caches the sockets of watched processes between scans. A process's descriptors are read again if their number
+ * changed, and otherwise once a second, so a socket that replaces another is seen within a second.
  */
 export class SocketCache {
   readonly #proc: ProcReader;
@@ -94,12 +94,12 @@ export class SocketCache {
     this.#proc = proc;
   }
 
-  /** Inodes of the sockets that a process holds. */
+  /** Returns the inodes of the sockets that a process holds. */
   of(pid: number, nowMs: number): Seen<number[]> {
     const counted = this.#proc.count(`/proc/${pid}/fd`);
     const count = 'value' in counted ? counted.value : 0;
     const last = this.#last.get(pid);
-    // 0 before Linux 6.2, which does not count them.
+    // The count is 0 before Linux 6.2, which does not report it.
     if (last !== undefined && count > 0 && count === last.count && nowMs - last.at < sameMs) return last.sockets;
     const sockets = socketsOf(this.#proc, pid);
     this.#last.set(pid, { count, at: nowMs, sockets });
@@ -112,7 +112,7 @@ export class SocketCache {
   }
 }
 
-/** Reads the tables of a process's network namespace; a table that the kernel does not have is left out. */
+/** Reads the tables of a process's network namespace, except those that the kernel does not have. */
 export function tablesOf(
   proc: ProcReader,
   pid: number,
@@ -132,7 +132,7 @@ export function tablesOf(
   return any ? { value: rows } : { missing: 'gone' };
 }
 
-/** Reads whether the cgroup of a process is frozen, for cgroup v2 and v1. */
+/** Returns whether the cgroup of a process is frozen, for cgroup v1 and v2. */
 function frozenOf(proc: ProcReader, pid: number): Seen<boolean> {
   const groups = proc.read(`/proc/${pid}/cgroup`);
   if (!('value' in groups)) return groups;
@@ -155,7 +155,7 @@ function frozenOf(proc: ProcReader, pid: number): Seen<boolean> {
   return { value: false };
 }
 
-/** Reads the files that are mapped as code. Every program has some: an empty list means hidden, or ended. */
+/** Reads the files mapped as code. Every program has some, so an empty list means that it is hidden or has ended. */
 function mappingsOf(proc: ProcReader, pid: number, status: Seen<TaskStatus>): Seen<Mapping[]> {
   const found = mapped<string, Mapping[]>(proc.readLong(`/proc/${pid}/maps`), codeMappings);
   if (!('value' in found) || found.value.length > 0) return found;
@@ -171,7 +171,7 @@ export function inspectTarget(
   withMappings: boolean,
 ): TargetState {
   const { pid } = target;
-  // The kernel keeps this count per namespace; reading even an empty `tcp` walks the whole table of the machine.
+  // The kernel keeps this count per namespace. Reading `tcp`, even if it is empty, walks the whole machine's table.
   const own: Seen<number> =
     target.namespace === 'own'
       ? mapped(proc.read(`/proc/${pid}/net/sockstat`), parseSocketCount)

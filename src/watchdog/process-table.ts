@@ -1,13 +1,13 @@
 /**
- * The processes of the machine between scans: what seldom changes is read seldom, what is new or odd in every scan.
+ * Keeps the machine's processes between scans, and reads those that are new or suspicious in every scan.
  *
- * A process is read whole in every scan for its first seconds, because it may soon become another program. Later its
- * turn comes at least every five seconds (every ten once it has run for a minute), and it is read whole when its name
- * changed or every two minutes. A process with findings is read in every scan. A zombie can do nothing and is left out.
- * A process whose first thread has ended continues in the others, and is read through one of them.
+ * During its first seconds, a process is read completely in every scan, because it may soon become another program.
+ * Later it is read at least every five seconds (every ten once it has run for a minute), and completely if its name
+ * changed, or every two minutes. A process with findings is read in every scan. A zombie can do nothing and is left
+ * out. A process whose first thread has ended continues in its other threads, and is read through one of them.
  *
- * Any user can start any number of processes: a scan stops when its time is over, and the next one begins with those
- * that have waited longest. How many wait, and for how long, is reported.
+ * Any user can start any number of processes, so a scan stops when its time is over, and the next scan begins with the
+ * processes that have waited longest. The number of waiting processes and the longest wait are reported.
  *
  * Limits:  a process that gets the pid of an ended one between two scans is seen within ten seconds; for descriptors
  *          see `open-files.ts`.
@@ -23,16 +23,17 @@ import { OpenFiles } from './open-files.ts';
 
 export const turnMs = 5000;
 const youngMs = 3000;
-/** A process that has run for so long is read half as often. */
+/** A process that has run for this long is read half as often. */
 const settledMs = 60_000;
 const settledTurnMs = 10_000;
 const wholeMs = 120_000;
 /**
- * The most time that a scan takes for other processes: a part of the interval; more for the first one, which reads all.
+ * Maximum time that a scan spends on other processes, as a fraction of the interval. The first scan, which reads all
+ * processes, may take longer.
  */
 const budgetPart = 0.04;
 const firstBudgetMs = 3000;
-/** One process may take the scan's time divided by this, however much it has open. */
+/** One process may take at most the scan's time divided by this number, however many files it has open. */
 const onePart = 8;
 const capSysPtrace = 1n << 19n;
 const mostWords = 64;
@@ -41,9 +42,9 @@ type Entry = {
   readonly pid: number;
   readonly started: number;
   readonly firstSeen: number;
-  /** A kernel thread or a zombie: without a program, memory and descriptors. */
+  /** Whether it is a kernel thread or a zombie, which have no program, memory or descriptors. */
   inert: boolean;
-  /** Its folder in /proc, or that of a running thread of it. */
+  /** Its folder in `/proc`, or that of one of its running threads. */
   folder: string;
   name: string;
   parent: number;
@@ -62,13 +63,13 @@ type Entry = {
 /** Options of one scan. */
 type TableOptions = {
   readonly intervalMs: number;
-  /** Pids and thread ids of the server, which are left out. */
+  /** Pids and thread ids of the server's own processes, which are left out. */
   readonly ownPids: ReadonlySet<number>;
-  /** Whether to follow every descriptor now, to find the owner of a socket. */
+  /** Whether to read every descriptor now, to find the owner of a socket. */
   readonly everything: boolean;
 };
 
-/** The same with the most milliseconds that one process may take. */
+/** The same options, and the maximum time in milliseconds that one process may take. */
 type Look = TableOptions & { readonly mostMs: number };
 
 /** Returns the pids among the names in `/proc`. */
@@ -87,17 +88,17 @@ export class ProcessTable {
   readonly #ownUid: number;
   readonly #clock: () => number;
   readonly #entries = new Map<number, Entry>();
-  /** Processes that were listed and not read yet, and since when. */
+  /** Processes that are listed but not yet read, and the time since when. */
   #waiting = new Map<number, number>();
   readonly #ownUserMap: string;
   #mark = 0;
   #scans = 0;
-  /** Whether process 1 is listed, which hidepid would hide. */
+  /** Whether process 1 is listed; hidepid would hide it. */
   othersListed = true;
-  /** What the last scan had no time for. */
+  /** The processes that the last scan had no time to read. */
   overdue: Overdue = { processes: 0, oldestMs: 0 };
 
-  /** @param clock - milliseconds, by which a scan ends */
+  /** @param clock - returns milliseconds; limits the duration of a scan */
   constructor(proc: ProcReader, memory: MemoryDescriptors, ownUid: number, clock: () => number) {
     this.#proc = proc;
     this.#memory = memory;
@@ -107,7 +108,7 @@ export class ProcessTable {
     this.#ownUserMap = 'value' in map ? map.value.trim().replace(/ +/g, ' ') : '';
   }
 
-  /** Reads the processes that are due; returns all that are known. */
+  /** Reads the processes that are due; returns all known processes. */
   take(nowMs: number, order: TableOptions): Seen<ProcessState[]> {
     const names = this.#proc.list('/proc');
     if (!('value' in names)) return { missing: names.missing === 'gone' ? 'failed' : names.missing };
@@ -138,12 +139,12 @@ export class ProcessTable {
     return { value: processes };
   }
 
-  /** Reads these processes in every scan from now on, and no others. */
+  /** Sets which processes are read in every scan from now on, replacing any set before. */
   watchClosely(pids: ReadonlySet<number>): void {
     for (const entry of this.#entries.values()) entry.hot = pids.has(entry.pid);
   }
 
-  /** Returns the processes to read now, those that waited longest first, and before them those with findings. */
+  /** Returns the processes to read now: first those with findings, then those that have waited longest. */
   #due(
     pids: readonly number[],
     nowMs: number,
@@ -161,7 +162,7 @@ export class ProcessTable {
         continue;
       }
       entry.mark = this.#mark;
-      // A child of a watched process may be one of an ended process with the same pid.
+      // It looks like a child of a watched process, but may be a child of an ended process with the same pid.
       if (entry.hot || order.ownPids.has(entry.parent)) due.push({ pid, since: -Infinity });
       else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs)
         due.push({ pid, since: Math.min(nowMs, entry.nextLook) });
@@ -194,7 +195,7 @@ export class ProcessTable {
   #enter(pid: number, nowMs: number, order: Look): void {
     const text = this.#proc.readHead(`/proc/${pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
-    if (stat === undefined) return; // it ended between the listing and the reading
+    if (stat === undefined) return; // it ended after it was listed
     this.#waiting.delete(pid);
     const entry: Entry = {
       pid,
@@ -220,21 +221,21 @@ export class ProcessTable {
   }
 
   #look(entry: Entry, nowMs: number, order: Look): void {
-    // Each pid has its own moment, so that no scan has to read all of them.
+    // Stagger the times by pid, so that no single scan has to read all processes.
     const turn = nowMs - entry.firstSeen > settledMs ? settledTurnMs : turnMs;
     entry.nextLook = order.intervalMs >= turn ? nowMs : nowMs + turn - ((nowMs + entry.pid * 37) % turn);
     const text = this.#proc.readHead(`/proc/${entry.pid}/stat`);
     const stat = 'value' in text ? parseStat(text.value) : undefined;
     if (stat === undefined) return;
     if (stat.started !== entry.started) {
-      // Another process has the pid now.
+      // Another process now has this pid.
       this.#entries.delete(entry.pid);
       this.#enter(entry.pid, nowMs, order);
       return;
     }
     entry.inert = stat.kernel || (stat.state === 'Z' && stat.threads <= 1) || stat.state === 'X';
     if (entry.inert) {
-      entry.nextLook = nowMs + wholeMs; // only its pid can be reused
+      entry.nextLook = nowMs + wholeMs; // nothing can change except that its pid is reused
       return;
     }
     if (stat.state === 'Z') entry.folder = this.#livingThread(entry.pid);
@@ -254,11 +255,11 @@ export class ProcessTable {
       whole: whole || order.everything,
       over: () => this.#clock() > until,
     });
-    // Its turn comes again in the next scan, after those that wait already.
+    // It is read again in the next scan, after the processes that are already waiting.
     if (entry.open.unfinished) entry.nextLook = nowMs;
   }
 
-  /** Returns the folder of a thread that runs although the first one of the process has ended. */
+  /** Returns the folder of a thread that is still running after the first thread of the process has ended. */
   #livingThread(pid: number): string {
     const tasks = this.#proc.list(`/proc/${pid}/task`);
     const thread = 'value' in tasks ? tasks.value.find((tid) => tid !== String(pid)) : undefined;
@@ -271,7 +272,7 @@ export class ProcessTable {
     if (parsed !== undefined) {
       const [real = -1, effective, saved] = parsed.uids;
       entry.uid = real;
-      // Any user can start a set-user-ID program under any name: it is judged by who started it (L6-10).
+      // Any user can start a set-user-ID program under any name, so it is judged by the user who started it (L6-10).
       entry.privileged =
         real === 0 ||
         (real === effective &&
@@ -282,7 +283,7 @@ export class ProcessTable {
     }
     const executable = this.#proc.link(`${entry.folder}/exe`);
     entry.executable = 'value' in executable ? executable.value : '';
-    // The arguments of another user's process prove nothing, and are in its own memory, where it can delay the reader.
+    // The arguments of another user's process prove nothing. They are in its own memory, so it can delay the reader.
     const command =
       entry.privileged || entry.uid === this.#ownUid ? this.#proc.readHead(`${entry.folder}/cmdline`) : { value: '' };
     if ('value' in command)
@@ -291,7 +292,7 @@ export class ProcessTable {
         .filter((word, index, all) => word !== '' || index < all.length - 1);
   }
 
-  /** Capabilities inside a user namespace of its own have no effect outside. */
+  /** Returns whether a process is in the same user namespace; capabilities in another one have no effect here. */
   #sameUserNamespace(folder: string): boolean {
     const map = this.#proc.readHead(`${folder}/uid_map`);
     return 'value' in map && map.value.trim().replace(/ +/g, ' ') === this.#ownUserMap;

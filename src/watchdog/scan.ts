@@ -1,5 +1,5 @@
 /**
- * One scan of the machine as plain data.
+ * Makes one scan of the machine, and returns it as plain data.
  *
  * Promise: opens nothing for writing, sends nothing, signals no process.
  * Proof:   test/unit/watchdog/process-table.test.ts, test/attacks/6-watchdog.test.ts
@@ -22,11 +22,11 @@ import { MemoryDescriptors } from './memory-descriptors.ts';
 import { ProcessTable, turnMs } from './process-table.ts';
 import { SocketCache, inspectTarget, socketsOf, tablesOf, tcpAmong } from './own-processes.ts';
 
-/** What a scan reads from. */
+/** The sources that a scan reads. */
 export type ScanSources = {
   readonly proc: ProcReader;
   readonly clocks: () => Clocks;
-  /** Milliseconds, by which a scan is timed. */
+  /** Returns the time in milliseconds, to measure a scan. */
   readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
   /** Asks the kernel about one Unix socket; `undefined` if there is no diagnostic socket. */
@@ -35,14 +35,14 @@ export type ScanSources = {
   readonly protocolName: (path: string) => string | undefined;
 };
 
-/** Tables that are read in every scan: captures by any process. */
+/** Tables that are read in every scan; they show captures by any process. */
 const everyScan: readonly SocketTable[] = ['packet', 'raw', 'raw6'];
 /** Tables that are read to explain a descriptor of the server. */
 const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6', 'netlink'];
-/** The most Unix sockets that the kernel is asked about in one scan. */
+/** Maximum number of Unix sockets that the kernel is asked about in one scan. */
 const mostAsked = 256;
 const mappingsMs = 20_000;
-/** Waits in milliseconds for a socket that no table lists: it may just be closing. */
+/** Waits, in milliseconds, when no table lists a socket: it may just be closing. */
 const transientMs = [30, 60];
 
 export class Scanner {
@@ -52,12 +52,12 @@ export class Scanner {
   readonly #ownUid: number;
   #before: Clocks | undefined;
   #mappingsDue = -Infinity;
-  /** Processes whose maps were read, by pid and whether they were confined. */
+  /** Processes whose maps were read, identified by their pid and whether they were confined. */
   #mapped = new Set<string>();
-  /** Files that a watched process has mapped, and that were at a declared path when that was seen first. */
+  /** Files mapped by a watched process that were at a declared path when the mapping was first seen. */
   #knownCode: ReadonlySet<string> = new Set();
   #explained = new Set<number>();
-  /** Rows of sockets of the server; read again for a socket that is missing, and once in each turn. */
+  /** Rows of the server's sockets; read again if a socket is missing, and once in each turn. */
   readonly #lastRows = new Map<number, SocketRow>();
   #rowsDue = -Infinity;
 
@@ -68,13 +68,12 @@ export class Scanner {
     this.#descriptors = new SocketCache(sources.proc);
   }
 
-  /** Makes one scan. */
   async take(watched: Watched, intervalMs: number): Promise<Snapshot> {
     const { proc } = this.#sources;
     const clocks = this.#sources.clocks();
     const before = this.#before;
     this.#before = clocks;
-    // Maps are long and seldom change; after an undeclared file was seen they are read in every scan.
+    // Maps are long and seldom change. Once an undeclared file has been seen, they are read in every scan.
     const shown = watched.targets.map(({ pid, sealed }) => `${pid} ${sealed}`);
     const withMappings =
       watched.code.length > 0 && (clocks.monotonic >= this.#mappingsDue || shown.some((one) => !this.#mapped.has(one)));
@@ -89,15 +88,15 @@ export class Scanner {
       const accepted = mappings.filter(
         (mapping) => isDeclaredCode(mapping, watched) || knownCode.has(mappingKey(mapping)),
       );
-      // While a process has it mapped, no other file gets its inode.
+      // While a process has a file mapped, no other file can get its inode.
       this.#knownCode = new Set(accepted.map(mappingKey));
       const foreign = accepted.length < mappings.length;
       this.#mappingsDue = foreign ? clocks.monotonic : clocks.monotonic + mappingsMs;
     }
     const { rows: found, unexplained, tablesRead } = this.#rows(watched, targets, clocks.monotonic);
     for (const wait of unexplained.size > 0 ? transientMs : []) {
-      // A connection that was closed meanwhile is in no table, and one that the gateway refuses is closed at once;
-      // others stay.
+      // A connection that has just been closed is in no table, and one that the gateway refuses is closed at once. Any
+      // other socket is still there after the wait.
       await this.#sources.pause(wait);
       targets = targets.map((state) => {
         const inodes = seen(state.sockets);
@@ -142,12 +141,12 @@ export class Scanner {
     };
   }
 
-  /** Reads these processes in every scan until they have ended. */
+  /** Sets which processes are read in every scan, until they have ended. */
   watchClosely(pids: ReadonlySet<number>): void {
     this.#processes.watchClosely(pids);
   }
 
-  /** Rows of the watched network namespaces; the watchdog's own /proc/net would show its own, empty one. */
+  /** Returns rows of the watched network namespaces; the watchdog's own `/proc/net` shows its own, empty one. */
   #tables({ networks }: Watched, tables: readonly SocketTable[]): Seen<SocketRow[]> {
     const rows: SocketRow[] = [];
     for (const pid of networks) {
@@ -158,7 +157,7 @@ export class Scanner {
     return networks.length === 0 ? { missing: 'failed' } : { value: rows };
   }
 
-  /** Asks about Unix sockets one by one: their table may contain rows that another user wrote. */
+  /** Asks about Unix sockets one by one, because their table may contain rows that another user wrote. */
   #askUnix(inodes: readonly number[]): void {
     const { askUnix } = this.#sources;
     if (askUnix === undefined) return;
@@ -178,7 +177,7 @@ export class Scanner {
     }
   }
 
-  /** Rows of TCP sockets of the gateway that no table lists. */
+  /** Returns rows for TCP sockets of the gateway that no table lists. */
   #dead(targets: readonly TargetState[], unexplained: ReadonlySet<number>): SocketRow[] {
     const unknown = new Set([...unexplained].filter((inode) => !this.#lastRows.has(inode)));
     const gateways = unknown.size === 0 ? [] : targets.filter(({ target }) => target.role === 'gateway');
@@ -187,7 +186,7 @@ export class Scanner {
       .map(deadConnection);
   }
 
-  /** Receivers of packets in the watched network namespaces. */
+  /** Returns the receivers of packets in the watched network namespaces. */
   #taps(watched: Watched): Seen<PacketTap[]> {
     const taps: PacketTap[] = [];
     for (const pid of watched.networks) {
@@ -198,7 +197,7 @@ export class Scanner {
     return watched.networks.length === 0 ? { missing: 'failed' } : { value: taps };
   }
 
-  /** The rows that matter, and the sockets of the server that they do not explain. */
+  /** Returns the relevant rows, and the sockets of the server that no row accounts for. */
   #rows(
     watched: Watched,
     targets: readonly TargetState[],
@@ -223,7 +222,7 @@ export class Scanner {
         this.#rowsDue = nowMs + turnMs - 1;
         this.#lastRows.clear();
       }
-      // Nearly all are in `tcp`: the listener and its connections. The other tables are read for what is left.
+      // Nearly all sockets are in `tcp`: the listener and its connections. The other tables are read only for the rest.
       for (const tables of [['tcp'], onDemand] as const) {
         if (tables === onDemand && !isNew()) break;
         const more = this.#tables(watched, tables);
@@ -232,7 +231,7 @@ export class Scanner {
             rows: { value: [...always.value, ...this.#lastRows.values()] },
             unexplained: new Set(),
             tablesRead: false,
-          }; // captures are still seen
+          }; // captures are still detected
         for (const row of more.value) if (held.has(row.inode)) this.#lastRows.set(row.inode, row);
       }
     }

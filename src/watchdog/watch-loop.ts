@@ -1,5 +1,6 @@
 /**
- * The life of the watchdog: it waits for an order, confines itself, scans at each interval and reports; it never acts.
+ * The watchdog's main loop: waits for an order, confines itself, then scans at each interval and reports. It never acts
+ * on what it finds.
  *
  * Proof: test/attacks/6-watchdog.test.ts
  * @module
@@ -16,7 +17,7 @@ import { controlMessages, descriptors } from '../wire/messages.ts';
 import type { ScanSources } from './scan.ts';
 import { Scanner } from './scan.ts';
 
-/** What the loop needs besides the sources of a scan. */
+/** Options of the loop, in addition to the sources of a scan. */
 type WatchLoopOptions = ScanSources & {
   readonly pid: number;
   readonly seal: () => Enforcement[];
@@ -26,7 +27,7 @@ type WatchLoopOptions = ScanSources & {
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 const beatMs = 1000;
 
-/** Bounds the number of findings: the first ones are enough to act on. */
+/** Limits the number of findings; the first ones are enough to act on. */
 function bounded(detections: readonly Detection[]): Detection[] {
   return detections.map((detection) =>
     detection.findings.length > maxFindings
@@ -35,7 +36,7 @@ function bounded(detections: readonly Detection[]): Detection[] {
   );
 }
 
-/** Sorts effects before names, so that many names cannot push an effect out of the message. */
+/** Sorts findings by effect before findings by name, so that many names cannot push an effect out of the message. */
 function byWeight(detection: Detection): Detection['findings'] {
   const rank = { effect: 0, able: 1, stranger: 2 } as const;
   return [...detection.findings].sort((a, b) => rank[a.relation] - rank[b.relation]);
@@ -78,7 +79,7 @@ export function runWatchLoop(options: WatchLoopOptions): void {
     );
     sequence += 1;
     scanning = false;
-    // An order that came while this scan ran is answered without delay.
+    // If an order arrived during this scan, the next scan starts without delay.
     timer = setTimeout(() => void scan(), epoch === order.epoch ? Math.max(0, intervalMs - scanMs) : 0);
   };
 

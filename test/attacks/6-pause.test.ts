@@ -72,7 +72,7 @@ test('a machine that pauses for eleven seconds: the running answer is cut, nothi
   assert.doesNotMatch(text, /\[DONE\]/);
   assert.match(text, /"code":"machine_paused"/);
   await until('requests to be taken again', () =>
-    /the machine was paused for 1[01] s; running answers were cut/.test(server.output()),
+    /the machine was paused for 1[01] s; running answers were aborted/.test(server.output()),
   );
   assert.deepEqual(Object.values(server.pids()).sort(), all.sort(), 'the same processes');
   let again = await call(server, '/v1/chat/completions', ask, { headers: { 'kwyre-session': session } });

@@ -1,12 +1,13 @@
 /**
  * Layer 6 in a running server: runs the watchdog, assesses its scans, and raises a violation.
  *
- * The watchdog's death, its silence and a breach of its wire are violations like a confirmed detection. A pause of the
- * whole machine is none: running turns are cut, and new requests are refused until a scan that began later is clean.
+ * Like a confirmed detection, the watchdog's death, its silence and a breach of its wire protocol are violations. A
+ * pause of the whole machine is not a violation: running turns are aborted, and new requests are refused until a scan
+ * that began after the pause finds nothing.
  *
- * Promise: nothing is served before the first scan, and a tool that is running refuses the start. A violation is
- *          emitted in the tick in which it is certain, before anything is logged or printed.
- * Limits:  a supervisor that is stopped itself acts when it continues; its own gap counts then.
+ * Promise: nothing is served before the first scan, and the start fails if that scan finds a running tool. A violation
+ *          is emitted in the tick in which it becomes certain, before anything is logged or printed.
+ * Limits:  a supervisor that is itself stopped cannot act until it continues; only then is its own gap assessed.
  * Proof:   test/attacks/6-serve.test.ts, test/attacks/6-debugger.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
@@ -33,23 +34,23 @@ import type { WeightsMonitor } from './weights-monitor.ts';
 /** What the alarm is made from. */
 type AlarmOptions = WatchdogOptions &
   AssessorOptions & {
-    /** Watches the files of the model; in tests there are none. */
+    /** Watches the model's files; absent in tests. */
     readonly weights?: WeightsMonitor;
   };
 
 /** What an alarm emits. */
 type AlarmEvents = {
-  /** A violation is certain: end everything. `words` describe it for the terminal. */
+  /** A violation is certain: everything must end. `words` describes the violation on the terminal. */
   violation: [violation: Violation, words: string | undefined];
-  /** A finding that was not there in the scan before. */
+  /** The last scan made a finding that the scan before it did not. */
   finding: [finding: Finding, assessment: Assessment];
   /** The level of the assessment changed. */
   level: [Assessment];
-  /** The machine or the supervisor paused: cut every running turn, and refuse new requests until `resumed`. */
+  /** The machine or the supervisor paused: abort every running turn, and refuse new requests until `resumed`. */
   paused: [];
   /**
-   * A scan that began after the pause was clean. `seconds`: how long all processes paused, 0 when not all did;
-   * `noticed`: whether the supervisor noticed it itself.
+   * A scan that began after the pause was clean. `seconds`: how long all processes paused, or 0 if only some did;
+   * `noticed`: whether the supervisor itself noticed the pause.
    */
   resumed: [seconds: number, noticed: boolean];
 };
@@ -57,9 +58,9 @@ type AlarmEvents = {
 const readClocks = (): Clocks => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') });
 
 export class Alarm extends EventEmitter<AlarmEvents> {
-  /** Settles when a violation is certain; everything has been told to end by then. */
+  /** Settles when a violation is certain and everything has been told to end. */
   readonly raised: Promise<Violation>;
-  /** Settles with the first scan. @throws `L6_WATCHDOG_FAILED`, and what the watchdog reported */
+  /** Settles with the assessment of the first scan. @throws `L6_WATCHDOG_FAILED`, or the error the watchdog reported */
   readonly firstScan: Promise<Assessment>;
   readonly #options: AlarmOptions;
   readonly #assessor: ScanAssessor;
@@ -96,8 +97,8 @@ export class Alarm extends EventEmitter<AlarmEvents> {
       this.#watchdogViolated(immediateViolations.wireBreach, error.code);
     });
     this.#watchdog.on('ended', ({ signal }) => {
-      // A start that failed is refused by `firstScan`; only a watchdog that was ready can be lost, or killed by the
-      // kernel.
+      // If the watchdog failed to start, `firstScan` rejects. Its end is a violation only if it had been ready, or if
+      // the kernel killed it.
       if (this.#watchdog.isReady || signal === 'SIGSYS')
         this.#watchdogViolated(
           signal === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.watchdogDead,
@@ -110,7 +111,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     }, tickMs);
   }
 
-  /** Whether the server passed {@link admit}: only then is anything printed. */
+  /** Whether the server passed {@link admit}. Nothing is printed before that. */
   get admitted(): boolean {
     return this.#isAdmitted;
   }
@@ -121,7 +122,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     return this.#isAdmitted && !this.#pauses.paused && (level === 'clean' || level === 'detected');
   }
 
-  /** Whether a violation was raised: everything ends by itself then. */
+  /** Whether a violation was raised, in which case everything is already ending. */
   get violated(): boolean {
     return this.#isViolated;
   }
@@ -144,7 +145,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     return this.#options.intervalMs;
   }
 
-  /** A role reports that it was late, and whether it cut its turns. */
+  /** Handles a role's report that it was late. @param cut - whether the role aborted its turns */
   late(role: Target['role'], ms: number, cut: boolean): void {
     const now = monotonicMs();
     this.#pauses.reportLateness(role, ms, now);
@@ -152,8 +153,8 @@ export class Alarm extends EventEmitter<AlarmEvents> {
   }
 
   /**
-   * Says which processes belong to the server from now on: when a pair was started, when it is ready, when it ended.
-   * The watchdog learns it as soon as it is ready.
+   * Sets which processes belong to the server from now on. Called when a pair has started, is ready, or has ended. The
+   * watchdog receives the list as soon as it is ready.
    */
   async watch(processes: readonly WatchedProcess[], watched: Omit<Watched, 'targets'>): Promise<void> {
     await this.#watchdog.settled;
@@ -161,8 +162,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
   }
 
   /**
-   * Waits for the first scan, and refuses the start when it is not clean. @throws `L6_TOOLS_PRESENT`,
-   * `L6_WATCHDOG_FAILED`
+   * Waits for the first scan, and throws if it is not clean. @throws `L6_TOOLS_PRESENT`, `L6_WATCHDOG_FAILED`
    */
   async admit(): Promise<void> {
     const { counted, yellow } = await this.firstScan;
@@ -187,7 +187,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     return this.#assessor.report(this.#watchdog.enforced);
   }
 
-  /** Raises a violation that is certain: listeners end everything before this returns. */
+  /** Raises a violation that is certain. Listeners end everything before this returns. */
   raise(violation: Violation, words?: string): void {
     this.#isViolated = true;
     this.emit('violation', violation, words);
@@ -195,13 +195,13 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     this.#raised.resolve(violation);
   }
 
-  /** Ends the watchdog without that being a violation. */
+  /** Ends the watchdog without raising a violation. */
   async stop(): Promise<void> {
     this.kill();
     await this.#watchdog.ended;
   }
 
-  /** Kills the watchdog without that being a violation; for the exit path, where nothing can be awaited. */
+  /** Kills the watchdog without raising a violation. For the exit path, where nothing can be awaited. */
   kill(): void {
     this.#finish();
     this.#watchdog.kill();
@@ -212,7 +212,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     clearInterval(this.#timer);
   }
 
-  /** A violation that was seen by the watchdog or is about it; once. */
+  /** Raises a violation that the watchdog detected or caused, unless the alarm is already over. */
   #violate(violation: Violation): void {
     if (this.#isOver) return;
     this.#finish();
@@ -224,23 +224,23 @@ export class Alarm extends EventEmitter<AlarmEvents> {
   }
 
   #scanned({ epoch, at, scanMs, detections }: ScanReport): void {
-    if (epoch !== this.#order.epoch || this.#isOver) return; // of processes that were replaced since
+    if (epoch !== this.#order.epoch || this.#isOver) return; // a scan of processes that have since been replaced
     this.#assessor.count(scanMs);
     const weights = this.#options.weights?.detect();
     const verified = verifyFindings(detections, this.#order.roles, identify);
     this.#assess(weights === undefined ? verified : [...verified, weights], at);
   }
 
-  /** @param began - when the scan began that the detections come from; nothing else ends a pause */
+  /** @param began - when the scan that made the detections began; `undefined` if no scan did, so that no pause ends */
   #assess(reported: readonly Detection[], began: number | undefined): void {
     const nowMs = monotonicMs();
     const change = this.#assessor.assess(this.#pauses.explain(reported, nowMs));
-    // The consequence comes before everything that prints and logs.
+    // Act first; print and log afterwards.
     if (change.violation !== undefined) this.#violate(change.violation);
     const now = this.assessment;
     for (const finding of change.findings) this.emit('finding', finding, now);
     if (change.isNewLevel) this.emit('level', now);
-    // A start on a busy machine is late; a scan that was on time says more.
+    // On a busy machine the first scan may find nothing but lateness; then a later, punctual scan decides.
     if (now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector)))
       this.#firstScan.resolve(now);
     const pause = began === undefined || now.counted.length > 0 ? undefined : this.#pauses.resume(began, nowMs);
@@ -249,18 +249,17 @@ export class Alarm extends EventEmitter<AlarmEvents> {
 
   #pause(): void {
     this.emit('paused');
-    // A scan of what is there now, without waiting for the next one. Scans of the time before are still under way, and
-    // count.
+    // Request a scan now instead of waiting for the next one. Reports of earlier scans may still arrive, and count.
     this.#order.send();
   }
 
-  /** Once a second: the supervisor's own gap, what it was, and the watchdog's silence. */
+  /** Once a second, checks for a gap in the supervisor's own clock, and for a silent watchdog. */
   #tick(): void {
     const now = readClocks();
     const gap = this.#pauses.tick(now, this.#order.otherRoles, { pid: process.pid, uid: this.#options.uid });
     if (gap === 'begun') {
       this.#pause();
-      return; // reports of that time wait in the channel; they are read first
+      return; // reports sent during the gap are still in the channel and must be read first
     }
     if (gap !== undefined)
       this.#assess(

@@ -1,5 +1,5 @@
 /**
- * What the alarm sees, logged within its budget and printed on the terminal.
+ * Logs the alarm's events, within a budget, and prints them on the terminal.
  *
  * Proof: test/unit/supervisor/event-budget.test.ts, test/attacks/6-serve.test.ts
  * @module
@@ -11,7 +11,7 @@ import type { EventLog } from '../../state/event-log.ts';
 import type { Alarm } from './alarm.ts';
 import type { EventBudget } from './event-budget.ts';
 
-/** What is printed about a new finding; `undefined` for nothing. */
+/** Returns what to print about a new finding, or `undefined` to print nothing. */
 function announcement(finding: Finding, assessment: Assessment, intervalMs: number): string | undefined {
   const words = `kwyre: watchdog: ${describeFinding(finding)}`;
   if (finding.relation === 'stranger')
@@ -31,7 +31,7 @@ function announcement(finding: Finding, assessment: Assessment, intervalMs: numb
   return undefined;
 }
 
-/** Logs and prints what an alarm emits from now on; before the server is admitted it is only logged. */
+/** Logs and prints what an alarm emits from now on. Until the server is admitted, events are only logged. */
 export function announce(alarm: Alarm, budget: EventBudget, log: Pick<EventLog, 'write'>): void {
   alarm.on('finding', (finding, assessment) => {
     if (!budget.finding(finding) || !alarm.admitted) return;
@@ -43,13 +43,13 @@ export function announce(alarm: Alarm, budget: EventBudget, log: Pick<EventLog, 
       console.error('kwyre: watchdog: no threats detected');
   });
   alarm.on('resumed', (seconds, noticed) => {
-    // What a role reported is not logged: it could encode text in a rhythm of pauses.
+    // A pause that only a role reported is not logged: the role could encode text in the rhythm of its pauses.
     if (!noticed) return;
     log.write({ code: 'MACHINE_PAUSED', count: seconds });
     if (alarm.admitted)
       console.error(
         `kwyre: the ${seconds === 0 ? 'server was paused' : `machine was paused for ${seconds} s`}; running answers ` +
-          'were cut, other conversations are kept, and new requests are accepted again',
+          'were aborted, other conversations are kept, and new requests are accepted again',
       );
   });
 }

@@ -1,8 +1,8 @@
 /**
- * How many lines an hour a jailed process can cause in the log: each of literals and a few numbers.
+ * Limits how many log lines per hour a jailed process can cause. Each line consists of literals and a few numbers.
  *
- * Promise: a role that was taken over cannot write text of a conversation to the disk; `wire/covert-channels.ts` bounds
- *          the bits of each way. What comes more often is counted, and the next line has the count.
+ * Promise: a compromised role cannot write the text of a conversation to the disk; `wire/covert-channels.ts` bounds the
+ *          bits that each channel carries. Events beyond the limit are only counted, and the next line has the count.
  * Proof:   test/unit/supervisor/event-budget.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -31,7 +31,7 @@ export class EventBudget {
     seen: new RateLimit({ count: linesPerHour.seen, windowMs: hourMs }),
     levels: new RateLimit({ count: linesPerHour.levels, windowMs: hourMs }),
   };
-  /** What was counted and not logged yet. */
+  /** Numbers of events that were counted but not yet logged. */
   readonly #pending: Record<Kind, number> = { wrongTokens: 0, seen: 0, levels: 0 };
 
   /** @param now - monotonic milliseconds */
@@ -40,27 +40,27 @@ export class EventBudget {
     this.#now = now;
   }
 
-  /** The gateway counted wrong tokens. */
+  /** Records that the gateway counted wrong tokens. */
   wrongTokens(pid: number, count: number): void {
     this.#pending.wrongTokens += count;
     if (this.#limits.wrongTokens.take(this.#now())) this.#logWrongTokens(pid);
   }
 
-  /** The watchdog found something new; returns `false` when it was only counted and must not be printed either. */
+  /** Records a new finding; returns `false` if it was only counted, in which case it must not be printed either. */
   finding({ detector, pid, uid, name }: Finding): boolean {
     if (!this.#take('seen')) return false;
     this.#log.write({ code: 'L6_SEEN', detector, pid, uid, name });
     return true;
   }
 
-  /** The level of layer 6 changed; returns `false` as {@link finding} does. */
+  /** Records a new level of layer 6; returns `false` as {@link finding} does. */
   level(level: Assessment['level']): boolean {
     if (!this.#take('levels')) return false;
     this.#log.write({ code: `L6_LEVEL_${level.toUpperCase()}` });
     return true;
   }
 
-  /** Logs what was counted and not logged yet, at the end of a server. */
+  /** Logs the remaining counts when the server ends. */
   close(): void {
     if (this.#pending.wrongTokens > 0) this.#logWrongTokens(0);
     this.#logOverflow('seen');

@@ -1,5 +1,5 @@
 /**
- * Times in which the supervisor did not run: what each of them was, and when the pause is over.
+ * Tracks the times when the supervisor did not run: what caused each one, and when the pause is over.
  *
  * Proof: test/unit/supervisor/pause-tracker.test.ts, test/attacks/6-pause.test.ts
  * @module
@@ -9,12 +9,12 @@ import type { Detection } from '../../layers/6-intrusion/finding.ts';
 import { Pause } from '../../layers/6-intrusion/pause-verdict.ts';
 import type { Clocks } from '../../layers/6-intrusion/scan-result.ts';
 
-/** Between two looks at the clocks, in milliseconds. */
+/** Interval between two readings of the clocks, in milliseconds. */
 export const tickMs = 1000;
-/** How long a supervisor that had no CPU time counts as starved, in milliseconds. */
+/** How long the supervisor counts as starved after it had no CPU time, in milliseconds. */
 const starvedForMs = 15_000;
 
-/** Returns whether a detector finds lateness only, which a pause of the whole machine explains. */
+/** Returns whether a detector finds only lateness, which a pause of the whole machine can explain. */
 export function isLateness(detector: Detection['detector']): boolean {
   return detector === 'clock';
 }
@@ -22,11 +22,11 @@ export function isLateness(detector: Detection['detector']): boolean {
 export class PauseTracker {
   #lastTick: Clocks;
   #pause: Pause | undefined;
-  /** Whether this process noticed the pause, and not only a role. */
+  /** Whether this process noticed the pause itself, rather than only being told by a role. */
   #isNoticed = false;
-  /** The supervisor's own gap, until it is known what it was. */
+  /** The gap in the supervisor's own clock, until its cause is known. */
   #ownGap: Detection | undefined;
-  /** How late each process was, and when it said so. */
+  /** How late each process was, and when it reported it. */
   readonly #lateness = new Map<string, { readonly ms: number; readonly at: number }>();
   #starvedAt = -Infinity;
 
@@ -39,19 +39,20 @@ export class PauseTracker {
     return this.#pause !== undefined;
   }
 
-  /** Returns whether the supervisor recently had no CPU time: a role that heard nothing then met a busy machine. */
+  /** Returns whether the supervisor recently had no CPU time, so that a role hearing nothing means a busy machine. */
   starved(nowMs: number): boolean {
     return nowMs - this.#starvedAt < starvedForMs;
   }
 
-  /** A process of the server reports that it was late by `ms`. */
+  /** Records a report of one of the server's processes that it was late by `ms`. */
   reportLateness(process: string, ms: number, nowMs: number): void {
     this.#lateness.set(process, { ms, at: nowMs });
   }
 
   /**
-   * A role cut its turns because it had heard nothing for too long. Nothing that the role says is logged or printed.
-   * @returns whether a pause begins with that
+   * Records that a role aborted its turns because it had heard nothing for too long. Nothing in the role's report is
+   * logged or printed.
+   * @returns whether this begins a pause
    */
   reportCut(nowMs: number): boolean {
     if (this.#pause !== undefined) return false;
@@ -61,9 +62,9 @@ export class PauseTracker {
   }
 
   /**
-   * Looks at the clocks, once a second.
-   * @param others - processes that must be late as well if everything paused
-   * @returns `begun` when a pause begins; a detection when it is certain that the supervisor alone was stopped
+   * Reads the clocks; called once a second.
+   * @param others - processes that must also have been late if the whole machine paused
+   * @returns `begun` when a pause begins; a detection when it is certain that only the supervisor was stopped
    */
   tick(
     now: Clocks,
@@ -73,7 +74,7 @@ export class PauseTracker {
     const before = this.#lastTick;
     const gap = measureGap(before, now, tickMs);
     this.#lastTick = now;
-    // A process that was stopped on a busy machine was stopped all the same.
+    // A busy machine does not excuse a process that was stopped.
     if (gap.stopped) this.#starvedAt = -Infinity;
     else if (gap.heldUpMs > 2 * tickMs) this.#starvedAt = now.monotonic;
     if (gap.stopped || gap.suspended) {
@@ -95,8 +96,8 @@ export class PauseTracker {
   }
 
   /**
-   * Removes lateness that one pause of all processes explains, or may explain: whether it was one can be known a moment
-   * later.
+   * Removes findings of lateness that a pause of all processes explains, or might explain: whether there was such a
+   * pause becomes known only a moment later.
    */
   explain(detections: readonly Detection[], nowMs: number): readonly Detection[] {
     const verdict = this.#pause?.verdict(this.#lateness, nowMs);
@@ -105,8 +106,8 @@ export class PauseTracker {
   }
 
   /**
-   * A scan that began at `beganMs` was clean: ends a pause that was before it.
-   * @returns `undefined` when no pause ends. `seconds`: how long all processes paused, 0 when not all of them did;
+   * Ends any pause that precedes `beganMs`, the start of a clean scan.
+   * @returns `undefined` when no pause ends. `seconds`: how long all processes paused, or 0 if only some did;
    * `noticed`: whether this process noticed it.
    */
   resume(beganMs: number, nowMs: number): { readonly seconds: number; readonly noticed: boolean } | undefined {

@@ -1,11 +1,11 @@
 /**
- * The watchdog's findings with names that the supervisor looked up itself.
+ * The watchdog's findings, with process names that the supervisor looked up itself.
  *
- * The watchdog parses what strangers wrote, and root's watchdog can read memory: a name in its words could carry text
- * of a conversation to the log. So the supervisor reads the name and the user of a process itself, and a finding is
- * described by a sentence of a fixed list.
+ * The watchdog parses text that other users wrote, and root's watchdog can read memory, so a name that it reports could
+ * carry text of a conversation to the log. The supervisor therefore reads the name and user of each process itself, and
+ * describes a finding with a sentence from a fixed list.
  *
- * Trust: a process chooses its name: printable ASCII, at most 64 characters.
+ * Trust: a process chooses its own name, which is reduced to at most 64 characters of printable ASCII.
  * Proof: test/unit/supervisor/reported-finding.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -19,8 +19,8 @@ import { statusField } from '../../linux/procfs/task-status.ts';
 type Identity = { readonly uid: number; readonly name: string };
 
 /**
- * Returns user and name of a process: the name of its executable where this user may read it, else the name that it
- * gave itself; `undefined` when it has ended.
+ * Returns the user and name of a process, or `undefined` when it has ended. The name is that of its executable if this
+ * user may read it, and otherwise the name that the process gave itself.
  */
 export function identify(pid: number): Identity | undefined {
   let status: string;
@@ -43,8 +43,8 @@ const toolIds: ReadonlySet<string> = new Set(tools.map(({ id }) => id));
 const unknown: Identity = { uid: -1, name: '?' };
 
 /**
- * Replaces the words of the watchdog.
- * @param roles - the role of each process of the server, by pid
+ * Replaces the names and descriptions that the watchdog reported.
+ * @param roles - the role of each of the server's processes, by pid
  */
 export function verifyFindings(
   detections: readonly Detection[],

@@ -1,5 +1,5 @@
 /**
- * What the scans of the watchdog add up to: the assessment now, what is new in it, and what to report.
+ * Turns the watchdog's scans into the current assessment, the changes in it, and the report of layer 6.
  * @module
  */
 import type { Enforcement, LayerReport } from '../../base/verdict.ts';
@@ -8,23 +8,23 @@ import { assessScan, initialAssessment, violationOf } from '../../layers/6-intru
 import type { Detection, Finding } from '../../layers/6-intrusion/finding.ts';
 import { intrusionReport } from '../../layers/6-intrusion/status.ts';
 
-/** By what scans are assessed. */
+/** Settings for the assessment of scans. */
 export type AssessorOptions = {
   readonly intervalMs: number;
   readonly profile: Profile;
-  /** Ids of tools that the operator acknowledged for this run. */
+  /** Ids of the tools that the operator acknowledged for this run. */
   readonly acknowledged: readonly string[];
 };
 
 /** What one scan changed. */
 type Change = {
   readonly violation: Violation | undefined;
-  /** Findings that were not there in the scan before. */
+  /** Findings that the previous scan did not have. */
   readonly findings: readonly Finding[];
   readonly isNewLevel: boolean;
 };
 
-/** Findings that are remembered although they are gone, so that one pid cannot flood the log. */
+/** Number of past findings that are remembered, so that one pid cannot flood the log. */
 const maxKnown = 256;
 
 export class ScanAssessor {
@@ -48,18 +48,17 @@ export class ScanAssessor {
     return this.#detections;
   }
 
-  /** Scans so far. */
+  /** Number of scans so far. */
   get scans(): number {
     return this.#scans;
   }
 
-  /** Counts a scan of the watchdog. @param scanMs - how long it took */
+  /** Counts a scan. @param scanMs - how long it took */
   count(scanMs: number): void {
     this.#scans += 1;
     this.#scanMs = scanMs;
   }
 
-  /** Assesses detections. */
   assess(detections: readonly Detection[]): Change {
     const before = this.#assessment;
     this.#detections = detections;
@@ -93,7 +92,7 @@ export class ScanAssessor {
       this.#known.add(key);
       return isNew;
     });
-    // What went away may come back and is then worth a line again.
+    // A finding that went away and was forgotten is logged again if it comes back.
     for (const key of this.#known) if (!present.has(key) && this.#known.size > maxKnown) this.#known.delete(key);
     return found;
   }

@@ -1,6 +1,6 @@
 /**
- * The order to the watchdog: which processes belong to the server, numbered, so that a scan of processes that were
- * replaced since is told apart.
+ * The order to the watchdog: which processes belong to the server. Orders are numbered, so that a scan of processes
+ * that have since been replaced can be told apart.
  *
  * Proof: test/unit/supervisor/watch-order.test.ts
  * @module
@@ -10,12 +10,12 @@ import type { Target, Watched } from '../../layers/6-intrusion/scan-result.ts';
 import { socketInodes } from '../../linux/procfs/descriptors.ts';
 import type { WatchdogProcess } from './watchdog-process.ts';
 
-/** A process of the server with what its jail reported. */
+/** A process of the server, with what its jail reported. */
 export type WatchedProcess = Omit<Target, 'namespace'> & { readonly enforced: readonly Enforcement[] };
 
 /**
- * The network namespace of a role: root gives each role one of its own; one that a service manager made holds the
- * supervisor too. @internal
+ * Returns the kind of network namespace a role is in. Root gives each role its own; a namespace made by a service
+ * manager also contains the supervisor. @internal
  */
 export function namespaceOf(enforced: readonly Enforcement[], uid: number): Target['namespace'] {
   return uid === 0 && enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full')
@@ -36,7 +36,7 @@ export class WatchOrder {
     this.#uid = uid;
   }
 
-  /** The number of the last order; -1 before the first one. */
+  /** The number of the last order, or -1 before the first one. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -46,7 +46,7 @@ export class WatchOrder {
     return this.#roles;
   }
 
-  /** Roles that report when they were late, besides the supervisor. */
+  /** The processes, other than the supervisor, that report when they were late. */
   get otherRoles(): readonly string[] {
     return [...new Set(['watchdog', ...this.#processes.map(({ role }) => role)])];
   }
@@ -62,7 +62,7 @@ export class WatchOrder {
     this.send();
   }
 
-  /** Sends the order again, for a scan without delay. */
+  /** Sends the order again to request an immediate scan. */
   send(): void {
     if (this.#watched === undefined) return;
     const supervisor: Target = {

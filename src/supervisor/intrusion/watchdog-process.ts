@@ -1,8 +1,8 @@
 /**
- * The watchdog's process: its start, its reports as events, and how long it has been silent.
+ * The watchdog's process: starts it, emits its reports as events, and tracks how long it has been silent.
  *
- * Trust: it is jailed and reads what strangers wrote; its reports are checked for their shape here, and their words are
- *        replaced by `reported-finding.ts`.
+ * Trust: the watchdog is jailed, and it reads text that other users wrote. The format of its reports is checked here,
+ *        and `reported-finding.ts` replaces the text in them.
  * Proof: test/attacks/6-watchdog.test.ts, test/attacks/6-hostile.test.ts
  * @module
  */
@@ -25,24 +25,25 @@ import { RoleProcess } from '../roles/role-process.ts';
 
 /** The longest time without a report, in milliseconds: two scans of the longest interval. */
 const maxSilenceMs = 10_000;
-/** The longest time until the first scan: a start on a busy machine takes long, and that is no intrusion. */
+/** The longest time until the first scan. A start takes long on a busy machine, which is not an intrusion. */
 export const maxStartMs = 120_000;
 /** The longest time without a report from a watchdog that has no CPU time. */
 const maxStarvedMs = 60_000;
 
 /** One scan. */
 export type ScanReport = {
-  /** The number of the order to watch that it answers. */
+  /** The number of the watch order that the scan answers. */
   readonly epoch: number;
-  /** When it began, by CLOCK_MONOTONIC in milliseconds, and how long it took. */
+  /** When the scan began, by CLOCK_MONOTONIC in milliseconds. */
   readonly at: number;
+  /** How long the scan took. */
   readonly scanMs: number;
   readonly detections: readonly Detection[];
 };
 
 type WatchdogEvents = {
   scanned: [ScanReport];
-  /** Its event loop was late by so many milliseconds. */
+  /** Its event loop was late by `ms` milliseconds. */
   late: [ms: number];
   /** It reported why it cannot start, or ended without a report before the first scan. */
   failed: [KwyreError];
@@ -51,18 +52,18 @@ type WatchdogEvents = {
   ended: [Ending];
 };
 
-/** What the watchdog is started with. */
+/** Options for starting the watchdog. */
 export type WatchdogOptions = {
   readonly jail: JailInput;
   readonly uid: number;
   readonly intervalMs: number;
-  /** What it may load; in tests none, and it loads by itself. */
+  /** What it may load; absent in tests, where it loads modules from their files. */
   readonly loads?: LoadDescriptors;
 };
 
 /**
- * The socket by which the watchdog asks the kernel about Unix sockets; none where a service manager forbids making one,
- * and then there is no Unix listener either.
+ * Returns the socket with which the watchdog asks the kernel about Unix sockets. There is none if a service manager
+ * forbids making one; then there is no Unix listener either.
  */
 function diagSocket(): number[] {
   try {
@@ -80,7 +81,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
   readonly #child: RoleProcess;
   #enforced: readonly Enforcement[] = [];
   #isReady = false;
-  /** When it last reported, and how long it had been runnable then. */
+  /** When it last reported, and how long it had been runnable by then. */
   #lastReport: Clocks;
   #runnableThen = 0;
   readonly #clocks: () => Clocks;
@@ -122,7 +123,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
     return this.#child.pid;
   }
 
-  /** Inodes of the sockets that it was started with. */
+  /** Inodes of the sockets it was started with. */
   get sockets(): readonly number[] {
     return this.#child.sockets;
   }
@@ -132,7 +133,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
     return this.#enforced;
   }
 
-  /** Whether it was confined and ready: one that never was is a failed start, not a lost watchdog. */
+  /** Whether it has been confined and ready. If it ends before that, the start failed; no watchdog was lost. */
   get isReady(): boolean {
     return this.#isReady;
   }
@@ -142,7 +143,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
     return this.#child.ended;
   }
 
-  /** Tells it which processes belong to the server from now on; its scans answer with the number `epoch`. */
+  /** Tells it which processes belong to the server from now on; its scans then carry the number `epoch`. */
   watch(epoch: number, watched: Watched): void {
     this.#child.control.send(controlMessages.watch, encodeJson({ epoch, ...watched }));
   }
@@ -157,7 +158,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
   }
 
   /**
-   * Returns whether it has been silent for too long. One that had no CPU time could not report; a stopped one could.
+   * Returns whether it has been silent for too long. A watchdog that had no CPU time is excused; a stopped one is not.
    */
   isSilent(now: Clocks): boolean {
     const silentMs = now.monotonic - this.#lastReport.monotonic;

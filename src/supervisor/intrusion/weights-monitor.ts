@@ -1,5 +1,5 @@
 /**
- * Whether a model file was written to since it was loaded, by the descriptors that the supervisor keeps.
+ * Detects whether a model file was written to since it was loaded, using the descriptors that the supervisor keeps.
  *
  * Source: inode(7), F_GETLEASE in fcntl(2)
  * Proof:  test/unit/layers/6-all-detectors.test.ts, test/attacks/4-mutations.test.ts
@@ -32,7 +32,7 @@ export class WeightsMonitor {
     this.#uid = uid;
   }
 
-  /** Compares the files with what they were when this monitor was made. */
+  /** Compares the files with their state when this monitor was created. */
   detect(): Detection {
     return detectAllWeights(this.#loaded, this.#fds.map(stampOf), { pid: process.pid, uid: this.#uid });
   }

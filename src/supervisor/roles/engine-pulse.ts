@@ -1,20 +1,20 @@
 /**
- * Whether the engine still ends its idle conversations, by the supervisor's clock.
+ * Checks, by the supervisor's clock, that the engine still ends its idle conversations.
  *
- * The engine ends them on the thread that computes. With each answer to the ping of every second it also says how long
- * it is until the next conversation is due. If that time has passed and the engine has stopped answering, its thread is
- * stuck, and it is killed with its conversations.
+ * The engine ends them on the thread that computes. It is pinged every second, and each answer also states how long it
+ * is until the next conversation is due to end. If that time has passed and the engine has stopped answering, its
+ * thread is stuck, and the engine is killed with its conversations.
  *
- * Promise: a conversation of a stuck engine ends at most `maxUnanswered` pings after it was due; an engine cannot put
+ * Promise: a conversation of a stuck engine ends at most `maxUnanswered` pings after it was due. An engine cannot put
  *          that off beyond `longestMs` after its last answer.
- * Limits:  pings are counted, not milliseconds: if the whole machine pauses, one ping is lost, not the engine. An
- *          engine that answers and keeps its conversations is a hostile one; layer 2 limits what it can do.
+ * Limits:  pings are counted, not milliseconds, so that a pause of the whole machine costs one ping and not the engine.
+ *          An engine that answers but keeps its conversations is hostile; layer 2 limits what it can do.
  * Proof:   test/unit/supervisor/engine-pulse.test.ts, test/attacks/5-ends.test.ts
  * @module
  */
 import type { EnginePong as Answer } from '../../wire/control-payloads.ts';
 
-/** Pings without an answer once a conversation is due. @internal */
+/** Number of unanswered pings, once a conversation is due, after which the engine is stuck. @internal */
 export const maxUnanswered = 5;
 
 export class EnginePulse {
@@ -24,7 +24,7 @@ export class EnginePulse {
   #unanswered = 0;
 
   /**
-   * @param longestMs - the longest that a conversation may last without use
+   * @param longestMs - the longest time that a conversation may be kept without use
    * @param now - monotonic milliseconds
    */
   constructor(longestMs: number, now: () => number) {
@@ -32,13 +32,13 @@ export class EnginePulse {
     this.#now = now;
   }
 
-  /** The engine answered. */
+  /** Records an answer of the engine. */
   answered({ dueMs }: Answer): void {
     this.#unanswered = 0;
     this.#due = this.#now() + Math.min(dueMs ?? this.#longestMs, this.#longestMs);
   }
 
-  /** Counts another ping; returns `true` if the engine is stuck and has to be killed. */
+  /** Counts a ping; returns `true` if the engine is stuck and has to be killed. */
   ping(): boolean {
     if (this.#due === undefined || this.#now() < this.#due) {
       this.#unanswered = 0;

@@ -1,9 +1,9 @@
 /**
- * What the end of the roles means: a violation, a restart, or the end of the server.
+ * Decides what the end of a role leads to: a violation, a restart, or the end of the server.
  *
- * Promise: a death by SIGSYS and a breach of the wire end the server with exit code 16; a crash is answered by a fresh
- *          pair, at most three times an hour. An exit code that no role has is not printed: a role could choose it to
- *          leak text.
+ * Promise: if a role dies from SIGSYS or breaches the wire protocol, the server ends with exit code 16. After a crash,
+ *          a fresh pair is started, at most three times an hour. An exit code that no role uses is not printed, because
+ *          a role could choose it to leak text.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -16,10 +16,10 @@ import type { ServerState } from '../server-state.ts';
 import type { Breach, PairEnding } from './pair-ending.ts';
 import { supervisorStopped } from './pair-ending.ts';
 
-/** A crash loop is a fault to look into, or an attack. */
+/** A crash loop is a bug that needs attention, or an attack. */
 const restartLimit = { count: 3, windowMs: 3_600_000 } as const;
 
-/** Exit codes that roles have: success, errors, V8, a refused module, a breach, silence of the supervisor. */
+/** Exit codes that roles use: success, errors, V8, a refused module, a breach, silence of the supervisor. */
 const roleExits: readonly number[] = [0, 1, 5, 7, 13, 70, lifelineExit];
 
 export class ExitVerdict {
@@ -30,19 +30,19 @@ export class ExitVerdict {
     this.#state = state;
   }
 
-  /** Restarts in the last hour. */
+  /** Number of restarts in the last hour. */
   get restarts(): number {
     return this.#restarts.taken;
   }
 
   /**
-   * Judges the end of a pair, records and prints it.
+   * Decides what the end of a pair leads to, records it and prints it.
    * @param starved - whether the supervisor recently had no CPU time
-   * @returns an exit code, or `undefined` when a fresh pair is to be started
+   * @returns an exit code, or `undefined` if a fresh pair is to be started
    */
   judge(ending: PairEnding, starved: boolean): number | undefined {
     if (ending.kind === 'stopped') return 0;
-    // Roles that ended because the supervisor had no CPU time met a busy machine, not an intruder.
+    // If roles ended because the supervisor had no CPU time, the machine was busy; that is not an intrusion.
     if (ending.kind === 'breach' && !(starved && ending.reason === supervisorStopped)) {
       this.#recordBreach(ending);
       return 16;
@@ -91,7 +91,7 @@ export class ExitVerdict {
   }
 }
 
-/** The exit code of a role that served, if it is one that roles have. */
+/** Describes the exit code of a role that served; the number is included only if roles use it. */
 function describeExit(code: number | null): string {
   return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that no role has';
 }

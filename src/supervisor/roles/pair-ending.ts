@@ -1,5 +1,5 @@
 /**
- * Why a pair of roles ended: on order, by a crash, or by a breach.
+ * The reason why a pair of roles ended: an order to stop, a crash, or a breach.
  * @module
  */
 import { lifelineExit } from '../../wire/lifeline.ts';
@@ -13,7 +13,7 @@ export type PairEnding =
   | { readonly kind: 'crash'; readonly role: ServingRole; readonly code: number | null; readonly signal: string | null }
   | Breach;
 
-/** A role did what it may not, or ended because the supervisor did not run. */
+/** A role did something forbidden, or ended because the supervisor was not running. */
 export type Breach = {
   readonly kind: 'breach';
   readonly role: ServingRole;
@@ -22,10 +22,10 @@ export type Breach = {
   readonly reason: string;
 };
 
-/** The reason of a breach when the roles ended because the supervisor did not run. */
+/** The reason for a breach when the roles ended because the supervisor was not running. */
 export const supervisorStopped = 'SUPERVISOR_STOPPED';
 
-/** The breach that the end of a role means; `undefined` when it means none. */
+/** Returns the breach that the end of a role indicates, or `undefined` if it indicates none. */
 export function breachOf(role: ServingRole, pid: number, { code, signal }: Ending): Breach | undefined {
   if (signal === 'SIGSYS') return { kind: 'breach', role, pid, reason: signal };
   return code === lifelineExit ? { kind: 'breach', role, pid, reason: supervisorStopped } : undefined;

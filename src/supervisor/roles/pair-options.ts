@@ -1,5 +1,5 @@
 /**
- * What each pair of roles is started with, from the flags of the server and what it opened.
+ * Builds the options for each pair of roles from the server's flags and the resources it opened.
  * @module
  */
 import { totalmem } from 'node:os';
@@ -10,18 +10,18 @@ import type { GatewayConfig } from '../../wire/control-payloads.ts';
 import type { ServerResources } from '../start/server-resources.ts';
 import type { RolePairOptions } from './role-pair.ts';
 
-/** The most seconds that one turn may take. */
+/** The longest time that one turn may take, in seconds. */
 const turnSeconds = 3600;
 const maxBodyBytes = 32 << 20;
 
-/** What changes while the server runs. */
+/** Options that change while the server runs. */
 type LiveOptions = {
   readonly intake: () => Pick<GatewayConfig, 'open' | 'ready'>;
   readonly tokens: () => GatewayConfig['tokens'];
   readonly status: () => object;
 };
 
-/** Returns the options of the next pair. */
+/** Returns the options for the next pair. */
 export function rolePairOptions(config: Config, resources: ServerResources, live: LiveOptions): RolePairOptions {
   const { contextTokens, parallel, threads, kv, idleSeconds, continueSeconds } = config;
   const { listener, unix, model, loads, jails } = resources;

@@ -1,5 +1,5 @@
 /**
- * Whether both roles of a pair are ready: the wait for their reports, and the reason when one does not come.
+ * Waits until both roles of a pair report that they are ready, and finds the reason if one does not.
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
@@ -7,12 +7,13 @@ import type { EngineFacts } from '../../wire/control-payloads.ts';
 import type { RoleProcess } from './role-process.ts';
 
 const timeoutMs = 120_000;
-/** What a role exits with when a module differs from the verified one. */
+/** Exit code of a role when a module differs from the verified one. */
 const loadRefusedExit = 13;
 
 export class PairReadiness {
   /**
-   * Settles when both roles are ready. @throws what a role reported, `L3_LOAD_REFUSED`, `START_FAILED`, `START_TIMEOUT`
+   * Settles when both roles are ready.
+   * @throws the error a role reported, `L3_LOAD_REFUSED`, `START_FAILED`, `START_TIMEOUT`
    */
   readonly ready: Promise<EngineFacts>;
   readonly #engine = Promise.withResolvers<EngineFacts>();
@@ -45,12 +46,12 @@ export class PairReadiness {
     this.#gateway.resolve(undefined);
   }
 
-  /** A role reported why it cannot start. */
+  /** Fails the start with the reason that a role reported. */
   fail(role: 'gateway' | 'engine', error: KwyreError): void {
     (role === 'engine' ? this.#engine : this.#gateway).reject(error);
   }
 
-  /** A role that ends before it is ready fails the start, unless its own last report has done so. */
+  /** Fails the start if a role ends before it is ready, unless the role's own last report has done so. */
   watch(role: 'gateway' | 'engine', process: RoleProcess): void {
     void process.drained.then(({ code, signal }) => {
       const output = process.startOutput.trim();

@@ -1,5 +1,5 @@
 /**
- * In which jails the roles are started: their users, what they may read, and how many threads they may have.
+ * The jails in which the roles are started: their users, what they may read, and how many threads they may have.
  *
  * Proof: test/attacks/2-users.test.ts, test/attacks/2-threads.test.ts
  * @module
@@ -17,7 +17,7 @@ import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
 import type { Role } from '../../policy/roles.ts';
 import { readRootText } from '../../state/root-files.ts';
 
-/** Returns whether root's install record names a user. @throws `L2_ISOLATE_RECORD` */
+/** Returns whether root's install record names the user `uid`. @throws `L2_ISOLATE_RECORD` */
 export function isInstalledUser(uid: number): boolean {
   const record = readRootText(recordPath, 'L2_ISOLATE_RECORD');
   return record !== undefined && parseInstalled(record).uid === uid;
@@ -28,13 +28,13 @@ export class RoleJails {
   readonly #isInstalled: boolean;
   readonly #isRoot: boolean;
   readonly #readable: readonly string[];
-  /** User ids that no process has; gateway and engine share one. */
+  /** A user id that no other process has; the gateway and the engine share it. */
   readonly #servingId: number | undefined;
   readonly #watchdogId: number | undefined;
 
   /**
-   * Picks user ids when root starts the server. That needs the kernel's keyrings, which the supervisor's filter refuses
-   * later.
+   * If root starts the server, picks the user ids of the roles. This uses the kernel's keyrings, which the supervisor's
+   * filter later blocks.
    * @param modelPaths - files of the model that the roles have to read
    */
   constructor(
@@ -57,7 +57,7 @@ export class RoleJails {
     this.#watchdogId = pick();
   }
 
-  /** The jail of a role, by the files and permissions now. */
+  /** Returns the jail of a role, according to the files and permissions now. */
   of(role: Role): JailInput {
     const { accepted, threads } = this.#config;
     const picked = role === 'watchdog' ? this.#watchdogId : this.#servingId;

@@ -2,10 +2,10 @@
  * A gateway and an engine that start and end together, joined by their data edge.
  *
  * When the engine ends, its conversations end with it. The gateway answers the requests in flight with an error and
- * says `drained`; the next pair takes over the listening socket, which stays open in the supervisor. What the engine
+ * then sends `drained`. The listening socket stays open in the supervisor, and the next pair uses it. What the engine
  * left in its working set is overwritten as soon as it has ended, before anything else starts.
  *
- * Promise: a death by SIGSYS and a breach of the wire are told apart from a crash and never answered by a restart.
+ * Promise: death by SIGSYS and a breach of the wire protocol are told apart from a crash, and never lead to a restart.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/6-serve.test.ts, test/attacks/5-remains.test.ts
  * @module
  */
@@ -32,44 +32,44 @@ import { EngineReports, GatewayReports } from './role-reports.ts';
 
 const servingRoles = ['gateway', 'engine'] as const;
 
-/** What a pair is made from; the descriptors stay open here for the next pair. */
+/** Options for starting a pair; the descriptors in them stay open in this process for the next pair. */
 export type RolePairOptions = {
   readonly listenerFd: number;
   readonly unixListenerFd: number | undefined;
   readonly modelFds: readonly [number, ...number[]];
-  /** What the roles may load; the gateway is handed only the first of the native files. */
+  /** What the roles may load; the gateway receives only the first native file. */
   readonly loads: LoadDescriptors;
-  /** Bytes of the machine's memory; twice as many bound the working set. */
+  /** Size of the machine's memory in bytes; the working set is limited to twice this size. */
   readonly machineBytes: number;
   readonly jail: JailInput;
   readonly engine: EngineConfig;
-  /** The gateway's configuration, made when the engine is ready. */
+  /** Returns the gateway's configuration; called when the engine is ready. */
   readonly gateway: () => GatewayConfig;
-  /** The JSON of `GET /kwyre/status`. */
+  /** Returns the JSON for `GET /kwyre/status`. */
   readonly status: () => unknown;
 };
 
-/** What a pair emits. */
+/** The events of a pair. */
 type PairEvents = {
-  /** A role was late by so many milliseconds; `cut`: it cut its turns. */
+  /** A role was late by `ms` milliseconds. `cut`: it aborted its turns. */
   late: [role: ServingRole, ms: number, cut: boolean];
   /** The gateway counted wrong tokens. */
   wrongTokens: [pid: number, count: number];
-  /** The engine's thread stopped answering while a conversation was due; it was killed. */
+  /** The engine's thread stopped answering while a conversation was due to end, so the engine was killed. */
   engineStuck: [pid: number];
-  /** The engine of a pair that was told to wipe has ended by itself, or was killed. */
+  /** After an order to wipe, the engine ended by itself or was killed. */
   wiped: [by: 'engine' | 'kill', pid: number];
-  /** The engine has ended; so many bytes of its working set had content and were overwritten. */
+  /** After the engine ended, the content left in its working set was overwritten: `bytes` bytes. */
   overwritten: [bytes: number];
 };
 
-/** Stream number of the ping whose answer says that the gateway has read everything before it. */
+/** Stream number of the ping whose answer shows that the gateway has read everything before it. */
 const syncStream = 1;
 /** How long the gateway may take to answer the requests in flight after the engine has ended. */
 const drainMs = 1000;
-/** How long an engine may take to overwrite keys and contents after a violation; 250 ms is the promise. */
+/** How long an engine may take to overwrite keys and contents after a violation; the promise is 250 ms. */
 export const wipeMs = 150;
-/** How long the end of a killed engine is waited for: a tracer that does not reap it keeps it a zombie. */
+/** How long to wait for a killed engine to end: a tracer that does not reap it keeps it a zombie. */
 const reapMs = 500;
 
 export class RolePair extends EventEmitter<PairEvents> {
@@ -79,7 +79,7 @@ export class RolePair extends EventEmitter<PairEvents> {
   readonly ended: Promise<PairEnding>;
   /** Settles when both are ready. @throws what {@link PairReadiness.ready} throws */
   readonly ready: Promise<EngineFacts>;
-  /** How many routes the gateway saw refuse a request without a valid token; 0 until it has tried. */
+  /** Number of routes that refused unauthenticated requests when the gateway tested them; 0 before the test. */
   closedRoutes = 0;
   readonly #engineReports = new EngineReports();
   readonly #gatewayReports = new GatewayReports();
@@ -101,7 +101,7 @@ export class RolePair extends EventEmitter<PairEvents> {
     const engineControl = makeSocketPair();
     const workingFd = makeWorkingMemory(options.machineBytes);
     this.#workingFd = workingFd;
-    // What lasts longest: a turn, or a conversation without one.
+    // The longest time for which a conversation is kept: during a turn, or idle.
     this.#pulse = new EnginePulse(Math.max(engine.turnSeconds, engine.idleSeconds) * 1000, () => performance.now());
     const unixListener = unixListenerFd === undefined ? [] : [unixListenerFd];
     const keep = new Set([listenerFd, modelFds[0], workingFd, ...unixListener]);
@@ -140,13 +140,13 @@ export class RolePair extends EventEmitter<PairEvents> {
     });
   }
 
-  /** Settles when the gateway has read everything that it was sent until now; for the start, once. */
+  /** Settles when the gateway has read everything it was sent so far. Used once, during the start. */
   async sync(): Promise<void> {
     this.gateway.control.send(controlMessages.ping, encodeJson({ at: monotonicMs() }), syncStream);
     await this.#synced.promise;
   }
 
-  /** Asks both to end, and kills them after `graceMs`. */
+  /** Asks both roles to end, and kills them after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true;
     this.gateway.stop();
@@ -159,8 +159,8 @@ export class RolePair extends EventEmitter<PairEvents> {
   }
 
   /**
-   * Ends both after a violation: the gateway is killed at once, the engine is told to wipe and is killed if it has not
-   * ended within {@link wipeMs}. Settles when both have ended, or were killed and a tracer keeps the engine a zombie.
+   * Ends both roles after a violation. The gateway is killed at once. The engine is told to wipe, and is killed if it
+   * has not ended within {@link wipeMs}. Settles when both have ended, or if a tracer keeps the killed engine a zombie.
    */
   async wipe(): Promise<void> {
     if (this.#isWiping) return;
@@ -183,28 +183,28 @@ export class RolePair extends EventEmitter<PairEvents> {
     await Promise.race([this.gateway.ended, unreaped.promise]);
   }
 
-  /** Cuts every running turn, because the machine paused and the memory may have been read meanwhile. */
+  /** Aborts every running turn, because the machine paused and its memory may have been read meanwhile. */
   cutTurns(): void {
     for (const role of servingRoles) this[role].control.send(controlMessages.pause);
   }
 
-  /** Kills both at once. */
+  /** Kills both roles at once. */
   kill(): void {
     this.gateway.kill();
     this.engine.kill();
   }
 
-  /** What each role's jail and final filter reported. */
+  /** The enforcement that each role's jail and final filter reported. */
   get enforced(): Readonly<Record<ServingRole, readonly Enforcement[]>> {
     return { gateway: this.#gatewayReports.enforced, engine: this.#engineReports.enforced };
   }
 
-  /** Bytes of the engine's working set that have content. */
+  /** Number of bytes in the engine's working set that have content. */
   get workingBytes(): number {
     return this.#workingFd === undefined ? 0 : contentBytes(this.#workingFd);
   }
 
-  /** Overwrites the working set of an engine that has ended or was killed; once. @throws `L5_NOT_OVERWRITTEN` */
+  /** Overwrites, once, the working set of an engine that ended or was killed. @throws `L5_NOT_OVERWRITTEN` */
   overwrite(): void {
     if (this.#workingFd === undefined) return;
     const fd = this.#workingFd;
@@ -212,11 +212,11 @@ export class RolePair extends EventEmitter<PairEvents> {
     try {
       this.emit('overwritten', overwriteWorkingMemory(fd));
     } finally {
-      closeSync(fd); // with the last descriptor the kernel frees the pages
+      closeSync(fd); // the kernel frees the pages when the last descriptor is closed
     }
   }
 
-  /** Once a second: both roles learn that the supervisor runs, and the engine has to answer. */
+  /** Once a second, tells both roles that the supervisor is running; the engine has to answer. */
   #ping(): void {
     if (this.#isServing && this.#pulse.ping()) {
       this.#isServing = false;
@@ -242,7 +242,7 @@ export class RolePair extends EventEmitter<PairEvents> {
     this.#engineReports.on('ready', (facts) => {
       this.engine.endStart();
       this.#isServing = true;
-      // The gateway may accept clients only now, so that nothing the engine sent before can contain their text.
+      // The gateway may accept clients only from now on, so nothing that the engine sent before can contain their text.
       this.gateway.control.send(controlMessages.configure, encodeJson(gatewayConfig()));
       this.#readiness.engineReady(facts);
     });

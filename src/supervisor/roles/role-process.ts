@@ -1,8 +1,9 @@
 /**
- * One role behind its jail stage, started with exactly the descriptors that it may have.
+ * One role and its jail stage, started with exactly the descriptors that it may have.
  *
- * Promise: a role starts with an empty environment and no descriptor but those named here. Its standard output and
- *          error are pipes that end here, so no text of a role reaches a file or a terminal once it is ready.
+ * Promise: a role starts with an empty environment and no descriptors other than those named here. Its standard output
+ *          and error are pipes that this process reads, so once a role is ready, none of its text reaches a file or a
+ *          terminal.
  * Proof:   test/attacks/2-jail.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -28,13 +29,13 @@ import { printable } from '../../base/untrusted-text.ts';
 /** How a process ended. */
 export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
-/** The program of this very process, whether it has a path or runs from memory. */
+/** The program that this process runs, whether it has a path or runs from memory. */
 export const ownProgram = '/proc/self/exe';
 
-/** The most characters that are kept of what a role prints while it starts. */
+/** Maximum number of characters kept of what a role prints while it starts. */
 const maxOutput = 4096;
 
-/** The path of another entry beside the running copy (`.ts` in development, `.js` when served). */
+/** Returns the path of another entry point of the running copy (`.ts` in development, `.js` when installed). */
 function entryPath(relative: string): string {
   return join(programFolder, `${relative}${extension}`);
 }
@@ -42,29 +43,29 @@ function entryPath(relative: string): string {
 /** Descriptors of what a role may load: the load list, and the native code in immutable memory. */
 export type LoadDescriptors = { readonly fd: number; readonly natives: readonly number[] };
 
-/** What a role is started with. */
+/** Options for starting a role. */
 type RoleProcessOptions = {
   readonly role: Role;
   readonly jail: JailInput;
   /** Descriptors from 3 on, in order; this process closes its copies after the spawn. */
   readonly fds: readonly number[];
-  /** Those of {@link fds} that stay open in this process. */
+  /** Descriptors in {@link fds} that stay open in this process. */
   readonly keep?: ReadonlySet<number>;
   /** This process's end of the control edge; the other end is `fds[0]`. */
   readonly controlFd: number;
   readonly table: DispatchTable;
   /** The role broke the protocol of the control edge. */
   readonly onBreach: (error: KwyreError) => void;
-  /** What the role may load; in tests none, and it loads by itself. */
+  /** What the role may load; absent in tests, where it loads modules from their files. */
   readonly loads?: LoadDescriptors;
-  /** The second and later files of a split model: they come after all other descriptors, and stay open here. */
+  /** The second and later files of a split model. They follow all other descriptors, and stay open in this process. */
   readonly parts?: readonly number[];
 };
 
-/** Entries of `stdio` that leave a range of descriptors closed. */
+/** Returns entries for `stdio` that leave a range of descriptors closed. */
 const gap = (from: number, to: number) => Array.from({ length: to - from }, () => 'ignore' as const);
 
-/** Entries of `stdio` after those of the role: load list, native code and parts of the model, at their numbers. */
+/** Returns the entries that follow the role's own in `stdio`: load list, native code and parts of the model. */
 function loadStdio(next: number, loads: LoadDescriptors, parts: readonly number[]): ('ignore' | number)[] {
   const natives = [...gap(next, loadListDescriptor), loads.fd, ...loads.natives];
   if (parts.length === 0) return natives;
@@ -75,14 +76,14 @@ function loadStdio(next: number, loads: LoadDescriptors, parts: readonly number[
 export class RoleProcess {
   readonly role: Role;
   readonly pid: number;
-  /** Inodes of the sockets that it was started with. It may hold no others, except connections that it accepted. */
+  /** Inodes of the sockets it was started with. It may hold no others, except connections that it accepted. */
   readonly sockets: readonly number[];
   readonly control: Channel;
   /** Settles when the process has ended. */
   readonly ended: Promise<Ending>;
-  /** Settles when it has ended and everything that it sent on its control edge has been read. */
+  /** Settles when the process has ended and everything it sent on its control edge has been read. */
   readonly drained: Promise<Ending>;
-  /** What the role printed before it was ready: it explains a start that failed. */
+  /** What the role printed before it was ready; if the start fails, this explains why. */
   startOutput = '';
   #process: ChildProcess;
   #stream: Stream;
@@ -90,7 +91,7 @@ export class RoleProcess {
 
   constructor({ role, jail, fds, keep, controlFd, table, onBreach, loads, parts = [] }: RoleProcessOptions) {
     this.role = role;
-    // A pipe, not a socket: only sockets that are declared to the watchdog may exist in the role.
+    // A pipe, not a socket: the role may hold only sockets that are declared to the watchdog.
     const output = makePipe();
     this.#process = spawn(
       ownProgram,
@@ -122,7 +123,8 @@ export class RoleProcess {
     closeSync(output.writing);
     for (const fd of fds) if (keep?.has(fd) !== true) closeSync(fd);
     this.pid = this.#process.pid ?? 0;
-    // Now, before it has run code of its own. An ordinary user cannot look into it later, nor can their watchdog.
+    // Read before the process has run any code of its own. Later, neither an ordinary user nor that user's watchdog can
+    // inspect it.
     this.sockets = [...new Set([...inherited, ...socketInodes(this.pid)])];
     this.ended = new Promise((resolve) => {
       this.#process.once('error', () => {
@@ -157,7 +159,7 @@ export class RoleProcess {
     this.control = new Channel(this.#stream, table, onBreach);
   }
 
-  /** The role is ready: from now on its output is dropped, since it may contain text of a conversation. */
+  /** Marks the role as ready. From now on its output is dropped, since it may contain text of a conversation. */
   endStart(): void {
     this.#isSilenced = true;
     this.startOutput = '';

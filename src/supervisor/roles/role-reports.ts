@@ -1,7 +1,7 @@
 /**
- * What a gateway and an engine report on their control edges, parsed, as events.
+ * Parses the reports that the gateway and the engine send on their control edges, and emits them as events.
  *
- * Trust: reports of a jailed process; a message of another shape, or at another time, is a breach.
+ * Trust: the reports come from a jailed process. A malformed message, or one at the wrong time, is a breach.
  * Proof: test/unit/wire/channel.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -16,20 +16,20 @@ import { controlMessages } from '../../wire/messages.ts';
 type CommonEvents = {
   /** The role cannot start. */
   failed: [KwyreError];
-  /** It was late by so many milliseconds; `cut`: it cut its turns. */
+  /** The role was late by `ms` milliseconds. `cut`: it aborted its turns. */
   late: [ms: number, cut: boolean];
 };
 
 type EngineEvents = CommonEvents & { ready: [EngineFacts]; pong: [EnginePong] };
 
 type GatewayEvents = CommonEvents & {
-  /** It is ready; so many routes refused a request without a valid token. */
+  /** The gateway is ready. `closedRoutes`: number of routes that refused a request without a valid token. */
   ready: [closedRoutes: number];
-  /** It answered the ping with this stream number. */
+  /** The gateway answered the ping with this stream number. */
   pong: [stream: number];
   wrongTokens: [count: number];
   statusRequest: [stream: number];
-  /** It has answered all requests in flight after the data edge closed. */
+  /** The data edge closed, and the gateway has since answered all requests in flight. */
   drained: [];
 };
 

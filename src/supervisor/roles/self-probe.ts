@@ -1,9 +1,10 @@
 /**
- * The self-probe of layer 2: before the server is ready, and every minute after, a short-lived process in the jail of a
- * role tries to get out. Each lock is also tested alone, and the kernel is asked about the running roles.
+ * The self-probe of layer 2. Before the server is ready, and every minute after that, a short-lived process in a role's
+ * jail tries to get out. Each lock is also tested on its own, and the state of the running roles is read from the
+ * kernel.
  *
- * Promise: an escape refuses the start, and in a running server it is a violation that ends it. What could not be
- *          tested degrades the layer and says why; it never counts as blocked.
+ * Promise: if a probe escapes, the start fails; in a running server an escape is a violation that ends the server.
+ *          Anything that could not be tested degrades the layer, with a reason; it never counts as blocked.
  * Proof:   test/attacks/2-probe.test.ts, test/e2e/lifecycle.test.ts
  * @module
  */
@@ -21,39 +22,42 @@ import { livingCheck } from '../../layers/2-isolation/status.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import type { Role } from '../../policy/roles.ts';
 
-/** What the self-probe is made from. */
+/** Options of the self-probe. */
 type SelfProbeOptions = {
   readonly programs: ProbePrograms;
   readonly jail: (role: Role) => JailInput;
-  /** The server's own port: another service on loopback, as a role sees it. */
+  /** Returns the server's own port, which to a role is just another service on loopback. */
   readonly ownPort: () => number;
-  /** Reads a table of the machine's network by its name. */
+  /** Reads one of the machine's network tables by name. */
   readonly readTable: (name: string) => string;
-  /** Reads `status` of every thread of a running role; none when it has ended. */
+  /** Reads `status` of every thread of a running role; returns an empty array if the role has ended. */
   readonly readThreads: (role: Role) => readonly string[];
-  /** How many filters a running role was started under. */
+  /** Returns the number of filters that a running role inherited. */
   readonly inherited: (role: Role) => number;
   readonly now: () => number;
-  /** A probe escaped while the server runs. */
+  /** Called when a probe escaped while the server was running. */
   readonly onEscape: (result: ProbeResult) => void;
-  /** Every lock was tested alone: from now on this process may install a filter, which later probes would inherit. */
+  /** Called when every lock was tested on its own. Only then may this process install a filter: probes inherit it. */
   readonly onLocksTried: () => void;
 };
 
 const intervalMs = 60_000;
-/** Soon after the start: the other roles, then each lock alone, once, since the kernel does not change in one run. */
+/**
+ * Delay after the start until the other roles are tested, and then each lock on its own. Locks are tested only once,
+ * since the kernel does not change during a run.
+ */
 const firstDelayMs = 1000;
 
-/** The jails of the roles, in turn. */
+/** The jails of the roles, which are tested in turn. */
 const roleScopes: readonly [ProbeScope, ...ProbeScope[]] = [
   { role: 'gateway', alone: undefined },
   { role: 'engine', alone: undefined },
   { role: 'watchdog', alone: undefined },
 ];
-/** Each lock alone, in the jail of the gateway, which has an inherited socket. */
+/** Each lock on its own, in the jail of the gateway, which has an inherited socket. */
 const lockScopes: readonly ProbeScope[] = (Object.keys(locks) as Lock[]).map((alone) => ({ role: 'gateway', alone }));
 
-/** Describes what a probe could do. */
+/** Describes the escape attempts of a probe that succeeded. */
 export function describeEscape({ scope, out, answers }: ProbeResult): string {
   const jail = scope.alone === undefined ? `the jail of the ${scope.role}` : `${scope.alone} alone`;
   const ways = out.map(
@@ -76,8 +80,8 @@ export class SelfProbe {
   }
 
   /**
-   * Tests the jail of the role that the network reaches; the others follow a second later. @throws `L2_PROBE_OUT`,
-   * `L2_PROBE_FAILED`
+   * Tests the jail of the role that clients reach over the network; the other jails are tested a second later.
+   * @throws `L2_PROBE_OUT`, `L2_PROBE_FAILED`
    */
   async start(): Promise<void> {
     const [first, ...others] = roleScopes;
@@ -101,7 +105,7 @@ export class SelfProbe {
     });
   }
 
-  /** Ends the probes, also the one that is running. */
+  /** Ends the probes, including one that is running. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#abort.abort();

@@ -1,7 +1,7 @@
 /**
- * From the model that the operator named to a verified one: the embedded guide, or a model that was added.
+ * Resolves the model that the operator named to a verified one: the embedded guide, or a model that was added.
  *
- * Promise: a path or name that was not approved is refused (exit code 14); no flag skips this.
+ * Promise: a path or name that was not approved is refused (exit code 14). No flag skips this check.
  * Proof:   test/unit/layers/4-model-resolver.test.ts
  * @module
  */
@@ -24,13 +24,13 @@ export type OpenModel = {
   readonly name: string;
   /** Paths of its files. */
   readonly paths: readonly string[];
-  /** One per file of the weights, in order. */
+  /** Descriptors of the weight files, one per file, in order. */
   readonly fds: readonly [number, ...number[]];
-  /** Of all files together. */
+  /** Total size of all files. */
   readonly bytes: number;
   readonly createdSeconds: number;
   readonly verified: VerifiedModel;
-  /** For the report of layer 4. */
+  /** Checks for the report of layer 4. */
   readonly checks: readonly Check[];
 };
 
@@ -50,7 +50,7 @@ const recordFault = faultsOf(
   'remove the model and add it again: ./kwyre model remove NAME, then ./kwyre model add PATH',
 );
 
-/** Finds the record of a name, or of a path that was added. */
+/** Finds the record of a model by its name, or by the path from which it was added. */
 function findRecord(wanted: string, state: string): ModelRecord | undefined {
   if (modelNamePattern.test(wanted)) {
     const text = readModelRecord(state, wanted);

@@ -1,5 +1,5 @@
 /**
- * Whether this process runs the program that was verified, hidden from other programs of its user.
+ * Checks that this process runs the program that was verified, and is hidden from its user's other programs.
  *
  * Proof: test/attacks/3-mapped.test.ts, test/attacks/6-window.test.ts
  * @module
@@ -12,7 +12,7 @@ import { closeOnExec, isDumpable } from '../../linux/process.ts';
 import { ownProgram } from '../roles/role-process.ts';
 import type { Handover } from './reexec.ts';
 
-/** Checks what this process has mapped as code, and that it is hidden. @throws `L3_*`, `L2_PROCESS_VISIBLE` */
+/** Checks this process's code mappings, and that it is hidden. @throws `L3_*`, `L2_PROCESS_VISIBLE` */
 export function assertOwnProgram({ tree, natives }: Handover): void {
   const fds = [...natives.values()];
   for (const fd of fds) closeOnExec(fd);

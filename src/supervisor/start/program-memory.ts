@@ -1,10 +1,10 @@
 /**
  * The first image of the supervisor verifies the installed tree while it copies the program into immutable memory.
  *
- * It opens the foreign function interface as soon as that is verified, hides itself, and copies Node and every native
- * library through the hash, so that the bytes that were hashed are the bytes that run later.
+ * It opens the foreign function interface as soon as that interface is verified, and hides itself. It then hashes Node
+ * and every native library while copying them, so that the bytes that were hashed are the bytes that run later.
  *
- * Limits:  until it has hidden itself, another program of the same user can inspect this image and change what it does.
+ * Limits:  until the image has hidden itself, another program of the same user can inspect it and change what it does.
  * Proof:   test/attacks/3-native.test.ts, test/attacks/6-window.test.ts
  * @module
  */
@@ -17,14 +17,14 @@ import { nodePath } from '../../layers/3-dependencies/tree-verifier.ts';
 /** The program of a verified tree, in immutable memory. */
 export type FrozenProgram = {
   readonly tree: VerifiedTree;
-  /** Descriptors of native code by name, in the order in which children inherit them. */
+  /** Descriptors of the native libraries by name, in the order in which children inherit them. */
   readonly natives: ReadonlyMap<string, number>;
-  /** Node itself; `undefined` if this kernel runs no program from memory. */
+  /** Descriptor of Node itself; `undefined` if this kernel cannot run a program from memory. */
   readonly node: number | undefined;
 };
 
 const platform = `${process.platform}-${process.arch}`;
-/** Any user may read a library: the roles run as another user. */
+/** Libraries are readable for any user, because the roles run as another user. */
 const readable = 0o444;
 
 type Memory = {
@@ -34,7 +34,8 @@ type Memory = {
 };
 
 /**
- * Opens the foreign function interface, hides this process and makes memory for the program. @throws `L3_FILES_DIFFER`
+ * Opens the foreign function interface, hides this process and creates memory for the program.
+ * @throws `L3_FILES_DIFFER`
  */
 async function openMemory(prepared: PreparedTree): Promise<Memory> {
   await loadOnly(prepared);
@@ -74,7 +75,7 @@ export async function freezeProgram(root: string, state: string): Promise<Frozen
     try {
       memory = await openMemory(prepared);
     } catch (error) {
-      failure = error; // the comparison reports it with everything else that differs
+      failure = error; // the comparison reports it together with any other difference
     }
   }
   const copies =

@@ -1,14 +1,14 @@
 /**
- * The supervisor executes itself again: in a process in which no io_uring was ever made, and whose memory its own user
- * cannot read from its first instruction on.
+ * The supervisor executes itself again, so that it runs in an image that has never created an io_uring ring and whose
+ * memory is hidden from its own user from the first instruction on.
  *
- * Node makes io_uring rings when it starts, and a process with a ring bypasses every later filter. So the first image
- * verifies the tree, gives up io_uring for all later images, and drops root's capabilities beyond its work. It hands
- * what it verified to the second image in immutable memory, and the second one runs the verified Node from such memory
- * too.
+ * Node creates io_uring rings when it starts, and a process with a ring bypasses every later filter. So the first image
+ * verifies the tree, gives up io_uring for all later images, and drops the root capabilities that the server does not
+ * need. It passes what it verified to the second image in immutable memory. The second image also runs the verified
+ * Node from immutable memory.
  *
- * Trust:   the user who starts the supervisor could trace it as well; the descriptor only connects two images of one
- *          process.
+ * Trust:   the user who starts the supervisor could just as well trace it; the descriptor only connects two images of
+ *          one process.
  * Source:  io_uring(7), seccomp(2), memfd_create(2)
  * Proof:   test/attacks/2-supervisor.test.ts, test/attacks/6-window.test.ts
  * @module
@@ -18,9 +18,9 @@ import { KwyreError } from '../../base/errors.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import type { FrozenProgram } from './program-memory.ts';
 
-/** Far above the descriptors that Node opens. */
+/** A number far above those of the descriptors that Node opens. */
 const handoverDescriptor = 100;
-/** The socket that a service manager hands over; Node marks it close-on-exec when it starts. */
+/** The socket that a service manager passes; Node marks it close-on-exec when it starts. */
 const socketDescriptor = 3;
 const name = 'kwyre-tree';
 
@@ -29,7 +29,8 @@ export type Handover = {
   readonly tree: VerifiedTree;
   readonly natives: ReadonlyMap<string, number>;
   /**
-   * Whether Node runs from its file, because this kernel runs no program from memory: its user can inspect it at first.
+   * Whether Node runs from its file, because this kernel cannot run a program from memory. Its user can then inspect
+   * the process until it hides itself.
    */
   readonly visible: boolean;
 };
@@ -41,7 +42,7 @@ type Written = {
   readonly visible: boolean;
 };
 
-/** Returns what the first image handed over, or `undefined` in the first image. */
+/** Returns what the first image verified, or `undefined` in the first image itself. */
 export function takeHandover(): Handover | undefined {
   let link: string;
   try {
@@ -59,7 +60,7 @@ export function takeHandover(): Handover | undefined {
 
 /** Gives up io_uring and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
 export async function reexec({ tree, natives, node }: FrozenProgram): Promise<never> {
-  // These import third-party code (the foreign function interface), which was verified before.
+  // These import third-party code (the foreign function interface), which has already been verified.
   const [{ limitPrivileges, disableIoUring }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] =
     await Promise.all([
       import('../../layers/2-isolation/jail/supervisor-filter.ts'),

@@ -1,5 +1,5 @@
 /**
- * What a server needs before it starts a process, opened in this order: state folder, model, sockets, jails.
+ * Opens what a server needs before it starts a process, in this order: state folder, model, sockets, jails.
  *
  * Proof: test/e2e/lifecycle.test.ts, test/unit/layers/4-model-resolver.test.ts
  * @module
@@ -22,7 +22,7 @@ import type { OpenModel } from './model-resolver.ts';
 import { openApprovedModel } from './model-resolver.ts';
 import type { Handover } from './reexec.ts';
 
-/** The listener, what reserves [::1], and a process in whose network namespace the listener is. */
+/** The listener, the socket that reserves [::1], and a process in whose network namespace the listener is. */
 type Loopback = ReturnType<typeof openLoopback>;
 
 export type ServerResources = Loopback & {
@@ -35,7 +35,7 @@ export type ServerResources = Loopback & {
   readonly installed: boolean;
   readonly jails: RoleJails;
   readonly loads: LoadDescriptors;
-  /** What the watchdog is told about the server besides its processes. */
+  /** Returns what the watchdog is told about the server, apart from its processes. */
   readonly watched: () => Omit<Watched, 'targets'>;
 };
 
@@ -44,8 +44,8 @@ export async function openResources(config: Config, { tree, natives, visible }: 
   const startedAt = Date.now();
   const uid = process.getuid?.() ?? -1;
   const state = new ServerState(config, uid);
-  // The kernel's signal that another process wants to write to the model's file, which is held under a lease; the next
-  // scan judges it. Without a listener the signal would end this process.
+  // The model's file is held under a lease, and the kernel sends SIGIO when another process wants to write to it. The
+  // next scan assesses that. Without this listener the signal would end the process.
   process.on('SIGIO', () => undefined);
   const model = await openApprovedModel({ wanted: config.model, root, state: state.folder, weights: config.weights });
   const { listener, reservedIpv6, network } = openLoopback(

@@ -1,8 +1,8 @@
 /**
- * What is printed when the server is ready: the layers, the link, a curl line and the two lines that clients need.
+ * The text printed when the server is ready: the layers, the link, a curl command and the two lines that clients need.
  *
- * Promise: the token is printed only to a terminal, never into a file or a journal. The curl line reads it from a file,
- *          so that it is not in the process list either.
+ * Promise: the token is printed only to a terminal, never to a file or a journal. The curl command reads it from a
+ *          file, so that it does not appear in the process list either.
  * @module
  */
 import type { LayerReport } from '../../base/verdict.ts';
@@ -16,13 +16,13 @@ type StartFacts = {
   readonly headerPath: string;
   readonly tokenPath: string;
   readonly socketPath: string | undefined;
-  /** The token itself for a terminal, `undefined` for anything else. */
+  /** The token if the output is a terminal, and otherwise `undefined`. */
   readonly token: string | undefined;
 };
 
 const marks = { enforced: '[ok]', degraded: '[--]', off: '[  ]' } as const;
 
-/** Single quotes for a POSIX shell. */
+/** Quotes a word for a POSIX shell, if necessary. */
 function quote(text: string): string {
   return /^[A-Za-z0-9_./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
