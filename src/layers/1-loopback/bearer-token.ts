@@ -16,7 +16,9 @@ type Credential =
 
 const shape = /^[A-Za-z0-9._~+/=-]{1,256}$/;
 
-/** Reads the token from `Authorization: Bearer` or `x-api-key`. Both at once, or one of them twice, is malformed. */
+/**
+ * Reads the token from `Authorization: Bearer` or `x-api-key`. Both headers at once, or either one twice, is malformed.
+ */
 export function credentialOf(rawHeaders: readonly string[]): Credential {
   const carried = [
     ...headerValues(rawHeaders, 'authorization').map((value) => /^bearer +(.*)$/i.exec(value)?.[1] ?? ''),
@@ -27,7 +29,7 @@ export function credentialOf(rawHeaders: readonly string[]): Credential {
   return carried.length === 1 && shape.test(token) ? { kind: 'token', token } : { kind: 'malformed' };
 }
 
-/** Headers of the server's proof: challenge in the request, proof in the response. */
+/** Names of the headers: the client's challenge in the request, and the server's proof in the response. */
 export const proofHeaders = { challenge: 'kwyre-challenge', proof: 'kwyre-proof' } as const;
 
 /** The challenge that a client sends before its token: the opaque id of the token's holder, and a fresh nonce. */
@@ -36,8 +38,8 @@ export function challengeFor(principal: string, nonce: string): string {
 }
 
 /**
- * The proof for a challenge. Computing it needs the token or its digest, and it covers the port, so a proof from
- * another port does not verify.
+ * The proof for a challenge. Computing it requires the token or its digest. It covers the port, so a proof from another
+ * port does not verify.
  * @param digest - SHA-256 of the token
  * @param nonce - 64 hexadecimal digits from the client
  * @returns HMAC-SHA256 in hex
@@ -53,19 +55,19 @@ type DigestEntry = { readonly digest: string; readonly principal: string; readon
 export class TokenTable {
   #entries: readonly { readonly digest: Buffer; readonly principal: Buffer; readonly operator: boolean }[] = [];
 
-  /** The digest used for an unknown holder, so that the proof does not reveal which holders exist. */
+  /** The digest used for unknown holders, so that a proof does not reveal which holders exist. */
   readonly #unknownHolder = randomBytes(32);
 
   constructor(entries: readonly DigestEntry[]) {
     this.replace(entries);
-    // The first hash and HMAC load OpenSSL parts from disk, which the final filter blocks.
+    // The first hash and HMAC load parts of OpenSSL from disk, which the final filter blocks.
     this.match('');
     proofOf(this.#unknownHolder, 0, '');
   }
 
   /**
    * Replaces the tokens; the old ones stop working at once.
-   * @returns ids (hex) of holders without a token from now on
+   * @returns ids (hex) of the holders that no longer have a token
    */
   replace(entries: readonly DigestEntry[]): string[] {
     const before = this.#entries.map(({ principal }) => principal.toString('hex'));
@@ -79,7 +81,7 @@ export class TokenTable {
     return before.filter((principal) => !this.#entries.some((entry) => entry.principal.toString('hex') === principal));
   }
 
-  /** Returns the holder's id, or `undefined`. Compares every entry, also after a match. */
+  /** Returns the holder's id, or `undefined`. Compares every entry, even after a match. */
   match(token: string): Buffer | undefined {
     const digest = createHash('sha256').update(token, 'utf8').digest();
     let found: Buffer | undefined;

@@ -1,14 +1,15 @@
 /**
- * Rate limit on wrong tokens: guessing slows down, a valid token never does.
+ * Rate limit on wrong tokens. It slows down guessing, but never a request with a valid token.
  *
- * A token bucket: a wrong token costs a point, and points return over time. With none left, the answer is 429 with a
- * wait that doubles. The gateway compares the token first, so a valid one always passes: no lockout.
+ * A token bucket: each wrong token costs one point, and points are restored over time. With no points left, the
+ * response is 429 with a `Retry-After` that doubles each time. The gateway compares the token first, so a valid token
+ * always passes, and an attacker cannot lock out a client.
  * Limits: every client has the same address, so all of them share one bucket.
  * Proof:  test/unit/layers/1-failed-logins.test.ts, test/attacks/1-tokens.test.ts
  * @module
  */
 
-/** Points in the bucket, milliseconds until one returns, and the longest `Retry-After` in seconds. @internal */
+/** Points in the bucket, milliseconds until one is restored, and the longest `Retry-After` in seconds. @internal */
 export const failedLoginLimits = { burst: 10, refillMs: 6_000, maxWaitSeconds: 300 } as const;
 
 export class FailedLogins {

@@ -1,11 +1,11 @@
 /**
  * The TCP listener on 127.0.0.1.
  *
- * Promise: the address is a constant in this file; the kernel's view of the socket is verified before use, also for a
- *          socket from socket activation. [::1] on the same port is bound without listening, so that no other program
- *          answers clients that connect to `localhost`.
- * Limits:  the kernel may still deliver a foreign packet to a loopback listener; see `isLocalConnection` in
- *          request-guard.ts.
+ * Promise: the address is a constant in this file. The kernel's view of the socket is verified before use, even if
+ *          socket activation passed the socket. [::1] on the same port is bound without listening, so that no other
+ *          program answers clients that connect to `localhost`.
+ * Limits:  the kernel may still deliver a packet from another interface to a loopback listener; see `isLocalConnection`
+ *          in request-guard.ts.
  * Proof:   test/attacks/1-bind.test.ts, test/attacks/1-lan.test.ts
  * @module
  */
@@ -34,10 +34,10 @@ export const backlog = 128;
 
 declare const verified: unique symbol;
 
-/** A listening TCP socket that the kernel confirms to be on 127.0.0.1; `verifyLoopback` makes it. */
+/** A listening TCP socket that the kernel confirmed to be on 127.0.0.1; only `verifyLoopback` makes one. */
 type LoopbackListener = { readonly fd: number; readonly port: number; readonly [verified]: true };
 
-/** The reservation of [::1]:port; `reason` is empty if it is bound, else why it is not. */
+/** The reservation of [::1]:port. `reason` is empty if it is bound, and otherwise explains why it is not. */
 type Ipv6Reservation = { readonly fd: number | undefined; readonly reason: string };
 
 const literal = [127, 0, 0, 1] as const;
@@ -110,7 +110,7 @@ export function verifyLoopback(fd: number): LoopbackListener {
 }
 
 /**
- * Binds and listens on 127.0.0.1 and verifies the result.
+ * Binds a socket to 127.0.0.1, listens on it and verifies the result.
  * @param port - 0 lets the kernel choose
  * @throws `L1_PORT_TAKEN`, `L1_PORT_FORBIDDEN`, `L1_SOCKET_FOREIGN`
  * @internal
@@ -146,7 +146,7 @@ export function bindLoopback(port: number): LoopbackListener {
 
 /**
  * Binds [::1]:port without listening: `ss -ltn` shows nothing, and no other program can bind it.
- * @throws `L1_PORT_TAKEN` if another program has it: it would answer clients that connect to `localhost`
+ * @throws `L1_PORT_TAKEN` if another program has it, because that program would answer clients of `localhost`
  * @internal
  */
 export function reserveIpv6(port: number): Ipv6Reservation {
@@ -185,11 +185,11 @@ export function isIpv6Reserved(hold: Ipv6Reservation, port: number): boolean {
 /** The variables of socket activation, `LISTEN_FDS` and `LISTEN_PID`; see sd_listen_fds(3). */
 type SocketActivation = { readonly fds: string | undefined; readonly pid: string | undefined };
 
-/** The first descriptor of socket activation (SD_LISTEN_FDS_START). */
+/** The first descriptor that socket activation passes (SD_LISTEN_FDS_START). */
 const firstActivated = 3;
 
 /**
- * Adopts the socket of socket activation after the same verification; there must be exactly one, for this process.
+ * Adopts the socket from socket activation after the same verification. There must be exactly one, for this process.
  * @returns `undefined` without socket activation
  * @throws `L1_SOCKET_FOREIGN`
  * @internal
@@ -216,11 +216,13 @@ type OpenedListener = {
   readonly network: number;
 };
 
-/** The service manager: an installed service has an empty network, so its listener is in this process's network. */
+/**
+ * Pid of the service manager. An installed service has an empty network, so its listener is in the service manager's.
+ */
 const serviceManager = 1;
 
 /**
- * Adopts or binds the listener, and reserves [::1] on its port where this process's network allows.
+ * Adopts or binds the listener, and reserves [::1] on its port if this process's network allows it.
  * @throws `L1_PORT_TAKEN`, `L1_PORT_FORBIDDEN`, `L1_SOCKET_FOREIGN`
  */
 export function openLoopback(activation: SocketActivation, pid: number, port: number): OpenedListener {

@@ -1,8 +1,8 @@
 /**
- * Checks every request before routing and authentication: pure functions over what the client sent.
+ * Checks every request before routing and authentication. Pure functions of what the client sent.
  *
- * Promise: a request passes if its Host is 127.0.0.1 or localhost with the bound port and, from a browser, its origin
- *          is this server. Every route is behind these checks. Forwarding headers are never read.
+ * Promise: a request passes only if its Host is 127.0.0.1 or localhost with the bound port and, if it comes from a
+ *          browser, its origin is this server. Every route is behind these checks. Forwarding headers are never read.
  * Limits:  authentication is separate: bearer-token.ts.
  * Source:  Fetch Metadata Request Headers (W3C), RFC 9112
  * Proof:   test/unit/layers/1-request-guard.test.ts, test/attacks/1-host.test.ts, test/attacks/1-browser.test.ts
@@ -22,12 +22,12 @@ export type Received = {
 /** A refusal; `message` and `code` are constants. */
 type Refusal = { readonly status: number; readonly code: string; readonly message: string };
 
-/** The most headers in a request; known clients send far fewer. @internal */
+/** Maximum number of headers in a request; known clients send far fewer. @internal */
 export const maxHeaders = 64;
 
 const loopback = '127.0.0.1';
 
-/** Returns whether both ends of a connection are 127.0.0.1; if not, the caller closes it unanswered. */
+/** Returns whether both ends of a connection are 127.0.0.1; if not, the caller closes it without a response. */
 export function isLocalConnection(localAddress: string | undefined, remoteAddress: string | undefined): boolean {
   return localAddress === loopback && remoteAddress === loopback;
 }
@@ -46,7 +46,7 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
 /** The accepted `Host` values, in lower case. @internal */
 export function allowedHosts(port: number, unix: boolean): ReadonlySet<string> {
   const hosts = [`${loopback}:${port}`, `localhost:${port}`];
-  // Clients omit the default port 80, and there is no port on a Unix socket.
+  // Clients omit the default port 80, and a Unix socket has no port.
   if (port === 80 || unix) hosts.push(loopback, 'localhost');
   return new Set(hosts);
 }
@@ -116,7 +116,7 @@ function refusalOfDuplicates(rawHeaders: readonly string[]): Refusal | undefined
 function refusalOfOrigin(rawHeaders: readonly string[]): Refusal | undefined {
   const [origin] = headerValues(rawHeaders, 'origin');
   const [host = ''] = headerValues(rawHeaders, 'host');
-  // The status page has the origin of the request's own Host; `null` is a foreign origin.
+  // The origin of the status page is the Host of its own requests; `null` is a foreign origin.
   if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`)
     return refuse(403, 'origin_not_allowed', 'Cross-origin requests are not allowed.');
   const [site] = headerValues(rawHeaders, 'sec-fetch-site');

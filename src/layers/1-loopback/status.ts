@@ -1,7 +1,7 @@
 /**
- * The report of layer 1: who listens on the port, who holds [::1], and whether the API asks for a token.
+ * The report on layer 1: which sockets listen on the port, what holds [::1], and whether the API requires a token.
  *
- * Promise: the socket tables are read for each report; a table that was cut counts as degraded, not as clean.
+ * Promise: the socket tables are read anew for each report. A truncated table counts as degraded, not as clean.
  * Proof:   test/unit/layers/layer-status.test.ts, test/attacks/1-bind.test.ts
  * @module
  */
@@ -16,16 +16,16 @@ type LoopbackFacts = {
   /** `/proc/net/tcp` and `tcp6` in the network namespace of the listener, at most {@link maxTableBytes} of each. */
   readonly tcp: string;
   readonly tcp6: string;
-  /** Whether the kernel shows our reservation of [::1]:port; `reason` says why there is none. */
+  /** Whether the kernel shows this server's reservation of [::1]:port; `reason` explains why there is none. */
   readonly ipv6: { readonly held: boolean; readonly reason: string };
-  /** Routes that refused a request without a valid token when the gateway started; 0 before it tried. */
+  /** Number of routes that refused requests without a valid token when the gateway tested them; 0 before the test. */
   readonly closedRoutes: number;
 };
 
-/** The most that is read of a socket table, in bytes. The kernel lists listening sockets first. */
+/** Maximum number of bytes read from a socket table. The kernel lists listening sockets first. */
 export const maxTableBytes = 1 << 20;
 
-/** Returns whether a table was cut within its listening sockets, so that more may listen than it shows. @internal */
+/** Returns whether a table was truncated among its listening sockets, so that more may exist. @internal */
 export function isCutAmongListeners(table: string): boolean {
   const wholeLines = table.slice(0, table.lastIndexOf('\n'));
   return table.length >= maxTableBytes && parseSockets('tcp', wholeLines).at(-1)?.state === listening;
@@ -42,7 +42,7 @@ function listenerCheck(
     return {
       id,
       status: 'degraded',
-      evidence: 'the socket table is too long to be read whole: another listener on the port would not be seen',
+      evidence: 'the socket table is too long to read in full, so another listener on the port could be missed',
       at,
     };
   const only = ipv4.length === 1 && ipv4[0]?.local === loopbackHex(port) && ipv6.length === 0;
@@ -56,7 +56,7 @@ function listenerCheck(
   };
 }
 
-/** Whether another process can answer clients that connect to `localhost` by IPv6. */
+/** Returns the check of whether another process can answer clients that connect to `localhost` over IPv6. */
 function ipv6Check({ port, ipv6: { held, reason } }: LoopbackFacts, listeners: number): Check {
   return {
     id: 'ipv6-held',
@@ -68,7 +68,7 @@ function ipv6Check({ port, ipv6: { held, reason } }: LoopbackFacts, listeners: n
   };
 }
 
-/** Makes the report of layer 1. */
+/** Returns the report on layer 1. */
 export function loopbackReport(facts: LoopbackFacts): LayerReport {
   const ipv4 = listenersOn(facts.port, [facts.tcp]);
   const ipv6 = listenersOn(facts.port, [facts.tcp6]);

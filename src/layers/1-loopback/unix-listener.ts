@@ -1,7 +1,7 @@
 /**
  * The optional Unix socket: mode 0600, in a folder of mode 0700 that belongs to this user.
  *
- * Promise: replaces nothing but a dead socket of this user, and removes nothing but the socket it made.
+ * Promise: replaces only a stale socket of this user, and removes only the socket that it made.
  * Proof:   test/attacks/1-bind.test.ts
  * @module
  */
@@ -23,7 +23,7 @@ import {
 } from '../../linux/sockets/socket.ts';
 import { backlog, closeOnError, isErrno } from './listener.ts';
 
-/** A listening Unix socket that its owner alone can reach. */
+/** A listening Unix socket that only its owner can reach. */
 type UnixListener = {
   readonly fd: number;
   readonly path: string;
@@ -32,7 +32,7 @@ type UnixListener = {
 };
 
 /**
- * Binds and listens on a Unix socket; creates its folder if needed.
+ * Binds a Unix socket and listens on it; creates its folder if needed.
  * @throws `L1_SOCKET_UNSAFE`, `L1_SOCKET_TAKEN`, `L1_SOCKET_PATH`
  */
 export function bindUnix(path: string): UnixListener {
@@ -116,7 +116,7 @@ function checkFolder(folder: string): void {
   }
 }
 
-/** Removes a socket that a crash left behind; anything else stays. @throws `L1_SOCKET_TAKEN` */
+/** Removes a socket that a crash left behind, and leaves anything else in place. @throws `L1_SOCKET_TAKEN` */
 function removeDead(path: string): void {
   const facts = lstatSync(path, { throwIfNoEntry: false });
   if (facts === undefined) return;

@@ -1,20 +1,20 @@
 /**
- * The network that the server is in, by its interfaces (L2-15: containers with host networking, WSL2 with mirrored
- * networking). Pure.
+ * The network that the server runs in, judged by its interfaces (L2-15: containers with host networking, WSL2 with
+ * mirrored networking). Pure.
  *
- * Promise: names the interfaces. A container cannot tell host networking from a machine's own network, so the
- *          interfaces decide.
+ * Promise: reports the interfaces by name. A process in a container cannot tell host networking from a machine's own
+ *          network, so the interfaces decide.
  * Proof:   test/unit/layers/2-network-context.test.ts, test/attacks/2-requests.test.ts
  * @module
  */
 import type { Check } from '../../base/verdict.ts';
 
-/** Returns the interfaces of a `net/dev` table. @internal */
+/** Returns the interfaces listed in a `net/dev` table. @internal */
 export function interfacesOf(devices: string): string[] {
   return [...devices.matchAll(/^ *([^ :]+):/gm)].map(([, name = '']) => name);
 }
 
-/** Returns whether loopback is the one interface of a `net/dev` table. */
+/** Returns whether loopback is the only interface in a `net/dev` table. */
 export function onlyLoopback(devices: string): boolean {
   const names = interfacesOf(devices);
   return names.length === 1 && names[0] === 'lo';
@@ -24,9 +24,9 @@ export function onlyLoopback(devices: string): boolean {
 const mirrored = 'loopback0';
 
 /**
- * Returns the status check of the supervisor's network.
- * @param devices - `net/dev`
- * @param release - of the kernel
+ * Returns the status check for the supervisor's network.
+ * @param devices - text of `net/dev`
+ * @param release - kernel release
  * @param apart - whether gateway and engine have network namespaces of their own
  * @param at - time of the check
  */
@@ -46,5 +46,5 @@ export function networkCheck(devices: string, release: string, apart: boolean, a
   const there = `the network of the server has ${names.join(', ')}${wsl}`;
   if (apart)
     return { id, status: 'enforced', evidence: `${there}; gateway and engine are in empty network namespaces`, at };
-  return { id, status: 'off', evidence: `${there}; gateway and engine share it, and seccomp keeps them off it`, at };
+  return { id, status: 'off', evidence: `${there}; gateway and engine share it, and seccomp blocks their access`, at };
 }

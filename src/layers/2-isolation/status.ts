@@ -1,8 +1,8 @@
 /**
- * The report of layer 2: every jail feature of each role, what the operator waived, the self-probe, and the
- * supervisor's own filter.
+ * The report on layer 2: every jail feature of each role, the operator's waivers, the self-probe, and the supervisor's
+ * own filter.
  *
- * Promise: a required feature that is waived, missing or not reported degrades the layer; a preferred one is shown.
+ * Promise: a required feature that is waived, missing or unreported degrades the layer; a preferred one is only shown.
  * Proof:   test/unit/layers/layer-status.test.ts, test/attacks/2-waivers.test.ts
  * @module
  */
@@ -13,13 +13,13 @@ import { requiredOf } from '../../policy/roles.ts';
 import type { Role } from '../../policy/roles.ts';
 import { networkCheck } from './network-context.ts';
 
-/** The roles of a pair; the watchdog's jail is part of layer 6. */
+/** The roles that handle requests; the watchdog's jail is part of layer 6. */
 type ServingRole = 'gateway' | 'engine';
 const servingRoles: readonly ServingRole[] = ['gateway', 'engine'];
 
 /** What the supervisor observed for this report. */
 type IsolationFacts = {
-  /** What the jail and the final filter of each role reported. */
+  /** The restrictions that the jail and the final filter of each role reported. */
   readonly enforced: Readonly<Record<ServingRole, readonly Enforcement[]>>;
   /** Features that the operator waived with `--accept-weaker`. */
   readonly accepted: readonly string[];
@@ -28,9 +28,9 @@ type IsolationFacts = {
   /** `/proc/net/dev` of the supervisor, and the kernel's release. */
   readonly devices: string;
   readonly release: string;
-  /** What confines the supervisor itself; empty before its filter is installed. */
+  /** The restrictions on the supervisor itself; empty before its filter is installed. */
   readonly confined: string;
-  /** Whether the supervisor runs as the user of an installation, who owns nothing but its state. */
+  /** Whether the supervisor runs as the system user of an installation, which owns nothing but its state. */
   readonly installed: boolean;
 };
 
@@ -40,7 +40,7 @@ const statusOf: Readonly<Record<Enforcement['status'], LayerStatus>> = {
   none: 'off',
 };
 
-/** One check per feature and role. */
+/** Returns one check per feature and role. */
 function featureChecks({ enforced }: IsolationFacts): Check[] {
   const at = Date.now();
   return servingRoles.flatMap((role) => {
@@ -83,7 +83,7 @@ function haveOwnNetworks({ enforced }: IsolationFacts): boolean {
 
 const supervisorId = 'supervisor.confined';
 
-/** The filter keeps the supervisor off the network; only a user of its own keeps it from other files. */
+/** The filter keeps the supervisor off the network; only a dedicated user keeps it away from other files. */
 function supervisorCheck({ confined, installed }: IsolationFacts): Check {
   const files = installed
     ? 'it runs as a user of its own, who owns no files but its state'
@@ -107,7 +107,7 @@ function isDecisive({ id, status }: Check): boolean {
   return requiredOf(role as Role).some((required) => required === feature);
 }
 
-/** Makes the report of layer 2. */
+/** Returns the report on layer 2. */
 export function isolationReport(facts: IsolationFacts): LayerReport {
   const checks = [
     ...featureChecks(facts),
@@ -119,13 +119,13 @@ export function isolationReport(facts: IsolationFacts): LayerReport {
   return layerReport(2, checks, checks.filter(isDecisive));
 }
 
-/** Filters that a role installs itself: the one of its start and the final one. */
+/** Number of filters that a role installs itself: the start filter and the final filter. */
 const ownFilters = 2;
 
 /**
- * What the kernel says about the threads of a running role: no_new_privs, and filters beyond the inherited ones.
+ * Checks what the kernel reports on the threads of a running role: no_new_privs, and filters beyond the inherited ones.
  * @param threads - `status` of each thread; empty when the process has ended
- * @param inherited - how many filters the role was started under
+ * @param inherited - number of filters that the role inherited when it was started
  */
 export function livingCheck(role: Role, threads: readonly string[], inherited: number): Check {
   const id = `${role}.living`;

@@ -1,7 +1,7 @@
 /**
  * Checks `--accept-weaker`: which features an operator may waive by name.
  *
- * Promise: a waived feature is still applied if the kernel supports it; if not, the server starts without it, and the
+ * Promise: a waived feature is still applied if the kernel supports it. Otherwise the server starts without it, and the
  *          layer stays degraded.
  * Proof:   test/unit/layers/2-waiver-check.test.ts, test/attacks/2-waivers.test.ts
  * @module

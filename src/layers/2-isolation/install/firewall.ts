@@ -1,21 +1,21 @@
 /**
- * The firewall rules for the dedicated user, as data: nftables if installed, else iptables and ip6tables.
+ * The firewall rules for the dedicated user, as data: nftables if installed, otherwise iptables and ip6tables.
  *
- * Promise: the user sends nothing, loopback included, except replies of the listener; the inherited listener never
- *          opens a connection, whichever user owns it; no other program answers on [::1]. Loading the rules again
- *          replaces these rules and nothing else.
- * Limits:  a socket belongs to the user who made it: a listener from systemd is root's, hence the second rule. Other
- *          tables can block more, never allow more. Root can remove the rules.
+ * Promise: the user can send nothing, even on loopback, except the listener's replies. The inherited listener never
+ *          opens a connection, no matter which user owns it. No other program answers on [::1]. Loading the rules again
+ *          replaces only these rules.
+ * Limits:  a socket belongs to the user who made it. A listener that systemd made belongs to root, hence the second
+ *          rule. Other tables can block more, but never allow more. Root can remove the rules.
  * Source:  nft(8), iptables-extensions(8), Linux: net/netfilter/nft_meta.c, xt_owner.c
  * Proof:   test/unit/layers/2-firewall.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
 import { bug } from '../../../base/errors.ts';
 
-/** A program by absolute path, and its arguments; no shell takes part. */
+/** A program, by its absolute path, and its arguments. It runs without a shell. */
 export type Command = {
   readonly argv: readonly string[];
-  /** A failure is ignored: there was nothing to do. */
+  /** A failure is ignored, because it means that there was nothing to do. */
   readonly mayFail?: true;
 };
 
@@ -38,11 +38,11 @@ export type RuleSet = {
   readonly files: readonly { readonly path: string; readonly text: string }[];
   readonly load: readonly Command[];
   readonly unload: readonly Command[];
-  /** Their output is recorded after loading; status compares it later. */
+  /** Commands whose output is recorded after loading; the status compares it later. */
   readonly witness: readonly Command[];
 };
 
-/** Whether the table or chain names exist, and who made them. */
+/** Whether the names of the table or chain are in use and, if so, whether Kwyre made them. */
 export type Ownership = 'absent' | 'own' | 'foreign';
 
 const folder = '/etc/kwyre';
@@ -85,7 +85,7 @@ table inet ${table} {
 `;
 }
 
-/** Returns the scripts of iptables-restore and ip6tables-restore; each replaces the chain in one step. @internal */
+/** Returns the scripts for iptables-restore and ip6tables-restore; each replaces the chain in one step. @internal */
 export function restoreScripts(guarded: RuleSubject): { readonly v4: string; readonly v6: string } {
   checkGuarded(guarded);
   const { uid, port } = guarded;
@@ -121,7 +121,7 @@ export function restoreScripts(guarded: RuleSubject): { readonly v4: string; rea
 
 const jump = ['-m', 'comment', '--comment', mark, '-j', legacyChain] as const;
 
-/** Returns the rule set for the tools of this machine. */
+/** Returns the rule set for this machine's tools. */
 export function planRules(firewall: Firewall, guarded: RuleSubject): RuleSet {
   if (firewall.kind === 'nft') {
     const path = `${folder}/firewall.nft`;
@@ -163,7 +163,7 @@ export function ownershipQuestions(firewall: Firewall): readonly Command[] {
   return [firewall.iptables, firewall.ip6tables].map((tool) => ({ argv: [tool, '-w', '10', '-S'] }));
 }
 
-/** Judges the output of `ownershipQuestions`: the names are free, Kwyre's, or another program's. */
+/** Judges from the output of `ownershipQuestions` whether the names are free, Kwyre's or another program's. */
 export function judgeOwnership(firewall: Firewall, answers: readonly string[]): Ownership {
   const judged = answers.map((answer) => (firewall.kind === 'nft' ? judgeNft(answer) : judgeLegacy(answer)));
   if (judged.includes('foreign')) return 'foreign';

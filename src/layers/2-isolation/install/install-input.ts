@@ -1,7 +1,7 @@
 /**
- * The machine as an installation finds it, and the refusal to touch what another program made.
+ * The state of a machine before an installation, and the check that refuses to touch what another program made.
  *
- * Promise: everything that has one of Kwyre's names and is not in the record is refused.
+ * Promise: refuses everything that has one of Kwyre's names but is not in the record.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -28,20 +28,20 @@ export type MachineState = {
   /** The uid for a new user; `undefined` if none is free. */
   readonly freeId: number | undefined;
   readonly rules: Ownership;
-  /** Whether the loaded rules are the ones in the record. */
+  /** Whether the loaded rules match the record. */
   readonly rulesAsRecorded: boolean;
-  /** Contents of Kwyre's files that exist; a symbolic link has an empty text. */
+  /** Contents of those of Kwyre's files that exist; empty for a symbolic link. */
   readonly files: ReadonlyMap<string, string>;
-  /** Kwyre's folders that exist. */
+  /** Those of Kwyre's folders that exist. */
   readonly folders: ReadonlySet<string>;
   readonly packaged: Readonly<Record<UnitName, string>>;
-  /** Where this program is. */
+  /** The folder of this program. */
   readonly root: string;
   /** Whether `/opt/kwyre` has the same contents as `root`. */
   readonly programCurrent: boolean;
   /** Whether the state folder belongs to the system user and no other user can access it. */
   readonly stateFit: boolean;
-  /** Whether the installed server accepts the person's token. */
+  /** Whether the installed server accepts the token of the user who installed it. */
   readonly accessFit: boolean;
   /** Whether systemd is running; false in an image that is being built. */
   readonly booted: boolean;
@@ -82,11 +82,11 @@ export function assertOwned(machine: MachineState): void {
     );
   if (record !== undefined) {
     if (account.state === 'fit' && (account.uid !== record.uid || account.gid !== record.gid))
-      throw foreign(`a user ${accountName} with another id than the recorded one`);
+      throw foreign(`a user ${accountName} with an id other than the recorded one`);
     return;
   }
   if (account.state === 'fit') throw foreign(`a user ${accountName}`);
-  if (machine.rules === 'own') throw foreign('a rule set with the names of Kwyre');
+  if (machine.rules === 'own') throw foreign("a rule set with Kwyre's names");
   for (const path of [...machine.files.keys(), ...machine.folders]) {
     if (path === places.program && machine.root === places.program) continue;
     throw foreign(path);

@@ -1,7 +1,7 @@
 /**
- * The record of `kwyre isolate install`, a file of root: it names everything that the installation made.
+ * The record of `kwyre isolate install`: a file, owned by root, that lists everything the installation made.
  *
- * Trust:   the caller reads the file and verifies that no other user than root can write it.
+ * Trust:   the caller reads the file and verifies that only root can write it.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -10,7 +10,7 @@ import type { Command, Firewall } from './firewall.ts';
 
 export const recordFolder = '/etc/kwyre';
 export const recordPath = `${recordFolder}/isolation.json`;
-/** The folders of the program, its state, and the access files of the person who installed it. */
+/** The folders of the program, of its state, and of the access files of the user who installed it. */
 export const places = { program: '/opt/kwyre', state: '/var/lib/kwyre', access: '/var/lib/kwyre-access' } as const;
 
 /** One installation. */
@@ -22,15 +22,15 @@ export type Installed = {
   readonly gid: number;
   readonly port: number;
   readonly firewall: Firewall;
-  /** The person who installed it and may use the server. */
+  /** The user who installed the server and may use it. */
   readonly person: { readonly uid: number; readonly gid: number };
-  /** Whether the installation copied the program, or it was already in its place. */
+  /** Whether the installation copied the program; false if the program was already in place. */
   readonly copied: boolean;
   /** The rules as listed after loading. */
   readonly witness: readonly { readonly command: Command; readonly shown: string }[];
 };
 
-/** Returns the folder of a person's access files: token, header line, server address. */
+/** Returns the folder of a user's access files: token, header line, server address. */
 export function accessFolder(uid: number): string {
   return `${places.access}/${uid}`;
 }

@@ -1,8 +1,8 @@
 /**
  * The steps of `kwyre isolate install` as data: what each one runs and writes, and how to undo it.
  *
- * Promise: the plan has the steps that are missing and no others, so that a second installation does nothing. The
- *          firewall rules come before the server.
+ * Promise: the plan contains only the missing steps, so a second installation does nothing. The firewall rules come
+ *          before the server.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -16,7 +16,7 @@ import { assertOwned } from './install-input.ts';
 import { accountName, makeAccount } from './system-user.ts';
 import { enabledLinks, renderUnits, unitFolder, unitNames } from './systemd-units.ts';
 
-/** One change of the machine. */
+/** One change to the machine. */
 export type Action =
   | ({ readonly do: 'run' } & Command)
   | {
@@ -38,7 +38,7 @@ export type Step = {
   readonly undo: readonly Action[];
 };
 
-/** Contents of the person's access files, and of the server's token file. */
+/** Contents of the user's access files, and of the server's token file. */
 export type Access = {
   readonly token: string;
   readonly header: string;
@@ -53,7 +53,7 @@ export type InstallRequest = {
   readonly access: Access;
 };
 
-/** What is copied to `/opt/kwyre`. */
+/** The parts of this installation that are copied to `/opt/kwyre`. */
 const programParts = [
   'kwyre',
   'package.json',
@@ -68,15 +68,15 @@ const programParts = [
 
 export const run = (...argv: string[]): Action => ({ do: 'run', argv });
 export const runCommand = (command: Command): Action => ({ do: 'run', ...command });
-/** The same action, but a failure is ignored. */
+/** Returns the same action with failures ignored. */
 export const tolerant = (action: Action): Action => (action.do === 'run' ? { ...action, mayFail: true } : action);
 
-/** Writes a file unless it has these contents. */
+/** Returns the action that writes a file, or none if the file already has these contents. */
 function planFile(machine: MachineState, path: string, text: string): Action[] {
   return machine.files.get(path) === text ? [] : [{ do: 'write', path, mode: 0o644, text }];
 }
 
-/** Returns the record of the installation that the plan leads to. @throws `L2_ISOLATE_ACCOUNT` */
+/** Returns the record of the installation that the plan results in. @throws `L2_ISOLATE_ACCOUNT` */
 function planRecord(machine: MachineState, request: InstallRequest): Installed {
   const { account, record } = machine;
   const uid = account.state === 'fit' ? account.uid : (record?.uid ?? machine.freeId);
@@ -113,7 +113,7 @@ function rulesStep(machine: MachineState, rules: RuleSet): Step & { readonly rel
   const reload = machine.rules !== 'own' || !machine.rulesAsRecorded || files.length > 0;
   return {
     id: 'rules',
-    what: 'firewall rules: this user sends nothing but the answers of its listener',
+    what: "firewall rules: this user can send nothing but its listener's replies",
     actions: [...files, ...(reload ? rules.load.map(runCommand) : [])],
     undo: (machine.rules === 'absent' ? rules.unload : rules.load).map(runCommand).map(tolerant),
     reload,
@@ -126,7 +126,7 @@ function programStep({ folders, programCurrent, root, tools }: MachineState): St
   const exists = folders.has(places.program);
   return {
     id: 'program',
-    what: 'a copy of the program that root alone can change',
+    what: 'a copy of the program that only root can change',
     actions:
       programCurrent || root === places.program
         ? []
@@ -153,7 +153,7 @@ function programStep({ folders, programCurrent, root, tools }: MachineState): St
 function stateStep({ folders, stateFit, tools }: MachineState): Step {
   return {
     id: 'state',
-    what: 'the state folder, which the system user alone can read',
+    what: 'the state folder, which only the system user can read',
     actions: stateFit
       ? []
       : [run(tools.install, '-d', '-m', '0700', '-o', accountName, '-g', accountName, places.state)],
@@ -178,7 +178,7 @@ function accessStep(
   });
   return {
     id: 'access',
-    what: 'a token for the person who installs, in a folder for this person alone; the server keeps its digest',
+    what: 'a token for the installing user, in a folder that only this user can read; the server keeps its digest',
     actions:
       accessFit && unchanged
         ? []
@@ -258,7 +258,7 @@ export function planInstall(
   if (steps.length === 0 && unchanged) return { steps: [], installed: before };
   const record: Step = {
     id: 'record',
-    what: 'the record of the installation, written first: removal trusts it and nothing else',
+    what: 'the record of the installation, written first: removal relies on it alone',
     actions: [
       run(machine.tools.install, '-d', '-m', '0755', '-o', 'root', '-g', 'root', recordFolder),
       { do: 'write', path: recordPath, mode: 0o644, text: formatInstalled(installed) },

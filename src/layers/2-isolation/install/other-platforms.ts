@@ -2,7 +2,7 @@
  * Layer 2 outside Linux: the Windows firewall rule, and why macOS has none.
  *
  * Promise: PowerShell runs by absolute path with `-File` and separate arguments, so that no path is parsed as code.
- * Limits:  never run on Windows so far (C8): tests cover the commands alone. The rule names one executable, so a copy
+ * Limits:  never run on Windows so far (C8): tests cover only the commands. The rule names one executable, so a copy
  *          under another name is not covered (L2-13). It does not filter loopback.
  * Proof:   test/unit/layers/2-other-platforms.test.ts
  * @module
@@ -14,12 +14,12 @@ import type { Command } from './firewall.ts';
 export const unsupportedPlatforms: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
   darwin:
     'macOS cannot block one program or user: pf does not match programs, and the application firewall covers ' +
-    'incoming connections alone. Nothing is enforced here, so this layer is off',
+    'only incoming connections. Nothing is enforced here, so this layer is off',
 };
 
 type WindowsAction = 'install' | 'status' | 'remove';
 
-/** The exit codes of `status`, in words. */
+/** The meaning of the exit codes of `status`. */
 export const windowsAnswers: Readonly<Record<number, string>> = {
   0: 'the rule blocks this executable in every profile',
   3: 'there is no Kwyre rule',

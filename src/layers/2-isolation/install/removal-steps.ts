@@ -1,7 +1,7 @@
 /**
  * The steps of `kwyre isolate remove` as data.
  *
- * Promise: removes what the record names and nothing else; the rules stay until the user is gone.
+ * Promise: removes only what the record lists. The rules stay until the user has been deleted.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -16,7 +16,7 @@ import { enabledLinks, unitFolder, unitNames } from './systemd-units.ts';
 
 /**
  * Plans the removal. No step has an undo: a second run continues where the first one stopped.
- * @returns no steps without a record
+ * @returns an empty list if there is no record
  * @throws `L2_ISOLATE_FOREIGN`, `L2_ISOLATE_ACCOUNT`
  */
 export function planRemove(machine: MachineState): readonly Step[] {

@@ -1,7 +1,7 @@
 /**
  * The system user of the installed server: checks its account and plans a new one.
  *
- * Promise: an account is fit if it has no shell, home, password or group besides its own.
+ * Promise: an account is fit only if it has no shell, no home, no password and no group besides its own.
  * Source:  passwd(5), shadow(5), group(5), useradd(8)
  * Proof:   test/unit/layers/2-system-user.test.ts, test/attacks/2-isolate.test.ts
  * @module
@@ -13,7 +13,7 @@ const noHome = '/nonexistent';
 /** Contents of `/etc/passwd`, `/etc/group` and, for root, `/etc/shadow`. */
 export type AccountFiles = { readonly passwd: string; readonly group: string; readonly shadow: string | undefined };
 
-/** The account with the name: absent, fit for Kwyre, or not. */
+/** The account of that name: absent, fit for Kwyre, or unfit. */
 export type Account =
   | { readonly state: 'absent' }
   | { readonly state: 'fit'; readonly uid: number; readonly gid: number }
@@ -54,14 +54,14 @@ export function judgeAccount(files: AccountFiles): Account {
   return { state: 'fit', uid, gid };
 }
 
-/** Returns the highest system id that is free as uid and gid; `undefined` if none is. */
+/** Returns the highest system id that is free both as a uid and as a gid; `undefined` if there is none. */
 export function freeId(files: AccountFiles): number | undefined {
   const taken = new Set([...rows(files.passwd), ...rows(files.group)].map(([, , id]) => Number(id)));
   for (let id = 999; id > 200; id -= 1) if (!taken.has(id)) return id;
   return undefined;
 }
 
-/** Returns the useradd command; without a password the account is locked. */
+/** Returns the useradd command. The account gets no password, so it is locked. */
 export function makeAccount(useradd: string, nologin: string, id: number): readonly string[] {
   return [
     useradd,

@@ -1,7 +1,7 @@
 /**
- * The systemd units of the installed server: the texts of `packaging/systemd/` with this machine's port and tools.
+ * The systemd units of the installed server: the files of `packaging/systemd/` with this machine's port and tools.
  *
- * Promise: replaces the port and the commands that load the rules, and nothing else; refuses an unexpected text.
+ * Promise: replaces only the port and the commands that load the rules; refuses a file with unexpected content.
  * Proof:   test/unit/layers/2-systemd-units.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -25,7 +25,7 @@ function replaceOnce(text: string, from: string, to: string): string {
 
 /** Returns an ExecStart line. */
 function execLine(command: Command): string {
-  // systemd parses quotes, specifiers and variables; these characters have no meaning to it.
+  // systemd interprets quotes, specifiers and variables; the characters allowed here have no special meaning.
   if (!command.argv.every((word) => /^[A-Za-z0-9_./:=+-]+$/.test(word))) bug('a command in a unit needs quoting');
   return `ExecStart=${command.mayFail === true ? '-' : ''}${command.argv.join(' ')}`;
 }

@@ -2,9 +2,9 @@
  * Confines this process: applies every restriction of a role's policy and reports what the kernel enforces.
  *
  * Promise: each restriction is read back or tested after it is applied; where that is impossible, the report says that
- *          the kernel accepted the rule. A required feature that is less than full refuses the start, unless the
- *          operator waived it by name.
- * Limits:  execve must follow: Landlock and the namespace apply to the calling thread alone.
+ *          the kernel accepted the rule. If a required feature is not fully enforced, the start fails unless the
+ *          operator waived that feature by name.
+ * Limits:  Landlock and the namespace apply only to the calling thread, so execve must follow.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
@@ -36,7 +36,7 @@ import { permissiveFilter } from '../probe/permissive-filter.ts';
 import { onlyLoopback } from '../network-context.ts';
 import { remedyFor } from '../waiver-check.ts';
 
-/** Facts about this process and this start. */
+/** Facts about this process and the server it belongs to. */
 type ConfinementInput = {
   readonly role: Role;
   readonly supervisor: number;
@@ -52,15 +52,15 @@ type ConfinementInput = {
   readonly accepted: readonly string[];
   /** Whether the current user is the system user of an installation. */
   readonly installed: boolean;
-  /** The most threads of the user; `undefined` if other programs run as the same user. */
+  /** Maximum number of threads of the user; `undefined` if other programs run as the same user. */
   readonly tasks: number | undefined;
-  /** The current hard limit of open files. */
+  /** The current hard limit on open files. */
   readonly openFiles: number;
   /** Returns the name of this process's network namespace. */
   readonly readNetwork: () => string;
   /** Returns `/proc/self/status`. */
   readonly readStatus: () => string;
-  /** Returns `net/dev` of this process or of pid 1: the interfaces of its network; empty if hidden. */
+  /** Returns `net/dev`, the network interfaces, of this process or of pid 1; empty if hidden. */
   readonly readDevices: (of: 'self' | '1') => string;
   /** For a probe: features to leave out, and whether the filter kills or returns an error. */
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
@@ -72,14 +72,14 @@ export type JailInput = {
   readonly uid?: number;
   readonly gid?: number;
   readonly accepted: readonly string[];
-  /** How many threads the user may have, when no other program runs as this user. */
+  /** Maximum number of threads of the user, if no other program runs as this user. */
   readonly tasks?: number;
-  /** Whether the user is the one of an installation, for whom firewall rules exist. */
+  /** Whether the user is the system user of an installation, to which the firewall rules apply. */
   readonly installed?: boolean;
 };
 
 /**
- * Applies the policy, in the order that the kernel needs.
+ * Applies the policy in the order that the kernel requires.
  * @returns one entry for each feature that applies to the role
  * @throws `L2_FEATURE_MISSING` if a required feature is not fully enforced
  */
@@ -144,8 +144,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       return {
         observed: 'the network of the machine',
         status: 'none',
-        reason:
-          'without root it needs a user namespace, where a debugger of the user could attach; seccomp blocks egress',
+        reason: 'without root it needs a user namespace, where the user could attach a debugger; seccomp blocks egress',
       };
     const before = here.readNetwork();
     enterEmptyNetwork();

@@ -1,11 +1,11 @@
 /**
- * Checks at a process's first line that no other process can read its memory, before it opens anything secret.
+ * Checks before a process opens anything secret, in its first lines, that no other process can read its memory.
  *
- * A process whose user cannot read its executable is non-dumpable from its first instruction. `PR_SET_DUMPABLE` alone
- * leaves a window in which another program of the user can open its memory and keep it open. `/proc/self` of a
- * non-dumpable process belongs to root, which shows the difference without native code.
+ * A process whose user cannot read its executable is non-dumpable from its first instruction. With `PR_SET_DUMPABLE`
+ * alone, there is a window in which another program of the user can open the process's memory and keep it open.
+ * `/proc/self` of a non-dumpable process belongs to root, so the difference is visible without native code.
  *
- * Limits:  for uid 0 both cases look the same; `isDumpable` tells, once native code is loaded.
+ * Limits:  for uid 0 both cases look the same; `isDumpable` distinguishes them once native code is loaded.
  * Source:  proc(5), prctl(2) PR_SET_DUMPABLE, execve(2)
  * Proof:   test/attacks/6-window.test.ts
  * @module
@@ -17,7 +17,7 @@ import { KwyreError } from '../../../base/errors.ts';
 /** The functions of `node:fs` that are needed. */
 type OwnDisk = Pick<typeof fs, 'readFileSync' | 'statSync'>;
 
-/** Refuses to start under a tracer, because it would survive execve. @throws `L6_TRACED` */
+/** Refuses to start under a tracer, because the tracer would stay attached across execve. @throws `L6_TRACED` */
 export function assertUntraced(disk: OwnDisk): void {
   const tracer = statusField(disk.readFileSync('/proc/self/status', 'latin1'), 'TracerPid') || '?';
   if (tracer !== '0')
@@ -34,12 +34,12 @@ export function assertDumpSetting(disk: OwnDisk): void {
   try {
     text = disk.readFileSync('/proc/sys/fs/suid_dumpable', 'latin1');
   } catch {
-    return; // hidden by a jail; `assertHidden` sees the effect of the setting
+    return; // hidden by a jail; `assertHidden` detects the effect of the setting
   }
   if (text.trim() === '1')
     throw new KwyreError(
       'L2_SUID_DUMPABLE',
-      'fs.suid_dumpable is 1: a user can read the memory of programs that are hidden from this user',
+      'fs.suid_dumpable is 1: users can read the memory of programs whose files they cannot read',
       'as root: sysctl fs.suid_dumpable=0',
     );
 }

@@ -1,9 +1,9 @@
 /**
- * The final filter: before a role reads its first byte from outside, it puts the allowlist of its policy on every
+ * The final filter: before a role reads its first byte from outside, it applies the allowlist of its policy to every
  * thread and becomes non-dumpable.
  *
- * Promise: afterwards a call outside the policy fails, and a forbidden one kills the process. The report was read back
- *          or tested with a harmless call.
+ * Promise: afterwards a call outside the policy fails, and a forbidden one kills the process. Everything reported was
+ *          read back or tested with a harmless call.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
@@ -34,7 +34,7 @@ function isFiltered(): boolean {
 }
 
 /**
- * Applies the final filter to every thread of this process, for good.
+ * Applies the final filter to every thread of this process, irrevocably.
  * @throws `L2_FEATURE_MISSING` if the kernel does not enforce it
  */
 export function applyFinalFilter(role: Role): Enforcement[] {

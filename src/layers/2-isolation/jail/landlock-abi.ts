@@ -3,7 +3,7 @@
  * loads.
  *
  * Promise: the start and `kwyre doctor` use the same function. A feature that the kernel lacks is not requested; it is
- *          reported as `none`, with the Linux version that has it.
+ *          reported as `none`, with the Linux version that introduced it.
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
  * Proof:   test/unit/layers/2-landlock-rules.test.ts
  * @module
@@ -16,8 +16,8 @@ type Part = Handled & { readonly holds: string; readonly abi: number; readonly l
 const none = { files: 0n, network: 0n, scopes: 0n } as const;
 
 /**
- * The features by ABI; a kernel with a newer ABI is used as the newest one known here. Moving files between folders
- * (`REFER`) needs no bit: every ABI refuses it unless a rule allows it.
+ * The features by ABI. A kernel with a newer ABI is treated as if it had the newest one listed here. Moving files
+ * between folders (`REFER`) needs no bit: every ABI refuses it unless a rule allows it.
  */
 export const landlockFeatures: Readonly<Record<LandlockFeature, Part>> = {
   'landlock-files': { ...none, holds: 'no file outside the policy', abi: 1, linux: '5.13', files: (1n << 13n) - 1n },
@@ -55,7 +55,7 @@ export function landlockSupport(abi: number): readonly (Required<Outcome> & { re
   });
 }
 
-/** Returns the access bits of these features together. */
+/** Returns the combined access bits of these features. */
 export function accessBits(features: readonly LandlockFeature[]): Handled {
   return features
     .map((feature) => landlockFeatures[feature])

@@ -1,8 +1,8 @@
 /**
- * Applies Landlock to this process as far as the kernel supports it, and reports what it enforces, by feature.
+ * Applies Landlock to this process as far as the kernel supports it, and reports for each feature what is enforced.
  *
  * Promise: a feature that can be tested without harm is tested before it is reported as enforced.
- * Limits:  truncation and device ioctls are not tested: the report says that the kernel accepted the rule.
+ * Limits:  truncation and device ioctls are not tested; the report says only that the kernel accepted the rule.
  * Proof:   test/attacks/2-jail.test.ts, test/attacks/2-waivers.test.ts
  * @module
  */
@@ -15,7 +15,7 @@ import { bindSocket, closeDescriptor, families, inetAddress, makeSocket } from '
 import type { LandlockFeature } from '../../../policy/role-policy.ts';
 import { accessBits, landlockSupport } from './landlock-abi.ts';
 
-/** Actions that Landlock must refuse, harmless if it does not. */
+/** Actions that Landlock must refuse, and that do no harm if it does not. */
 const tests: Readonly<
   Partial<Record<LandlockFeature, readonly [words: string, code: string, act: (supervisor: number) => void]>>
 > = {
@@ -60,7 +60,7 @@ function resultOf(act: () => void): string {
 }
 
 /**
- * Applies the wanted features once.
+ * Applies the requested features once.
  * @returns a function that tests a feature and returns its outcome
  */
 export function applyLandlock(
@@ -84,14 +84,14 @@ export function applyLandlock(
     if (extent === undefined || extent.status !== 'full') return extent ?? { observed: 'unknown', status: 'none' };
     if (refused !== undefined) throw refused;
     const test = tests[feature];
-    // A supervisor outside this pid namespace shows as 0, which kill() would take as this process group.
+    // A supervisor outside this pid namespace appears as pid 0, which kill() would take for this process group.
     if (test === undefined || (feature === 'landlock-scopes' && supervisor === 0))
       return { ...extent, observed: `${extent.observed}; the kernel accepted the rule` };
     const [words, code, act] = test;
     const answer = resultOf(() => {
       act(supervisor);
     });
-    // Seccomp runs before Landlock, and a new pair inherits the supervisor's filter, which refuses bind.
+    // Seccomp runs before Landlock. A new gateway and engine inherit the supervisor's filter, which refuses bind.
     if (answer === 'EPERM' && code !== 'EPERM')
       return {
         ...extent,

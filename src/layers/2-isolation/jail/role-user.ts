@@ -1,10 +1,10 @@
 /**
- * The user that roles run as when root starts an uninstalled server, and the thread limit of a user with no other
+ * The user that roles run as when root starts an uninstalled server, and the thread limit for a user with no other
  * processes.
  *
- * Promise: a transient uid is random, no visible process has it, and it is claimed as a kernel key that all pid
- *          namespaces share, so that concurrent servers have different ones.
- * Limits:  where a container blocks kernel keys there is no claim, and a collision has a chance of 1 in 137 million.
+ * Promise: a transient uid is random, and no visible process has it. It is claimed with a kernel key, visible in all
+ *          pid namespaces, so that concurrent servers get different uids.
+ * Limits:  where a container blocks kernel keys, there is no claim; the chance of a collision is then 1 in 137 million.
  * Proof:   test/attacks/2-users.test.ts, test/attacks/2-threads.test.ts
  * @module
  */
@@ -27,8 +27,8 @@ type UserIdSource = {
 const maxDraws = 64;
 
 /**
- * Picks a uid for the life of this process. The watchdog gets another one than the roles, so that a role cannot signal
- * it.
+ * Picks a uid for the life of this process. The watchdog's uid differs from that of the roles, so that no role can
+ * signal it.
  * @returns `undefined` if every uid drawn is taken
  */
 export function pickUserId({ draw, inUse, claim }: UserIdSource): number | undefined {
@@ -61,9 +61,9 @@ export function canRead(who: Identity, path: string, stat: (path: string) => Pat
 }
 
 /**
- * Chooses the transient uid, or else the owner of the program's folder if that is not root.
- * @param paths - what the roles must read
- * @returns `undefined` if neither can read the paths; the roles then run as root without capabilities and report it
+ * Chooses the transient uid or, if it cannot read the paths, the owner of the program's folder unless that is root.
+ * @param paths - paths that the roles must be able to read
+ * @returns `undefined` if neither can read the paths; the roles then run as root without capabilities and report so
  */
 export function chooseIdentity(
   drawn: number | undefined,
@@ -83,12 +83,12 @@ export function isTransientUser(uid: number): boolean {
   return uid >= transientIds.first && uid < transientIds.end;
 }
 
-/** Twice the threads of five Node images: gateway, engine, watchdog, supervisor and probe have about 11 each. */
+/** Twice the threads of five Node processes: gateway, engine, watchdog, supervisor and probe have about 11 each. */
 const imageThreads = 128;
 
 /**
- * Returns the thread limit of a user with no other processes: twice the need, because Node hangs if a thread does not
- * fit. Other users have no limit, because the kernel would count all their processes.
+ * Returns the thread limit for a user with no other processes: twice what is needed, because Node hangs if it cannot
+ * start a thread. Other users get no limit, because the kernel would count all their processes.
  */
 export function taskLimit(
   become: Identity | undefined,

@@ -10,7 +10,7 @@ import type { Policy } from '../../../policy/role-policy.ts';
 import { forbidden, forbiddenAfterStart } from '../../../policy/forbidden-calls.ts';
 import { startConditions } from '../../../policy/conditional-calls.ts';
 
-/** The first rules of both: calls that return unexecuted, and calls that kill. */
+/** The first rules of both filters: calls that return an error without being executed, and calls that kill. */
 function firstRules(policy: Policy): Rule[] {
   return [
     ...policy.answered.map(([call, errno]) => ({ call, action: { errno } })),
@@ -18,7 +18,7 @@ function firstRules(policy: Policy): Rule[] {
   ];
 }
 
-/** The filter from the start of the role: no forbidden call, no ring. */
+/** The filter that applies from the start of a role: no forbidden call, no ring. */
 export function startFilter(policy: Policy): Filter {
   return {
     rules: [...firstRules(policy), ...startConditions.map(({ call, action, when }) => ({ call, action, when }))],

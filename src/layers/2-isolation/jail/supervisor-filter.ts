@@ -1,14 +1,15 @@
 /**
- * The supervisor's own seccomp filter, on every thread and inherited by every child from then on.
+ * The supervisor's own seccomp filter. It applies to every thread, and to every child started afterwards.
  *
  * Promise: afterwards neither the supervisor nor a program it starts can connect, listen, send to an address, receive a
  *          descriptor, share memory or queues, make a socket other than a probe's, debug a process, call
  *          process_vm_readv, enter a namespace other than an empty network, load kernel code or mount. A child may add
  *          a stricter filter.
- * Limits:  files are not confined: the watchdog would inherit a Landlock domain and could not inspect processes outside
- *          it. So the supervisor opens what its user may; if root started it, that includes `/proc/PID/mem` of its
- *          roles, because it keeps CAP_SYS_PTRACE for the watchdog. `./kwyre isolate install` removes both with a user
- *          that owns no file and has no capability. It can start programs, and it shares the engine's working memory.
+ * Limits:  files are not confined, because the watchdog would inherit a Landlock domain and could not inspect processes
+ *          outside it. So the supervisor can open whatever its user can. If root started it, that includes
+ *          `/proc/PID/mem` of its roles, because it keeps CAP_SYS_PTRACE for the watchdog. `./kwyre isolate install`
+ *          closes both gaps with a user that owns no file and has no capability. The supervisor can still start
+ *          programs, and it shares the engine's working memory.
  * Proof:   test/attacks/2-supervisor.test.ts
  * @module
  */
@@ -31,14 +32,14 @@ export function disableIoUring(): void {
   installFilter({ rules: [{ call: 'io_uring_setup', action: { errno: errnos.ENOSYS } }], otherwise: 'allow' });
 }
 
-/** Disables core dumps, and drops what the supervisor does not need from root's bounding set; for its next image. */
+/** Disables core dumps and drops unneeded capabilities from root's bounding set, for the supervisor's next image. */
 export function limitPrivileges(): void {
   setLimit(resources.core, 0);
   if (process.getuid?.() !== 0) return;
   try {
     dropBoundingSet(capabilitiesOfSupervisor.map(([number]) => number));
   } catch (error) {
-    // A container's root without CAP_SETPCAP: the status reports the remaining capabilities.
+    // Root in a container may lack CAP_SETPCAP; the status reports the remaining capabilities.
     if (!(error instanceof LinuxError)) throw error;
   }
 }
@@ -54,7 +55,7 @@ function describeCapabilities(status: string): string {
     : 'every capability of its user';
 }
 
-/** Tested once the filter is active, with descriptor -1: unfiltered they return EBADF or EAFNOSUPPORT. */
+/** Calls tested with descriptor -1 once the filter is active; unfiltered they return EBADF or EAFNOSUPPORT. */
 const tested = [
   'connect',
   'bind',
@@ -87,7 +88,7 @@ function noNewPrivsMissing(): KwyreError {
 }
 
 /**
- * Applies the filter to this process, for good.
+ * Applies the filter to this process, irrevocably.
  * @returns the restrictions in force, in words
  * @throws `L2_FEATURE_MISSING`
  */

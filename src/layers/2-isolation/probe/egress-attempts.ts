@@ -1,9 +1,9 @@
 /**
- * Attempts to get a packet out of a role's jail, by system call: no resolver or library takes part.
+ * Attempts to get a packet out of a role's jail, by system call, without a resolver or library.
  *
  * Promise: every target is an address of this machine, so a packet that escapes arrives here and nowhere else.
- * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads the names
- *          alone.
+ * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads only the
+ *          names.
  * Proof:   test/attacks/2-probe.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
@@ -13,15 +13,15 @@ import { closeDescriptor, families, inet6Loopback, inetAddress } from '../../../
 import type { Role } from '../../../policy/roles.ts';
 import type { ProbeTargets } from './probe-request.ts';
 
-/** What an attempt may aim at: `inherited` is a TCP socket made outside the jail, like the gateway's listener. */
+/** The targets of an attempt; `inherited` is a TCP socket made outside the jail, like the gateway's listener. */
 type AttemptTargets = ProbeTargets & { readonly inherited: number };
 
 /** One thing that a compromised role would try. */
 export type Attempt = {
-  /** Ids of the threat model, separated by spaces; empty if it lists none. */
+  /** Ids in the threat model, separated by spaces; empty if it lists none. */
   readonly ids: string;
   readonly title: string;
-  /** Roles that need this power for their work: for them it is no escape. */
+  /** Roles whose work requires this ability: for them it is not an escape. */
   readonly allowedFor?: readonly Role[];
   /** Makes the attempt; throws if it fails. */
   readonly run: (targets: AttemptTargets) => unknown;
@@ -32,7 +32,7 @@ const fastOpen = 0x20000000;
 const setFlags = 4;
 const nonBlocking = 0x800;
 
-/** Runs a system call: 0, or the kernel's error number. */
+/** Runs a system call; returns 0 or the kernel's error number. */
 export function resultOf(act: () => unknown): number {
   try {
     act();
@@ -45,7 +45,9 @@ export function resultOf(act: () => unknown): number {
   }
 }
 
-/** Makes a socket non-blocking: a pending connection counts as an escape, and refusing this call blocks none. */
+/**
+ * Makes a socket non-blocking: a pending connection counts as an escape. An attempt goes on if this call is refused.
+ */
 function makeNonBlocking(fd: number): void {
   resultOf(() => call('fcntl', fd, setFlags, nonBlocking));
 }

@@ -1,15 +1,16 @@
 /**
- * Tests the firewall rules alone: a short program connects as the dedicated user, without any other protection.
+ * Tests only the firewall rules: a short program connects as the dedicated user, without any other protection.
  *
- * Limits:  it connects to loopback alone, so that no packet can leave the machine; the rules treat loopback the same.
+ * Limits:  it connects only to loopback, so no packet can leave the machine. The rules treat loopback like other
+ *          targets.
  * Proof:   test/attacks/2-isolate.test.ts
  * @module
  */
 
-/** Errors that mean that the kernel blocked the packet; a refused connection means that it arrived. */
+/** Errors which show that the kernel blocked the packet; a refused connection shows that it arrived. */
 const blocked = new Set(['EPERM', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 
-/** Tries a closed loopback port by each protocol and prints one JSON object. */
+/** Tries a closed loopback port with each protocol and prints one JSON object. */
 export const egressCheckProgram = `
 const net = require('node:net'), dgram = require('node:dgram');
 const answers = {};

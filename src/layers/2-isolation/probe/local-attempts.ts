@@ -1,9 +1,9 @@
 /**
  * Attempts on the machine itself from inside a role's jail: other socket families, processes, files, the kernel.
  *
- * Promise: harmless even where nothing refuses them: null arguments, signal 0, a file that is removed at once.
- * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads the names
- *          alone.
+ * Promise: attempts do no harm even if they succeed: null arguments, signal 0, a file that is removed at once.
+ * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads only the
+ *          names.
  * Proof:   test/attacks/2-locks.test.ts, test/e2e/prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
@@ -20,12 +20,12 @@ function createFile(path: string): void {
   unlinkSync(path);
 }
 
-/** A child that was made exits at once. */
+/** A child, if one is made, exits at once. */
 function duplicate(make: () => number): void {
   if (make() === 0) call('exit_group', 0);
 }
 
-/** The watchdog reads /proc of every process. */
+/** The watchdog must read /proc of every process. */
 const reader: readonly Role[] = ['watchdog'];
 
 /** Every attempt besides egress, by the id that a probe request names. */

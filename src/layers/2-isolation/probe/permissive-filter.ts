@@ -1,5 +1,5 @@
 /**
- * A seccomp filter that returns an error where the role's own filter would kill, so that a probe survives to report.
+ * A seccomp filter that returns an error where the role's own filter would kill, so that the probe lives to report it.
  *
  * The kernel never returns this error for the calls in question, so it can only come from the filter.
  *

@@ -7,7 +7,7 @@
 import { KwyreError } from '../../../base/errors.ts';
 import type { Address } from '../../../linux/procfs/unused-address.ts';
 
-/** Where a probe aims: addresses and ports of this machine. */
+/** The targets of a probe: addresses and ports of this machine. */
 export type ProbeTargets = {
   readonly machine: Address;
   readonly closedPort: number;
@@ -15,7 +15,7 @@ export type ProbeTargets = {
   readonly servedPort: number;
 };
 
-/** What one probe does. */
+/** The instructions for one probe. */
 export type ProbeRequest = ProbeTargets & {
   /** Ids of attempts. */
   readonly attempts: readonly string[];

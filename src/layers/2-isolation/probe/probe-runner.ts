@@ -1,9 +1,9 @@
 /**
- * Runs a throw-away process in a role's own jail and reports what it could do: the real jail stage and the real policy,
- * with kill replaced by an error; to test one mechanism alone, the others are left out.
+ * Runs a throwaway process in a role's own jail and reports what it could do. It uses the real jail stage and the real
+ * policy, with kill replaced by an error. To test one mechanism alone, it leaves out the others.
  *
  * Promise: makes no socket in this process and opens no listener; a probe lives for seconds and dies with its parent.
- * Limits:  tests what the kernel refuses to a process like the role, not the running role itself.
+ * Limits:  shows what the kernel refuses a process like the role, not what it refuses the running role itself.
  * Proof:   test/attacks/2-probe.test.ts, test/attacks/2-locks.test.ts
  * @module
  */
@@ -20,7 +20,7 @@ import type { ProbeVerdict, Lock } from './probe-verdict.ts';
 import { featureBehind, judgeAnswers, attemptsFor, featuresToDisable } from './probe-verdict.ts';
 import type { ProbeRequest, ProbeTargets } from './probe-request.ts';
 
-/** What a probe executes. */
+/** The programs that a probe executes. */
 export type ProbePrograms = {
   readonly node: string;
   readonly flags: readonly string[];
@@ -33,7 +33,7 @@ export type ProbePrograms = {
     | undefined;
 };
 
-/** The programs beside a running copy: `.ts` in development, `.js` when installed. */
+/** Returns the programs of the running copy: `.ts` in development, `.js` when installed. */
 export function probePrograms(
   folder: string,
   filename: string,
@@ -53,7 +53,7 @@ export type ProbeOutcome = {
   readonly complete: boolean;
   readonly signal: string | null;
   readonly code: number | null;
-  /** Other output: why it could not run. */
+  /** Other output, which explains why it could not run. */
   readonly output: string;
 };
 
@@ -103,7 +103,7 @@ export function readReport(
   };
 }
 
-/** Runs one probe until it exits. A probe that fails is an outcome, not an error. */
+/** Runs one probe until it exits. If the probe fails, that is an outcome; nothing is thrown. */
 export async function runProbe(
   programs: ProbePrograms,
   role: Role,
@@ -161,7 +161,7 @@ export async function runProbe(
   return { ...readReport(text), ...ending };
 }
 
-/** One network probe: in a role's whole jail, or of one mechanism alone. */
+/** The scope of a network probe: a role's whole jail, or one mechanism alone. */
 export type ProbeScope = { readonly role: Role; readonly alone: Lock | undefined };
 
 /** The result of a network probe. */

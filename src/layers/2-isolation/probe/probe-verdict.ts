@@ -1,5 +1,5 @@
 /**
- * What a probe's answers mean: blocked, or escaped. Pure.
+ * Classifies a probe's answers as blocked or escaped. Pure.
  *
  * Promise: an attempt counts as blocked if the error is one that a filter, Landlock or an empty network returns. A
  *          refused connection or a time-out means that a packet arrived; any other answer counts as an escape too.
@@ -10,7 +10,7 @@ import type { EgressAttempt } from './egress-attempts.ts';
 import { egressAttempts } from './egress-attempts.ts';
 import { permissiveErrno } from './permissive-filter.ts';
 
-/** Mechanisms that are also tested alone, with the jail features that make up each. */
+/** Mechanisms that are also tested alone, with the jail features that make up each one. */
 export const locks = {
   seccomp: ['seccomp-start', 'seccomp-seal'],
   landlock: ['landlock-files', 'landlock-truncating', 'landlock-ports', 'landlock-devices', 'landlock-scopes'],
@@ -22,8 +22,8 @@ type LockFeature = (typeof locks)[Lock][number];
 const every = Object.keys(egressAttempts) as EgressAttempt[];
 
 /**
- * The attempts that each mechanism blocks without the others: Landlock covers TCP and no other protocol, and a network
- * namespace does not cover Unix sockets on a path.
+ * The attempts that each mechanism blocks without the others: Landlock covers only TCP, and a network namespace does
+ * not cover Unix sockets on a path.
  */
 export const blockedAlone: Readonly<Record<Lock, readonly EgressAttempt[]>> = {
   seccomp: every,
@@ -31,19 +31,19 @@ export const blockedAlone: Readonly<Record<Lock, readonly EgressAttempt[]>> = {
   'network-namespace': ['tcp', 'loopback', 'udp', 'dns'],
 };
 
-/** The feature that a mechanism's test depends on; seccomp is always there. */
+/** The feature that a mechanism's test depends on; seccomp is always available. */
 export const featureBehind: Readonly<Record<Lock, LockFeature | undefined>> = {
   seccomp: undefined,
   landlock: 'landlock-ports',
   'network-namespace': 'network-namespace',
 };
 
-/** The attempts that must be blocked: all of them in a whole jail, fewer by one mechanism alone. */
+/** Returns the attempts that must be blocked: all of them by a whole jail, fewer by one mechanism alone. */
 export function attemptsFor(alone: Lock | undefined): readonly EgressAttempt[] {
   return alone === undefined ? every : blockedAlone[alone];
 }
 
-/** The features to leave out so that one mechanism is tested alone. */
+/** Returns the features to leave out so that one mechanism is tested alone. */
 export function featuresToDisable(alone: Lock | undefined): LockFeature[] {
   return alone === undefined
     ? []
@@ -71,7 +71,7 @@ export function isBlocked(answer: number): boolean {
   return blocked.has(answer);
 }
 
-/** An answer in words. */
+/** Returns an answer in words. */
 export function describeAnswer(answer: number): string {
   return blocked.get(answer) ?? escaped.get(answer) ?? `error ${answer}, which the jail never returns`;
 }
