@@ -1,5 +1,5 @@
 /**
- * Clocks that distinguish a busy or suspended machine from a stopped process: CLOCK_MONOTONIC, and the time in which a
+ * Clocks that distinguish a busy or suspended machine from a stopped process: CLOCK_MONOTONIC, and the time for which a
  * process was runnable.
  *
  * Source: clock_gettime(2), Documentation/scheduler/sched-stats.rst (`/proc/PID/schedstat`)
@@ -17,7 +17,7 @@ export function monotonicMs(): number {
 
 /**
  * Returns how long a thread was running or runnable, in milliseconds, from its `schedstat`; 0 if the kernel does not
- * count. Time in which it slept or was stopped does not count: a process that is late by no more than this value was
+ * record it. Time spent asleep or stopped does not count, so a process that is late by no more than this value was
  * delayed by a busy machine, not stopped.
  * @internal
  */

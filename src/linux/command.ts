@@ -1,8 +1,8 @@
 /**
- * Runs one system program to its end: by absolute path, without a shell, with an empty environment and a time limit.
+ * Runs one system program to completion: by absolute path, without a shell, with an empty environment and a time limit.
  *
  * Trust:   argv comes from plans made of constants, numbers and paths of this installation.
- * Limits:  for commands of a person (`kwyre isolate`, `kwyre doctor`); no serving process loads this file.
+ * Limits:  for commands that a user runs (`kwyre isolate`, `kwyre doctor`); no serving process loads this file.
  * Proof:   test/architecture.test.ts
  * @module
  */

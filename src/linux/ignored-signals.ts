@@ -1,10 +1,10 @@
 /**
- * Keeps signals ignored that were ignored when Kwyre was started (`nohup`, a background job of a script).
+ * Keeps ignoring the signals that were ignored when Kwyre was started (`nohup`, a background job of a script).
  *
  * Node resets every inherited disposition before it runs JavaScript, so the launcher passes the kernel's mask in an
  * environment variable.
  *
- * Limits: such a signal still ends this process until its first line of JavaScript runs.
+ * Limits: until this process runs its first line of JavaScript, such a signal still ends it.
  * Source: signal(7), proc_pid_status(5)
  * Proof:  test/unit/linux/ignored-signals.test.ts, test/e2e/lifecycle.test.ts
  * @module
@@ -13,11 +13,11 @@
 /** The variable in which the launcher passes `SigIgn` of `/proc/PID/status`, in hexadecimal. */
 export const ignoredVariable = 'KWYRE_IGNORED_SIGNALS';
 
-/** Signals that a person or a service manager sends, with their numbers on x86-64 and arm64. */
+/** Signals that a user or a service manager sends, with their numbers on x86-64 and arm64. */
 const numbers = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGUSR2: 12, SIGALRM: 14, SIGTERM: 15, SIGTSTP: 20 } as const;
 type IgnorableSignal = keyof typeof numbers;
 
-/** Returns the signals in a mask; none if the text is no mask. */
+/** Returns the signals in a mask; none if the text is not a mask. */
 export function ignoredIn(mask: string | undefined): ReadonlySet<IgnorableSignal> {
   if (mask === undefined || !/^[0-9a-f]{1,16}$/.test(mask)) return new Set();
   const bits = BigInt(`0x${mask}`);

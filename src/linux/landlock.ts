@@ -1,9 +1,9 @@
 /**
- * Landlock: restricts this process to a set of paths, without TCP ports, and without signals or abstract sockets to
+ * Landlock: limits this process to a set of paths, and denies it TCP ports as well as signals and abstract sockets to
  * processes outside its domain.
  *
  * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan.
- * Limits:  it restricts only the calling thread, so execve must follow. It does not cover UDP, Multipath TCP and
+ * Limits:  it restricts only the calling thread, so execve must follow. It does not cover UDP, Multipath TCP or
  *          descriptors that are already open; seccomp and the network namespace do.
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
  * Proof:   test/attacks/2-jail.test.ts
@@ -13,10 +13,13 @@ import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { checked, LinuxError } from './ffi.ts';
 import { addressOf, callByName } from './syscalls.ts';
 
-/** Access rights on files, as bits of the uapi header. */
+/** Access rights on files, as bits from the uapi header. */
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
 
-/** The access rights that a ruleset handles, as bits of the uapi header; the ABI version says which a kernel knows. */
+/**
+ * The access rights that a ruleset handles, as bits from the uapi header; the ABI version tells which ones a kernel
+ * knows.
+ */
 export type Handled = { readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
 
 /** The paths that a process keeps access to. */

@@ -52,29 +52,29 @@ const duplicateCloseOnExec = 1030;
 const newNetwork = 0x40000000;
 const EBUSY = 16;
 
-/** Sets no_new_privs: execve grants no privileges any more. Returns whether it is in force. */
+/** Sets no_new_privs: from then on, execve grants no privileges. Returns whether it is in force. */
 export function setNoNewPrivs(): boolean {
   checked('prctl', prctl(options.setNoNewPrivs, 1, 0, 0, 0));
   return prctl(options.getNoNewPrivs, 0, 0, 0, 0) === 1;
 }
 
 /**
- * Forbids core dumps, and other processes of the same user to attach to this one or to read its memory. Reset by
- * execve. Returns whether it is in force.
+ * Disables core dumps, and prevents other processes of the same user from attaching to this one or reading its memory.
+ * execve resets this. Returns whether it is in force.
  */
 export function setUndumpable(): boolean {
   checked('prctl', prctl(options.setDumpable, 0, 0, 0, 0));
   return prctl(options.getDumpable, 0, 0, 0, 0) === 0;
 }
 
-/** Whether other processes of the same user may attach to this one now. @throws LinuxError */
+/** Returns whether other processes of the same user may attach to this one now. @throws LinuxError */
 export function isDumpable(): boolean {
   return checked('prctl', prctl(options.getDumpable, 0, 0, 0, 0)) === dumpableByOwner;
 }
 
 /**
- * Requests SIGKILL when the parent exits; returns `false` if it has exited already. A change of user clears it: call
- * this afterwards.
+ * Requests SIGKILL when the parent exits; returns `false` if it has already exited. A change of user clears the
+ * request, so call this afterwards.
  */
 export function dieWithParent(parent: number): boolean {
   checked('prctl', prctl(options.setDeathSignal, 9, 0, 0, 0));
@@ -84,7 +84,7 @@ export function dieWithParent(parent: number): boolean {
 /** Resource numbers of prlimit. */
 export const resources = { fileSize: 1, core: 4, tasks: 6, openFiles: 7 } as const;
 
-/** Sets soft and hard limit; returns whether both are in force. */
+/** Sets the soft and the hard limit; returns whether both are in force. */
 export function setLimit(resource: number, value: number): boolean {
   const next = new BigUint64Array([BigInt(value), BigInt(value)]);
   const seen = new BigUint64Array(2);
@@ -116,7 +116,7 @@ export function enterEmptyNetwork(): void {
   checked('unshare', unshareCall(newNetwork));
 }
 
-/** Changes user and group and drops every supplementary group. */
+/** Changes the user and group, and drops every supplementary group. */
 export function becomeUser(uid: number, gid: number): void {
   checked('setgroups', setgroups(0, null));
   checked('setresgid', setresgid(gid, gid, gid));
@@ -134,20 +134,20 @@ export function dropBoundingSet(keep: readonly number[] = []): void {
   }
 }
 
-/** Keeps the permitted capabilities across the next change of user; cleared by execve. */
+/** Keeps the permitted capabilities across the next change of user; execve clears the setting. */
 export function keepCapabilitiesOnce(): void {
   checked('prctl', prctl(options.setKeepCapabilities, 1, 0, 0, 0));
 }
 
 /**
- * Makes the capabilities ineffective until the next execve, which restores them: with CAP_DAC_READ_SEARCH in effect the
- * process could read any program, and the kernel would not hide it.
+ * Removes the capabilities from the effective set until the next execve, which restores them. With CAP_DAC_READ_SEARCH
+ * in effect, the process could read any program, its own executable included, so the kernel would not hide it.
  */
 export function restCapabilities(keep: readonly number[]): void {
   setCapabilities(keep, [1, 2]);
 }
 
-/** Sets the effective (0), permitted (1) and inheritable (2) set; capabilities 0 to 31 only. */
+/** Sets the effective (0), permitted (1) and inheritable (2) sets; capabilities 0 to 31 only. */
 function setCapabilities(keep: readonly number[], inSets: readonly number[]): void {
   const header = new Uint32Array([0x20080522, 0]);
   const sets = new Uint32Array(6); // three sets of capabilities 0 to 31, then of 32 to 63
@@ -155,7 +155,7 @@ function setCapabilities(keep: readonly number[], inSets: readonly number[]): vo
   callByName('capset', addressOf(header), addressOf(sets));
 }
 
-/** Drops every capability of this process except for `keep`, which also survive execve. */
+/** Drops every capability of this process except those in `keep`, which also survive execve. */
 export function dropCapabilities(keep: readonly number[] = []): void {
   checked('prctl', prctl(options.ambient, ambientClearAll, 0, 0, 0));
   setCapabilities(keep, [0, 1, 2]);

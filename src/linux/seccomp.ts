@@ -1,7 +1,7 @@
 /**
  * seccomp: assembles rules into a BPF filter over the system calls of this process.
  *
- * Promise: calls of another architecture and x32 calls kill the process with SIGSYS, as do `kill` rules; a call that no
+ * Promise: calls of another architecture and x32 calls kill the process with SIGSYS, as do `kill` rules. A call that no
  *          rule names gets the default action. A condition compares the low 32 bits of one argument, which hold every
  *          flag and address family.
  * Limits:  a filter cannot dereference pointers.
@@ -11,13 +11,13 @@
  */
 import { addressOf, hostArchitecture, callByName, systemCalls } from './syscalls.ts';
 
-/** What happens to a call. */
+/** The action for a call. */
 type Action = 'allow' | 'kill' | { readonly errno: number };
 
 /** A condition on one argument: the rule applies if the masked value is (or is not) the given one. */
 type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
 
-/** One rule; the first rule that applies decides. Of several conditions every one must hold. */
+/** One rule; the first rule that applies decides. A rule applies only if all of its conditions hold. */
 export type Rule = { readonly call: string; readonly action: Action; readonly when?: Condition | readonly Condition[] };
 
 /** Rules in order, and the action for calls that none of them names. */
@@ -45,7 +45,7 @@ function verdict(action: Action): number {
 
 /**
  * Assembles a filter.
- * @param numbers - system call numbers of the architecture; rules for calls that it lacks are left out
+ * @param numbers - the architecture's system call numbers; rules for calls that it lacks are left out
  */
 function assemble(
   filter: Filter,

@@ -1,7 +1,7 @@
 /**
  * System call numbers of arm64, in the kernel's order.
  *
- * Limits: never run on hardware: no arm64 machine was available.
+ * Limits: never run on hardware, because no arm64 machine was available.
  * Source: include/uapi/asm-generic/unistd.h
  * @module
  */

@@ -23,7 +23,7 @@ export const hostArchitecture = arch === 'arm64' ? 'arm64' : 'x64';
 const ENOSYS = 38;
 
 /**
- * A system call by its name, with up to six arguments.
+ * Makes a system call by name, with up to six arguments.
  * @throws LinuxError, `ENOSYS` if this architecture has no call of that name
  */
 export function callByName(name: string, ...args: (number | bigint)[]): number {

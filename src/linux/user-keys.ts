@@ -1,9 +1,9 @@
 /**
- * Claims a uid for one server, in the kernel's table of users that own keys. All pid, mount and network namespaces
- * share the table, and an entry disappears with the process that created the key, so that a second claim is detected.
+ * Claims a uid for one server in the kernel's table of users that own keys. All pid, mount and network namespaces share
+ * the table. An entry exists as long as the process that created the key; a second claim in that time is detected.
  *
- * Trust:  `/proc/key-users` contains numbers only, all written by the kernel.
- * Limits: there is no table in a container whose filter refuses keys; each user namespace has its own.
+ * Trust:  `/proc/key-users` contains only numbers, all written by the kernel.
+ * Limits: in a container whose filter refuses keys there is no table; each user namespace has its own.
  * Source: keyrings(7), keyctl(2), add_key(2)
  * Proof:  test/attacks/2-users.test.ts
  * @module
@@ -17,7 +17,7 @@ const operations = { revoke: 3, chown: 4, setPermissions: 5, unlink: 9 } as cons
 /** All permissions for the possessor of the key, which is this process, and none for others. */
 const possessorOnly = 0x3f000000;
 
-/** Returns how many keys a user owns, by the text of `/proc/key-users`. @internal */
+/** Returns the number of keys that a user owns, from the text of `/proc/key-users`. @internal */
 export function keysOf(uid: number, text: string): number {
   for (const line of text.split('\n')) {
     const match = /^ *(\d+): +\d+ (\d+)\/\d+ \d+\/\d+ \d+\/\d+$/.exec(line);
@@ -62,7 +62,7 @@ export function claimUser(uid: number): 'claimed' | 'taken' | 'unavailable' {
 const PRIO_USER = 2;
 const ESRCH = 3;
 
-/** Whether any process in this pid namespace runs as that user, by the kernel's own search. */
+/** Returns whether any process in this pid namespace runs as that user; the kernel itself searches. */
 export function hasProcesses(uid: number): boolean {
   try {
     callByName('getpriority', PRIO_USER, uid);

@@ -1,8 +1,8 @@
 /**
- * POSIX access control lists: which further users and groups may write a file.
+ * POSIX access control lists: which other users and groups may write a file.
  *
  * Uses Node's own foreign-function interface instead of koffi, because this runs before the installation is verified.
- * Callers need it only for files that their mode shows as group-writable: the mode shows the mask of the list.
+ * Callers need it only for files with a group-writable mode, because the group bits of the mode show the list's mask.
  * Source: acl(5), include/uapi/linux/posix_acl_xattr.h
  * Proof:  test/unit/linux/path-writers.test.ts
  * @module

@@ -20,13 +20,13 @@ const readLease = 0;
 const noLease = 2;
 const EAGAIN = 11;
 
-/** The result of a request for a read lease; `writer` if another process has the file open for writing. */
+/** The result of requesting a read lease; `writer` if another process has the file open for writing. */
 type Lease = 'held' | 'writer' | { readonly refused: string };
 
 /**
- * Takes a read lease, which the kernel grants only while no process has the file open for writing or mapped writable. A
- * process that opens it for writing later blocks, and this process gets SIGIO. The lease lasts as long as the open file
- * description.
+ * Takes a read lease, which the kernel grants only while no process has the file open for writing or mapped writable.
+ * If a process later opens the file for writing, it blocks, and this process gets SIGIO. The lease lasts as long as the
+ * open file description.
  */
 export function takeReadLease(fd: number): Lease {
   if (cFcntl(fd, setLease, readLease) === 0) return 'held';
@@ -34,7 +34,7 @@ export function takeReadLease(fd: number): Lease {
   return error.errno === EAGAIN ? 'writer' : { refused: error.code };
 }
 
-/** Whether the lease is in force; it is not while a writer waits. */
+/** Returns whether the lease is in force, which it is not while a writer waits. */
 export function leaseHolds(fd: number): boolean {
   return cFcntl(fd, getLease, 0) === readLease;
 }

@@ -1,5 +1,5 @@
 /**
- * An exclusive lock on a file, which the kernel releases when this process ends, however it ends.
+ * An exclusive lock on a file. The kernel releases it when this process ends, however it ends.
  *
  * Source: flock(2)
  * @module

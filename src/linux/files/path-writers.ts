@@ -1,10 +1,10 @@
 /**
- * Who can write a path: used for launcher, Node, program, packages, models, trust files and state alike.
+ * Determines who can write a path. Used for the launcher, Node, the program, packages, models, trust files and state.
  *
- * Promise: it finds every user other than root who can change what the path resolves to: by owner, group, other and
- *          access-list permissions of the file, of every folder above it, of each symbolic link on the way and of its
- *          target, and as the server of a FUSE file system. In a sticky folder only the owners of the folder and of the
- *          entry can replace the entry.
+ * Promise: it finds every user other than root who can change what the path resolves to. It considers the owner, group,
+ *          other and access-list permissions of the file, of every folder above it, and of each symbolic link on the
+ *          way and its target, as well as the users who serve FUSE file systems. In a sticky folder, only the owners of
+ *          the folder and of the entry can replace the entry.
  * Limits:  group members are read from /etc/passwd and /etc/group; other account sources and the servers of network
  *          file systems are not considered. A read-only mount is no protection: the file system may be writable
  *          elsewhere.
@@ -18,7 +18,7 @@ import type { AccessList } from './acl.ts';
 import { readAccessList } from './acl.ts';
 import { parseMounts } from '../procfs/mountinfo.ts';
 
-/** The calls that are needed, from `node:fs`. */
+/** The functions of `node:fs` that are used. */
 export type WritersDisk = Pick<typeof fs, 'lstatSync' | 'readlinkSync' | 'readFileSync'>;
 
 /** Write access that a user other than root has. */
@@ -30,7 +30,7 @@ export type Grant = {
   readonly id: number;
 };
 
-/** Grants by their holder, relative to one user. */
+/** Grants sorted by holder, relative to one user. */
 export type Writers = {
   /** Held by that user, unless it is root. */
   readonly own: readonly Grant[];
@@ -70,7 +70,7 @@ export function grantsOf(
   return grants;
 }
 
-/** Returns the grants on all paths together; whoever can write a folder can create a file that is missing in it. */
+/** Returns the grants on all paths. A user who can write a folder can create a file that is missing from it. */
 export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] {
   const seen = new Map<string, { readonly facts: fs.Stats | undefined; above: boolean }>();
   const look = (path: string, above: boolean): fs.Stats | undefined => {
@@ -116,7 +116,7 @@ export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] 
   return [...grants, ...servedGrants(disk, ends)];
 }
 
-/** FUSE file systems: whatever owners and modes they show, the user who serves one decides what is read. */
+/** FUSE: whatever owners and modes such a file system shows, the user who serves it decides what is read. */
 function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<string>): Grant[] {
   let table: string;
   try {
@@ -125,7 +125,7 @@ function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<str
     return []; // Kwyre does not start without /proc
   }
   if (!table.includes(' - fuse')) return [];
-  // Outer mounts first; the sort is stable, so that of two mounts at one place the later one covers the other.
+  // Outer mounts first. The sort is stable, so of two mounts at the same path the later one covers the other.
   const mounts = parseMounts(table).sort((a, b) => a.point.length - b.point.length);
   const found = new Map<string, Grant>();
   for (const path of paths) {
@@ -141,7 +141,7 @@ function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<str
   return [...found.values()];
 }
 
-/** Ids of the users in each group, by the local account files; no entry for a group that they do not list. */
+/** Returns the user ids in each group, from the local account files; no entry for a group that they do not list. */
 function readMembers(disk: Pick<typeof fs, 'readFileSync'>): ReadonlyMap<number, ReadonlySet<number>> {
   const lines = (path: string): string[][] => {
     try {

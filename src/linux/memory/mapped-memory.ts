@@ -2,8 +2,8 @@
  * Memory by address: secret (memfd_secret), private or shared mappings, locked, resized and released.
  *
  * Promise: private memory is excluded from core dumps and from forks.
- * Limits:  unmapping does not overwrite: the caller does, who knows what the memory held. A view must not outlive
- *          `unmapMemory` or `growMemory`.
+ * Limits:  unmapping does not overwrite memory. The caller, who knows what it held, must do that. A view must not
+ *          outlive `unmapMemory` or `growMemory`.
  * Source:  memfd_secret(2), mmap(2), mremap(2), mprotect(2), mlock(2), madvise(2)
  * Proof:   test/unit/layers/5-key-arena.test.ts
  * @module
@@ -48,7 +48,7 @@ const mapFlags = { shared: 1, private: 2, anonymous: 0x20 } as const;
 const advices = { remove: 9, dontFork: 10, huge: 14, dontDump: 16 } as const;
 const mayMove = 1;
 const closeOnExec = 0o2000000;
-/** From this size on huge pages are requested, 2 MiB each: page faults cost more than copies. */
+/** Minimum size for which huge pages of 2 MiB are requested, because page faults cost more than copies. */
 const hugeFrom = 4 << 20;
 
 /** Size of a page. */
@@ -64,7 +64,10 @@ function mapped(call: string, result: number | bigint): Address {
   return BigInt.asUintN(64, BigInt(result));
 }
 
-/** Creates secret memory, close-on-exec. Call it before RLIMIT_FSIZE is lowered. @throws LinuxError */
+/**
+ * Creates secret memory and returns its descriptor, close-on-exec. Call it before lowering RLIMIT_FSIZE. @throws
+ * LinuxError
+ */
 export function makeSecretMemory(bytes: number): number {
   const fd = callByName('memfd_secret', closeOnExec);
   checked('ftruncate', cFtruncate(fd, bytes));

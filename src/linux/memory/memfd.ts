@@ -1,5 +1,6 @@
 /**
- * Memory behind a file descriptor, made immutable by file seals: no process, this one included, can change it then.
+ * Memory behind a file descriptor, made immutable by file seals: afterwards no process, not even this one, can change
+ * it.
  *
  * Source: memfd_create(2), fcntl(2) "File Sealing"
  * Proof:  test/unit/linux/memfd.test.ts
@@ -35,7 +36,7 @@ export const seals = { seal: 1, shrink: 2, grow: 4, write: 8, futureWrite: 16, e
 const allSeals = seals.seal | seals.shrink | seals.grow | seals.write;
 const invalidArgument = 22;
 
-/** Creates an empty memfd, close-on-exec, and not executable from Linux 6.3 on. @throws LinuxError */
+/** Creates an empty memfd, close-on-exec and, on Linux 6.3 or later, not executable. @throws LinuxError */
 export function makeMemfd(name: string): number {
   const base = memfdFlags.closeOnExec | memfdFlags.allowSealing;
   const fd = cMemfdCreate(name, base | memfdFlags.noExecute);
@@ -43,7 +44,7 @@ export function makeMemfd(name: string): number {
   return checked('memfd_create', cMemfdCreate(name, base)); // Linux before 6.3
 }
 
-/** Seals content and size and checks that the seals are in force. @throws LinuxError */
+/** Seals the content and size, and checks that the seals are in force. @throws LinuxError */
 export function sealMemfd(fd: number): void {
   checked('fcntl(F_ADD_SEALS)', cFcntl(fd, addSeals, allSeals));
   if ((sealsOf(fd) & allSeals) !== allSeals) throw new LinuxError('fcntl(F_GET_SEALS)', invalidArgument);
@@ -77,7 +78,7 @@ export function makeProgram(name: string): number {
   return fd;
 }
 
-/** Seals content and size of a program, and its execute bits from Linux 6.3 on. @throws LinuxError */
+/** Seals the content and size of a program and, on Linux 6.3 or later, its execute bits. @throws LinuxError */
 export function sealProgram(fd: number): void {
   const most = allSeals | seals.futureWrite | seals.execute;
   if (cFcntl(fd, addSeals, most) < 0) {
@@ -110,7 +111,7 @@ export function* contentOf(fd: number): Generator<{ readonly at: number; readonl
   }
 }
 
-/** Returns the seals of a descriptor. @throws LinuxError if it is no memfd @internal */
+/** Returns the seals of a descriptor. @throws LinuxError if it is not a memfd @internal */
 export function sealsOf(fd: number): number {
   return checked('fcntl(F_GET_SEALS)', cFcntl(fd, getSeals, 0));
 }

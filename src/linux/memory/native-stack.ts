@@ -1,12 +1,12 @@
 /**
  * Overwrites the local variables that finished native calls left on the stack.
  *
- * A cipher keeps expanded keys and blocks of plaintext in local variables, and which of them it overwrites depends on
- * the instruction set that it chose.
+ * A cipher keeps expanded keys and blocks of plaintext in local variables. Which of them it overwrites depends on the
+ * instruction set that it uses.
  *
  * Promise: {@link stackBytes} below the frame of a native call are zero afterwards, except for the {@link frameBytes}
  *          next to the frame, which the overwriting call itself uses.
- * Limits:  this thread only, where all keys are used; registers keep their content until they are reused.
+ * Limits:  only this thread, on which all keys are used; registers keep their content until they are reused.
  * Source:  getcontext(3), sysdeps/unix/sysv/linux/{x86_64,aarch64} of glibc: where `ucontext_t` has the stack pointer
  * Proof:   test/unit/linux/native-stack.test.ts, test/attacks/5-derive.test.ts
  * @module
@@ -19,9 +19,9 @@ import { fillMemory, mapMemory, pageBytes, viewMemory } from './mapped-memory.ts
 
 const getContext = libc.func('int getcontext(void *context)') as (context: Address) => number;
 
-/** How far below a call's frame the stack is overwritten; ciphers were measured to use 1.9 KB. @internal */
+/** Number of bytes overwritten below a call's frame; ciphers were measured to use 1.9 KB. @internal */
 export const stackBytes = 64 << 10;
-/** Room for the frame of the overwriting call. @internal */
+/** Number of bytes left for the frame of the overwriting call. @internal */
 export const frameBytes = 160;
 
 /** Offset of the stack pointer in `ucontext_t`. */
@@ -30,14 +30,16 @@ const contextBytes = 2 * pageBytes; // 4560 on arm64, 968 on x86-64
 const context = mapMemory(contextBytes);
 const view = viewMemory(context, contextBytes);
 
-/** Returns the stack pointer of a native call from here. @internal */
+/** Returns the stack pointer that a native call from here has. @internal */
 export function stackPointer(): Address {
   checked('getcontext', getContext(context));
   return view.readBigUInt64LE(pointerAt);
 }
 
 const usual = stackPointer();
-/** Calls from JavaScript start at the same place apart from their arguments; those of a callback may start lower. */
+/**
+ * Native calls from JavaScript start at the same address, apart from their arguments; calls in a callback may be lower.
+ */
 const farthest = 16n << 20n;
 
 /** Overwrites the native stack of this thread below the current frame. */

@@ -1,11 +1,11 @@
 /**
- * OpenSSL of the Node binary, by address: AES-256-GCM, HMAC-SHA-256 and overwriting of memory outside the JavaScript
- * heap.
+ * The OpenSSL of the Node binary, called with addresses: AES-256-GCM, HMAC-SHA-256 and overwriting of memory outside
+ * the JavaScript heap.
  *
- * Promise: keys are read in place. Contexts, which hold the expanded key, are freed (OpenSSL cleanses them) and the
- *          native stack is overwritten after every use, also after a failure.
- * Limits:  no secrets are generated here: the state of OpenSSL's generator lies on the heap; `random.ts` calls the
- *          kernel instead. Uses functions that are stable since OpenSSL 1.1; the import fails if Node lacks one.
+ * Promise: keys are read in place. After every use, even a failed one, contexts, which hold the expanded key, are freed
+ *          (OpenSSL cleanses them), and the native stack is overwritten.
+ * Limits:  no secrets are generated here, because the state of OpenSSL's generator lies on the heap; `random.ts` calls
+ *          the kernel instead. Uses functions that are stable since OpenSSL 1.1; the import fails if Node lacks one.
  * Source:  EVP_EncryptInit(3), HMAC(3), RAND_bytes(3)
  * Proof:   test/unit/layers/5-session-cipher.test.ts, test/attacks/5-derive.test.ts
  * @module
@@ -74,13 +74,13 @@ const randCleanse = libc.func('void OPENSSL_cleanse(void *address, size_t count)
 const gcm = { setTag: 0x11, getTag: 0x10 } as const;
 const largest = 1 << 30;
 
-/** Size of a key of AES-256-GCM and of HMAC-SHA-256. */
+/** Size of a key for AES-256-GCM and for HMAC-SHA-256, in bytes. */
 export const keyBytes = 32;
-/** Size of a nonce of AES-GCM. */
+/** Size of an AES-GCM nonce, in bytes. */
 export const nonceBytes = 12;
-/** Size of a tag of AES-GCM. */
+/** Size of an AES-GCM tag, in bytes. */
 export const tagBytes = 16;
-/** Size of an HMAC-SHA-256. */
+/** Size of an HMAC-SHA-256, in bytes. */
 export const macBytes = 32;
 
 const aes256Gcm = cipherFetch(null, 'AES-256-GCM', null) ?? bug('this OpenSSL has no AES-256-GCM');
@@ -130,8 +130,8 @@ export function encryptMemory(
 }
 
 /**
- * Decrypts `bytes` from one address to another (or in place). Returns `false` if authentication fails; the memory at
- * `to` must not be used then.
+ * Decrypts `bytes` from one address to another (or in place). Returns `false` if authentication fails; in that case the
+ * memory at `to` must not be used.
  */
 export function decryptMemory(
   key: Address,
@@ -167,7 +167,7 @@ export function authenticateMemory(key: Address, pieces: readonly Binding[], out
   }
 }
 
-/** Overwrites memory with random bytes of OpenSSL's generator, which is ten times as fast as the kernel's. */
+/** Overwrites memory with random bytes from OpenSSL's generator, which is ten times as fast as the kernel's. */
 export function overwriteMemory(address: Address, bytes: number): void {
   inPieces(bytes, (at, count) => {
     must(randBytes(address + at, count));

@@ -1,9 +1,9 @@
 /**
  * Random bytes that the kernel writes directly to their destination.
  *
- * Promise: this process holds no generator state: its memory reveals neither past nor future random bytes. OpenSSL's
- *          generator, which `node:crypto` uses, keeps its state on the heap, and glibc's `getrandom()` keeps one in its
- *          own page since 2.41, so this makes the system call itself.
+ * Promise: this process holds no generator state, so its memory reveals neither past nor future random bytes. OpenSSL's
+ *          generator, which `node:crypto` uses, keeps its state on the heap. Since glibc 2.41, `getrandom()` keeps a
+ *          state in a page of its own, so this file makes the system call itself.
  * Source:  getrandom(2), vgetrandom in Documentation/arch of the kernel; ADR 0021
  * Proof:   test/unit/linux/random.test.ts, test/attacks/5-derive.test.ts
  * @module
@@ -12,7 +12,7 @@ import { unpooledBytes } from '../../base/bytes.ts';
 import type { Address } from './mapped-memory.ts';
 import { addressOf, callByName } from '../syscalls.ts';
 
-/** Most bytes of one call; a signal may make it shorter. */
+/** Maximum number of bytes per call; a signal may interrupt a call early. */
 const largest = 16 << 20;
 
 /** Writes random bytes to an address. @throws LinuxError */

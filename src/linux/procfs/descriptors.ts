@@ -1,7 +1,7 @@
 /**
  * Open descriptors of a process: the links in `/proc/PID/fd` and the files in `/proc/PID/fdinfo`.
  *
- * Trust:  a link shows a path, which another process may have chosen.
+ * Trust:  the path in a link may have been chosen by another process.
  * Source: proc_pid_fd(5), proc_pid_fdinfo(5)
  * Proof:  test/unit/linux/descriptors.test.ts, test/unit/watchdog/memory-descriptors.test.ts
  * @module
@@ -25,15 +25,15 @@ export function socketInodes(pid: number): number[] {
     try {
       return socketInode(readlinkSync(`/proc/${pid}/fd/${name}`)) ?? [];
     } catch {
-      return []; // closed meanwhile, like the descriptor of this listing
+      return []; // closed in the meantime, like the descriptor of this listing
     }
   });
 }
 
 /**
- * Returns the process or thread whose memory a descriptor link names (`ID/mem` or `ID/task/TID/mem`), and that end of
- * the path; `undefined` for any other link. Any user can create a folder of that name: `watchdog/memory-descriptors.ts`
- * examines what is behind the link.
+ * Returns the process or thread whose memory a descriptor link names (`ID/mem` or `ID/task/TID/mem`), and that last
+ * part of the path; `undefined` for any other link. Any user can create a folder of that name, so
+ * `watchdog/memory-descriptors.ts` examines what is behind the link.
  */
 export function memoryNamed(link: string): { readonly id: number; readonly tail: string } | undefined {
   if (!link.endsWith('/mem')) return undefined;
@@ -43,9 +43,9 @@ export function memoryNamed(link: string): { readonly id: number; readonly tail:
     : { id: Number(match[1]), tail: match[0].startsWith('/') ? match[0] : `/${match[0]}` };
 }
 
-/** What `fdinfo` says about every descriptor; the file's own file system is not involved. */
+/** The fields of `fdinfo` that every descriptor has; the file system of the file is not involved. */
 type Descriptor = {
-  /** Opened with `O_PATH`: nothing can be read through it, and it takes no permission. */
+  /** Whether it was opened with `O_PATH`, which requires no permission and allows no reading. */
   readonly pathOnly: boolean;
   readonly mount: number;
   /** `undefined` before Linux 5.14. */

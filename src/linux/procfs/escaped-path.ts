@@ -1,7 +1,7 @@
 /**
  * Paths in the form of `/proc/PID/maps`: bytes, with a line feed as `\012`.
  *
- * Files of `/proc` are read as Latin-1, one character a byte, so that columns are exact and no byte is lost; paths in
+ * Files of `/proc` are read as Latin-1, one character per byte, so that columns are exact and no byte is lost. Paths in
  * them are compared in that form.
  *
  * Limits: a name that contains the four characters `\012` looks like one with a line feed; compare inodes too.

@@ -1,5 +1,5 @@
 /**
- * `/proc/PID/limits`: the limit on open files of a process.
+ * `/proc/PID/limits`: a process's limit on open files.
  *
  * Source: proc_pid_limits(5)
  * Proof:  test/unit/linux/limits.test.ts
@@ -17,7 +17,7 @@ export function openFilesOf(limits: string): OpenFiles {
   return { soft: count(soft), hard: count(hard) };
 }
 
-/** The lowest limit that a server works with: its roles keep descriptors up to number 200. */
+/** The lowest limit with which a server works: its roles keep descriptors numbered up to 200. */
 const fewestOpenFiles = 256;
 
 /** Fails early if the server would run out of descriptors. @throws `LIMIT_OPEN_FILES` */

@@ -1,7 +1,7 @@
 /**
  * `/proc/PID/maps`: the memory regions of a process.
  *
- * Trust:  a path may be chosen by another process; the kernel escapes line feeds in it (`escaped-path.ts`).
+ * Trust:  another process may have chosen a path; the kernel escapes line feeds in it (`escaped-path.ts`).
  * Source: proc_pid_maps(5)
  * Proof:  test/unit/linux/maps.test.ts
  * @module
@@ -26,7 +26,7 @@ function makeDevice(major: number, minor: number): number {
   return (minor & 0xff) + (major & 0xfff) * 0x100 + (minor >>> 8) * 0x100000;
 }
 
-// `s`: the kernel escapes line feeds of a path, but no other line terminator of JavaScript.
+// `s`: the kernel escapes line feeds in a path, but no other line terminator of JavaScript.
 const form = /^([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][ps]) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$/s;
 
 function parseLine(line: string): MemoryRegion | undefined {
@@ -53,7 +53,7 @@ export function codeMappings(text: string): Mapping[] {
   const found = new Map<string, Mapping>();
   for (const { rights, device, inode, path } of parseMaps(text)) {
     if (rights[2] !== 'x' || (inode === 0 && !path.startsWith('/'))) continue; // not code, or [vdso], or no file
-    // A memfd may bear any name, so the name alone identifies nothing.
+    // A memfd may have any name, so the name alone identifies nothing.
     found.set(`${device}:${inode}:${path}`, { path, device, inode });
   }
   return [...found.values()];

@@ -1,21 +1,21 @@
 /**
  * `/proc/PID/mountinfo`: the mounts of a mount namespace.
  *
- * Trust:  the kernel escapes spaces, tabs, line feeds and backslashes of names in octal: no name can forge a field.
+ * Trust:  the kernel escapes spaces, tabs, line feeds and backslashes in names in octal, so no name can forge a field.
  * Source: proc_pid_mountinfo(5)
  * Proof:  test/unit/linux/path-writers.test.ts, test/unit/watchdog/memory-descriptors.test.ts
  * @module
  */
 
-/** One mount; paths are Latin-1, one character a byte. */
+/** One mount; paths are Latin-1, one character per byte. */
 export type Mount = {
   readonly id: number;
   /** `major:minor` */
   readonly device: string;
-  /** The folder of the file system that is mounted. */
+  /** The folder within the file system that is mounted. */
   readonly root: string;
   readonly point: string;
-  /** Type of the file system, e.g. `fuse.sshfs`. */
+  /** Type of the file system, such as `fuse.sshfs`. */
   readonly kind: string;
   /** The user who serves a FUSE file system, otherwise `undefined`. */
   readonly fuseUser: number | undefined;

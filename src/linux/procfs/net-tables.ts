@@ -1,9 +1,9 @@
 /**
  * The socket tables of a network namespace (`/proc/PID/net/*`): pure parsers.
  *
- * Trust:  every table holds numbers except `unix`. Its paths are untrusted: an abstract name may contain line feeds and
- *         forge whole rows, so no verdict rests on that table; `sock-diag.ts` queries a single socket instead.
- * Limits: a socket that is neither bound nor connected is in no table; nor are vsock, XDP and the outer socket of
+ * Trust:  every table holds numbers except `unix`, whose paths are untrusted. An abstract name may contain line feeds
+ *         and forge whole rows, so no verdict relies on that table; `sock-diag.ts` queries a single socket instead.
+ * Limits: no table lists a socket that is neither bound nor connected, a vsock or XDP socket, or the outer socket of
  *         Multipath TCP. `parseSocketCount` counts them; the links in `/proc/PID/fd` show which process holds one.
  * Source: proc_net(5), net/packet/af_packet.c, net/netlink/af_netlink.c
  * Proof:  test/unit/linux/net-tables.test.ts
@@ -124,21 +124,21 @@ export function parseSockets(table: SocketTable, text: string): SocketRow[] {
   return rows;
 }
 
-/** Returns the listening sockets on a port, whatever their address, of the texts of `tcp` and `tcp6`. */
+/** Returns the sockets that listen on a port, on any address, from the texts of `tcp` and `tcp6`. */
 export function listenersOn(port: number, tables: readonly string[]): SocketRow[] {
   return tables
     .flatMap((text) => parseSockets('tcp', text))
     .filter(({ state, local }) => state === listening && portOf(local) === port);
 }
 
-/** Returns the socket that listens on 127.0.0.1:port, by the text of `tcp`. */
+/** Returns the socket that listens on 127.0.0.1:port, from the text of `tcp`. */
 export function loopbackListener(port: number, tcp: string): SocketRow | undefined {
   return listenersOn(port, [tcp]).find(({ local }) => local === loopbackHex(port));
 }
 
 /**
- * Returns the number of sockets of any family in a network namespace, from its `sockstat`: also those that no table
- * lists, but none of the kernel's own. `undefined` if the text has another form.
+ * Returns the number of sockets of any family in a network namespace, from its `sockstat`. This includes sockets that
+ * no table lists, but not the kernel's own. `undefined` if the text has another form.
  */
 export function parseSocketCount(text: string): number | undefined {
   const match = /^sockets: used (\d+)$/m.exec(text);
@@ -155,7 +155,7 @@ export type PacketTap = {
   readonly reader: string;
 };
 
-/** Returns every row of `ptype`. Only root names interfaces; the names contain no spaces and no line feeds. */
+/** Returns every row of `ptype`. Only root sees interface names, which contain no spaces and no line feeds. */
 export function parseTaps(text: string): PacketTap[] {
   const taps: PacketTap[] = [];
   for (const line of text.split('\n').slice(1)) {

@@ -1,5 +1,5 @@
 /**
- * Which process holds a TCP port on this machine, for error messages that a person can act on.
+ * Finds the process that holds a TCP port on this machine, for error messages that the user can act on.
  *
  * Limits: an ordinary user sees only the descriptors of their own processes; otherwise only the uid is known.
  * Source: proc(5), /proc/net/tcp
@@ -14,7 +14,7 @@ import { listenersOn, parseSockets, portOf } from './net-tables.ts';
 /** The holder of a port, as far as this user may see it. */
 type Holder = { readonly uid: number; readonly pid?: number; readonly name?: string };
 
-/** Returns the listening socket on a port, or else any socket bound to it, of one TCP table. @internal */
+/** Returns the socket listening on a port, or else any socket bound to it, from one TCP table. @internal */
 export function findSocket(table: string, port: number): SocketRow | undefined {
   const [listener] = listenersOn(port, [table]);
   return listener ?? parseSockets('tcp', table).find(({ local, inode }) => portOf(local) === port && inode !== 0);
@@ -41,7 +41,7 @@ export function portHolder(port: number): Holder | undefined {
   if (socket === undefined) return undefined;
   const pid = holderOf(socket.inode);
   if (pid === undefined) return { uid: socket.uid };
-  // A process chooses its own name: only printable ASCII reaches the terminal.
+  // A process chooses its own name, so only printable ASCII reaches the terminal.
   const name = readText(`/proc/${pid}/comm`)
     .trim()
     .replace(/[^\x20-\x7e]/g, '?');

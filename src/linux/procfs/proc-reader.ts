@@ -1,9 +1,9 @@
 /**
  * Reads files, folders and links below `/proc` for the watchdog and returns failures as values.
  *
- * Promise: opens files read-only. A failed read is reported as such and never as an empty answer. Of files that another
- *          process controls it reads at most 4 KiB. It opens no path over which another user could have mounted a
- *          file system.
+ * Promise: opens files read-only. A failed read is reported as a failure, never as an empty result. At most 4 KiB are
+ *          read from files that another process controls. No path is opened over which another user could have mounted
+ *          a file system.
  * Source:  proc(5)
  * Proof:   test/unit/watchdog/process-table.test.ts, test/unit/watchdog/memory-descriptors.test.ts
  * @module
@@ -11,14 +11,14 @@
 import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { parseDescriptor } from './descriptors.ts';
 
-/** A value, or why there is none. */
+/** A value, or the reason why there is none. */
 export type ProcResult<T> = { readonly value: T } | { readonly missing: 'denied' | 'gone' | 'failed' };
 
 /** Read access to `/proc`. */
 export type ProcReader = {
   /**
-   * Returns a whole file as Latin-1 text. For files of short lines: a first read of less than half a page counts as the
-   * whole file.
+   * Returns a whole file as Latin-1 text. For files with short lines: if the first read returns less than half a page,
+   * it counts as the whole file.
    */
   readonly read: (path: string) => ProcResult<string>;
   /** The same for files with lines of any length; with `most`, at most the first `most` bytes. */
@@ -70,8 +70,9 @@ function withFile<T>(path: string, use: (fd: number) => ProcResult<T>): ProcResu
 
 const mostBytes = 16 << 20;
 /**
- * The kernel fills a page with whole lines, so a read of less than half a page was the last. A read to confirm this is
- * expensive: for `net/tcp` the kernel walks its whole hash table again, 262144 buckets on a large machine.
+ * The kernel fills a page with whole lines, so a read that returns less than half a page was the last one. Confirming
+ * this with another read is expensive: for `net/tcp` the kernel walks its whole hash table again, which has 262144
+ * buckets on a large machine.
  */
 const shortRead = 2048;
 

@@ -1,7 +1,7 @@
 /**
  * `/proc/PID/stat`: parentage, state and start time of a process.
  *
- * Trust:  a process chooses its own name, which may contain anything; `cleanName` of layer 6 makes it printable.
+ * Trust:  a process chooses its own name, which may contain anything; layer 6's `cleanName` makes it printable.
  * Source: proc_pid_stat(5)
  * Proof:  test/unit/linux/task-stat.test.ts
  * @module
@@ -16,7 +16,7 @@ type TaskStat = {
   readonly parent: number;
   /** Whether it is a kernel thread: no memory, no files, no command line. */
   readonly kernel: boolean;
-  /** Number of threads; a zombie thread counts. */
+  /** Number of threads, including zombie threads. */
   readonly threads: number;
   /** Start time in ticks since boot; together with the pid it identifies a process uniquely. */
   readonly started: number;

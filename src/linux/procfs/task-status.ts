@@ -1,7 +1,7 @@
 /**
  * `/proc/PID/status` and `/proc/PID/task/TID/status`: credentials, tracer and seccomp state of a thread.
  *
- * Trust:  a process chooses its own name, but the kernel escapes line feeds in it: no process can forge a field.
+ * Trust:  a process chooses its own name, but the kernel escapes line feeds in it, so no process can forge a field.
  * Source: proc_pid_status(5)
  * Proof:  test/unit/linux/task-status.test.ts
  * @module

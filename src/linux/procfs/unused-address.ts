@@ -32,7 +32,7 @@ export function machineAddress(trie: string): Address {
   return localAddresses(trie).find(([first]) => first !== 127) ?? loopbackAddress;
 }
 
-/** Returns a port at the end of the dynamic range that no socket of the TCP or UDP tables uses. */
+/** Returns a port at the end of the dynamic range that no socket in the TCP or UDP tables uses. */
 export function closedPort(tables: readonly string[]): number {
   const used = new Set(tables.flatMap((text) => parseSockets('tcp', text).map(({ local }) => portOf(local))));
   let port = 65_534;

@@ -1,6 +1,6 @@
 /**
- * Looks up one Unix socket by netlink. `/proc/net/unix` cannot be trusted: an abstract name may contain line feeds and
- * forge whole rows.
+ * Looks up one Unix socket through netlink. `/proc/net/unix` cannot be trusted, because an abstract name may contain
+ * line feeds and forge whole rows.
  *
  * Source: sock_diag(7), net/unix/diag.c
  * Proof:  test/unit/linux/sock-diag.test.ts
@@ -94,7 +94,7 @@ export function askUnixSocket(fd: number, inode: number): UnixSocket | undefined
 
 /**
  * Returns the kernel's name of a socket's protocol (`TCP`, `MPTCP`, `UNIX-STREAM`), or `undefined` if it reports none.
- * @param path - of the descriptor in `/proc/PID/fd`
+ * @param path - path of the descriptor in `/proc/PID/fd`
  */
 export function protocolName(path: string): string | undefined {
   const value = Buffer.alloc(64);

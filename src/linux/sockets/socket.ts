@@ -1,7 +1,7 @@
 /**
- * Sockets without a Node handle: descriptors that are not polled until their process receives them.
+ * Sockets without a Node handle: descriptors that no process polls until the one they are meant for receives them.
  *
- * Trust:  addresses are constants of the caller; names are not resolved.
+ * Trust:  addresses are constants in the callers; names are not resolved.
  * Source: socket(2), ip(7), unix(7)
  * Proof:  test/unit/linux/socket.test.ts
  * @module
@@ -119,7 +119,7 @@ export function listenSocket(fd: number, backlog: number): void {
   checked('listen', cListen(fd, backlog));
 }
 
-/** Connects to a Unix socket and closes the connection: fails if no process listens on it. @throws LinuxError */
+/** Connects to a Unix socket and closes the connection; fails if no process listens on it. @throws LinuxError */
 export function connectUnix(path: string): void {
   const fd = checked('socket', cSocket(families.unix, streamType | closeOnExec | nonBlocking, 0));
   try {
