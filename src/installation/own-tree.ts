@@ -1,8 +1,8 @@
 /**
- * Verifies the installation that this process runs from before the first third-party module is imported, and keeps the
- * process from loading anything else.
+ * Before the first third-party module is imported, verifies the installation that this process runs from. Afterwards
+ * the process can load nothing else.
  *
- * Promise: neither this file nor anything that it imports at its start reads a third-party module.
+ * Promise: neither this file nor any module that it imports at load time reads a third-party module.
  * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts, test/attacks/3-commands.test.ts
  * @module
  */
@@ -18,7 +18,7 @@ import { readSignatures, rememberedSignature, rememberSignature } from '../state
 
 /**
  * Prepares the comparison of the installation at `root`. Once it is verified, the state folder remembers its signature.
- * @param state - the state folder; left out, nothing is remembered or compared with what was remembered
+ * @param state - the state folder; without one, no signature is remembered or compared with a remembered one
  * @throws `L3_*` (exit 13)
  */
 export function prepareOwnTree(root: string, state?: string): PreparedTree {
@@ -50,14 +50,14 @@ export function verifyOwnTree(root: string, state?: string): VerifiedTree {
   return prepareOwnTree(root, state).compare();
 }
 
-/** Refuses mapped native code that is not in the list. @throws `L3_FILES_DIFFER` */
+/** Refuses mapped native code that is not on the list. @throws `L3_FILES_DIFFER` */
 export function assertMapped(list: VerifiedFiles, own: ReadonlySet<string>): void {
   const faults = mappedFaults(list, fs, fs.readFileSync('/proc/self/maps', 'latin1'), own);
   if (faults.length > 0) throw new DifferenceError(3, 'the loaded native code', faults, digestsRemedy);
 }
 
 /**
- * Restricts this process to modules of the list, and loads the foreign function interface from a copy of the verified
+ * Restricts this process to modules on the list, and loads the foreign function interface from a copy of the verified
  * bytes.
  * @throws `L3_FILES_DIFFER`
  */

@@ -1,5 +1,5 @@
 /**
- * The folders of this installation, found from `src/` (as written) or `dist/` (as run).
+ * The folders of this installation, derived from the location of this file in `src/` (as written) or `dist/` (as run).
  * @module
  */
 import { extname, join } from 'node:path';

@@ -22,7 +22,7 @@ const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n <<
  */
 export type Handled = { readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
 
-/** The paths that a process keeps access to. */
+/** The paths to which a process keeps access. */
 export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
 
 /** Returns the Landlock ABI version of this kernel, 0 without Landlock. */

@@ -141,7 +141,7 @@ export function keepCapabilitiesOnce(): void {
 
 /**
  * Removes the capabilities from the effective set until the next execve, which restores them. With CAP_DAC_READ_SEARCH
- * in effect, the process could read any program, its own executable included, so the kernel would not hide it.
+ * in effect, the process could read any program, even its own executable, so the kernel would not hide the process.
  */
 export function restCapabilities(keep: readonly number[]): void {
   setCapabilities(keep, [1, 2]);

@@ -17,7 +17,7 @@ export const payloadType = 'application/vnd.in-toto+json';
 const maxBundleBytes = 64 << 20;
 const maxCertificates = 8;
 
-/** What the bundle names for its verification. A key inside the bundle is never trusted by itself. */
+/** The bundle's material for its verification. A key inside the bundle is never trusted by itself. */
 type Material =
   | { readonly method: 'key'; readonly hint: string | undefined }
   | { readonly method: 'certificate'; readonly certificates: readonly Buffer[] }
@@ -86,7 +86,7 @@ function rawBytes(value: unknown, shape: Shape): Buffer {
   return shape.base64(shape.object(value, 'certificate', ['rawBytes'])['rawBytes'], 'rawBytes');
 }
 
-/** Returns the signed bytes: payload type and payload with their lengths (DSSE's pre-authentication encoding). */
+/** Returns the signed bytes: payload type and payload, each with its length (DSSE's pre-authentication encoding). */
 export function preAuthEncoding(payload: Buffer): Buffer {
   return Buffer.concat([
     Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `, 'latin1'),
@@ -94,7 +94,7 @@ export function preAuthEncoding(payload: Buffer): Buffer {
   ]);
 }
 
-/** Returns the bundle of a payload signed with a key; the hint tells verifiers which key. */
+/** Returns the bundle for a signed payload; the hint tells verifiers which key signed it. */
 export function formatBundle(payload: Buffer, signature: Buffer, hint: string): string {
   return JSON.stringify({
     mediaType,

@@ -1,9 +1,9 @@
 /**
- * Verifies a certificate chain up to a trusted root, and that the leaf may sign.
+ * Verifies a certificate chain up to a trusted root, and verifies that the leaf may sign.
  *
  * Promise: every certificate is issued and signed by the next one, every issuer is a certificate authority, every
  *          certificate is valid now, and the leaf has the usage digitalSignature or codeSigning.
- * Limits:  no revocation lists and no name constraints: use a root that the operator controls.
+ * Limits:  revocation lists and name constraints are not supported, so use a root that the operator controls.
  * Source:  RFC 5280
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -21,7 +21,7 @@ function inValidity(certificate: X509Certificate, now: Date): boolean {
   return now >= certificate.validFromDate && now <= certificate.validToDate;
 }
 
-/** Parses the DER element at an offset: its tag, and where its content starts and ends. */
+/** Parses the DER element at an offset: its tag, and the start and end of its content. */
 function element(der: Buffer, at: number): { tag: number; start: number; end: number } | undefined {
   const tag = der[at];
   const first = der[at + 1];
@@ -35,7 +35,7 @@ function element(der: Buffer, at: number): { tag: number; start: number; end: nu
 
 const keyUsageOid = Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0f]);
 
-/** Whether the keyUsage extension has the digitalSignature bit; Node does not expose this extension. */
+/** Returns whether the keyUsage extension has the digitalSignature bit; Node does not expose this extension. */
 function hasDigitalSignature(der: Buffer): boolean {
   // certificate > tbsCertificate > [3] extensions > list > extension{oid, critical?, octets{bit string}}
   const outer = element(der, 0);

@@ -1,5 +1,5 @@
 /**
- * File names in a signed tree: which are allowed, their order, and which collide.
+ * File names in a signed tree: which ones are allowed, how they are sorted, and which ones collide.
  *
  * Promise: a name is relative, valid UTF-8, without control characters and without `.` or `..`. Two names that differ
  *          only in letter case or Unicode normalization are refused, because some file systems treat them as one.
@@ -13,7 +13,7 @@ export function compareNames(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 }
 
-/** Returns one part of a path as text, or why it is refused; `bytes` has one character per byte (Latin-1). */
+/** Returns one part of a path as text, or why it is refused. `bytes` has one character per byte (Latin-1). */
 export function readPart(bytes: string): { readonly part: string } | { readonly fault: string } {
   const plain = /^[\x20-\x7e]*$/.test(bytes);
   const raw = plain ? undefined : Buffer.from(bytes, 'latin1');

@@ -1,7 +1,7 @@
 /**
- * Hashes many files on several cores, this thread's included.
+ * Hashes many files on several cores, including this thread's.
  *
- * A thread takes about 30 ms to start, so small trees are hashed on this thread alone.
+ * A thread takes about 30 ms to start, so small trees are hashed only on this thread.
  * Proof: test/unit/oms/hash-pool.test.ts
  * @module
  */
@@ -14,7 +14,7 @@ import { collectResults, makeQueue, workQueue } from './hash-queue.ts';
 const worthBytes = 64 << 20;
 const patienceMs = 120_000;
 
-/** Hashing in progress; `finish` helps, waits for the other threads, and returns the results in the jobs' order. */
+/** Hashing in progress. `finish` takes part, waits for the other threads, and returns the results in job order. */
 type Hashing = { readonly finish: () => Result[] };
 
 /** Starts hashing on other threads. Put the largest jobs first. */

@@ -1,13 +1,13 @@
 /**
  * A queue of files to hash, shared by several threads.
  *
- * Promise: a job that is not finished counts as failed, whatever happened to its thread.
+ * Promise: a job that is not finished counts as failed, no matter what happened to its thread.
  * @module
  */
 import type { Disk } from './tree-reader.ts';
 import { Hasher, openRegular } from './tree-reader.ts';
 
-/** A file to hash, copying its bytes `into` a descriptor if given, or a range of an open file. */
+/** A file to hash, whose bytes are also copied to the descriptor `into` if given, or a range of an open file. */
 export type Job =
   | { readonly path: string; readonly into?: number | undefined }
   | { readonly fd: number; readonly start: number; readonly end: number };
@@ -96,7 +96,7 @@ function hashPath(
 
 /**
  * Returns the results of all jobs, in their order.
- * @param timeoutMs - how long to wait for each job of another thread; it counts as failed after that
+ * @param timeoutMs - how long to wait for each job of another thread before it counts as failed
  */
 export function collectResults(queue: Queue, timeoutMs: number): Result[] {
   const results = new Results(queue);

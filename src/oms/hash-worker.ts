@@ -1,5 +1,5 @@
 /**
- * Entry point of a hashing thread of `hash-pool.ts`: runs jobs of the shared queue until none is left.
+ * Entry point of a hashing thread of `hash-pool.ts`: runs jobs from the shared queue until none is left.
  * @module
  */
 import * as fs from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Validates JSON of signed documents and returns typed values. Unknown fields are refused unless the
- * caller allows them.
+ * Validates the JSON of signed documents and returns typed values. Unknown fields are refused unless the caller allows
+ * them.
  *
  * Trust: the document is untrusted; errors name the location of the fault but never repeat its content.
  * @module
@@ -36,7 +36,7 @@ export class Shape {
     }
   }
 
-  /** An object with all `required` fields and no others than `optional` ones (any others if `open`). */
+  /** Returns an object with all `required` fields and no others but `optional` ones (any others if `open`). */
   object(
     value: unknown,
     at: string,
@@ -54,31 +54,31 @@ export class Shape {
     return fields;
   }
 
-  /** An array of `min` to `max` elements. */
+  /** Returns an array of `min` to `max` elements. */
   list(value: unknown, at: string, min: number, max: number): readonly unknown[] {
     if (!Array.isArray(value) || value.length < min || value.length > max)
       return this.#refuse(at, `is not a list of ${min} to ${max} elements`);
     return value;
   }
 
-  /** A string that matches a pattern. */
+  /** Returns a string that matches a pattern. */
   text(value: unknown, at: string, pattern: RegExp): string {
     return typeof value === 'string' && pattern.test(value) ? value : this.#refuse(at, 'has the wrong form');
   }
 
-  /** Exactly this value. */
+  /** Returns exactly this value. */
   same<const T extends string | boolean>(value: unknown, at: string, expected: T): T {
     return value === expected ? expected : this.#refuse(at, `is not ${String(expected)}`);
   }
 
-  /** A safe integer of at least `min`. */
+  /** Returns a safe integer of at least `min`. */
   integer(value: unknown, at: string, min: number): number {
     return typeof value === 'number' && Number.isSafeInteger(value) && value >= min
       ? value
       : this.#refuse(at, 'is not an integer in range');
   }
 
-  /** Canonical standard base64 with padding. */
+  /** Returns the bytes of canonical standard base64 with padding. */
   base64(value: unknown, at: string): Buffer {
     if (typeof value !== 'string') return this.#refuse(at, 'is not base64');
     const bytes = Buffer.from(value, 'base64');

@@ -1,7 +1,7 @@
 /**
  * Compares a folder with a signed statement: it must contain every signed file, unchanged, and nothing else.
  *
- * Promise: collects every difference, by kind, instead of stopping at the first.
+ * Promise: collects all differences, by kind, instead of stopping at the first one.
  * Proof:   test/unit/oms/manifest-verifier.test.ts
  * @module
  */
@@ -12,7 +12,7 @@ import { Hasher, openRegular, walkTree } from './tree-reader.ts';
 import type { SignedFile } from './statement.ts';
 import { startHashing } from './hash-pool.ts';
 
-/** Counts of a verified tree. */
+/** Counts for a verified tree. */
 export type TreeEvidence = {
   readonly files: number;
   readonly folders: number;
@@ -22,7 +22,7 @@ export type TreeEvidence = {
   readonly groupWritable: number;
 };
 
-/** What to compare, and how. */
+/** The tree to compare, and the options. */
 type Comparison = {
   readonly disk: Disk;
   readonly root: string;
@@ -72,7 +72,7 @@ export function compareFile(
   );
 }
 
-/** Compares a tree with signed files; returns every difference, with counts and access rights. */
+/** Compares a tree with signed files. Returns every difference, with counts and access rights. */
 export function compareTree(comparison: Comparison): {
   readonly differences: readonly Difference[];
   readonly evidence: TreeEvidence;
@@ -138,7 +138,7 @@ function compareOnThisThread(comparison: Comparison, present: readonly SignedFil
   return { bytes: hasher.bytes, changed: changed.filter((entry) => entry !== undefined) };
 }
 
-/** Other threads hash the largest files first while this one walks the tree. */
+/** Starts threads that hash the largest files first while this thread walks the tree. */
 function startThreads(comparison: Comparison): (present: ReadonlySet<SignedFile>) => Compared {
   const ordered = [...comparison.files].sort((a, b) => (b.size ?? 0) - (a.size ?? 0));
   const total = ordered.reduce((sum, file) => sum + (file.size ?? 0), 0);

@@ -3,7 +3,7 @@
  * operator's PEM file.
  *
  * Promise: the private key is never written unencrypted.
- * Limits:  a passphrase that can be guessed does not protect it.
+ * Limits:  a passphrase that can be guessed does not protect the key.
  * @module
  */
 import {
@@ -61,7 +61,7 @@ export function wrapKey(key: KeyObject, passphrase: Buffer): string {
   }
 }
 
-/** Decrypts a key of `wrapKey`. @throws `*_KEY_INVALID` for a wrong passphrase or a damaged file */
+/** Decrypts a key from `wrapKey`. @throws `*_KEY_INVALID` for a wrong passphrase or a damaged file */
 export function unwrapKey(text: string, passphrase: Buffer, fault: Fault): KeyObject {
   const shape = new Shape(fault, 'KEY_INVALID', 'the operator key');
   const fields = shape.object(shape.json(Buffer.from(text, 'utf8'), 64 << 10), 'key', [
@@ -103,7 +103,7 @@ export function unwrapKey(text: string, passphrase: Buffer, fault: Fault): KeyOb
   }
 }
 
-/** Reads a private key from PEM, encrypted or not. @throws `*_KEY_INVALID` */
+/** Reads a private key from PEM, encrypted or unencrypted. @throws `*_KEY_INVALID` */
 export function readPrivatePem(pem: string, passphrase: Buffer | undefined, fault: Fault): KeyObject {
   try {
     return createPrivateKey({ key: pem, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) });

@@ -1,8 +1,8 @@
 /**
- * ECDSA signatures over the envelope, by a trusted key or by a certificate with a chain to a trusted root.
+ * ECDSA signatures over the envelope, made with a trusted key or with a certificate that chains to a trusted root.
  *
  * Promise: the key never comes from the bundle. Only P-256 with SHA-256, P-384 with SHA-384 and P-521 with SHA-512 are
- *          accepted. The result says who signed and with which key; it is not a boolean.
+ *          accepted. The result is not a boolean: it names the signer and the key.
  * Source:  OpenSSF Model Signing v1.0
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -39,7 +39,7 @@ function curveOf(key: KeyObject): string {
   return curve !== undefined && Object.hasOwn(hashOfCurve, curve) ? curve : '';
 }
 
-/** Returns the id of a key: SHA-256 of its PEM export, which other OMS tools call the hint. */
+/** Returns the id of a key: the SHA-256 of its PEM export, which other OMS tools call the hint. */
 export function keyIdOf(key: KeyObject): string {
   return createHash('sha256')
     .update(key.export({ type: 'spki', format: 'pem' }))

@@ -11,11 +11,11 @@ import { signPayload } from './signature.ts';
 import type { FileToSign, Method } from './statement.ts';
 import { formatStatement } from './statement.ts';
 
-/** What to sign, and how. */
+/** The files to sign, and the options. */
 export type SigningRequest = {
   readonly disk: Disk;
   readonly layer: 3 | 4;
-  /** The folder that names are relative to. */
+  /** The folder to which names are relative. */
   readonly root: string;
   /** Relative names; `undefined` for the whole folder. */
   readonly only: readonly string[] | undefined;

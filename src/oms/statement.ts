@@ -1,9 +1,9 @@
 /**
  * The signed statement: an in-toto statement that lists every file, or every shard of every file, with its digest.
  *
- * Promise: names are sorted and unique, also case-folded and normalized. Digests are SHA-256, shards cover their file
- *          without gaps, and the root digest is recomputed. `ignore_paths` may contain only paths that the caller
- *          allows: a signer cannot exclude the weights.
+ * Promise: names are sorted and unique, even when case-folded and normalized. Digests are SHA-256, shards cover their
+ *          file without gaps, and the root digest is recomputed. `ignore_paths` may contain only paths that the caller
+ *          allows, so a signer cannot exclude the weights.
  * Source:  OpenSSF Model Signing v1.0; https://in-toto.io/Statement/v1
  * Proof:   test/unit/oms/statement.test.ts, test/unit/oms/vectors.test.ts
  * @module
@@ -32,12 +32,12 @@ export type Shard = { readonly start: number; readonly end: number; readonly dig
 /** A signed file: one digest, or one for each shard. */
 export type SignedFile = {
   readonly name: string;
-  /** `undefined` if the file is signed by shards. */
+  /** `undefined` if the file is signed in shards. */
   readonly digest: string | undefined;
   readonly shards: readonly Shard[];
   /** Known for shards, or if the signer recorded it. */
   readonly size: number | undefined;
-  /** Whether the signer recorded the file as executable; `undefined` if it recorded neither. */
+  /** Whether the signer recorded the file as executable; `undefined` if the signer did not record this. */
   readonly executable: boolean | undefined;
   /** The package that contains the file, if recorded. */
   readonly package: string | undefined;
@@ -57,7 +57,7 @@ export type Statement = {
   readonly files: readonly SignedFile[];
 };
 
-/** What the verifier accepts. */
+/** The rules for what the verifier accepts. */
 type StatementRules = {
   /** Entries that `ignore_paths` may contain, besides the default exclusions. */
   readonly allowedIgnores: readonly string[];
@@ -123,7 +123,7 @@ export function parseStatement(payload: Buffer, rules: StatementRules, fault: Fa
   return { name: shape.text(subject['name'], 'subject.name', anyText), root, method, ignorePaths, files };
 }
 
-/** Shards may also be sorted by offset: the reference implementation does so for files of ten or more shards. */
+/** Shards may also be sorted by offset, as the reference implementation does for files of ten or more shards. */
 function shardOrder(resources: readonly Resource[], index: number, method: Method, shape: Shape): void {
   const [before, after] = [resources[index - 1], resources[index]].map((entry) =>
     /^([\s\S]*):(\d+):\d+$/.exec(entry?.name ?? ''),

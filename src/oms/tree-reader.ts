@@ -3,8 +3,8 @@
  *
  * Promise: symbolic links are never followed (`O_NOFOLLOW`), only regular files are read, names are read as bytes, and
  *          owners and modes are checked. A digest covers the bytes of one open descriptor, each read once.
- * Trust:   the file system is an argument; nothing is cached between calls.
- * Limits:  a parent of the root may be a symbolic link: the caller chooses the root.
+ * Trust:   the file system is passed as an argument; nothing is cached between calls.
+ * Limits:  a parent of the root may be a symbolic link, because the caller chooses the root.
  * Proof:   test/unit/oms/manifest-verifier.test.ts
  * @module
  */
@@ -20,7 +20,7 @@ import type { Shard } from './statement.ts';
 const digestOf = hash;
 const makeHash = createHash;
 
-/** The functions of `node:fs` that verification needs. */
+/** The functions of `node:fs` that verification uses. */
 export type Disk = Pick<typeof fs, 'openSync' | 'closeSync' | 'fstatSync' | 'lstatSync' | 'readSync' | 'readdirSync'>;
 
 /** Access rights that a tree may have. */
@@ -42,13 +42,13 @@ type FoundFile = {
   readonly groupWritable: boolean;
 };
 
-/** Who may write the entries of a tree: each owner with their first entry, and every group-writable entry. */
+/** The owners in a tree, each with the first entry they own, and every group-writable entry. */
 export type FoundRights = {
   readonly owners: ReadonlyMap<number, string>;
   readonly groupWritable: readonly { readonly name: string; readonly gid: number }[];
 };
 
-/** The result of a walk: files by name, and every entry that is refused. */
+/** The result of a walk: files by name, and every refused entry. */
 type Walk = {
   readonly files: ReadonlyMap<string, FoundFile>;
   readonly folders: number;
@@ -90,7 +90,7 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
     try {
       return disk.readdirSync(path, { encoding: 'latin1' });
     } catch (error) {
-      // An unreadable folder is a difference: the tree must not pass for complete.
+      // An unreadable folder is a difference, so that an incomplete tree cannot pass for a complete one.
       faults.push({
         kind: 'mode',
         name: printable(prefix === '' ? root : prefix),
@@ -162,7 +162,7 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
   return { files, folders, faults, rights: rightsFound };
 }
 
-/** Errors of opening links, devices, missing and unreadable files. */
+/** Errors from opening links, devices, and missing or unreadable files. */
 const refusedOpens: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 function kindOf(facts: fs.Stats): string {
@@ -202,7 +202,7 @@ export class Hasher {
   readonly #disk: Disk;
   readonly #buffer = Buffer.allocUnsafeSlow(chunkBytes);
   readonly #progress: Progress | undefined;
-  /** Bytes hashed so far, of all files. */
+  /** Number of bytes hashed so far, over all files. */
   bytes = 0;
 
   constructor(disk: Disk, progress?: Progress) {
@@ -210,7 +210,7 @@ export class Hasher {
     this.#progress = progress;
   }
 
-  /** Hashes a whole file; writes exactly the hashed bytes `into` another descriptor if given. */
+  /** Hashes a whole file; if `into` is given, writes exactly the hashed bytes to that descriptor. */
   whole(fd: number, into?: number): Hashed {
     const first = this.#fill(fd, 0, chunkBytes);
     if (into !== undefined) this.#copy(into, 0, first);
@@ -228,7 +228,7 @@ export class Hasher {
     return { size: at, digest: running.digest('hex'), shards: [] };
   }
 
-  /** Hashes a range of a file; its size is smaller if the file ends earlier. */
+  /** Hashes a range of a file; the size in the result is smaller if the file ends earlier. */
   range(fd: number, start: number, end: number): Hashed {
     const running = makeHash('sha256');
     let at = start;
@@ -261,7 +261,7 @@ export class Hasher {
     return { size: at, digest: '', shards };
   }
 
-  /** Writes the first bytes of the buffer to a position of a descriptor. */
+  /** Writes the first bytes of the buffer to a position in a descriptor. */
   #copy(into: number, position: number, length: number): void {
     for (let done = 0; done < length;) done += writeSync(into, this.#buffer, done, length - done, position + done);
   }

@@ -1,7 +1,7 @@
 /**
- * Errors of verification: coded errors of layers 3 and 4, with every differing file and its kind.
+ * Verification errors: coded errors of layers 3 and 4, with every file that differs and how.
  *
- * Promise: invalid evidence (`*_SIGNATURE_INVALID`, `*_FILES_DIFFER`) and valid evidence by an untrusted signer
+ * Promise: invalid evidence (`*_SIGNATURE_INVALID`, `*_FILES_DIFFER`) and valid evidence from an untrusted signer
  *          (`*_SIGNER_UNTRUSTED`) have different codes. Control characters in file names are escaped.
  * @module
  */
@@ -18,7 +18,7 @@ export type Difference = {
   readonly found?: string;
 };
 
-/** Creates an error of one layer, with the layer's remedy unless another is given. */
+/** Creates an error of one layer, with the layer's remedy unless another one is given. */
 export type Fault = (noun: string, message: string, remedy?: string) => KwyreError;
 
 /** Returns the error constructor of a layer with its default remedy. */
@@ -26,7 +26,7 @@ export function faultsOf(layer: 3 | 4, remedy: string): Fault {
   return (noun, message, other) => new KwyreError(`L${layer}_${noun}`, message, other ?? remedy);
 }
 
-/** Files differ; the error has all differences, its message the first ones. */
+/** Error for files that differ. It holds all differences; its message lists the first ones. */
 export class DifferenceError extends KwyreError {
   readonly differences: readonly Difference[];
 

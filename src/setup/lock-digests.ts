@@ -2,8 +2,8 @@
  * Writes the committed digests of the third-party tree: `npm run lock:digests`, after each change of package-lock.json.
  *
  * Fetches every tarball that npm may install here (through npm itself), compares its sha512 with the lockfile's, and
- * lists what is in it. `--check` only compares the committed list with the lockfile and the tarballs, from npm's cache
- * or fetched. A tarball that is not in the cache and cannot be fetched is reported as not checked.
+ * lists its files. `--check` only compares the committed list with the lockfile and with the tarballs, which come from
+ * npm's cache or are fetched. A tarball that is not in the cache and cannot be fetched is reported as not checked.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -51,7 +51,7 @@ const checking = process.argv.includes('--check');
 /** A tarball that is not in npm's cache and cannot be fetched. */
 class Unreachable extends Error {}
 
-/** Fetches a package's tarball through npm (its cache first), into a folder of its own. @throws Unreachable */
+/** Fetches a package's tarball through npm (from its cache first) into a temporary folder. @throws Unreachable */
 function fetchTarball(id: string): Buffer {
   const scratch = mkdtempSync(join(tmpdir(), 'kwyre-pack-'));
   try {
@@ -74,7 +74,7 @@ function fetchTarball(id: string): Buffer {
   }
 }
 
-/** Commands of a package: npm makes their files executable, regardless of the tarball. */
+/** Returns the command files of a package, which npm makes executable regardless of the tarball. */
 function commandsOf(files: readonly TarFile[]): Set<string> {
   const manifest = JSON.parse(files.find((file) => file.name === 'package.json')?.bytes.toString('utf8') ?? '{}') as {
     bin?: string | Record<string, string>;
@@ -90,7 +90,7 @@ function digestPackage(path: string, entry: Locked): PackageDigests {
   if (integrity !== entry.integrity) throw new Error(`the tarball of ${id} is not the one in package-lock.json`);
   const files = readTarball(tarball);
   const commands = commandsOf(files);
-  // npm renames .gitignore when it installs, so that a copy can be published.
+  // npm renames .gitignore to .npmignore when it installs a package, so that a copy can be published.
   const renamed = (name: string) =>
     name.endsWith('.gitignore') && !files.some((file) => file.name === name.replace(/gitignore$/, 'npmignore'))
       ? name.replace(/gitignore$/, 'npmignore')
@@ -137,7 +137,7 @@ if (digested.size === 0)
 for (const platform of platforms) {
   const target = join(folder, digestsFile(platform.name));
   const committed = checking ? readFileSync(target, 'utf8') : '';
-  // Packages that could not be fetched are compared only by name and the lockfile's sha512.
+  // Packages that could not be fetched are compared only by name and by the lockfile's sha512.
   const unchecked = checking
     ? parseDigests(committed).filter((entry) => unreachable.get(entry.path)?.integrity === entry.integrity)
     : [];

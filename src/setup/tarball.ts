@@ -1,5 +1,5 @@
 /**
- * Files of an npm tarball, in memory, as npm unpacks them: the first folder stripped, plain files only.
+ * Files of an npm tarball, in memory, as npm unpacks them: without the first folder, and only plain files.
  * @module
  */
 import { gunzipSync } from 'node:zlib';
@@ -13,7 +13,7 @@ function text(block: Buffer, start: number, length: number): string {
   return field.subarray(0, end === -1 ? length : end).toString('utf8');
 }
 
-/** Records of a pax header: `LENGTH KEY=VALUE\n`. */
+/** Returns the path from the records of a pax header: `LENGTH KEY=VALUE\n`. */
 function paxPath(bytes: Buffer): string | undefined {
   for (let at = 0; at < bytes.length;) {
     const space = bytes.indexOf(32, at);

@@ -1,16 +1,16 @@
 /**
- * The event log: JSON lines of codes, counts, ids and times. Its type has no field for text of a conversation.
+ * The event log: JSON lines of codes, counts, ids and times. Its type has no field for conversation text.
  *
  * Promise: writing an event never throws. Events that cannot be written are counted and reported: in `/kwyre/status`,
- *          once on the terminal, and by a line of the log as soon as it can be written again. A line is written whole
- *          or not at all.
+ *          once on the terminal, and in a line of the log as soon as it can be written again. A line is written either
+ *          completely or not at all.
  * Proof:   test/unit/state/event-log.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
 import { join } from 'node:path';
 import { appendSafely } from './private-file.ts';
 
-/** One event, metadata only; `name` is the name of an executable, cleaned by `cleanName`. @internal */
+/** One event, metadata only. `name` is the name of an executable, cleaned by `cleanName`. @internal */
 export type Event = {
   readonly code: string;
   readonly role?: string;
@@ -22,7 +22,7 @@ export type Event = {
   readonly name?: string;
 };
 
-/** How many events of this run were lost, and the error code of the last one. */
+/** Number of events of this run that were lost, and the error code of the last one. */
 type Losses = { readonly lost: number; readonly reason: string };
 
 /** Name of the file in the state folder. */
@@ -32,7 +32,7 @@ export class EventLog {
   readonly #path: string;
   readonly #onLost: (reason: string) => void;
   #lost = 0;
-  /** Events lost since a line was last written. */
+  /** Number of events lost since a line was last written. */
   #unreported = 0;
   #reason = '';
 
@@ -42,14 +42,15 @@ export class EventLog {
     this.#onLost = onLost;
   }
 
-  /** Events that are missing from the log. */
+  /** Returns the number of events that are missing from the log, and why. */
   get losses(): Losses {
     return { lost: this.#lost, reason: this.#reason };
   }
 
   /** Appends one event, or counts it as lost. */
   write(event: Event): void {
-    // Whole seconds: a jailed process can choose when an event is written, and must not encode data in the time.
+    // Whole seconds, so that a jailed process, which can choose when an event is written, cannot encode data in the
+    // time.
     const at = `${new Date().toISOString().slice(0, 19)}Z`;
     const events: readonly Event[] =
       this.#unreported === 0 ? [event] : [{ code: 'EVENTS_LOST', count: this.#unreported }, event];

@@ -1,5 +1,5 @@
 /**
- * Files about added models: one record for each, one file of trusted keys, and the operator's signing key.
+ * Files about added models: one record for each model, one file of trusted keys, and the operator's signing key.
  *
  * If `/etc/kwyre/trust.json` exists (owned by root, writable by nobody else), it is the only trust file: the user who
  * runs the server cannot change it.
@@ -19,7 +19,9 @@ function folder(state: string): string {
   return openState(join(state, 'models'));
 }
 
-/** Text of a model's record; `undefined` if no such model was added. The caller has checked the name. */
+/**
+ * Returns the text of a model's record; `undefined` if no such model was added. The caller must have checked the name.
+ */
 export function readModelRecord(state: string, name: string): string | undefined {
   return readPrivate(join(folder(state), `${name}.json`));
 }
@@ -32,7 +34,7 @@ export function removeModelRecord(state: string, name: string): void {
   rmSync(join(folder(state), `${name}.json`), { force: true });
 }
 
-/** Names of all added models. */
+/** Returns the names of all added models. */
 export function listModelRecords(state: string): string[] {
   return readdirSync(folder(state))
     .filter((file) => file.endsWith('.json'))
@@ -41,7 +43,7 @@ export function listModelRecords(state: string): string[] {
 }
 
 /**
- * Text of the trust file, and whether it belongs to the calling user.
+ * Returns the text of the trust file, and whether it belongs to the calling user.
  * @throws `L4_TRUST_UNSAFE`, `L4_TRUST_UNREADABLE`
  */
 export function readModelTrust(state: string): { readonly text: string | undefined; readonly sameOwner: boolean } {
@@ -64,7 +66,7 @@ export function writeModelTrust(state: string, text: string): void {
   }
 }
 
-/** The operator's wrapped key; `undefined` if none was made. */
+/** Returns the operator's wrapped key; `undefined` if none was made. */
 export function readOperatorKey(state: string): string | undefined {
   return readPrivate(join(openState(state), 'operator.key'));
 }

@@ -1,5 +1,5 @@
 /**
- * The presence file: where the server of a state folder runs, for the commands of its user.
+ * The presence file, which tells the user's commands where the server of a state folder runs.
  *
  * Proof: test/unit/state/server-witness.test.ts
  * @module
@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 
-/** How the kernel describes a running server, so that a command can verify it; the server writes it. */
+/** The kernel's view of a running server, written by the server so that a command can verify it. */
 export type Witness = {
   /** Boot id of the kernel. */
   readonly boot: string;
@@ -15,14 +15,14 @@ export type Witness = {
   readonly pids: string;
   /** Start time in ticks after boot; unique together with the pid. */
   readonly started: number;
-  /** Inodes of its lock and of its listening socket. */
+  /** Inodes of its lock file and of its listening socket. */
   readonly lock: number;
   readonly listener: number;
   /** `device:inode` of its executable. */
   readonly executable: string;
 };
 
-/** How a command finds a running server. An installed server, whose processes the user may not see, has no witness. */
+/** How a command reaches a running server. An installed server has no witness if the user may not see its processes. */
 export type Presence = {
   readonly pid: number;
   readonly port: number;
@@ -40,7 +40,7 @@ export function writePresence(directory: string, presence: Presence): void {
   writePrivate(presencePath(directory), `${JSON.stringify(presence)}\n`);
 }
 
-/** Reads the presence file; `undefined` if there is none, or it is damaged. */
+/** Returns the content of the presence file; `undefined` if there is none or it is damaged. */
 export function readPresence(directory: string): Presence | undefined {
   const text = readPrivate(presencePath(directory));
   if (text === undefined) return undefined;
@@ -55,7 +55,7 @@ export function readPresence(directory: string): Presence | undefined {
 
 type Unchecked<T> = { readonly [K in keyof T]?: unknown };
 
-/** Whether it has the shape that a server writes. */
+/** Returns whether a value has the shape that a server writes. */
 function isPresence(value: Unchecked<Presence>): value is Presence {
   const { pid, port, socket, model, startedAt, witness } = value;
   if (

@@ -1,9 +1,10 @@
 /**
- * Reading, replacing and appending to files that other users must not steer: state, signatures, trust files, records.
+ * Reads, replaces and appends to files that other users must not influence: state, signatures, trust files, records.
  *
- * Promise: a symbolic link at the last step is never followed, a FIFO or device never blocks or answers, and a read has
- *          a limit. A file is replaced in one step by a new file whose temporary name nobody can predict: readers see
- *          the old text or the new one, and a failed write leaves the old one and no temporary file.
+ * Promise: a symbolic link as the last part of a path is never followed, a FIFO or device is never read and never
+ *          blocks the caller, and a read has a limit. A file is replaced in one step by a new file whose temporary name
+ *          nobody can predict: readers see either the old text or the new one, and a failed write leaves the old one
+ *          and no temporary file.
  * Limits:  folders above the file are followed; callers check them with `path-writers.ts` where another user could
  *          write them. A process that is killed while it writes leaves its temporary file.
  * Source:  open(2), rename(2)
@@ -26,9 +27,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 
-/** What a file must be for its content to count. */
+/** The conditions that a file must meet to be read. */
 type ReadRule = {
-  /** The only user who may own it; any user if left out. */
+  /** The only user who may own it; any user if omitted. */
   readonly owner?: number;
   /** Mode bits that must not be set. */
   readonly forbiddenMode?: number;
@@ -41,7 +42,7 @@ type SafeRead =
   | { readonly state: 'absent' }
   /** It is not a regular file, or its owner, mode or size breaks the rule. */
   | { readonly state: 'unsafe'; readonly why: 'kind' | 'owner' | 'mode' | 'size' }
-  /** The kernel refused with this code. */
+  /** The kernel returned this error code. */
   | { readonly state: 'failed'; readonly code: string };
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'error';
@@ -88,13 +89,13 @@ export function readSafely(path: string, rule: ReadRule): SafeRead {
 
 type NewFile = {
   readonly mode: number;
-  /** Left out: the user who writes it. */
+  /** The owner; the user who writes it if omitted. */
   readonly owner?: { readonly uid: number; readonly gid: number };
-  /** Whether the content must be on the disk before the name points to it: for what cannot be made again. */
+  /** Whether the content must be on disk before the name points to it, for content that cannot be recreated. */
   readonly durable?: boolean;
 };
 
-/** Makes or replaces a file in one step. @throws the kernel's error; the former file is then untouched */
+/** Creates or replaces a file in one step. @throws the kernel's error; the previous file is then untouched */
 export function replaceAtomically(path: string, text: string, { mode, owner, durable = false }: NewFile): void {
   const temporary = `${path}.${randomBytes(12).toString('hex')}.new`;
   const fd = openSync(
@@ -116,16 +117,16 @@ export function replaceAtomically(path: string, text: string, { mode, owner, dur
     try {
       rmSync(temporary, { force: true });
     } catch {
-      // A folder that cannot be written any more; the error below says so.
+      // The folder is no longer writable; the error below reports it.
     }
     throw error;
   }
 }
 
 /**
- * Appends whole lines to a regular file, which is made with `mode` if it is absent; a line that does not fit leaves
- * nothing behind.
- * @throws the kernel's error, or `EINVAL` where the path is not a regular file
+ * Appends whole lines to a regular file, which is created with `mode` if it is absent. A line that does not fit is not
+ * written at all.
+ * @throws the kernel's error, or `EINVAL` if the path is not a regular file
  */
 export function appendSafely(path: string, lines: string, mode: number): void {
   const fd = openSync(

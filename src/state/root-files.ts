@@ -1,8 +1,8 @@
 /**
- * Files of root that every user may read, and files that root reads and writes in folders of other users.
+ * Files owned by root that every user may read, and files that root reads and writes in other users' folders.
  *
- * Promise: what `readRootText` returns can only have been written by root: no other user can write the file or a folder
- *          above it.
+ * Promise: what `readRootText` returns can only have been written by root, because no other user can write the file or
+ *          a folder above it.
  * Proof:   test/attacks/2-isolate.test.ts, test/attacks/3-system.test.ts
  * @module
  */
@@ -18,14 +18,14 @@ const maxTextBytes = 1 << 20;
 /** The largest trust file that its parser accepts. */
 const maxTrustBytes = 4 << 20;
 
-/** The text of a regular file of any owner; `undefined` if it is absent, unreadable or over 1 MiB. */
+/** Returns the text of a regular file of any owner; `undefined` if it is absent, unreadable or over 1 MiB. */
 export function readRegularText(path: string): string | undefined {
   const read = readSafely(path, { maxBytes: maxTextBytes });
   return read.state === 'read' ? read.bytes.toString('utf8') : undefined;
 }
 
 /**
- * The facts of a file of root's; `undefined` only if it does not exist. An error of the lookup never counts as absent.
+ * Returns the `lstat` of a file owned by root; `undefined` only if it does not exist. An error never counts as absent.
  * @throws an error with the given code
  */
 export function rootFacts(path: string, code: string): Stats | undefined {
@@ -47,9 +47,9 @@ function unreadable(path: string, code: string, errno: string): KwyreError {
 }
 
 /**
- * The text of a file that only root can have written; `undefined` if there is none.
- * @param unsafeCode - of the error if another user can write it
- * @param unreadableCode - of the error if this user cannot read it
+ * Returns the text of a file that only root can have written; `undefined` if there is none.
+ * @param unsafeCode - error code if another user can write it
+ * @param unreadableCode - error code if this user cannot read it
  */
 export function readRootText(path: string, unsafeCode: string, unreadableCode = unsafeCode): string | undefined {
   if (rootFacts(path, unreadableCode) === undefined) return undefined;
@@ -74,7 +74,7 @@ export function readRootText(path: string, unsafeCode: string, unreadableCode = 
   }
 }
 
-/** Makes or replaces a file of root's in one step, with its owner and mode from the start. */
+/** Creates or replaces a file owned by root in one step, with its owner and mode from the start. */
 export function replaceRootFile(
   path: string,
   text: string,

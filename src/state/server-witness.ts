@@ -1,9 +1,9 @@
 /**
- * Checks that the process that a presence file names is the server that wrote it, using only the kernel's tables.
+ * Checks, using only the kernel's tables, that the process named in a presence file is the server that wrote it.
  *
- * Promise: no text that another user can choose is parsed: only numbers in fixed columns of `/proc/locks`,
+ * Promise: no text that another user can choose is parsed, only numbers in fixed columns of `/proc/locks`,
  *          `/proc/PID/stat` and `/proc/net/tcp`. A fact that cannot be checked never counts as true.
- * Limits:  a program of the same user can take over the state folder with its lock, and write there what it likes.
+ * Limits:  a program of the same user can take over the state folder with its lock, and write what it likes there.
  * Source:  proc_locks(5), proc_pid_stat(5), proc_pid_net(5)
  * Proof:   test/unit/state/server-witness.test.ts, test/attacks/1-server.test.ts
  * @module
@@ -15,7 +15,7 @@ import { parseStat } from '../linux/procfs/task-stat.ts';
 import type { Presence, Witness } from './presence.ts';
 import { readBootId } from './violation-marker.ts';
 
-/** Name of the lock in the state folder, which a server holds as long as it runs. */
+/** Name of the lock in the state folder, which a server holds for as long as it runs. */
 export const lockName = 'lock';
 
 /** The result of a check. Only `verified` is to be trusted; `dead` is certain. */
@@ -23,12 +23,12 @@ type ServerCheck =
   | { readonly kind: 'verified' }
   | { readonly kind: 'dead' }
   /**
-   * Another process than the one in the presence file holds the lock: a server that is starting, or another program.
+   * A process other than the one in the presence file holds the lock: a server that is starting, or another program.
    */
   | { readonly kind: 'starting'; readonly pid: number }
   | { readonly kind: 'foreign' | 'unknown'; readonly reason: string };
 
-/** Pids of the processes that hold an exclusive lock on a file, from the text of `/proc/locks`. @internal */
+/** Returns the pids that hold an exclusive lock on a file, from the text of `/proc/locks`. @internal */
 export function lockHolders(locks: string, inode: number): number[] {
   return locks.split('\n').flatMap((line) => {
     const [, pid, file] = /^\d+: (?:FLOCK|POSIX) +ADVISORY +WRITE +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];
@@ -36,7 +36,7 @@ export function lockHolders(locks: string, inode: number): number[] {
   });
 }
 
-/** `device:inode` of the executable of a process; `undefined` if this user may not see it. */
+/** Returns `device:inode` of a process's executable; `undefined` if this user may not see it. */
 function executableOf(pid: number | 'self'): string | undefined {
   try {
     const facts = statSync(`/proc/${pid}/exe`);
@@ -63,7 +63,7 @@ export function makeWitness(directory: string, listener: number): Witness {
 
 /**
  * Checks that the process is still the one that wrote the witness.
- * @returns the difference, `undefined` if there is none
+ * @returns the difference; `undefined` if there is none
  */
 function findDifference(pid: number, witness: Witness, uid: number): string | undefined {
   let started: number | undefined;
@@ -74,8 +74,8 @@ function findDifference(pid: number, witness: Witness, uid: number): string | un
   }
   if (started !== witness.started) return `process ${pid} was started at another time`;
   const executable = executableOf(pid);
-  // The `/proc` files of a process that is not dumpable belong to root (its folder does not): no other program of the
-  // user can look into it, as is true of the server.
+  // The `/proc` files of a process that is not dumpable belong to root, although its folder does not. As with the
+  // server itself, no other program of the user can inspect such a process.
   if (executable === undefined)
     return uid === 0 || lstatSync(`/proc/${pid}/stat`).uid === uid
       ? `the executable of process ${pid} cannot be seen`
@@ -85,7 +85,7 @@ function findDifference(pid: number, witness: Witness, uid: number): string | un
 
 /**
  * Checks the server of a presence file.
- * @param uid - the user who calls, and who must own the server
+ * @param uid - the calling user, who must own the server
  */
 export function checkServer(directory: string, presence: Presence, uid: number): ServerCheck {
   const { witness, pid, port } = presence;

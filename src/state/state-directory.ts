@@ -1,8 +1,8 @@
 /**
- * The state folder: token, named tokens, event log, and where a running server can be found. Never a conversation.
+ * The state folder: token, named tokens, event log, and the location of a running server. Never a conversation.
  *
- * Promise: the folder is 0700 and its files 0600, owned by the caller. A symbolic link, another owner, or a parent
- *          folder in which another user could replace it is refused.
+ * Promise: the folder has mode 0700 and its files 0600, and the caller owns them. A symbolic link, another owner, or a
+ *          parent folder in which another user could replace it is refused.
  * Proof:   test/unit/state/private-file.test.ts
  * @module
  */
@@ -15,10 +15,10 @@ import { makeFolders } from '../linux/files/make-folders.ts';
 import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/files/path-writers.ts';
 import { readSafely, replaceAtomically } from './private-file.ts';
 
-/** The largest file there is a model's record, whose parser has the same limit. */
+/** The largest file in the folder is a model's record, whose parser has the same limit. */
 const maxPrivateBytes = 96 << 20;
 
-/** The default folder: `$XDG_STATE_HOME/kwyre`, else `~/.local/state/kwyre`. */
+/** Returns the default folder: `$XDG_STATE_HOME/kwyre`, or else `~/.local/state/kwyre`. */
 export function defaultStateDirectory(env: NodeJS.ProcessEnv): string {
   const base = env['XDG_STATE_HOME'];
   return base !== undefined && base.startsWith('/')
@@ -26,7 +26,7 @@ export function defaultStateDirectory(env: NodeJS.ProcessEnv): string {
     : join(env['HOME'] ?? '/', '.local', 'state', 'kwyre');
 }
 
-/** What to do about an error of the kernel. */
+/** Remedies by the kernel's error code. */
 const remedies: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free some space there',
   EDQUOT: 'the disk quota of this user is used up: free some space there',
@@ -35,7 +35,7 @@ const remedies: Readonly<Record<string, string>> = {
   EIO: 'the disk has errors: read the kernel log (dmesg)',
 };
 
-/** The error for something in the state folder that cannot be written. */
+/** Returns the error for something in the state folder that cannot be written. */
 export function unwritable(what: string, error: unknown): KwyreError {
   const code = (error as NodeJS.ErrnoException).code ?? 'error';
   return new KwyreError(
@@ -47,7 +47,7 @@ export function unwritable(what: string, error: unknown): KwyreError {
 }
 
 /**
- * Makes the folder if it is absent, and checks that no other user can read, change or replace it.
+ * Creates the folder if it is absent, and checks that no other user can read, change or replace it.
  * @returns the folder
  * @throws `L1_STATE_UNSAFE`, `STATE_UNWRITABLE`
  */
@@ -77,7 +77,7 @@ export function openState(directory: string): string {
   return directory;
 }
 
-/** Replaces a private file in one step; a failure leaves the former one. @throws `STATE_UNWRITABLE` */
+/** Replaces a private file in one step; if that fails, the previous one stays. @throws `STATE_UNWRITABLE` */
 export function writePrivate(path: string, text: string, { durable = false } = {}): void {
   try {
     replaceAtomically(path, text, { mode: 0o600, durable });
@@ -95,7 +95,7 @@ export function removePrivate(path: string): void {
   }
 }
 
-/** The error for a private file that cannot be opened: because of the file or of a folder above it. */
+/** Returns the error for a private file that cannot be opened, because of the file or of a folder above it. */
 function unreadable(path: string, code: string): KwyreError {
   const folder = dirname(path);
   if (code === 'ENOTDIR')
@@ -123,11 +123,11 @@ function unreadable(path: string, code: string): KwyreError {
   return new KwyreError(
     'L1_STATE_UNSAFE',
     `cannot read ${path} (${code})`,
-    `it must be a regular file of yours: remove ${path} and run the command again`,
+    `it must be a regular file that you own: remove ${path} and run the command again`,
   );
 }
 
-/** Reads a private file; `undefined` if there is none. @throws `L1_STATE_UNSAFE`, `STATE_UNREADABLE` */
+/** Returns the text of a private file; `undefined` if there is none. @throws `L1_STATE_UNSAFE`, `STATE_UNREADABLE` */
 export function readPrivate(path: string): string | undefined {
   const read = readSafely(path, { owner: process.getuid?.() ?? -1, forbiddenMode: 0o077, maxBytes: maxPrivateBytes });
   switch (read.state) {

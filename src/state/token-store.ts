@@ -1,7 +1,8 @@
 /**
- * API tokens: 256 random bits each, one for the person (fresh per start) and named ones per application.
+ * API tokens of 256 random bits: one for the user who runs the server, new at each start, and one per named
+ * application.
  *
- * Promise: named tokens are stored only as digests: the token itself is shown once.
+ * Promise: named tokens are stored only as digests; the token itself is shown once.
  * Proof:   test/attacks/1-tokens.test.ts
  * @module
  */
@@ -14,43 +15,43 @@ import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 /** A token of one application. */
 export type NamedToken = { readonly name: string; readonly digest: string; readonly createdAt: string };
 
-/** SHA-256 of a token, in hex: what the gateway compares. */
+/** Returns the SHA-256 of a token, in hex, which is what the gateway compares. */
 export function digestToken(token: string): string {
   return createHash('sha256').update(token).digest('hex');
 }
 
-/** The id that owns the sessions of a token: 16 bytes, in hex. */
+/** Returns the id under which a token owns sessions: 16 bytes, in hex. */
 export function principalOf(digest: string): string {
   return createHash('sha256').update('kwyre principal\0').update(digest).digest('hex').slice(0, 32);
 }
 
-/** A new token of 256 random bits. */
+/** Returns a new token of 256 random bits. */
 export function makeToken(): string {
   return `kw-${randomBytes(32).toString('base64url')}`;
 }
 
-/** Files of the person's token: the token, and a header line for `curl -H @FILE`, which keeps it out of `ps`. */
+/** Files of the user's token: the token, and a header line for `curl -H @FILE`, which keeps the token out of `ps`. */
 export const tokenFiles = { token: 'token', header: 'authorization' } as const;
 
-/** Writes the person's token for this start. */
+/** Writes the user's token for this start. */
 export function writeToken(directory: string, token: string): void {
   writePrivate(join(directory, tokenFiles.token), `${token}\n`);
   writePrivate(join(directory, tokenFiles.header), `Authorization: Bearer ${token}\n`);
 }
 
-/** The person's token; `undefined` if no server has written one. */
+/** Returns the user's token; `undefined` if no server has written one. */
 export function readToken(directory: string): string | undefined {
   return readPrivate(join(directory, tokenFiles.token))?.trim();
 }
 
-/** Removes the person's token, which is valid for one start only. */
+/** Removes the user's token, which is valid for only one start. */
 export function removeToken(directory: string): void {
   for (const file of Object.values(tokenFiles)) removePrivate(join(directory, file));
 }
 
 const namedTokensFile = 'tokens.json';
 
-/** The named tokens, oldest first. @throws `L1_STATE_UNSAFE` also if the file is damaged */
+/** Returns the named tokens, oldest first. @throws `L1_STATE_UNSAFE`, also if the file is damaged */
 export function readNamedTokens(directory: string): NamedToken[] {
   const text = readPrivate(join(directory, namedTokensFile));
   if (text === undefined) return [];
@@ -84,7 +85,7 @@ export function writeNamedTokens(directory: string, tokens: readonly NamedToken[
   writePrivate(join(directory, namedTokensFile), `${JSON.stringify(tokens, undefined, 2)}\n`);
 }
 
-/** A text that changes whenever the named tokens may have changed. */
+/** Returns a text that changes whenever the named tokens may have changed. */
 export function namedTokensStamp(directory: string): string {
   try {
     const facts = lstatSync(join(directory, namedTokensFile), { bigint: true });

@@ -2,11 +2,11 @@
  * The signatures of an installation: two signed manifests in `seal/`, and the trust file beside them or in
  * `/etc/kwyre`.
  *
- * When `/etc/kwyre/seal.json` names this installation, it is the only trust file: start then fails if `seal/` is gone.
- * Otherwise the state folder remembers sequence number, key and root digest of the last signature that it saw, so that
- * one which is missing, rolled back or made by another key is noticed.
+ * When `/etc/kwyre/seal.json` names this installation, it is the only trust file: the start then fails if `seal/` is
+ * gone. Otherwise the state folder remembers the sequence number, key and root digest of the last signature that it
+ * saw, so that a signature that is missing, rolled back or made by another key is noticed.
  *
- * Limits:  where installation and state folder belong to one user, that user can remove or replace all of it.
+ * Limits:  if one user owns both the installation and the state folder, that user can remove or replace all of it.
  * Proof:   test/attacks/3-seal.test.ts, test/attacks/3-system.test.ts, test/unit/state/private-file.test.ts
  * @module
  */
@@ -17,7 +17,7 @@ import { appendSafely, readSafely, replaceAtomically } from './private-file.ts';
 import { readRootText } from './root-files.ts';
 import { openState, readPrivate, writePrivate } from './state-directory.ts';
 
-/** A file of root's: every user reads it before anything is verified. */
+/** A file owned by root, which every user reads before anything is verified. */
 const systemTrust = '/etc/kwyre/seal.json';
 
 /** Names below `seal/`. */
@@ -26,7 +26,7 @@ const names = { tree: 'tree.sig', runtime: 'runtime.sig', trust: 'trust.json', l
 /** The largest signed manifest that its parser accepts. */
 const maxManifestBytes = 64 << 20;
 
-/** The signatures of an installation, as far as they exist; nothing of it is verified yet. */
+/** The signatures of an installation, as far as they exist; none of them is verified yet. */
 export type StoredSignatures = {
   /** Text of the trust file. */
   readonly trust: string;
@@ -36,7 +36,7 @@ export type StoredSignatures = {
   readonly installed: boolean;
 };
 
-/** @throws `L3_MANIFEST_UNREADABLE` */
+/** Reads a manifest; `undefined` if there is none. @throws `L3_MANIFEST_UNREADABLE` */
 function readManifest(path: string): Buffer | undefined {
   const read = readSafely(path, { maxBytes: maxManifestBytes });
   if (read.state === 'read') return read.bytes;
@@ -49,13 +49,13 @@ function readManifest(path: string): Buffer | undefined {
   );
 }
 
-/** Root's trust file if it is about this installation. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE` */
+/** Returns root's trust file if it is for this installation. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE` */
 function readSystemTrust(root: string): string | undefined {
   const text = readRootText(systemTrust, 'L3_TRUST_UNSAFE', 'L3_TRUST_UNREADABLE');
   return text?.includes(`"installation": ${JSON.stringify(root)}`) === true ? text : undefined;
 }
 
-/** The signatures of an installation; `undefined` if it was never signed. @throws `L3_MANIFEST_*`, `L3_TRUST_*` */
+/** Returns an installation's signatures; `undefined` if it was never signed. @throws `L3_MANIFEST_*`, `L3_TRUST_*` */
 export function readSignatures(root: string): StoredSignatures | undefined {
   const folder = join(root, 'seal');
   const system = readSystemTrust(root);
@@ -80,13 +80,13 @@ function publish(path: string, text: string): void {
   replaceAtomically(path, text, { mode: 0o644, durable: true });
 }
 
-/** Makes a folder that every user may read, regardless of the umask. */
+/** Creates a folder that every user may read, regardless of the umask. */
 function makePublicFolder(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o755 });
   chmodSync(path, 0o755);
 }
 
-/** What `kwyre deps seal` signs, as text. */
+/** The texts that `kwyre deps seal` signs and stores. */
 type NewSignatures = {
   readonly tree: string;
   readonly runtime: string;
@@ -97,7 +97,7 @@ type NewSignatures = {
   readonly installed: boolean;
 };
 
-/** Writes the signed manifests first, the trust file last, then a line in the log. @throws `L3_MANIFEST_UNWRITABLE` */
+/** Writes the signed manifests, then the trust file, then a line in the log. @throws `L3_MANIFEST_UNWRITABLE` */
 export function writeSignatures(root: string, signatures: NewSignatures): void {
   const folder = join(root, 'seal');
   try {
@@ -120,7 +120,7 @@ export function writeSignatures(root: string, signatures: NewSignatures): void {
 /** File in the state folder: the last signature of each installation. */
 const memoryName = 'sealed.json';
 
-/** What is remembered; `key` and `root` are empty where an older version remembered only the number. */
+/** The remembered signature; `key` and `root` are empty if an older version remembered only the number. */
 type RememberedSignature = { readonly sequence: number; readonly key: string; readonly root: string };
 
 function readMemory(state: string): Readonly<Record<string, unknown>> {
@@ -142,7 +142,7 @@ function damaged(path: string): KwyreError {
   );
 }
 
-/** The last signature of an installation that this state folder saw; `undefined` if none. @throws `L3_SEAL_MEMORY` */
+/** Returns the last signature of an installation that this state folder saw, if any. @throws `L3_SEAL_MEMORY` */
 export function rememberedSignature(state: string, root: string): RememberedSignature | undefined {
   const all = readMemory(state);
   const found = Object.hasOwn(all, root) ? all[root] : undefined;

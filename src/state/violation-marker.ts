@@ -1,13 +1,13 @@
 /**
- * The marker that a violation ended the server in this boot. While it exists, the server does not start.
+ * The marker showing that a violation ended the server in this boot. While it exists, the server does not start.
  *
- * It is written to the state folder. If that cannot be written (full, read-only, removed), it goes to a folder in
- * memory that lasts until the next boot, under a name made from the path of the state folder. A start looks in all of
- * them.
+ * It is written to the state folder. If that cannot be written (full, read-only, removed), the marker goes to a folder
+ * in memory that lasts until the next boot, under a name derived from the path of the state folder. A start looks in
+ * all of these folders.
  *
- * Promise: it contains metadata only. A reboot or an explicit acknowledgement of the operator clears it. Writing it
- *          never throws.
- * Limits:  folders that every user can write are the last choice; a file there counts only if it belongs to this user.
+ * Promise: it contains only metadata. A reboot or the operator's explicit acknowledgement clears it. Writing it never
+ *          throws.
+ * Limits:  folders that every user can write are the last resort; a file there counts only if it belongs to this user.
  * Proof:   test/unit/state/violation-marker.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
@@ -30,14 +30,14 @@ type Marker = {
 
 const file = 'violation.json';
 
-/** The kernel's id of this boot. */
+/** Returns the kernel's id for this boot. */
 export function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 }
 
 /**
- * Where the marker of a state folder may be, the first choice first. The folders do not depend on how the server was
- * started: another login session or a service manager may start the next one.
+ * Returns the paths where the marker of a state folder may be, in order of preference. The folders do not depend on how
+ * the server was started, because another login session or a service manager may start the next one.
  * @param directory - the state folder, which must exist
  */
 export function markerPaths(
@@ -50,7 +50,10 @@ export function markerPaths(
   return [join(directory, file), ...folders.map((folder) => join(folder, name))];
 }
 
-/** Writes the marker to the first path that can be written. @returns that path, `undefined` if there is none */
+/**
+ * Writes the marker to the first writable path.
+ * @returns that path, or `undefined` if there is none
+ */
 export function markViolation(
   paths: readonly string[],
   violation: Omit<Marker, 'bootId' | 'at'>,
@@ -69,7 +72,7 @@ export function markViolation(
   });
 }
 
-/** Whether this user owns the file: others can put files into shared folders. */
+/** Returns whether this user owns the file; others can put files into shared folders. */
 function isOwn(path: string): boolean {
   try {
     return lstatSync(path).uid === process.getuid?.();
@@ -102,7 +105,7 @@ function parseMarker(text: string): Marker {
 }
 
 /**
- * The violation of this boot, or `undefined`. A damaged marker counts as a violation, so damaging it does not clear it.
+ * Returns this boot's violation, if any. A damaged marker counts as a violation, so damaging it does not clear it.
  * @internal
  */
 export function readViolation([first, ...others]: readonly [string, ...string[]], bootId: string): Marker | undefined {

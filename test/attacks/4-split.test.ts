@@ -115,7 +115,7 @@ test('L4-04: parts that are exchanged, of another count or missing are not appro
     });
   };
   put(first, third, second);
-  assert.match(add().output, /the file in place of part 2 of 3 is another part/);
+  assert.match(add().output, /the file that should be part 2 of 3 is a different part/);
   put(first, second, second);
   assert.equal(add().code, 14);
   put(second, second, third);

@@ -16,7 +16,7 @@ export class FailedLogins {
   #points: number = failedLoginLimits.burst;
   #at: number;
   #overrun = 0;
-  /** Wrong tokens since start. */
+  /** Number of wrong tokens since the start. */
   failures = 0;
 
   constructor(nowMs: number) {

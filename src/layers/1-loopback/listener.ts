@@ -189,7 +189,8 @@ type SocketActivation = { readonly fds: string | undefined; readonly pid: string
 const firstActivated = 3;
 
 /**
- * Adopts the socket from socket activation after the same verification. There must be exactly one, for this process.
+ * Adopts the socket from socket activation, after the same verification. There must be exactly one, and it must be for
+ * this process.
  * @returns `undefined` without socket activation
  * @throws `L1_SOCKET_FOREIGN`
  * @internal
@@ -203,7 +204,7 @@ export function adoptActivatedSocket(activation: SocketActivation, pid: number):
       `${unitRemedy}; without a unit, unset LISTEN_FDS and LISTEN_PID`,
     );
   if (activation.pid !== String(pid)) throw foreign('is for another process (LISTEN_PID)');
-  if (activation.fds !== '1') throw foreign('has more or less than one socket (LISTEN_FDS)');
+  if (activation.fds !== '1') throw foreign('does not pass exactly one socket (LISTEN_FDS)');
   const listener = verifyLoopback(firstActivated);
   closeOnExec(listener.fd);
   return listener;
@@ -217,7 +218,8 @@ type OpenedListener = {
 };
 
 /**
- * Pid of the service manager. An installed service has an empty network, so its listener is in the service manager's.
+ * Pid of the service manager. An installed service has an empty network, so its listener is in the network of the
+ * service manager.
  */
 const serviceManager = 1;
 
@@ -229,7 +231,7 @@ export function openLoopback(activation: SocketActivation, pid: number, port: nu
   const listener = adoptActivatedSocket(activation, pid) ?? bindLoopback(port);
   if (readFileSync(`/proc/${pid}/net/tcp`, 'latin1').includes(` ${loopbackHex(listener.port)} `))
     return { listener, reservedIpv6: reserveIpv6(listener.port), network: pid };
-  // An installed service may not make sockets, and its network namespace is empty.
+  // An installed service cannot create sockets, and its network namespace is empty.
   return {
     listener,
     reservedIpv6: {

@@ -3,7 +3,7 @@
  *
  * Promise: a request passes only if its Host is 127.0.0.1 or localhost with the bound port and, if it comes from a
  *          browser, its origin is this server. Every route is behind these checks. Forwarding headers are never read.
- * Limits:  authentication is separate: bearer-token.ts.
+ * Limits:  authentication is separate, in bearer-token.ts.
  * Source:  Fetch Metadata Request Headers (W3C), RFC 9112
  * Proof:   test/unit/layers/1-request-guard.test.ts, test/attacks/1-host.test.ts, test/attacks/1-browser.test.ts
  * @module

@@ -10,7 +10,7 @@ import { layerReport } from '../../base/verdict.ts';
 import { listenersOn, listening, loopbackHex, parseSockets } from '../../linux/procfs/net-tables.ts';
 import type { SocketRow } from '../../linux/procfs/net-tables.ts';
 
-/** What the supervisor observed for this report. */
+/** The supervisor's observations for this report. */
 type LoopbackFacts = {
   readonly port: number;
   /** `/proc/net/tcp` and `tcp6` in the network namespace of the listener, at most {@link maxTableBytes} of each. */
@@ -56,7 +56,7 @@ function listenerCheck(
   };
 }
 
-/** Returns the check of whether another process can answer clients that connect to `localhost` over IPv6. */
+/** Checks whether another process can answer clients that connect to `localhost` over IPv6. */
 function ipv6Check({ port, ipv6: { held, reason } }: LoopbackFacts, listeners: number): Check {
   return {
     id: 'ipv6-held',

@@ -13,11 +13,11 @@ import { requiredOf } from '../../policy/roles.ts';
 import type { Role } from '../../policy/roles.ts';
 import { networkCheck } from './network-context.ts';
 
-/** The roles that handle requests; the watchdog's jail is part of layer 6. */
+/** The roles that handle requests; layer 6 reports the watchdog's jail. */
 type ServingRole = 'gateway' | 'engine';
 const servingRoles: readonly ServingRole[] = ['gateway', 'engine'];
 
-/** What the supervisor observed for this report. */
+/** The supervisor's observations for this report. */
 type IsolationFacts = {
   /** The restrictions that the jail and the final filter of each role reported. */
   readonly enforced: Readonly<Record<ServingRole, readonly Enforcement[]>>;

@@ -1,10 +1,10 @@
 /**
- * Disables every way to run code that bypasses the load hook; no role uses one.
+ * Disables every way to run code that bypasses the load hook; no role uses any of them.
  *
- * Promise: a role runs no code from strings, caches, other threads, a debugger or hooks added later, and compiles the
- *          verified file as CommonJS and nothing else. V8 blocks strings (`--disallow-code-generation-from-strings`);
- *          `native-code.ts` handles addons; this file does the rest.
- * Limits:  stops JavaScript that was not meant to run. Machine code in a role is the jail's concern (layer 2).
+ * Promise: a role runs no code from strings, caches, other threads, a debugger or hooks added later, and compiles only
+ *          the verified file as CommonJS. V8 blocks code from strings (`--disallow-code-generation-from-strings`),
+ *          `native-code.ts` handles addons, and this file does the rest.
+ * Limits:  stops JavaScript that was not meant to run. Machine code in a role is left to the jail (layer 2).
  * Proof:   test/attacks/3-doors.test.ts
  * @module
  */
@@ -24,7 +24,7 @@ function refuse(difference: Difference): never {
   throw new DifferenceError(3, 'code about to run', [difference], digestsRemedy);
 }
 
-/** Replaces functions with ones that throw, for good. */
+/** Replaces functions with ones that throw, irrevocably. */
 function disable(owner: object, names: readonly string[], what: string): void {
   for (const name of names) {
     const value = function refused(): never {
@@ -46,7 +46,7 @@ function compare(list: VerifiedFiles, path: string, bytes: string | Buffer): voi
 
 type Compile = (this: unknown, content: string, path: string, format?: string) => unknown;
 
-/** Disables them in this process, for good. */
+/** Disables these ways to run code in this process, irrevocably. */
 export function lockDownCodeLoading(list: VerifiedFiles): void {
   const functions = Object.keys(vm).filter((name) => typeof vm[name as keyof typeof vm] === 'function');
   disable(vm, functions, 'vm');

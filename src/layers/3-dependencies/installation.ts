@@ -1,7 +1,7 @@
 /**
  * The installation that a process runs from: gathers what to verify, and verifies it as signed or as published.
  *
- * Imports node: built-ins alone, because it runs before the first third-party module (koffi, in `linux/ffi.ts`).
+ * Imports only node: built-ins, because it runs before the first third-party module (koffi, in `linux/ffi.ts`).
  * Proof: test/unit/layers/3-tree-verifier.test.ts
  * @module
  */
@@ -16,7 +16,7 @@ import { prepareSignedTree } from './signature/signed-tree.ts';
 import type { PreparedTree, SeenSignature, TreeInput, VerifiedTree } from './types.ts';
 import { prepareTree } from './tree-verifier.ts';
 
-/** The functions of `node:fs` that are needed. */
+/** The functions of `node:fs` that are used. */
 type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
 
 /** The verifying process. */
@@ -28,7 +28,7 @@ function readText(disk: InstallationDisk, path: string): string {
   } catch (error) {
     throw new KwyreError(
       'L3_MANIFEST_ABSENT',
-      `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), which verification needs`,
+      `cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? 'error'}), which is needed for verification`,
       'restore the file with git checkout, or install again',
     );
   }
@@ -41,7 +41,7 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
     throw new KwyreError(
       'L3_PLATFORM',
       `Kwyre does not support ${platform}`,
-      'run Kwyre on 64-bit Linux, also inside WSL2',
+      'run Kwyre on 64-bit Linux; WSL2 works too',
     );
   return {
     disk,
@@ -63,8 +63,8 @@ export function describeInstallation(disk: InstallationDisk, self: Self, root: s
 }
 
 /**
- * Reads what the installation is compared with: its signature if there is one, else the published digests.
- * @param remembered - the last signature that the state folder saw
+ * Reads what the installation is compared with: its signature if there is one, otherwise the published digests.
+ * @param remembered - the last signature that the state folder remembers
  * @throws `L3_SEAL_ABSENT` if a signature was seen before and is missing, `L3_*` (exit 13)
  */
 export function prepareInstallation(

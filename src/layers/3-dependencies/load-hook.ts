@@ -3,10 +3,10 @@
  * from memory.
  *
  * Promise: an ES module, CommonJS module or JSON file of the verified tree runs from the bytes whose digest matched,
- *          even if the file changes after verification. A module outside the list is refused before it is read, and so
- *          are data:, http: and other URLs.
- * Limits:  the hook covers one thread; no role starts a thread with modules of the tree. `native-code.ts` loads native
- *          code, and `mappedFaults` checks what the kernel mapped.
+ *          even if the file changes after verification. A module outside the list is refused before it is read, as are
+ *          data:, http: and other URLs.
+ * Limits:  the hook covers one thread; no role starts a thread that uses modules of the tree. `native-code.ts` loads
+ *          native code, and `mappedFaults` checks what the kernel mapped.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-loads.test.ts, test/attacks/3-native.test.ts
  * @module
  */
@@ -88,7 +88,8 @@ export function installLoadHook(list: VerifiedFiles, disk: Pick<typeof fs, 'read
 }
 
 /**
- * Maps device numbers of `stat` to those of `/proc/PID/maps`: some file systems differ, and Node's own file shows how.
+ * Maps device numbers from `stat` to those in `/proc/PID/maps`. On some file systems they differ; Node's own file shows
+ * how.
  */
 function shownDevices(
   list: VerifiedFiles,
@@ -101,8 +102,8 @@ function shownDevices(
 }
 
 /**
- * Returns files that are mapped as code and are not inherited memfds, verified files, or system libraries that root
- * alone can write.
+ * Returns the files mapped as code that are neither inherited memfds, nor verified files, nor system libraries that
+ * only root can write.
  * @param own - identities of the inherited memfds (`identityOf`)
  */
 export function mappedFaults(

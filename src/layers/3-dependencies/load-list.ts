@@ -2,7 +2,7 @@
  * The load list: digests of what a child process may load, in a sealed memfd from the supervisor.
  *
  * Promise: the list comes from the supervisor's verification in this run, and the memfd seals prevent changes. Imports
- *          node: built-ins alone, because it is read before anything else loads.
+ *          only node: built-ins, because it is read before anything else loads.
  * Proof:   test/attacks/3-loads.test.ts
  * @module
  */
@@ -14,14 +14,15 @@ import type { VerifiedFiles } from './types.ts';
 export const loadListDescriptor = 7;
 
 /**
- * The descriptors of native code in memfds: the foreign function interface first; in the engine its libraries follow.
+ * The descriptors of native code in memfds: first the foreign function interface and then, in the engine, its
+ * libraries.
  */
 export const nativeDescriptors = { first: 8, most: 24 } as const;
 
 /** Names of modules and addons. */
 const loadable = /\.(?:js|cjs|mjs|json|ts|node)$/;
 
-/** What a child process may load. */
+/** The code that a child process may load. */
 type LoadList = VerifiedFiles & {
   /** Descriptors of native code, by name in the tree; a role inherits the ones that it needs. */
   readonly natives: ReadonlyMap<string, number>;

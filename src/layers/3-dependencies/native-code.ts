@@ -2,10 +2,10 @@
  * Loads native code from memory with exactly the bytes that were hashed, never from a path.
  *
  * Promise: a process that inherited sealed memfds maps no other file of the tree as code, even if the files change. The
- *          first process of a start has none yet, because making a memfd takes native code: it loads an unnamed copy of
- *          the bytes that it compared, and compares the copy again before using it.
- * Limits:  a process that may inspect the first process (root's, or another one of the same user until it hides) can
- *          write its copy; the library's constructor runs before the second comparison.
+ *          first process of a start has no memfds yet, because making one requires native code. It loads an unnamed
+ *          copy of the bytes that it compared, and compares the copy again before using it.
+ * Limits:  a process that may inspect the first process (any process of root, or one of the same user until the first
+ *          process hides) can write to its copy. The library's constructor runs before the second comparison.
  * Proof:   test/attacks/3-native.test.ts
  * @module
  */
@@ -32,7 +32,7 @@ export function bindingName(platform: string): string {
   return `node_modules/@koromix/koffi-${platform}/${platform.replace('-', '_')}/koffi.node`;
 }
 
-/** llama.cpp's libraries in dependency order, then its CPU variants. */
+/** llama.cpp's libraries in dependency order, followed by its CPU variants. */
 const engineFiles = [
   /^libggml-base\.so$/,
   /^libggml\.v[\d.]+\.so$/,
@@ -40,7 +40,7 @@ const engineFiles = [
   /^libggml-cpu[\w.-]*\.so$/,
 ] as const;
 
-/** Returns the native code besides Node: the foreign function interface, then the engine's libraries. */
+/** Returns the native code apart from Node: the foreign function interface, then the engine's libraries. */
 export function nativeNames(
   names: Iterable<string>,
   platform: string,
@@ -56,14 +56,14 @@ export function nativeNames(
   ];
 }
 
-/** Returns the identity of a file, the same from `/proc/PID/maps` and `fstat`. */
+/** Returns the identity of a file, which is the same whether it comes from `/proc/PID/maps` or `fstat`. */
 export function identityOf({ dev, ino }: Pick<fs.Stats, 'dev' | 'ino'>): string {
   return `${dev}:${ino}`;
 }
 
 function openFile(module: object, fd: number, flags: number | undefined): void {
   const path = `/proc/self/fd/${fd}`;
-  // Node counts the arguments, so absent flags must stay absent.
+  // Node counts the arguments, so flags that are absent must stay absent.
   if (flags === undefined) open(module, path);
   else open(module, path, flags);
 }
@@ -76,7 +76,7 @@ function nameOf(list: Pick<VerifiedFiles, 'root'>, path: string): string {
   return path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : path;
 }
 
-/** From now on, loads every addon from its memfd, whatever its path holds, and refuses all others. */
+/** From now on, loads every addon from its memfd, whatever its path contains, and refuses all others. */
 export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives: ReadonlyMap<string, number>): void {
   const verifiedOpen: Open = (module, path, flags) => {
     const name = nameOf(list, path);
@@ -91,7 +91,7 @@ export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives:
 type LoadedAddons = { readonly own: ReadonlySet<string>; readonly refusal: DifferenceError | undefined };
 
 const unnamed = 0o20000000 | constants.O_DIRECTORY; // O_TMPFILE
-/** Folders for unnamed files; on a `noexec` mount, mapping as code fails and the next folder is tried. */
+/** Folders for unnamed files. On a `noexec` mount, mapping as code fails, and the next folder is tried. */
 const folders = ['/dev/shm', '/run', '/tmp', '/var/tmp'] as const;
 
 /** Returns an unnamed file with these bytes; `undefined` if the folder does not support it. */
@@ -144,14 +144,14 @@ export function readVerifiedFile(list: VerifiedFiles, name: string): Buffer {
 }
 
 /**
- * From now on, loads every addon from an unnamed copy of the compared bytes; if no folder supports one, from the
- * compared file by its descriptor. For the process that has no memfds yet.
+ * From now on, loads every addon from an unnamed copy of the compared bytes or, if no folder supports one, from the
+ * compared file through its descriptor. For the process that has no memfds yet.
  * @returns the result so far; updated with every addon
  */
 export function loadAddonsFromCopy(list: VerifiedFiles): LoadedAddons {
   const opened: { own: Set<string>; refusal: DifferenceError | undefined } = { own: new Set(), refusal: undefined };
   const verifiedOpen: Open = (module, path, flags) => {
-    // A caller may treat a refusal as a missing file and try another one: refuse that too.
+    // A caller may treat a refusal as a missing file and try another one, so the next one is refused too.
     if (opened.refusal !== undefined) throw opened.refusal;
     const name = nameOf(list, path);
     const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);

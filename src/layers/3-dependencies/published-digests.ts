@@ -1,8 +1,8 @@
 /**
  * The published digests: every file of every package, in a committed text file per platform.
  *
- * A line `package PATH NAME@VERSION INTEGRITY` begins a package; a line `SHA256 SIZE x|- NAME` is one of its files, in
- * the order of names. Made from the tarballs that the lockfile names by sha512.
+ * A line `package PATH NAME@VERSION INTEGRITY` begins a package. A line `SHA256 SIZE x|- NAME` is one of its files,
+ * sorted by name. The list is made from the tarballs that the lockfile identifies by sha512.
  *
  * Trust:  the list is part of the source, which a signature covers.
  * Proof:  test/unit/layers/3-published-digests.test.ts
@@ -20,7 +20,7 @@ export type PackageDigests = {
   readonly id: string;
   /** SHA-512 of its tarball, as in the lockfile. */
   readonly integrity: string;
-  /** Names are relative to the installation. */
+  /** The files, with names relative to the installation. */
   readonly files: readonly SignedFile[];
 };
 

@@ -1,9 +1,10 @@
 /**
- * Checks this process itself: flags, environment, and what is mapped as code.
+ * Checks this process itself: its flags, its environment, and the files that are mapped as code.
  *
  * Promise: no flag or variable loads foreign code, and nothing is mapped executable except the verified Node, verified
- *          files, and system libraries that belong to root and that root alone can write.
- * Limits:  code that ran in this process before the check could fake it; the launcher clears the environment first.
+ *          files, and system libraries that belong to root and that only root can write.
+ * Limits:  code that ran in this process before the check could fake the result; the launcher clears the environment
+ *          first.
  * Proof:   test/unit/layers/3-runtime-check.test.ts
  * @module
  */
@@ -53,13 +54,13 @@ export function executableMappings(maps: string): Mapping[] {
 export type RuntimeEvidence = {
   readonly libraries: readonly string[];
   readonly verified: number;
-  /** In words: a library, or a folder above one, that a group or the current user can write; empty if there is none. */
+  /** A library, or a folder above one, that a group or the current user can write, in words; empty if there is none. */
   readonly wide: string;
 };
 
 /**
- * Returns files mapped as code that are neither verified nor system libraries that root alone can write.
- * @param uid - of this process
+ * Returns the files mapped as code that are neither verified nor system libraries that only root can write.
+ * @param uid - uid of this process
  * @param verified - paths and `device:inode` of verified files; on some file systems maps and stat show different
  * devices
  */
@@ -73,7 +74,7 @@ export function mappingFaults(
   const libraries: string[] = [];
   let known = 0;
   for (const mapping of executableMappings(maps)) {
-    // A replaced file shows as `PATH (deleted)`.
+    // A replaced file appears as `PATH (deleted)`.
     if (verified.has(`${mapping.device}:${mapping.inode}`) || verified.has(mapping.path)) {
       known += 1;
       continue;
@@ -105,7 +106,7 @@ export function mappingFaults(
   };
 }
 
-/** Returns whether a path is a system library that belongs to root and that root alone can write. */
+/** Returns whether a path is a system library that belongs to root and that only root can write. */
 export function isSystemLibrary(disk: Pick<typeof fs, 'lstatSync'>, path: string): boolean {
   const facts = disk.lstatSync(path, { throwIfNoEntry: false });
   return facts?.isFile() === true && facts.uid === 0 && (facts.mode & 0o022) === 0 && systemLibrary.test(path);

@@ -1,5 +1,5 @@
 /**
- * The report of layer 3: the comparison of the installed tree, and the memory from which the program runs.
+ * The report on layer 3: the comparison of the installed tree, and the memory from which the program runs.
  *
  * Proof: test/attacks/3-tree.test.ts, test/attacks/6-window.test.ts
  * @module
@@ -7,13 +7,13 @@
 import type { Check, LayerReport } from '../../base/verdict.ts';
 import { layerReport } from '../../base/verdict.ts';
 
-/** What the supervisor observed in this run. */
+/** The supervisor's observations in this run. */
 type DependencyFacts = {
   /** Checks of the verified tree. */
   readonly tree: readonly Check[];
-  /** Whether Node runs from its file, because this kernel runs no program from memory. */
+  /** Whether Node runs from its file because this kernel refuses to run programs from memory. */
   readonly visible: boolean;
-  /** Whether the supervisor is root's. */
+  /** Whether the supervisor runs as root. */
   readonly asRoot: boolean;
 };
 
@@ -33,16 +33,16 @@ function programMemoryCheck({ visible, asRoot }: DependencyFacts): Check {
     id,
     status: 'enforced',
     evidence:
-      'Node and its native libraries run from immutable memory that holds the verified bytes; that program cannot be ' +
-      "read, so other programs of a role's user cannot read its memory from its first instruction on" +
+      'Node and its native libraries run from immutable memory that holds the verified bytes; this program file ' +
+      "cannot be read, so from a role's first instruction on, other programs of its user cannot read its memory" +
       (asRoot
-        ? '; this supervisor runs as root and hid itself in its first line: before that, only root could read it'
+        ? '; this supervisor runs as root and hid itself in its first line; before that, only root could read it'
         : ''),
     at,
   };
 }
 
-/** Makes the report of layer 3. */
+/** Returns the report on layer 3. */
 export function dependencyReport(facts: DependencyFacts): LayerReport {
   return layerReport(3, [...facts.tree, programMemoryCheck(facts)]);
 }

@@ -1,8 +1,8 @@
 /**
- * The stripped sources: `dist/` has every file of `src/` without its types, and nothing else.
+ * The stripped sources: `dist/` contains every file of `src/` without its types, and nothing else.
  *
- * Promise: digests of the sources, never times, decide whether `dist/` is current. Before signing, every byte of it is
- *          generated again and compared.
+ * Promise: digests of the sources, never their times, decide whether `dist/` is current. Before signing, every byte of
+ *          it is generated again and compared.
  * Proof:   test/unit/layers/3-stripped-sources.test.ts, test/attacks/3-launcher.test.ts
  * @module
  */
@@ -13,12 +13,12 @@ import type { Difference } from '../../oms/verification-error.ts';
 import { printable } from '../../oms/verification-error.ts';
 import { compareNames } from '../../oms/file-names.ts';
 
-/** The functions of `node:fs` that are needed. */
+/** The functions of `node:fs` that are used. */
 type SourceDisk = Pick<typeof fs, 'readFileSync' | 'readdirSync'>;
 
 /**
- * The list in `dist/`, for `sha256sum -c`: digests of all sources, and of the lockfile, which pins the Node that
- * strips.
+ * The list in `dist/`, in the format of `sha256sum -c`: digests of all sources, and of the lockfile, which pins the
+ * Node that strips them.
  * @internal
  */
 export const sourceList = 'sources.sha256';

@@ -1,8 +1,8 @@
 /**
- * Which users can change the program: from the launcher and the folders above it to the last verified file.
+ * Determines which users can change the program: the launcher, the folders above it, and every verified file.
  *
  * Promise: if a user other than root and the current one can change it, the start is refused. A layer that relies on
- *          this program is enforced if root alone can change it.
+ *          this program is enforced only if nobody but root can change it.
  * Trust:   `linux/files/path-writers.ts` decides for each path.
  * Proof:   test/unit/layers/3-tree-access.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
  * @module
@@ -26,24 +26,24 @@ export const signedEntries = [
   'src',
 ] as const;
 
-/** The folder of the signature, and of the trust file unless that is root's. */
+/** The folder of the signature, and of the trust file unless root keeps that in `/etc/kwyre`. */
 const signatureFolder = 'seal';
 
-/** The functions of `node:fs` that are needed. */
+/** The functions of `node:fs` that are used. */
 type AccessDisk = WritersDisk & Pick<typeof fs, 'readdirSync'>;
 
 /** Which users can change the program. */
 export type Access = {
-  /** Root alone can change the program, and another user runs it. */
+  /** Whether only root can change the program, and another user runs it. */
   readonly rootOnly: boolean;
-  /** If not: why, and how to fix it. */
+  /** If not, the reason and how to fix it. */
   readonly reason: string;
 };
 
-/** What to examine. */
+/** The installation to examine. */
 export type AccessInput = { readonly disk: AccessDisk; readonly root: string; readonly uid: number };
 
-/** Folders of Kwyre's own files; they have no published digests, so each file is listed. */
+/** Folders of Kwyre's own files. They have no published digests, so each file is listed. */
 const ownFolders = ['dist', 'page', 'src'] as const;
 
 /** Returns the write grants on the path to the installation and on its entries. */
@@ -54,14 +54,14 @@ export function pathGrants({ disk, root }: AccessInput): Grant[] {
 /** One of Kwyre's own files or folders; `name` is relative to the root. */
 export type OwnEntry = { readonly name: string; readonly facts: fs.Stats };
 
-/** Lists Kwyre's own files and folders; does not enter links and `node_modules`, which are refused elsewhere. */
+/** Lists Kwyre's own files and folders; does not enter links or `node_modules`, which are refused elsewhere. */
 export function listOwnFiles({ disk, root }: AccessInput): OwnEntry[] {
   const entries: OwnEntry[] = [];
   const visit = (folder: string): void => {
     for (const part of disk.readdirSync(`${root}/${folder}`)) {
       const name = `${folder}/${part}`;
       const facts = disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false });
-      if (facts === undefined) continue; // removed meanwhile
+      if (facts === undefined) continue; // removed in the meantime
       entries.push({ name, facts });
       if (facts.isDirectory() && part !== 'node_modules') visit(name);
     }
@@ -71,7 +71,7 @@ export function listOwnFiles({ disk, root }: AccessInput): OwnEntry[] {
   return entries;
 }
 
-/** Returns own entries that are neither a plain file nor a folder, such as links, whose targets are not examined. */
+/** Returns own entries that are neither plain files nor folders, such as links, whose targets are not examined. */
 export function irregularOwnFiles({ disk, root }: AccessInput, entries: readonly OwnEntry[]): string[] {
   const folders = ownFolders.filter(
     (name) => disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false })?.isDirectory() === false,
@@ -114,7 +114,7 @@ export function foundGrants(top: string, found: FoundRights): Grant[] {
 
 const shown = 6;
 
-/** Refuses write grants of users other than root and the current one. @throws `L3_OTHERS_WRITE` */
+/** Refuses write grants to users other than root and the current one. @throws `L3_OTHERS_WRITE` */
 export function refuseOtherWriters(input: AccessInput, { others }: Writers): void {
   if (others.length === 0) return;
   const lines = others.slice(0, shown).map((grant) => `\n  ${printable(grant.path)} (${describeGrant(grant)})`);
@@ -127,7 +127,7 @@ export function refuseOtherWriters(input: AccessInput, { others }: Writers): voi
   );
 }
 
-/** Returns one command for files of the tree with a wrong owner, and one for each other path. */
+/** Returns one command for all files of the tree with a wrong owner, and one for each other path. */
 function fixFor({ root, uid }: AccessInput, grants: readonly Grant[]): string {
   const inside = (grant: Grant): boolean =>
     grant.by === 'owner' && (grant.path === root || grant.path.startsWith(`${root}/`));
@@ -139,12 +139,12 @@ function fixFor({ root, uid }: AccessInput, grants: readonly Grant[]): string {
   ].join('; ');
   const instead =
     uid === 0 && owned.length > 0
-      ? '; or run it as its owner, or install it for root alone to write: ./kwyre isolate install'
+      ? '; or run it as its owner, or install a copy that only root can write: ./kwyre isolate install'
       : '';
   return `as root: ${commands}${instead}`;
 }
 
-/** Returns what write permissions mean for a verification by this program. */
+/** Returns how write permissions affect a verification by this program. */
 export function judgeAccess(input: AccessInput, writers: Writers): Access {
   const foreign = writers.others[0] ?? writers.groups[0];
   if (foreign !== undefined)
@@ -163,7 +163,7 @@ export function judgeAccess(input: AccessInput, writers: Writers): Access {
     rootOnly: false,
     reason:
       `detect-only, same owner: the current user owns ${printable(own.path)}; ` +
-      'for a copy that root alone can change: sudo ./kwyre isolate install',
+      'for a copy that only root can change: sudo ./kwyre isolate install',
   };
 }
 

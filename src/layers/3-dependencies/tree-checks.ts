@@ -1,5 +1,5 @@
 /**
- * The status checks that a verified tree results in.
+ * The status checks that follow from a verified tree.
  *
  * Proof: test/unit/layers/3-tree-access.test.ts, test/attacks/3-system.test.ts
  * @module
@@ -12,7 +12,7 @@ import type { RuntimeEvidence } from './runtime-check.ts';
 import type { Access } from './tree-access.ts';
 import type { TreeInput, VerifiedTree } from './types.ts';
 
-/** Returns the checks of an unsigned tree. */
+/** Returns the checks for an unsigned tree. */
 export function unsignedTreeChecks(
   input: TreeInput,
   evidence: TreeEvidence,
@@ -44,7 +44,7 @@ export function unsignedTreeChecks(
   ];
 }
 
-/** Returns the checks of Node, of the mapped system libraries, and of libraries that the system preloads. */
+/** Returns the checks for Node, for the mapped system libraries, and for libraries that the system preloads. */
 export function runtimeChecks(
   input: Pick<TreeInput, 'disk'>,
   which: 'verified' | 'signed',
@@ -58,7 +58,7 @@ export function runtimeChecks(
       status: wide === '' ? 'enforced' : 'degraded',
       evidence: [
         `runs the ${which} Node with no unknown flag; ${libraries.length} system libraries are mapped`,
-        wide === '' ? 'root alone can write them' : `a user other than root can write one: ${wide}`,
+        wide === '' ? 'only root can write them' : `a user other than root can write one: ${wide}`,
       ].join('; '),
       at,
     },
@@ -75,7 +75,7 @@ export function runtimeChecks(
   ];
 }
 
-/** Returns the libraries of /etc/ld.so.preload; empty if there are none. */
+/** Returns the libraries in /etc/ld.so.preload; empty if there are none. */
 function readPreload(disk: Pick<typeof fs, 'readFileSync'>): string {
   let text: string;
   try {
@@ -92,7 +92,7 @@ function readPreload(disk: Pick<typeof fs, 'readFileSync'>): string {
   ).slice(0, 512);
 }
 
-/** Returns the check of the verifier itself: no other check is worth more than the program that makes it. */
+/** Returns the check for the verifier itself: the other checks are only as reliable as the program that makes them. */
 export function programCheck({ signed, access }: Pick<VerifiedTree, 'signed' | 'access'>, at: number): Check {
   const good = signed && access.rootOnly;
   const reasons = [
@@ -103,13 +103,13 @@ export function programCheck({ signed, access }: Pick<VerifiedTree, 'signed' | '
     id: 'program',
     status: good ? 'enforced' : 'degraded',
     evidence: good
-      ? 'the verifier and its constants are signed, and root alone can change them'
+      ? 'the verifier and its constants are signed, and only root can change them'
       : `the verifier and its constants could be replaced: ${reasons.join('; ')}`,
     at,
   };
 }
 
-/** Returns the checks of permissions that are wider than necessary. */
+/** Returns the checks for permissions that are wider than necessary. */
 export function rightsChecks(evidence: TreeEvidence, at: number): Check[] {
   return [
     ...(evidence.groupWritable > 0

@@ -1,10 +1,12 @@
 /**
  * Verifies the installed third-party tree against the published digests, before any third-party byte runs as code.
  *
- * Promise: hashes every file at every start. A changed, added, missing, linked or renamed file, or one of another user,
- *          refuses the start by name (exit 13). No variable, flag or file skips this. Imports node: built-ins alone.
- * Trust:   without a signature, the owner of the checkout controls the list of digests: detect-only, as the status
- *          says. A file that users other than root and the current one can write refuses the start (`tree-access.ts`).
+ * Promise: hashes every file at every start. If a file is changed, added, missing, linked, renamed or owned by another
+ *          user, the start is refused and the file is named (exit 13). No variable, flag or file skips this. Imports
+ *          only node: built-ins.
+ * Trust:   without a signature, the owner of the checkout controls the list of digests; the status reports this as
+ *          detect-only. If users other than root and the current one can write a file, the start is refused
+ *          (`tree-access.ts`).
  * Limits:  the owner's processes can change a file after verification; the load hook compares each file again.
  * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts
  * @module
@@ -32,10 +34,12 @@ import {
 import { unsignedTreeChecks } from './tree-checks.ts';
 import type { PreparedTree, TreeInput, VerifiedTree } from './types.ts';
 
-/** Files that are not code: npm's record of its installation, and the launcher's digest of the lockfile. */
+/**
+ * Files that are not code: npm's record of its installation, and the digest of the lockfile that the launcher keeps.
+ */
 const unlistedFiles = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
 
-/** Folders in which Node would find a module before the verified one. */
+/** Folders in which Node would look for a module before it finds the verified one. */
 const codeFolders = ['dist', 'src'] as const;
 
 /** Returns the path of a platform's Node, relative to the root. */
@@ -49,8 +53,9 @@ export function accessInput({ disk, root, running }: TreeInput): AccessInput {
 }
 
 /**
- * Returns the required permissions: files belong to root or the current user. A hard link grants nothing that owner and
- * mode do not, and `perf` makes one of Node, so hard links are reported here, and refused if root signed the tree.
+ * Returns the required permissions: files must belong to root or the current user. A hard link grants nothing that
+ * owner and mode do not, and `perf` creates a hard link to Node. So hard links are only reported here, but refused if
+ * root signed the tree.
  */
 export function treeRights(input: Pick<TreeInput, 'running'>): Rights {
   return { owners: new Set([0, input.running.uid]), refuseGroupWritable: false, refuseLinks: false };
@@ -77,7 +82,7 @@ export function prepareTree(input: TreeInput): PreparedTree {
     );
   const files = packages.flatMap((entry) => entry.files);
   const digests = new Map(files.map((file) => [file.name, file.digest ?? '']));
-  // First: a fault of this process may explain all others.
+  // First, because a fault of this process may explain all others.
   const inProcess = processFaults(input);
   return {
     files: digests,
@@ -136,7 +141,7 @@ export function verifyTree(input: TreeInput): VerifiedTree {
   return prepareTree(input).compare();
 }
 
-/** Returns paths (as the kernel prints them) and `device:inode` of files, to recognise them in `/proc/PID/maps`. */
+/** Returns paths (as the kernel prints them) and `device:inode` of files, to recognize them in `/proc/PID/maps`. */
 export function identitiesOf(input: Pick<TreeInput, 'disk' | 'root'>, names: Iterable<string>): Set<string> {
   const found = new Set<string>();
   for (const name of names) {
@@ -146,7 +151,7 @@ export function identitiesOf(input: Pick<TreeInput, 'disk' | 'root'>, names: Ite
   return found;
 }
 
-/** Returns the faults of this process: another Node than the listed one, and unsafe variables or flags. */
+/** Returns the faults of this process: a Node other than the listed one, and unsafe variables or flags. */
 export function processFaults(input: TreeInput): Difference[] {
   const { environment, flags, compileCache } = input.running;
   return [...nodeFaults(input), ...environmentFaults(environment, flags, compileCache)];

@@ -1,5 +1,5 @@
 /**
- * What layer 3 verifies, and what a verification returns.
+ * The input and the results of layer 3's verification.
  * @module
  */
 import type * as fs from 'node:fs';
@@ -22,7 +22,7 @@ export type Running = {
   readonly platform: string;
 };
 
-/** What to verify. */
+/** The installation to verify. */
 export type TreeInput = {
   readonly disk: Disk & Pick<typeof fs, 'statSync' | 'readlinkSync' | 'readFileSync'>;
   /** Root folder of the installation. */
@@ -32,18 +32,18 @@ export type TreeInput = {
   /** Contents of `package-lock.json`. */
   readonly lockfile: string;
   readonly running: Running;
-  /** Number of threads that hash. */
+  /** Number of threads that hash files. */
   readonly threads: number;
-  /** Time in milliseconds. */
+  /** Returns the time in milliseconds. */
   readonly now: () => number;
 };
 
 /** The last signature that a state folder saw for an installation. */
 export type SeenSignature = {
   readonly sequence: number;
-  /** Key id; empty if an older version stored the number alone. */
+  /** Key id; empty if an older version stored only the number. */
   readonly key: string;
-  /** Root digest; empty likewise. */
+  /** Root digest; empty in the same case. */
   readonly root: string;
 };
 
@@ -58,7 +58,7 @@ export type VerifiedFiles = {
 
 /** A tree verified in this run. */
 export type VerifiedTree = VerifiedFiles & {
-  /** The verified signature, to be remembered; `undefined` without one. */
+  /** The verified signature, which the state folder is to remember; `undefined` without one. */
   readonly signature: SeenSignature | undefined;
   /** Which users can change the verified files and the verifier. */
   readonly access: Access;
@@ -67,11 +67,11 @@ export type VerifiedTree = VerifiedFiles & {
     readonly seconds: number;
     readonly libraries: readonly string[];
   };
-  /** Checks of layer 3 for the status. */
+  /** Layer 3's checks for the status. */
   readonly checks: readonly Check[];
 };
 
-/** A tree before comparison: its list is trusted, its files are not yet. */
+/** A tree before comparison: its list is trusted, but its files are not yet. */
 export type PreparedTree = VerifiedFiles & {
   /** Whether the verifying process itself has no fault; `compare` reports its faults. */
   readonly sound: boolean;

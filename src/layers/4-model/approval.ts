@@ -2,9 +2,9 @@
  * The operator's approval of a model: a record with the signed manifest, and the trusted keys.
  *
  * Promise: the signature covers the name, the files, which of them the engine maps, and whether the folder may contain
- *          others. The approved root digest is stored with the trusted keys, so that an older manifest of the same name
- *          is refused.
- * Trust:   the trust file is the root of trust; the record is trusted as far as its signature is valid.
+ *          others. The approved root digest is stored with the trusted keys, so an older manifest with the same name is
+ *          refused.
+ * Trust:   the trust file is the root of trust; the record is trusted only if its signature is valid.
  * Proof:   test/unit/layers/4-approval.test.ts
  * @module
  */
@@ -23,7 +23,7 @@ export const modelNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Names of the signature file in a model's folder. */
 export const signatureNames = ['model.sig'] as const;
 
-/** A model that was added: its location and the signed manifest. */
+/** An added model: its location and the signed manifest. */
 export type ModelRecord = {
   readonly name: string;
   readonly path: string;
@@ -39,10 +39,10 @@ export type TrustedKey = {
   readonly addedAt: string;
 };
 
-/** The keys that may approve, and the root digest that was last approved for each name. */
+/** The keys that may approve models, and the root digest that was last approved for each name. */
 export type ModelTrust = { readonly keys: readonly TrustedKey[]; readonly approved: ReadonlyMap<string, string> };
 
-/** Trusts no key. */
+/** A trust file without keys. */
 export const emptyTrust: ModelTrust = { keys: [], approved: new Map() };
 
 const anyText = /^[^\0]{1,4096}$/;
@@ -99,7 +99,7 @@ export function formatRecord({ name, path, addedAt, bundle }: ModelRecord): stri
   return `${JSON.stringify({ version: 1, name, path, addedAt, bundle: bundle.toString('base64') })}\n`;
 }
 
-/** Roles of files that the engine maps; `weights-alone` means that the rest of the folder is not part of the model. */
+/** Roles of files that the engine maps. `weights-alone` means that the rest of the folder is not part of the model. */
 export const roles = { weights: 'weights', weightsAlone: 'weights-alone' } as const;
 
 function weightsOf(statement: Statement, fault: Fault): { weights: string[]; wholeFolder: boolean } {

@@ -1,11 +1,12 @@
 /**
  * Validates the header of a GGUF file before native code parses it.
  *
- * Promise: every count, length, type, shape and offset is checked against the file size. Keys whose absence or value
- *          would abort llama.cpp are refused with an error code.
+ * Promise: every count, length, type, shape and offset is checked against the file size. If the absence or value of a
+ *          key would abort llama.cpp, the file is refused with an error code.
  * Trust:   the file is untrusted.
- * Limits:  the weights themselves are checked only by their digest (approval.ts). Requirements of a single architecture
- *          are left to llama.cpp, which refuses them or aborts the engine before it has read any conversation.
+ * Limits:  the weights themselves are checked only by their digest (approval.ts). Requirements specific to one
+ *          architecture are left to llama.cpp, which refuses the model or aborts the engine before it has read any
+ *          conversation.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3)
  * Proof:   test/unit/layers/4-gguf-header.test.ts
  * @module
@@ -20,12 +21,12 @@ import { checkTensors, describeTypes } from './gguf-tensors.ts';
 export type GgufFacts = {
   readonly architecture: string;
   readonly name: string;
-  /** The context length that the model was trained with. */
+  /** The context length with which the model was trained. */
   readonly contextTokens: number;
   readonly tensors: number;
   /** Number of parameters: the elements of all tensors. */
   readonly parameters: number;
-  /** Types of the weights, by share. */
+  /** Types of the weights, with the share of each. */
   readonly quantisation: string;
   readonly vocabulary: number;
   /** The kind of tokenizer: `gpt2`, `llama`, ... */
@@ -35,19 +36,19 @@ export type GgufFacts = {
   /** Text of the BOS and EOS tokens, for the template; empty if the file names none. */
   readonly bos: string;
   readonly eos: string;
-  /** Size of one token in the KV cache with 16-bit values; 0 if the header does not determine it. */
+  /** Bytes that one token takes in the KV cache with 16-bit values; 0 if the header does not determine it. */
   readonly cacheBytesPerToken: number;
-  /** Number of elements of a head's key and value. */
+  /** Number of elements in a head's key and value. */
   readonly headSizes: readonly [key: number, value: number];
 };
 
 const layerLimit = 512;
-/** The engine holds a descriptor for each part. */
+/** Maximum number of parts; the engine holds a descriptor for each one. */
 const mostParts = 128;
 const expertLimit = 512;
 const ropeScalings = ['', 'none', 'linear', 'yarn', 'longrope'];
 
-/** Checks keys whose absence or value aborts llama.cpp instead of failing the load. */
+/** Checks keys whose absence or value would abort llama.cpp instead of failing the load. */
 function checkArchitecture(
   metadata: Metadata,
   architecture: string,
@@ -56,7 +57,7 @@ function checkArchitecture(
   const width = metadata.whole(key('embedding_length'), 1, 1 << 20);
   const layers = metadata.whole(key('block_count'), 1, layerLimit);
   metadata.whole(key('nextn_predict_layers'), 0, layers, 0);
-  // Models without attention have no heads.
+  // Models without attention have no attention heads.
   const recurrent = metadata.has(key('ssm.state_size')) || metadata.has(key('wkv.head_size'));
   const least = recurrent ? 0 : 1;
   const heads = metadata.perLayer(key('attention.head_count'), layers, least, 1 << 16);
@@ -99,7 +100,7 @@ function checkExperts(metadata: Metadata, key: (name: string) => string, layers:
   if (!sound) refuse('KEY', 'its expert counts are inconsistent');
 }
 
-/** Tokenizers that do not decode tokens of the type `byte` from their names. */
+/** Tokenizers that do not decode tokens of type `byte` from their names. */
 const namelessBytes: ReadonlySet<string> = new Set(['gpt2', 'rwkv', 'none']);
 const byteKind = 6;
 const byteName = /^<0x[0-9A-Fa-f]{2}>$/;
@@ -168,14 +169,14 @@ function openPart({ readAt, size }: PartReader): Opened {
   return { cursor, metadata, tensors };
 }
 
-/** Returns the alignment; below 32, llama.cpp would read mapped weights unaligned. */
+/** Returns the alignment. With one below 32, llama.cpp would read mapped weights unaligned. */
 function alignmentOf(metadata: Metadata): number {
   const alignment = metadata.whole('general.alignment', 32, limits.alignment, 32);
   if ((alignment & (alignment - 1)) !== 0) refuse('ALIGNMENT', 'its alignment is not a power of two');
   return alignment;
 }
 
-/** Refuses a file that is another part of the model than expected. @throws `L4_GGUF_SPLIT` */
+/** Refuses a file that is not the expected part of the model. @throws `L4_GGUF_SPLIT` */
 function checkSplit(metadata: Metadata, index: number, count: number): void {
   const split = (message: string, remedy: string) => new KwyreError('L4_GGUF_SPLIT', message, remedy);
   const named = metadata.whole('split.count', 0, 65_535, 0);
@@ -186,13 +187,13 @@ function checkSplit(metadata: Metadata, index: number, count: number): void {
     );
   if (Math.max(named, 1) !== count || metadata.whole('split.no', 0, 65_535, 0) !== index)
     throw split(
-      `the file in place of part ${index + 1} of ${count} is another part`,
+      `the file that should be part ${index + 1} of ${count} is a different part`,
       'download all parts of the model again from one source',
     );
 }
 
 /**
- * Parses and validates the headers of a model in one or more files, in order; the metadata of the first one counts.
+ * Parses and validates the headers of a model in one or more files, in order; the first file's metadata is used.
  * @throws `L4_GGUF_*`
  */
 export function parseParts(parts: readonly PartReader[]): GgufFacts {

@@ -1,8 +1,8 @@
 /**
  * Metadata of a GGUF file: bounds-checked reading, and access by key and type.
  *
- * Promise: no read exceeds the file or the header limit, and no count or length allocates memory that the file does not
- *          fill.
+ * Promise: no read goes beyond the file or the header limit, and no count or length allocates more memory than the file
+ *          can fill.
  * Trust:   the file is untrusted.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3)
  * Proof:   test/unit/layers/4-gguf-header.test.ts
@@ -10,10 +10,10 @@
  */
 import { KwyreError } from '../../base/errors.ts';
 
-/** Reads `length` bytes at `offset`; fewer only at the end of the file. */
+/** Reads `length` bytes at `offset`; returns fewer only at the end of the file. */
 export type ReadAt = (offset: number, length: number) => Buffer;
 
-/** Upper bounds of sizes and counts in a header. */
+/** Upper bounds for sizes and counts in a header. */
 export const limits = {
   headerBytes: 512 << 20,
   pairs: 8192,
@@ -119,7 +119,7 @@ export class Cursor {
     return this.#window.readUInt32LE(at);
   }
 
-  /** Reads a 64-bit count or length; refuses it above `max`. */
+  /** Reads a 64-bit count or length, and refuses one above `max`. */
   count(what: string, max: number): number {
     const at = this.#advance(8);
     // Above 2^53 the sum is rounded, but every limit is lower.
@@ -133,7 +133,7 @@ export class Cursor {
   }
 }
 
-/** An array, which stays in the file: its length, offset and element type. */
+/** An array, which stays in the file: its length, its offset and the type of its elements. */
 type ArrayFacts = { readonly length: number; readonly first: number; readonly itemType: number };
 type Value = number | string | boolean | ArrayFacts;
 
@@ -178,7 +178,7 @@ function readValue(cursor: Cursor, type: number, key: string): Value {
   return readNumber(cursor.take(sizeOf(type)), type);
 }
 
-/** Metadata by key; access refuses values of the wrong type or out of range. */
+/** Metadata by key; a value that is out of range or of the wrong type is refused when it is accessed. */
 export class Metadata {
   readonly #values = new Map<string, Value>();
   readonly #readAt: ReadAt;
@@ -210,7 +210,7 @@ export class Metadata {
     return value;
   }
 
-  /** Refuses a value that is present and not a number within bounds. */
+  /** Refuses a value that is present but not a number within bounds. */
   bounded(key: string, min: number, max: number): void {
     const value = this.#values.get(key);
     if (value === undefined) return;
@@ -232,7 +232,7 @@ export class Metadata {
     return value;
   }
 
-  /** Returns one integer for each of `length` layers, from a single value or an array. */
+  /** Returns one integer for each of `length` layers, from either a single value or an array. */
   perLayer(key: string, length: number, min: number, max: number): number[] | undefined {
     const value = this.#values.get(key);
     if (value === undefined) return undefined;
@@ -247,7 +247,7 @@ export class Metadata {
     });
   }
 
-  /** Returns a cursor at an offset of the file. */
+  /** Returns a cursor at an offset in the file. */
   cursorAt(offset: number): Cursor {
     const cursor = new Cursor(this.#readAt, this.#size);
     cursor.offset = offset;

@@ -1,8 +1,8 @@
 /**
  * The tensor table of a GGUF file: names, shapes, types and data offsets.
  *
- * Promise: the data of every tensor is aligned, inside the file, and overlaps no other. Products of dimensions are
- *          computed without overflow.
+ * Promise: the data of every tensor is aligned and inside the file, and does not overlap another tensor. Products of
+ *          dimensions are computed without overflow.
  * Trust:   the file is untrusted.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3), `ggml_type_size` of ggml 0.25
  * Proof:   test/unit/layers/4-gguf-header.test.ts
@@ -11,7 +11,7 @@
 import type { Cursor } from './gguf-metadata.ts';
 import { limits, refuse } from './gguf-metadata.ts';
 
-/** Elements and bytes of a block, by tensor type; other types are refused. */
+/** Elements and bytes per block, by tensor type; other types are refused. */
 const blocks: Readonly<Record<number, readonly [elements: number, bytes: number]>> = {
   0: [1, 4],
   1: [1, 2],
@@ -90,7 +90,7 @@ const typeNames: Readonly<Record<number, string>> = {
 /** Number of parameters by type name. */
 export type Tally = Map<string, number>;
 
-/** Returns the types of the weights by share, the most common first: `Q4_K 86 %, Q6_K 13 %, F32 1 %`. */
+/** Returns the types of the weights with their shares, the most common first: `Q4_K 86 %, Q6_K 13 %, F32 1 %`. */
 export function describeTypes(tally: Tally): string {
   const all = [...tally.values()].reduce((sum, count) => sum + count, 0);
   const share = (count: number) => (count * 100 < all ? 'under 1 %' : `${Math.floor((count * 100) / all)} %`);
@@ -124,7 +124,7 @@ function readTensor(
   }
   const type = cursor.uint32();
   const [perBlock, blockBytes] = blocks[type] ?? refuse('TENSOR', 'a tensor has an unknown type');
-  // llama.cpp aborts on norm weights of another type.
+  // llama.cpp aborts if norm weights have another type.
   if (/(^|[._])norm\.weight$/.test(name) && type !== float32)
     refuse('TENSOR', 'the weights of a norm are not 32-bit floats');
   if (row % perBlock !== 0) refuse('TENSOR', 'the row length of a tensor is not a multiple of its block size');

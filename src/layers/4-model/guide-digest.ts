@@ -1,5 +1,5 @@
 /**
- * The digest of the embedded guide model, a constant of this program. Updated by `npm run guide:digest`.
+ * The digest of the embedded guide model, a constant in this program. Updated by `npm run guide:digest`.
  * @module
  */
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ export const guideFile = {
   sha256: 'd0025f97f38c0bd54adbe698c8d85ba39eaceb248bed58fe00f0b2a65f054ae5',
 } as const;
 
-/** Returns the embedded model of the installation at `root`. */
+/** Returns the embedded model in the installation at `root`. */
 export function guideModel(root: string): ApprovedModel {
   return {
     name: guideName,

@@ -2,10 +2,10 @@
  * Keeps verified weights unchanged while they are served: in a sealed memfd, or as an open file.
  *
  * Promise: in `memfd` mode the hashed bytes are the sealed bytes, copied in one pass, and no process can write them
- *          afterwards. In `file` mode a read lease shows that no process has the file open for writing, and its times
- *          are compared after hashing; the status says if there is no lease.
- * Trust:   this process is not dumpable: no other process of the same user reaches the memfd before it is sealed.
- * Limits:  `file` mode detects a change but cannot prevent one by root.
+ *          afterwards. In `file` mode a read lease shows that no process has the file open for writing, and the file's
+ *          times are compared after hashing. If there is no lease, the status reports it.
+ * Trust:   this process is not dumpable, so no other process of the same user can reach the memfd before it is sealed.
+ * Limits:  `file` mode detects a change but cannot prevent root from making one.
  * Proof:   test/unit/layers/4-immutable-weights.test.ts
  * @module
  */
@@ -22,7 +22,7 @@ import { makeMemfd, sealMemfd } from '../../linux/memory/memfd.ts';
 /** How weights are kept while they are served. */
 export type WeightsMode = 'memfd' | 'file';
 
-/** The functions of `node:fs` that loading needs. */
+/** The functions of `node:fs` that loading uses. */
 export type WeightsDisk = Disk & Pick<typeof fs, 'write' | 'ftruncateSync'>;
 
 /** Weights behind one descriptor, and their hash. */
@@ -38,10 +38,10 @@ export type Weights = {
 const chunkBytes = 2 << 20;
 const buffersInFlight = 3;
 
-/** Memory that must remain free. */
+/** Bytes of memory that must remain free. */
 const reserveBytes = 256 << 20;
 
-/** Returns `memfd` if the weights fit into memory, else `file`. */
+/** Returns `memfd` if the weights fit into memory, otherwise `file`. */
 export function chooseMode(bytes: number, availableBytes: number): WeightsMode {
   return bytes + reserveBytes + bytes / 4 <= availableBytes ? 'memfd' : 'file';
 }
@@ -95,7 +95,7 @@ class Digester {
 
 /**
  * Reads a file once, hashing it and copying it to a memfd, which is then sealed; copying and hashing run in parallel.
- * @throws `L4_MEMORY_SHORT` if the kernel has not enough memory
+ * @throws `L4_MEMORY_SHORT` if there is not enough memory
  */
 export async function loadSealed(
   disk: WeightsDisk,
@@ -118,12 +118,12 @@ export async function loadSealed(
       const buffer = buffers[slot] ?? Buffer.alloc(0);
       await writes[slot];
       const at = digester.size;
-      // If the file grows, the added bytes are hashed, so that it is refused, but not copied.
+      // If the file grows, the added bytes are hashed but not copied; the file is then refused.
       const length = disk.readSync(source, buffer, 0, buffer.length, at);
       if (length === 0) break;
       const kept = Math.max(0, Math.min(length, size - at));
       const written = kept === 0 ? Promise.resolve() : writeAll(disk, memory, buffer, kept, at);
-      written.catch(() => undefined); // awaited below; not unhandled meanwhile
+      written.catch(() => undefined); // awaited below; until then, not an unhandled rejection
       writes[slot] = written;
       digester.update(buffer.subarray(0, length));
       progress?.(digester.size);
@@ -134,7 +134,7 @@ export async function loadSealed(
     return {
       fd: memory,
       mode: 'memfd',
-      kept: 'sealed memory: the kernel refuses to write, grow or shrink it',
+      kept: 'sealed memory: the kernel refuses writes and size changes',
       full: true,
       hashed: digester.end(),
     };

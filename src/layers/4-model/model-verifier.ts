@@ -2,9 +2,9 @@
  * Compares every byte of a model with what was approved, before native code reads it.
  *
  * Promise: no model is used without approval, and no path skips the check. The result contains the verified descriptor;
- *          the engine gets that descriptor and no path.
- * Trust:   the approval is a constant of this program (the embedded guide) or a signature by a key that the operator
- *          trusts.
+ *          the engine gets only that descriptor, and no path.
+ * Trust:   the approval is either a constant in this program (the embedded guide) or a signature by a key that the
+ *          operator trusts.
  * Proof:   test/unit/layers/4-model-verifier.test.ts
  * @module
  */
@@ -22,20 +22,20 @@ import { chooseMode, holdFile, loadSealed } from './immutable-weights.ts';
 /** An approved model: its files, their location, and who approved it. */
 export type ApprovedModel = {
   readonly name: string;
-  /** Folder that the names of the files are relative to. */
+  /** Folder to which the names of the files are relative. */
   readonly root: string;
   readonly files: readonly SignedFile[];
   readonly shardBytes: number | undefined;
   /** Names of the files that the engine maps, in order. */
   readonly weights: readonly string[];
-  /** Whether the whole folder was approved: any other file in it is refused then. */
+  /** Whether the whole folder was approved, so that any other file in it is refused. */
   readonly wholeFolder: boolean;
   readonly excluded: ReadonlySet<string>;
-  /** Who approved, in words. */
+  /** The approver, in words. */
   readonly signer: string;
   /** `owner` if the user who runs the server could also replace the approval. */
   readonly trust: 'constant' | 'separate' | 'owner';
-  /** The next step if it is refused. */
+  /** The next step if the model is refused. */
   readonly remedy: string;
 };
 
@@ -59,18 +59,18 @@ type ModelEvidence = {
 
 declare const verified: unique symbol;
 
-/** A model whose every byte was verified in this run; only `verifyModel` creates values of this type. */
+/** A model of which every byte was verified in this run; only `verifyModel` creates values of this type. */
 export type VerifiedModel = {
   readonly [verified]: true;
   readonly name: string;
   readonly weights: readonly [VerifiedWeights, ...VerifiedWeights[]];
   readonly mode: WeightsMode;
   readonly evidence: ModelEvidence;
-  /** Lines of `GET /kwyre/status`. */
+  /** Checks for `GET /kwyre/status`. */
   readonly checks: readonly Check[];
 };
 
-/** How to verify the model and keep its weights. */
+/** Options for verifying the model and keeping its weights. */
 type VerifyOptions = {
   readonly disk: WeightsDisk;
   readonly mode: WeightsMode | 'auto';
@@ -82,7 +82,7 @@ type VerifyOptions = {
 /** Any owner and group are accepted; world-writable files are refused. */
 const rights: Rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
 
-/** Number of files with rights that weights do not need. */
+/** Number of files with permissions that weights do not need. */
 type WideRights = { group: number; links: number; executable: number };
 
 function noteRights(wide: WideRights, { mode, nlink }: { readonly mode: number; readonly nlink: number }): void {
@@ -91,7 +91,7 @@ function noteRights(wide: WideRights, { mode, nlink }: { readonly mode: number; 
   if ((mode & 0o111) !== 0) wide.executable += 1;
 }
 
-/** Reported, not refused; they do not affect a sealed copy. */
+/** Reports these permissions. They are not refused, and do not affect a sealed copy. */
 function reportRights({ group, links, executable }: WideRights, mode: WeightsMode, at: number): Check[] {
   const words = [
     ...(group > 0 ? [`${group} group-writable`] : []),

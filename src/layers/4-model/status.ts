@@ -1,6 +1,6 @@
 /**
- * The report of layer 4: the verification of the weights, who can change a file that is served, and the program that
- * compared them.
+ * The report on layer 4: the verification of the weights, the users who can change a file that is served, and the
+ * program that compared them.
  *
  * Proof: test/attacks/4-mutations.test.ts, test/attacks/3-seal.test.ts
  * @module
@@ -11,7 +11,7 @@ import { layerReport } from '../../base/verdict.ts';
 import { describeGrant, mendingOf, sortWriters, writersOf } from '../../linux/files/path-writers.ts';
 import { printable } from '../../oms/verification-error.ts';
 
-/** Weights that are served from their files: whether another user can change or replace one of them. */
+/** Returns a check if another user can change or replace a file from which weights are served. */
 export function pathChecks(paths: readonly string[], uid: number): Check[] {
   const { others, groups } = sortWriters(writersOf(fs, paths), uid, fs);
   const [first, ...more] = [...others, ...groups];
@@ -23,9 +23,9 @@ export function pathChecks(paths: readonly string[], uid: number): Check[] {
 }
 
 /**
- * Makes the report of layer 4.
+ * Returns the report on layer 4.
  * @param verified - checks of the verified model
- * @param program - the check of the program that compared it
+ * @param program - the check of the program that compared the model
  */
 export function modelReport(verified: readonly Check[], program: Check): LayerReport {
   return layerReport(4, [...verified, program]);

@@ -25,8 +25,8 @@ type Lease = 'held' | 'writer' | { readonly refused: string };
 
 /**
  * Takes a read lease, which the kernel grants only while no process has the file open for writing or mapped writable.
- * If a process later opens the file for writing, it blocks, and this process gets SIGIO. The lease lasts as long as the
- * open file description.
+ * If a process later opens the file for writing, that process blocks, and this one gets SIGIO. The lease lasts as long
+ * as the open file description.
  */
 export function takeReadLease(fd: number): Lease {
   if (cFcntl(fd, setLease, readLease) === 0) return 'held';

@@ -51,7 +51,7 @@ const closeOnExec = 0o2000000;
 /** Minimum size for which huge pages of 2 MiB are requested, because page faults cost more than copies. */
 const hugeFrom = 4 << 20;
 
-/** Size of a page. */
+/** Size of a page in bytes. */
 export const pageBytes = 4096;
 
 /** Rounds a length up to whole pages. */
@@ -65,8 +65,8 @@ function mapped(call: string, result: number | bigint): Address {
 }
 
 /**
- * Creates secret memory and returns its descriptor, close-on-exec. Call it before lowering RLIMIT_FSIZE. @throws
- * LinuxError
+ * Creates secret memory and returns its descriptor, close-on-exec. Call it before RLIMIT_FSIZE is lowered.
+ * @throws LinuxError
  */
 export function makeSecretMemory(bytes: number): number {
   const fd = callByName('memfd_secret', closeOnExec);

@@ -38,7 +38,8 @@ export function stackPointer(): Address {
 
 const usual = stackPointer();
 /**
- * Native calls from JavaScript start at the same address, apart from their arguments; calls in a callback may be lower.
+ * Native calls from JavaScript start at the same stack address, apart from their arguments. Calls made in a callback
+ * may start lower.
  */
 const farthest = 16n << 20n;
 

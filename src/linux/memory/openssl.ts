@@ -2,8 +2,8 @@
  * The OpenSSL of the Node binary, called with addresses: AES-256-GCM, HMAC-SHA-256 and overwriting of memory outside
  * the JavaScript heap.
  *
- * Promise: keys are read in place. After every use, even a failed one, contexts, which hold the expanded key, are freed
- *          (OpenSSL cleanses them), and the native stack is overwritten.
+ * Promise: keys are read in place. After every use, even a failed one, the context, which holds the expanded key, is
+ *          freed (OpenSSL cleanses it), and the native stack is overwritten.
  * Limits:  no secrets are generated here, because the state of OpenSSL's generator lies on the heap; `random.ts` calls
  *          the kernel instead. Uses functions that are stable since OpenSSL 1.1; the import fails if Node lacks one.
  * Source:  EVP_EncryptInit(3), HMAC(3), RAND_bytes(3)

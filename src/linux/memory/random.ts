@@ -12,7 +12,7 @@ import { unpooledBytes } from '../../base/bytes.ts';
 import type { Address } from './mapped-memory.ts';
 import { addressOf, callByName } from '../syscalls.ts';
 
-/** Maximum number of bytes per call; a signal may interrupt a call early. */
+/** Maximum number of bytes per call; a signal may make a call return fewer. */
 const largest = 16 << 20;
 
 /** Writes random bytes to an address. @throws LinuxError */

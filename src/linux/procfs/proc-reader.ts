@@ -28,7 +28,7 @@ export type ProcReader = {
   readonly list: (path: string) => ProcResult<string[]>;
   readonly link: (path: string) => ProcResult<string>;
   /**
-   * Returns how many descriptors a process has, from the size of `/proc/PID/fd`; 0 before Linux 6.2, which does not
+   * Returns the number of descriptors of a process, from the size of `/proc/PID/fd`; 0 before Linux 6.2, which does not
    * count them.
    */
   readonly count: (path: string) => ProcResult<number>;

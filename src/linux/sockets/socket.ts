@@ -1,5 +1,6 @@
 /**
- * Sockets without a Node handle: descriptors that no process polls until the one they are meant for receives them.
+ * Sockets without a Node handle: plain descriptors, which are not polled until the process that uses them receives
+ * them.
  *
  * Trust:  addresses are constants in the callers; names are not resolved.
  * Source: socket(2), ip(7), unix(7)

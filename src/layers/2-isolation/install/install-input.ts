@@ -16,7 +16,7 @@ import { enabledLinks, unitFolder, unitNames } from './systemd-units.ts';
 
 /** System programs that an installation runs. */
 export const tools = ['useradd', 'userdel', 'systemctl', 'install', 'cp', 'mv', 'rm', 'chmod', 'rmdir'] as const;
-/** Their absolute paths. */
+/** Absolute paths of these programs. */
 export type Tools = Readonly<Record<(typeof tools)[number] | 'nologin', string>>;
 
 /** Everything that a plan depends on. */

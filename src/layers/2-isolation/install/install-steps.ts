@@ -25,7 +25,7 @@ export type Action =
       readonly mode: number;
       readonly text: string;
       readonly owner?: { readonly uid: number; readonly gid: number };
-      /** Never printed. */
+      /** The content is never printed. */
       readonly secret?: true;
     }
   | { readonly do: 'delete'; readonly path: string };

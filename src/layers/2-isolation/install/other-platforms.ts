@@ -35,7 +35,7 @@ export function planWindowsRule(
   where: { readonly systemRoot: string; readonly script: string; readonly program: string },
 ): Command {
   for (const path of [where.systemRoot, where.script, where.program]) {
-    // Drive-absolute; no device, stream, share or wildcard forms.
+    // An absolute path with a drive letter; no device, stream, share or wildcard forms.
     if (!/^[A-Za-z]:\\[^"*?<>|:\p{C}]+$/u.test(path) || path.split('\\').includes('..'))
       throw new KwyreError(
         'L2_ISOLATE_PATH',

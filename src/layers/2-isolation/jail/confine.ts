@@ -66,7 +66,7 @@ type ConfinementInput = {
   readonly probe?: { readonly without: readonly string[]; readonly deadly: boolean } | undefined;
 };
 
-/** What the jail stage receives besides the role or the probe request; `jail/main.ts` parses it. */
+/** The input of the jail stage, apart from the role or the probe request; `jail/main.ts` parses it. */
 export type JailInput = {
   readonly readable: readonly string[];
   readonly uid?: number;
@@ -128,7 +128,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   apply('core-limit', 'no core dump', () => observedIf(setLimit(resources.core, 0), 'RLIMIT_CORE 0'));
   apply('file-size-limit', 'no file can grow', () => observedIf(setLimit(resources.fileSize, 0), 'RLIMIT_FSIZE 0'));
   apply('open-files-limit', `${policy.limits.openFiles} descriptors`, () => {
-    // Raising a hard limit needs root; a lower one is stricter and stays.
+    // Raising a hard limit needs root; a limit that is already lower is stricter and stays.
     const most = Math.min(policy.limits.openFiles, here.openFiles);
     return observedIf(setLimit(resources.openFiles, most), `RLIMIT_NOFILE ${most}`);
   });
@@ -221,7 +221,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
   apply('dies-with-supervisor', 'SIGKILL when the supervisor exits', () =>
     observedIf(dieWithParent(here.supervisor), 'PR_SET_PDEATHSIG SIGKILL'),
   );
-  apply('no-new-privs', 'no privileges by execve', () => observedIf(setNoNewPrivs(), 'NoNewPrivs 1'));
+  apply('no-new-privs', 'no privileges gained by execve', () => observedIf(setNoNewPrivs(), 'NoNewPrivs 1'));
   const plan = {
     read: [...policy.read.map(([path]) => path), ...here.readable, `/proc/${here.pid}`],
     execute: [...policy.execute.map(([path]) => path), ...(here.executable === undefined ? [] : [here.executable])],

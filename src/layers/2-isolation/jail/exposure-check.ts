@@ -1,5 +1,5 @@
 /**
- * Checks before a process opens anything secret, in its first lines, that no other process can read its memory.
+ * In the first lines of a process, before it opens anything secret, checks that no other process can read its memory.
  *
  * A process whose user cannot read its executable is non-dumpable from its first instruction. With `PR_SET_DUMPABLE`
  * alone, there is a window in which another program of the user can open the process's memory and keep it open.
@@ -14,7 +14,7 @@ import { statusField } from '../../../linux/procfs/task-status.ts';
 import type * as fs from 'node:fs';
 import { KwyreError } from '../../../base/errors.ts';
 
-/** The functions of `node:fs` that are needed. */
+/** The functions of `node:fs` that are used. */
 type OwnDisk = Pick<typeof fs, 'readFileSync' | 'statSync'>;
 
 /** Refuses to start under a tracer, because the tracer would stay attached across execve. @throws `L6_TRACED` */

@@ -55,7 +55,7 @@ function mayRead(who: Identity, facts: PathFacts, bit: 1 | 4): boolean {
   return ((facts.mode >> shift) & bit) === bit;
 }
 
-/** Returns whether a user can reach and read a path, by permission bits. @internal */
+/** Returns whether a user can reach and read a path, according to the permission bits. @internal */
 export function canRead(who: Identity, path: string, stat: (path: string) => PathFacts): boolean {
   return ancestors(path).every((step) => mayRead(who, stat(step), step === path ? 4 : 1));
 }

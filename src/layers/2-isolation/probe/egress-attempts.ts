@@ -46,7 +46,8 @@ export function resultOf(act: () => unknown): number {
 }
 
 /**
- * Makes a socket non-blocking: a pending connection counts as an escape. An attempt goes on if this call is refused.
+ * Makes a socket non-blocking, because a pending connection counts as an escape. If this call is refused, the attempt
+ * still continues.
  */
 function makeNonBlocking(fd: number): void {
   resultOf(() => call('fcntl', fd, setFlags, nonBlocking));

@@ -1,8 +1,8 @@
 /**
  * Tests only the firewall rules: a short program connects as the dedicated user, without any other protection.
  *
- * Limits:  it connects only to loopback, so no packet can leave the machine. The rules treat loopback like other
- *          targets.
+ * Limits:  it connects only to loopback, so no packet can leave the machine. The rules treat loopback like any other
+ *          destination.
  * Proof:   test/attacks/2-isolate.test.ts
  * @module
  */

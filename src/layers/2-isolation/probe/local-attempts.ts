@@ -1,7 +1,8 @@
 /**
  * Attempts on the machine itself from inside a role's jail: other socket families, processes, files, the kernel.
  *
- * Promise: attempts do no harm even if they succeed: null arguments, signal 0, a file that is removed at once.
+ * Promise: attempts do no harm even if they succeed: they use null arguments, signal 0, or a file that is removed at
+ *          once.
  * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads only the
  *          names.
  * Proof:   test/attacks/2-locks.test.ts, test/e2e/prove.test.ts, test/unit/cli/attempt.test.ts

@@ -1,9 +1,10 @@
 /**
  * Verifies a signed installation: a signed list of every file that runs, and a signed runtime statement.
  *
- * Promise: own code, page, packages, native libraries and Node are under one signature. A signature that is missing,
- *          damaged, rolled back or by another key than the last one refuses the start (exit 13).
- * Trust:   the trust file (public key, last sequence number, root digest); root's file in `/etc/kwyre` when installed.
+ * Promise: one signature covers Kwyre's own code, the page, packages, native libraries and Node. If it is missing,
+ *          damaged, rolled back or made by a different key than the last one, the start is refused (exit 13).
+ * Trust:   the trust file (public key, last sequence number, root digest), which root keeps in `/etc/kwyre` when
+ *          installed.
  * Limits:  changed system libraries are reported, not refused.
  * Proof:   test/unit/layers/3-signed-tree.test.ts, test/attacks/3-seal.test.ts
  * @module
@@ -31,19 +32,19 @@ export type SignatureFiles = {
   readonly trust: string;
   readonly tree: Buffer | undefined;
   readonly runtime: Buffer | undefined;
-  /** Whether the trust file is root's, in `/etc/kwyre`. */
+  /** Whether the trust file belongs to root, in `/etc/kwyre`. */
   readonly installed: boolean;
 };
 
-/** Returns the entries at the root that the signature leaves out. */
+/** Returns the entries at the root that the signature does not cover. */
 export function unsignedEntries({ disk, root }: Pick<TreeInput, 'disk' | 'root'>): Set<string> {
   const signed: readonly string[] = signedEntries;
   return new Set(disk.readdirSync(root).filter((name) => !signed.includes(name)));
 }
 
 /**
- * Refuses a signature that is older than the last one seen or by another key. In an installation, root's trust file
- * decides the key.
+ * Refuses a signature that is older than the last one seen or made by a different key. In an installation, root's trust
+ * file determines the key.
  * @throws `L3_MANIFEST_ROLLBACK`, `L3_SEAL_KEY`
  */
 function refuseOlder(
@@ -74,8 +75,8 @@ function refuseOlder(
 }
 
 /**
- * Verifies the signatures; the result compares the files.
- * @param remembered - the last signature that the state folder saw
+ * Verifies the signatures. The result's `compare` compares the files.
+ * @param remembered - the last signature that the state folder remembers
  * @throws `L3_*`
  */
 export function prepareSignedTree(

@@ -1,7 +1,7 @@
 /**
- * System libraries of a signed installation: compared with their digests at signing time.
+ * The system libraries of a signed installation, compared with their digests at signing time.
  *
- * Limits: a changed library degrades the layer and does not refuse the start, because root updates libraries.
+ * Limits: a changed library degrades the layer but does not prevent the start, because root updates libraries.
  * Proof:  test/unit/layers/3-signed-tree.test.ts, test/attacks/3-system.test.ts
  * @module
  */
@@ -22,7 +22,7 @@ export function digestLibrary(input: Pick<TreeInput, 'disk'>, path: string): str
   }
 }
 
-/** Returns a check if a mapped system library changed or was added since signing. */
+/** Returns a check if a mapped system library has changed or was added since signing. */
 export function libraryChecks(
   input: Pick<TreeInput, 'disk'>,
   signed: readonly SystemLibrary[],

@@ -11,10 +11,10 @@ import { faultsOf } from '../../../oms/verification-error.ts';
 export const signatureRemedy =
   'if you changed the installation, review it with ./kwyre deps plan and sign it with ' +
   './kwyre deps seal --reason "..."; if not, install again';
-/** Returns an error of layer 3 about the signature; the default remedy is `signatureRemedy`. */
+/** Returns an error of layer 3 about the signature, with `signatureRemedy` unless another remedy is given. */
 export const signatureFault = faultsOf(3, signatureRemedy);
 
-/** Which key may sign, and what it signed last. */
+/** The key that may sign, and the number and root digest of its last signature. */
 export type TrustFile = { readonly key: string; readonly sequence: number; readonly root: string };
 
 const digest = /^[0-9a-f]{64}$/;
