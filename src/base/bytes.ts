@@ -1,7 +1,8 @@
 /**
- * Buffers that can be overwritten after use: outside Node's shared pool, and for plaintext in the working set.
+ * Buffers that can be overwritten after use. They are outside Node's shared pool, and those for plaintext are in the
+ * working set.
  *
- * Limits: overwriting a buffer does not reach copies of it.
+ * Limits: overwriting a buffer does not overwrite copies of it.
  * Proof:  test/unit/base/bytes.test.ts
  * @module
  */
@@ -9,8 +10,8 @@
 /**
  * Returns a zero-filled buffer outside the shared pool of `Buffer.from` and `allocUnsafe`.
  *
- * It is made over an `ArrayBuffer`: V8 keeps typed arrays of up to 64 bytes in its heap and copies them out once native
- * code takes their address, which leaves the first copy behind.
+ * It is created over an explicit `ArrayBuffer`. Otherwise V8 keeps typed arrays of up to 64 bytes in its heap and
+ * copies them out once native code takes their address, which leaves the first copy behind.
  */
 export function unpooledBytes(length: number): Buffer {
   return Buffer.from(new ArrayBuffer(length));
@@ -25,12 +26,12 @@ export function copyBytes(source: Uint8Array): Buffer {
 
 let allocatePlaintext: ((length: number) => ArrayBuffer) | undefined;
 
-/** Sets the allocator of {@link plaintextMemory}; the engine calls it once, before it reads any plaintext. */
+/** Sets the allocator of {@link plaintextMemory}. The engine calls this once, before it reads any plaintext. */
 export function usePlaintextMemory(allocate: (length: number) => ArrayBuffer): void {
   allocatePlaintext = allocate;
 }
 
-/** Returns zero-filled memory for a conversation's text or tokens: from the working set in the engine. */
+/** Returns zero-filled memory for a conversation's text or tokens. In the engine it comes from the working set. */
 export function plaintextMemory(length: number): ArrayBuffer {
   return allocatePlaintext === undefined || length === 0 ? new ArrayBuffer(length) : allocatePlaintext(length);
 }
@@ -40,14 +41,14 @@ export function plaintextBytes(length: number): Buffer {
   return Buffer.from(plaintextMemory(length));
 }
 
-/** Copies text of a conversation into plaintext memory. */
+/** Copies conversation text into plaintext memory. */
 export function copyPlaintext(source: Uint8Array): Buffer {
   const bytes = plaintextBytes(source.length);
   bytes.set(source);
   return bytes;
 }
 
-/** Returns the UTF-8 bytes of a constant (never of conversation text), unpooled. */
+/** Returns the UTF-8 bytes of a constant in an unpooled buffer. Never call it with conversation text. */
 export function constantBytes(text: string): Buffer {
   return copyBytes(Buffer.from(text, 'utf8'));
 }

@@ -1,5 +1,5 @@
 /**
- * The flags of `kwyre serve` as a frozen value. No flag, variable or file sets another address than 127.0.0.1.
+ * The flags of `kwyre serve` as a frozen value. No flag, variable or file can set an address other than 127.0.0.1.
  *
  * Proof: test/unit/base/config.test.ts
  * @module
@@ -13,31 +13,31 @@ export type Config = {
   readonly port: number;
   /** Path of an additional Unix socket; `undefined` for none. */
   readonly socketPath: string | undefined;
-  /** A model's name or the path of a GGUF file; `undefined` for the embedded guide. */
+  /** A model's name or the path to a GGUF file; `undefined` for the embedded guide. */
   readonly model: string | undefined;
   /** The state folder; `undefined` for the default. */
   readonly state: string | undefined;
-  /** Context of a conversation in tokens; 0 for the default. */
+  /** Context size of a conversation in tokens; 0 for the default. */
   readonly contextTokens: number;
-  /** Conversations decoded together. */
+  /** Number of conversations decoded together. */
   readonly parallel: number;
-  /** Threads of the engine; 0 for a number by cores and model size. */
+  /** Number of engine threads; 0 to choose it by core count and model size. */
   readonly threads: number;
-  /** Whether a conversation's KV state is sealed, dropped or kept in the context between turns. */
+  /** Whether a conversation's KV state is sealed, dropped, or kept in the context between turns. */
   readonly kv: 'sealed' | 'drop' | 'keep';
   /** Seconds after which an idle conversation is wiped; at most one hour. */
   readonly idleSeconds: number;
-  /** The same for conversations of clients that resend their history; 0 wipes them after each turn. */
+  /** The same for conversations of clients that resend their history; 0 wipes these conversations after each turn. */
   readonly continueSeconds: number;
-  /** Where the weights are: in an immutable memfd, in the file, or wherever they fit. */
+  /** Where the weights are held: in an immutable memfd, in the file, or wherever they fit. */
   readonly weights: 'memfd' | 'file' | 'auto';
-  /** Milliseconds between two scans of the watchdog; at most five seconds. */
+  /** Milliseconds between two watchdog scans; at most five seconds. */
   readonly scanMs: number;
-  /** Whether the operator has reviewed the violation that stopped the server in this boot. */
+  /** Whether the operator has reviewed the violation that stopped the server since the machine booted. */
   readonly acknowledgeViolation: boolean;
-  /** Ids of tools that may run beside the server. */
+  /** Ids of tools that may run alongside the server. */
   readonly acknowledgedTools: readonly string[];
-  /** Features of layer 2 that the operator waives; layer 2 checks the names. */
+  /** Layer 2 features that the operator has waived; layer 2 checks the names. */
   readonly accepted: readonly string[];
 };
 

@@ -1,9 +1,9 @@
 /**
- * Ids that the detectors of layer 6 and the reports of the watchdog share.
+ * Ids shared by layer 6's detectors and the watchdog's reports.
  * @module
  */
 
-/** Every detector, by its stable id. */
+/** The stable id of every detector. */
 export const detectorIds = [
   'tracer',
   'stopped',
@@ -24,15 +24,16 @@ export type DetectorId = (typeof detectorIds)[number];
 /**
  * How a finding relates to Kwyre's processes.
  *
- * `effect`: a process acts on one of ours, or one of ours does what it must not do. `able`: a known tool runs as a
- * user who could inspect our processes. `stranger`: a known tool runs as a user who could not.
+ * `effect`: a process acts on one of Kwyre's processes, or one of Kwyre's processes does something forbidden. `able`: a
+ * known tool runs as a user who can inspect Kwyre's processes. `stranger`: a known tool runs as a user who cannot.
  */
 export const relations = ['effect', 'able', 'stranger'] as const;
 export type Relation = (typeof relations)[number];
 
 /**
- * How much a detector could see: `full`; `self-reported` by the watched process; `not-available` to this user, which
- * is not a fault; `unreadable` although it should be readable, which degrades the layer.
+ * How much a detector could see. `full`: everything. `self-reported`: what the watched process reported about itself.
+ * `not-available`: nothing, because this user may not see it, which is not a fault. `unreadable`: nothing, although it
+ * should be readable, which degrades the layer.
  */
 export const visibilities = ['full', 'self-reported', 'not-available', 'unreadable'] as const;
 export type Visibility = (typeof visibilities)[number];

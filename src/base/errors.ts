@@ -1,17 +1,17 @@
 /**
- * Errors with a stable code, the layer it belongs to, and a next step.
+ * Errors with a stable code, the layer that the code belongs to, and a next step.
  *
- * Promise: a message is made of constants, numbers and file names, never of request text.
+ * Promise: a message consists of constants, numbers and file names, and never contains request text.
  * @module
  */
 
-/** A layer's number, the same in folders, error codes, exit codes and status. */
+/** A layer's number, which is the same in folders, error codes, exit codes and status. */
 export type Layer = 1 | 2 | 3 | 4 | 5 | 6;
 
 /** An expected failure, such as `L4_DIGEST_MISMATCH` or `WIRE_FRAME_LENGTH`. */
 export class KwyreError extends Error {
   override readonly name = 'KwyreError';
-  /** Stable, upper case; a prefix `L<n>_` names the layer. */
+  /** Stable code in upper case. A prefix `L<n>_` names the layer. */
   readonly code: string;
   /** The next step; empty if there is none. */
   readonly remedy: string;
@@ -22,7 +22,7 @@ export class KwyreError extends Error {
     this.remedy = remedy;
   }
 
-  /** The layer of the code, or `undefined`. */
+  /** The layer named by the code, or `undefined`. */
   get layer(): Layer | undefined {
     const match = /^L([1-6])_/.exec(this.code);
     return match ? (Number(match[1]) as Layer) : undefined;
@@ -35,12 +35,12 @@ export class KwyreError extends Error {
   }
 }
 
-/** Throws an error for a bug in Kwyre. Nothing may catch it to continue. */
+/** Throws an error for a bug in Kwyre. No code may catch it and continue. */
 export function bug(message: string, cause?: unknown): never {
   throw new Error(`BUG(kwyre): ${message}`, cause === undefined ? undefined : { cause });
 }
 
-/** The default of a `switch` over a union: a missing case does not compile. */
+/** Used as the default case of a `switch` over a union, so that a missing case does not compile. */
 export function exhaustive(value: never): never {
   return bug(`unhandled case ${typeof value}`);
 }

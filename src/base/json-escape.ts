@@ -1,8 +1,8 @@
 /**
  * Escapes and unescapes JSON strings as bytes.
  *
- * Trust:  the input of `unescapeJson` was checked by the parser. `escapeJson` takes any bytes; those above 0x7f stay,
- *         so valid UTF-8 stays valid.
+ * Trust:  the input of `unescapeJson` has been checked by the parser. `escapeJson` accepts any bytes; those above 0x7f
+ *         are left unchanged, so valid UTF-8 stays valid.
  * Source: RFC 8259 section 7
  * Proof:  test/unit/engine/json-parser.test.ts, test/unit/engine/response-json.test.ts
  * @module
@@ -31,7 +31,7 @@ export const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit
 /** Returns whether a UTF-16 code unit is the second of a surrogate pair. */
 export const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
 
-/** The byte that a letter after a backslash stands for; 0 for no escape. */
+/** Maps the letter after a backslash to the byte it stands for; 0 if it is not an escape. */
 export const shortEscapes = new Uint8Array(128);
 for (const [letter, byte] of [
   ['"', 0x22],
@@ -45,7 +45,7 @@ for (const [letter, byte] of [
 ] as const)
   shortEscapes[letter.charCodeAt(0)] = byte;
 
-/** Decodes a checked string into `target`. @returns the length, at most that of the escaped string */
+/** Decodes a checked string into `target`. @returns the decoded length, which is at most that of the escaped string */
 export function unescapeJson(body: Uint8Array, from: number, to: number, target: Uint8Array): number {
   let length = 0;
   for (let at = from; at < to;) {
@@ -86,12 +86,12 @@ export function unescapeJson(body: Uint8Array, from: number, to: number, target:
 
 const hexDigits = '0123456789abcdef';
 
-/** The letter after the backslash for a byte; 0 if it needs no escape, 0x75 for `\\u00xx`. */
+/** Maps a byte to the letter after the backslash: 0 if it needs no escape, 0x75 for `\\u00xx`. */
 const escapeLetters = new Uint8Array(256);
 escapeLetters.fill(0x75, 0, 0x20);
 for (const letter of '"\\bfnrt') escapeLetters[shortEscapes[letter.charCodeAt(0)] ?? 0] = letter.charCodeAt(0);
 
-/** Returns the length that bytes have when escaped. */
+/** Returns the length of the bytes after escaping. */
 export function escapedJsonLength(bytes: Uint8Array): number {
   let length = bytes.length;
   for (let i = 0; i < bytes.length; i += 1) {

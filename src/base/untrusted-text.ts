@@ -1,15 +1,15 @@
 /**
  * Sanitises untrusted text for a terminal, a log or a status.
  *
- * Promise: the result has no control, format, bidirectional, private-use or unassigned characters, so text that a
- *          jailed process, a file or a client chose can be read but cannot steer a terminal.
+ * Promise: the result has no control, format, bidirectional, private-use or unassigned characters, so text chosen by a
+ *          jailed process, a file or a client can be read but cannot control a terminal.
  * Proof:   test/unit/base/untrusted-text.test.ts
  * @module
  */
 import { format } from 'node:util';
 
 /**
- * Returns the text as one line: white space becomes a blank, any other unprintable character `?`.
+ * Returns the text as one line. White space is replaced by a space, and any other unprintable character by `?`.
  * @param maxLength - in UTF-16 code units; longer text is truncated
  */
 export function printable(text: string, maxLength: number): string {
@@ -20,7 +20,7 @@ export function printable(text: string, maxLength: number): string {
 }
 
 /**
- * Escapes unprintable characters as `\\uXXXX`: harmless on a terminal, and the same value in JSON. @internal
+ * Escapes unprintable characters as `\\uXXXX`, which is harmless on a terminal and keeps its value in JSON. @internal
  */
 export function visible(text: string): string {
   return text.replace(/[^\P{C}\n\t]|[\u2028\u2029]/gu, (character) =>
@@ -31,7 +31,7 @@ export function visible(text: string): string {
   );
 }
 
-/** Wraps `log` and `error` so that no text they print, such as a path or a program's name, can steer a terminal. */
+/** Wraps `log` and `error` so that no text they print, such as a path or a program's name, can control a terminal. */
 export function guardConsole(target: {
   log: (...parts: unknown[]) => void;
   error: (...parts: unknown[]) => void;

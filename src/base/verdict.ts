@@ -1,40 +1,40 @@
 /**
- * The requested protections and those in force, as `/kwyre/status` and refusals report them.
+ * The requested protections and those in force, as reported by `/kwyre/status` and by refused starts.
  *
  * Source: docs/adr/0006-verdicts.md
  * @module
  */
 import type { Layer } from './errors.ts';
 
-/** How much of a requested protection is in force. */
+/** The extent to which a requested protection is in force. */
 type Extent = 'full' | 'partial' | 'none';
 
 /** A protection of one process, as observed in this run. */
 export type Enforcement = {
   /** Stable name, such as `landlock-files` or `no-new-privs`. */
   readonly feature: string;
-  /** Less than full prevents the start if `required`, and is reported if `preferred`. */
+  /** Anything less than full protection prevents the start if `required`, and is only reported if `preferred`. */
   readonly need: 'required' | 'preferred';
   readonly requested: string;
   readonly observed: string;
   readonly status: Extent;
-  /** Why it is not full and what would fix it; empty if it is. */
+  /** Why the protection is not full, and what would fix that; empty if it is full. */
   readonly reason: string;
 };
 
-/** The result of requesting a protection. */
+/** The result of a request for a protection. */
 export type Outcome = Pick<Enforcement, 'observed' | 'status'> & Partial<Pick<Enforcement, 'reason'>>;
 
 /** `enforced` only if every check of the layer passed in this run. */
 export type LayerStatus = 'enforced' | 'degraded' | 'off';
 
-/** An observed fact of a layer. */
+/** An observed fact about a layer. */
 export type Check = {
   readonly id: string;
   readonly status: LayerStatus;
-  /** What was observed, so that a person can check it. */
+  /** The observation, in enough detail for the user to verify it. */
   readonly evidence: string;
-  /** Unix time of the observation in milliseconds. */
+  /** Unix time of the observation, in milliseconds. */
   readonly at: number;
 };
 
@@ -46,7 +46,7 @@ export type LayerReport = {
   readonly checks: readonly Check[];
 };
 
-/** Names of the six layers, by number. */
+/** The names of the six layers, by number. */
 export const layerNames: Readonly<Record<Layer, string>> = {
   1: 'loopback binding',
   2: 'process network isolation',
@@ -63,8 +63,8 @@ export function worst(checks: readonly Check[]): LayerStatus {
 }
 
 /**
- * The report of one layer.
- * @param decisive - the checks that decide the status of the layer; the others are only shown. All of them by default.
+ * Returns the report on one layer.
+ * @param decisive - the checks that determine the layer's status (by default, all); the others are only shown
  */
 export function layerReport(layer: Layer, checks: readonly Check[], decisive: readonly Check[] = checks): LayerReport {
   return { layer, name: layerNames[layer], status: worst(decisive), checks };

@@ -1,9 +1,10 @@
 /**
  * kwyre: engine [jailed]. It handles untrusted text and runs native code, so it has the fewest rights: no network, no
- * paths, a model descriptor and two channels.
+ * file paths, only a model descriptor and two channels.
  *
- * Order of start: receive the configuration, check the model's header, load, warm up, install the final filter, report
- * ready, serve. No client byte is read before the filter. The process ends when a channel closes or breaks protocol.
+ * Startup sequence: receive the configuration, check the model's header, load, warm up, install the final filter,
+ * report ready, serve. No client byte is read before the filter is installed. The process ends when a channel closes or
+ * a peer breaks the protocol.
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
@@ -31,9 +32,9 @@ import { createSessionStore, openWorkingSet } from './session/session-memory.ts'
 import type { SessionStore } from './session/session-store.ts';
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
-/** The largest request body. */
+/** Maximum size of a request body in bytes. */
 const bodyBytes = 32 << 20;
-/** How often idle conversations are reaped. */
+/** Interval at which idle conversations are wiped. */
 const reapMs = 1000;
 
 process.title = 'kwyre: engine [jailed]';
@@ -103,7 +104,7 @@ const lifeline = new Lifeline({
   },
 });
 
-// Every exit runs this: a stop message, a signal, a closed channel, a breach, an uncaught error.
+// Runs on every exit, whether after a stop message, a signal, a closed channel, a breach or an uncaught error.
 process.on('exit', () => {
   sessions?.close();
 });
@@ -120,7 +121,7 @@ function after(ms: number, wake: () => void): () => void {
   };
 }
 
-/** Decodes one token before the final filter: it creates threads, touches pages and reveals a broken model. */
+/** Decodes one token before the final filter is installed, to create threads, touch pages and detect bad models. */
 async function warmUp(llama: LlamaModel, modelName: string): Promise<void> {
   llama.batch.add(0, 0, 0, true);
   if ((await llama.decode()) !== 'done')

@@ -1,10 +1,10 @@
 /**
- * What the parts of the engine share: a chat request, its sampling, and the errors that a client sees.
+ * Types shared by the parts of the engine: chat requests, sampling parameters, and the errors that a client sees.
  *
- * Promise: of a request only roles, the model's name, booleans and numbers are JavaScript values; every text is bytes
+ * Promise: in a request, only roles, the model's name, booleans and numbers are JavaScript values. Every text is bytes
  *          in plaintext memory that `[Symbol.dispose]` overwrites.
- * Trust:   a `RequestError` is sent to the client as it is: its message and parameter are made of constants, numbers
- *          and names of fields.
+ * Trust:   a `RequestError` is sent to the client unchanged, so its message and parameter consist of constants, numbers
+ *          and field names.
  * @module
  */
 import { KwyreError } from '../base/errors.ts';
@@ -14,45 +14,45 @@ export type { Message, Prompt, PromptPiece, Role } from '../template/piece.ts';
 
 export type LogitBias = { readonly token: number; readonly bias: number };
 
-/** How the next token is chosen; every number is within its range. */
+/** The parameters for choosing the next token. Every number is within its range. */
 export type Sampling = {
-  /** 0: greedy. */
+  /** 0 selects greedy sampling. */
   readonly temperature: number;
-  /** 0: off. */
+  /** 0 means off. */
   readonly topK: number;
-  /** 1: off. */
+  /** 1 means off. */
   readonly topP: number;
-  /** 0: off. */
+  /** 0 means off. */
   readonly minP: number;
-  /** `null`: random. */
+  /** `null` means random. */
   readonly seed: number | null;
-  /** 1: off. */
+  /** 1 means off. */
   readonly repeatPenalty: number;
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
-  /** How many of the last tokens the three penalties consider. */
+  /** Number of most recent tokens that the three penalties consider. */
   readonly repeatLastN: number;
   readonly logitBias: readonly LogitBias[];
 };
 
-/** A checked `POST /v1/chat/completions`. */
+/** A validated `POST /v1/chat/completions` request. */
 export type ChatRequest = {
-  /** Printable ASCII, at most 256 characters; not compared with the served model yet. */
+  /** At most 256 printable ASCII characters; not yet compared with the served model's name. */
   readonly model: string;
-  /** At least one. */
+  /** At least one message. */
   readonly messages: readonly Message[];
   readonly stream: boolean;
   readonly includeUsage: boolean;
-  /** `null`: up to the end of the context. */
+  /** `null` means up to the end of the context. */
   readonly maxTokens: number | null;
-  /** At most four, none empty. */
+  /** At most four stop strings, none of them empty. */
   readonly stop: readonly Buffer[];
   readonly sampling: Sampling;
   /** Overwrites every text of the request; safe to call twice. */
   [Symbol.dispose](): void;
 };
 
-/** OpenAI's types of errors. */
+/** OpenAI's error types. */
 type ErrorType = 'invalid_request_error' | 'not_found_error' | 'rate_limit_error' | 'server_error';
 
 /** OpenAI's `finish_reason`. */
@@ -61,7 +61,7 @@ export type FinishReason = 'stop' | 'length';
 export type Usage = {
   readonly promptTokens: number;
   readonly completionTokens: number;
-  /** Prompt tokens whose KV state was reused. */
+  /** Number of prompt tokens whose KV state was reused. */
   readonly cachedTokens?: number;
 };
 
@@ -71,11 +71,11 @@ function typeOf(status: number): ErrorType {
   return status >= 500 ? 'server_error' : 'invalid_request_error';
 }
 
-/** An error response: HTTP status, the field it is about, and a stable code. */
+/** An error response with an HTTP status, the field that caused it, and a stable code. */
 export class RequestError extends KwyreError {
   readonly status: number;
   readonly type: ErrorType;
-  /** The path of the field, such as `messages[2].content`; `null` for none. */
+  /** Path of the field that caused the error, such as `messages[2].content`, or `null`. */
   readonly parameter: string | null;
 
   constructor(
@@ -90,7 +90,7 @@ export class RequestError extends KwyreError {
     this.parameter = parameter;
   }
 
-  /** The code in the response: `REQUEST_MODEL_NOT_FOUND` becomes `model_not_found`. */
+  /** The code in the response; for example, `REQUEST_MODEL_NOT_FOUND` becomes `model_not_found`. */
   get publicCode(): string {
     return this.code.replace(/^REQUEST_/, '').toLowerCase();
   }

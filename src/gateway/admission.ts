@@ -1,7 +1,8 @@
 /**
- * Decides whether a request is admitted: guard, route, token, in this order. Nothing else sees a request before that.
+ * Decides whether to admit a request by checking the guard, the route and the token, in that order. No other code sees
+ * a request before that.
  *
- * Promise: default deny. Without a token, a path that does not exist is a 401, like one that does.
+ * Promise: default deny. Without a token, a request gets a 401 whether or not its path exists.
  * Proof:   test/attacks/1-paths.test.ts, test/attacks/1-tokens.test.ts
  * @module
  */
@@ -16,21 +17,21 @@ import { faults } from './faults.ts';
 import type { Match } from './routes.ts';
 import { matchRoute, placeholder, routes } from './routes.ts';
 
-/** Who sent an admitted request: the holder of a token; an empty principal for a public route. */
+/** The sender of an admitted request: a token's holder, or an empty principal for a public route. */
 export type Sender = { readonly principal: Buffer; readonly isOperator: boolean };
 
 type Decision =
-  /** `closes`: the connection is closed, too. */
+  /** `closes`: whether the connection is closed too. */
   | { readonly kind: 'refused'; readonly fault: Fault; readonly closes: boolean }
   | { readonly kind: 'admitted'; readonly match: Match; readonly sender: Sender };
 
-/** A decision, or a token that nobody holds. */
+/** A decision, or the fact that the token is unknown. */
 type Verdict = Decision | { readonly kind: 'unknown-token' };
 
 type AdmissionOptions = {
   readonly port: number;
   readonly tokens: readonly TokenDigest[];
-  /** Receives the number of wrong tokens since the last report. */
+  /** Receives the number of wrong tokens since the previous report. */
   readonly onFailedLogins: (count: number) => void;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -63,18 +64,18 @@ export class Admission {
     return { kind: 'refused', fault, closes: true };
   }
 
-  /** Replaces the list of tokens. @returns the principals that no longer have one */
+  /** Replaces the list of tokens. @returns the principals that no longer have a token */
   replaceTokens(tokens: readonly TokenDigest[]): string[] {
     return this.#tokens.replace(tokens);
   }
 
-  /** Returns the proof for the challenge in the headers, `undefined` if there is none (ADR 0028). */
+  /** Returns the proof for the challenge in the headers, or `undefined` if they contain no challenge (ADR 0028). */
   proofFor(rawHeaders: readonly string[]): string | undefined {
     return this.#tokens.prove(rawHeaders, this.#options.port);
   }
 
   /**
-   * Sends every protected route through the checks, without a token and with an unknown one.
+   * Checks every protected route twice, once without a token and once with an unknown token.
    * @returns the number of protected routes
    * @throws `L1_TOKEN_UNCHECKED` if a route is admitted
    */

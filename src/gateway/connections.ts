@@ -1,15 +1,16 @@
 /**
- * Open connections by holder: anonymous at first, then the holder of the last token that was used on it.
+ * Open connections by holder. A connection is anonymous at first, then belongs to the holder of the last token used on
+ * it.
  *
- * When there is no room for another one, the holder with the most connections loses the one that has been idle for
- * longest. So idle connections of one client, or of many anonymous ones, lock nobody out.
+ * When there is no room for another connection, the holder with the most connections loses the one that has been idle
+ * longest. So idle connections, whether from one client or from many anonymous ones, cannot lock anyone out.
  *
  * Promise: a connection with an authenticated request in progress is never evicted.
  * Proof:   test/unit/gateway/connections.test.ts, test/attacks/1-shares.test.ts
  * @module
  */
 
-/** The part of a socket that is used here. */
+/** The part of the socket interface that is used here. */
 type Connection = { destroy(): unknown; once(event: 'close', listener: () => void): unknown };
 
 /** The holder of a connection before its first token. */
@@ -23,7 +24,7 @@ export class Connections<T extends Connection> {
   readonly #counts = new Map<string, number>();
   #uses = 0;
 
-  /** @param limit - how many may be open at a time */
+  /** @param limit - maximum number of open connections */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -32,7 +33,7 @@ export class Connections<T extends Connection> {
     return this.#entries.size;
   }
 
-  /** Adds a connection, evicting another one if necessary. @returns false if there is no room: the caller closes it */
+  /** Adds a connection, evicting another if necessary. @returns false if there is no room; the caller then closes it */
   add(connection: T): boolean {
     if (this.#entries.size >= this.#limit) {
       const evicted = this.#nextEviction();
@@ -49,7 +50,7 @@ export class Connections<T extends Connection> {
     return true;
   }
 
-  /** A request of `holder` begins on the connection, which counts as this holder's from now on. */
+  /** Marks the start of a request. From then on, the connection counts as belonging to `holder`. */
   markBusy(connection: T, holder: string): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
@@ -59,7 +60,7 @@ export class Connections<T extends Connection> {
     entry.busy = true;
   }
 
-  /** The request on the connection has been answered. */
+  /** Marks the connection idle after its request has been answered. */
   markIdle(connection: T): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
@@ -68,13 +69,13 @@ export class Connections<T extends Connection> {
     entry.busy = false;
   }
 
-  /** Closes all connections of a holder except those in `notified`, which close after their last response. */
+  /** Closes all of a holder's connections except those in `notified`, which close after their last response. */
   closeAll(holder: string, notified: ReadonlySet<T>): void {
     for (const [connection, entry] of this.#entries)
       if (entry.holder === holder && !notified.has(connection)) connection.destroy();
   }
 
-  /** Of the holder with the most connections that has an idle one: the one idle for longest. */
+  /** Among holders with an idle connection, takes the one with most connections and returns its longest-idle one. */
   #nextEviction(): T | undefined {
     const longestIdle = new Map<string, { connection: T; lastUse: number }>();
     for (const [connection, { holder, busy, lastUse }] of this.#entries) {

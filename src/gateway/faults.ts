@@ -1,13 +1,13 @@
 /**
- * The errors that the gateway itself answers with.
+ * The errors that the gateway itself responds with.
  *
- * Promise: status, code and message are constants; nothing of a request is echoed.
+ * Promise: status, code and message are constants. No part of a request is echoed.
  * Proof:   test/attacks/1-paths.test.ts, test/attacks/1-tokens.test.ts, test/attacks/1-limits.test.ts
  * @module
  */
 import { sessionNotFoundMessage } from '../wire/data-payloads.ts';
 
-/** An error as a client sees it. */
+/** An error in the form that a client receives. */
 export type Fault = {
   readonly status: number;
   readonly code: string;
@@ -15,11 +15,11 @@ export type Fault = {
   readonly retryAfterSeconds?: number;
 };
 
-/** Limit on the request line and headers together. */
+/** Limit on the size of the request line and headers together. */
 export const maxHeaderBytes = 16 * 1024;
 
 export const faults = {
-  // The token.
+  // Errors about the token.
   unauthorized: {
     status: 401,
     code: 'invalid_api_key',
@@ -40,12 +40,12 @@ export const faults = {
     code: 'invalid_api_key',
     message: 'This token has been revoked. ./kwyre token add NAME creates another one.',
   },
-  // The request.
+  // Errors about the request.
   malformed: { status: 400, code: 'request_malformed', message: 'This is not a well-formed HTTP request.' },
   headersTooLarge: {
     status: 431,
     code: 'headers_too_large',
-    message: `The headers may have at most ${maxHeaderBytes} bytes.`,
+    message: `The headers may be at most ${maxHeaderBytes} bytes long.`,
   },
   requestTimeout: { status: 408, code: 'request_timeout', message: 'The request took too long.' },
   notFound: { status: 404, code: 'not_found', message: 'This path does not exist.' },
@@ -59,9 +59,9 @@ export const faults = {
   expectationFailed: {
     status: 417,
     code: 'expectation_failed',
-    message: 'The Expect header supports 100-continue only.',
+    message: 'The Expect header may only contain 100-continue.',
   },
-  // The state of the server.
+  // Errors about the state of the server.
   intakeClosed: {
     status: 503,
     code: 'intake_closed',

@@ -1,9 +1,10 @@
 /**
- * An HTTP server on an inherited listening socket, with limits, and without copies of bodies that remain in memory.
+ * An HTTP server on an inherited listening socket. It enforces limits and leaves no copies of bodies in memory.
  *
- * Promise: a connection whose two ends are not 127.0.0.1 is closed without a byte. Received bytes are overwritten once
- *          the HTTP parser has consumed them. A request that the parser rejects gets an error with our headers.
- * Limits:  headers (the token among them) become JavaScript strings; bodies never do.
+ * Promise: unless both ends of a TCP connection are 127.0.0.1, it is closed without sending a byte. Received bytes are
+ *          overwritten once the HTTP parser has consumed them. A request that the parser rejects gets an error response
+ *          with the gateway's fixed headers.
+ * Limits:  headers, including the token, become JavaScript strings. Bodies never do.
  * Proof:   test/attacks/1-limits.test.ts, test/attacks/1-memory.test.ts
  * @module
  */
@@ -20,19 +21,19 @@ import { toWipedSocket } from './wiped-socket.ts';
 // Importing node:http evaluates a getter that loads an HTTP client, which takes 40 ms.
 const { createServer } = process.getBuiltinModule('node:http');
 
-/** Limits for clients. @internal */
+/** Limits on clients. @internal */
 export const limits = {
   headerBytes: maxHeaderBytes,
-  /** From the opening of a connection, or the end of the previous request on it, to the end of the headers. */
+  /** Time from the opening of a connection, or the end of its previous request, to the end of the headers. */
   headerTimeoutMs: 10_000,
-  /** To the end of the body. */
+  /** Time to the end of the body. */
   requestTimeoutMs: 60_000,
   keepAliveMs: 15_000,
   connections: 256,
   requestsPerConnection: 1000,
 } as const;
 
-/** File descriptors that a gateway needs besides its connections. */
+/** Number of file descriptors that a gateway needs in addition to its connections. */
 const reservedDescriptors = 40;
 
 /** Returns the connection limit for a process that may open `openFiles` descriptors. */
@@ -48,12 +49,12 @@ type HttpListener = {
 };
 type RequestListener = (request: IncomingMessage, response: ServerResponse, unix: boolean) => void;
 
-/** The connections that are being answered, each with its latest response. */
+/** Connections with a request in progress, each with its latest response. */
 type Responses = WeakMap<object, ServerResponse>;
 
 const readBytes = 64 * 1024;
 
-/** Starts serving on the socket. No connection is accepted before the next tick of the event loop. */
+/** Starts serving on the socket. No connection is accepted before the event loop's next tick. */
 export function listenHttp(listener: HttpListener, onRequest: RequestListener): Server {
   const responses: Responses = new WeakMap();
   const server = createServer({
@@ -63,14 +64,14 @@ export function listenHttp(listener: HttpListener, onRequest: RequestListener): 
     keepAliveTimeout: limits.keepAliveMs,
     connectionsCheckingInterval: 500,
     insecureHTTPParser: false,
-    // The guard answers a missing Host itself, with our headers.
+    // The guard itself responds to a missing Host, with the fixed headers.
     requireHostHeader: false,
     noDelay: true,
   });
   // Node would silently drop headers above this count, such as a second Host. The guard counts them.
   server.maxHeadersCount = 0;
   server.maxRequestsPerSocket = limits.requestsPerConnection;
-  // A client that closed its sending side may still read its response.
+  // A client that has closed its sending side may still read its response.
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   acceptConnections(server, listener, responses);
   acceptRequests(server, listener, responses, onRequest);
@@ -79,7 +80,7 @@ export function listenHttp(listener: HttpListener, onRequest: RequestListener): 
   return server;
 }
 
-/** Checks each connection and hands it to the HTTP parser as a socket that overwrites what it read. */
+/** Checks each connection and passes it to the HTTP parser as a socket that overwrites the bytes it has read. */
 function acceptConnections(server: Server, listener: HttpListener, responses: Responses): void {
   const parsers = server.listeners('connection');
   server.removeAllListeners('connection');
@@ -95,19 +96,19 @@ function acceptConnections(server: Server, listener: HttpListener, responses: Re
       return;
     }
     for (const parser of parsers) parser.call(server, socket);
-    // With a second data listener, Node does not let its native parser read with a buffer of its own.
+    // With a second data listener, Node does not let its native parser read into a separate buffer.
     socket.on('data', () => undefined);
     socket.once('end', () => {
       const response = responses.get(socket);
       if (response === undefined || response.writableEnded) return;
-      // A client that closes its side in the middle of a response has given up.
+      // A client that closes its side in the middle of a response is no longer interested in it.
       if (response.headersSent) socket.destroy();
       else probeHalfOpen(response);
     });
   });
 }
 
-/** Passes requests on, one at a time per connection. */
+/** Passes requests to the handler, one at a time per connection. */
 function acceptRequests(
   server: Server,
   listener: HttpListener,
@@ -129,7 +130,7 @@ function acceptRequests(
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, accept);
 }
 
-/** Answers what the HTTP parser rejects, and overwrites it. */
+/** Sends an error response to input that the HTTP parser rejects, and overwrites the input. */
 function answerParserErrors(server: Server, responses: Responses): void {
   const faultsByCode: Readonly<Record<string, Fault>> = {
     HPE_HEADER_OVERFLOW: faults.headersTooLarge,
@@ -150,7 +151,7 @@ const reasonPhrases: Readonly<Record<number, string>> = {
   431: 'Request Header Fields Too Large',
 };
 
-/** Returns a complete response as bytes, for a connection that the HTTP parser has given up. */
+/** Returns a complete response as bytes, for a connection that the HTTP parser no longer handles. */
 function rawResponse(fault: Fault): Buffer {
   const body = errorBody(fault);
   const headers = {
@@ -168,13 +169,13 @@ function rawResponse(fault: Fault): Buffer {
   return Buffer.concat([Buffer.from(head, 'latin1'), body]);
 }
 
-/** When to probe a client that closed its sending side, and the interval after that. */
+/** Delays before each probe of a client that closed its sending side; the last delay repeats. */
 const probeMs = [250, 500, 5000] as const;
 
 /**
- * Probes whether a client that closed its sending side still waits for its response or is gone; the kernel cannot tell
- * until bytes are sent. HTTP/1.1 clients skip interim responses (100 Continue), and a closed connection answers with a
- * reset. Once the response has begun, its own bytes are the probe.
+ * Probes whether a client that closed its sending side is still waiting for its response or has disconnected. The
+ * kernel cannot tell until bytes are sent. HTTP/1.1 clients skip interim responses (100 Continue), and a closed
+ * connection responds with a reset. Once the response has begun, its own bytes serve as the probe.
  */
 function probeHalfOpen(response: ServerResponse): void {
   let sent = 0;

@@ -1,9 +1,10 @@
 /**
- * The life of a gateway process: wait for the configuration, listen and apply the final filter in one tick, serve, and
- * drain.
+ * The life cycle of a gateway process: wait for the configuration, start to listen and install the final filter in one
+ * tick, serve, and drain.
  *
- * Promise: no client byte is read before the final filter is in place. Losing the supervisor, a breach by a peer and a
- *          stop order end the process. Losing the engine ends it too, after every client got an error.
+ * Promise: no client byte is read before the final filter is in place. The process ends on a stop order, on a breach by
+ *          a peer, or when it loses the supervisor. When it loses the engine, it sends every client an error and then
+ *          ends.
  * Proof:   test/unit/gateway/lifecycle.test.ts
  * @module
  */
@@ -30,19 +31,19 @@ import { RequestHandler } from './request-handler.ts';
 import { StatusProxy } from './status.ts';
 import { loadPage } from './status-page.ts';
 
-/** What the process may do; `main.ts` supplies the real functions. */
+/** The process's capabilities. `main.ts` supplies the real functions. */
 type Powers = {
   readonly pid: number;
-  /** Installs the final seccomp filter, irrevocably, and returns what is enforced. */
+  /** Irrevocably installs the final seccomp filter. @returns what is enforced */
   readonly applyFinalFilter: () => readonly Enforcement[];
   readonly exit: (code: number) => void;
   readonly readFile: (path: string) => Buffer;
-  /** Whether the optional Unix listener was passed on. */
+  /** Returns whether the optional Unix listener was inherited. */
   readonly hasUnixListener: () => boolean;
-  /** The limit on open file descriptors. */
+  /** Returns the limit on open file descriptors. */
   readonly openFiles: () => number;
   readonly now: () => number;
-  /** CLOCK_MONOTONIC in milliseconds, comparable across processes. */
+  /** Returns CLOCK_MONOTONIC in milliseconds, which can be compared across processes. */
   readonly monotonic: () => number;
   /** Returns a token that nobody holds. */
   readonly randomToken: () => string;
@@ -50,10 +51,10 @@ type Powers = {
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
 
-/** Time limit for draining; the supervisor waits a second. */
+/** Time limit for draining. The supervisor waits for one second. */
 const drainMs = 700;
 const stallCheckMs = 5000;
-/** Time for the last control messages to be written before the exit. */
+/** Time allowed for writing the last control messages before the exit. */
 const flushMs = 20;
 
 /** Runs the gateway on its inherited descriptors. */
@@ -187,7 +188,7 @@ class Gateway {
   #start(config: GatewayConfig): void {
     const listener = verifyLoopback(descriptors.listener);
     if (listener.port !== config.port)
-      throw new KwyreError('L1_SOCKET_FOREIGN', 'the listening socket has another port than the configuration');
+      throw new KwyreError('L1_SOCKET_FOREIGN', 'the listening socket has a different port from the configuration');
     const admission = this.#createAdmission(config);
     const closedRoutes = admission.verifyRoutesClosed(this.#powers.randomToken());
     const connections = new Connections<Socket>(maxConnections(this.#powers.openFiles()));
@@ -202,7 +203,7 @@ class Gateway {
     });
     this.#handler = handler;
     this.#listen(listener.fd, handler, connections);
-    // Still the same tick: the event loop has accepted nothing yet.
+    // This is still the same tick, so the event loop has not accepted any connection yet.
     const enforced = this.#powers.applyFinalFilter();
     setInterval(() => {
       this.#relay.dropStalled();
@@ -228,13 +229,13 @@ class Gateway {
       this.#servers.push(listenHttp({ fd: descriptors.unixListener, unix: true, backlog, connections }, onRequest));
   }
 
-  /** Cancels running turns and refuses new ones until the supervisor reopens the intake. */
+  /** Cancels all running turns and refuses new ones until the supervisor reopens the intake. */
   #cancelTurns(): void {
     this.#handler?.closeIntake();
     this.#relay.cancelAll(faults.paused);
   }
 
-  /** Ends every request with `fault`, then exits. @param report - tells the supervisor when that is done */
+  /** Ends every request with `fault`, then exits. @param report - whether to tell the supervisor before the exit */
   async #drain(fault: Fault, report: boolean): Promise<void> {
     if (this.#isEnding) return;
     this.#isEnding = true;

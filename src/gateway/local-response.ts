@@ -1,5 +1,6 @@
 /**
- * Responses that the gateway sends itself: fixed headers, errors in OpenAI's format, no echo of the request.
+ * Responses that the gateway sends itself. They have fixed headers, use OpenAI's error format and never echo the
+ * request.
  *
  * Proof: test/attacks/1-browser.test.ts, test/attacks/1-limits.test.ts
  * @module
@@ -8,10 +9,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { wipeBytes } from '../base/bytes.ts';
 import type { Fault } from './faults.ts';
 
-/** The content policy of every response but the status page: it can load and run nothing. */
+/** The content security policy of every response except the status page's. Such a response can load and run nothing. */
 const closedPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
-/** Headers of every response. There are no `Access-Control-*` headers: no other origin may read a response. */
+/** Headers of every response. There are no `Access-Control-*` headers, so no other origin may read a response. */
 export const fixedHeaders: Readonly<Record<string, string>> = {
   'Cache-Control': 'no-store',
   'Content-Security-Policy': closedPolicy,
@@ -30,13 +31,13 @@ const errorTypes: Readonly<Record<number, string>> = {
   429: 'rate_limit_error',
 };
 
-/** Returns an error as JSON, made of constants only. */
+/** Returns an error as JSON that consists only of constants. */
 export function errorBody(fault: Fault): Buffer {
   const type = errorTypes[fault.status] ?? (fault.status >= 500 ? 'server_error' : 'invalid_request_error');
   return Buffer.from(JSON.stringify({ error: { message: fault.message, type, param: null, code: fault.code } }));
 }
 
-/** Sends a complete response. @param more - additional headers, which override the fixed ones */
+/** Sends a complete response. @param more - additional headers, which override the fixed headers */
 export function sendWhole(
   response: ServerResponse,
   status: number,
@@ -48,12 +49,12 @@ export function sendWhole(
   response.end(body);
 }
 
-/** How much of a refused body is read, and for how long, so that the client reads the response before the close. */
+/** Limits on reading a refused body. It is read so that the client gets the response before the connection closes. */
 export const lingerLimits = { bytes: 1 << 20, ms: 1000 } as const;
 
 /**
- * Refuses a request. Its body is discarded and overwritten; a long one is cut off.
- * @param close - closes the connection too, after anything that no legitimate client sends
+ * Refuses a request. Its body is overwritten and discarded, and a long body is cut off.
+ * @param close - whether to close the connection too, as after anything that no legitimate client sends
  */
 export function sendFault(request: IncomingMessage, response: ServerResponse, fault: Fault, close: boolean): void {
   const body = errorBody(fault);
@@ -81,7 +82,7 @@ export function sendFault(request: IncomingMessage, response: ServerResponse, fa
   let discarded = 0;
   const finish = () => {
     clearTimeout(timer);
-    // Do not wait for the rest of a body.
+    // Do not wait for the rest of the body.
     if (request.complete || response.writableEnded) response.end();
     else {
       response.end(() => {

@@ -1,8 +1,8 @@
 /**
- * kwyre: gateway [net]. Serves HTTP on an inherited listening socket; authenticates, limits and relays requests.
+ * kwyre: gateway [net]. Serves HTTP on an inherited listening socket, and authenticates, limits and relays requests.
  *
- * It creates no socket, opens no file after its final filter and parses no conversation. `lifecycle.ts` is the program;
- * this file supplies its powers.
+ * It creates no socket, parses no conversation, and opens no file once its final filter is installed. `lifecycle.ts` is
+ * the program; this file supplies the functions it calls.
  * @module
  */
 import { randomBytes } from 'node:crypto';
@@ -30,7 +30,7 @@ serve({
         socketOption(descriptors.unixListener, socketOptions.acceptsConnections) === 1
       );
     } catch {
-      return false; // closed, or a descriptor of Node itself
+      return false; // closed, or one of Node's own descriptors
     }
   },
   openFiles: () => openFilesOf(readFileSync('/proc/self/limits', 'utf8')).soft,

@@ -1,8 +1,8 @@
 /**
  * Relays requests to the engine and its responses to the clients, as frames on the data edge. Bodies are opaque here.
  *
- * Promise: a body never becomes text, is never parsed and never kept: each chunk is overwritten once it is forwarded.
- *          An engine that breaks the protocol is a breach. When the edge closes, every client gets an explicit error.
+ * Promise: a body never becomes text, and is never parsed or kept. Each chunk is overwritten after it is forwarded.
+ *          A protocol violation by the engine is a breach. When the edge closes, every client gets an explicit error.
  * Proof:   test/unit/gateway/relay.test.ts, test/attacks/1-memory.test.ts
  * @module
  */
@@ -25,13 +25,13 @@ import { RequestQuota } from './request-quota.ts';
 /** The gateway's end of the data edge. */
 type DataEdge = {
   send(type: number, payload: Uint8Array | undefined, stream: number): void;
-  /** Whether more is queued than the kernel takes. */
+  /** Returns whether more bytes are queued than the kernel accepts. */
   isFull(): boolean;
 };
 
 /**
- * Limits on requests at the engine and their declared bytes, the operator's additional room, and how long a client may
- * stop reading its response.
+ * Limits on the number of requests at the engine and on their declared bytes, the additional room for the operator, and
+ * the time for which a client may stop reading its response.
  * @internal
  */
 export const relayLimits = {
@@ -49,7 +49,7 @@ export class Relay {
   readonly #paused = new Set<IncomingMessage>();
   readonly #quota = new RequestQuota<RelayedRequest>(relayLimits);
   #lastId = 0;
-  /** Why no request is forwarded any more. */
+  /** Why no more requests are forwarded; `undefined` while they are. */
   #closedBy: Fault | undefined;
 
   constructor(edge: DataEdge, now: () => number) {
@@ -93,7 +93,7 @@ export class Relay {
 
   /**
    * Opens a request at the engine and forwards its body as it arrives.
-   * @param reserved - it holds a reserved slot and does not count against the quota
+   * @param reserved - whether the request has a reserved slot and so does not count against the quota
    */
   forward(request: IncomingMessage, response: ServerResponse, open: RequestOpen, reserved: boolean): void {
     const holder = { principal: open.principal.toString('hex'), isOperator: open.operator };
@@ -146,20 +146,20 @@ export class Relay {
     }
   }
 
-  /** Resumes paused bodies: the edge accepts bytes again. */
+  /** Resumes paused bodies when the edge accepts bytes again. */
   onEdgeDrained(): void {
     for (const request of this.#paused) request.resume();
     this.#paused.clear();
   }
 
-  /** Finds the request of a frame; `undefined` if it is over. @throws `WIRE_STREAM_UNKNOWN` if it never existed */
+  /** Returns a frame's request, or `undefined` if it has ended. @throws `WIRE_STREAM_UNKNOWN` if it never existed */
   #find(frame: Frame): RelayedRequest | undefined {
     if (frame.stream === 0 || frame.stream > this.#lastId)
       throw new KwyreError('WIRE_STREAM_UNKNOWN', 'a response to no request');
     return this.#open.get(frame.stream);
   }
 
-  /** The response is complete, or the client's connection is closed. */
+  /** Removes a request whose response is complete or whose client's connection has closed. */
   #close(relayed: RelayedRequest): void {
     if (this.#open.has(relayed.id)) {
       this.#remove(relayed);
@@ -189,7 +189,7 @@ export class Relay {
     relayed.destroySoon();
   }
 
-  /** Ends every request of a revoked token. @returns the connections that get an error response */
+  /** Ends every request made with a revoked token. @returns the connections that get an error response */
   revoke(principal: string): Set<Socket> {
     const revoked = [...this.#open.values()].filter((relayed) => relayed.holder.principal === principal);
     if (this.#closedBy === undefined) for (const relayed of revoked) this.#evict(relayed, faults.revoked);
@@ -201,12 +201,12 @@ export class Relay {
     for (const relayed of this.#open.values()) if (relayed.isStalled(relayLimits.stallMs)) relayed.response.destroy();
   }
 
-  /** Cancels every open request, at the client with an error and at the engine. */
+  /** Cancels every open request: sends the client an error and tells the engine. */
   cancelAll(fault: Fault): void {
     for (const relayed of [...this.#open.values()]) this.#cancel(relayed, fault);
   }
 
-  /** Ends every request with an error and forwards no more. Resolves when all responses are sent. */
+  /** Ends every request with an error and forwards no more. Resolves once all responses have been sent. */
   async shutdown(fault: Fault): Promise<void> {
     this.#closedBy ??= fault;
     const closed = [...this.#open.values()].map(

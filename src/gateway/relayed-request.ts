@@ -1,7 +1,7 @@
 /**
- * One HTTP request at the engine, from its first frame to the end of its response.
+ * One HTTP request that is relayed to the engine, from its first frame to the end of its response.
  *
- * Promise: response bytes are overwritten once the kernel has taken them, or when the connection closes before that.
+ * Promise: response bytes are overwritten once the kernel has accepted them, or when the connection closes before that.
  *          The engine cannot send more than its credit.
  * Proof:   test/unit/gateway/relay.test.ts, test/attacks/1-memory.test.ts
  * @module
@@ -15,7 +15,7 @@ import type { Fault } from './faults.ts';
 import { errorBody, fixedHeaders, lingerLimits, sendFault } from './local-response.ts';
 import type { QuotaEntry, TokenHolder } from './request-quota.ts';
 
-/** Credit is returned in steps of this size. One message per token would interrupt the engine in its next step. */
+/** Credit is returned in steps of this size, because a message per token would interrupt the engine's next step. */
 const creditStepBytes = initialCreditBytes / 4;
 
 const contentTypes = {
@@ -29,7 +29,7 @@ type RelayedRequestOptions = {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly holder: TokenHolder;
-  /** Declared bytes of the body. */
+  /** Declared length of the body in bytes. */
   readonly bytes: number;
   /** Returns credit to the engine. */
   readonly onCredit: (bytes: number) => void;
@@ -44,11 +44,11 @@ export class RelayedRequest implements QuotaEntry {
   readonly bytes: number;
   readonly #onCredit: (bytes: number) => void;
   readonly #now: () => number;
-  /** Response bytes that the kernel has not taken yet. */
+  /** Response bytes that the kernel has not accepted yet. */
   readonly #pending = new Set<Buffer>();
   #isStream = false;
   #unacknowledged = 0;
-  /** Bytes that the client has taken and that have not been returned as credit. */
+  /** Number of bytes that the client has received and that have not yet been returned as credit. */
   #credit = 0;
   #progressAt: number;
 
@@ -67,7 +67,7 @@ export class RelayedRequest implements QuotaEntry {
     return this.response.headersSent ? undefined : this.request.complete ? 1 : 0;
   }
 
-  /** Sends status and headers. @throws `WIRE_MESSAGE_*` for a malformed or a second head */
+  /** Sends the status and headers. @throws `WIRE_MESSAGE_*` if the head is malformed or repeated */
   writeHead(payload: Buffer): void {
     const head = parseResponseHead(payload);
     if (this.response.headersSent) throw new KwyreError('WIRE_MESSAGE_REPEATED', 'a second response.head');
@@ -83,7 +83,7 @@ export class RelayedRequest implements QuotaEntry {
 
   /**
    * Sends a copy of response bytes.
-   * @throws `WIRE_MESSAGE_ORDER` before the head, `WIRE_CREDIT_EXCEEDED` without credit
+   * @throws `WIRE_MESSAGE_ORDER` if called before the head, `WIRE_CREDIT_EXCEEDED` if there is not enough credit
    */
   writeBody(payload: Buffer): void {
     if (!this.response.headersSent) throw new KwyreError('WIRE_MESSAGE_ORDER', 'response.body before response.head');
@@ -107,13 +107,13 @@ export class RelayedRequest implements QuotaEntry {
     });
   }
 
-  /** Completes the response. @throws `WIRE_MESSAGE_ORDER` before the head */
+  /** Completes the response. @throws `WIRE_MESSAGE_ORDER` if called before the head */
   end(): void {
     if (!this.response.headersSent) throw new KwyreError('WIRE_MESSAGE_ORDER', 'response.end before response.head');
     this.response.end();
   }
 
-  /** Ends with an error: as the response if it has not begun, as the last event of a stream, else by a reset. */
+  /** Ends with an error: as the response if none has begun, as the last event of a stream, or else with a reset. */
   fail(fault: Fault): void {
     const { request, response } = this;
     if (!response.headersSent) sendFault(request, response, fault, true);
@@ -134,7 +134,7 @@ export class RelayedRequest implements QuotaEntry {
     });
   }
 
-  /** Returns whether the client has taken no response bytes for `ms`. */
+  /** Returns whether the client has received no response bytes for `ms` milliseconds. */
   isStalled(ms: number): boolean {
     return this.#unacknowledged > 0 && this.#now() - this.#progressAt > ms;
   }

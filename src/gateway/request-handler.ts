@@ -1,8 +1,8 @@
 /**
- * Handles each HTTP request: asks for admission, then answers it here or forwards it to the engine.
+ * Handles each HTTP request. If it is admitted, it is answered here or forwarded to the engine.
  *
- * Promise: a request with a body reaches the engine only while the intake is open, with a declared length within the
- *          limit.
+ * Promise: a request with a body reaches the engine only while the intake is open, and only if its declared length is
+ *          within the limit.
  * Proof:   test/unit/gateway/lifecycle.test.ts, test/attacks/1-limits.test.ts
  * @module
  */
@@ -25,7 +25,7 @@ import type { StatusPage } from './status-page.ts';
 import { pagePolicy } from './status-page.ts';
 import type { StatusProxy } from './status.ts';
 
-/** `open`: new conversations are accepted. `ready`: token and engine are there. */
+/** `open`: whether new conversations are accepted. `ready`: whether the token is written and the engine is running. */
 type Intake = { readonly open: boolean; readonly ready: boolean };
 
 type RequestHandlerOptions = {
@@ -43,14 +43,14 @@ type Http = { readonly request: IncomingMessage; readonly response: ServerRespon
 
 const healthBody = Buffer.from('{"status":"ok"}');
 
-/** Reads `Kwyre-Session: new | conv_…`; empty for none. */
+/** Reads the header `Kwyre-Session: new | conv_…`. @returns the value without `conv_`; empty if there is no header */
 function sessionOf(rawHeaders: readonly string[]): string | Fault {
   const values = headerValues(rawHeaders, 'kwyre-session');
   const [value] = values;
   if (value === undefined) return '';
   if (values.length > 1) return faults.sessionRepeated;
   if (value === 'new') return value;
-  // A malformed id is answered like an unknown one.
+  // A malformed id gets the same response as an unknown one.
   return /^conv_([0-9a-f]{32})$/.exec(value)?.[1] ?? faults.sessionNotFound;
 }
 
@@ -64,7 +64,7 @@ export class RequestHandler {
     this.#intake = options.intake;
   }
 
-  /** Replaces the tokens. Requests and connections of revoked ones end. */
+  /** Replaces the tokens, and ends the requests and connections of revoked tokens. */
   replaceTokens(tokens: readonly TokenDigest[]): void {
     for (const principal of this.#options.admission.replaceTokens(tokens)) {
       const notified = this.#options.relay.revoke(principal);
@@ -81,7 +81,7 @@ export class RequestHandler {
     this.#intake = { ...this.#intake, open: false };
   }
 
-  /** Handles one request. @param unix - whether it arrived on the Unix socket */
+  /** Handles one request. @param unix - whether the request arrived on the Unix socket */
   handle(request: IncomingMessage, response: ServerResponse, unix: boolean): void {
     const decision = this.#options.admission.decide({
       method: request.method ?? '',

@@ -1,19 +1,20 @@
 /**
  * Limits open requests and their declared bytes, with a fair share for each token and extra room for the operator.
  *
- * One token may use everything while no other needs it. When another token needs room, the token furthest above its
- * fair share loses requests: first one whose body is still arriving, then one whose response has not begun.
+ * A token may use the whole quota while no other token needs it. When another token needs room, the token furthest
+ * above its fair share loses requests: first those whose bodies are still arriving, then those whose responses have not
+ * begun.
  *
- * Promise: no token locks another one out, and the operator is served whatever the named tokens do.
+ * Promise: no token can lock another one out, and the operator is served whatever the named tokens do.
  * Limits:  a request whose response has begun is never evicted.
  * Proof:   test/unit/gateway/request-quota.test.ts, test/attacks/1-shares.test.ts
  * @module
  */
 
-/** Whose token a request carries. */
+/** The holder of a request's token. */
 export type TokenHolder = { readonly principal: string; readonly isOperator: boolean };
 
-/** `requests` and `bodyBytes` are shared by all tokens; only the operator may use the rest. */
+/** `requests` and `bodyBytes` are shared by all tokens. Only the operator may use the rest. */
 type QuotaLimits = {
   readonly requests: number;
   readonly bodyBytes: number;
@@ -24,9 +25,9 @@ type QuotaLimits = {
 /** One open request. */
 export type QuotaEntry = {
   readonly holder: TokenHolder;
-  /** Declared bytes of its body. */
+  /** Declared length of its body in bytes. */
   readonly bytes: number;
-  /** 0: its body is still arriving. 1: its response has not begun. `undefined`: not evictable. */
+  /** Returns 0 if its body is still arriving, 1 if its response has not begun, `undefined` if it cannot be evicted. */
   readonly evictionRank: () => 0 | 1 | undefined;
 };
 
@@ -34,7 +35,7 @@ type Usage = { requests: number; bytes: number };
 
 export class RequestQuota<T extends QuotaEntry> {
   readonly #limits: QuotaLimits;
-  /** Oldest first. */
+  /** Open requests, oldest first. */
   readonly #entries = new Set<T>();
   readonly #usage = new Map<string, Usage>();
   #requests = 0;
@@ -61,7 +62,7 @@ export class RequestQuota<T extends QuotaEntry> {
   }
 
   /**
-   * Returns the requests to evict, in order, so that another request of `holder` fits; `undefined` if it does not fit.
+   * Returns the requests to evict, in order, so that another request from `holder` fits; `undefined` if it cannot fit.
    * @param bytes - declared body length of the new request
    */
   evictionsFor(holder: TokenHolder, bytes: number): readonly T[] | undefined {
@@ -100,7 +101,7 @@ export class RequestQuota<T extends QuotaEntry> {
     };
   }
 
-  /** Returns the next request to evict: of the holder furthest above the fair share, never of the operator. */
+  /** Returns the next request to evict: one from the holder furthest above the fair share, never the operator's. */
   #nextEviction(
     requester: TokenHolder,
     fairShare: Usage,
@@ -141,18 +142,18 @@ export class RequestQuota<T extends QuotaEntry> {
   }
 }
 
-/** Slots for each named token, for all named tokens together, and for the operator. @internal */
+/** Number of slots for each named token, for all named tokens together, and for the operator. @internal */
 export const reservedSlotLimits = { each: 4, named: 32, operator: 16 } as const;
 
 /**
- * Slots outside the quota for short requests that need no turn of the model: the status, and listing and wiping
- * sessions. They are served while the quota is exhausted.
+ * Slots outside the quota, for short requests that need no turn of the model: the status, and listing and wiping
+ * sessions. These requests are served even while the quota is exhausted.
  */
 export class ReservedSlots {
   readonly #taken = new Map<string, number>();
   #named = 0;
 
-  /** Takes a slot and returns the function that releases it; `undefined` if the holder has none left. */
+  /** Acquires a slot. @returns a function that releases it, or `undefined` if the holder has no free slot */
   acquire({ principal, isOperator }: TokenHolder): (() => void) | undefined {
     const before = this.#taken.get(principal) ?? 0;
     const { each, named, operator } = reservedSlotLimits;

@@ -1,14 +1,15 @@
 /**
- * The routes of the server, as a table. A route that is not marked public needs a token.
+ * The server's routes, as a table. A route that is not marked public requires a token.
  *
- * Promise: paths are compared byte by byte, without decoding, normalisation or prefixes, so each has one spelling.
+ * Promise: paths are compared byte by byte, without decoding, normalisation or prefix matching, so each path has only
+ *          one spelling.
  * Proof:   test/unit/gateway/routes.test.ts, test/attacks/1-paths.test.ts
  * @module
  */
 import { engineRoutes } from '../wire/messages.ts';
 import type { EngineRoute } from '../wire/messages.ts';
 
-/** What answers a route. */
+/** The handler of a route. */
 type Target =
   | { readonly kind: 'health' }
   | { readonly kind: 'status' }
@@ -17,16 +18,16 @@ type Target =
 
 export type Route = {
   readonly method: 'GET' | 'POST' | 'DELETE';
-  /** The whole path; `{parameter}` matches one segment. */
+  /** The whole path. `{parameter}` matches one segment. */
   readonly path: string;
-  /** Served without a token; reveals nothing and changes nothing. */
+  /** Whether the route is served without a token. Such a route reveals nothing and changes nothing. */
   readonly public: boolean;
-  /** Has reserved slots: served while the request quota is exhausted. */
+  /** Whether the route has reserved slots, so that it is served even while the request quota is exhausted. */
   readonly reserved?: true;
   readonly target: Target;
 };
 
-/** The files of the status page. They are public: the page shows nothing until it has a token. */
+/** The files of the status page. They are public because the page shows nothing until it has a token. */
 export const pageFiles: Readonly<Record<string, { readonly file: string; readonly type: string }>> = {
   '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
   '/app.js': { file: 'app.js', type: 'text/javascript; charset=utf-8' },
@@ -136,7 +137,7 @@ export const routes: readonly Route[] = [
   },
 ];
 
-/** The result of matching a request; `method`: the path exists for another method. */
+/** The result of matching a request. `method` means that the path exists, but for a different method. */
 export type Match =
   | { readonly kind: 'route'; readonly route: Route; readonly parameter: string }
   | { readonly kind: 'method' }
@@ -144,7 +145,7 @@ export type Match =
 
 export const placeholder = '{parameter}';
 
-/** A path parameter: the unreserved characters of RFC 3986, and those that model names contain. */
+/** A path parameter: the unreserved characters of RFC 3986, plus the other characters that model names contain. */
 const parameterPattern = /^[A-Za-z0-9._~:@+-]{1,128}$/;
 
 function parameterOf(route: Route, path: string): string | undefined {
@@ -154,14 +155,14 @@ function parameterOf(route: Route, path: string): string | undefined {
   const suffix = route.path.slice(at + placeholder.length);
   if (!path.startsWith(prefix) || !path.endsWith(suffix) || path.length <= prefix.length + suffix.length)
     return undefined;
-  // Clients percent-encode these three characters of model names; nothing else is decoded.
+  // Clients percent-encode these three characters in model names. Nothing else is decoded.
   const parameter = path
     .slice(prefix.length, path.length - suffix.length)
     .replace(/%(3A|40|2B)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
   return parameterPattern.test(parameter) && parameter !== '.' && parameter !== '..' ? parameter : undefined;
 }
 
-/** Finds the route of a request. The query is ignored. HEAD is routed as GET; `node:http` omits the body. */
+/** Finds the route for a request. The query is ignored. HEAD is routed like GET, and `node:http` omits the body. */
 export function matchRoute(method: string, target: string): Match {
   const wanted = method === 'HEAD' ? 'GET' : method;
   const query = target.indexOf('?');

@@ -1,7 +1,7 @@
 /**
  * The static status page: read once at startup, before the final filter, and served from memory.
  *
- * Promise: its content policy permits its own script and requests to its own server, nothing else.
+ * Promise: its content security policy permits only its own script and requests to its own server.
  * Proof:   test/attacks/1-browser.test.ts
  * @module
  */
@@ -9,7 +9,7 @@ import { pageFiles } from './routes.ts';
 
 export type StatusPage = ReadonlyMap<string, { readonly type: string; readonly body: Buffer }>;
 
-/** The content policy of the page: no third party, no inline code, no framing. */
+/** The page's content security policy: no third parties, no inline code, no framing. */
 export const pagePolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -23,7 +23,7 @@ export const pagePolicy = [
   "trusted-types 'none'",
 ].join('; ');
 
-/** Reads every file of the page. @param readFile - takes a name below the page's folder */
+/** Reads every file of the page. @param readFile - reads a file by its name within the page's folder */
 export function loadPage(readFile: (name: string) => Buffer): StatusPage {
   return new Map(Object.values(pageFiles).map(({ file, type }) => [file, { type, body: readFile(file) }]));
 }

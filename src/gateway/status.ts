@@ -14,12 +14,12 @@ export class StatusProxy {
   readonly #pending = new Map<number, (body: Buffer | undefined) => void>();
   #lastId = 0;
 
-  /** @param send - requests the status; {@link receive} gets the reply with the same stream number */
+  /** @param send - requests the status; the reply is passed to {@link receive} with the same stream number */
   constructor(send: (stream: number) => void) {
     this.#send = send;
   }
 
-  /** Answers a client with the status, or with 503 after a timeout. */
+  /** Responds with the status, or with 503 after a timeout. */
   request(request: IncomingMessage, response: ServerResponse): void {
     this.#lastId = (this.#lastId % 0xffffffff) + 1;
     const id = this.#lastId;
@@ -36,7 +36,7 @@ export class StatusProxy {
     this.#send(id);
   }
 
-  /** Takes the supervisor's reply; a late one is dropped. */
+  /** Handles the supervisor's reply. A late reply is dropped. */
   receive(frame: Frame): void {
     this.#pending.get(frame.stream)?.(Buffer.from(frame.payload));
   }

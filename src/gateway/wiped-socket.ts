@@ -1,11 +1,11 @@
 /**
  * An accepted connection whose received bytes are overwritten after each read.
  *
- * Node reads into a slab that connections share, and keeps the bytes there. Here one buffer serves all connections: a
- * read and its callback happen in one step.
+ * Node reads into a slab that connections share, and leaves the bytes there. Here, one buffer serves all connections,
+ * because a read and its callback happen in one step.
  *
  * Promise: received bytes are overwritten once the HTTP parser has consumed them.
- * Limits:  relies on `_handle` and `_server` of Node's `Socket`; the attack test fails when they change.
+ * Limits:  relies on `_handle` and `_server` of Node's `Socket`. The attack test fails if they change.
  * Proof:   test/attacks/1-memory.test.ts
  * @module
  */

@@ -1,13 +1,14 @@
 /**
  * Renders a conversation with the model's chat template into pieces: template text and message bytes.
  *
- * Promise: message text is never a string and never becomes template text. `<|im_start|>system` in a message stays
+ * Promise: message text is never a string and never becomes template text. `<|im_start|>system` in a message remains
  *          content, because the two kinds of pieces are tokenised separately. A template may strip, split, search,
- *          slice and join text; it gets slices of the same bytes (`rope.ts`).
+ *          slice and join text, and gets slices of the same bytes (`rope.ts`).
  * Trust:   the template comes with the model and may be hostile. It sees roles, texts and two special tokens, runs
- *          within limits (`budget.ts`), and its text never reaches an error message. Requests cannot supply one.
- * Limits:  `developer` is rendered as `system`. If the template rejects or ignores a system message, the text becomes
- *          part of the adjacent user message, as in llama.cpp, but anywhere in the conversation.
+ *          within limits (`budget.ts`), and its text never appears in an error message. Requests cannot supply a
+ *          template.
+ * Limits:  `developer` is rendered as `system`. If the template rejects or ignores a system message, its text becomes
+ *          part of the adjacent user message, as in llama.cpp but at any point in the conversation.
  * Proof:   test/unit/template/template.test.ts
  * @module
  */
@@ -26,12 +27,12 @@ import { Scope } from './runtime/scope.ts';
 import type { Render } from './runtime/value.ts';
 import { Dict, List, isTruthy } from './runtime/value.ts';
 
-/** The special tokens that templates print. */
+/** The special tokens that templates may print. */
 export type Specials = { readonly bos: string; readonly eos: string };
 
 type RenderOptions = {
   readonly addGenerationPrompt: boolean;
-  /** The time for `strftime_now`; now by default. */
+  /** The time for `strftime_now`; the current time by default. */
   readonly now?: Date;
 };
 
@@ -43,7 +44,7 @@ const templateLimits = {
   ms: 4000,
 } as const;
 
-/** Processor time of this thread in milliseconds, which does not depend on other load. */
+/** Returns this thread's processor time in milliseconds, which does not depend on the load on the machine. */
 const threadMs: Clock = () => {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1000;
@@ -52,17 +53,17 @@ const threadMs: Clock = () => {
 /** A message with its text as a rope. */
 type RopeMessage = { readonly role: string; readonly text: Str };
 
-/** What a template supports, detected by rendering probes. */
+/** The features that a template supports, detected by rendering probes. */
 type Capabilities = {
-  /** It accepts content only as a list of parts. */
+  /** Whether the template accepts content only as a list of parts. */
   readonly typedContent: boolean;
-  /** It renders a system message. */
+  /** Whether the template renders a system message. */
   readonly systemRole: boolean;
 };
 
 const defaultCapabilities: Capabilities = { typedContent: false, systemRole: true };
 
-/** Converts output to pieces: merges adjacent template segments and decodes them to strings. */
+/** Converts output to pieces. Adjacent template segments are merged and decoded to strings. */
 function piecesOf(output: Str, budget: Budget): PromptPiece[] {
   const pieces: PromptPiece[] = [];
   let constant: Buffer[] = [];
@@ -91,7 +92,7 @@ export class Template {
   readonly #clock: Clock;
   readonly #capabilities: Capabilities;
 
-  /** Use {@link compileTemplate}. */
+  /** Use {@link compileTemplate} instead. */
   constructor(body: Body, specials: Specials, clock: Clock) {
     this.#body = body;
     this.#specials = specials;
@@ -100,7 +101,7 @@ export class Template {
   }
 
   /**
-   * Renders messages. The pieces are views of the messages' bytes; dispose the prompt once it is tokenised.
+   * Renders messages. The pieces are views of the messages' bytes. The caller disposes the prompt once it is tokenised.
    * @throws TemplateError `REQUEST_TEMPLATE_REFUSED`, `TEMPLATE_UNSUPPORTED`, `TEMPLATE_LIMIT`
    */
   render(messages: readonly Message[], options: RenderOptions): Prompt {
@@ -136,7 +137,7 @@ export class Template {
     }
   }
 
-  /** Renders. System messages after the first message are merged into user messages if the template drops them. */
+  /** Renders the messages. If the template drops later system messages, they are merged into user messages. */
   #pieces(messages: readonly RopeMessage[], options: RenderOptions, render: Render): PromptPiece[] {
     const later = messages.slice(1).filter(({ role, text }) => role === 'system' && isTruthy(text));
     if (later.length === 0 || !this.#capabilities.systemRole)
@@ -192,7 +193,7 @@ export class Template {
     return new Evaluator(render).run(this.#body, new Scope(scope));
   }
 
-  /** Renders small conversations to detect what the template supports. */
+  /** Renders small conversations to detect the template's capabilities. */
   #detect(): Capabilities {
     const probeText = Rope.fromMessage(constantBytes('probe'));
     const systemText = Rope.fromMessage(constantBytes('system probe'));
@@ -284,8 +285,8 @@ function mergeSystemMessages(messages: readonly RopeMessage[], budget: Budget): 
 }
 
 /**
- * Compiles a chat template and detects what it supports.
- * @param clock - measures the time limit; processor time of this thread by default
+ * Compiles a chat template and detects its capabilities.
+ * @param clock - the clock for the time limit; by default, this thread's processor time
  * @throws KwyreError `TEMPLATE_INVALID` if the source cannot be parsed, TemplateError `TEMPLATE_LIMIT` if a probe
  * exceeds the limits
  */

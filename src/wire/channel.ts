@@ -1,8 +1,8 @@
 /**
- * One end of an edge: dispatches received frames through a table of permitted messages, and sends frames.
+ * One end of an edge. It dispatches received frames through a table of permitted messages, and sends frames.
  *
  * Promise: default deny. A type that is not in the table, a repeated `once` message, a startup message after startup
- *          and a malformed frame are a breach by the peer: there is no reply, `onBreach` ends the process.
+ *          and a malformed frame are breaches by the peer. There is no reply; `onBreach` ends the process.
  * Proof:   test/unit/wire/channel.test.ts
  * @module
  */
@@ -10,17 +10,17 @@ import type { Frame } from './frame.ts';
 import { encodeFrame, FrameDecoder } from './frame.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** Carries the bytes; `linux/sockets/inherited-stream.ts` creates one from a descriptor. */
+/** Transports the bytes. `linux/sockets/inherited-stream.ts` creates a transport from a descriptor. */
 type Transport = {
-  /** Takes ownership of `bytes`: writes them in order, then overwrites them. */
+  /** Takes ownership of `bytes`, writes them in order and then overwrites them. */
   write(bytes: Buffer): void;
 };
 
-/** When one type of message is permitted, and what handles it. */
+/** When a type of message is permitted, and its handler. */
 type MessageRule = {
-  /** `start`: once, and only before {@link Channel.endStartup}. */
+  /** `start` permits the message once, and only before {@link Channel.endStartup}. */
   readonly permit: 'always' | 'once' | 'start';
-  /** The payload is a view, valid only during the call. */
+  /** Handles a frame. Its payload is a view that is valid only during the call. */
   readonly handle: (frame: Frame) => void;
 };
 
@@ -44,7 +44,7 @@ export class Channel {
     });
   }
 
-  /** Dispatches the frames in `chunk`; the caller overwrites it afterwards. */
+  /** Dispatches the frames in `chunk`. The caller overwrites `chunk` afterwards. */
   receive(chunk: Buffer): void {
     if (this.#broken) return;
     try {
@@ -57,12 +57,12 @@ export class Channel {
     }
   }
 
-  /** From now on a `start` message is a breach. */
+  /** Ends the startup phase. From then on, a `start` message is a breach. */
   endStartup(): void {
     this.#startupEnded = true;
   }
 
-  /** Sends one message. The payload is copied into the frame; the caller overwrites its own bytes. */
+  /** Sends one message. The payload is copied into the frame; the caller must overwrite the original. */
   send(type: number, payload: Uint8Array = empty, stream = 0): void {
     this.#transport.write(encodeFrame(type, stream, payload));
   }

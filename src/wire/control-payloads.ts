@@ -1,8 +1,8 @@
 /**
- * Payloads of the control edge: JSON checked against a schema, and the engine's binary pong.
+ * Payloads on the control edge: JSON that is checked against a schema, and the engine's binary pong.
  *
- * Trust: a payload comes from a jailed process and may be hostile. Extra keys are refused, strings are bounded, and
- *        what a serving process can send is limited by `covert-channels.ts`.
+ * Trust: a payload comes from a jailed process and may be hostile. Extra keys are refused and strings are bounded.
+ *        `covert-channels.ts` limits what a serving process can send.
  * Proof: test/unit/wire/covert-channels.test.ts, test/unit/supervisor/engine-pulse.test.ts
  * @module
  */
@@ -11,7 +11,7 @@ import { KwyreError } from '../base/errors.ts';
 import type { Infer } from './schema.ts';
 import { array, boolean, literals, number, object, optional, string, text, whole } from './schema.ts';
 
-/** The engine's answer to a ping: milliseconds until its next session expires; `undefined` if it has no session. */
+/** The engine's reply to a ping: milliseconds until its next session expires, or `undefined` if it has no sessions. */
 export type EnginePong = { readonly dueMs: number | undefined };
 
 const nothingDue = 0xffff_ffff;
@@ -29,7 +29,7 @@ export function parseEnginePong(payload: Buffer): EnginePong {
   return { dueMs: dueMs === nothingDue ? undefined : dueMs };
 }
 
-/** Findings that one detector may report in one message. */
+/** Maximum number of findings that one detector may report in one message. */
 export const maxFindings = 12;
 
 /** The highest process id and the highest user id on Linux. */
@@ -74,7 +74,7 @@ const detection = object({
   ),
 });
 
-/** A token's SHA-256 digest (hex), and its holder's id (16 bytes, hex). `operator`: the operator's own token. */
+/** A token's SHA-256 digest (hex) and its holder's id (16 bytes, hex). `operator` marks the operator's own token. */
 const tokenDigest = object({ digest: string(64), principal: string(32), operator: optional(boolean()) });
 
 /** What happens to a session's KV cache between turns. */
@@ -95,26 +95,26 @@ export const controlSchemas = {
   }),
   configureEngine: object({
     modelName: string(128),
-    /** Sum of all weight files. */
+    /** Total size of all weight files. */
     modelBytes: number(0),
     modelFiles: number(1, 255),
     createdSeconds: number(0),
     contextTokens: number(0, 1 << 24),
     parallel: number(1, 256),
-    /** 0: the engine chooses by core count and model size. */
+    /** 0 lets the engine choose by core count and model size. */
     threads: number(0, 256),
     /** Time limit for one generation. */
     turnSeconds: number(1, 86_400),
     kv: kvPostures,
-    /** A session idle for this long is wiped. */
+    /** A session that has been idle for this long is wiped. */
     idleSeconds: number(1, 3600),
-    /** The same for clients that resend their history; 0: the session is wiped when its request ends. */
+    /** The same for clients that resend their history; with 0, the session is wiped when its request ends. */
     continueSeconds: number(0, 3600),
-    /** Limit on sealed bytes of all sessions; 0: a share of free memory. */
+    /** Limit on the sealed bytes of all sessions together; 0 means a share of free memory. */
     sealedBytes: number(0),
   }),
   enforced: object({ enforced: array(enforcement, 64) }),
-  /** `closedRoutes`: how many routes refused both a request without a token and one with an unknown token. */
+  /** `closedRoutes`: number of routes that refused both a request without a token and one with an unknown token. */
   readyGateway: object({ pid: whole(1, maxPid), enforced: array(enforcement, 64), closedRoutes: number(0, 1024) }),
   readyWatchdog: object({ pid: whole(1, maxPid), enforced: array(enforcement, 64) }),
   readyEngine: object({
@@ -131,21 +131,21 @@ export const controlSchemas = {
       arena: literals('secret', 'locked', 'plain'),
       reason: text(512),
       arenaBytes: number(0),
-      /** Bytes of the working set in use, and how many of them are locked in memory. */
+      /** Number of bytes of the working set in use, and number of those locked in memory. */
       workingBytes: number(0),
       workingLockedBytes: number(0),
       kv: kvPostures,
       idleSeconds: number(1, 3600),
       continueSeconds: number(0, 3600),
       sealedBytes: number(0),
-      /** The most sessions that it holds. */
+      /** Maximum number of sessions. */
       sessions: number(0),
-      /** Which self-tests passed before the first request. */
+      /** The self-tests that passed before the first request. */
       tried: object({ sealing: boolean(), idle: boolean() }),
     }),
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
-  /** `epoch` numbers the target lists, so that a scan of an outdated list is recognised. */
+  /** `epoch` numbers the lists of targets, so that a scan of an outdated list can be recognised. */
   watch: object({
     epoch: number(0),
     targets: array(watchTarget, 16),
@@ -156,11 +156,11 @@ export const controlSchemas = {
     code: array(string(4096), 64),
     memory: array(string(64), 64),
   }),
-  /** `at`: when the supervisor sent it, CLOCK_MONOTONIC in milliseconds. */
+  /** `at`: when the supervisor sent the ping (CLOCK_MONOTONIC, milliseconds). */
   ping: object({ at: whole(0, 2 ** 40) }),
   late: object({ ms: whole(0, 2 ** 40), cut: boolean() }),
   beat: object({ lateMs: whole(0, 2 ** 40) }),
-  /** `at`: when the scan began, CLOCK_MONOTONIC in milliseconds. */
+  /** `at`: when the scan began (CLOCK_MONOTONIC, milliseconds). */
   scanned: object({
     epoch: whole(0, 1 << 30),
     sequence: whole(0, 2 ** 40),
@@ -170,7 +170,7 @@ export const controlSchemas = {
   }),
   intake: object({ open: boolean(), ready: boolean() }),
   failed: object({ code: text(64), message: text(4096), remedy: text(1024) }),
-  /** The one event that a serving gateway may log. */
+  /** The only event that a serving gateway may log. */
   event: object({ code: literals('L1_TOKEN_WRONG'), count: whole(1, 1 << 30) }),
 };
 
@@ -188,7 +188,7 @@ export function encodeJson(value: unknown): Buffer {
 
 /**
  * Parses a control payload and checks it against its schema.
- * @throws `WIRE_MESSAGE_SHAPE` if the payload is not JSON or does not match.
+ * @throws `WIRE_MESSAGE_SHAPE` if the payload is not JSON or does not match the schema
  */
 export function parseJson<T>(schema: { check(value: unknown, at: string): T }, payload: Buffer): T {
   let value: unknown;

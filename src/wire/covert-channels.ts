@@ -1,12 +1,12 @@
 /**
- * The covert channel budget: every way by which data chosen by a jailed process reaches the disk, a terminal or the
- * kernel log while conversations exist, and the most bits that it carries in an hour.
+ * The covert channel budget: every way in which data chosen by a jailed process reaches the disk, a terminal or the
+ * kernel log while conversations exist, and the maximum number of bits it carries per hour.
  *
- * Startup messages carry nothing of a conversation: the gateway starts to listen when the engine is ready, so no client
- * byte has arrived before. After startup such a message is a breach.
+ * Startup messages carry no conversation data, because the gateway does not listen until the engine is ready, so no
+ * client byte has arrived yet. After startup, such a message is a breach.
  *
- * Limits:  what a process reveals to other programs while it runs (title, timing, memory size) and what the gateway
- *          answers its clients is not bounded here; see THREAT-MODEL.
+ * Limits:  this does not bound what a process reveals to other programs while it runs (title, timing, memory size) or
+ *          what the gateway sends to its clients; see THREAT-MODEL.
  * Proof:   test/unit/wire/covert-channels.test.ts, test/attacks/x-covert.test.ts
  * @module
  */
@@ -14,7 +14,7 @@ import { detectorIds } from '../base/detection.ts';
 import type { Shape } from './schema.ts';
 import { controlSchemas } from './control-payloads.ts';
 
-/** A message from a jailed process to the supervisor. Without `shape` its payload is not read. */
+/** A message from a jailed process to the supervisor. Without a `shape`, its payload is not read. */
 type Report = {
   readonly from: readonly ('gateway' | 'engine' | 'watchdog')[];
   readonly phase: 'start' | 'serving';
@@ -37,14 +37,14 @@ export const reports: Readonly<Record<string, Report>> = {
   scanned: { from: ['watchdog'], phase: 'serving', shape: controlSchemas.scanned.shape },
 };
 
-/** Limits on log and terminal lines per hour; further ones are counted. */
+/** Limits on log and terminal lines per hour. Further lines are only counted. */
 export const linesPerHour = { wrongTokens: 6, seen: 12, levels: 12, crashes: 4 } as const;
 
 /** One channel. */
 type Exposure = {
   readonly way: string;
   readonly reaches: string;
-  /** The fields of serving messages that feed it. */
+  /** The message fields whose values reach this channel while serving. */
   readonly fields: readonly string[];
   readonly bitsPerHour: number;
   readonly why: string;

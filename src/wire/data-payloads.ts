@@ -1,7 +1,7 @@
 /**
- * Payloads of the data edge, in fixed binary layouts: the head of a request, the head of a response, and credit.
+ * Payloads on the data edge, in fixed binary layouts: the head of a request, the head of a response, and credit.
  *
- * Promise: a payload that the matching encoder would not write is refused with `WIRE_MESSAGE_SHAPE`.
+ * Promise: a payload that the corresponding encoder could not have written is refused with `WIRE_MESSAGE_SHAPE`.
  * Proof:   test/unit/wire/data-payloads.test.ts, test/unit/gateway/relay.test.ts
  * @module
  */
@@ -18,7 +18,7 @@ const maxParameterBytes = 256;
 /** The head of an authenticated request. */
 export type RequestOpen = {
   readonly route: EngineRoute;
-  /** The id of the token's holder, 16 bytes. */
+  /** The 16-byte id of the token's holder. */
   readonly principal: Buffer;
   /** Declared body length in bytes; the gateway enforces it. */
   readonly bodyLength: number;
@@ -46,7 +46,7 @@ export function encodeRequestOpen(open: RequestOpen): Buffer {
   return bytes;
 }
 
-/** @throws `WIRE_MESSAGE_SHAPE` for a payload that {@link encodeRequestOpen} would not write. */
+/** @throws `WIRE_MESSAGE_SHAPE` for a payload that {@link encodeRequestOpen} could not have written */
 export function parseRequestOpen(payload: Buffer): RequestOpen {
   const route = payload[0] as EngineRoute | undefined;
   if (
@@ -79,7 +79,10 @@ export function parseRequestOpen(payload: Buffer): RequestOpen {
 export const mediaTypes = { json: 1, eventStream: 2 } as const;
 export type MediaType = (typeof mediaTypes)[keyof typeof mediaTypes];
 
-/** The message of `session_not_found`: a malformed id (gateway) is answered like an unknown or foreign one (engine). */
+/**
+ * The message of `session_not_found`. The gateway's response to a malformed id is the same as the engine's response to
+ * an unknown id or another token's.
+ */
 export const sessionNotFoundMessage = 'there is no such conversation';
 
 /** Status and headers of a response. The engine chooses them; the gateway checks and relays them. */
@@ -119,7 +122,7 @@ export function parseResponseHead(payload: Buffer): ResponseHead {
   };
 }
 
-/** Response bytes that the engine may send for one request without credit; beyond that it stops decoding. */
+/** Response bytes that the engine may send for one request without credit. Beyond that, it stops decoding. */
 export const initialCreditBytes = 256 * 1024;
 
 export function encodeCredit(bytes: number): Buffer {

@@ -1,22 +1,23 @@
 /**
- * Frames on a stream between two of Kwyre's processes: a fixed header and a bounded payload.
+ * Frames on a stream between two of Kwyre's processes. A frame has a fixed header and a bounded payload.
  *
- * Layout (little endian): u32 payload length, u8 wire version, u8 type, u16 zero, u32 stream; then the payload.
- * Promise: a payload above the limit, another wire version and a non-zero reserved field are a breach, thrown before
- *          any payload is read.
- * Limits:  a payload is a view, valid only during the callback: of the received chunk, which its owner overwrites after
- *          {@link FrameDecoder.push}, or of the decoder's own buffer, which is overwritten right after the callback.
+ * Layout (little endian): u32 payload length, u8 wire version, u8 type, u16 zero, u32 stream, payload.
+ * Promise: an oversized payload, a different wire version and a non-zero reserved field are breaches. The error is
+ *          thrown before any payload is read.
+ * Limits:  a payload is a view that is valid only during the callback. It is either a view of the received chunk, which
+ *          its owner overwrites after {@link FrameDecoder.push}, or of the decoder's own buffer, which is overwritten
+ *          right after the callback.
  * Proof:   test/unit/wire/frame.test.ts
  * @module
  */
 import { wipeBytes, plaintextBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** Increased with every change to a message; processes with different versions do not talk. @internal */
+/** Incremented with every change to a message. Processes with different versions do not communicate. @internal */
 export const wireVersion = 2;
 /** @internal */
 export const headerBytes = 12;
-/** Payload limit of one frame; the sender splits longer bodies. */
+/** Maximum payload of one frame. The sender splits longer bodies. */
 export const maxPayloadBytes = 64 * 1024;
 
 export type Frame = {
@@ -24,7 +25,7 @@ export type Frame = {
   readonly type: number;
   /** The request that the frame belongs to; 0 for none. */
   readonly stream: number;
-  /** A view, valid only during the callback. */
+  /** A view that is valid only during the callback. */
   readonly payload: Buffer;
 };
 
@@ -48,7 +49,7 @@ export function encodeFrame(type: number, stream: number, payload: Uint8Array): 
 function frameLength(bytes: Buffer, at: number): number {
   const payloadBytes = bytes.readUInt32LE(at);
   if (payloadBytes > maxPayloadBytes) throw new KwyreError('WIRE_FRAME_LENGTH', 'frame payload above the limit');
-  if (bytes[at + 4] !== wireVersion) throw new KwyreError('WIRE_FRAME_VERSION', 'frame with another wire version');
+  if (bytes[at + 4] !== wireVersion) throw new KwyreError('WIRE_FRAME_VERSION', 'frame with a different wire version');
   if (bytes.readUInt16LE(at + 6) !== 0) throw new KwyreError('WIRE_FRAME_RESERVED', 'reserved frame bits are set');
   return headerBytes + payloadBytes;
 }
@@ -56,10 +57,10 @@ function frameLength(bytes: Buffer, at: number): number {
 /**
  * Splits a byte stream into frames and calls back once per frame. Not re-entrant.
  *
- * A frame that lies in one chunk is passed on in place; only a frame that is split across chunks is copied.
+ * A frame within one chunk is passed on without copying. Only a frame that is split across chunks is copied.
  */
 export class FrameDecoder {
-  /** The first bytes of a frame whose rest has not arrived. */
+  /** The first bytes of a frame that has not arrived completely. */
   readonly #partial = plaintextBytes(headerBytes + maxPayloadBytes);
   #filled = 0;
   readonly #onFrame: (frame: Frame) => void;
@@ -70,8 +71,8 @@ export class FrameDecoder {
 
   /**
    * Reads a chunk. The caller overwrites `chunk` afterwards.
-   * @throws `WIRE_FRAME_LENGTH`, `WIRE_FRAME_VERSION`, `WIRE_FRAME_RESERVED` for a malformed header; the stream cannot
-   * be used after that.
+   * @throws `WIRE_FRAME_LENGTH`, `WIRE_FRAME_VERSION`, `WIRE_FRAME_RESERVED` for a malformed header, after which the
+   * stream cannot be used
    */
   push(chunk: Buffer): void {
     let at = this.#filled === 0 ? 0 : this.#complete(chunk);
@@ -84,7 +85,7 @@ export class FrameDecoder {
     if (at < chunk.length) this.#keep(chunk, at, chunk.length);
   }
 
-  /** Fills up the partial frame and delivers it when it is whole; returns how many bytes of `chunk` it took. */
+  /** Fills the partial frame and delivers it once it is complete. @returns the number of bytes used from `chunk` */
   #complete(chunk: Buffer): number {
     let at = 0;
     if (this.#filled < headerBytes) {
@@ -103,7 +104,7 @@ export class FrameDecoder {
     return at;
   }
 
-  /** Copies `chunk` from `from` to at most `to` into the partial frame; returns where it stopped. */
+  /** Appends bytes of `chunk` to the partial frame, from `from` to at most `to`. @returns the offset after them */
   #keep(chunk: Buffer, from: number, to: number): number {
     const end = Math.min(to, chunk.length);
     this.#partial.set(chunk.subarray(from, end), this.#filled);

@@ -1,34 +1,35 @@
 /**
- * A role exits when the supervisor's ping, sent once a second, fails to arrive for five seconds. Stopping the
- * supervisor (a debugger, SIGSTOP) disables the watchdog's response, and must not keep the conversations in memory.
+ * A role exits if it receives no ping for five seconds. The supervisor sends one every second. Stopping the supervisor
+ * (with a debugger or SIGSTOP) disables the watchdog's response, so it must not leave conversations in memory.
  *
- * A ping counts from the time it was sent, by CLOCK_MONOTONIC, which all processes share: a ping that waited in the
- * channel while the role was stopped does not extend its life. A role that was stopped itself and finds no recent ping
- * cancels its running turns at once, accepts nothing more, and exits unless a new ping arrives. So a machine that was
- * suspended as a whole (a frozen cgroup, a paused virtual machine) continues without its running turns, and stopping
- * the roles in turn exposes nothing. CLOCK_MONOTONIC does not advance during a system suspend.
+ * The timeout starts when a ping was sent, by CLOCK_MONOTONIC, which all processes share. A ping that waited in the
+ * channel while the role was stopped therefore does not extend the role's life. A role that was itself stopped and
+ * finds no recent ping cancels its running turns at once, accepts no new ones, and exits unless a new ping arrives. So
+ * if the whole machine is suspended (a frozen cgroup, a paused virtual machine), the server continues afterwards
+ * without its running turns, and stopping the roles one after another exposes nothing. CLOCK_MONOTONIC does not advance
+ * during a system suspend.
  *
  * Proof: test/unit/wire/lifeline.test.ts, test/attacks/6-serve.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
 
-/** Time between two pings of the supervisor. */
+/** Interval between the supervisor's pings. */
 export const pingIntervalMs = 1000;
 /** A role exits after this time without a ping. */
 const pingTimeoutMs = 5000;
-/** A check that is later than this is reported to the supervisor. */
+/** A check delayed by more than this is reported to the supervisor. */
 const lateAfterMs = 1000;
 
 /** The exit code of a role that received no ping. */
 export const lifelineExit = 71;
 
-/** What the lifeline needs from the process. */
+/** The functions that the lifeline needs from the process. */
 type LifelinePowers = {
   /** CLOCK_MONOTONIC in milliseconds. */
   readonly now: () => number;
-  /** Calls back after everything that waits in the channels has been read. */
+  /** Calls back once everything waiting in the channels has been read. */
   readonly afterReading: (then: () => void) => void;
-  /** This process did not run for `lateMs`; `cut` says whether its turns were cancelled. */
+  /** Called if this process did not run for `lateMs`. `cut`: whether its turns were cancelled. */
   readonly onLate: (lateMs: number, cut: boolean) => void;
   /** Cancels every running turn and accepts no new ones. */
   readonly onPaused: () => void;
@@ -41,7 +42,7 @@ export class Lifeline {
   /** When the last ping was sent. */
   #lastPingAt = 0;
   #lastCheckAt = 0;
-  /** How long a stopped role waits for a ping. It gets no second grace period without one. */
+  /** When a role that was stopped gives up waiting for a ping. It gets no second grace period without a new ping. */
   #graceEnds: number | undefined;
   #stopped = false;
 
@@ -49,7 +50,7 @@ export class Lifeline {
     this.#powers = powers;
   }
 
-  /** Records a ping sent at `sentAt`. The first one starts the timeout. */
+  /** Records a ping that was sent at `sentAt`. The first ping starts the timeout. */
   onPing(sentAt: number): void {
     const now = this.#powers.now();
     this.#lastPingAt = Math.max(this.#lastPingAt, Math.min(sentAt, now));
@@ -61,7 +62,7 @@ export class Lifeline {
     }, pingIntervalMs);
   }
 
-  /** Exits, or cancels turns, if the last ping is too old; called once a second. */
+  /** Exits, or cancels turns, if the last ping is too old. Called once a second. */
   check(): void {
     const now = this.#powers.now();
     const lateMs = now - this.#lastCheckAt - pingIntervalMs;
@@ -70,7 +71,7 @@ export class Lifeline {
       this.#exitIfTimedOut(now);
       return;
     }
-    // Read the pings that arrived meanwhile first.
+    // First read the pings that have arrived in the meantime.
     this.#powers.afterReading(() => {
       const cut = !this.#stopped && this.#graceEnds === undefined && this.#isTimedOut(this.#powers.now());
       if (cut) {

@@ -1,7 +1,7 @@
 /**
- * Every message on every edge between Kwyre's processes, by its number, and what the edges are called on both sides.
+ * The number of every message on the edges between Kwyre's processes, and the file descriptor of each edge.
  *
- * Orders and requests are even, reports and responses are odd.
+ * Orders and requests have even numbers; reports and responses have odd numbers.
  *
  * Data edge:    gateway to engine: request.*, response.credit; engine to gateway: response.* (`data-payloads.ts`)
  * Control edge: supervisor to child: orders; child to supervisor: reports (`control-payloads.ts`)
@@ -24,7 +24,7 @@ export const descriptors = {
   unixListener: 6,
   /** Engine: the working set, shared with the supervisor. */
   working: 6,
-  /** Engine: the second file of a split model; further files follow. */
+  /** Engine: the second file of a split model. Further files follow in order. */
   parts: 32,
   /** Engine: secret memory, created by its jail stage. */
   secret: 200,
@@ -49,7 +49,7 @@ export const controlMessages = {
   stop: 0x44,
   tokensSet: 0x46,
   statusAnswer: 0x48,
-  /** Gateway: whether it accepts new conversations and whether the engine is ready. Replaces the configured value. */
+  /** Gateway: whether to accept new conversations, and whether the engine is ready. Replaces the configured value. */
   intake: 0x4a,
   /** Gateway and engine: the machine was suspended; cancel running turns. */
   pause: 0x4c,
@@ -61,17 +61,17 @@ export const controlMessages = {
   failed: 0x47,
   statusRequest: 0x49,
   event: 0x4b,
-  /** Gateway: the data edge closed and every request in flight has been answered. */
+  /** Gateway: the data edge has closed and every request in flight has been answered. */
   drained: 0x4d,
   /** Gateway and engine: this process did not run for a while. */
   late: 0x4f,
   /** Watchdog: the result of one scan. */
   scanned: 0x51,
-  /** Watchdog: heartbeat, and how late it is. */
+  /** Watchdog: a heartbeat and its lateness. */
   beat: 0x53,
 } as const;
 
-/** Routes that the gateway forwards to the engine, by their number on the wire. */
+/** The number on the wire of each route that the gateway forwards to the engine. */
 export const engineRoutes = {
   chatCompletions: 1,
   modelsList: 2,

@@ -1,7 +1,7 @@
 /**
- * Schemas for control messages: check an unknown value and return it typed. Extra keys are refused.
+ * Schemas for control messages. A schema checks an unknown value and returns it with its type. Extra keys are refused.
  *
- * Each schema also states its shape, so a test can examine everything that a jailed process may send
+ * Each schema also states its shape, so that a test can examine everything a jailed process may send
  * (`covert-channels.ts`).
  *
  * Trust: a message that does not match is a breach by the peer and gets no reply.
@@ -18,16 +18,16 @@ export type Shape =
   | { readonly kind: 'whole'; readonly min: number; readonly max: number }
   /** A finite number within the bounds. */
   | { readonly kind: 'number'; readonly min: number; readonly max: number }
-  /** Unchanged; for orders of the supervisor. */
+  /** A string that is not changed; for orders from the supervisor. */
   | { readonly kind: 'string'; readonly maxLength: number }
-  /** Sanitised and truncated; for display. */
+  /** A string that is sanitised and truncated for display. */
   | { readonly kind: 'text'; readonly maxLength: number }
   | { readonly kind: 'array'; readonly item: Shape; readonly maxItems: number }
   | { readonly kind: 'object'; readonly fields: Readonly<Record<string, Shape>> };
 
 type Schema<T> = {
   readonly shape: Shape;
-  /** @throws `WIRE_MESSAGE_SHAPE` with the path of the value, never the value */
+  /** Checks a value. @throws `WIRE_MESSAGE_SHAPE` with the path of the value, never the value itself */
   check(value: unknown, at: string): T;
   readonly optional?: boolean;
 };
@@ -46,7 +46,7 @@ export function string(maxLength: number): Schema<string> {
   };
 }
 
-/** Text from a jailed process for display: sanitised and truncated to `maxLength`. */
+/** Text from a jailed process, sanitised and truncated to `maxLength` for display. */
 export function text(maxLength: number): Schema<string> {
   return {
     shape: { kind: 'text', maxLength },
@@ -85,7 +85,7 @@ export function literals<const W extends readonly string[]>(...words: W): Schema
   };
 }
 
-/** An array of at most `maxItems`. */
+/** An array of at most `maxItems` items. */
 export function array<T>(item: Schema<T>, maxItems: number): Schema<T[]> {
   return {
     shape: { kind: 'array', item: item.shape, maxItems },

@@ -1,7 +1,7 @@
 /**
- * The messages of a request: roles as names, contents as bytes.
+ * The messages of a request. Roles are read as names, contents as bytes.
  *
- * Promise: names, tool call ids and unknown members are skipped; images, audio and files are refused.
+ * Promise: names, tool call ids and unknown members are skipped. Images, audio and files are refused.
  * Proof:   test/unit/engine/chat-request.test.ts
  * @module
  */
@@ -15,13 +15,13 @@ const messageLimits = { messages: 4096, parts: 1024 } as const;
 
 const roles: readonly Role[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 
-/** Part types that carry text: in messages of chat completions, and in items of conversations and responses. */
+/** The types of parts that contain text, in chat completion messages and in items of conversations and responses. */
 const messageTextTypes: readonly string[] = ['text'];
 export const itemTextTypes: readonly string[] = ['input_text', 'output_text', 'text'];
 
-/** What reading messages needs besides them. */
+/** Options for reading messages. */
 type MessageOptions = {
-  /** Takes every text before anything can fail; its owner overwrites them. */
+  /** Receives every text before anything can fail. Its owner overwrites the texts. */
   readonly owned: Buffer[];
   readonly textTypes?: readonly string[];
 };
@@ -37,7 +37,7 @@ function joinParts(parts: Field, owned: Buffer[], textTypes: readonly string[]):
     if (!textTypes.some((name) => type.equals(name)))
       throw new RequestError(
         'REQUEST_CONTENT_UNSUPPORTED',
-        `${type.path} must be ${textTypes.join(' or ')}: this model takes no images, audio or files`,
+        `${type.path} must be ${textTypes.join(' or ')}: this model does not accept images, audio or files`,
         type.path,
       );
     const text = part.required('text');

@@ -1,12 +1,12 @@
 /**
- * The schema of `POST /v1/chat/completions`: which fields are read, their ranges, and which are refused.
+ * The schema of `POST /v1/chat/completions`: the fields that are read, their ranges, and the fields that are refused.
  *
- * Promise: only `role`, `type`, `model`, booleans and numbers become JavaScript values; `user`, `metadata`, names,
+ * Promise: only `role`, `type`, `model`, booleans and numbers become JavaScript values. `user`, `metadata`, names,
  *          tools and unknown fields are skipped as bytes. An error names the field, never its value. A sampling
  *          parameter that is not in this table cannot be set.
- * Trust:   the body is hostile. Unknown fields are ignored, values out of range are refused, and so are unsupported
- *          fields that would change the completion. A request cannot set a chat template or its arguments.
- * Limits:  several text parts of a message are joined by line feeds, as llama-server does.
+ * Trust:   the body is hostile. Unknown fields are ignored. Out-of-range values are refused, as are unsupported fields
+ *          that would change the completion. A request cannot set a chat template or its arguments.
+ * Limits:  multiple text parts of a message are joined with line feeds, as in llama-server.
  * Source:  https://platform.openai.com/docs/api-reference/chat/create
  * Proof:   test/unit/engine/chat-request.test.ts
  * @module
@@ -22,8 +22,9 @@ import { unsupportedChatFields } from './unsupported-fields.ts';
 export const requestLimits = { stops: 4, stopBytes: 256, logitBias: 1024, modelLength: 256 } as const;
 
 /**
- * The defaults of llama-server. Those of OpenAI (temperature 1 and no cuts) suit large models; small ones lose the
- * thread with them. A request that sets `temperature` or `top_p` keeps the other cuts, as it does there.
+ * The defaults of llama-server. OpenAI's defaults (temperature 1, no truncation of the distribution) suit large models
+ * but make small ones incoherent. A request that sets `temperature` or `top_p` keeps the other defaults, as in
+ * llama-server.
  */
 export const defaultSampling: Sampling = {
   temperature: 0.8,
@@ -40,7 +41,7 @@ export const defaultSampling: Sampling = {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** A request while it is parsed; `owned` holds every text, so that an error overwrites them all. */
+/** A request that is being parsed. `owned` holds every text, so that all of them can be overwritten after an error. */
 type Draft = {
   model: string | undefined;
   messages: readonly Message[] | undefined;
@@ -92,7 +93,7 @@ function readIncludeUsage(field: Field): boolean {
   return field.member('include_usage')?.boolean() ?? false;
 }
 
-/** Wider seeds are folded to the 32 bits of llama.cpp, whose last value means "random". */
+/** Folds wider seeds to llama.cpp's 32 bits, and avoids the highest value, which means "random". */
 function readSeed(field: Field): number | null {
   const seed = field.integer(-(2 ** 63), 2 ** 63);
   if (seed === -1) return null;
@@ -128,7 +129,7 @@ const refuseUnless =
     if (!noEffect(field)) throw unsupported(field.path);
   };
 
-/** Every field that is read; null counts as missing. */
+/** Every field that is read. A null counts as a missing field. */
 const fields: readonly (readonly [name: string, read: Read])[] = [
   ['model', set('model', readModel)],
   ['messages', set('messages', readMessages)],
@@ -142,7 +143,7 @@ const fields: readonly (readonly [name: string, read: Read])[] = [
   ['max_completion_tokens', set('maxCompletionTokens', (field) => field.integer(1, maxInt))],
   ['temperature', setSampling('temperature', numberFrom(0, 2))],
   ['top_p', setSampling('topP', numberFrom(0, 1))],
-  // Other servers write -1 for "off".
+  // Other servers use -1 for "off".
   ['top_k', setSampling('topK', (field) => Math.max(0, field.integer(-1, maxTopK)))],
   ['min_p', setSampling('minP', numberFrom(0, 1))],
   ['presence_penalty', setSampling('presencePenalty', numberFrom(-2, 2))],
@@ -155,9 +156,9 @@ const fields: readonly (readonly [name: string, read: Read])[] = [
 ];
 
 /**
- * Parses the body of a chat completion. The caller overwrites `body`, and disposes the request when it is done.
- * @throws RequestError `REQUEST_JSON_*`, `REQUEST_FIELD_*`, `REQUEST_CONTENT_UNSUPPORTED`; every copied text is then
- * overwritten
+ * Parses the body of a chat completion request. The caller overwrites `body`, and disposes the request after use.
+ * @throws RequestError `REQUEST_JSON_*`, `REQUEST_FIELD_*`, `REQUEST_CONTENT_UNSUPPORTED`, after overwriting every
+ * copied text
  */
 export function parseChatRequest(body: Uint8Array): ChatRequest {
   const draft: Draft = {

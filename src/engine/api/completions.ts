@@ -1,8 +1,8 @@
 /**
- * `POST /v1/chat/completions` and `POST /v1/responses`: from a complete request to a generation and its response.
+ * `POST /v1/chat/completions` and `POST /v1/responses`: turns a complete request into a generation and its response.
  *
- * Promise: every text of a request is overwritten once its prompt is tokenised; a turn that never starts leaves its
- *          conversation unchanged.
+ * Promise: every text of a request is overwritten once its prompt has been tokenised. A turn that never starts leaves
+ *          its conversation unchanged.
  * Proof:   test/e2e/openai.test.ts, test/e2e/responses.test.ts, test/e2e/sessions.test.ts
  * @module
  */
@@ -45,10 +45,10 @@ export type CompletionsOptions = {
 /** The alias of the served model. */
 const defaultModel = 'default';
 
-/** What a completion's text may take of a conversation's quota, for each token of the context. */
+/** Bytes that are reserved in a conversation's quota for a completion's text, per token of the context. */
 const completionBytesPerToken = 8;
 
-/** What to generate, and where the text goes. */
+/** A generation to start, and the sink that receives its text. */
 type GenerationRequest = {
   readonly messages: readonly Message[];
   readonly sampling: Sampling;
@@ -66,7 +66,7 @@ export class Completions {
     this.#options = options;
   }
 
-  /** Whether this server has a model of that name. */
+  /** Returns whether this server has a model of that name. */
   serves(name: string): boolean {
     return name === this.#options.model.name || name === defaultModel;
   }
@@ -96,7 +96,7 @@ export class Completions {
     }
   }
 
-  /** The turn of the conversation that the header names, or of one that the history matches. */
+  /** Begins a turn of the conversation named by the header, or of the one that matches the history. */
   #chatTurn(exchange: Exchange, { messages }: ChatRequest): Turn | undefined {
     const { sessions } = this.#options;
     const { session } = exchange.open;
@@ -136,7 +136,7 @@ export class Completions {
     }
   }
 
-  /** The turn of a response, and the same turn as `stored` if the client can continue after it. */
+  /** Begins the turn of a response. `stored` is the same turn if the client can continue after it. */
   #responseTurn(
     exchange: Exchange,
     { store, previous, conversation, instructions, input }: ResponseRequest,
@@ -146,7 +146,7 @@ export class Completions {
       if (previous !== undefined || conversation !== undefined)
         throw new RequestError(
           'REQUEST_FIELD_RANGE',
-          'store must be true with previous_response_id or conversation',
+          'store must be true if previous_response_id or conversation is given',
           'store',
         );
       return { turn: Turn.fromHistory(sessions, exchange.open, [...instructions, ...input]), stored: undefined };
@@ -161,7 +161,7 @@ export class Completions {
     return { turn, stored: turn };
   }
 
-  /** Tokenises the prompt and submits the generation. Closes the turn unless the generation takes it over. */
+  /** Tokenises the prompt and submits the generation. Closes the turn unless the generation takes ownership of it. */
   async #generate(exchange: Exchange, request: GenerationRequest): Promise<void> {
     const { llama, scheduler, now, turnMs, randomSeed } = this.#options;
     const { turn, sink, sampling, maxTokens, stop } = request;

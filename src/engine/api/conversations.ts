@@ -1,9 +1,10 @@
 /**
- * `/v1/conversations`, `/v1/responses/{id}` and `/kwyre/sessions`: stored conversations, without a turn of the model.
+ * `/v1/conversations`, `/v1/responses/{id}` and `/kwyre/sessions`: access to stored conversations that needs no turn of
+ * the model.
  *
- * Promise: an id of another token and an unknown one get the same response. Only the operator sees that others'
- *          conversations exist, and may wipe them: ids, times and sizes, no text.
- * Limits:  text only; `metadata` is not stored; all items are listed at once, in their order.
+ * Promise: the id of another token's conversation and an unknown id get the same response. Only the operator can list
+ *          and wipe conversations of other tokens, and sees their ids, times and sizes but no text.
+ * Limits:  text only. `metadata` is not stored. All items are listed at once, in order.
  * Source:  https://platform.openai.com/docs/api-reference/conversations
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -25,7 +26,7 @@ import { writeItem } from './response-json.ts';
 import type { Response } from './response.ts';
 import { parseResponseId, writeResponse } from './responses.ts';
 
-/** One request for a stored conversation. */
+/** One request about a stored conversation. */
 type ConversationRequest = {
   readonly sessions: SessionStore;
   /** The name of the served model. */
@@ -38,7 +39,7 @@ type ConversationRequest = {
 const idPrefixes = { kept: 'conv_', continued: 'cont_' } as const;
 
 /**
- * Parses an id of a path: `conv_` or `cont_` and 32 hexadecimal digits. @throws RequestError `SESSION_NOT_FOUND`
+ * Parses an id in a path: `conv_` or `cont_` and 32 hexadecimal digits. @throws RequestError `SESSION_NOT_FOUND`
  */
 function parseSessionId(parameter: string): string {
   const digits = /^(?:conv|cont)_([0-9a-f]{32})$/.exec(parameter)?.[1];
@@ -51,7 +52,7 @@ function readItems(body: Buffer, owned: Buffer[]): Message[] {
   return readMessages(Field.root(body).required('items'), { owned, textTypes: itemTextTypes });
 }
 
-/** As {@link readItems}; no items or an empty list are allowed. */
+/** Like {@link readItems}, but the items may be missing or empty. */
 function readOptionalItems(body: Buffer, owned: Buffer[]): Message[] {
   const items = Field.root(body).member('items');
   return items === undefined || items.isEmptyArray ? [] : readMessages(items, { owned, textTypes: itemTextTypes });
@@ -92,7 +93,7 @@ function writeList(out: ByteWriter, kv: string, list: readonly SessionFacts[]): 
   out.ascii(']}');
 }
 
-/** Adds items to a conversation as one turn; the caller disposes the transcript. @throws RequestError `SESSION_*` */
+/** Adds items to a conversation as one turn. The caller disposes the transcript. @throws RequestError `SESSION_*` */
 function append(
   sessions: SessionStore,
   session: Session,
@@ -125,7 +126,7 @@ function create(sessions: SessionStore, open: RequestOpen, messages: readonly Me
   return session;
 }
 
-/** Deletes a stored response: the items of its turn, and the KV state computed from them. */
+/** Deletes a stored response, which consists of the items of its turn and the KV state computed from them. */
 function deleteResponse(sessions: SessionStore, session: Session, turn: number): void {
   using transcript = sessions.openTranscript(session);
   if (transcript.remove((item) => item.turn === turn) === 0) throw unknownSession();
@@ -134,7 +135,7 @@ function deleteResponse(sessions: SessionStore, session: Session, turn: number):
 }
 
 /**
- * Handles one request; the caller ends the response and overwrites the body.
+ * Handles one request. The caller ends the response and overwrites the body.
  * @throws RequestError `SESSION_*`, `REQUEST_*`
  */
 export function handleConversation({ sessions, model, open, body, response }: ConversationRequest): void {
@@ -145,7 +146,7 @@ export function handleConversation({ sessions, model, open, body, response }: Co
   };
   const createdSeconds = (session: Session) => sessions.unixSeconds() - seconds(sessions.now - session.createdAt);
   const find = () => sessions.find(parseSessionId(open.parameter), open.principal);
-  /** Finds a conversation for `/kwyre/sessions`: the operator may name any. */
+  /** Finds a conversation for `/kwyre/sessions`. The operator may access any conversation. */
   const peek = () => {
     const session = sessions.vault.peek(parseSessionId(open.parameter));
     if (session === undefined || !(open.operator || session.principal.equals(open.principal))) throw unknownSession();

@@ -1,8 +1,8 @@
 /**
- * Handles the frames of the data edge: collects a request's body, routes the request, sends its response.
+ * Handles the frames on the data edge: collects a request's body, routes the request and sends its response.
  *
- * Promise: a body is overwritten as soon as it is parsed. A frame that the gateway may not send at this point is a
- *          breach.
+ * Promise: a body is overwritten as soon as it is parsed. A frame that the gateway is not allowed to send at that point
+ *          is a breach.
  * Proof:   test/e2e/engine.test.ts
  * @module
  */
@@ -18,15 +18,15 @@ import { Exchange, protocolError } from './exchange.ts';
 import { writeModel, writeModels } from './response-json.ts';
 import { Response } from './response.ts';
 
-/** What the dispatcher works with. */
+/** The dispatcher's dependencies. */
 type DispatcherOptions = CompletionsOptions & {
-  /** The data edge; called once frames arrive. */
+  /** Returns the data edge; called only after frames have arrived. */
   readonly channel: () => Channel;
-  /** The largest body in bytes. */
+  /** Maximum size of a body in bytes. */
   readonly bodyBytes: number;
 };
 
-/** Bounds on open requests and their declared bodies together: twice those of the gateway. */
+/** Limits on the number of open requests and on the sum of their declared bodies: twice the gateway's limits. */
 const exchangeLimits = { count: 256, bodyBytes: 256 << 20 } as const;
 
 export class Dispatcher {
@@ -41,7 +41,7 @@ export class Dispatcher {
     this.#completions = new Completions(options);
   }
 
-  /** Frames of the data edge. Those of an ended request may still arrive and are ignored. */
+  /** Handlers for the frames on the data edge. Frames for a request that has ended may still arrive and are ignored. */
   readonly table: DispatchTable = {
     [dataMessages.requestOpen]: {
       permit: 'always',
@@ -77,7 +77,7 @@ export class Dispatcher {
     },
   };
 
-  /** Drops every open request: no response goes on, and all text is overwritten within a step. */
+  /** Drops every open request. No response continues, and all text is overwritten within a step. */
   abortAll(): void {
     for (const exchange of [...this.#exchanges.values()]) exchange.response.close();
   }
@@ -107,7 +107,7 @@ export class Dispatcher {
     });
   }
 
-  /** The response was sent, or the client is gone. */
+  /** Removes a request whose response was sent or whose client has disconnected. */
   #close(stream: number, exchange: Exchange): void {
     this.#exchanges.delete(stream);
     this.#bodyBytes -= exchange.open.bodyLength;

@@ -1,7 +1,7 @@
 /**
  * One request from its first frame to the last frame of its response.
  *
- * Promise: the body is one buffer that is overwritten when the exchange ends, at the latest.
+ * Promise: the body is one buffer, which is overwritten when the exchange ends at the latest.
  * Proof:   test/e2e/engine.test.ts
  * @module
  */
@@ -12,7 +12,7 @@ import type { Generation } from '../inference/generation.ts';
 import type { ResponseSink } from './response-sinks.ts';
 import type { Response } from './response.ts';
 
-/** The error for a frame that the gateway may not send at this point: a breach. */
+/** Returns the error for a frame that the gateway is not allowed to send at this point, which is a breach. */
 export const protocolError = (message: string): KwyreError => new KwyreError('WIRE_MESSAGE_SHAPE', message);
 
 export class Exchange {
@@ -30,7 +30,7 @@ export class Exchange {
     this.response = response;
   }
 
-  /** Takes a part of the body. @throws `WIRE_MESSAGE_SHAPE` if it exceeds the declared length */
+  /** Adds a part of the body. @throws `WIRE_MESSAGE_SHAPE` if the body exceeds the declared length */
   receive(part: Uint8Array): void {
     if (this.#complete || this.#received + part.length > this.body.length)
       throw protocolError('the body is longer than declared');
@@ -38,7 +38,7 @@ export class Exchange {
     this.#received += part.length;
   }
 
-  /** Takes the end of the body. @throws `WIRE_MESSAGE_SHAPE` if it is shorter than declared */
+  /** Marks the body as complete. @throws `WIRE_MESSAGE_SHAPE` if it is shorter than declared */
   complete(): void {
     if (this.#complete || this.#received !== this.body.length) throw protocolError('the body is shorter than declared');
     this.#complete = true;
@@ -53,7 +53,7 @@ export class Exchange {
     }
   }
 
-  /** Overwrites the body and the collected text. @returns whether its generation still runs and was cancelled */
+  /** Overwrites the body and the collected text. @returns whether a generation was still running and was cancelled */
   dispose(): boolean {
     wipeBytes(this.body);
     this.sink?.[Symbol.dispose]();

@@ -1,7 +1,7 @@
 /**
- * A value of a request body, read by type and range.
+ * A value in a request body. It is read with a required type and range.
  *
- * Promise: an error names the path of the field, never its value. A path is made of known names and numbers.
+ * Promise: an error names the path of the field, never its value. A path consists of known names and numbers.
  * Proof:   test/unit/engine/chat-request.test.ts
  * @module
  */
@@ -19,7 +19,7 @@ export const outOfRange = (path: string, expected: string): RequestError =>
 export const unsupported = (path: string): RequestError =>
   new RequestError('REQUEST_FIELD_UNSUPPORTED', `${path} is not supported by this server`, path);
 
-/** The largest `int32_t`, in which llama.cpp counts. */
+/** The largest `int32_t`, the type of llama.cpp's counts. */
 export const maxInt = 2 ** 31 - 1;
 
 export class Field {
@@ -68,7 +68,7 @@ export class Field {
     return this.#tree.number(this.#node) === 0;
   }
 
-  /** Returns whether it is exactly this string of ASCII characters. */
+  /** Returns whether the value is the ASCII string `name`. */
   equals(name: string): boolean {
     return this.isString && this.#tree.is(this.#node, name);
   }
@@ -98,12 +98,12 @@ export class Field {
     return value;
   }
 
-  /** Returns 1 to `maxLength` printable ASCII characters, or `undefined` if it is anything else. */
+  /** Returns a string of 1 to `maxLength` printable ASCII characters, or `undefined` if the value is anything else. */
   ascii(maxLength: number): string | undefined {
     return this.#tree.ascii(this.#node, maxLength);
   }
 
-  /** Copies a string into plaintext memory and adds the copy to `owned`, whose owner overwrites it. */
+  /** Copies a string into plaintext memory and adds the copy to `owned`. The owner of `owned` overwrites it. */
   text(owned: Buffer[]): Buffer {
     const text = this.#tree.text(this.#node);
     owned.push(text);
@@ -121,14 +121,14 @@ export class Field {
     return undefined;
   }
 
-  /** Returns a member that must be given. @throws RequestError `REQUEST_FIELD_MISSING` */
+  /** Returns a member that must be present. @throws RequestError `REQUEST_FIELD_MISSING` */
   required(name: string): Field {
     const field = this.member(name);
     if (field === undefined) throw missing(this.path === '' ? name : `${this.path}.${name}`);
     return field;
   }
 
-  /** The elements of an array. */
+  /** Yields the elements of an array. */
   *elements(): Generator<Field> {
     let index = 0;
     for (const node of this.#tree.elements(this.#node)) {
@@ -137,7 +137,7 @@ export class Field {
     }
   }
 
-  /** The members of an object whose names are in `names`, with their names; others and nulls are skipped. */
+  /** Yields the members of an object that `names` lists, each with its value in `names`; skips nulls and the rest. */
   *knownMembers<T>(names: readonly (readonly [name: string, value: T])[]): Generator<readonly [Field, T]> {
     for (const [key, node] of this.#tree.pairs(this.#node)) {
       if (this.#tree.isNull(node)) continue;
@@ -146,7 +146,7 @@ export class Field {
     }
   }
 
-  /** The members of an object whose names are numbers, such as token ids; `undefined` for any other name. */
+  /** Yields the members of an object whose names are numbers, such as token ids; any other name is `undefined`. */
   *numberedMembers(): Generator<readonly [number | undefined, Field]> {
     for (const [key, node] of this.#tree.pairs(this.#node))
       yield [this.#tree.digits(key), new Field(this.#tree, node, this.path)];

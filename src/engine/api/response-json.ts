@@ -1,10 +1,11 @@
 /**
- * The JSON of every other response: completions, chunks of a stream, items, models, errors.
+ * The JSON of responses: completions, chunks of a stream, items, models and errors. responses.ts writes the JSON of
+ * `/v1/responses`.
  *
- * Promise: content goes from its bytes into JSON bytes and is never a string; everything else is constants, numbers,
- *          names and random ids. Each function appends to a {@link ByteWriter}, which the caller clears once the bytes
- *          are sent.
- * Limits:  content must be valid UTF-8 (utf8.ts), in a stream without split characters.
+ * Promise: content is escaped from bytes to JSON bytes and never becomes a string. Everything else consists of
+ *          constants, numbers, names and random ids. Each function appends to a {@link ByteWriter}, which the caller
+ *          clears once the bytes have been sent.
+ * Limits:  content must be valid UTF-8 (utf8.ts). In a stream, no character may be split across chunks.
  * Source:  https://platform.openai.com/docs/api-reference/chat/object, HTML 9.2 (server-sent events)
  * Proof:   test/unit/engine/response-json.test.ts
  * @module
@@ -13,16 +14,16 @@ import type { ByteWriter } from '../bytes/byte-writer.ts';
 import type { Item } from '../session/transcript.ts';
 import type { FinishReason, RequestError, Usage } from '../types.ts';
 
-/** What a completion and every chunk of it begin with. */
+/** The fields at the beginning of a completion and of each of its chunks. */
 export type CompletionHead = {
-  /** `chatcmpl-` and random hexadecimal digits. */
+  /** `chatcmpl-` followed by random hexadecimal digits. */
   readonly id: string;
   /** Unix time in seconds. */
   readonly created: number;
   readonly model: string;
 };
 
-/** A model as `GET /v1/models` shows it; `created` is a Unix time in seconds. */
+/** A model as `GET /v1/models` returns it; `created` is a Unix time in seconds. */
 type ModelEntry = { readonly id: string; readonly created: number };
 
 function writeHead(out: ByteWriter, object: 'chat.completion' | 'chat.completion.chunk', head: CompletionHead): void {
@@ -65,7 +66,7 @@ function beginChunk(out: ByteWriter, head: CompletionHead): void {
   out.ascii(',"choices":[{"index":0,"delta":{');
 }
 
-/** With usage requested, every chunk but the last has a usage of `null`. */
+/** Writes the end of a chunk. If usage was requested, every chunk except the last has a usage of `null`. */
 function endChunk(out: ByteWriter, reason: FinishReason | null, includeUsage: boolean): void {
   out.ascii('},"logprobs":null,"finish_reason":');
   if (reason === null) out.ascii('null}]');
@@ -73,7 +74,7 @@ function endChunk(out: ByteWriter, reason: FinishReason | null, includeUsage: bo
   out.ascii(includeUsage ? ',"usage":null}\n\n' : '}\n\n');
 }
 
-/** Writes the first chunk of a stream: the role, no content. */
+/** Writes the first chunk of a stream, which has the role but no content. */
 export function writeRoleChunk(out: ByteWriter, head: CompletionHead, includeUsage: boolean): void {
   beginChunk(out, head);
   out.ascii('"role":"assistant","content":"","refusal":null');
@@ -103,7 +104,7 @@ export function writeFinishChunk(
   endChunk(out, reason, includeUsage);
 }
 
-/** Writes the chunk with the usage and no choices, the last one if usage was requested. */
+/** Writes the chunk with the usage and no choices, which is the last chunk if usage was requested. */
 export function writeUsageChunk(out: ByteWriter, head: CompletionHead, usage: Usage): void {
   out.ascii('data: ');
   writeHead(out, 'chat.completion.chunk', head);

@@ -1,5 +1,5 @@
 /**
- * The two forms of a response to a generation: a stream of events, or one JSON document.
+ * The two forms in which a generation is sent to the client: a stream of events, or one JSON document.
  *
  * Promise: collected text is overwritten when the response ends, fails or is dropped.
  * Proof:   test/unit/engine/response.test.ts
@@ -13,7 +13,7 @@ import type { CompletionHead } from './response-json.ts';
 import { writeContentChunk, writeDone, writeFinishChunk, writeRoleChunk, writeUsageChunk } from './response-json.ts';
 import type { Response } from './response.ts';
 
-/** A sink that can be disposed before its generation has ended. */
+/** A sink that can be disposed even before its generation has ended. */
 export type ResponseSink = Sink & Disposable;
 
 /** Sends a chunk for each piece of text. */
@@ -61,7 +61,7 @@ export class EventStreamSink implements ResponseSink {
     return this.#response.congested;
   }
 
-  /** It holds no text of its own. */
+  /** Does nothing: this sink holds no text. */
   [Symbol.dispose](): void {
     return;
   }

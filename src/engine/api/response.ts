@@ -1,7 +1,7 @@
 /**
- * One response on its way to the gateway: bytes become frames, as far as the flow-control credit allows.
+ * Sends one response to the gateway, in frames, as far as the flow-control credit allows.
  *
- * Promise: a written byte is overwritten once the kernel has taken it. Nothing is sent beyond the gateway's credit.
+ * Promise: a written byte is overwritten once the kernel has accepted it. Nothing is sent beyond the gateway's credit.
  * Proof:   test/unit/engine/response.test.ts, test/e2e/openai.test.ts
  * @module
  */
@@ -18,7 +18,7 @@ export class Response {
   readonly #channel: Channel;
   readonly #stream: number;
   readonly #onClose: () => void;
-  /** The body; its first `#sent` bytes are sent. */
+  /** The body. Its first `#sent` bytes have been sent. */
   readonly out = new ByteWriter(512);
   #sent = 0;
   #credit = initialCreditBytes;
@@ -26,17 +26,17 @@ export class Response {
   #ended = false;
   #closed = false;
 
-  /** The conversation that the response's head names. */
+  /** The id of the conversation for the response's head. */
   session: string | undefined;
 
-  /** @param onClose - called once, after the last frame or when the client is gone */
+  /** @param onClose - called once, after the last frame or when the client has disconnected */
   constructor(channel: Channel, stream: number, onClose: () => void) {
     this.#channel = channel;
     this.#stream = stream;
     this.#onClose = onClose;
   }
 
-  /** Whether the head is sent. */
+  /** Whether the head has been sent. */
   get begun(): boolean {
     return this.#begun;
   }
@@ -46,12 +46,12 @@ export class Response {
     return this.#ended || this.#closed;
   }
 
-  /** Whether more bytes wait than the credit allows to send. */
+  /** Whether more bytes are waiting than the credit allows to be sent. */
   get congested(): boolean {
     return this.#credit <= this.out.length - this.#sent;
   }
 
-  /** Adds credit: the client has taken so many bytes. */
+  /** Adds credit for bytes that the client has received. */
   addCredit(bytes: number): void {
     this.#credit += bytes;
     this.flush();
@@ -72,7 +72,7 @@ export class Response {
     );
   }
 
-  /** Sends the body as far as the credit allows, and overwrites it once all of it is sent. */
+  /** Sends as much of the body as the credit allows, and overwrites it once all of it has been sent. */
   flush(): void {
     if (this.#closed) return;
     const bytes = this.out.view();
@@ -100,7 +100,7 @@ export class Response {
     this.flush();
   }
 
-  /** Overwrites what is unsent and sends nothing more. */
+  /** Overwrites the unsent bytes and sends nothing more. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -108,7 +108,7 @@ export class Response {
     this.#onClose();
   }
 
-  /** Ends with an error: as the body, or as the last event if a stream has begun. */
+  /** Ends the response with an error, which is the body, or the last event if a stream has begun. */
   fail(error: RequestError): void {
     if (this.ended) return;
     if (this.#begun) writeErrorEvent(this.out, error);

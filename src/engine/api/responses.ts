@@ -1,13 +1,13 @@
 /**
- * The schema of `POST /v1/responses`, text only, and the JSON of a response.
+ * The schema of `POST /v1/responses` (text only), and the JSON of a response.
  *
- * A stored response is a turn of a conversation in the vault; its id is made of the conversation's id and the number of
- * the turn. Continuing after the last response continues that conversation; continuing after an earlier one creates
- * another conversation with the items up to that turn.
- * Promise: as in chat-request.ts, texts stay bytes and an error names the field, never its value. `store` means: in
- *          memory, sealed.
- * Limits:  streaming events, tools, images and background responses are not supported and refused by name.
- *          `instructions` apply to one turn, as with OpenAI. `metadata` is not stored.
+ * A stored response is a turn of a conversation in the vault. Its id consists of the conversation's id and the turn's
+ * number. Continuing after the last response continues that conversation. Continuing after an earlier response creates
+ * a new conversation with the items up to that turn.
+ * Promise: as in chat-request.ts, texts stay bytes and an error names the field, never its value. `store` keeps a
+ *          response only in memory, sealed.
+ * Limits:  streaming events, tools, images and background responses are not supported and are refused by name.
+ *          `instructions` apply to one turn, as in OpenAI's API. `metadata` is not stored.
  * Source:  https://platform.openai.com/docs/api-reference/responses
  * Proof:   test/e2e/responses.test.ts
  * @module
@@ -23,7 +23,7 @@ import { Field, maxInt, outOfRange, unsupported, wrongType } from './field.ts';
 import { writeItem } from './response-json.ts';
 import { unsupportedResponseFields } from './unsupported-fields.ts';
 
-/** A checked `POST /v1/responses`. */
+/** A validated `POST /v1/responses` request. */
 export type ResponseRequest = {
   readonly model: string;
   readonly instructions: readonly Message[];
@@ -31,7 +31,7 @@ export type ResponseRequest = {
   readonly store: boolean;
   /** The response after which this one continues. */
   readonly previous: ResponseId | undefined;
-  /** The conversation that it is a turn of: 32 hexadecimal digits. */
+  /** The id of the conversation that this response is a turn of, 32 hexadecimal digits. */
   readonly conversation: string | undefined;
   readonly maxTokens: number | null;
   readonly sampling: Sampling;
@@ -39,7 +39,7 @@ export type ResponseRequest = {
   [Symbol.dispose](): void;
 };
 
-/** The parts of a response's id. */
+/** The two parts of a response's id. */
 type ResponseId = { readonly session: string; readonly turn: number };
 
 /** Returns the id of a stored response. */
@@ -80,8 +80,8 @@ function readPrevious(previous: Field): ResponseId {
 }
 
 /**
- * Parses the body of a response request. The caller overwrites `body`, and disposes the request when it is done.
- * @throws RequestError `REQUEST_*`, `SESSION_NOT_FOUND`; every copied text is then overwritten
+ * Parses the body of a response request. The caller overwrites `body`, and disposes the request after use.
+ * @throws RequestError `REQUEST_*`, `SESSION_NOT_FOUND`, after overwriting every copied text
  */
 export function parseResponseRequest(body: Buffer): ResponseRequest {
   const owned: Buffer[] = [];
@@ -128,13 +128,13 @@ type ResponseObject = {
   /** Unix time in seconds. */
   readonly created: number;
   readonly model: string;
-  /** The conversation in the vault, or `undefined` if nothing is stored. */
+  /** The id of the conversation in the vault, or `undefined` if nothing is stored. */
   readonly session: string | undefined;
   readonly output: readonly Pick<Item, 'id' | 'role' | 'text'>[];
   readonly reason: FinishReason;
 };
 
-/** Writes a response; `usage` is unknown for a stored one. */
+/** Writes a response. `usage` is unknown for a stored response. */
 export function writeResponse(out: ByteWriter, response: ResponseObject, usage?: Usage): void {
   const { id, created, model, session, output, reason } = response;
   const complete = reason !== 'length';

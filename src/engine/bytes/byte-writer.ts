@@ -1,7 +1,7 @@
 /**
  * A growing buffer of plaintext.
  *
- * Promise: growth overwrites the smaller buffer; `clear` and `[Symbol.dispose]` overwrite what was written.
+ * Promise: when the buffer grows, the old one is overwritten. `clear` and `[Symbol.dispose]` overwrite the content.
  * Limits:  a view is valid until the next call of any method.
  * Proof:   test/unit/engine/response-json.test.ts
  * @module
@@ -30,7 +30,7 @@ export class ByteWriter {
     this.#bytes = grown;
   }
 
-  /** Appends ASCII: constants, numbers, ids; never conversation text. */
+  /** Appends ASCII text such as constants, numbers and ids, but never conversation text. */
   ascii(text: string): this {
     this.#reserve(text.length);
     for (let i = 0; i < text.length; i += 1) this.#bytes[this.#length + i] = text.charCodeAt(i);
@@ -38,7 +38,7 @@ export class ByteWriter {
     return this;
   }
 
-  /** Appends a name as a JSON string, any character allowed; never conversation text. */
+  /** Appends a name as a JSON string. It may contain any character, but must not be conversation text. */
   quoted(text: string): this {
     const quoted = JSON.stringify(text).replace(
       /[^\x20-\x7e]/g,
@@ -55,7 +55,7 @@ export class ByteWriter {
     return this;
   }
 
-  /** Appends valid UTF-8, escaped as the inside of a JSON string. */
+  /** Appends valid UTF-8, escaped as the content of a JSON string. */
   escaped(bytes: Uint8Array): this {
     this.#reserve(escapedJsonLength(bytes));
     this.#length = escapeJson(bytes, this.#bytes, this.#length);

@@ -1,10 +1,10 @@
 /**
  * Parses JSON into a tree of offsets into the body.
  *
- * Promise: no text of the body becomes a JavaScript string or object. Keys are compared as bytes: no prototype can be
- *          reached and no hash table flooded.
- * Trust:   the body is hostile: depth, values, keys and lengths are bounded; duplicate keys, invalid UTF-8, lone
- *          surrogates and everything else that RFC 8259 forbids are refused.
+ * Promise: no text of the body becomes a JavaScript string or object. Keys are compared as bytes, so they can neither
+ *          reach a prototype nor flood a hash table.
+ * Trust:   the body is hostile. Depth, values, keys and lengths are bounded. Duplicate keys, invalid UTF-8, lone
+ *          surrogates and everything that RFC 8259 forbids are refused.
  * Source:  RFC 8259, RFC 3629
  * Proof:   test/unit/engine/json-parser.test.ts
  * @module
@@ -32,7 +32,7 @@ class Parser {
   #tape = new Int32Array(slots * 256);
   #nodes = 0;
   #at = 0;
-  // Two decoded keys that are compared.
+  // Buffers for two decoded keys that are being compared.
   readonly #left = plaintextBytes(jsonLimits.keyBytes);
   readonly #right = plaintextBytes(jsonLimits.keyBytes);
 
@@ -65,7 +65,7 @@ class Parser {
 
   #open(kind: number, start: number): JsonNode {
     if (this.#nodes >= jsonLimits.values)
-      throw new RequestError('REQUEST_JSON_LIMIT', `the body has more than ${jsonLimits.values} values`);
+      throw new RequestError('REQUEST_JSON_LIMIT', `the body contains more than ${jsonLimits.values} values`);
     const node = this.#nodes++;
     if (this.#tape.length < this.#nodes * slots) {
       const grown = new Int32Array(this.#tape.length * 4);
@@ -161,7 +161,7 @@ class Parser {
       }
     }
     if (at - start > maxBytes)
-      throw new RequestError('REQUEST_JSON_LIMIT', `a key of the body is longer than ${maxBytes} bytes`);
+      throw new RequestError('REQUEST_JSON_LIMIT', `a key in the body is longer than ${maxBytes} bytes`);
     const node = this.#open(kind, start);
     this.#at = at + 1;
     this.#close(node, at);
@@ -202,7 +202,7 @@ class Parser {
         if (keys.length > jsonLimits.keysPerObject)
           throw new RequestError(
             'REQUEST_JSON_LIMIT',
-            `an object of the body has more than ${jsonLimits.keysPerObject} keys`,
+            `an object in the body has more than ${jsonLimits.keysPerObject} keys`,
           );
         this.#skipSpace();
         if (this.#body[this.#at] !== 0x3a) throw malformed(this.#at);
@@ -221,7 +221,7 @@ class Parser {
     this.#refuseDuplicates(keys);
   }
 
-  /** Sorts the keys: unlike with a hash, no choice of keys makes that slow. */
+  /** Refuses duplicate keys by sorting. Unlike hashing, sorting cannot be made slow by a choice of keys. */
   #refuseDuplicates(keys: JsonNode[]): void {
     if (keys.length < 2) return;
     keys.sort((a, b) => this.#compareKeys(a, b));
@@ -229,13 +229,13 @@ class Parser {
       if (this.#compareKeys(keys[i - 1] ?? 0, keys[i] ?? 0) === 0) {
         throw new RequestError(
           'REQUEST_JSON_DUPLICATE_KEY',
-          `an object of the body has a duplicate key at byte ${this.#start(keys[i] ?? 0)}`,
+          `an object in the body has a duplicate key at byte ${this.#start(keys[i] ?? 0)}`,
         );
       }
     }
   }
 
-  /** Orders decoded keys: shorter first, then by bytes. */
+  /** Orders decoded keys by length, then by bytes. */
   #compareKeys(a: JsonNode, b: JsonNode): number {
     const left = this.#key(a, this.#left);
     const right = this.#key(b, this.#right);

@@ -1,24 +1,24 @@
 /**
  * A parsed JSON document, as offsets into its body.
  *
- * Promise: keys and strings are compared as bytes in place; `text` copies a decoded string into plaintext memory; only
+ * Promise: keys and strings are compared as bytes in place. `text` copies a decoded string into plaintext memory. Only
  *          `ascii` and `number` create a JavaScript string, for names and numbers that the schema reads.
- * Limits:  valid until the body is overwritten.
+ * Limits:  a tree is valid until the body is overwritten.
  * Proof:   test/unit/engine/json-parser.test.ts
  * @module
  */
 import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import { unescapeJson } from '../../base/json-escape.ts';
 
-/** Kinds of nodes; `escaped` is a string or key that contains a backslash. */
+/** The kinds of nodes. `escaped` is a string or key that contains a backslash. */
 export const jsonKinds = { null: 1, false: 2, true: 3, number: 4, string: 5, escaped: 6, array: 7, object: 8 } as const;
 
-/** A value in a {@link JsonTree}: the index of its node; 0 is the root. */
+/** A value in a {@link JsonTree}, as the index of its node; 0 is the root. */
 export type JsonNode = number;
 
 /**
- * Numbers of a node: its kind, the offsets of its first byte and of the byte after its last (for a string, those
- * between the quotes), and the node after its descendants.
+ * Number of slots per node: its kind, the offset of its first byte, the offset after its last byte (for a string, both
+ * exclude the quotes), and the index of the node after its descendants.
  */
 export const tapeSlots = 4;
 
@@ -59,12 +59,12 @@ export class JsonTree {
     return this.kind(node) === jsonKinds.null;
   }
 
-  /** The elements of an array. */
+  /** Yields the elements of an array. */
   *elements(array: JsonNode): Generator<JsonNode> {
     for (let node = array + 1; node < this.#next(array); node = this.#next(node)) yield node;
   }
 
-  /** The members of an object, in the order of the body. */
+  /** Yields the members of an object, in the order of the body. */
   *pairs(object: JsonNode): Generator<readonly [key: JsonNode, value: JsonNode]> {
     for (let key = object + 1; key < this.#next(object); key = this.#next(key + 1)) yield [key, key + 1];
   }
@@ -77,14 +77,14 @@ export class JsonTree {
     return count;
   }
 
-  /** Returns whether a key or string equals `name`, which is ASCII. */
+  /** Returns whether a key or string equals the ASCII string `name`. */
   is(node: JsonNode, name: string): boolean {
     const from = this.start(node);
     let length = this.end(node) - from;
     let bytes = this.#body;
     let offset = from;
     if (this.kind(node) === jsonKinds.escaped) {
-      // Six escaped bytes decode to at least one: this one is longer than the name.
+      // An escape has at most six bytes and decodes to at least one, so this key or string is longer than the name.
       if (length > name.length * 6) return false;
       bytes = plaintextBytes(length);
       length = unescapeJson(this.#body, from, this.end(node), bytes);
@@ -96,7 +96,7 @@ export class JsonTree {
     return same;
   }
 
-  /** Decodes a string into plaintext memory; the caller overwrites it. */
+  /** Decodes a string into plaintext memory. The caller overwrites it. */
   text(node: JsonNode): Buffer {
     const from = this.start(node);
     const to = this.end(node);
@@ -108,7 +108,7 @@ export class JsonTree {
     return scratch.subarray(0, unescapeJson(this.#body, from, to, scratch));
   }
 
-  /** Returns 1 to `maxLength` printable ASCII characters as a string, or `undefined` if it is anything else. */
+  /** Returns a string of 1 to `maxLength` printable ASCII characters, or `undefined` if the value is anything else. */
   ascii(node: JsonNode, maxLength: number): string | undefined {
     if (!this.isString(node) || this.end(node) - this.start(node) > maxLength * 6) return undefined;
     const text = this.text(node);
@@ -121,7 +121,7 @@ export class JsonTree {
     }
   }
 
-  /** Returns the value of a number, or `undefined` if it is another kind, not finite or longer than 64 bytes. */
+  /** Returns a number's value, or `undefined` if the node is not a number, is not finite or has more than 64 bytes. */
   number(node: JsonNode): number | undefined {
     const from = this.start(node);
     const to = this.end(node);
@@ -130,7 +130,7 @@ export class JsonTree {
     return Number.isFinite(value) ? value : undefined;
   }
 
-  /** Returns the value of a key of up to nine decimal digits, such as a token id in `logit_bias`. */
+  /** Returns the value of a key that has up to nine decimal digits, such as a token id in `logit_bias`. */
   digits(node: JsonNode): number | undefined {
     const from = this.start(node);
     const to = this.end(node);

@@ -1,9 +1,9 @@
 /**
  * Finds stop strings in a completion, across token boundaries.
  *
- * Promise: the stop string that ends a completion is not emitted, and bytes are held back only while they may begin
- *          one. The first one that is complete ends the completion (the longest, if several end at the same byte), so
- *          the result does not depend on token boundaries.
+ * Promise: the stop string that ends a completion is not emitted, and bytes are held back only while they may be the
+ *          start of a stop string. The first complete stop string ends the completion (the longest, if several end at
+ *          the same byte), so the result does not depend on token boundaries.
  * Limits:  returned views are valid until the next call.
  * Source:  Knuth, Morris and Pratt, "Fast pattern matching in strings" (1977)
  * Proof:   test/unit/engine/stop-matcher.test.ts
@@ -19,7 +19,7 @@ type StopResult = { readonly emit: Buffer; readonly stopped: boolean };
 class Pattern {
   readonly bytes: Buffer;
   readonly #fallback: Uint16Array;
-  /** The length of its longest prefix with which the text ends. */
+  /** Length of the longest prefix of the stop string that is a suffix of the text. */
   matched = 0;
 
   constructor(bytes: Uint8Array) {
@@ -32,7 +32,7 @@ class Pattern {
     }
   }
 
-  /** Takes a byte. @returns whether the stop string is complete */
+  /** Matches the next byte. @returns whether the stop string is complete */
   step(byte: number): boolean {
     while (this.matched > 0 && this.bytes[this.matched] !== byte) this.matched = this.#fallback[this.matched - 1] ?? 0;
     if (this.bytes[this.matched] === byte) this.matched += 1;
@@ -48,7 +48,7 @@ class Pattern {
 
 export class StopMatcher {
   readonly #patterns: readonly Pattern[];
-  // `#held` may begin a stop string; `#out` is what was returned last.
+  // `#held` may be the start of a stop string. `#out` is the last returned value.
   readonly #held = new ByteWriter(256);
   readonly #out = new ByteWriter(256);
   #stopped = false;
@@ -62,7 +62,7 @@ export class StopMatcher {
     return this.#stopped;
   }
 
-  /** Takes bytes. @returns those that are in no stop string; none after a stop */
+  /** Processes bytes. @returns the bytes that are in no stop string; none after a stop */
   push(bytes: Uint8Array): StopResult {
     this.#out.clear();
     if (this.#stopped) return { emit: this.#out.view(), stopped: true };
@@ -86,7 +86,7 @@ export class StopMatcher {
     return { emit: this.#out.view(), stopped: this.#stopped };
   }
 
-  /** Drops the first held bytes and appends others. */
+  /** Removes the first `dropped` held bytes and appends `more`. */
   #hold(dropped: number, more: Uint8Array): void {
     if (dropped === this.#held.length && more.length === 0) {
       this.#held.clear();
@@ -98,7 +98,7 @@ export class StopMatcher {
     wipeBytes(rest);
   }
 
-  /** Ends the input. @returns what was held back */
+  /** Ends the input. @returns the bytes that were held back */
   flush(): Buffer {
     this.#out.clear();
     if (!this.#stopped) this.#out.bytes(this.#held.view());
@@ -107,7 +107,7 @@ export class StopMatcher {
     return this.#out.view();
   }
 
-  /** Overwrites the stop strings, what is held and what was returned last. */
+  /** Overwrites the stop strings, the held bytes and the last returned value. */
   [Symbol.dispose](): void {
     for (const pattern of this.#patterns) pattern[Symbol.dispose]();
     this.#held[Symbol.dispose]();

@@ -1,8 +1,8 @@
 /**
- * Completes characters that are split over tokens, and replaces invalid UTF-8.
+ * Completes characters that are split across tokens, and replaces invalid UTF-8.
  *
  * Promise: the output is valid UTF-8 without split characters. It does not depend on how the input is split, and equals
- *          what a WHATWG decoder makes of the whole.
+ *          the output of a WHATWG decoder for the whole input.
  * Limits:  returned views are valid until the next call.
  * Source:  https://encoding.spec.whatwg.org/#utf-8-decoder
  * Proof:   test/unit/engine/utf8.test.ts
@@ -15,19 +15,19 @@ const replacement = Uint8Array.of(0xef, 0xbf, 0xbd);
 
 export class Utf8Holdback {
   readonly #out = new ByteWriter(256);
-  // An incomplete character: its bytes, their count, and how many are missing.
+  // An incomplete character: its bytes, their count, and the number of missing bytes.
   readonly #held = plaintextBytes(4);
   #count = 0;
   #missing = 0;
   #lower = 0x80;
   #upper = 0xbf;
 
-  /** The number of bytes held back. */
+  /** Number of bytes held back. */
   get held(): number {
     return this.#count;
   }
 
-  /** Takes bytes. @returns the characters that are complete */
+  /** Processes bytes. @returns the complete characters */
   push(bytes: Uint8Array): Buffer {
     const out = this.#out;
     out.clear();
@@ -42,7 +42,7 @@ export class Utf8Holdback {
       } else if (byte < this.#lower || byte > this.#upper) {
         this.#drop();
         plainFrom = i;
-        i -= 1; // the byte begins another character
+        i -= 1; // the byte starts another character
       } else {
         this.#held[this.#count++] = byte;
         this.#missing -= 1;
@@ -97,7 +97,7 @@ export class Utf8Holdback {
     this.#upper = 0xbf;
   }
 
-  /** Overwrites what is held and what was returned last. */
+  /** Overwrites the held bytes and the last returned value. */
   [Symbol.dispose](): void {
     this.#reset();
     this.#out[Symbol.dispose]();

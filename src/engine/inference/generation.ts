@@ -1,7 +1,9 @@
 /**
- * One completion in progress: the prompt's tokens, the position in the context, and how sampled tokens become text.
+ * One completion in progress: the prompt's tokens, the position in the context, and the conversion of sampled tokens to
+ * text.
  *
- * Promise: token ids are overwritten as soon as they are decoded; those that a stored conversation needs, at the end.
+ * Promise: token ids are overwritten as soon as they are decoded. Those that a stored conversation needs are
+ *          overwritten at the end.
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
@@ -16,9 +18,9 @@ import type { FinishReason, RequestError, Sampling, Usage } from '../types.ts';
 
 /** Receives the text of one completion. */
 export type Sink = {
-  /** Takes whole characters: a view, valid during the call. */
+  /** Receives whole characters as a view that is valid only during the call. */
   content(bytes: Uint8Array): void;
-  /** Sends what was written. Called while the next step runs, so that sending delays no step. */
+  /** Sends what was written. Called while the next step runs, so that sending does not delay a step. */
   flush?(): void;
   finish(reason: FinishReason, usage: Usage): void;
   fail(error: RequestError): void;
@@ -26,9 +28,9 @@ export type Sink = {
   congested(): boolean;
 };
 
-/** KV state that stays in its slot between two turns of a conversation. */
+/** A KV state that stays in its slot between two turns of a conversation. */
 export type ParkedState = {
-  /** Whether no turn waits for it. */
+  /** Whether no turn is waiting for this state. */
   readonly idle: boolean;
   /** Seals the state into the vault, so that its slot can be reused. */
   seal(): void;
@@ -36,33 +38,33 @@ export type ParkedState = {
 
 /** How a generation ended. */
 export type GenerationEnd = {
-  /** -1 if it never got a slot. */
+  /** The generation's slot; -1 if it never got one. */
   readonly slot: number;
-  /** Tokens whose KV state the slot holds: a view, valid during the call. */
+  /** The tokens whose KV state the slot holds, as a view that is valid only during the call. */
   readonly tokens: Int32Array;
-  /** `false` if a step was lost, so that the slot's state is unknown. */
+  /** Whether the slot's state is known; `false` if a step was lost. */
   readonly intact: boolean;
-  /** The text: a view, valid during the call; `undefined` if the generation failed or was cancelled. */
+  /** The text, as a view that is valid only during the call; `undefined` if the generation failed or was cancelled. */
   readonly completion: Buffer | undefined;
 };
 
-/** Ties a generation to a stored conversation. Called between steps. */
+/** Connects a generation to a stored conversation. Its methods are called between steps. */
 export type KvBinding = {
   /** Returns the slot that still holds the conversation's state. */
   residentSlot(): number | undefined;
-  /** Loads the state into a slot. @returns how many of the prompt's tokens need no decoding */
+  /** Loads the state into a slot. @returns the number of prompt tokens that need no decoding */
   attach(slot: number, prompt: Int32Array): number;
-  /** Stores the result; called once. @returns the state, if it stays in its slot */
+  /** Stores the result; called once. @returns the state if it stays in its slot */
   detach(end: GenerationEnd): ParkedState | undefined;
 };
 
 /** What to generate. @internal */
 export type Task = {
-  /** Taken over and overwritten by the generation. */
+  /** The prompt's tokens; the generation takes ownership of them and overwrites them. */
   readonly prompt: PromptTokens;
   readonly sampling: Sampling;
   readonly seed: number;
-  /** `null`: up to the end of the context. */
+  /** Maximum number of completion tokens; `null` means up to the end of the context. */
   readonly maxTokens: number | null;
   readonly stop: readonly Uint8Array[];
   /** Milliseconds on the scheduler's clock after which the generation fails. */
@@ -74,27 +76,27 @@ export class Generation {
   readonly sink: Sink;
   readonly promptTokens: number;
   readonly deadline: number;
-  /** -1 while it waits. */
+  /** The generation's slot; -1 while it waits for one. */
   slot = -1;
   /** Position of the next token in the context. */
   position = 0;
   completionTokens = 0;
-  /** The client is gone: nothing more is written to the sink. */
+  /** Whether the client has disconnected; nothing more is then written to the sink. */
   cancelled = false;
   over = false;
-  /** The token that was sampled but not decoded, or -1. */
+  /** The token that was sampled but not yet decoded, or -1. */
   #pending = -1;
   /** The batch index of this step's logits, or -1. */
   #logitsAt = -1;
-  /** The prompt; with a binding, every token in the slot. */
+  /** The prompt's tokens; with a binding, every token in the slot. */
   readonly #tokens: Int32Array;
   readonly #binding: KvBinding | undefined;
   /** The text so far, if a conversation stores it. */
   readonly #text: ByteWriter | undefined;
   #finished = false;
-  /** Prompt tokens that needed no decoding. */
+  /** Number of prompt tokens that needed no decoding. */
   #cached = 0;
-  /** A step with tokens of this generation runs, or was lost. */
+  /** Whether a step with tokens of this generation is running or was lost. */
   #unsettled = false;
   #detached = false;
   readonly #sampler: Sampler;
@@ -122,12 +124,12 @@ export class Generation {
     this.sink = sink;
   }
 
-  /** Prompt tokens that are not decoded yet. */
+  /** Number of prompt tokens that are not decoded yet. */
   get promptLeft(): number {
     return Math.max(0, this.promptTokens - this.position);
   }
 
-  /** Whether a running step may be aborted as far as this generation is concerned. */
+  /** Whether this generation no longer needs the running step, so that the step may be aborted. */
   get finished(): boolean {
     return this.over || this.cancelled;
   }
@@ -144,7 +146,7 @@ export class Generation {
     this.position = this.#cached;
   }
 
-  /** Leaves its slot; later calls do nothing. @returns the state, if it stays in the slot */
+  /** Gives up the slot; later calls do nothing. @returns the state if it stays in the slot */
   detach(): ParkedState | undefined {
     if (this.#detached) return undefined;
     this.#detached = true;
@@ -156,17 +158,17 @@ export class Generation {
     });
   }
 
-  /** The step that held its tokens is done. */
+  /** Records that the step with this generation's tokens is done. */
   settle(): void {
     this.#unsettled = false;
   }
 
-  /** Begins a step in which it has no tokens yet. */
+  /** Prepares for a new step, in which this generation has no tokens yet. */
   beginStep(): void {
     this.#logitsAt = -1;
   }
 
-  /** Adds up to `limit` tokens to the batch. @returns how many */
+  /** Adds up to `limit` tokens to the batch. @returns the number of tokens added */
   fill(limit: number): number {
     const { batch } = this.#llama;
     if (this.promptLeft === 0) {
@@ -221,7 +223,7 @@ export class Generation {
   }
 
   #end(reason: FinishReason): void {
-    // Bytes held back for a character or a stop string that never completed belong to the text.
+    // Bytes that were held back for an unfinished character or stop string belong to the text.
     const { emit, stopped } = this.#stops.push(this.#characters.flush());
     this.#emit(emit);
     if (!stopped) this.#emit(this.#stops.flush());
@@ -238,14 +240,14 @@ export class Generation {
     });
   }
 
-  /** Ends with an error, unless it has ended already. */
+  /** Ends the generation with an error, unless it has already ended. */
   fail(error: RequestError): void {
     if (this.finished) return;
     this.over = true;
     this.sink.fail(error);
   }
 
-  /** Overwrites its tokens and text and frees its sampler. */
+  /** Overwrites the tokens and text and frees the sampler. */
   [Symbol.dispose](): void {
     this.over = true;
     this.detach();

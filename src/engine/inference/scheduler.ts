@@ -1,9 +1,9 @@
 /**
  * Continuous batching: each step decodes one token of every running completion and pieces of waiting prompts.
  *
- * Promise: a cancelled generation costs at most the running step, which is aborted if nothing else is in it. Prompts
- *          are split so that a step with running completions stays short. A slow client delays no other. When the
- *          server falls idle, llama.cpp's buffers are overwritten.
+ * Promise: a cancelled generation costs at most the running step, which is aborted if it contains nothing else. Prompts
+ *          are split so that a step with running completions stays short. A slow client does not delay other clients.
+ *          When the server becomes idle, llama.cpp's buffers are overwritten.
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
  */
@@ -13,7 +13,7 @@ import { RequestError } from '../types.ts';
 import type { Generation, ParkedState } from './generation.ts';
 import { StepTiming } from './step-timing.ts';
 
-/** Generations that may wait for a slot; further ones are refused. @internal */
+/** Maximum number of generations waiting for a slot; further ones are refused. @internal */
 export const queueLimit = 64;
 const longestPauseMs = 60_000;
 
@@ -34,16 +34,16 @@ export class Scheduler {
   readonly #waiting: Generation[] = [];
   readonly #active: Generation[] = [];
   readonly #free: number[];
-  /** Conversations' states that stay in their slots between turns. */
+  /** States of conversations that stay in their slots between turns, by slot. */
   readonly #parked = new Map<number, ParkedState>();
   /** Formerly parked slots to clear before the next step. */
   readonly #released: number[] = [];
   #running = false;
-  /** Tokens of running completions in the batch. */
+  /** Number of tokens in the batch that belong to running completions. */
   #completionTokens = 0;
-  /** The longest step since llama.cpp's buffers were overwritten: up to so many token ids may remain there. */
+  /** Tokens in the longest step since llama.cpp's buffers were overwritten: up to this many ids may remain in them. */
   #staleTokens = 0;
-  /** Called on a change while the loop pauses or overwrites. */
+  /** Called when something changes while the loop is paused or overwriting. */
   #onChange: (() => void) | undefined;
 
   constructor(llama: LlamaModel, clock: Clock) {
@@ -52,17 +52,17 @@ export class Scheduler {
     this.#free = Array.from({ length: llama.parallel }, (_, index) => llama.parallel - 1 - index);
   }
 
-  /** Running and waiting generations. */
+  /** Number of running and waiting generations. */
   get load(): number {
     return this.#active.length + this.#waiting.length;
   }
 
-  /** Whether llama.cpp's buffers hold nothing of an earlier generation. */
+  /** Whether llama.cpp's buffers hold no data from an earlier generation. */
   get clean(): boolean {
     return !this.#running && this.#staleTokens === 0;
   }
 
-  /** Takes a generation over and disposes it at its end. @throws RequestError `ENGINE_BUSY` if the queue is full */
+  /** Takes ownership of a generation until its end. @throws RequestError `ENGINE_BUSY` if the queue is full */
   submit(generation: Generation): void {
     if (this.#waiting.length >= queueLimit) {
       generation[Symbol.dispose]();
@@ -79,7 +79,7 @@ export class Scheduler {
     this.#onChange?.();
   }
 
-  /** Frees the slot of a parked state; it is cleared between steps. */
+  /** Frees the slot of a parked state. The slot is cleared between steps. */
   release(slot: number): void {
     this.#parked.delete(slot);
     this.#released.push(slot);
@@ -108,7 +108,7 @@ export class Scheduler {
         return;
       }
       this.#fill();
-      // Nothing to decode: every client is too slow.
+      // There is nothing to decode because every client is too slow.
       if (this.#llama.batch.count === 0) {
         this.#flush();
         await this.#pause();
@@ -121,7 +121,7 @@ export class Scheduler {
     for (const generation of [...this.#active, ...this.#waiting]) {
       if (now > generation.deadline)
         generation.fail(
-          new RequestError('ENGINE_TURN_TIMEOUT', 'the completion exceeded the time limit of a turn', null, 504),
+          new RequestError('ENGINE_TURN_TIMEOUT', 'the completion exceeded the time limit for a turn', null, 504),
         );
     }
     for (const list of [this.#waiting, this.#active]) {
@@ -155,7 +155,7 @@ export class Scheduler {
     }
   }
 
-  /** Frees the slot of a parked state, preferably of an idle conversation. @returns whether there was one */
+  /** Seals a parked state, preferably an idle conversation's, and frees its slot. @returns whether there was one */
   #reclaimSlot(): boolean {
     let victim: readonly [slot: number, state: ParkedState] | undefined;
     for (const entry of this.#parked) if (victim === undefined || (!victim[1].idle && entry[1].idle)) victim = entry;
@@ -167,7 +167,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Fills the batch: tokens of running completions first, then pieces of prompts, round robin. */
+  /** Fills the batch with tokens of running completions first, then with pieces of prompts, round robin. */
   #fill(): void {
     const { batch } = this.#llama;
     this.#completionTokens = 0;
@@ -180,7 +180,7 @@ export class Scheduler {
       if (budget === 0) break;
       if (generation.promptLeft > 0) budget -= generation.fill(budget);
     }
-    // The next step begins with another prompt.
+    // The next step starts with a different prompt.
     const first = this.#active.shift();
     if (first !== undefined) this.#active.push(first);
   }
@@ -203,12 +203,12 @@ export class Scheduler {
       }
       return;
     }
-    // Aborted: every generation in the batch was finished, or joined too late and loses a step that cannot be repeated.
+    // After an abort, each generation in the batch is finished, or joined too late and loses an unrepeatable step.
     for (const generation of this.#active)
       generation.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
   }
 
-  /** A short step stays on this thread: a handover to another would cost a good part of its time. */
+  /** Runs a short step on this thread, because dispatching it to another would cost a large part of its time. */
   async #stepOnThread(): Promise<StepResult> {
     this.#flush();
     await new Promise<void>((resolve) => {
@@ -217,7 +217,7 @@ export class Scheduler {
     return this.#llama.decodeHere();
   }
 
-  /** A long step runs on another thread: meanwhile the last step's text is sent, and the step can be aborted. */
+  /** Runs a long step on another thread. Meanwhile the last step's text is sent, and the step can be aborted. */
   async #stepOffThread(): Promise<StepResult> {
     const step = this.#llama.decode();
     this.#flush();
@@ -225,8 +225,8 @@ export class Scheduler {
   }
 
   /**
-   * Overwrites what llama.cpp holds of ended generations: the KV cache, and, by a step of the same size over token 0,
-   * token ids and everything computed from them. A new generation aborts it.
+   * Overwrites what llama.cpp still holds of ended generations. The KV cache is erased. Token ids and everything
+   * computed from them are overwritten by a step of the same size over token 0. A new generation aborts this.
    */
   async #overwrite(): Promise<void> {
     const { batch } = this.#llama;
@@ -237,7 +237,7 @@ export class Scheduler {
       this.#llama.abortStep();
     };
     this.#llama.erase();
-    // llama.cpp keeps the last step with logits and the last one without, each in its own graph.
+    // llama.cpp keeps the last step with logits and the last step without, each in its own graph.
     batch.add(0, 0, 0, false);
     const first = await this.#llama.decode();
     for (let i = 0; i < count; i += 1) batch.add(0, i + 1, 0, i >= count - this.#llama.parallel);
@@ -246,12 +246,12 @@ export class Scheduler {
     batch.clear();
     this.#onChange = undefined;
     this.#llama.forget(0);
-    // The end of the process erases what is left.
+    // On failure the process ends, which erases what is left.
     if (first === 'failed' || second === 'failed') bug('decoding the overwriting step failed');
     if (first === 'done' && second === 'done') this.#staleTokens = 0;
   }
 
-  /** Waits until a client has caught up or gone, a deadline has passed, or a new generation arrives. */
+  /** Waits until a client has caught up or disconnected, a deadline has passed, or a new generation arrives. */
   async #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     const wake = () => {

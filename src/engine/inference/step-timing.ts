@@ -1,17 +1,17 @@
 /**
- * Predicts the duration of a step from earlier ones: how many prompt tokens fit into a short step, and whether a step
- * is so short that it should stay on the main thread.
+ * Predicts the duration of a step from earlier steps. The prediction determines how many prompt tokens fit into a short
+ * step, and whether a step is short enough to run on the main thread.
  * @module
  */
 
-/** Milliseconds that a step may take if running completions wait for it. */
+/** Milliseconds that a step may take while completions are running. */
 const sharedMs = 100;
-/** Milliseconds that a step may take if only prompts wait. */
+/** Milliseconds that a step may take if it contains only prompts. */
 const promptsOnlyMs = 1000;
 const smallestPiece = 16;
-/** Shorter steps are no measure of prompts: reading the weights dominates their time. */
+/** Steps with fewer tokens are not used to time prompts, because reading the weights dominates their duration. */
 const fewestObservedTokens = 16;
-/** Milliseconds for which the main thread may leave requests and control messages unread. */
+/** Maximum time in milliseconds that requests and control messages may wait while the main thread decodes. */
 const briefMs = 60;
 
 export class StepTiming {
@@ -28,14 +28,14 @@ export class StepTiming {
     this.#promptTokenMs = this.#promptTokenMs === 0 ? seen : 0.7 * this.#promptTokenMs + 0.3 * seen;
   }
 
-  /** Returns the most prompt tokens for a step with `completionTokens` running completions. */
+  /** Returns the maximum number of prompt tokens for a step with `completionTokens` running completions. */
   promptTokens(completionTokens: number): number {
     if (this.#promptTokenMs === 0) return completionTokens > 0 ? 64 : 128;
     const wanted = Math.floor((completionTokens > 0 ? sharedMs : promptsOnlyMs) / this.#promptTokenMs);
     return Math.max(smallestPiece, wanted - (wanted % smallestPiece));
   }
 
-  /** Returns whether a step is short. One with prompt tokens never is: it may have to be aborted. */
+  /** Returns whether a step is short. A step with prompt tokens never counts as short: it may have to be aborted. */
   isBrief(tokens: number, completionTokens: number): boolean {
     return (
       completionTokens === tokens && this.#completionTokenMs > 0 && this.#completionTokenMs * completionTokens < briefMs

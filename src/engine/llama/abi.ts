@@ -1,13 +1,13 @@
 /**
  * The C structs that llama.cpp takes and returns by value, and its enums.
  *
- * Limits: valid for one version; library.ts compares version, sizes and default values before it uses them.
+ * Limits: valid for one version. library.ts compares the version, sizes and default values before it uses them.
  * Source: `include/llama.h` of llama.cpp v0.5.0
  * @module
  */
 import { ffi } from '../../linux/ffi.ts';
 
-/** What `llama_version()` must return. */
+/** The required return value of `llama_version()`. */
 export const llamaVersion = '0.5.0-dev';
 
 const modelParams = ffi.struct('llama_model_params', {
@@ -82,7 +82,7 @@ const batch = ffi.struct('llama_batch', {
 
 const samplerChainParams = ffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
 
-/** The structs with their `sizeof` in C, in bytes. */
+/** Each struct's `sizeof` in C, in bytes. */
 export const structSizes = {
   modelParams: { type: modelParams, size: 80 },
   contextParams: { type: contextParams, size: 160 },
@@ -90,7 +90,7 @@ export const structSizes = {
   samplerChainParams: { type: samplerChainParams, size: 1 },
 } as const;
 
-/** The default values, except those that depend on the machine: a library with other fields has others. */
+/** The default values, except those that depend on the machine. A library with other fields has other defaults. */
 export const expectedDefaults = {
   modelParams: {
     devices: null,

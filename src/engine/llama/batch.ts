@@ -16,7 +16,7 @@ export class Batch {
   readonly #positions: Int32Array;
   readonly #sequences: Int32Array;
   readonly #outputs: Int8Array;
-  /** How many sequences each token belongs to (always one), and the addresses of their ids. */
+  /** The number of sequences each token belongs to (always one), and the addresses of their ids. */
   readonly #sequenceCounts: Int32Array;
   readonly #sequenceLists: BigUint64Array;
   readonly #struct: {
@@ -59,7 +59,7 @@ export class Batch {
     return this.capacity - this.#count;
   }
 
-  /** `struct llama_batch` over this memory; valid until the next change. */
+  /** A `struct llama_batch` that points to this memory; valid until the next change. */
   get struct(): object {
     this.#struct.n_tokens = this.#count;
     return this.#struct;

@@ -1,7 +1,7 @@
 /**
- * The functions of llama.cpp and ggml that the engine calls, by C signature.
+ * The functions of llama.cpp and ggml that the engine calls, with their C signatures.
  *
- * Limits: a signature is valid for the version of abi.ts, which library.ts checks before the first call.
+ * Limits: the signatures are valid for the version in abi.ts, which library.ts checks before the first call.
  * Source: `include/llama.h`, `ggml/include/ggml-backend.h` of llama.cpp v0.5.0
  * Proof:  test/unit/engine/model.test.ts
  * @module
@@ -29,7 +29,7 @@ type Tokenize = Async<
   number
 >;
 
-/** Paths of the libraries; in the engine `/proc/self/fd/N` of memfds. */
+/** Paths of the libraries. In the engine they are memfds, as `/proc/self/fd/N`. */
 export type LibraryFiles = {
   readonly base: string;
   readonly ggml: string;
@@ -40,12 +40,12 @@ export type LibraryFiles = {
 
 /** Opens the libraries and binds the functions that the engine calls. @throws if a file or a symbol is missing */
 export function bindLlama(files: LibraryFiles) {
-  // koffi's functions are untyped: each has its C signature and its type side by side.
+  // koffi's functions are untyped, so each C signature below is followed by its TypeScript type.
   const binder = (file: string) => {
     const library = ffi.load(file);
     return (signature: string) => library.func(signature);
   };
-  // In this order: the later libraries find the earlier ones by their sonames, without a search path.
+  // The order matters: later libraries find the earlier ones by soname, without a search path.
   const base = binder(files.base);
   const ggml = binder(files.ggml);
   const llama = binder(files.llama);
@@ -185,7 +185,7 @@ export function bindLlama(files: LibraryFiles) {
 export type Calls = ReturnType<typeof bindLlama>;
 
 /**
- * Returns the address of a typed array, which must not share V8's heap: make it over an `ArrayBuffer`, since V8 moves
- * small ones that are allocated without.
+ * Returns the address of a typed array. The array must be created over an explicit `ArrayBuffer`; otherwise V8 keeps
+ * small arrays in its heap and may move them.
  */
 export const addressOf = ffi.address as (value: ArrayBufferView) => Pointer;

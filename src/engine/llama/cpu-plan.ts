@@ -1,12 +1,12 @@
 /**
- * How a model runs on this processor: the number of threads, and whether flash attention pays.
+ * How a model runs on this processor: the number of threads, and whether flash attention is worth using.
  *
- * ggml's threads spin: more threads than free cores slow generation down severely.
+ * ggml's threads spin, so running more threads than there are free cores slows generation down severely.
  *
  * With AVX-512, llama.cpp's flash attention works in vectors of 64 elements. The rest of a head is computed element by
- * element in emulated 16-bit floats; with small heads and few parameters that is most of a step. Without flash
- * attention, attention is a matrix product that needs memory for all scores: too much for a large model, which would
- * gain nothing.
+ * element in emulated 16-bit floats, which takes most of a step in a model with small heads and few parameters. Without
+ * flash attention, attention is a matrix product that needs memory for all scores. For a large model that is too much
+ * memory, and nothing would be gained.
  *
  * Source: measured; see docs/BENCHMARKS.md and docs/adr/0016-attention-of-small-heads.md
  * Proof:  test/unit/engine/cpu-plan.test.ts
@@ -14,13 +14,13 @@
  */
 import type { GgufFacts } from '../../layers/4-model/gguf-header.ts';
 
-/** With fewer parameters a step is so short that handing work to another thread costs more than the work. */
+/** With fewer parameters, a step is so short that dispatching work to another thread costs more than the work. */
 const tinyParameters = 50_000_000;
 
-/** Elements of a vector with AVX-512. */
+/** Number of elements in an AVX-512 vector. */
 const vectorElements = 64;
 
-/** Returns the default number of threads: one for a tiny model, else every core, but from four on one stays free. */
+/** Returns the default thread count: 1 for a tiny model, else one per core, minus one if there are at least four. */
 export function threadPlan(cores: number, parameters: number): number {
   if (parameters < tinyParameters) return 1;
   return Math.max(1, cores >= 4 ? cores - 1 : cores);
@@ -29,14 +29,14 @@ export function threadPlan(cores: number, parameters: number): number {
 /**
  * Counts physical cores.
  * @param siblings - `thread_siblings_list` of each logical core (`0,4` or `0-1`); if empty, every logical core counts
- * @param usable - logical cores that this process may use: the upper bound
+ * @param usable - number of logical cores that this process may use; the result is never higher
  */
 export function physicalCores(siblings: readonly string[], usable: number): number {
   const distinct = new Set(siblings.map((list) => list.trim()).filter((list) => list !== ''));
   return Math.max(1, Math.min(usable, distinct.size === 0 ? usable : distinct.size));
 }
 
-/** Returns whether to use flash attention: not for a tiny model whose heads are smaller than a vector. */
+/** Returns whether to use flash attention: always, except for a tiny model whose heads are smaller than a vector. */
 export function suitsFlashAttention({ headSizes, parameters }: Pick<GgufFacts, 'headSizes' | 'parameters'>): boolean {
   return parameters >= tinyParameters || headSizes.every((size) => size >= vectorElements);
 }

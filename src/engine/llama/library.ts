@@ -1,10 +1,10 @@
 /**
  * Loads llama.cpp's shared libraries, checks their version and struct ABI, and silences their log.
  *
- * Promise: a library with another version or struct ABI is rejected before a struct is passed to it. No folder is
- *          searched: only the given paths are opened.
- * Limits:  CPU only. The log is discarded, since it may quote conversation text; `explainLoadError` reads it once,
- *          for a model that did not load, before any conversation.
+ * Promise: a library with a different version or struct ABI is rejected before a struct is passed to it. Only the given
+ *          paths are opened; no folder is searched.
+ * Limits:  CPU only. The log is discarded because it may quote conversation text. The only exception is
+ *          `explainLoadError`, which reads it for a model that did not load, before any conversation.
  * Source:  `include/llama.h`, `ggml/include/ggml-backend.h` of llama.cpp v0.5.0
  * Proof:   test/unit/engine/model.test.ts, test/e2e/openai.test.ts
  * @module
@@ -15,7 +15,7 @@ import { expectedDefaults, llamaVersion, structSizes } from './abi.ts';
 import type { Calls, LibraryFiles, Pointer } from './bindings.ts';
 import { addressOf, bindLlama } from './bindings.ts';
 
-/** Picks the libraries out of paths by their file names. */
+/** Selects the libraries from `paths` by file name. */
 export function libraryFiles(paths: ReadonlyMap<string, string>): LibraryFiles {
   const find = (pattern: RegExp): string[] => [...paths].filter(([file]) => pattern.test(file)).map(([, path]) => path);
   return {
@@ -26,7 +26,7 @@ export function libraryFiles(paths: ReadonlyMap<string, string>): LibraryFiles {
   };
 }
 
-/** Returns the address of a function of libc, to pass to native code. */
+/** Returns the address of a libc function, to be passed to native code. */
 const functionOf = (name: string): Pointer => libc.symbol(name) as Pointer;
 
 /** llama.cpp, loaded and checked. */
@@ -34,11 +34,11 @@ export type Library = {
   readonly calls: Calls;
   readonly version: string;
   readonly backend: string;
-  /** Creates a thread pool for the life of the process; `undefined` for one thread. */
+  /** Creates a thread pool that lasts as long as the process. @returns `undefined` for one thread */
   readonly createThreadPool: (threads: number, poll: number) => Pointer | undefined;
-  /** libc's `atoi` as an abort callback: its data is the text "0" or "1", so ggml's threads need no JavaScript. */
+  /** libc's `atoi` as the abort callback. Its data is the text "0" or "1", so ggml's threads never call JavaScript. */
   readonly abortCallback: Pointer;
-  /** Loads a model again on another thread. @returns the errors that llama.cpp logs */
+  /** Loads a model again on another thread. @returns the errors that llama.cpp logged */
   readonly explainLoadError: (paths: readonly string[], params: object) => Promise<string>;
 };
 
@@ -46,7 +46,7 @@ const abiMismatch = () =>
   new KwyreError(
     'ENGINE_ABI_MISMATCH',
     `the installed llama.cpp is not version ${llamaVersion}, which Kwyre requires`,
-    'install again with npm ci --ignore-scripts',
+    'reinstall Kwyre with npm ci --ignore-scripts',
   );
 
 function bind(files: LibraryFiles): Calls {
@@ -73,7 +73,7 @@ function checkAbi(calls: Calls): void {
 /** Size of `struct ggml_threadpool_params` and offset of its `poll`, in bytes. */
 const threadPoolParams = { size: 528, poll: 520 } as const;
 
-/** Returns the score that a CPU variant gives itself on this processor; 0 if it cannot run. */
+/** Returns a CPU variant's own score for this processor; 0 if the variant cannot run. */
 function scoreOf(path: string): number {
   let library: ReturnType<typeof ffi.load>;
   try {
@@ -114,7 +114,7 @@ export function openLibrary(files: LibraryFiles): Library {
     throw new KwyreError(
       'ENGINE_BACKEND_MISSING',
       'no CPU variant of llama.cpp runs on this processor',
-      'Kwyre needs a 64-bit x86 or ARM processor; install again with npm ci --ignore-scripts',
+      'Kwyre needs a 64-bit x86 or ARM processor; if you have one, reinstall with npm ci --ignore-scripts',
     );
   calls.backendInit();
 

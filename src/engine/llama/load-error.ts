@@ -1,7 +1,8 @@
 /**
- * EndReason llama.cpp could not load a model, as an error with a next step.
+ * The reason llama.cpp could not load a model, as an error with a next step.
  *
- * Limits: recognised by llama.cpp's log lines, which differ between versions; anything else is `ENGINE_MODEL_REFUSED`.
+ * Limits: the reason is recognised by llama.cpp's log lines, which differ between versions. Any other failure is
+ *         reported as `ENGINE_MODEL_REFUSED`.
  * Source: `src/llama-model-loader.cpp`, `src/llama-vocab.cpp` of llama.cpp v0.5.0
  * Proof:  test/e2e/engine-models.test.ts
  * @module

@@ -1,7 +1,8 @@
 /**
- * The model's files as the engine gets them: checked headers, chat template, context size, and llama.cpp itself.
+ * Reads what the engine needs from its inherited descriptors: the model's checked headers, its chat template, the
+ * context size, and llama.cpp itself.
  *
- * Promise: native code sees a model file only after its header was parsed and its bounds were checked.
+ * Promise: native code sees a model file only after its header has been parsed and its bounds have been checked.
  * Trust:   descriptors come from the supervisor; their contents were verified against the approval (layer 4).
  * Proof:   test/e2e/engine-models.test.ts, test/unit/layers/4-gguf-header.test.ts
  * @module
@@ -22,7 +23,7 @@ import type { Library } from './library.ts';
 import { libraryFiles, openLibrary } from './library.ts';
 import type { ContextShape } from './model.ts';
 
-/** The default context in tokens; a larger one takes more memory from the start. */
+/** The default context size in tokens. A larger context takes more memory from the start. */
 const defaultContextTokens = 4096;
 const batchTokens = 512;
 
@@ -51,7 +52,7 @@ export function readModelFacts({ modelFiles, modelBytes, modelName }: EngineConf
     throw new KwyreError(
       'L4_MODEL_CHANGED',
       `the size of the model ${modelName} changed after verification`,
-      'start again; if the error persists, verify the model',
+      'start Kwyre again; if the error persists, verify the model',
     );
   return parseParts(parts);
 }
@@ -109,12 +110,12 @@ function coreCount(): number {
       .filter((name) => /^cpu\d+$/.test(name))
       .map((name) => fs.readFileSync(`${folder}/${name}/topology/thread_siblings_list`, 'latin1'));
   } catch {
-    // The topology cannot be read: every logical core counts.
+    // The topology cannot be read, so every logical core counts.
   }
   return physicalCores(siblings, availableParallelism());
 }
 
-/** Loads llama.cpp from inherited memfds and closes them. @throws as `openLibrary` */
+/** Loads llama.cpp from inherited memfds and closes them. @throws the same errors as `openLibrary` */
 export function openInheritedLibrary(): Library {
   const natives = [...readLoadList(loadListDescriptor).natives].slice(1);
   const library = openLibrary(

@@ -1,8 +1,9 @@
 /**
- * A model with its context: decoding a batch, the KV state of each sequence, tokenising, and the text of tokens.
+ * A model with its context: decodes batches, manages the KV state of each sequence, and converts text to tokens and
+ * back.
  *
- * Promise: text goes in and comes out as bytes; a running step can be aborted; `erase` overwrites the KV cache.
- * Trust:   the header of the model file is already checked (`layers/4-model/gguf-header.ts`).
+ * Promise: text goes in and comes out as bytes. A running step can be aborted. `erase` overwrites the KV cache.
+ * Trust:   the model file's header has already been checked (`layers/4-model/gguf-header.ts`).
  * Source:  `include/llama.h` of llama.cpp v0.5.0
  * Proof:   test/e2e/openai.test.ts, test/e2e/engine.test.ts
  * @module
@@ -18,22 +19,22 @@ import type { Library } from './library.ts';
 import { loadError } from './load-error.ts';
 import { Sampler } from './sampler.ts';
 
-/** The size of a context and how it computes. */
+/** The size of a context and the settings it computes with. */
 export type ContextShape = {
-  /** Tokens of one sequence. */
+  /** Maximum number of tokens in one sequence. */
   readonly contextTokens: number;
   readonly parallel: number;
   readonly threads: number;
-  /** The most tokens in a step. */
+  /** Maximum number of tokens in a step. */
   readonly batchTokens: number;
-  /** See cpu-plan.ts. */
+  /** Whether to use flash attention; see cpu-plan.ts. */
   readonly flashAttention: boolean;
 };
 
 /** How a step ended. */
 export type StepResult = 'done' | 'aborted' | 'failed';
 
-/** ggml's polling level (0 to 100): how long threads spin before they sleep; see docs/BENCHMARKS.md. */
+/** ggml's polling level (0 to 100), which sets how long threads spin before they sleep; see docs/BENCHMARKS.md. */
 const polling = 50;
 
 const statusAborted = 2;
@@ -54,7 +55,7 @@ export class LlamaModel {
   readonly #context: Pointer;
   readonly #vocab: Pointer;
   readonly #memory: Pointer;
-  /** The text "0" or "1": the abort callback's data, read between the operations of a step. */
+  /** The abort callback's data, the text "0" or "1". ggml reads it between the operations of a step. */
   readonly #abortFlag = unpooledBytes(8);
   #piece = plaintextBytes(1024);
 
@@ -118,7 +119,7 @@ export class LlamaModel {
     return new LlamaModel(library, model, context, shape);
   }
 
-  /** Decodes the batch on this thread, then overwrites it: for steps shorter than a handover to another thread. */
+  /** Decodes the batch on this thread, then overwrites it. For steps too short to be worth another thread. */
   decodeHere(): StepResult {
     this.#abortFlag[0] = 0x30;
     try {
@@ -148,7 +149,7 @@ export class LlamaModel {
     this.#abortFlag[0] = 0x31;
   }
 
-  /** Frees a sequence's KV cells; their content stays until they are reused or until `erase`. */
+  /** Frees a sequence's KV cells. Their content stays until they are reused or `erase` is called. */
   forget(sequence: number): void {
     this.#calls.sequenceRemove(this.#memory, sequence, -1, -1);
   }
@@ -158,7 +159,7 @@ export class LlamaModel {
     return this.#calls.sequenceRemove(this.#memory, sequence, position, -1);
   }
 
-  /** Returns the size of a sequence's state in bytes. Call it and the two below between steps only. */
+  /** Returns the size of a sequence's state in bytes. Call this and the next two methods only between steps. */
   stateBytes(sequence: number): number {
     return this.#calls.stateSize(this.#context, sequence);
   }
@@ -168,7 +169,7 @@ export class LlamaModel {
     return this.#calls.stateGet(this.#context, to, room, sequence);
   }
 
-  /** Restores a sequence's state. @returns `false` if there are too few free cells or the bytes are not a state */
+  /** Restores a sequence's state. @returns `false` if too few cells are free or the bytes are not a valid state */
   writeState(sequence: number, from: Pointer, bytes: number): boolean {
     return this.#calls.stateSet(this.#context, from, bytes, sequence) > 0;
   }
@@ -183,30 +184,30 @@ export class LlamaModel {
     return this.#calls.isEndOfGeneration(this.#vocab, token);
   }
 
-  /** The token with which a prompt begins, or `undefined` if this model has none. */
+  /** The token that begins a prompt, or `undefined` if this model has none. */
   get bos(): number | undefined {
     const token = this.#calls.addsBos(this.#vocab) ? this.#calls.bos(this.#vocab) : -1;
     return token < 0 ? undefined : token;
   }
 
-  /** Whether the tokenizer is byte-pair encoding, whose regular expressions may recurse over a text. */
+  /** Whether the tokenizer uses byte-pair encoding, whose regular expressions may recurse over a text. */
   get isBytePair(): boolean {
     return this.#calls.vocabType(this.#vocab) === bytePairType;
   }
 
-  /** Bits of `tokenAttributes`. */
+  /** Returns the attributes of a token as bits of `tokenAttributes`. */
   attributes(token: number): number {
     return this.#calls.attributes(this.#vocab, token);
   }
 
-  /** Returns the text of a token that the model's template names; never call it with a token of a conversation. */
+  /** Returns the text of a token named by the model's template. Never call it with a token from a conversation. */
   textOf(token: number): string {
     return this.#calls.tokenText(this.#vocab, token);
   }
 
   /**
    * Tokenises UTF-8 bytes.
-   * @param special - whether names of control tokens become those tokens
+   * @param special - whether the name of a control token is converted to that token
    * @returns the number of tokens; negative if `target` is too small
    */
   tokenize(bytes: Uint8Array, target: Int32Array, special: boolean): number {
@@ -241,7 +242,7 @@ export class LlamaModel {
     return await promise;
   }
 
-  /** Returns the text of a token: a view, valid until the next call; the caller overwrites it. */
+  /** Returns the text of a token as a view that is valid until the next call. The caller overwrites it. */
   piece(token: number): Buffer {
     const take = () =>
       this.#calls.tokenToPiece(this.#vocab, token, addressOf(this.#piece), this.#piece.length, 0, false);
@@ -253,7 +254,7 @@ export class LlamaModel {
     return this.#piece.subarray(0, Math.max(0, length));
   }
 
-  /** Returns the samplers of one generation. */
+  /** Creates the sampler of one generation. */
   makeSampler(sampling: Sampling, seed: number, prompt: Int32Array): Sampler {
     return new Sampler(this.#calls, this.#context, { vocabSize: this.vocabSize, sampling, seed, prompt });
   }

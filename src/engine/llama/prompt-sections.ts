@@ -1,26 +1,29 @@
 /**
- * The sections of a prompt: text that is tokenised as a whole, and the special tokens between.
+ * The sections of a prompt: stretches of text, each tokenised as a whole, and the special tokens between them.
  *
- * Promise: the name of a user-defined token in a message is cut, so that it is tokenised as text.
+ * Promise: the name of a user-defined token in a message is split in two, so that it is tokenised as text.
  * Proof:   test/unit/engine/prompt-tokenizer.test.ts
  * @module
  */
 
-/** The name of a user-defined token, and the offset at which a text is cut inside it. */
+/** The name of a user-defined token, and the offset within the name at which a text that contains it is split. */
 export type Marker = { readonly name: Buffer; readonly cut: number };
 
-/** A part of a prompt: text, or a special token of a template piece. */
+/** A part of a prompt: text, or a special token from a template piece. */
 export type PromptPart =
   | { readonly kind: 'text'; readonly bytes: Buffer }
   | {
       readonly kind: 'token';
       readonly token: number;
       readonly marker: Marker | undefined;
-      /** Whether it removes white space beside it. */
+      /** Whether the token removes white space to its left and right. */
       readonly strips: { readonly left: boolean; readonly right: boolean };
     };
 
-/** Text up to `end` (from the section before), then a token. `continues`: the text before was cut here. */
+/**
+ * Text from the end of the previous section up to `end`, then an optional token. `continues`: this section starts where
+ * a text was split.
+ */
 export type PromptSection = { readonly end: number; readonly token: number | undefined; readonly continues: boolean };
 
 const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
@@ -28,8 +31,8 @@ export const isContinuationByte = (byte: number): boolean => (byte & 0xc0) === 0
 
 /**
  * Writes the text of all parts into `text` and returns its sections.
- * @param text - has room for every part's bytes
- * @param longestRun - runs without a change between space and other bytes are cut at this length, in bytes
+ * @param text - must have room for every part's bytes
+ * @param longestRun - maximum length in bytes of a run of only spaces or only other bytes; longer runs are split
  */
 export function layOutSections(text: Buffer, parts: readonly PromptPart[], longestRun: number): PromptSection[] {
   const sections: PromptSection[] = [];
@@ -60,7 +63,7 @@ export function layOutSections(text: Buffer, parts: readonly PromptPart[], longe
   return sections;
 }
 
-/** Returns where a text must be cut: inside markers' names and overlong runs. */
+/** Returns the offsets at which a text must be split: inside markers' names and overlong runs. */
 function cutsOf(text: Buffer, markers: readonly Marker[], longestRun: number): number[] {
   const found = new Set<number>();
   for (const { name, cut } of markers) {

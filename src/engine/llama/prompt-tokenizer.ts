@@ -1,13 +1,13 @@
 /**
  * Tokenises the pieces of a prompt.
  *
- * Promise: text of a conversation cannot open a turn: control tokens come from template pieces only, and where a
- *          template uses user-defined tokens, their names in a message stay text. Text between two special tokens is
- *          tokenised as a whole, so that a harmless conversation has the tokens of its rendered text. Where a name is
- *          cut, no token is inserted.
- * Limits:  markers that are plain text (`[INST]` of some models) cannot be distinguished from text that imitates them.
- *          For byte-pair encodings, runs of more than 16 KiB without a change between space and other bytes are cut:
- *          llama.cpp's patterns recurse over them, and some would overflow the stack.
+ * Promise: conversation text cannot open a turn. Control tokens come only from template pieces. If a template uses
+ *          user-defined tokens, their names in a message stay text. Text between two special tokens is tokenised as a
+ *          whole, so a harmless conversation gets the same tokens as its rendered text. Splitting a name inserts no
+ *          token.
+ * Limits:  markers that are plain text (such as `[INST]` in some models) cannot be told from text that imitates them.
+ *          With byte-pair encoding, runs of only spaces or only other bytes are split after 16 KiB, because llama.cpp's
+ *          patterns recurse over a run and some would overflow the stack.
  * Proof:   test/unit/engine/prompt-tokenizer.test.ts, test/e2e/openai.test.ts
  * @module
  */
@@ -19,22 +19,22 @@ import type { LlamaModel } from './model.ts';
 import type { Marker, PromptPart, PromptSection } from './prompt-sections.ts';
 import { isContinuationByte, layOutSections } from './prompt-sections.ts';
 
-/** A tokenised prompt; its owner overwrites it. */
+/** A tokenised prompt. The code that holds it must overwrite it. */
 export type PromptTokens = { readonly tokens: Int32Array; readonly length: number };
 
-/** More than a token of real text has on average: longer prompts are refused without tokenising them. */
+/** Above the average for real text. A prompt with more bytes per context token is refused without tokenising it. */
 const bytesPerToken = 128;
-/** Texts of this size and more are tokenised on another thread. */
+/** Texts of at least this size are tokenised on another thread. */
 const offThreadBytes = 16 * 1024;
-/** `std::regex` recurses over a run and overflows a stack of 8 MiB from about 40,000 bytes on. */
+/** `std::regex` recurses over a run; a run of about 40,000 bytes overflows an 8 MiB stack. */
 const longestRun = 16 * 1024;
-/** Cached template pieces; they repeat from turn to turn. */
+/** Number of cached template pieces. They repeat from turn to turn. */
 const cachedPieces = 128;
 
-/** Bytes that stand in for the text before a cut; the first that stays a token of its own is used. */
+/** Bytes that can stand in for the text before a split. The first that remains a separate token is used. */
 const standIns = [0x0a, 0x09, 0x01, 0x7c, 0x61];
 
-/** A single character is plain text and cannot be cut. */
+/** A single character is plain text and cannot be split. */
 const isOneCharacter = (name: string) => name.length === String.fromCodePoint(name.codePointAt(0) ?? 0).length;
 
 function tooLong(length: number | undefined, limit: number): RequestError {
@@ -51,7 +51,7 @@ export class PromptTokenizer {
   readonly #bos: number | undefined;
   readonly #parts = new Map<string, readonly PromptPart[]>();
   readonly #markers = new Map<string, Marker>();
-  /** Tokens of each stand-in. */
+  /** The tokens of each stand-in. */
   readonly #standIns = new Map<number, readonly number[]>();
 
   constructor(llama: LlamaModel) {
@@ -59,7 +59,7 @@ export class PromptTokenizer {
     this.#bos = llama.bos;
   }
 
-  /** Splits a template piece at the special tokens that it names. */
+  /** Splits a template piece at the special tokens it contains. */
   #partsOf(text: string): readonly PromptPart[] {
     const cached = this.#parts.get(text);
     if (cached !== undefined) return cached;
@@ -78,11 +78,11 @@ export class PromptTokenizer {
       if ((attributes & (tokenAttributes.control | tokenAttributes.userDefined | tokenAttributes.unknown)) === 0)
         continue;
       const name = llama.textOf(token);
-      if (name.trim() === '') continue; // some vocabularies have tokens for runs of white space, which mark nothing
+      if (name.trim() === '') continue; // some vocabularies have tokens for runs of white space; they are not markers
       const userDefined = (attributes & tokenAttributes.userDefined) !== 0;
       if (userDefined && isOneCharacter(name)) continue;
       const found = text.indexOf(name, at);
-      if (found < 0) continue; // the token for an unknown character, not its own name
+      if (found < 0) continue; // the token for an unknown character, which does not appear in the text by name
       addText(at, found);
       parts.push({
         kind: 'token',
@@ -101,7 +101,7 @@ export class PromptTokenizer {
     return parts;
   }
 
-  /** Cuts a name between two of the tokens that it has as plain text, where its halves have the fewest. */
+  /** Finds where to split a name so that its two halves, tokenised as plain text, have the fewest tokens. */
   #markerOf(name: string): Marker {
     const cached = this.#markers.get(name);
     if (cached !== undefined) return cached;
@@ -126,7 +126,7 @@ export class PromptTokenizer {
   }
 
   /**
-   * Refuses a prompt that cannot fit before it is rendered. @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED`
+   * Before a prompt is rendered, refuses it if it cannot fit. @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED`
    */
   checkSize(bytes: number): void {
     const limit = this.#llama.contextTokens;
@@ -134,7 +134,7 @@ export class PromptTokenizer {
   }
 
   /**
-   * Tokenises a prompt; short prompts stay on this thread.
+   * Tokenises a prompt; short prompts are tokenised on this thread.
    * @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED` if there is no room for a completion,
    * `REQUEST_MESSAGES_EMPTY`
    */
@@ -145,7 +145,7 @@ export class PromptTokenizer {
     this.checkSize(size);
 
     const text = plaintextBytes(size);
-    // At most two tokens for a byte: a user-defined token may be one byte, and a space may be inserted after it.
+    // At most two tokens per byte: a user-defined token may be one byte, and a space may be inserted after it.
     const tokens = new Int32Array(plaintextMemory(4 * Math.min(2 * size + parts.length + 16, limit + 16)));
     try {
       const sections = layOutSections(text, parts, this.#llama.isBytePair ? longestRun : Number.POSITIVE_INFINITY);
@@ -162,7 +162,7 @@ export class PromptTokenizer {
     }
   }
 
-  /** @returns the number of tokens, also if `tokens` is too small for them */
+  /** @returns the number of tokens, even if `tokens` is too small for them */
   async #tokenizeSections(text: Buffer, sections: readonly PromptSection[], tokens: Int32Array): Promise<number> {
     let length = 0;
     let from = 0;
@@ -194,8 +194,9 @@ export class PromptTokenizer {
   }
 
   /**
-   * Tokenises the rest of a text that was cut. SentencePiece inserts a space before every text, which must not happen
-   * before a rest: a stand-in replaces the byte before, which is already tokenised, and its tokens are removed again.
+   * Tokenises the rest of a text that was split. SentencePiece inserts a space before every text, which must not happen
+   * here. So a stand-in replaces the preceding byte, which is already tokenised, and the stand-in's tokens are removed
+   * from the result.
    */
   async #tokenizeRest(text: Buffer, from: number, end: number, room: Int32Array): Promise<number> {
     if (this.#llama.isBytePair) return await this.#tokenizeText(text.subarray(from, end), room);
@@ -204,16 +205,16 @@ export class PromptTokenizer {
       if (own.length === 0) continue;
       text[from - 1] = byte;
       const count = await this.#tokenizeText(text.subarray(from - 1, end), room);
-      if (count < 0) return count; // too long in any case
+      if (count < 0) return count; // too long for any stand-in
       if (own.some((token, i) => room[i] !== token)) continue; // it merged with the text
       room.copyWithin(0, own.length, count);
       return count - own.length;
     }
-    // The rest begins with a token of its own, before which no space is inserted.
+    // The rest begins with a separate token, before which no space is inserted.
     return await this.#tokenizeText(text.subarray(from, end), room);
   }
 
-  /** Returns the tokens of a stand-in; none if it is a user-defined token, after which a space is inserted. */
+  /** Returns a stand-in's tokens; none if it is a user-defined token, because a space is inserted after those. */
   #standInTokens(byte: number): readonly number[] {
     const cached = this.#standIns.get(byte);
     if (cached !== undefined) return cached;

@@ -1,10 +1,10 @@
 /**
- * How the next token is chosen: a chain of llama.cpp's samplers in llama-server's order, one for each generation.
+ * Chooses the next token. Each generation has its own chain of llama.cpp's samplers, in llama-server's order.
  *
- * Promise: no sampling parameters within their ranges (chat-request.ts) make llama.cpp divide by zero or fail an
+ * Promise: sampling parameters within their ranges (chat-request.ts) never make llama.cpp divide by zero or fail an
  *          assertion.
- * Limits:  the repetition penalty considers prompt and completion, presence and frequency penalties the completion
- *          only, as OpenAI describes them (llama-server counts the prompt for all three).
+ * Limits:  the repetition penalty considers both the prompt and the completion. The presence and frequency penalties
+ *          consider only the completion, as OpenAI describes them (llama-server counts the prompt for all three).
  * Proof:   test/unit/engine/sampler.test.ts, test/e2e/openai.test.ts
  * @module
  */
@@ -13,7 +13,7 @@ import type { Sampling } from '../types.ts';
 import type { Calls, Pointer } from './bindings.ts';
 import { addressOf } from './bindings.ts';
 
-/** Below this, logits divided by the temperature overflow a float; the result would equal the greedy one. */
+/** Below this, dividing logits by the temperature overflows a float. Greedy sampling is used, with the same result. */
 const lowestTemperature = 1e-3;
 
 /** `sizeof(llama_logit_bias)`. */
@@ -30,7 +30,7 @@ function biasSampler(calls: Calls, vocabSize: number, sampling: Sampling): Point
   return calls.logitBias(vocabSize, biases.length, addressOf(packed)); // copied
 }
 
-/** What a generation's samplers depend on. */
+/** The inputs that determine a generation's samplers. */
 type SamplerOptions = {
   readonly vocabSize: number;
   readonly sampling: Sampling;
@@ -71,7 +71,7 @@ export class Sampler {
     calls.chainAdd(chain, calls.distribution(seed));
   }
 
-  /** Chooses the next token from the logits of a batch index; penalties consider it from then on. */
+  /** Chooses the next token from the logits at a batch index. Penalties take the token into account from then on. */
   sample(index: number): number {
     return this.#chain === undefined ? -1 : this.#calls.sample(this.#chain, this.#context, index);
   }

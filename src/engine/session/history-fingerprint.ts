@@ -1,7 +1,7 @@
 /**
- * Fingerprints of a request's messages, by which a client that resends its whole history is recognised.
+ * Fingerprints of a request's messages. They identify the conversation of a client that resends its whole history.
  *
- * Promise: a fingerprint is a keyed hash; those that are not stored are overwritten.
+ * Promise: a fingerprint is a keyed hash. Fingerprints that are not stored are overwritten.
  * Proof:   test/e2e/sessions.test.ts
  * @module
  */
@@ -12,17 +12,17 @@ import { roleOrder } from './transcript.ts';
 
 const lineFeed = constantBytes('\n');
 
-/** Returns the text of a message in pieces: its parts, joined by line feeds as in the prompt. */
+/** Returns the text of a message in pieces: its parts with line feeds between them, as in the prompt. */
 function piecesOf(message: Message): Buffer[] {
   return message.parts.flatMap((part, index) => (index > 0 ? [lineFeed, part] : [part]));
 }
 
-/** Returns the fingerprint of a history and one more message. */
+/** Returns the fingerprint of a history extended by one message. */
 export function fingerprintAfter(fingerprinter: Fingerprinter, before: Fingerprint, message: Message): Fingerprint {
   return fingerprinter.next(before, roleOrder.indexOf(message.role), piecesOf(message));
 }
 
-/** Returns the fingerprint after each message, the last one first; the caller overwrites them. */
+/** Returns the fingerprint after each message, last message first. The caller overwrites the fingerprints. */
 export function fingerprintsOf(
   fingerprinter: Fingerprinter,
   principal: Buffer,

@@ -1,11 +1,12 @@
 /**
  * KV states of conversations between their turns: sealed in the vault, or parked in their slots.
  *
- * A sealed state is a u32 count of tokens (little endian), the tokens, then what llama.cpp writes of the sequence.
- * Promise: an opened state is in the plaintext buffer only while it is copied, and is overwritten then. A state is
- *          used up to the first token that differs from the prompt: no other conversation can reach a completion.
- * Limits:  with `keep`, states stay in the context in plaintext until another conversation needs the slot; the status
- *          reports `degraded`.
+ * A sealed state consists of a u32 token count (little endian), the tokens, and the sequence's state as llama.cpp
+ * serialises it.
+ * Promise: an opened state is in the plaintext buffer only while it is copied, and is then overwritten. A state is used
+ *          only up to the first token that differs from the prompt, so no other conversation affects a completion.
+ * Limits:  with `keep`, states stay in the context in plaintext until another conversation needs the slot, and the
+ *          status reports `degraded`.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
@@ -32,7 +33,7 @@ type KvStatesOptions = {
 
 type Parked = { readonly slot: number; readonly tokens: Int32Array };
 
-/** Shorter states are not worth storing. */
+/** States with fewer tokens are not worth storing. */
 const fewestTokens = 1;
 
 /** Returns the length of the common prefix. */
@@ -66,7 +67,7 @@ export class KvStates {
     return this.#parked.get(session)?.slot;
   }
 
-  /** Loads a conversation's state into a slot. @returns how many tokens of the prompt the slot holds then */
+  /** Loads a conversation's state into a slot. @returns the number of prompt tokens that the slot then holds */
   attach(session: Session, slot: number, prompt: Int32Array): number {
     const parked = this.#parked.get(session);
     if (parked === undefined) return this.#restore(session, slot, prompt);
@@ -97,13 +98,13 @@ export class KvStates {
     };
   }
 
-  /** Discards a conversation's state; the next turn computes it again. */
+  /** Discards a conversation's state. The next turn recomputes it. */
   drop(session: Session): void {
     this.#vault.drop(session, 'state');
     this.release(session);
   }
 
-  /** Frees the slot of a parked state, if there is one. */
+  /** Frees the conversation's slot if its state is parked in one. */
   release(session: Session): void {
     const parked = this.#parked.get(session);
     if (parked === undefined) return;
@@ -112,7 +113,7 @@ export class KvStates {
     this.#scheduler.release(parked.slot);
   }
 
-  /** Overwrites the tokens of all parked states; the end of the process frees their slots. */
+  /** Overwrites the tokens of all parked states. Their slots are freed when the process ends. */
   wipe(): void {
     for (const { tokens } of this.#parked.values()) tokens.fill(0);
   }
@@ -141,7 +142,7 @@ export class KvStates {
         this.#vault.drop(session, 'state');
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
-      this.#vault.drop(session, 'state'); // out of memory: the next turn computes it again
+      this.#vault.drop(session, 'state'); // out of memory: the next turn recomputes the state
     } finally {
       this.#buffer.clear(used);
     }
@@ -177,8 +178,8 @@ export class KvStates {
   }
 
   /**
-   * Truncates a slot to the prefix that it shares with a prompt. The last token of a prompt is always decoded, for its
-   * logits.
+   * Truncates a slot to the prefix it shares with a prompt. The last token of a prompt is always decoded, because its
+   * logits are needed.
    */
   #truncate(slot: number, tokens: Int32Array, prompt: Int32Array): number {
     const shared = Math.min(commonPrefix(tokens, prompt), prompt.length - 1);

@@ -1,8 +1,9 @@
 /**
  * The part of the working set in which sealed text and KV states are opened and from which they are sealed.
  *
- * Promise: it is in no core dump and no child, locked against swap as far as the limit allows, and overwritten after
- *          every use. Its pages stay mapped: faulting in fresh ones takes thirty times as long as the copy.
+ * Promise: the buffer is excluded from core dumps and from child processes, locked against swap as far as the limit
+ *          allows, and overwritten after every use. Its pages stay mapped, because faulting in fresh ones takes thirty
+ *          times as long as the copy.
  * Proof:   test/attacks/5-sessions.test.ts
  * @module
  */
@@ -10,7 +11,7 @@ import type { Piece, WorkingSet } from '../../layers/5-memory/working-set.ts';
 import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { fillMemory, lockMemory, unlockMemory, wholePages } from '../../linux/memory/mapped-memory.ts';
 
-/** The smallest part worth locking, in bytes: the whole is tried first, then halves. */
+/** The smallest part worth locking, in bytes. Locking is tried on the whole buffer, then on half of it, and so on. */
 const smallestLock = 256 << 10;
 
 export class PlaintextBuffer {
@@ -27,7 +28,7 @@ export class PlaintextBuffer {
     return this.#piece?.bytes ?? 0;
   }
 
-  /** How many bytes are locked against swap. */
+  /** Number of bytes locked against swap. */
   get lockedBytes(): number {
     return this.#locked;
   }

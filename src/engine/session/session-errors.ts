@@ -1,7 +1,7 @@
 /**
- * The errors that a client gets about a conversation.
+ * The errors that a client receives about a conversation.
  *
- * Promise: an id of another token and an unknown one give the same error.
+ * Promise: the id of another token's conversation and an unknown id produce the same error.
  * Proof:   test/attacks/5-sessions.test.ts
  * @module
  */
@@ -12,7 +12,7 @@ import { RequestError } from '../types.ts';
 const goneMessages: Readonly<Record<EndReason, string>> = {
   ended: 'this conversation was wiped',
   idle: 'this conversation was wiped because it was idle for too long',
-  pressure: 'this conversation was wiped to make room: it was the least recently used one of its token',
+  pressure: "this conversation was wiped to make room: it was the token's least recently used conversation",
 };
 
 export const sessionGone = (why: EndReason): RequestError =>
@@ -25,7 +25,7 @@ export const sessionBusy = (): RequestError =>
   new RequestError('SESSION_BUSY', 'another turn of this conversation is in progress', null, 409);
 
 export const sessionTooLarge = (): RequestError =>
-  new RequestError('SESSION_TOO_LARGE', 'this conversation exceeds the memory limit of one conversation', null, 507);
+  new RequestError('SESSION_TOO_LARGE', 'this conversation exceeds the memory limit for one conversation', null, 507);
 
 export const sessionMemory = (): RequestError =>
   new RequestError('SESSION_MEMORY', 'there is not enough memory to open this conversation', null, 507);

@@ -1,8 +1,8 @@
 /**
- * The memory of conversations: the working set for plaintext, the arena for keys, and the store over both.
+ * The memory of conversations: the working set for plaintext, the arena for keys, and the session store that uses both.
  *
- * Promise: from `openWorkingSet` on, all plaintext of conversations is in the working set, which the supervisor
- *          overwrites after the engine's end. Sealing is tested before the first conversation.
+ * Promise: once `openWorkingSet` has run, all conversation plaintext is in the working set, which the supervisor
+ *          overwrites after the engine has ended. Sealing is tested before the first conversation.
  * Proof:   test/attacks/5-remains.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
@@ -25,10 +25,10 @@ import { KvStates } from './kv-states.ts';
 import { PlaintextBuffer } from './plaintext-buffer.ts';
 import { SessionStore } from './session-store.ts';
 
-/** The plaintext buffer's size at the start, in bytes; it grows when a state needs more. */
+/** Initial size of the plaintext buffer in bytes. It grows when a state needs more. */
 const firstBufferBytes = 8 << 20;
 
-/** Maps the inherited working set and directs all plaintext into it. @throws `L5_WORKING_SET` */
+/** Maps the inherited working set and makes all plaintext be allocated in it. @throws `L5_WORKING_SET` */
 export function openWorkingSet(): WorkingSet {
   let bytes = 0;
   try {
@@ -73,7 +73,7 @@ type SessionMemoryOptions = {
   readonly unixSeconds: () => number;
 };
 
-/** Creates the session store. @returns it, with what the status reports about its memory */
+/** Creates the session store. @returns the store and the facts about its memory for the status report */
 export function createSessionStore({
   config,
   facts,

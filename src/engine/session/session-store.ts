@@ -1,8 +1,8 @@
 /**
- * Conversations as the API sees them: looked up for their owner, opened for a turn, sealed again after it.
+ * The API's view of conversations: looks them up for their owner, opens them for a turn and seals them again after it.
  *
- * Promise: opened text stays in the plaintext buffer until it is parsed, and is overwritten then. However the engine
- *          ends, it overwrites every key first, then every sealed part.
+ * Promise: opened text stays in the plaintext buffer only until it is parsed, and is then overwritten. However the
+ *          engine exits, it overwrites every key first, then every sealed part.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
@@ -61,18 +61,18 @@ export class SessionStore {
     return this.#now();
   }
 
-  /** Returns the milliseconds until the next conversation expires, negative if overdue; `undefined` without one. */
+  /** Returns the milliseconds until the next conversation expires; negative if overdue, `undefined` without any. */
   dueInMs(turnMs: number): number | undefined {
     const due = this.vault.nextDue(turnMs);
     return due === undefined ? undefined : due - this.now;
   }
 
-  /** Whether clients that resend their whole history are recognised. */
+  /** Whether conversations of clients that resend their whole history are recognised. */
   get recognisesHistory(): boolean {
     return this.vault.quotas.continueMs > 0 && this.states.posture !== 'drop';
   }
 
-  /** Finds a conversation of a token. @throws RequestError `SESSION_NOT_FOUND`, `SESSION_GONE` */
+  /** Finds a conversation that belongs to a token. @throws RequestError `SESSION_NOT_FOUND`, `SESSION_GONE` */
   find(id: string, principal: Buffer): Session {
     const found = this.vault.find(id, principal, this.now);
     if (found.kind === 'unknown') throw unknownSession();
@@ -85,7 +85,7 @@ export class SessionStore {
     if (!this.vault.begin(session, this.now)) throw sessionBusy();
   }
 
-  /** Creates a conversation, in its first turn. @throws RequestError `SESSION_QUOTA`, `SESSION_MEMORY` */
+  /** Creates a conversation and begins its first turn. @throws RequestError `SESSION_QUOTA`, `SESSION_MEMORY` */
   create(holder: TokenOwner, kind: SessionKind): Session {
     try {
       return this.vault.create(holder, kind, this.now);
@@ -108,7 +108,7 @@ export class SessionStore {
     else session.abort = release;
   }
 
-  /** Runs `act` as a turn of its own. @throws RequestError `SESSION_BUSY` */
+  /** Runs `act` as a separate turn. @throws RequestError `SESSION_BUSY` */
   during<T>(session: Session, act: () => T): T {
     this.begin(session);
     try {
@@ -131,7 +131,7 @@ export class SessionStore {
     try {
       const address = this.#buffer.reserve(bytes);
       if (!this.vault.open(session, 'history', address)) {
-        // The ciphertext was tampered with: nothing of it is used.
+        // The ciphertext was tampered with, so none of it is used.
         this.wipe(session);
         throw sessionGone('ended');
       }
@@ -155,7 +155,7 @@ export class SessionStore {
     }
   }
 
-  /** Wipes conversations that were idle for too long. */
+  /** Wipes conversations that have been idle for too long. */
   reap(): void {
     this.vault.reap(this.now);
   }

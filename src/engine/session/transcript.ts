@@ -1,9 +1,8 @@
 /**
- * The items of a conversation with an id, and their serialised form that is sealed between turns.
+ * The items of a stored conversation, and the serialised form in which they are sealed between turns.
  *
- * Layout of an item (little endian): u8 role, 3 zero bytes, u32 length, u32 turn, u32 Unix time, 12 bytes id; then the
- * text.
- * Promise: every text is plaintext memory of its own that `[Symbol.dispose]` overwrites; no text becomes a string.
+ * Layout of an item (little endian): u8 role, 3 zero bytes, u32 length, u32 turn, u32 Unix time, 12-byte id, text.
+ * Promise: every text has its own plaintext memory, which `[Symbol.dispose]` overwrites. No text becomes a string.
  * Proof:   test/e2e/sessions.test.ts
  * @module
  */
@@ -11,14 +10,14 @@ import { copyPlaintext, plaintextBytes, wipeBytes } from '../../base/bytes.ts';
 import { bug } from '../../base/errors.ts';
 import type { Message, Role } from '../types.ts';
 
-/** Roles by their number in transcripts and fingerprints. */
+/** The roles. A role's index is its number in transcripts and fingerprints. */
 export const roleOrder: readonly Role[] = ['system', 'developer', 'user', 'assistant', 'tool'];
 
 export type Item = {
-  /** 24 hexadecimal digits. */
+  /** Random id of 24 hexadecimal digits. */
   readonly id: string;
   readonly role: Role;
-  /** Counted from 1. */
+  /** Number of the turn, counted from 1. */
   readonly turn: number;
   readonly createdSeconds: number;
   readonly text: Buffer;
@@ -35,7 +34,7 @@ export class Transcript {
     this.#randomHex = randomHex;
   }
 
-  /** Parses what {@link write} returned; the caller overwrites `bytes`. */
+  /** Parses bytes returned by {@link write}. The caller overwrites `bytes`. */
   read(bytes: Buffer): void {
     for (let at = 0; at < bytes.length;) {
       const length = bytes.readUInt32LE(at + 4);
@@ -56,7 +55,7 @@ export class Transcript {
     return this.#randomHex(2 * idBytes);
   }
 
-  /** Adds an item; its text is copied. */
+  /** Adds an item and copies its text. */
   add({ id = this.makeId(), ...item }: Omit<Item, 'id'> & { readonly id?: string }): Item {
     const added: Item = { ...item, id, text: copyPlaintext(item.text) };
     this.items.push(added);
@@ -67,7 +66,7 @@ export class Transcript {
     return this.items.reduce((sum, item) => sum + headBytes + item.text.length, 0);
   }
 
-  /** Serialises all items; the caller overwrites the bytes. */
+  /** Serialises all items. The caller overwrites the returned bytes. */
   write(): Buffer {
     const bytes = plaintextBytes(this.#bytes);
     let at = 0;
@@ -83,12 +82,12 @@ export class Transcript {
     return bytes;
   }
 
-  /** The items as messages of a prompt: views, valid until this is disposed. */
+  /** The items as messages of a prompt. They are views that are valid until the transcript is disposed. */
   get messages(): Message[] {
     return this.items.map(({ role, text }) => ({ role, parts: [text] }));
   }
 
-  /** Removes and overwrites the items that match. @returns how many */
+  /** Removes and overwrites the items that match. @returns the number of items removed */
   remove(matches: (item: Item) => boolean): number {
     const kept = this.items.filter((item) => !matches(item));
     const count = this.items.length - kept.length;

@@ -1,7 +1,7 @@
 /**
- * One turn of a stored conversation: opened, completed, sealed again.
+ * One turn of a stored conversation, which is opened at the start of the turn and sealed again at its end.
  *
- * Promise: an aborted turn leaves the conversation unchanged. A conversation that was wiped meanwhile stays wiped.
+ * Promise: an aborted turn leaves the conversation unchanged. A conversation that is wiped during a turn stays wiped.
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts
  * @module
  */
@@ -22,30 +22,30 @@ import type { Transcript } from './transcript.ts';
 type Update = {
   /** Adds the completion. @returns `false` if there is no room for it */
   commit(session: Session, completion: Buffer): boolean;
-  /** Overwrites what was prepared. */
+  /** Overwrites the prepared data. */
   dispose(): void;
 };
 
 /** A turn of a conversation with an id. */
 type TurnRequest = {
-  /** 32 hexadecimal digits, or `new`. */
+  /** The conversation's id of 32 hexadecimal digits, or `new`. */
   readonly session: string;
   readonly messages: readonly Message[];
-  /** Precedes the conversation in this turn and is not stored. */
+  /** Messages that precede the conversation in this turn only; they are not stored. */
   readonly preface?: readonly Message[];
-  /** Continues after the turn of this number. */
+  /** Number of the turn after which this one continues. */
   readonly after?: number | undefined;
-  /** Room that the conversation's quota must have left for the completion, in bytes. */
+  /** Bytes that the conversation's quota must still have free for the completion. */
   readonly reserveBytes: number;
 };
 
-/** What the quota counts for a message besides its text. */
+/** Bytes that the quota counts for each message in addition to its text. */
 const messageOverheadBytes = 32;
 
 type TurnParts = {
   readonly session: Session;
   readonly messages: readonly Message[];
-  /** Whether the conversation was created for this turn: without a completion it is wiped. */
+  /** Whether the conversation was created for this turn. If so, it is wiped unless the turn has a completion. */
   readonly isNew: boolean;
   readonly update: Update;
   readonly messageId?: string;
@@ -53,9 +53,9 @@ type TurnParts = {
 
 export class Turn implements KvBinding {
   readonly session: Session;
-  /** The whole conversation with this turn's messages: views, valid until the turn is closed. */
+  /** The whole conversation including this turn's messages, as views that are valid until the turn is closed. */
   readonly messages: readonly Message[];
-  /** Counted from 1. */
+  /** Number of this turn, counted from 1. */
   readonly number: number;
   /** The id under which the completion is stored. */
   readonly messageId: string;
@@ -82,7 +82,7 @@ export class Turn implements KvBinding {
     { session: id, messages, preface = [], after, reserveBytes }: TurnRequest,
   ): Turn {
     const source = id === 'new' ? undefined : sessions.find(id, holder.principal);
-    // Continuing after an earlier turn creates another conversation with the items up to that turn.
+    // Continuing after an earlier turn creates a new conversation with the items up to that turn.
     const branches = source !== undefined && after !== undefined && after < source.turns;
     const isNew = source === undefined || branches;
     const session = isNew ? sessions.create(holder, 'kept') : source;
@@ -125,8 +125,8 @@ export class Turn implements KvBinding {
   }
 
   /**
-   * Begins a turn of a client that resends its whole history.
-   * @returns `undefined` if such conversations are not stored or there is no room: the turn is then stateless
+   * Begins a turn for a client that resends its whole history.
+   * @returns `undefined` if such conversations are not stored or there is no room; the turn is then stateless
    */
   static fromHistory(sessions: SessionStore, holder: TokenOwner, messages: readonly Message[]): Turn | undefined {
     if (!sessions.recognisesHistory) return undefined;

@@ -1,8 +1,8 @@
 /**
- * Substring search over bytes in linear time.
+ * Substring search in bytes, in linear time.
  *
- * `Buffer.indexOf` is fast for short patterns and up to 500 times slower for long ones with many near matches. Long
- * patterns use the Knuth-Morris-Pratt algorithm.
+ * `Buffer.indexOf` is fast for short patterns, but up to 500 times slower for long patterns with many near matches.
+ * Long patterns are therefore searched for with the Knuth-Morris-Pratt algorithm.
  *
  * Proof: test/unit/template/rope.test.ts, test/unit/template/costs.test.ts
  * @module
@@ -10,7 +10,7 @@
 
 const shortPatternBytes = 32;
 
-/** Builds the failure table: for each prefix, the length of its longest proper border. */
+/** Builds the failure table, which contains the length of the longest proper border of each prefix. */
 function failureTable(pattern: Uint8Array): Int32Array {
   const table = new Int32Array(pattern.length + 1);
   let length = 0;
@@ -22,7 +22,7 @@ function failureTable(pattern: Uint8Array): Int32Array {
   return table;
 }
 
-/** Returns up to `most` offsets, left to right, without overlaps; none for an empty pattern. */
+/** Returns the offsets of up to `most` non-overlapping matches, left to right; none for an empty pattern. */
 export function search(haystack: Uint8Array, pattern: Uint8Array, most: number): number[] {
   const found: number[] = [];
   const { length } = pattern;

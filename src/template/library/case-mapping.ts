@@ -1,8 +1,8 @@
 /**
- * Upper and lower case. Plain text is mapped by JavaScript, which agrees with Python; message text is mapped over bytes
- * by a table that is built once.
+ * Upper and lower case. Plain text is mapped by JavaScript, which agrees with Python. Message text is mapped as bytes,
+ * with a table that is built once.
  *
- * Promise: no character of a message becomes a string. The render overwrites the mapped bytes at its end.
+ * Promise: no character of a message becomes a string. The render overwrites the mapped bytes when it ends.
  * Limits:  message text is mapped code point by code point, without the context rule for the Greek final sigma.
  * Proof:   test/unit/template/rope.test.ts
  * @module
@@ -39,7 +39,7 @@ function tableOf(wanted: Case): ReadonlyMap<number, Buffer> {
 
 function mapSegment(segment: Segment, wanted: Case, render: Render): Segment {
   const source = segment.bytes.subarray(segment.from, segment.to);
-  // No character grows more than threefold.
+  // Mapping a character at most triples its length.
   render.budget.walk(source.length * 4);
   const table = tableOf(wanted);
   const first = wanted === 'upper' ? 0x61 : 0x41;
@@ -84,13 +84,13 @@ export function capitalize(text: Str, render: Render): string {
   return capitalizeWord(requireTemplateText(text, 'capitalizes'));
 }
 
-/** Python's `title`: every run of cased characters is a word. */
+/** Python's `title`, in which every run of cased characters is a word. */
 export function titleCase(text: Str, render: Render): string {
   render.budget.walk(text.length * 2);
   return requireTemplateText(text, 'capitalizes').replace(/\p{Cased}+/gu, capitalizeWord);
 }
 
-/** Jinja's filter `title`: whitespace, hyphens and opening brackets separate words. */
+/** Jinja's filter `title`, in which whitespace, hyphens and opening brackets separate words. */
 export function titleCaseWords(text: Str, render: Render): string {
   render.budget.walk(text.length * 2);
   return requireTemplateText(text, 'capitalizes')
@@ -99,7 +99,7 @@ export function titleCaseWords(text: Str, render: Render): string {
     .join('');
 }
 
-/** Python's `islower` and `isupper`: all cased characters have this case, and there is at least one. */
+/** Python's `islower` and `isupper`: there is at least one cased character, and all cased characters have this case. */
 export function hasCase(text: Str, wanted: Case, render: Render): boolean {
   const { budget } = render;
   budget.walk(text.length);

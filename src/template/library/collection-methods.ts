@@ -69,7 +69,7 @@ export const dictMethods: ReadonlyMap<string, Method<Dict>> = new Map<string, Me
   ],
 ]);
 
-/** Returns the items of a list to modify. @throws `TEMPLATE_UNSUPPORTED` for other sequences */
+/** Returns the items of a list for modification. @throws `TEMPLATE_UNSUPPORTED` for other sequences */
 function mutableItems(self: List): Value[] {
   if (self.kind !== 'list') throw unsupported('modifies a sequence that is not a list');
   return self.items;

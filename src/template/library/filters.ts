@@ -1,9 +1,8 @@
 /**
- * The filters of chat templates (`x | trim`) by name, and those for text and numbers.
+ * The table of filters (`x | trim`) for chat templates, and the filters for text and numbers.
  *
- * Trust:  the table is closed; an unknown name is refused.
- * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-filters; `tojson` is the one of
- *         transformers
+ * Trust:  the table is closed. An unknown name is refused.
+ * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-filters; `tojson` follows transformers
  * Proof:  test/unit/template/evaluator.test.ts, test/unit/template/costs.test.ts
  * @module
  */
@@ -40,7 +39,7 @@ function textOperand(value: Value, render: Render): Str {
   return print(value, render);
 }
 
-/** The `tojson` of transformers: `json.dumps` without HTML escapes. */
+/** `tojson` as in transformers: `json.dumps` without HTML escapes. */
 function tojson(value: Value, args: Arguments, render: Render): Str {
   if (args.positional.length > 0) throw unsupported('passes positional arguments to tojson');
   const [ascii, width, separators, sortKeys] = bindParameters(args, [
@@ -62,7 +61,7 @@ function tojson(value: Value, args: Arguments, render: Render): Str {
 const decimal = /^[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?$/;
 const maxNumberLength = 64;
 
-/** Parses a number like Python's `int` and `float`; `undefined` where they raise a `ValueError`. */
+/** Parses a number like Python's `int` and `float`. @returns `undefined` where they raise a `ValueError` */
 function readNumber(text: string): number | undefined {
   const plain = text.replace(/^[\t-\r\x1c- ]+|[\t-\r\x1c- ]+$/g, '');
   if (decimal.test(plain)) return Number(plain.replaceAll('_', ''));

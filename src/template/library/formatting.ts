@@ -1,7 +1,7 @@
 /**
- * Values as text, as `{{ }}` prints them: Python's `str` and `repr`.
+ * Converts values to the text that `{{ }}` prints, like Python's `str` and `repr`.
  *
- * Promise: escaped copies of conversation text are passed to the render, which overwrites them at its end.
+ * Promise: escaped copies of conversation text are passed to the render, which overwrites them when it ends.
  * Limits:  values without a stable text form, such as functions, are refused.
  * Source:  https://docs.python.org/3/library/functions.html#repr
  * Proof:   test/unit/template/evaluator.test.ts
@@ -21,11 +21,11 @@ import { Callable, Dict, Float, isText, List, Markup, maxNesting, valueTooDeep }
 export type ItemLayout = {
   /** One level of indentation; `undefined` puts all items on one line. */
   readonly indent: string | undefined;
-  /** The separator of items. */
+  /** The separator between items. */
   readonly item: string;
 };
 
-/** Formats a float like Python: shortest digits, with an exponent from 1e16 and below 1e-4. */
+/** Formats a float like Python: the shortest digits, with an exponent for values of at least 1e16 or below 1e-4. */
 function printFloat(value: number): string {
   const [digits = '', power = '0'] = value.toExponential().split('e');
   const exponent = Number(power);
@@ -40,7 +40,7 @@ export function printNumber(value: number | Float): string {
   return typeof value === 'number' ? String(value === 0 ? 0 : value) : printFloat(value.value);
 }
 
-/** Puts items between brackets. */
+/** Encloses items in brackets. */
 export function bracketed(
   items: readonly Str[],
   open: string,
@@ -128,7 +128,7 @@ function repr(value: Value, render: Render, depth: number): Str {
   return print(value, render);
 }
 
-/** Returns a value as `{{ }}` prints it: Python's `str`. @throws `TEMPLATE_UNSUPPORTED` */
+/** Returns the text that `{{ }}` prints for a value, like Python's `str`. @throws `TEMPLATE_UNSUPPORTED` */
 export function print(value: Value, render: Render): Str {
   if (isText(value)) return value;
   if (value === undefined) return '';

@@ -1,7 +1,7 @@
 /**
  * The tests of chat templates (`x is defined`, `x is divisibleby(3)`).
  *
- * Trust:  the table is closed; an unknown name is refused.
+ * Trust:  the table is closed. An unknown name is refused.
  * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-tests
  * Proof:  test/unit/template/evaluator.test.ts
  * @module
@@ -42,7 +42,7 @@ function remainder(value: Value, divisor: Value): number {
   return ((a % b) + b) % b;
 }
 
-/** Python's `is`, which is unspecified for numbers and texts. */
+/** Python's `is`. Its result is unspecified for numbers and texts, so those are refused. */
 function isSame(value: Value, other: Value): boolean {
   if ([value, other].some((one) => typeof one === 'number' || one instanceof Float || isText(one)))
     throw unsupported('calls sameas on numbers or texts');
@@ -88,7 +88,7 @@ const tests = new Map<string, Test>([
   ...['le', '<='].map((name): [string, Test] => [name, comparing('<=')]),
 ]);
 
-/** Returns a filter or test name for an error message; anything but a plain word is left out. */
+/** Returns a filter or test name for an error message. Anything but a plain word is replaced. */
 export const displayName = (name: string) => (/^\w{1,40}$/.test(name) ? name : '(unprintable)');
 
 /** Applies a test by its name. @throws `TEMPLATE_UNSUPPORTED` for an unknown name. */

@@ -1,7 +1,8 @@
 /**
  * The methods of strings, lists and dicts by name.
  *
- * Trust: the tables are closed. A method that Python has and this server lacks is refused; any other name is no method.
+ * Trust: the tables are closed. A Python method that this server does not implement is refused. Any other name is not
+ *        treated as a method.
  * Proof: test/unit/template/evaluator.test.ts
  * @module
  */
@@ -65,7 +66,7 @@ function bind<T>(
 }
 
 /**
- * Returns the method of a value by its name; `undefined` if Python has no such method.
+ * Returns a value's method by name, or `undefined` if Python has no such method.
  * @throws `TEMPLATE_UNSUPPORTED` for a method that is not implemented
  */
 export function methodOf(value: Value, name: string, render: Render): Callable | undefined {

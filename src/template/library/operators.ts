@@ -47,7 +47,7 @@ export function applyComparison(operator: string, left: Value, right: Value, ren
   }
 }
 
-/** Repeats a text or a list; `undefined` if the operands are something else. */
+/** Repeats a text or a list. @returns `undefined` if the operands have other types */
 function repeat(value: Value, times: Value, render: Render): Value {
   const { budget } = render;
   if (typeof times !== 'number' && typeof times !== 'boolean') return undefined;
@@ -130,7 +130,7 @@ export function sliceValue(
   );
 }
 
-/** Divides like Python: floor of the quotient, remainder with the sign of the divisor. */
+/** Divides like Python: the quotient is rounded down, and the remainder has the divisor's sign. */
 function floorDivide(a: number, b: number): { readonly quotient: number; readonly remainder: number } {
   let remainder = a % b;
   if (remainder === 0) remainder = b < 0 ? -0 : 0;

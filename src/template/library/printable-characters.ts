@@ -1,5 +1,5 @@
 /**
- * The characters that Python's `repr` shows without escapes, in a table that is built once.
+ * A table of the characters that Python's `repr` prints without escapes. It is built once.
  *
  * Source: https://docs.python.org/3/library/stdtypes.html#str.isprintable
  * Proof:  test/unit/template/rope.test.ts
@@ -31,7 +31,7 @@ const shortEscapes: ReadonlyMap<number, string> = new Map([
   [0x5c, '\\\\'],
 ]);
 
-/** Returns the escape of a code point that is not printable, or of a backslash. */
+/** Returns the escape sequence for an unprintable code point or a backslash. */
 export function escapeOf(code: number): string {
   const hex = (digits: number) => code.toString(16).padStart(digits, '0');
   return shortEscapes.get(code) ?? (code < 0x100 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`);

@@ -1,7 +1,7 @@
 /**
- * The filters of chat templates that work on sequences and dicts: sorting, selecting, mapping, joining.
+ * The chat template filters that work on sequences and dicts: sorting, selecting, mapping, joining.
  *
- * Limits: sorting by several attributes, and comparing lists or dicts in `unique`, are refused.
+ * Limits: sorting by several attributes and comparing lists or dicts in `unique` are refused.
  * Source: https://jinja.palletsprojects.com/en/stable/templates/#list-of-builtin-filters
  * Proof:  test/unit/template/evaluator.test.ts, test/unit/template/costs.test.ts
  * @module
@@ -28,7 +28,7 @@ function caseFolded(value: Value, render: Render): Value {
   return isText(value) ? changeCase(value, 'lower', render) : value;
 }
 
-/** Returns a function that follows a path like `a.b.0`; without a path, the identity. */
+/** Returns a function that follows a path such as `a.b.0`, or the identity function if there is no path. */
 function attributeGetter(path: Value, render: Render): (value: Value) => Value {
   if (isNone(path)) return (value) => value;
   if (typeof path !== 'string' && typeof path !== 'number')
@@ -82,7 +82,7 @@ export function dictsortFilter(value: Value, args: Arguments, render: Render): L
   return new List(sortBy(pairs, key, isTruthy(reverse), render));
 }
 
-/** Returns the items, none for a false value. */
+/** Returns the items of an iterable, or no items for a false value. */
 const itemsOrEmpty = (value: Value, render: Render): readonly Value[] =>
   isTruthy(value) ? iterate(value, render) : [];
 
@@ -108,7 +108,7 @@ export function selectFilter(keep: boolean, byAttribute: boolean): Filter {
 }
 
 /**
- * `map` by attribute or by another filter.
+ * `map` with an attribute or another filter.
  * @param applyFilter - applies a filter by its name
  */
 export function mapFilter(
@@ -183,7 +183,7 @@ export function joinFilter(value: Value, args: Arguments, render: Render): Str {
   );
 }
 
-/** `first` and `last`. Taking the first item of a generator consumes it partly; a generator has no last item. */
+/** `first` and `last`. `first` partly consumes a generator; `last` refuses one. */
 export function endFilter(place: 0 | -1): Filter {
   return (value, args, render) => {
     bindParameters(args, []);
@@ -195,7 +195,7 @@ export function endFilter(place: 0 | -1): Filter {
   };
 }
 
-/** `items`, and `keys` and `values`, which Jinja lacks and other engines have. */
+/** `items`, and also `keys` and `values`, which other template engines have but Jinja lacks. */
 export function dictFilter(name: string): Filter {
   return (value, args, render) => {
     bindParameters(args, []);

@@ -1,7 +1,8 @@
 /**
- * `strftime_now` of chat templates, in UTC and English regardless of the locale.
+ * `strftime_now` for chat templates, in UTC and English regardless of the locale.
  *
- * Limits: transformers uses local time; the engine does not know the time zone. An unknown code is refused.
+ * Limits: UTC differs from transformers, which uses local time; the engine does not know the time zone. Unknown codes
+ *         are refused.
  * Source: https://docs.python.org/3/library/datetime.html#format-codes, strftime(3) of glibc
  * Proof:  test/unit/template/strftime.test.ts
  * @module
@@ -26,11 +27,11 @@ const days = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 
 
 const dayMs = 86_400_000;
 
-/** Day of the year, from 0. */
+/** Returns the day of the year, counted from 0. */
 const yearDay = (at: Date) => Math.floor((at.getTime() - Date.UTC(at.getUTCFullYear(), 0, 1)) / dayMs);
-/** Day of the week, from Monday (0) to Sunday (6). */
+/** Returns the day of the week, from Monday (0) to Sunday (6). */
 const mondayDay = (at: Date) => (at.getUTCDay() + 6) % 7;
-/** The Thursday of the same week, which determines the ISO 8601 year and week. */
+/** Returns the Thursday of the same week, which determines the ISO 8601 year and week. */
 const thursday = (at: Date) => new Date(at.getTime() + (3 - mondayDay(at)) * dayMs);
 const hour12 = (at: Date) => ((at.getUTCHours() + 11) % 12) + 1;
 

@@ -1,5 +1,5 @@
 /**
- * String operations over bytes: strip, split, replace, count, slice, join, compare.
+ * String operations on bytes: strip, split, replace, count, slice, join, compare.
  *
  * Promise: results are slices of the operands. Whitespace and line breaks are Python's; positions count code points.
  * Source:  https://docs.python.org/3/library/stdtypes.html#string-methods
@@ -11,7 +11,7 @@ import { unsupported } from '../runtime/budget.ts';
 import type { Str } from '../runtime/rope.ts';
 import { occurrences, Rope } from '../runtime/rope.ts';
 
-/** Decodes the code point at an offset of valid UTF-8; `size` is its length in bytes. */
+/** Decodes the code point at an offset in valid UTF-8; `size` is its length in bytes. */
 export function codePoint(bytes: Uint8Array, at: number): { code: number; size: number } {
   const first = bytes[at] ?? 0;
   const next = (i: number) => (bytes[at + i] ?? 0) & 0x3f;
@@ -39,7 +39,7 @@ const isSpace = (code: number): boolean =>
 const isBreak = (code: number): boolean =>
   (code >= 10 && code <= 13) || (code >= 0x1c && code <= 0x1e) || code === 0x85 || code === 0x2028 || code === 0x2029;
 
-/** Returns which characters `strip` removes: those of a string, or whitespace. */
+/** Returns a test for the characters that `strip` removes, which are those in `chars`, or whitespace. */
 function stripSet(chars: Str | null, budget: Budget): (code: number) => boolean {
   if (chars === null) return isSpace;
   budget.walk(chars.length);
@@ -73,7 +73,7 @@ export function strip(text: Str, sides: 'both' | 'left' | 'right', chars: Str | 
 }
 
 /**
- * Python's `split` and, from the right, `rsplit`. Without a separator it splits at runs of whitespace.
+ * Python's `split` and, from the right, `rsplit`. Without a separator, the text is split at runs of whitespace.
  * @param most - maximum number of splits; negative for no limit
  */
 export function split(text: Str, separator: Str | null, most: number, fromRight: boolean, budget: Budget): Str[] {
@@ -145,7 +145,7 @@ export function hasAffix(text: Str, affix: Str, side: 'start' | 'end', budget: B
 
 const isContinuation = (byte: number | undefined) => ((byte ?? 0) & 0xc0) === 0x80;
 
-/** Returns the byte offset of a character. A negative position counts from the end; offsets are clamped to the text. */
+/** Returns the byte offset of a character, clamped to the text. A negative position counts from the end. */
 function byteOffset(bytes: Uint8Array, position: number, budget: Budget): number {
   let at = position < 0 ? bytes.length : 0;
   for (let left = Math.min(Math.abs(position), bytes.length); left > 0; left -= 1) {
@@ -169,7 +169,7 @@ export function countCharacters(text: Str, budget: Budget): number {
   });
 }
 
-/** Returns one character by its position. A negative position counts from the end. */
+/** Returns the character at a position. A negative position counts from the end. */
 export function characterAt(text: Str, index: number, budget: Budget): Str | undefined {
   const rope = Rope.from(text, budget);
   const [from, to] = rope.withBytes(budget, (bytes) => {
@@ -188,7 +188,7 @@ function countUpTo(bytes: Uint8Array, most: number): number {
   return count;
 }
 
-/** Returns a Python slice with step 1. */
+/** Returns a Python slice with a step of 1. */
 export function characters(text: Str, start: number | undefined, stop: number | undefined, budget: Budget): Str {
   const rope = Rope.from(text, budget);
   const [from, to] = rope.withBytes(budget, (bytes) => [
@@ -198,7 +198,7 @@ export function characters(text: Str, start: number | undefined, stop: number | 
   return from < to ? rope.slice(from, to, budget) : '';
 }
 
-/** Returns each character as a text. */
+/** Returns each character as a separate text. */
 export function charactersOf(text: Str, budget: Budget): Str[] {
   const rope = Rope.from(text, budget);
   budget.walk(rope.length);
@@ -235,7 +235,7 @@ export function splitLines(text: Str, budget: Budget): Str[] {
   return bounds.map(([from, to]) => rope.slice(from, to, budget));
 }
 
-/** Jinja's `indent`. @param first - indents the first line too. @param blank - indents blank lines too. */
+/** Jinja's `indent`. @param first - whether to indent the first line @param blank - whether to indent blank lines */
 export function indent(text: Str, width: Str, first: boolean, blank: boolean, budget: Budget): Str {
   const lines = splitLines(Rope.concat([text, '\n'], budget), budget);
   budget.scan(text.length + lines.length * width.length);
@@ -267,7 +267,7 @@ export function compareTexts(a: string, b: string, budget: Budget): number {
   const x = a.charCodeAt(at);
   const y = b.charCodeAt(at);
   if (Number.isNaN(x) || Number.isNaN(y)) return a.length - b.length;
-  // Surrogates stand for code points above all others.
+  // Surrogates encode code points above all others.
   const rank = (unit: number) => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit);
   return rank(x) - rank(y);
 }

@@ -1,5 +1,5 @@
 /**
- * The string methods that templates may call: the part of Python's that chat templates use.
+ * The string methods that templates may call: the subset of Python's methods that chat templates use.
  *
  * Source: https://docs.python.org/3/library/stdtypes.html#string-methods
  * Proof:  test/unit/template/evaluator.test.ts, test/unit/template/rope.test.ts
@@ -32,7 +32,7 @@ function removeAffix(self: Str, args: Arguments, side: 'start' | 'end', { budget
   return side === 'start' ? rope.slice(length, rope.length, budget) : rope.slice(0, rope.length - length, budget);
 }
 
-/** `'a {} b'.format(x)`: numbered and plain fields only. */
+/** `'a {} b'.format(x)`, with numbered and plain fields only. */
 function format(self: Str, args: Arguments, render: Render): Str {
   const pattern = requireTemplateText(self, 'calls format on');
   if (args.named.size > 0) throw unsupported('calls format with named fields');
@@ -78,7 +78,7 @@ function count(self: Str, args: Arguments, { budget }: Render): number {
     : occurrences(Rope.from(self, budget), wanted, budget).length;
 }
 
-/** The separator and the maximum number of splits. */
+/** Returns the separator and the maximum number of splits. */
 function splitArguments(args: Arguments): [Str | null, number] {
   const [separator, most] = bindParameters(args, ['sep', 'maxsplit']);
   return [isNone(separator) ? null : requireText(separator), most === undefined ? -1 : requireInteger(most)];

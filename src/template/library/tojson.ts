@@ -1,8 +1,8 @@
 /**
- * Values as JSON, in the layout of Python's `json.dumps`.
+ * Converts values to JSON, in the layout of Python's `json.dumps`.
  *
- * Promise: escaped copies of conversation text are passed to the render, which overwrites them at its end.
- * Limits:  functions and values without a JSON form are refused, and so is conversation text with `ensure_ascii`.
+ * Promise: escaped copies of conversation text are passed to the render, which overwrites them when it ends.
+ * Limits:  functions and values without a JSON form are refused, as is non-ASCII conversation text with `ensure_ascii`.
  * Source:  https://docs.python.org/3/library/json.html
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
@@ -58,7 +58,7 @@ function jsonText(text: Str, ascii: boolean, budget: Budget, wipeLater: (bytes: 
   return Rope.concat(parts, budget);
 }
 
-/** Returns a value as JSON. @throws `TEMPLATE_UNSUPPORTED` for a value without a JSON form */
+/** Returns a value as JSON. @throws `TEMPLATE_UNSUPPORTED` if the value has no JSON form */
 export function toJson(value: Value, style: JsonStyle, render: Render, depth = 0): Str {
   const { budget, wipeLater } = render;
   budget.spend(1);

@@ -1,7 +1,7 @@
 /**
  * Binds positional and named arguments to the parameters that a filter, test, method or function has in Python.
  *
- * Promise: an argument that is not in the signature is refused, never dropped.
+ * Promise: an argument that is not in the signature is refused, never ignored.
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
  */
@@ -10,7 +10,7 @@ import type { Str } from './rope.ts';
 import type { Arguments, Render, Value } from './value.ts';
 import { isText } from './value.ts';
 
-/** A filter: the operand, then the arguments in brackets. */
+/** A filter. It receives the operand, then the arguments in parentheses. */
 export type Filter = (value: Value, args: Arguments, render: Render) => Value;
 
 /** A method of a text, a list or a dict. */
@@ -19,7 +19,7 @@ export type Method<T> = (self: T, args: Arguments, render: Render) => Value;
 const unexpected = () => unsupported('passes unexpected arguments');
 
 /**
- * Returns the values of the parameters `names` in order; `undefined` if absent.
+ * Returns the values of the parameters `names` in order, with `undefined` for absent ones.
  * @param names - an empty name stands for a positional-only parameter
  * @param least - the number of required arguments
  * @throws `TEMPLATE_UNSUPPORTED`
@@ -52,8 +52,8 @@ export function requireInteger(value: Value): number {
 }
 
 /**
- * Returns template text as a string; conversation text must never become one.
- * @param what - the operation, a verb made of constants
+ * Returns template text as a string. Conversation text is refused, because it must never become a string.
+ * @param what - the operation, as a verb that consists of constants
  * @throws `TEMPLATE_UNSUPPORTED`
  */
 export function requireTemplateText(value: Str, what: string): string {

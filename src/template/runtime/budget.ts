@@ -1,17 +1,17 @@
 /**
- * What a render may cost: steps, processor time, the length of a text, and the number of values.
+ * Limits the cost of a render: steps, processor time, the length of a text, and the number of values.
  *
- * Promise: code pays before it touches bytes, binds arguments or copies values, so work is proportional to steps. One
- *          step covers at most 64 bytes scanned by native code, or 16 bytes processed one by one. The time limit
- *          catches what these prices get wrong.
- * Trust:   the clock is an argument. The engine passes the processor time of its own thread, so a busy machine does not
- *          shorten a render.
+ * Promise: code spends steps before it touches bytes, binds arguments or copies values, so work is proportional to
+ *          steps. One step covers at most 64 bytes scanned by native code, or 16 bytes processed one by one. The time
+ *          limit covers the cases in which these costs are underestimated.
+ * Trust:   the clock is an argument. The engine passes its own thread's processor time, so a busy machine does not
+ *          leave less time for a render.
  * Proof:   test/unit/template/costs.test.ts
  * @module
  */
 import { KwyreError } from '../../base/errors.ts';
 
-/** A render that cannot continue. Its message consists of constants. */
+/** The error for a render that cannot continue. Its message consists of constants. */
 export class TemplateError extends KwyreError {
   /** The request field that caused it, if any. */
   readonly parameter: string | null;
@@ -27,22 +27,22 @@ export class TemplateError extends KwyreError {
 }
 
 /**
- * The error for what Python's Jinja refuses or this server does not implement.
- * @param what - a verb phrase made of constants: `divides by zero`
+ * Returns the error for a template that does something Python's Jinja refuses or this server does not implement.
+ * @param what - a verb phrase that consists of constants, such as `divides by zero`
  */
 export function unsupported(what: string): TemplateError {
   return new TemplateError('TEMPLATE_UNSUPPORTED', `the model's chat template ${what}; this is not supported`);
 }
 
-/** The error for a template that nests too deep. */
+/** Returns the error for a template that is nested too deeply. */
 export function nestedTooDeep(): TemplateError {
-  return new TemplateError('TEMPLATE_LIMIT', "the model's chat template is nested too deep");
+  return new TemplateError('TEMPLATE_LIMIT', "the model's chat template is nested too deeply");
 }
 
-/** Elapsed milliseconds. */
+/** Returns elapsed milliseconds. */
 export type Clock = () => number;
 
-/** The clock is read once per this many steps, which take a few milliseconds. */
+/** Number of steps between two readings of the clock. They take a few milliseconds. */
 const stepsPerClockRead = 4096;
 
 /** Limit on values that a template can keep, in units of about 64 bytes: a few hundred MiB. */
@@ -85,29 +85,29 @@ export class Budget {
   }
 
   /**
-   * Pays for values that a template can keep. They count until the render ends.
-   * @param units - of about 64 bytes
+   * Charges for values that a template can keep. They count until the render ends.
+   * @param units - number of units of about 64 bytes
    * @throws `TEMPLATE_LIMIT`
    */
   retain(units: number): void {
     this.#retained += units;
     if (this.#retained > maxRetained)
-      throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too many values");
+      throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template creates too many values");
     this.spend(units);
   }
 
   #pay(count: number, bytesPerStep: number): void {
     if (count > this.#maxBytes)
-      throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too long a text");
+      throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template creates a text that is too long");
     this.spend(1 + Math.floor(count / bytesPerStep));
   }
 
-  /** Pays for bytes that native code reads at once. @throws `TEMPLATE_LIMIT` */
+  /** Charges for bytes that native code scans. @throws `TEMPLATE_LIMIT` */
   scan(count: number): void {
     this.#pay(count, 64);
   }
 
-  /** Pays for bytes that are read one by one or created. @throws `TEMPLATE_LIMIT` */
+  /** Charges for bytes that are created or are read one by one. @throws `TEMPLATE_LIMIT` */
   walk(count: number): void {
     this.#pay(count, 16);
   }

@@ -1,7 +1,7 @@
 /**
  * Ordering of values, and Python's `in`.
  *
- * Limits: message text has no order: sorting would branch on its characters.
+ * Limits: message text cannot be ordered, because sorting would branch on its characters.
  * Proof:  test/unit/template/evaluator.test.ts
  * @module
  */
@@ -22,7 +22,7 @@ export function compareValues(a: Value, b: Value, { budget }: Render): number {
   return compareTexts(a, b, budget);
 }
 
-/** Longer needles are searched in bytes, in linear time (`byte-search.ts`). */
+/** Longer needles are searched for as bytes, in linear time (`byte-search.ts`). */
 const shortNeedle = 32;
 
 /** Python's `needle in value`. */

@@ -1,11 +1,11 @@
 /**
  * Runs a parsed chat template, with bounded steps, time, size and depth.
  *
- * Promise: the template sees only the values of `value.ts`, cannot create code from strings, and stops with
+ * Promise: the template sees only the values in `value.ts`, cannot create code from strings, and stops with
  *          `TEMPLATE_LIMIT` before a stall is noticeable.
- * Trust:   the template comes with the model and may be hostile. Conversation text stays slices of bytes (`rope.ts`).
- * Limits:  scopes are Jinja's: what a loop body sets ends with its iteration, and a macro sees the scope that defined
- *          it.
+ * Trust:   the template comes with the model and may be hostile. Conversation text remains slices of bytes (`rope.ts`).
+ * Limits:  scopes work as in Jinja. A variable set in a loop body ends with that iteration, and a macro sees the scope
+ *          in which it was defined.
  * Source:  https://jinja.palletsprojects.com/en/stable/templates/
  * Proof:   test/unit/template/evaluator.test.ts, test/unit/template/template.test.ts
  * @module
@@ -33,7 +33,7 @@ export class Evaluator {
     this.#expressions = new ExpressionEvaluator(render);
   }
 
-  /** Runs a block and returns what it printed. */
+  /** Runs a block and returns its output. */
   run(body: Body, scope: Scope): Str {
     const out: Str[] = [];
     this.#block(body, scope, out);
@@ -92,7 +92,7 @@ export class Evaluator {
       }
       case 'scope': {
         const inner = new Scope(scope);
-        // The values cannot see one another.
+        // The value of one variable cannot refer to the others.
         const values = node.variables.map(([, value]) => this.#evaluate(value, scope));
         node.variables.forEach(([target], i) => {
           this.#assign(target, values[i], inner);
@@ -124,7 +124,7 @@ export class Evaluator {
       if (exit === 'break') break;
       completed ||= exit === 'end';
     }
-    // A break or continue in the `else` part applies to the loop around this one.
+    // A break or continue in the `else` part applies to the enclosing loop.
     return completed ? 'end' : this.#block(node.otherwise, new Scope(scope), out);
   }
 
@@ -150,7 +150,7 @@ export class Evaluator {
     object.entries.set(target.field, value);
   }
 
-  /** Creates a macro, which keeps the scope that it was defined in. */
+  /** Creates a macro, which keeps the scope in which it was defined. */
   #macro({ parameters, body, reads }: Macro, defined: Scope): Callable {
     this.#render.budget.retain(8);
     return new Callable(({ positional, named }) => {

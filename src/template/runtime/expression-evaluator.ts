@@ -1,8 +1,8 @@
 /**
  * Evaluates the expressions of a chat template.
  *
- * Promise: an expression reads variables, entries, items, filters, tests and methods from closed tables, nothing else.
- * Trust:   the template comes with the model and may be hostile; steps and depth are bounded.
+ * Promise: an expression reads only variables, entries and items, and filters, tests and methods from closed tables.
+ * Trust:   the template comes with the model and may be hostile. Steps and depth are bounded.
  * Source:  https://jinja.palletsprojects.com/en/stable/templates/#expressions
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
@@ -33,7 +33,7 @@ export class ExpressionEvaluator {
     this.#render = render;
   }
 
-  /** Enters an expression or a block. @throws `TEMPLATE_LIMIT` if they nest too deep. */
+  /** Enters an expression or a block. @throws `TEMPLATE_LIMIT` if it is nested too deeply */
   enter(): void {
     this.#render.budget.spend(1);
     if (++this.#depth > maxDepth) throw nestedTooDeep();
@@ -51,7 +51,7 @@ export class ExpressionEvaluator {
     return value;
   }
 
-  /** Returns the value of a variable; `undefined` if it is not set. */
+  /** Returns the value of a variable, or `undefined` if it is not set. */
   variable(name: string, scope: Scope): Value {
     this.#render.budget.spend(scope.depth >> 3);
     const value = scope.get(name);
@@ -155,14 +155,14 @@ export class ExpressionEvaluator {
     }
   }
 
-  /** `object.name`: a method takes precedence over an entry of the same name. */
+  /** Evaluates `object.name`. A method takes precedence over an entry of the same name. */
   #attribute(object: Value, name: string): Value {
     if (object === undefined) throw unsupported('reads an attribute of an undefined value');
     const method = methodOf(object, name, this.#render);
     return method ?? (object instanceof Dict ? object.entries.get(name) : undefined);
   }
 
-  /** `object[index]`: an entry takes precedence over a method of the same name. */
+  /** Evaluates `object[index]`. An entry takes precedence over a method of the same name. */
   #item(object: Value, index: Expression | Slice, scope: Scope): Value {
     if (index.type === 'slice') return this.#slice(object, index, scope);
     const key = this.evaluate(index, scope);

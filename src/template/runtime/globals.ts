@@ -1,5 +1,5 @@
 /**
- * The global functions of chat templates; none of them belongs to the host.
+ * The global functions of chat templates. None of them is a function of the host.
  *
  * Proof: test/unit/template/evaluator.test.ts
  * @module
@@ -72,7 +72,8 @@ function range(args: Arguments, render: Render): List {
   if (step === 0) throw unsupported('calls range with a step of 0');
   const [start, stop] = b === undefined ? [0, a] : [a, b];
   const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (length > maxRange) throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template makes too long a range");
+  if (length > maxRange)
+    throw new TemplateError('TEMPLATE_LIMIT', "the model's chat template creates a range that is too long");
   render.budget.retain(2 + (length >> 3));
   render.budget.spend(length);
   return new List(

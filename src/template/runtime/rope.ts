@@ -1,8 +1,8 @@
 /**
- * A rope: template constants and slices of conversation text in one value, concatenated without copying.
+ * A rope: a text value that concatenates template constants and slices of conversation text without copying them.
  *
- * Promise: a slice of the conversation stays a pair of offsets into the message's bytes and keeps its origin, whatever
- *          the template does to it. Only pure template text becomes a string.
+ * Promise: a slice of the conversation remains a pair of offsets into the message's bytes and keeps its origin,
+ *          whatever the template does to it. Only pure template text becomes a string.
  * Limits:  operations that would create strings from conversation text (title case, sorting) are refused.
  * Proof:   test/unit/template/rope.test.ts
  * @module
@@ -19,13 +19,13 @@ export type Segment = {
   readonly origin: 'template' | 'text';
 };
 
-/** A text. It is a rope if it contains conversation text, and a plain string otherwise. */
+/** A text, which is a rope if it contains conversation text and a plain string otherwise. */
 export type Str = string | Rope;
 
-/** Segments of several origins. */
+/** A sequence of segments with different origins. */
 export class Rope {
   readonly segments: readonly Segment[];
-  /** In bytes. */
+  /** Length in bytes. */
   readonly length: number;
 
   constructor(segments: readonly Segment[]) {
@@ -33,7 +33,7 @@ export class Rope {
     this.length = segments.reduce((sum, segment) => sum + segment.to - segment.from, 0);
   }
 
-  /** Wraps the text of a message; an empty text becomes the empty string. */
+  /** Wraps the text of a message. An empty text becomes the empty string. */
   static fromMessage(bytes: Buffer): Str {
     return bytes.length === 0 ? '' : new Rope([{ bytes, from: 0, to: bytes.length, origin: 'text' }]);
   }
@@ -43,7 +43,7 @@ export class Rope {
     return new Rope(bytes.length === 0 ? [] : [{ bytes, from: 0, to: bytes.length, origin: 'template' }]);
   }
 
-  /** Returns a text as a rope. */
+  /** Converts a text to a rope. */
   static from(text: Str, budget: Budget): Rope {
     if (typeof text !== 'string') return text;
     budget.walk(text.length);
@@ -74,7 +74,7 @@ export class Rope {
     return new Rope(segments).flattened(budget);
   }
 
-  /** Returns a plain string if the rope contains no conversation text, else the rope itself. */
+  /** Returns a plain string if the rope contains no conversation text, or else the rope itself. */
   flattened(budget: Budget): Str {
     budget.spend(this.segments.length);
     if (this.segments.some((segment) => segment.origin === 'text')) return this;
@@ -98,7 +98,7 @@ export class Rope {
     return new Rope(segments).flattened(budget);
   }
 
-  /** Calls back with contiguous bytes; if that takes a copy, it is overwritten afterwards. */
+  /** Calls `read` with contiguous bytes. If this requires a copy, the copy is overwritten afterwards. */
   withBytes<T>(budget: Budget, read: (bytes: Uint8Array) => T): T {
     budget.scan(this.length);
     const [only] = this.segments;
@@ -125,7 +125,7 @@ export function equalTexts(a: Str, b: Str, budget: Budget): boolean {
     budget.scan(a.length === b.length ? a.length : 0);
     return a === b;
   }
-  // A UTF-16 code unit takes between one and three bytes.
+  // A UTF-16 code unit takes one to three bytes in UTF-8.
   const [least, most] =
     typeof a === 'string' ? [a.length, b.length] : typeof b === 'string' ? [b.length, a.length] : [a.length, b.length];
   if (typeof a === 'string' || typeof b === 'string' ? least > most || least * 3 < most : least !== most) return false;
@@ -135,7 +135,7 @@ export function equalTexts(a: Str, b: Str, budget: Budget): boolean {
   return left.withBytes(budget, (x) => right.withBytes(budget, (y) => Buffer.compare(x, y) === 0));
 }
 
-/** Returns the byte offsets of `needle` in `text`, left to right, without overlaps. */
+/** Returns the byte offsets of the non-overlapping occurrences of `needle` in `text`, left to right. */
 export function occurrences(text: Rope, needle: Str, budget: Budget, most = Number.MAX_SAFE_INTEGER): number[] {
   const wanted = Rope.from(needle, budget);
   if (wanted.length === 0 || wanted.length > text.length) return [];

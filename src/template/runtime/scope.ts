@@ -10,7 +10,7 @@ import { unsupported } from './budget.ts';
 import type { Render, Value } from './value.ts';
 import { Callable, Dict } from './value.ts';
 
-/** The variables of one scope; lookups continue in the enclosing scopes. */
+/** The variables of one scope. Lookups continue in the enclosing scopes. */
 export class Scope {
   readonly #variables = new Map<string, Value>();
   readonly #parent: Scope | undefined;
@@ -56,7 +56,7 @@ export function loopVariable(items: readonly Value[], at: number, render: Render
       ['first', at === 0],
       ['last', at === length - 1],
       ['length', length],
-      // Only recursive loops, which are refused, have a greater depth.
+      // Only recursive loops have a greater depth, and they are refused.
       ['depth', 1],
       ['depth0', 0],
       ['previtem', items[at - 1]],

@@ -1,7 +1,7 @@
 /**
- * The values of a chat template. There are no others, so a template reaches no host object, prototype or function.
+ * The values of a chat template. There are no others, so a template cannot reach a host object, prototype or function.
  *
- * Promise: attributes are looked up in maps, which hold only what was put there.
+ * Promise: attributes are looked up in maps, which contain only what was put into them.
  * Source:  https://docs.python.org/3/library/stdtypes.html
  * Proof:   test/unit/template/evaluator.test.ts
  * @module
@@ -21,8 +21,8 @@ export class Float {
 }
 
 /**
- * The kind of Python sequence. A dict view cannot be indexed. A generator, the result of `map` or `select`, can be
- * iterated once, is true even if it is empty, and has no length.
+ * The kind of Python sequence. A dict view cannot be indexed. A generator, which `map` and `select` return, can be
+ * iterated only once, is true even if it is empty, and has no length.
  */
 type ListKind = 'list' | 'tuple' | 'range' | 'view' | 'generator';
 
@@ -48,7 +48,7 @@ export class Dict {
   }
 }
 
-/** The result of the filter `safe`: text to print. Python's Markup would escape text that is concatenated to it. */
+/** The result of the filter `safe`. It can only be printed: Python's Markup would escape text concatenated to it. */
 export class Markup {
   readonly text: Str;
   constructor(text: Str) {
@@ -69,14 +69,14 @@ export class Callable {
 /** `undefined` is Jinja's Undefined, `null` is None, and a number is an int. */
 export type Value = undefined | null | boolean | number | Float | Str | Markup | List | Dict | Callable;
 
-/** The state of one render. `wipeLater` takes bytes that the caller overwrites after the render. */
+/** The state of one render. `wipeLater` registers bytes that the caller overwrites after the render. */
 export type Render = { readonly budget: Budget; readonly wipeLater: (bytes: Buffer) => void };
 
 /** Nesting limit for values. */
 export const maxNesting = 64;
 
 export const valueTooDeep = () =>
-  new TemplateError('TEMPLATE_LIMIT', "the model's chat template nests values too deep");
+  new TemplateError('TEMPLATE_LIMIT', "the model's chat template nests values too deeply");
 
 export const isText = (value: Value): value is Str => typeof value === 'string' || value instanceof Rope;
 export const isDict = (value: Value): value is Dict => value instanceof Dict && value.kind === 'dict';
@@ -92,7 +92,7 @@ export function isTruthy(value: Value): boolean {
   return value instanceof Rope || value instanceof Callable || Boolean(value);
 }
 
-/** Returns a number or boolean as a number, `undefined` for anything else. */
+/** Returns a number or boolean as a number, or `undefined` for anything else. */
 export function toNumber(value: Value): number | undefined {
   if (value instanceof Float) return value.value;
   if (typeof value === 'boolean') return value ? 1 : 0;
@@ -120,7 +120,7 @@ export function equals(a: Value, b: Value, render: Render, depth = 0): boolean {
   return true;
 }
 
-/** Returns a value as a dict key: a plain string or an integer. @throws `TEMPLATE_UNSUPPORTED` */
+/** Returns a value as a dict key, which is a plain string or an integer. @throws `TEMPLATE_UNSUPPORTED` */
 export function toKey(value: Value): string | number {
   if (typeof value === 'string' || typeof value === 'number') return value;
   if (value instanceof Float && Number.isSafeInteger(value.value)) return value.value;
@@ -129,7 +129,7 @@ export function toKey(value: Value): string | number {
   );
 }
 
-/** Looks a key up in a dict; message text is compared with each key. An undefined value is `found`, too. */
+/** Looks up a key in a dict. Message text is compared with each key. A key with an undefined value is `found` too. */
 export function lookup(dict: Dict, key: Value, render: Render): { readonly found: boolean; readonly value: Value } {
   const { budget } = render;
   if (key instanceof Rope) {
@@ -141,7 +141,7 @@ export function lookup(dict: Dict, key: Value, render: Render): { readonly found
   }
   if (key instanceof List || key instanceof Dict) throw unsupported('uses a list or a dict as a key');
   const plain = toNumber(key) ?? key;
-  if (typeof plain === 'string') budget.walk(plain.length); // hashing a new string reads all of it
+  if (typeof plain === 'string') budget.walk(plain.length); // hashing a new string reads the whole string
   if (typeof plain !== 'string' && typeof plain !== 'number') return { found: false, value: undefined };
   return { found: dict.entries.has(plain), value: dict.entries.get(plain) };
 }

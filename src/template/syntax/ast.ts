@@ -6,7 +6,7 @@
  * @module
  */
 
-/** Arguments of a call, a filter or a test. */
+/** The arguments of a call, a filter or a test. */
 export type CallArguments = {
   readonly positional: readonly Expression[];
   readonly named: readonly (readonly [name: string, value: Expression])[];
@@ -27,7 +27,7 @@ export type Slice = {
 /** An expression. */
 export type Expression =
   | { readonly type: 'literal'; readonly value: string | number | boolean | null }
-  /** A number with a point or an exponent. */
+  /** A number with a decimal point or an exponent. */
   | { readonly type: 'float'; readonly value: number }
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'list' | 'tuple'; readonly items: readonly Expression[] }
@@ -39,7 +39,7 @@ export type Expression =
   | { readonly type: 'test'; readonly operand: Expression; readonly name: string; readonly args: CallArguments }
   | { readonly type: 'unary'; readonly operator: '-' | '+' | 'not'; readonly operand: Expression }
   | { readonly type: 'binary'; readonly operator: string; readonly left: Expression; readonly right: Expression }
-  /** `a < b <= c`: each operand is evaluated once; the first false comparison ends the chain. */
+  /** `a < b <= c`. Each operand is evaluated at most once, and the first false comparison ends the chain. */
   | {
       readonly type: 'compare';
       readonly first: Expression;
@@ -67,7 +67,7 @@ export type Parameter = { readonly name: string; readonly fallback: Expression |
 export type Macro = {
   readonly parameters: readonly Parameter[];
   readonly body: Body;
-  /** Which of `varargs`, `kwargs` and `caller` the body reads; the macro refuses such arguments otherwise. */
+  /** Which of `varargs`, `kwargs` and `caller` the body reads. Arguments that would go to the others are refused. */
   readonly reads: ReadonlySet<string>;
 };
 
@@ -98,7 +98,7 @@ export type Statement =
   | { readonly type: 'macro'; readonly name: string; readonly macro: Macro }
   | { readonly type: 'call-block'; readonly call: Expression; readonly caller: Macro }
   | { readonly type: 'filter-block'; readonly filters: readonly FilterCall[]; readonly body: Body }
-  /** `with`, and the tag `generation` of transformers: a nested scope. */
+  /** `with`, and the tag `generation` from transformers. Both open a nested scope. */
   | {
       readonly type: 'scope';
       readonly variables: readonly (readonly [target: Target, value: Expression])[];

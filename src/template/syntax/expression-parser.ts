@@ -234,7 +234,7 @@ export function parseFilter(tokens: TokenStream): FilterCall {
   return { name, args: tokens.skip('operator', '(') ? parseArguments(tokens) : noArguments };
 }
 
-/** Keywords that end a test without brackets, and the literals that it may have as its argument. */
+/** The keywords that end a test without parentheses, and the literals that such a test may have as its argument. */
 const keywords: ReadonlySet<string> = new Set(['else', 'or', 'and']);
 const literalTypes: ReadonlySet<string> = new Set(['string', 'integer', 'float']);
 
@@ -256,7 +256,7 @@ function parseTest(tokens: TokenStream, operand: Expression): Expression {
   return negated ? { type: 'unary', operator: 'not', operand: test } : test;
 }
 
-/** Parses the arguments of a call up to its closing bracket. */
+/** Parses the arguments of a call up to the closing parenthesis. */
 function parseArguments(tokens: TokenStream): CallArguments {
   return tokens.nested(() => {
     const positional: Expression[] = [];

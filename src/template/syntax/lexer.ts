@@ -1,8 +1,8 @@
 /**
  * Splits the source of a chat template into tokens, like Jinja with `trim_blocks` and `lstrip_blocks`.
  *
- * Promise: linear in the length of the source: each character is read a bounded number of times.
- * Trust:   the source comes with the model and may be hostile; its length is checked first.
+ * Promise: runs in time linear in the source's length, because each character is read a bounded number of times.
+ * Trust:   the source comes with the model and may be hostile. Its length is checked first.
  * Limits:  names are ASCII. Python's `\N{...}` and surrogate escapes in strings are refused.
  * Source:  https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/lexer.py
  * Proof:   test/unit/template/parser.test.ts
@@ -10,8 +10,9 @@
  */
 import { KwyreError } from '../../base/errors.ts';
 
+/** A token of a template's source. */
 export type Token = {
-  /** `value` holds the characters of an operator. */
+  /** The kind of token. */
   readonly type:
     | 'data'
     | 'print'
@@ -24,15 +25,16 @@ export type Token = {
     | 'float'
     | 'operator'
     | 'end';
+  /** Literal text, a name, a number as written, an operator's characters, or a decoded string; otherwise empty. */
   readonly value: string;
-  /** The value of a number. */
+  /** The value of a numeric token. */
   readonly number: number;
 };
 
 /** @internal */
 export const sourceLimits = { characters: 256 * 1024, tokens: 128 * 1024 } as const;
 
-/** The error for a source that is not a template. @param why - a clause made of constants */
+/** Returns the error for a source that is not a valid template. @param why - a clause that consists of constants */
 export function invalid(why: string): KwyreError {
   return new KwyreError(
     'TEMPLATE_INVALID',
@@ -41,7 +43,7 @@ export function invalid(why: string): KwyreError {
   );
 }
 
-// Python's whitespace, which differs from JavaScript's.
+// Whitespace as Python defines it, which differs from JavaScript's definition.
 const space = '[\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
 const spaces = new RegExp(`${space}*`, 'y');
 const isSpace = new RegExp(space);
@@ -70,7 +72,7 @@ const simpleEscapes: Readonly<Record<string, string>> = {
 };
 const hexEscapes: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
 
-/** Decodes the inside of a string literal like Python. */
+/** Decodes the content of a string literal like Python. */
 function unescape(body: string): string {
   if (!body.includes('\\')) return body;
   const out: string[] = [];
@@ -93,7 +95,7 @@ function unescape(body: string): string {
       at = stop + 1 + octal.length;
     } else {
       if (letter === 'N' || letter > '\x7f') throw invalid('a string has an unsupported escape');
-      // Python keeps an unknown escape as it is.
+      // Python leaves an unknown escape unchanged.
       out.push(simpleEscapes[letter] ?? `\\${letter}`);
       at = stop + 2;
     }
@@ -194,7 +196,7 @@ class Lexer {
     this.#match(commentEnd);
   }
 
-  /** Reads the tokens from `{{` or `{%` to the end of the tag; inside brackets, `}}` and `%}` do not end it. */
+  /** Reads the tokens after `{{` or `{%` up to the end of the tag. Inside brackets, `}}` and `%}` do not end it. */
   #tag(end: RegExp, endType: Token['type']): void {
     const open: string[] = [];
     for (;;) {

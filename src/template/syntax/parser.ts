@@ -1,8 +1,10 @@
 /**
- * Parses a chat template: text, output, and Jinja's statements for a template in one file.
+ * Parses a chat template: text, output, and the Jinja statements that a single-file template can use.
  *
- * Promise: linear in the length of the source; nesting is bounded, so neither parsing nor running overflows the stack.
- * Limits:  refuses other templates (`include`, `import`, `extends`, `block`), recursive loops, `do` and `autoescape`.
+ * Promise: parsing takes time linear in the source's length. Nesting is bounded, so neither parsing nor running
+ *          overflows the stack.
+ * Limits:  refuses statements that involve other templates (`include`, `import`, `extends`, `block`), recursive loops,
+ *          `do` and `autoescape`.
  * Source:  https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/parser.py, and the tag `generation` of transformers
  * Proof:   test/unit/template/parser.test.ts
  * @module
@@ -12,7 +14,7 @@ import { invalid, tokenize } from './lexer.ts';
 import type { Body, FilterCall, Macro, Expression, Parameter, Statement, Target } from './ast.ts';
 import { TokenStream } from './token-stream.ts';
 
-/** Parses statements up to a tag named in `ends`, which becomes the current token; without `ends`, to the end. */
+/** Parses statements up to a tag in `ends`, whose name becomes the current token; if `ends` is empty, to the end. */
 function parseBody(tokens: TokenStream, ends: readonly string[]): Body {
   return tokens.nested(() => {
     const body: Statement[] = [];
@@ -35,7 +37,7 @@ function parseBody(tokens: TokenStream, ends: readonly string[]): Body {
   });
 }
 
-/** Parses the rest of an opening tag, the body, and the name of the closing tag; returns the body and that name. */
+/** Parses the rest of an opening tag, the body, and the closing tag's name. @returns the body and that name */
 function parseBlock(tokens: TokenStream, ends: readonly string[]): { readonly body: Body; readonly end: string } {
   tokens.skip('operator', ':');
   tokens.expect('block-end');
@@ -43,7 +45,7 @@ function parseBlock(tokens: TokenStream, ends: readonly string[]): { readonly bo
   return { body, end: tokens.next().value };
 }
 
-/** Parses a body in which `break` and `continue` do not reach the loop around it. */
+/** Parses a body in which `break` and `continue` do not apply to the enclosing loop. */
 const parseIsolatedBody = (tokens: TokenStream, end: string): Body =>
   tokens.loop(false, () => parseBlock(tokens, [end]).body);
 
@@ -77,7 +79,7 @@ function parseStatement(tokens: TokenStream): Statement {
       return { type: 'scope', variables: [], body: parseIsolatedBody(tokens, 'endgeneration') };
     case 'break':
     case 'continue':
-      if (!tokens.inLoop) throw invalid('break or continue stands outside a loop');
+      if (!tokens.inLoop) throw invalid('break or continue is used outside a loop');
       return { type: value };
     default:
       throw invalid('a statement is not supported');
@@ -150,7 +152,7 @@ function parseTargetName(tokens: TokenStream, fields: boolean): Target {
   return { type: 'name', name };
 }
 
-/** Parses one target, or several separated by commas. */
+/** Parses one assignment target, or several separated by commas. */
 function parseTarget(tokens: TokenStream, fields: boolean, single = false): Target {
   const first = parseTargetName(tokens, fields);
   if (single || !tokens.is('operator', ',')) return first;
@@ -163,7 +165,7 @@ function parseTarget(tokens: TokenStream, fields: boolean, single = false): Targ
   return { type: 'tuple', items };
 }
 
-/** Each call binds all parameters of a macro. */
+/** Limit on a macro's parameters, because each call binds all of them. */
 const maxParameters = 256;
 
 function parseParameters(tokens: TokenStream): Parameter[] {

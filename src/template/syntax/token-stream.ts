@@ -1,5 +1,5 @@
 /**
- * The token stream that the parsers share, with the nesting depth and the context of loops and macros.
+ * The token stream that the parsers share. It also tracks the nesting depth and the enclosing loops and macros.
  *
  * Proof: test/unit/template/parser.test.ts
  * @module
@@ -7,7 +7,7 @@
 import type { Token } from './lexer.ts';
 import { invalid } from './lexer.ts';
 
-/** Nesting limit for expressions and blocks; each level takes a few stack frames. */
+/** Nesting limit for expressions and blocks. Each level takes a few stack frames. */
 const maxNesting = 128;
 const macroVariables: ReadonlySet<string> = new Set(['varargs', 'kwargs', 'caller']);
 const endToken: Token = { type: 'end', value: '', number: 0 };
@@ -17,7 +17,7 @@ export class TokenStream {
   #at = 0;
   #depth = 0;
   #inLoop = false;
-  /** For each enclosing macro: the special variables that it reads. */
+  /** The special variables that each enclosing macro reads. */
   readonly #macros: Set<string>[] = [];
 
   constructor(tokens: readonly Token[]) {
@@ -38,34 +38,34 @@ export class TokenStream {
     return token;
   }
 
-  /** Returns whether the current token is this one. */
+  /** Returns whether the current token has this type and value. */
   is(type: Token['type'], value: string): boolean {
     return this.current.type === type && this.current.value === value;
   }
 
-  /** Skips the current token if it is this one; returns whether it was. */
+  /** Skips the current token if it has this type and value. @returns whether it did */
   skip(type: Token['type'], value: string): boolean {
     const found = this.is(type, value);
     if (found) this.#at += 1;
     return found;
   }
 
-  /** Takes the current token. @throws `TEMPLATE_INVALID` if it is another one. */
+  /** Consumes the current token. @throws `TEMPLATE_INVALID` if it has another type or value */
   expect(type: Token['type'], value?: string): Token {
     if (this.current.type !== type || (value !== undefined && this.current.value !== value))
       throw invalid('a tag is incomplete');
     return this.next();
   }
 
-  /** Parses one nesting level. @throws `TEMPLATE_INVALID` if it is too deep. */
+  /** Parses one nesting level. @throws `TEMPLATE_INVALID` if it is nested too deeply */
   nested<T>(parse: () => T): T {
-    if (++this.#depth > maxNesting) throw invalid('it is nested too deep');
+    if (++this.#depth > maxNesting) throw invalid('it is nested too deeply');
     const result = parse();
     this.#depth -= 1;
     return result;
   }
 
-  /** Parses comma-separated items and the closing bracket `end`; a trailing comma is allowed. */
+  /** Parses comma-separated items and the closing bracket `end`. A trailing comma is allowed. */
   list<T>(end: string, parse: () => T): T[] {
     const items: T[] = [];
     while (!this.is('operator', end)) {
@@ -76,7 +76,7 @@ export class TokenStream {
     return items;
   }
 
-  /** Parses a macro; `reads` are the special variables that its body reads. */
+  /** Parses a macro. `reads` contains the special variables that its body reads. */
   macro<T>(parse: () => T): { readonly result: T; readonly reads: ReadonlySet<string> } {
     const reads = new Set<string>();
     this.#macros.push(reads);
@@ -102,7 +102,7 @@ export class TokenStream {
   noteRead(name: string): void {
     if (!macroVariables.has(name)) return;
     for (let i = this.#macros.length - 1; i >= 0; i -= 1) {
-      // The macros outside this one have recorded it too.
+      // The macros that enclose this one have already recorded it too.
       if (this.#macros[i]?.has(name) === true) return;
       this.#macros[i]?.add(name);
     }
