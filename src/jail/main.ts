@@ -1,9 +1,9 @@
 /**
- * The jail stage, which every role passes through: confines this process, reports the result, and executes the role in
+ * The jail stage, through which every role starts: confines this process, reports the result, and executes the role in
  * the same process.
  *
  * Run: `node [jail/entry.js] jail/main.js ROLE ENTRY JSON`; descriptor 3 is the control edge. Tests pass a hostile
- * ENTRY, so that the roles need no test hooks. The probe (`probe/main.ts`) alone may leave features out; instead of a
+ * ENTRY, so that the roles need no test hooks. Only the probe (`probe/main.ts`) may leave features out. Instead of a
  * control edge it has a pipe, which carries the same reports as lines of JSON.
  * @module
  */
@@ -49,7 +49,7 @@ function report(type: number, value: unknown): void {
   for (let at = 0; at < frame.length;) at += writeSync(descriptors.control, frame, at);
 }
 
-/** Returns whether a descriptor is inherited: a socket or a file, not one of Node's own. */
+/** Returns whether a descriptor was inherited: it is a socket or a file, and not one that Node opened. */
 function isInherited(fd: number): boolean {
   try {
     const facts = fstatSync(fd);
@@ -59,7 +59,7 @@ function isInherited(fd: number): boolean {
   }
 }
 
-/** Creates the role's secret memory; if the kernel does not support it, the role reports a degraded layer. */
+/** Creates the role's secret memory. If the kernel does not support it, the role later reports a degraded layer. */
 function createSecretMemory(policy: Policy): void {
   if (policy.secretMemory === undefined) return;
   try {
@@ -78,14 +78,10 @@ try {
   if (!Object.hasOwn(roles, role)) throw new KwyreError('USAGE_ROLE', 'unknown role');
   const input = inputSchema.check(JSON.parse(json), '$');
   if ((input.probe !== undefined) !== probing)
-    throw new KwyreError(
-      'L2_PROBE_ONLY',
-      'features of the jail may be left out by the probe alone',
-      'start with ./kwyre',
-    );
+    throw new KwyreError('L2_PROBE_ONLY', 'only the probe may leave out features of the jail', 'start with ./kwyre');
   const request = input.probe === undefined ? undefined : parseProbeRequest(input.probe);
   const uid = process.getuid?.() ?? -1;
-  // Made outside the jail, like the gateway's listener; the probe tries to turn it into a connection.
+  // Created outside the jail, like the gateway's listener; the probe tries to turn it into a connection.
   const inherited = request === undefined ? undefined : makeSocket(families.inet);
   if (!probing) createSecretMemory(roles[role as Role]);
   const enforced = confineSelf({
@@ -94,7 +90,7 @@ try {
     uid,
     become: input.uid === undefined || input.gid === undefined ? undefined : { uid: input.uid, gid: input.gid },
     readable: [...input.readable, entry],
-    // A Node in a memfd has no path and needs no Landlock rule.
+    // If Node runs from a memfd, it has no path and needs no Landlock rule.
     executable: existsSync(process.execPath) ? realpathSync(process.execPath) : undefined,
     pid: process.pid,
     accepted: input.accepted,
@@ -120,7 +116,7 @@ try {
       : [inherited, loadListDescriptor, nativeDescriptors.first];
   for (const fd of kept.filter(isInherited)) keepAcrossExec(fd);
   if (probing) keepAcrossExec(descriptors.control);
-  // Started through the entry: execute the role through it too.
+  // If this stage was started through the entry, the role must be too.
   const through = isInherited(loadListDescriptor)
     ? [join(import.meta.dirname, `entry${extname(import.meta.filename)}`)]
     : [];

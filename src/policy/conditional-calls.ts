@@ -1,5 +1,5 @@
 /**
- * System calls that every role's filters decide by their arguments.
+ * System calls that every role's filters allow or refuse depending on their arguments.
  * @module
  */
 import type { ConditionalRow } from './role-policy.ts';
@@ -11,20 +11,20 @@ import { effects } from './role-policy.ts';
  */
 const threadFlags = 0x003d0f00;
 
-/** Decided by arguments, from the start of the role. */
+/** Rules on arguments that apply from the start of a role. */
 export const startConditions = [
   {
     call: 'clone',
     action: 'allow',
     when: { argument: 0, is: threadFlags },
     reason: 'creates threads with exactly the flags of libc',
-    others: 'none: a thread shares the descriptor table that the watchdog reads, and counts towards the process limit',
+    others: 'none: the thread shares the descriptor table that the watchdog reads, and counts toward the process limit',
   },
   {
     call: 'clone',
     action: 'kill',
     when: { argument: 0, mask: 0, is: 0 },
-    reason: 'any other clone makes a process, or a thread with a descriptor table that the watchdog does not read',
+    reason: 'any other clone creates a process, or a thread with a descriptor table that the watchdog does not read',
   },
   {
     call: 'sendto',
@@ -40,18 +40,18 @@ export const startConditions = [
   },
 ] as const satisfies readonly ConditionalRow[];
 
-/** O_NONBLOCK, the access mode, O_LARGEFILE: all that F_SETFL may say. */
+/** O_NONBLOCK, the access mode, O_LARGEFILE: the only flags that F_SETFL may set. */
 const plainFlags = 0x800 | 0x3 | 0x8000;
 const allBits = 0xffffffff;
 
-/** Decided by arguments, in the final filter of every role. */
+/** Rules on arguments in every role's final filter. */
 export const conditions = [
   ...startConditions,
   {
     call: 'fcntl',
     action: 'kill',
     when: { argument: 1, is: 8 },
-    reason: 'F_SETOWN: a descriptor that signals another process',
+    reason: 'F_SETOWN would make a descriptor signal another process',
   },
   { call: 'fcntl', action: 'kill', when: { argument: 1, is: 10 }, reason: 'F_SETSIG: the same, with any signal' },
   { call: 'fcntl', action: 'kill', when: { argument: 1, is: 15 }, reason: 'F_SETOWN_EX: the same' },
@@ -65,13 +65,13 @@ export const conditions = [
       { argument: 2, mask: allBits - plainFlags, is: 0 },
     ],
     reason: 'F_SETFL: Node restores the flags of the standard streams when it exits',
-    others: 'it can make descriptors 0 to 3 blocking or non-blocking; their peers do not share that flag',
+    others: 'it can make descriptors 0 to 3 blocking or non-blocking; the flag does not affect their peers',
   },
   {
     call: 'ioctl',
     action: 'kill',
     when: { argument: 1, is: 0x8901 },
-    reason: 'FIOSETOWN: a socket that signals another process',
+    reason: 'FIOSETOWN would make a socket signal another process',
   },
   { call: 'ioctl', action: 'kill', when: { argument: 1, is: 0x8902 }, reason: 'SIOCSPGRP: the same' },
   {
@@ -118,7 +118,7 @@ export const conditions = [
     action: 'allow',
     when: { argument: 0, is: 15 },
     reason: 'PR_SET_NAME: thread names',
-    others: 'a process that may read /proc of this one sees 15 bytes per thread',
+    others: "a process that may read this one's /proc folder sees 15 bytes per thread",
   },
   { call: 'prctl', action: 'allow', when: { argument: 0, is: 16 }, reason: 'PR_GET_NAME', others: effects.readsOnly },
   {
@@ -126,7 +126,7 @@ export const conditions = [
     action: 'allow',
     when: { argument: 0, is: 0x53564d41 },
     reason: 'PR_SET_VMA: V8 names its memory mappings',
-    others: 'a process that may read the maps of this one sees the names',
+    others: "a process that may read this one's maps sees the names",
   },
   {
     call: 'getsockopt',
@@ -135,7 +135,7 @@ export const conditions = [
       { argument: 1, is: 1 },
       { argument: 2, is: 3 },
     ],
-    reason: 'SO_TYPE: the kind of a descriptor',
+    reason: 'SO_TYPE: the type of a socket',
     others: 'none; SO_PEERPIDFD, a handle on the peer, is another option',
   },
   {

@@ -1,5 +1,5 @@
 /**
- * Rights of the engine: memory, threads, two channels and the model's descriptor. It accepts no connection.
+ * Rights of the engine: memory, threads, two channels and the model's descriptor. It accepts no connections.
  * @module
  */
 import { conditions } from './conditional-calls.ts';

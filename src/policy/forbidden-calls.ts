@@ -1,17 +1,17 @@
 /**
- * System calls that no role may make: some kill it from the start, some after its start, some fail with an error.
+ * System calls that no role may make. Some kill the role from its start, some only after it, and some return an error.
  * @module
  */
 import type { AnsweredRow, Row } from './role-policy.ts';
 
-/** From the start of the role, each of these kills it with SIGSYS; the supervisor treats that as a breach. */
+/** From the start of a role, each of these calls kills it with SIGSYS, which the supervisor treats as a breach. */
 export const forbidden = [
-  ['socket', 'no role makes a socket; it inherits them'],
+  ['socket', 'no role creates sockets; it inherits them'],
   ['socketpair', 'channels are inherited'],
   ['connect', 'no role opens a connection'],
   ['bind', 'the listening socket is inherited'],
   ['listen', 'the listening socket is inherited and already listens'],
-  ['accept', 'the gateway uses accept4; no other role accepts'],
+  ['accept', 'the gateway uses accept4; no other role accepts connections'],
   ['sendmmsg', 'sends datagrams without a connection'],
   ['ptrace', 'debugs other processes'],
   ['process_vm_readv', 'reads the memory of other processes'],
@@ -58,17 +58,17 @@ export const forbidden = [
   ['vfork', 'no role has children'],
 ] as const satisfies readonly Row[];
 
-/** Killed by the final filter; before it, the role's own image needs them to start. */
+/** Calls for which the final filter kills a role. Until then, the role needs them to start. */
 export const forbiddenAfterStart = [
   ['execve', 'no role executes another program'],
   ['execveat', 'no role executes another program'],
   ['memfd_create', 'a file to execute from'],
-  ['seccomp', 'a filter of its own could pass calls to a listener; this filter is the last'],
+  ['seccomp', "a role's own filter could pass calls to a listener; the final filter must be the last"],
 ] as const satisfies readonly Row[];
 
 const ENOSYS = 38;
 
-/** Node and libc try these at every start and have a fallback. */
+/** Calls that Node and libc try at every start, and for which they have a fallback. */
 export const answered = [
   ['io_uring_setup', ENOSYS, 'a ring bypasses this filter'],
   ['clone3', ENOSYS, 'a filter cannot read its flags, which are behind a pointer; libc falls back to clone'],

@@ -1,6 +1,6 @@
 /**
- * Rights of the gateway: what every role needs to run (`runtime-calls.ts`), accepting on the inherited listeners, and
- * one option of connections. All other calls are refused.
+ * Rights of the gateway: what every role needs to run (`runtime-calls.ts`), accepting connections on the inherited
+ * listeners, and one socket option of connections. All other calls are refused.
  * @module
  */
 import { conditions } from './conditional-calls.ts';
@@ -20,7 +20,7 @@ const connections = [
         action: 'allow',
         when: { argument: 0, is },
         reason: 'accepts connections on an inherited listener',
-        others: 'local programs get an answer; layer 1 decides which',
+        others: 'local programs get an answer; layer 1 decides which programs',
       }) as const,
   ),
   {

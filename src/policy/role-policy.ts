@@ -1,5 +1,5 @@
 /**
- * The types of a role's rights. Each role's rights are in a file of their own. Data only.
+ * The types that describe a role's rights. Each role's rights are in a separate file. Data only.
  * @module
  */
 
@@ -9,18 +9,18 @@ type Action = 'allow' | 'kill' | { readonly errno: number };
 /** A system call and the reason for its row. */
 export type Row = readonly [call: string, reason: string];
 
-/** A call that returns without being executed: an error number, or 0 for success. */
+/** A call that returns an error number, or 0 for success, without being executed. */
 export type AnsweredRow = readonly [call: string, errno: number, reason: string];
 
-/** A call that a role may make: why it needs it, and how it could affect other processes with it. */
+/** A call that a role may make, the reason why it needs the call, and how the call could affect other processes. */
 export type AllowedRow = readonly [call: string, reason: string, others: string];
 
-/** What one argument must be (or not be), after the mask. */
+/** The value that one argument must have (or must not have) after the mask is applied. */
 type Condition = { readonly argument: number; readonly mask?: number; readonly is?: number; readonly not?: number };
 
 /**
- * A call that its arguments decide; if there are several conditions, all must hold. An allowed call also says how it
- * could affect other processes.
+ * A rule for a call with certain arguments; if there are several conditions, all must hold. For an allowed call,
+ * `others` describes how it could affect other processes.
  */
 export type ConditionalRow = {
   readonly call: string;
@@ -28,10 +28,10 @@ export type ConditionalRow = {
   readonly reason: string;
 } & ({ readonly action: 'allow'; readonly others: string } | { readonly action: Exclude<Action, 'allow'> });
 
-/** `required`: anything less than full refuses the start. `preferred`: it is reported. */
+/** `required`: the start fails unless the feature is fully in force. `preferred`: less than that is only reported. */
 type Need = 'required' | 'preferred';
 
-/** Parts of Landlock; an older kernel has only the first ones. */
+/** Parts of Landlock, in the order in which kernels introduced them. */
 export type LandlockFeature =
   'landlock-files' | 'landlock-truncating' | 'landlock-ports' | 'landlock-devices' | 'landlock-scopes';
 
@@ -64,19 +64,19 @@ export type Policy = {
   /** System paths that the role's image reads when it starts. */
   readonly read: readonly Row[];
   readonly execute: readonly Row[];
-  /** Calls that return without being executed, from the start of the role. These rules come first. */
+  /** Calls that return without being executed, from the start of the role. These rules take precedence. */
   readonly answered: readonly AnsweredRow[];
   /** Calls forbidden to this role, in addition to those forbidden to every role. */
   readonly forbidden: readonly Row[];
-  /** Calls that the final filter decides by their arguments. */
+  /** Rules of the final filter on the arguments of calls. */
   readonly conditions: readonly ConditionalRow[];
   /** Calls that the final filter allows; any call that is neither here nor forbidden returns EPERM. */
   readonly calls: readonly AllowedRow[];
 };
 
-/** How an allowed call could affect other processes, where the same answer fits many rows. */
+/** Descriptions of how an allowed call could affect other processes, for use in many rows. */
 export const effects = {
-  none: 'none: it affects this process alone',
+  none: 'none: it affects only this process',
   peers: 'none beyond the peers of its own descriptors',
   readsOnly: 'it learns a fact and changes nothing',
 } as const;

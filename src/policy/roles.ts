@@ -1,5 +1,5 @@
 /**
- * The roles and their rights in one table. Start reading this folder here.
+ * All roles and their rights in one table. Start here to read this folder.
  * @module
  */
 import { engine } from './engine-rights.ts';
@@ -18,13 +18,13 @@ export function requiredOf(role: Role): Feature[] {
   );
 }
 
-/** Memfds of llama.cpp's libraries; they follow the foreign function interface. */
+/** Descriptors of the memfds that hold llama.cpp's libraries; they follow that of the foreign function interface. */
 const engineLibraries = Array.from({ length: 23 }, (_, index) => 9 + index);
 
 /**
- * Descriptors that survive into a role: 3 control edge; 4 data edge (watchdog: the netlink socket); 5 listener or
- * model; 6 the gateway's Unix listener or the engine's working set; 7 load list; 8 foreign function interface; then the
- * engine's libraries and its secret memory.
+ * Descriptors that a role inherits: 3 is the control edge; 4, the data edge or the watchdog's netlink socket; 5, the
+ * gateway's listener or the engine's model; 6, the gateway's Unix listener or the engine's working set; 7, the load
+ * list; 8, the foreign function interface. The engine's libraries and its secret memory follow.
  */
 export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = {
   gateway: [3, 4, 5, 6, 7, 8],
@@ -32,5 +32,5 @@ export const keptDescriptors: Readonly<Record<Role, readonly number[]>> = {
   watchdog: [3, 4, 7, 8],
 };
 
-/** A role's whole environment: glibc overwrites freed memory, small blocks included. */
+/** A role's whole environment, which makes glibc overwrite freed memory, including small blocks. */
 export const roleEnvironment = { GLIBC_TUNABLES: 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0' } as const;

@@ -1,13 +1,13 @@
 /**
- * System calls that every role may make once it serves: what Node and llama.cpp need.
+ * System calls that every role may make while it serves, because Node and llama.cpp need them.
  * @module
  */
 import type { AllowedRow } from './role-policy.ts';
 import { effects } from './role-policy.ts';
 
-/** Calls that Node makes in a running process, found by tracing. */
+/** Calls that a running Node process makes, found by tracing. */
 export const runtimeCalls = [
-  ['read', 'channels', 'it consumes bytes of its own descriptors; no process uses the file offset of the model'],
+  ['read', 'channels', "it consumes bytes of its own descriptors; no process uses the model's file offset"],
   ['readv', 'streams', 'as read'],
   [
     'write',
@@ -53,7 +53,7 @@ export const runtimeCalls = [
   ['gettid', 'threads', effects.none],
   ['getpid', 'process.pid', effects.none],
   ['getppid', 'process.ppid', effects.none],
-  ['membarrier', 'V8', 'interrupts other processors for a moment'],
+  ['membarrier', 'V8', 'it interrupts other processors for a moment'],
   [
     'fsync',
     'koffi flushes the standard streams at exit; if refused, it deadlocks',

@@ -20,7 +20,7 @@ export const systemRead = [
   ['/dev/urandom', 'OpenSSL seeds its generator'],
 ] as const satisfies readonly Row[];
 
-/** Libraries that every role maps; the dynamic linker counts as executed. */
+/** Folders of the libraries that every role maps. Landlock counts the dynamic linker as executed. */
 export const systemExecute = [
   ['/lib', 'shared libraries'],
   ['/lib64', 'the dynamic linker'],
@@ -29,8 +29,8 @@ export const systemExecute = [
 ] as const satisfies readonly Row[];
 
 /**
- * Features of a role that handles untrusted bytes. What needs a newer Landlock is preferred, because the filter blocks
- * the same calls on every kernel; the file rules need Linux 5.13 and are required.
+ * Features of a role that handles untrusted data. Features that need a newer Landlock are only preferred, because the
+ * filter blocks the same calls on every kernel. The file rules, which need Linux 5.13, are required.
  */
 export const strictFeatures = {
   'no-new-privs': 'required',

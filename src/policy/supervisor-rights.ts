@@ -1,16 +1,16 @@
 /**
- * What the supervisor and its children may not do once the server runs: use the network, inspect other processes,
- * change the system. The supervisor is not a role: it writes the state folder, starts and stops children, and has no
+ * What the supervisor and its children may not do once the server is running: use the network, inspect other processes,
+ * or change the system. The supervisor is not a role: it writes the state folder, starts and stops children, and has no
  * Landlock domain.
  * @module
  */
 import type { ConditionalRow, Row } from './role-policy.ts';
 import { forbidden } from './forbidden-calls.ts';
 
-/** Forbidden to every role but needed here: the supervisor makes socket pairs and starts children in empty networks. */
+/** Calls forbidden to roles, which the supervisor needs to create socket pairs and start children in empty networks. */
 const supervisorNeeds: ReadonlySet<string> = new Set(['socket', 'socketpair', 'unshare', 'fork', 'vfork']);
 
-/** Refused with EPERM for good; the roles' own filters kill on some of these calls. */
+/** Calls permanently refused with EPERM. For some of them, the roles' own filters kill the process instead. */
 export const refusedToSupervisor: readonly Row[] = [
   ['sendto', 'sends to an address without a connection'],
   ['sendmsg', 'sends to an address without a connection; children inherit their descriptors'],
@@ -53,13 +53,13 @@ export const refusedToSupervisor: readonly Row[] = [
 const refused = { errno: 1 } as const;
 const always = { argument: 0, mask: 0, is: 0 } as const;
 
-/** Decided by arguments; these rules come before the ones above. */
+/** Rules on arguments, which take precedence over the rows above. */
 export const narrowedForSupervisor: readonly ConditionalRow[] = [
   {
     call: 'socket',
     action: refused,
     when: { argument: 0, not: 2 },
-    reason: 'a probe gets an IPv4 TCP socket like the one of the gateway; no other is needed',
+    reason: "a probe gets an IPv4 TCP socket like the gateway's; no other is needed",
   },
   { call: 'socket', action: refused, when: { argument: 1, mask: 0xf, not: 1 }, reason: 'no datagram or raw socket' },
   { call: 'socket', action: refused, when: { argument: 2, not: 0 }, reason: 'no Multipath TCP, no SCTP' },
@@ -67,7 +67,7 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
     call: 'socketpair',
     action: refused,
     when: { argument: 0, not: 1 },
-    reason: 'Unix socket pairs alone; pairs of other families have addresses',
+    reason: 'only pairs of Unix sockets; pairs of other families have addresses',
   },
   {
     call: 'socketpair',
@@ -112,7 +112,7 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
       { argument: 2, is: 1 },
     ],
     reason: 'TCP_NODELAY: a new gateway sets it on connections',
-    others: 'it decides when bytes of its connections are sent',
+    others: 'it can change when the data of its connections is sent',
   },
   {
     call: 'setsockopt',
@@ -124,9 +124,14 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
     call: 'unshare',
     action: refused,
     when: { argument: 0, not: 0x40000000 },
-    reason: 'CLONE_NEWNET alone, for the empty network of a role; a user namespace would restore capabilities',
+    reason: 'only CLONE_NEWNET, for the empty network of a role; a user namespace would restore capabilities',
   },
-  { call: 'clone', action: refused, when: { argument: 0, mask: 0x7e020000, not: 0 }, reason: 'no namespace by clone' },
+  {
+    call: 'clone',
+    action: refused,
+    when: { argument: 0, mask: 0x7e020000, not: 0 },
+    reason: 'no namespaces from clone',
+  },
   {
     call: 'clone3',
     action: { errno: 38 },
@@ -158,7 +163,7 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
     call: 'fcntl',
     action: refused,
     when: { argument: 1, is: 8 },
-    reason: 'F_SETOWN: a descriptor that signals another process',
+    reason: 'F_SETOWN would make a descriptor signal another process',
   },
   { call: 'fcntl', action: refused, when: { argument: 1, is: 10 }, reason: 'F_SETSIG: the same, with any signal' },
   { call: 'fcntl', action: refused, when: { argument: 1, is: 15 }, reason: 'F_SETOWN_EX: the same' },
@@ -178,13 +183,13 @@ export const narrowedForSupervisor: readonly ConditionalRow[] = [
     call: 'ioctl',
     action: refused,
     when: { argument: 1, is: 0x541c },
-    reason: 'TIOCLINUX: the same through the console selection',
+    reason: 'TIOCLINUX does the same through the console selection',
   },
 ];
 
 /**
- * Capabilities that a supervisor started by root keeps, by the kernel's number; all others leave its bounding set
- * before its second image.
+ * Capabilities that a supervisor started by root keeps, by the kernel's number. All others are removed from its
+ * bounding set before its second image runs.
  */
 export const capabilitiesOfSupervisor: readonly (readonly [number: number, reason: string])[] = [
   [0, 'CAP_CHOWN: owns its state folder'],
@@ -198,7 +203,7 @@ export const capabilitiesOfSupervisor: readonly (readonly [number: number, reaso
   [10, 'CAP_NET_BIND_SERVICE: --port below 1024; the filter blocks bind afterwards'],
   [14, 'CAP_IPC_LOCK: secret memory beyond RLIMIT_MEMLOCK'],
   [19, 'CAP_SYS_PTRACE: the watchdog keeps it'],
-  [21, 'CAP_SYS_ADMIN: makes empty networks for its children'],
-  [24, 'CAP_SYS_RESOURCE: sets limits of its children above its own'],
+  [21, 'CAP_SYS_ADMIN: creates empty networks for its children'],
+  [24, 'CAP_SYS_RESOURCE: sets limits for its children above its own'],
   [28, "CAP_LEASE: leases another user's model file"],
 ];

@@ -1,12 +1,13 @@
 /**
- * Which protections an operator may waive by name (`--accept-weaker`), and which never. Data only.
+ * The protections that an operator may waive by name (`--accept-weaker`), and those that nobody may waive. Data only.
  * @module
  */
 import type { Feature, Row } from './role-policy.ts';
 import { strictFeatures } from './shared-rights.ts';
 
 /**
- * Without these nothing is left to promise. The first four are features, the others are names that people might try.
+ * Protections without which no promise could be kept. The first four are features; the others are names that users
+ * might try.
  */
 export const neverWaived: readonly Row[] = [
   ['seccomp-start', 'the seccomp filter is the one barrier that every machine has'],

@@ -1,11 +1,11 @@
 /**
- * Rights of the watchdog: it reads the whole machine's `/proc`, writes nothing and reports to the supervisor alone.
+ * Rights of the watchdog: it reads the whole machine's `/proc`, writes no files, and reports only to the supervisor.
  *
- * It has no Landlock domain: Landlock would hide other processes' descriptors and executables, even from root. A
- * compromised watchdog can read, and no more: its filter opens nothing for writing, makes no socket, signals, traces
- * and starts no process, and its one output is the channel to the supervisor. Through the inherited netlink socket it
- * can write to the kernel alone (`write` takes no address), which answers queries about sockets; closing one needs a
- * capability that the watchdog does not have.
+ * It has no Landlock domain, because Landlock would hide other processes' descriptors and executables, even from root.
+ * A compromised watchdog can only read. Its filter does not let it open anything for writing, create sockets, or
+ * signal, trace or start processes, and its only output is the channel to the supervisor. Through the inherited netlink
+ * socket it can write only to the kernel (`write` takes no address), which answers queries about sockets; closing a
+ * socket that way needs a capability that the watchdog does not have.
  * @module
  */
 import type { ConditionalRow, Policy } from './role-policy.ts';
@@ -15,7 +15,7 @@ import { answered } from './forbidden-calls.ts';
 import { conditions } from './conditional-calls.ts';
 import { runtimeCalls } from './runtime-calls.ts';
 
-/** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, and the bit that is O_TMPFILE's own. */
+/** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, and the bit that only O_TMPFILE has. */
 const writing = 0x00400000 | 0x3 | 0x40 | 0x200 | 0x400;
 
 const readOnly = [
@@ -24,17 +24,17 @@ const readOnly = [
     action: 'allow',
     when: { argument: 2, mask: writing, is: 0 },
     reason: 'reads /proc',
-    others: 'it can read what its user may, and drain a FIFO; it reports to the supervisor alone',
+    others: 'it can read anything its user can, and drain a FIFO; it reports only to the supervisor',
   },
-  { call: 'openat', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
+  { call: 'openat', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes no files' },
   {
     call: 'open',
     action: 'allow',
     when: { argument: 1, mask: writing, is: 0 },
     reason: 'reads /proc',
-    others: 'it can read what its user may, and drain a FIFO; it reports to the supervisor alone',
+    others: 'it can read anything its user can, and drain a FIFO; it reports only to the supervisor',
   },
-  { call: 'open', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes nothing' },
+  { call: 'open', action: 'kill', when: { argument: 0, mask: 0, is: 0 }, reason: 'the watchdog writes no files' },
 ] as const satisfies readonly ConditionalRow[];
 
 const blind =

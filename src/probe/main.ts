@@ -1,5 +1,5 @@
 /**
- * A throw-away process with the same jail and final filter as a role: makes attempts and reports the answers.
+ * A short-lived process with the same jail and final filter as a role: makes escape attempts and reports the answers.
  *
  * The jail stage runs it: `node probe/main.js ROLE REQUEST SOCKET`. It writes one JSON line per answer to descriptor 3.
  * @module

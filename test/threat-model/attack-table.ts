@@ -1,6 +1,7 @@
 /**
- * The attacks by number: which claim each would break, and what must happen instead. Ids are never reused. Titles of
- * tests begin with them; `npm run threat-model` writes the tables of `docs/THREAT-MODEL.md` from both.
+ * The numbered attacks: the claim that each would break, and what must happen instead. Ids are never reused. Titles of
+ * tests begin with ids; `npm run threat-model` writes the tables of `docs/THREAT-MODEL.md` from this table and those
+ * titles.
  * @module
  */
 
@@ -8,9 +9,9 @@
 export type Attack = {
   /** The claim in `src/layers/index.ts` that it would break. */
   readonly claim: string;
-  /** What is tried, and what must happen. */
+  /** The attack, and what must happen instead. */
   readonly outcome: string;
-  /** Why no test has its number. */
+  /** The reason why no test has its number. */
   readonly untested?: string;
 };
 

@@ -1,5 +1,5 @@
 /**
- * The tables of `docs/THREAT-MODEL.md`, made from the claims, the attacks and the titles of the tests.
+ * Generates the tables of `docs/THREAT-MODEL.md` from the claims, the attacks and the titles of the tests.
  * @module
  */
 import { basename } from 'node:path';
@@ -12,7 +12,7 @@ const link = (path: string, text: string) => `[${text}](../${path})`;
 const sourceLink = (path: string) => link(`src/${path}`, basename(path));
 const testLink = (file: string) => link(`test/${file}`, file.replace('.test.ts', ''));
 
-/** `L2-01 to L2-07, L2-09`: runs of three or more are shortened. */
+/** Joins ids, shortening runs of three or more: `L2-01 to L2-07, L2-09`. */
 export function shortList(ids: readonly string[]): string {
   const runs: string[][] = [];
   for (const id of ids) {
@@ -25,12 +25,12 @@ export function shortList(ids: readonly string[]): string {
   return runs.map((run) => (run.length < 3 ? run.join(', ') : `${run[0]} to ${run.at(-1)}`)).join(', ');
 }
 
-/** Ids of the attacks that are aimed at a claim. */
+/** Returns the ids of the attacks that would break a claim. */
 export function attacksOn(claim: string): string[] {
   return [...attacks].filter(([, attack]) => attack.claim === claim).map(([id]) => id);
 }
 
-/** The one test to read first: whose title names the claim, else the one that makes most of the attacks on it. */
+/** Returns the test to read first: one whose title names the claim, or else the one with the most attacks on it. */
 export function mainTest(claim: string, tests: TestsById): string | undefined {
   const named = tests.get(claim)?.[0];
   if (named !== undefined) return named;
@@ -69,7 +69,7 @@ function section(claims: readonly Claim[], prefix: string, tests: TestsById): st
   ];
 }
 
-/** The made parts of the document, by the name that stands in their first line. */
+/** Returns the generated parts of the document, by the name in their first line. */
 function parts(tests: TestsById): ReadonlyMap<string, readonly string[]> {
   return new Map([
     ['all layers', section(sharedClaims, 'X', tests)],
@@ -88,7 +88,7 @@ function parts(tests: TestsById): ReadonlyMap<string, readonly string[]> {
 }
 
 /**
- * @returns the document with every made part written anew
+ * @returns the document with every generated part rewritten
  * @throws if a part is missing from the document
  */
 export function rewrite(document: string, tests: TestsById): string {

@@ -8,7 +8,7 @@ import ts from 'typescript';
 
 const idPattern = /\b(?:C\d{1,2}|L\d-\d{2}|X-\d{2})\b/g;
 
-/** The ids in a text; `L2-01 to L2-07` stands for seven. */
+/** Returns the ids in a text; `L2-01 to L2-07` stands for seven. */
 export function idsIn(text: string): string[] {
   const ids = [...text.matchAll(idPattern)].map(([id]) => id);
   for (const [, prefix, first, last] of text.matchAll(/\b(L\d|X)-(\d{2}) to \1-(\d{2})\b/g))
@@ -28,8 +28,8 @@ function pieces(node: ts.Node): string[] {
 }
 
 /**
- * Texts of a file that are titles of tests or go into one. A title that is put together (`${id}: ...`) takes its ids
- * from rows of data, so in a file with such a title every string counts.
+ * Returns the strings in a file that are titles of tests or parts of titles. A composed title (`${id}: ...`) takes its
+ * ids from rows of data, so in a file with such a title every string counts.
  */
 function titles(path: string): string[] {
   const source = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest);
@@ -48,7 +48,7 @@ const folders = ['attacks', 'e2e', 'unit', 'soak'];
 
 /**
  * @param root - the repository
- * @returns for each id the test files whose titles name it, below `test/`, attacks first
+ * @returns for each id, the test files whose titles name it, relative to `test/`, attacks first
  */
 export function testsById(root: string): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>();

@@ -1,10 +1,10 @@
 /**
- * Fingerprints of conversations: keyed hashes over the messages, by which a client that sends its whole history again
- * finds its conversation.
+ * Fingerprints of conversations: keyed hashes of the messages, used to find the conversation of a client that resends
+ * its whole history.
  *
- * Promise: the key is made at the start and is kept in the key arena; without it a fingerprint says nothing about the
- *          text. The token is part of it: the same text of two tokens has different fingerprints. The fingerprints of a
- *          conversation are overwritten when it ends.
+ * Promise: the key is generated at the start and kept in the key arena; without it a fingerprint reveals nothing about
+ *          the text. The token is part of the hash, so the same text under two tokens has different fingerprints. The
+ *          fingerprints of a conversation are overwritten when it ends.
  * Proof:   test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -15,10 +15,10 @@ import { addressOf } from '../../linux/syscalls.ts';
 import { authenticateMemory, macBytes } from '../../linux/memory/openssl.ts';
 import type { KeyArena } from './key-arena.ts';
 
-/** 32 bytes in unpooled memory; its owner overwrites it. */
+/** 32 bytes in unpooled memory, which their owner must overwrite. */
 export type Fingerprint = Buffer;
 
-/** Makes fingerprints with a key of its own. */
+/** Computes fingerprints with its own key. */
 export class Fingerprinter {
   readonly #arena: KeyArena;
   readonly #place: number;
@@ -42,7 +42,7 @@ export class Fingerprinter {
     return fingerprint;
   }
 
-  /** Returns the fingerprint after one more message. @param role - a number for its role */
+  /** Returns the fingerprint after one more message. @param role - a number for the message's role */
   next(before: Fingerprint, role: number, pieces: readonly Uint8Array[]): Fingerprint {
     const fingerprint = unpooledBytes(macBytes);
     this.#frame.fill(0);
@@ -82,7 +82,7 @@ export class FingerprintIndex<T> {
     this.#size += 1;
   }
 
-  /** Returns the values of a fingerprint, the latest last. */
+  /** Returns the values of a fingerprint, the most recently added last. */
   find(fingerprint: Fingerprint): T[] {
     return (this.#slots.get(slotOf(fingerprint)) ?? [])
       .filter((entry) => entry.fingerprint.equals(fingerprint))

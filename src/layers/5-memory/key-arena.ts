@@ -1,11 +1,11 @@
 /**
- * The keys of all conversations, side by side in memory that no other process can read, not even root's.
+ * The keys of all conversations, in memory that no other process can read, not even root's.
  *
- * Promise: a key never leaves its slot: the kernel writes it there, it is used there by address, and overwritten there.
- *          What it was made from is in no memory of this process. A slot is reused only with a fresh key, so no two
- *          conversations share one.
- * Limits:  without memfd_secret the keys are in locked memory, or in plain memory if locking is refused too. `kind`
- *          says which, and the status calls it degraded.
+ * Promise: a key never leaves its slot: the kernel writes it there, and it is used there, by address, and overwritten
+ *          there. This process never holds the data from which a key was derived. A slot is reused only with a fresh
+ *          key, so no two conversations share a key.
+ * Limits:  without memfd_secret the keys are in locked memory, or in plain memory if locking is also refused. `kind`
+ *          states which, and the status reports it as degraded.
  * Source:  memfd_secret(2)
  * Proof:   test/unit/layers/5-key-arena.test.ts, test/attacks/5-derive.test.ts, test/attacks/5-sessions.test.ts
  * @module
@@ -20,7 +20,7 @@ import { randomMemory } from '../../linux/memory/random.ts';
 export const arenaKeys = 16_384;
 export const arenaBytes = arenaKeys * keyBytes;
 
-/** How the keys are hidden: from every process, from swap, or only as the process itself is. */
+/** How the keys are hidden: from every other process, only from swap, or only as well as the rest of the process. */
 export type ArenaKind = 'secret' | 'locked' | 'plain';
 
 /** The slot of a key. */
@@ -28,7 +28,7 @@ export type KeySlot = number;
 
 export class KeyArena {
   readonly kind: ArenaKind;
-  /** Why the arena is not secret; empty if it is. */
+  /** The reason why the arena is not secret; empty if it is. */
   readonly reason: string;
   readonly #base: Address;
   readonly #capacity: number;
@@ -46,7 +46,7 @@ export class KeyArena {
   }
 
   /**
-   * Maps the secret memory behind a descriptor, or other memory if there is none. The descriptor may be closed
+   * Maps the secret memory behind a descriptor, or other memory if there is no descriptor. The descriptor may be closed
    * afterwards.
    */
   static open(fd: number | undefined, capacity = arenaKeys): KeyArena {
@@ -69,12 +69,12 @@ export class KeyArena {
     );
   }
 
-  /** How many keys exist. */
+  /** Number of keys that exist. */
   get live(): number {
     return this.#live;
   }
 
-  /** Makes a key; returns `undefined` if every slot is taken. */
+  /** Generates a key in a free slot; returns `undefined` if every slot is taken. */
   take(): KeySlot | undefined {
     const place = this.#free.pop() ?? (this.#next < this.#capacity ? this.#next++ : undefined);
     if (place === undefined) return undefined;
@@ -90,7 +90,7 @@ export class KeyArena {
     return this.#base + BigInt(place * keyBytes);
   }
 
-  /** Overwrites a key and verifies that. */
+  /** Overwrites a key and verifies that it was overwritten. */
   destroy(place: KeySlot): void {
     if (this.#taken[place] !== 1) return;
     const address = this.#base + BigInt(place * keyBytes);

@@ -1,10 +1,10 @@
 /**
- * The working set of an engine, from the supervisor's side: it is made here, and overwritten here after the engine has
- * ended in whatever way.
+ * The supervisor's side of an engine's working set: creates the memory, and overwrites it after the engine has ended,
+ * whatever the reason.
  *
- * Promise: every page with content is overwritten with random bytes and read back. The content is never read. The
- *          engine cannot change the size of the memory.
- * Limits:  if the supervisor itself is killed, nothing overwrites it: the kernel frees the pages.
+ * Promise: every page with content is overwritten with random bytes, which are then read back. The content itself is
+ *          never read. The engine cannot change the size of the memory.
+ * Limits:  if the supervisor itself is killed, nothing overwrites the memory; the kernel only frees the pages.
  * Proof:   test/attacks/5-remains.test.ts
  * @module
  */
@@ -18,21 +18,21 @@ import { wholePages } from '../../linux/memory/mapped-memory.ts';
 const blockBytes = 1 << 20;
 
 /**
- * Makes the memory of one working set, twice the size of the machine's memory: only pages that are used take any.
+ * Creates the memory of one working set, twice the size of the machine's memory; unused pages take up no memory.
  * @returns its descriptor. @throws LinuxError
  */
 export function makeWorkingMemory(machineBytes: number): number {
   return makeFixedMemory('kwyre-working-set', wholePages(2 * machineBytes));
 }
 
-/** Returns how many bytes of it have content. @throws LinuxError */
+/** Returns the number of bytes that have content. @throws LinuxError */
 export function contentBytes(fd: number): number {
   let sum = 0;
   for (const content of contentOf(fd)) sum += content.bytes;
   return sum;
 }
 
-/** Overwrites one block and reads it back. Returns what went wrong, or an empty string. */
+/** Overwrites one block and reads it back. Returns a description of the failure, or an empty string. */
 function overwriteBlock(fd: number, at: number, random: Buffer, seen: Buffer): string {
   try {
     const written = writeSync(fd, random, 0, random.length, at);
@@ -43,7 +43,7 @@ function overwriteBlock(fd: number, at: number, random: Buffer, seen: Buffer): s
   }
 }
 
-/** Overwrites all content and verifies it; returns how many bytes that was. @throws `L5_NOT_OVERWRITTEN` */
+/** Overwrites all content and verifies that; returns the number of bytes. @throws `L5_NOT_OVERWRITTEN` */
 export function overwriteWorkingMemory(fd: number): number {
   const random = randomFillSync(unpooledBytes(blockBytes));
   const seen = unpooledBytes(blockBytes);

@@ -1,10 +1,10 @@
 /**
- * What each token uses of the vault, in conversations and in sealed bytes, and whose conversation is evicted when it is
- * full.
+ * Tracks how much of the vault each token uses, in conversations and in sealed bytes, and decides whose conversation is
+ * evicted when the vault is full.
  *
- * Promise: a share is the whole divided by the tokens that use something or ask for it. A token within its share loses
- *          no conversation to a request of another token; the person's token keeps its share.
- * Limits:  only idle conversations are evicted: a running turn is never interrupted for another token.
+ * Promise: a share is the total divided by the number of tokens that use or request some of it. A token within its
+ *          share loses no conversation to a request of another token. The operator's token keeps its share.
+ * Limits:  only idle conversations are evicted; a running turn is never interrupted for another token.
  * Source:  ADR 0022
  * Proof:   test/unit/layers/5-shares.test.ts, test/attacks/5-shares.test.ts
  * @module
@@ -12,16 +12,16 @@
 import type { Session, SessionKind } from './session.ts';
 import { sealedBytesOf } from './session.ts';
 
-/** A token that owns conversations, as 16 opaque bytes; `operator`: the token of the person who runs the server. */
+/** A token that owns conversations, as 16 opaque bytes. `operator`: it is the token of the user who runs the server. */
 export type TokenOwner = { readonly principal: Buffer; readonly operator: boolean };
 
-/** What is counted. */
+/** The quantity that is counted. */
 export type Measure = 'sessions' | 'bytes';
 
 type Usage = {
   readonly name: string;
   readonly operator: boolean;
-  /** In the order of their last use, the least recently used first. */
+  /** Conversations, the least recently used first. */
   readonly sessions: Set<Session>;
   readonly kinds: Record<SessionKind, number>;
   bytes: number;
@@ -38,7 +38,7 @@ const oldestIdle = (holding: Usage | undefined, kind?: SessionKind): Session | u
 export class PerTokenUsage {
   readonly #holdings = new Map<string, Usage>();
 
-  /** Returns how many tokens own conversations, counting this one. */
+  /** Returns the number of tokens that own conversations, including this one. */
   ownersWith(holder: TokenOwner): number {
     return this.#holdings.size + (this.#holdings.has(nameOf(holder)) ? 0 : 1);
   }
@@ -51,7 +51,7 @@ export class PerTokenUsage {
     return this.#holdings.get(nameOf(holder))?.bytes ?? 0;
   }
 
-  /** Counts a conversation that begins. */
+  /** Counts a new conversation. */
   add(session: Session): void {
     const name = nameOf(session);
     const holding = this.#holdings.get(name) ?? {
@@ -66,7 +66,7 @@ export class PerTokenUsage {
     holding.kinds[session.kind] += 1;
   }
 
-  /** No longer counts a conversation. */
+  /** Stops counting a conversation. */
   remove(session: Session): void {
     const holding = this.#holdings.get(nameOf(session));
     if (holding?.sessions.delete(session) !== true) return;
@@ -74,13 +74,13 @@ export class PerTokenUsage {
     if (holding.sessions.size === 0) this.#holdings.delete(holding.name);
   }
 
-  /** A conversation is used: it becomes the last to be evicted. */
+  /** Marks a conversation as the most recently used, so that it is evicted last. */
   touch(session: Session): void {
     const sessions = this.#holdings.get(nameOf(session))?.sessions;
     if (sessions?.delete(session) === true) sessions.add(session);
   }
 
-  /** Adds sealed bytes to those of a token, or with a negative number, takes them away. */
+  /** Adds to the sealed bytes of a conversation's token; a negative number subtracts. */
   addBytes(session: Session, bytes: number): void {
     const holding = this.#holdings.get(nameOf(session));
     if (holding !== undefined) holding.bytes += bytes;
@@ -92,10 +92,11 @@ export class PerTokenUsage {
   }
 
   /**
-   * Returns the conversation to evict for a request. It belongs to the token that uses most beyond its share; if there
-   * is none, to the asking token; at last to the person's token, if its share remains.
-   * @param all - the amount for all tokens together
-   * @param more - the amount that is asked for
+   * Returns the conversation to evict for a request. The first choice is a conversation of the token that exceeds its
+   * share the most; the second, one of the requesting token; the last, one of the operator's token, if that leaves it
+   * its share.
+   * @param all - the total for all tokens together
+   * @param more - the amount requested
    */
   evictionCandidate(asker: TokenOwner, measure: Measure, all: number, more: number): Session | undefined {
     const share = all / this.ownersWith(asker);

@@ -1,25 +1,26 @@
 /**
- * How much memory conversations may take: all of them, those of one token, and a single one.
+ * Limits on the memory of conversations: for all of them, for those of one token, and for a single one.
  *
- * Promise: a full quota refuses or evicts an idle conversation (`per-token-usage.ts` says which); none are ever merged.
+ * Promise: when a quota is full, an idle conversation is evicted (`per-token-usage.ts` decides which), or the new one
+ *          is refused. Conversations are never merged.
  * Proof:   test/unit/layers/5-vault.test.ts
  * @module
  */
 
-/** Limits of conversations; times in milliseconds. */
+/** Limits on conversations; times are in milliseconds. */
 export type Quotas = {
   readonly sessions: number;
-  /** Conversations with an id, per token. */
+  /** Maximum number of conversations with an id, per token. */
   readonly sessionsPerToken: number;
-  /** Conversations of clients that send their history again, per token. */
+  /** Maximum number of conversations of clients that resend their history, per token. */
   readonly continuedPerToken: number;
-  /** Sealed bytes of all conversations. */
+  /** Maximum number of sealed bytes of all conversations. */
   readonly sealedBytes: number;
   readonly bytesPerSession: number;
   readonly idleMs: number;
-  /** The same for conversations without an id; 0: they are wiped when the request ends. */
+  /** The same for conversations without an id; if 0, they are wiped when the request ends. */
   readonly continueMs: number;
-  /** Ids of wiped conversations that still answer 410, and for how long. */
+  /** Maximum number of ids of wiped conversations that are still answered with 410, and for how long. */
   readonly tombstones: number;
   readonly tombstoneMs: number;
 };
@@ -37,19 +38,19 @@ export const defaultQuotas: Quotas = {
 };
 
 /**
- * Returns the sealed bytes of one token: all while no other token owns a conversation, otherwise half. The person's
- * token has no such limit.
+ * Returns the limit on the sealed bytes of one token: the limit for all while no other token owns a conversation, and
+ * otherwise half of it. The operator's token has no such limit.
  */
 export function tokenByteLimit(sealedBytes: number, holders: number): number {
   return holders > 1 ? Math.floor(sealedBytes / 2) : sealedBytes;
 }
 
-/** The most bytes that a saved state takes per token besides keys and values. */
+/** Maximum number of bytes that a saved state takes per token, in addition to keys and values. */
 const tokenOverhead = 64;
 
 /**
- * Returns the sealed bytes of one conversation: the state of a full context, and the text of two of the largest
- * requests. @param tokenBytes - keys and values of one token; 0 if unknown
+ * Returns the limit on the sealed bytes of one conversation: the state of a full context, and the text of two requests
+ * of the maximum size. @param tokenBytes - size of the keys and values of one token; 0 if unknown
  */
 export function sessionByteLimit(
   sealedBytes: number,
@@ -62,7 +63,7 @@ export function sessionByteLimit(
     : Math.min(sealedBytes, (tokenBytes + tokenOverhead) * contextTokens + 2 * bodyBytes);
 }
 
-/** Returns the default for sealed bytes: a quarter of the free memory, within bounds. */
+/** Returns the default limit on sealed bytes: a quarter of the free memory, between 64 MiB and 4 GiB. */
 export function defaultSealedBytes(availableBytes: number): number {
   return Math.max(64 << 20, Math.min(4 * (1 << 30), Math.floor(availableBytes / 4)));
 }

@@ -1,7 +1,7 @@
 /**
- * The memory of one sealed part of a conversation, used for nothing else.
+ * Memory that holds one sealed part of a conversation and nothing else.
  *
- * Promise: all of it is overwritten with random bytes before it is freed, in the same step.
+ * Promise: all of it is overwritten with random bytes immediately before it is freed.
  * Proof:   test/unit/layers/5-vault.test.ts, test/unit/layers/5-session-cipher.test.ts
  * @module
  */
@@ -10,19 +10,19 @@ import type { Address } from '../../linux/memory/mapped-memory.ts';
 import { growMemory, mapMemory, unmapMemory, wholePages } from '../../linux/memory/mapped-memory.ts';
 import { overwriteMemory, tagBytes } from '../../linux/memory/openssl.ts';
 
-/** Is shown memory after it was overwritten and before it is freed. */
+/** Called with the memory after it was overwritten and before it is freed. */
 export type WipeObserver = (address: Address, bytes: number) => void;
 
 export class SealedBuffer {
-  /** Bytes of ciphertext. */
+  /** Length of the ciphertext in bytes. */
   bytes = 0;
-  /** How many parts were sealed under the key before and with this one: its nonce. */
+  /** Number of parts sealed under the key up to and including this one; used in the nonce. */
   sequence = 0;
   readonly tag = unpooledBytes(tagBytes);
   #address: Address;
   #capacity: number;
 
-  /** @throws LinuxError if the kernel has no memory */
+  /** @throws LinuxError if the kernel has no free memory */
   constructor(bytes: number) {
     this.#capacity = wholePages(Math.max(1, bytes));
     this.#address = mapMemory(this.#capacity);
@@ -32,14 +32,14 @@ export class SealedBuffer {
     return this.#address;
   }
 
-  /** Bytes of memory that it takes. */
+  /** Size of the memory in bytes. */
   get capacity(): number {
     return this.#capacity;
   }
 
   /**
-   * Changes the size for another content; pages are reused, and those that are no longer needed are overwritten and
-   * freed. @throws LinuxError
+   * Resizes the memory for new content. Pages are reused; pages that are no longer needed are overwritten and freed.
+   * @throws LinuxError
    */
   fit(bytes: number, look?: WipeObserver): void {
     const wanted = wholePages(Math.max(1, bytes));

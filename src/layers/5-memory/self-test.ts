@@ -1,7 +1,7 @@
 /**
- * A test conversation, run with the real keys and the real cipher before the first real one.
+ * A test conversation, run with the real key arena and the real cipher before the first real conversation.
  *
- * Promise: nothing is assumed from settings: each property was observed, or is reported as not observed.
+ * Promise: no property is inferred from settings. Each one was either observed or is reported as not observed.
  * Proof:   test/unit/layers/5-self-test.test.ts
  * @module
  */
@@ -13,15 +13,15 @@ import type { KeyArena } from './key-arena.ts';
 import type { Quotas } from './quota.ts';
 import { Vault } from './vault.ts';
 
-/** Which properties were observed. */
+/** The properties that were observed. */
 export type SelfTestResult = { readonly sealing: boolean; readonly idle: boolean };
 
 const holder = { principal: Buffer.alloc(16), operator: false };
 const wordsBytes = 1024;
-/** Bytes that the test needs: the text, and room to decrypt it. */
+/** Number of bytes that the test needs: the text, and room to decrypt it. */
 export const selfTestBytes = 2 * wordsBytes;
 
-/** Runs the test in {@link selfTestBytes} of memory, which it overwrites; it destroys the keys that it used. */
+/** Runs the test in {@link selfTestBytes} of memory, which it overwrites, and destroys the keys that it used. */
 export function runSelfTest(arena: KeyArena, quotas: Quotas, room: Address): SelfTestResult {
   try {
     return { sealing: trySealing(arena, quotas, room), idle: tryIdleness(arena, quotas) };
@@ -31,8 +31,8 @@ export function runSelfTest(arena: KeyArena, quotas: Quotas, room: Address): Sel
 }
 
 /**
- * The ciphertext differs from the text, decrypts to it, and is refused if one bit is changed; a wipe destroys the key
- * and overwrites the ciphertext.
+ * Returns whether the ciphertext differs from the text, decrypts to it, and is refused if one bit is changed, and
+ * whether a wipe destroys the key and overwrites the ciphertext.
  */
 function trySealing(arena: KeyArena, quotas: Quotas, room: Address): boolean {
   const words = viewMemory(room, wordsBytes).fill('made up ');
@@ -63,7 +63,7 @@ function trySealing(arena: KeyArena, quotas: Quotas, room: Address): boolean {
   return reads && !changed && seen.overwritten && !opens() && arena.live === keys;
 }
 
-/** A running turn is never idle; after it the conversation is wiped at its time, and not before. */
+/** Returns whether a conversation is never idle during a turn, and is wiped on time after it, but not earlier. */
 function tryIdleness(arena: KeyArena, quotas: Quotas): boolean {
   const vault = new Vault(arena, quotas, () => randomOwn(16));
   const session = vault.create(holder, 'kept', 0);

@@ -1,9 +1,10 @@
 /**
- * Encrypts and decrypts one part of a conversation: AES-256-GCM under the key of the conversation, bound to its owner.
+ * Encrypts and decrypts one part of a conversation with AES-256-GCM, under the conversation's key and bound to its
+ * owner.
  *
- * Promise: a nonce is the number of the seal under a key and the kind of the part, so none is used twice. The id of the
- *          conversation, its owner, the kind and the number are authenticated: a sealed part decrypts nowhere else, and
- *          an older one does not replace a newer one.
+ * Promise: a nonce consists of the number of the seal under its key and the kind of part, so no nonce is used twice.
+ *          The id of the conversation, its owner, the kind and the number are authenticated, so a sealed part does not
+ *          decrypt anywhere else, and an older part cannot replace a newer one.
  * Proof:   test/unit/layers/5-session-cipher.test.ts
  * @module
  */
@@ -12,7 +13,7 @@ import { mapMemory, pageBytes, viewMemory } from '../../linux/memory/mapped-memo
 import { decryptMemory, encryptMemory, nonceBytes, tagBytes } from '../../linux/memory/openssl.ts';
 import type { SealedBuffer } from './sealed-buffer.ts';
 
-/** Parts of a conversation, by their number in the nonce: its text, and its KV cache. */
+/** The parts of a conversation, its text and its KV cache, with their numbers in the nonce. */
 const partNumbers = { history: 1, state: 2 } as const;
 export type SessionPart = keyof typeof partNumbers;
 
@@ -46,7 +47,7 @@ export class SessionCipher {
     };
   }
 
-  /** Encrypts into a buffer that has room for it. */
+  /** Encrypts a part into a buffer that has room for it. */
   seal(
     key: Address,
     owner: Owner,
@@ -63,7 +64,7 @@ export class SessionCipher {
     into.sequence = sequence;
   }
 
-  /** Decrypts; returns `false` if it is not what was sealed. */
+  /** Decrypts a part; returns `false` if it is not what was sealed. */
   open(key: Address, owner: Owner, part: SessionPart, sealed: SealedBuffer, to: Address): boolean {
     const { nonce, binding, tag } = this.#bind(owner, part, sealed.sequence);
     this.#view.set(sealed.tag, Number(layout.tag));

@@ -1,5 +1,5 @@
 /**
- * One conversation in the vault: its owner, the slot of its key, its sealed parts and its times, but no text.
+ * One conversation in the vault: its owner, key slot, sealed parts and times, but no text.
  *
  * States: `idle` (encrypted), `active` (a turn is running), `gone` (wiped for good).
  * @module
@@ -10,7 +10,7 @@ import type { KeySlot } from './key-arena.ts';
 import type { SealedBuffer } from './sealed-buffer.ts';
 import type { SessionPart } from './session-cipher.ts';
 
-/** `kept`: has an id that its client knows; `continued`: found again by its fingerprint alone. */
+/** `kept`: its client knows its id; `continued`: it is found only by its fingerprint. */
 export type SessionKind = 'kept' | 'continued';
 
 /** Why a conversation is gone: its client or the operator ended it, its idle time passed, or it was evicted. */
@@ -20,28 +20,28 @@ export type Session = {
   /** 32 hexadecimal digits. */
   readonly id: string;
   readonly idBytes: Buffer;
-  /** The token that it belongs to, as 16 opaque bytes. */
+  /** The token it belongs to, as 16 opaque bytes. */
   readonly principal: Buffer;
-  /** Whether that is the token of the person who runs the server. */
+  /** Whether that is the token of the user who runs the server. */
   readonly operator: boolean;
   readonly kind: SessionKind;
   readonly createdAt: number;
   readonly key: KeySlot;
   readonly sealed: Map<SessionPart, SealedBuffer>;
-  /** The fingerprints by which it is found. */
+  /** The fingerprints by which it can be found. */
   fingerprints: Fingerprint[];
   state: 'idle' | 'active' | 'gone';
   usedAt: number;
-  /** How many parts were sealed under its key so far. */
+  /** Number of parts sealed under its key so far. */
   seals: number;
   turns: number;
-  /** Tokens in its KV cache. */
+  /** Number of tokens in its KV cache. */
   tokens: number;
-  /** Cuts the running turn. */
+  /** Aborts the running turn. */
   abort: (() => void) | undefined;
 };
 
-/** Makes a conversation whose first turn is running. @param idBytes - belongs to the conversation from now on */
+/** Creates a conversation whose first turn is running. @param idBytes - belongs to the conversation from now on */
 export function beginSession(begin: {
   readonly idBytes: Buffer;
   readonly owner: { readonly principal: Buffer; readonly operator: boolean };
@@ -69,21 +69,21 @@ export function beginSession(begin: {
   };
 }
 
-/** What the API shows about a conversation. */
+/** The facts about a conversation that the API returns. */
 export type SessionFacts = {
   readonly id: string;
   readonly kind: SessionKind;
   readonly state: 'idle' | 'active';
   readonly ageMs: number;
   readonly idleMs: number;
-  /** Until it is wiped, if it is not used. */
+  /** Time until it is wiped if it is not used. */
   readonly leftMs: number;
   readonly bytes: number;
   readonly tokens: number;
   readonly turns: number;
 };
 
-/** Returns the bytes of memory that its sealed parts take. */
+/** Returns the size of the sealed parts of a conversation in memory, in bytes. */
 export function sealedBytesOf(session: Session): number {
   let sum = 0;
   for (const part of session.sealed.values()) sum += part.capacity;

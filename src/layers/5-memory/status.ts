@@ -1,8 +1,8 @@
 /**
  * The report of layer 5: core dumps, where the keys are, how a conversation is kept between its turns, and swap.
  *
- * Promise: whatever is weaker than the promise of the layer is degraded, with the reason; what was not tested is not
- *          called enforced.
+ * Promise: whatever is weaker than the promise of the layer is reported as degraded, with the reason. Nothing untested
+ *          is reported as enforced.
  * Proof:   test/unit/layers/layer-status.test.ts
  * @module
  */
@@ -11,18 +11,18 @@ import { layerReport } from '../../base/verdict.ts';
 import type { ArenaKind } from './key-arena.ts';
 import type { SelfTestResult } from './self-test.ts';
 
-/** What the engine reported about its memory when it was ready. @internal */
+/** What the engine reported about its memory when it became ready. @internal */
 export type EngineMemory = {
   readonly arena: ArenaKind;
-  /** Why the arena is not secret; empty when it is. */
+  /** The reason why the arena is not secret; empty if it is. */
   readonly reason: string;
-  /** Bytes of the working set: used, and of these locked against swap. */
+  /** Bytes of the working set: the total used, and how many of these are locked against swap. */
   readonly workingBytes: number;
   readonly workingLockedBytes: number;
   readonly kv: 'sealed' | 'drop' | 'keep';
   readonly idleSeconds: number;
   readonly continueSeconds: number;
-  /** The most conversations that it keeps. */
+  /** Maximum number of conversations that it keeps. */
   readonly sessions: number;
   readonly tried: SelfTestResult;
 };
@@ -32,11 +32,11 @@ type MemoryFacts = {
   /** `undefined` while the engine starts. */
   readonly engine: EngineMemory | undefined;
   readonly enforced: Readonly<Record<'gateway' | 'engine', readonly Enforcement[]>>;
-  /** `/proc/swaps`: a line of titles and one per area; empty when it cannot be read. */
+  /** Text of `/proc/swaps`: a header line, and a line per swap area; empty if it cannot be read. */
   readonly swaps: string;
-  /** Bytes of the working set that have content now. */
+  /** Number of bytes in the working set that have content now. */
   readonly presentBytes: number;
-  /** Engines that ended in this run, and what was overwritten after them. */
+  /** Number of engines that ended in this run, and number of bytes overwritten after they ended. */
   readonly endedEngines: number;
   readonly overwrittenBytes: number;
 };
@@ -56,7 +56,8 @@ const kvVerdicts: Readonly<Record<EngineMemory['kv'], Verdict>> = {
   },
   keep: {
     status: 'degraded',
-    evidence: '--kv keep: the KV cache stays unencrypted in memory between turns, until the idle time or eviction',
+    evidence:
+      '--kv keep: the KV cache stays unencrypted in memory between turns, until the idle time is over or it is evicted',
   },
 };
 
@@ -107,14 +108,14 @@ function sealingCheck({ kv, tried }: EngineMemory): Check {
 function idleCheck({ idleSeconds, continueSeconds, tried }: EngineMemory): Check {
   const resent =
     continueSeconds > 0
-      ? `the state of a client that sends its history again is kept for ${continueSeconds} s`
-      : 'a request without a conversation is wiped when it ends';
+      ? `the state for a client that resends its history is kept for ${continueSeconds} s`
+      : 'a request without a conversation id is wiped when it ends';
   return {
     id: 'idle',
     status: tried.idle ? 'enforced' : 'off',
     evidence: tried.idle
-      ? `conversations are wiped after ${idleSeconds} s without use, by DELETE, by ./kwyre wipe and at the end of ` +
-        `the server (tested at the start, with the clock moved on); ${resent}`
+      ? `conversations are wiped after ${idleSeconds} s without use, by DELETE, by ./kwyre wipe and when the server ` +
+        `ends (tested at the start, with a simulated clock); ${resent}`
       : 'the test at the start failed: an idle conversation was not wiped in time',
     at: Date.now(),
   };

@@ -1,7 +1,9 @@
 /**
- * Ids of conversations that were wiped without their client's order, so that their owner, and nobody else, learns why.
+ * Ids of conversations that were wiped without a request of their client, so that their owner, and only their owner,
+ * can learn why.
  *
- * Promise: when there are too many, the oldest of the token with the most is evicted: no token evicts another's.
+ * Promise: when there are too many ids, the oldest one of the token with the most ids is evicted, so no token can push
+ *          out the ids of a token that has fewer.
  * Proof:   test/unit/layers/5-shares.test.ts, test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -10,7 +12,7 @@ import type { EndReason } from './session.ts';
 type Tombstone = { readonly why: EndReason; readonly at: number };
 
 export class Tombstones {
-  /** By token, then by id, the oldest first. */
+  /** Tombstones by token and then by id, the oldest first. */
   readonly #owners = new Map<string, Map<string, Tombstone>>();
   readonly #limit: number;
   readonly #keepMs: number;
@@ -31,13 +33,13 @@ export class Tombstones {
     while (this.#count > this.#limit) this.#forgetOldest();
   }
 
-  /** Returns why a conversation of this token was wiped; `undefined` if it was not, or too long ago. */
+  /** Returns why a conversation of this token was wiped, or `undefined` if it was not, or was wiped too long ago. */
   find(principal: Buffer, id: string, now: number): EndReason | undefined {
     const stone = this.#owners.get(principal.toString('hex'))?.get(id);
     return stone !== undefined && now - stone.at <= this.#keepMs ? stone.why : undefined;
   }
 
-  /** Removes what is too old. */
+  /** Removes the ids that are too old. */
   reap(now: number): void {
     for (const [owner, stones] of this.#owners) {
       for (const [id, { at }] of stones) {

@@ -1,7 +1,7 @@
 /**
- * The bytes and places that conversations take, and which of them are evicted when there is no room for another.
+ * Tracks the bytes and slots that conversations take, and evicts conversations when there is no room for another.
  *
- * Promise: a token evicts only what `per-token-usage.ts` allows; what cannot be evicted is refused.
+ * Promise: a token evicts only what `per-token-usage.ts` allows. If nothing can be evicted, the request is refused.
  * Proof:   test/unit/layers/5-shares.test.ts, test/unit/layers/5-vault.test.ts
  * @module
  */
@@ -17,18 +17,18 @@ export class VaultSpace {
   readonly #usage = new PerTokenUsage();
   #sealedBytes = 0;
 
-  /** @param evict - wipes a conversation; it calls {@link remove} and {@link account} itself */
+  /** @param evict - wipes a conversation; must itself call {@link remove} and {@link account} */
   constructor(quotas: Quotas, evict: (session: Session, now: number) => void) {
     this.#quotas = quotas;
     this.#evict = evict;
   }
 
-  /** Bytes that the sealed parts of all conversations take. */
+  /** Number of bytes that the sealed parts of all conversations take. */
   get sealedBytes(): number {
     return this.#sealedBytes;
   }
 
-  /** How many conversations of a kind a token holds. */
+  /** Returns the number of conversations of a kind that a token holds. */
   sessionsOf(owner: TokenOwner, kind: SessionKind): number {
     return this.#usage.sessionsOf(owner, kind);
   }
@@ -41,18 +41,18 @@ export class VaultSpace {
     this.#usage.remove(session);
   }
 
-  /** A conversation is used: it becomes the last to be evicted. */
+  /** Marks a conversation as the most recently used, so that it is evicted last. */
   touch(session: Session): void {
     this.#usage.touch(session);
   }
 
-  /** Counts sealed bytes that a conversation takes, or with a negative number, that it no longer takes. */
+  /** Adds to the sealed bytes that a conversation takes; a negative number subtracts. */
   account(session: Session, bytes: number): void {
     this.#sealedBytes += bytes;
     this.#usage.addBytes(session, bytes);
   }
 
-  /** Evicts conversations until a token can seal so many more bytes; returns `false` when that is not possible. */
+  /** Evicts conversations until a token can seal `bytes` more bytes; returns `false` if that is not possible. */
   reserveBytes(owner: TokenOwner, bytes: number, now: number): boolean {
     if (!this.reserveOwnBytes(owner, bytes, now) || bytes > this.#quotas.sealedBytes) return false;
     while (this.#sealedBytes + bytes > this.#quotas.sealedBytes)
@@ -60,7 +60,7 @@ export class VaultSpace {
     return true;
   }
 
-  /** The same within the limit of one token, and by evicting only its own conversations. */
+  /** The same, but within the limit of one token, and evicting only that token's own conversations. */
   reserveOwnBytes(owner: TokenOwner, bytes: number, now: number): boolean {
     const limit = tokenByteLimit(this.#quotas.sealedBytes, owner.operator ? 1 : this.#usage.ownersWith(owner));
     if (limit === this.#quotas.sealedBytes || bytes <= 0) return true;
@@ -70,12 +70,12 @@ export class VaultSpace {
     return true;
   }
 
-  /** Evicts one conversation so that a token can begin another; returns `false` when none may be evicted. */
+  /** Evicts one conversation so that a token can begin another; returns `false` if none may be evicted. */
   freePlace(owner: TokenOwner, now: number): boolean {
     return this.#makeRoom(owner, 'sessions', 1, now);
   }
 
-  /** Evicts the idle conversation of a token and a kind that was not used for the longest time, if there is one. */
+  /** Evicts a token's least recently used idle conversation of a kind, if there is one. */
   evictOldest(owner: TokenOwner, kind: SessionKind, now: number): void {
     this.#evictOne(this.#usage.oldestIdle(owner, kind), now);
   }

@@ -1,8 +1,8 @@
 /**
- * All conversations between their turns: encrypted, counted, found only by their owner, and gone when they are wiped.
+ * Keeps all conversations between their turns: encrypted, counted, found only by their owner, and gone once wiped.
  *
- * Promise: an id is 128 random bits and bound to its owner; an unknown id and one of another owner get the same answer.
- *          A wipe destroys the key first, then overwrites the sealed parts, then frees the memory; a wiped conversation
+ * Promise: an id is 128 random bits and bound to its owner. An unknown id and another owner's id get the same answer. A
+ *          wipe destroys the key first, then overwrites the sealed parts, then frees the memory. A wiped conversation
  *          cannot be opened, sealed or found. A conversation with a running turn is never idle.
  * Trust:   the time is an argument, from a clock that never goes back; nothing here waits or schedules.
  * Proof:   test/unit/layers/5-vault.test.ts, test/attacks/5-sessions.test.ts
@@ -27,7 +27,7 @@ import { beginSession, factsOf, sealedBytesOf } from './session.ts';
 import { Tombstones } from './tombstones.ts';
 import { VaultSpace } from './vault-space.ts';
 
-/** The result of a look-up by id. `gone`: the conversation was wiped, and its owner may know why. */
+/** The result of a lookup by id. `gone`: the conversation was wiped, and its owner may be told why. */
 type Lookup =
   | { readonly kind: 'found'; readonly session: Session }
   | { readonly kind: 'gone'; readonly why: EndReason }
@@ -39,13 +39,13 @@ export class Vault {
   readonly #cipher = new SessionCipher();
   readonly #randomId: () => Buffer;
   readonly #observeWipe: WipeObserver | undefined;
-  /** In the order of their last use, the least recently used first. */
+  /** Conversations by id, the least recently used first. */
   readonly #sessions = new Map<string, Session>();
   readonly #fingerprints = new FingerprintIndex<Session>();
   readonly #tombstones: Tombstones;
   readonly #space: VaultSpace;
 
-  /** @param observeWipe - is shown each piece of memory after it was overwritten and before it is freed */
+  /** @param observeWipe - called with each piece of memory after it was overwritten and before it is freed */
   constructor(arena: KeyArena, quotas: Quotas, randomId: () => Buffer, observeWipe?: WipeObserver) {
     this.#arena = arena;
     this.quotas = quotas;
@@ -57,25 +57,25 @@ export class Vault {
     });
   }
 
-  /** How many conversations there are. */
+  /** Number of conversations. */
   get size(): number {
     return this.#sessions.size;
   }
 
-  /** Bytes that their sealed parts take. */
+  /** Number of bytes that their sealed parts take. */
   get sealedBytes(): number {
     return this.#space.sealedBytes;
   }
 
-  /** How many fingerprints are indexed. */
+  /** Number of indexed fingerprints. */
   get fingerprints(): number {
     return this.#fingerprints.size;
   }
 
   /**
    * Begins a conversation with its first turn.
-   * @throws `L5_SESSIONS_FULL` when its owner has too many, `L5_SHARE_FULL` when its owner's take too many bytes,
-   * `L5_MEMORY_FULL` when nothing can be evicted
+   * @throws `L5_SESSIONS_FULL` if its owner has too many conversations, `L5_SHARE_FULL` if they take too many bytes,
+   * `L5_MEMORY_FULL` if nothing can be evicted
    */
   create(owner: TokenOwner, kind: SessionKind, now: number): Session {
     const own = this.#space.sessionsOf(owner, kind);
@@ -109,7 +109,7 @@ export class Vault {
     return why === undefined ? { kind: 'unknown' } : { kind: 'gone', why };
   }
 
-  /** Returns the idle conversation of this owner with the first fingerprint that matches one. */
+  /** Returns this owner's idle conversation for the first fingerprint that matches one. */
   findByFingerprint(fingerprints: readonly Fingerprint[], principal: Buffer): Session | undefined {
     for (const fingerprint of fingerprints) {
       const session = this.#fingerprints
@@ -120,7 +120,7 @@ export class Vault {
     return undefined;
   }
 
-  /** Begins a turn; returns `false` while another one runs, or when the conversation is gone. */
+  /** Begins a turn; returns `false` if another one is running, or if the conversation is gone. */
   begin(session: Session, now: number): boolean {
     if (session.state !== 'idle') return false;
     session.state = 'active';
@@ -128,7 +128,7 @@ export class Vault {
     return true;
   }
 
-  /** Ends the turn: the conversation is idle from now on. */
+  /** Ends the turn; the conversation is idle from now on. */
   end(session: Session, now: number): void {
     session.abort = undefined;
     if (session.state !== 'active') return;
@@ -136,7 +136,7 @@ export class Vault {
     this.#touch(session, now);
   }
 
-  /** Makes the conversation findable by these fingerprints alone; they belong to the vault from now on. */
+  /** Replaces the fingerprints by which the conversation is found; they belong to the vault from now on. */
   setFingerprints(session: Session, fingerprints: readonly Fingerprint[]): void {
     this.#forgetFingerprints(session);
     if (session.state === 'gone') {
@@ -148,7 +148,7 @@ export class Vault {
   }
 
   /**
-   * Encrypts a part and replaces the former one of its kind; returns `false` when the conversation is gone or there is
+   * Encrypts a part and replaces the previous one of its kind; returns `false` if the conversation is gone or there is
    * no room.
    */
   put(session: Session, part: SessionPart, from: Address, bytes: number, now: number): boolean {
@@ -158,7 +158,7 @@ export class Vault {
     const wanted = wholePages(Math.max(1, bytes));
     const more = wanted - (present?.capacity ?? 0);
     if (others + wanted > this.quotas.bytesPerSession || !this.#space.reserveBytes(session, more, now)) return false;
-    if (!this.#sessions.has(session.id)) return false; // it was evicted itself
+    if (!this.#sessions.has(session.id)) return false; // this conversation was itself evicted
     this.#space.account(session, -(present?.capacity ?? 0));
     let sealed = present;
     try {
@@ -176,14 +176,14 @@ export class Vault {
     return true;
   }
 
-  /** Returns the length of a part in bytes, 0 when there is none. */
+  /** Returns the length of a part in bytes, or 0 if there is none. */
   length(session: Session, part: SessionPart): number {
     return session.sealed.get(part)?.bytes ?? 0;
   }
 
   /**
-   * Decrypts a part to an address with room for {@link length} bytes; returns `false` when there is none or it was
-   * changed.
+   * Decrypts a part to an address with room for {@link length} bytes; returns `false` if there is no such part or it
+   * was changed.
    */
   open(session: Session, part: SessionPart, to: Address): boolean {
     const sealed = session.sealed.get(part);
@@ -217,7 +217,7 @@ export class Vault {
     abort?.();
   }
 
-  /** Wipes what was idle for too long; returns how many. */
+  /** Wipes conversations that were idle for too long; returns their number. */
   reap(now: number): number {
     let count = 0;
     for (const session of [...this.#sessions.values()]) {
@@ -230,8 +230,8 @@ export class Vault {
   }
 
   /**
-   * Returns when the next conversation ends unless it is used: an idle one after its idle time, an active one after
-   * `turnMs`; `undefined` when there is none.
+   * Returns when the next conversation ends unless it is used, or `undefined` if there is none. An idle conversation
+   * ends after its idle time, an active one after `turnMs`.
    */
   nextDue(turnMs: number): number | undefined {
     let due: number | undefined;
@@ -243,7 +243,8 @@ export class Vault {
   }
 
   /**
-   * Wipes those of one owner, or all; every key is destroyed before the first part is overwritten. Returns how many.
+   * Wipes the conversations of one owner, or all; returns their number. Every key is destroyed before the first part is
+   * overwritten.
    */
   wipeAll(now: number, principal?: Buffer): number {
     const all = [...this.#sessions.values()].filter(
@@ -254,7 +255,7 @@ export class Vault {
     return all.length;
   }
 
-  /** Facts about those of one owner, or of all, the least recently used first. */
+  /** Returns facts about the conversations of one owner, or about all, the least recently used first. */
   list(now: number, principal?: Buffer): SessionFacts[] {
     return [...this.#sessions.values()]
       .filter((session) => principal === undefined || session.principal.equals(principal))
@@ -265,12 +266,12 @@ export class Vault {
     return factsOf(session, this.#lifeOf(session), now);
   }
 
-  /** Returns the conversation with an id, of any owner: for the operator. */
+  /** Returns the conversation with an id, whoever owns it; for the operator. */
   peek(id: string): Session | undefined {
     return this.#sessions.get(id);
   }
 
-  /** Milliseconds without use after which it is wiped. */
+  /** Returns the time without use after which a conversation is wiped, in milliseconds. */
   #lifeOf(session: Session): number {
     return session.kind === 'kept' ? this.quotas.idleMs : Math.min(this.quotas.idleMs, this.quotas.continueMs);
   }
@@ -282,11 +283,11 @@ export class Vault {
     this.#space.touch(session);
   }
 
-  /** Takes a key for a new conversation; evicts others if need be. */
+  /** Takes a key for a new conversation; evicts others if necessary. */
   #takeKey(owner: TokenOwner, now: number): KeySlot | undefined {
     while (this.#sessions.size >= this.quotas.sessions) if (!this.#space.freePlace(owner, now)) return undefined;
     const slot = this.#arena.take();
-    // The arena also holds keys of other uses, and can be full before the quota is reached.
+    // The arena also holds keys for other purposes, and can be full before the quota is reached.
     if (slot !== undefined || !this.#space.freePlace(owner, now)) return slot;
     return this.#arena.take();
   }

@@ -1,12 +1,12 @@
 /**
- * The working set: the memory for text of conversations, their tokens and decrypted states while a turn runs.
+ * The working set: the memory that holds text, tokens and decrypted states of conversations while a turn runs.
  *
  * It is one mapping, shared only with the supervisor, which overwrites it when the engine has ended
  * (`memory-scrub.ts`). Pieces of it become array buffers. A piece is reused only when nothing refers to it any more, so
  * no view of an ended conversation ever shows text of another one.
  *
- * Promise: a piece is zero-filled when it is claimed; a released piece was overwritten by its user, and is overwritten
- *          here once more.
+ * Promise: a piece is zero-filled when it is claimed. The code that uses a piece overwrites it before releasing it, and
+ *          it is overwritten here once more.
  * Limits:  what llama.cpp allocates itself (KV cells, logits, compute buffers) is private memory of the engine.
  * Proof:   test/unit/layers/5-working-set.test.ts, test/attacks/5-remains.test.ts
  * @module
@@ -22,24 +22,24 @@ import {
   wholePages,
 } from '../../linux/memory/mapped-memory.ts';
 
-/** Claimed memory: its offset, and how much of it may be used. */
+/** Claimed memory: its offset, and the number of bytes that may be used. */
 export type Piece = { readonly at: number; readonly bytes: number };
 
 const smallestPiece = 64;
-/** From this size on pieces come from a zone of their own, and their pages are freed when they are released. */
+/** Pieces of at least this size come from a separate zone, and their pages are freed when they are released. */
 const largeFrom = 256 << 10;
-/** So much of the zone of small pieces is locked against swap, if the limit on locked memory allows it. */
+/** Number of bytes in the zone of small pieces locked against swap, if the limit on locked memory allows it. */
 const lockedSmall = 2 << 20;
 const smallestLock = 256 << 10;
 const noMemory = 12; // ENOMEM
 
-/** Returns how much a piece takes: a power of two, so that it can be reused for a similar size. */
+/** Returns the size of a piece: a power of two, so that it can be reused for a similar size. */
 function sizeClass(bytes: number): number {
   return Math.max(smallestPiece, 2 ** Math.ceil(Math.log2(bytes)));
 }
 
 export class WorkingSet {
-  /** Bytes that are locked against swap. */
+  /** Number of bytes locked against swap. */
   readonly lockedBytes: number;
   readonly #base: Address;
   readonly #small: { next: number; readonly end: number };
@@ -65,14 +65,14 @@ export class WorkingSet {
     return new WorkingSet(mapSharedMemory(fd, bytes), bytes);
   }
 
-  /** Bytes that were ever used. */
+  /** Number of bytes that have ever been used. */
   get usedBytes(): number {
     return this.#small.next + (this.#large.next - this.#small.end);
   }
 
   /**
-   * Returns a zero-filled array buffer; its piece is released when no view of it is left. @throws LinuxError if nothing
-   * is free
+   * Returns a zero-filled array buffer, whose piece is released when no view of it is left. @throws LinuxError if no
+   * piece is free
    */
   memory(bytes: number): ArrayBuffer {
     const piece = this.claim(bytes);
@@ -81,7 +81,7 @@ export class WorkingSet {
     return memory;
   }
 
-  /** Claims a zero-filled piece until {@link release}. @throws LinuxError if nothing is free */
+  /** Claims a zero-filled piece until {@link release}. @throws LinuxError if no piece is free */
   claim(bytes: number): Piece {
     const size = sizeClass(bytes);
     const known = this.#free.get(size)?.pop();
@@ -97,7 +97,7 @@ export class WorkingSet {
     return this.#base + BigInt(piece.at);
   }
 
-  /** Releases and overwrites a piece; the pages of a large one, which must not be locked any more, are freed. */
+  /** Releases and overwrites a piece. The pages of a large piece, which must no longer be locked, are freed. */
   release(piece: Piece): void {
     const size = sizeClass(piece.bytes);
     fillMemory(this.address(piece), piece.bytes);

@@ -1,11 +1,12 @@
 /**
- * From findings to what the supervisor does: log, refuse new conversations, count, or end everything. Pure.
+ * Decides what the supervisor does about a finding: log it, refuse new conversations, count it as a detection, or end
+ * everything. Pure functions.
  *
- * The profiles differ only for known tools. `installed` counts a tool of any user who could inspect the server.
- * `person` turns the level yellow: new conversations are refused until the tool is gone or acknowledged. A finding that
- * affects the server counts in both; a stranger's tool is only logged in both.
+ * The profiles differ only for known tools run by a user who could inspect the server. With `installed`, such a tool
+ * counts as a detection. With `person`, it turns the level yellow: new conversations are refused until the tool is gone
+ * or acknowledged. In both profiles, a finding that affects the server counts, and a stranger's tool is only logged.
  *
- * Promise: a kill by the kernel and an escaped self-probe confirm at once; anything else needs two scans.
+ * Promise: a kill by the kernel and an escaped self-probe are violations at once; anything else needs two scans.
  * Proof:   test/unit/layers/6-escalation.test.ts
  * @module
  */
@@ -14,7 +15,7 @@ import { nextCount, isConfirmed } from './confirmation-counter.ts';
 import type { DetectorId } from '../../base/detection.ts';
 import type { Detection, Finding } from './finding.ts';
 
-/** Whether a person started the server or it is installed as a service. */
+/** Whether a user started the server, or it is installed as a service. */
 export type Profile = 'person' | 'installed';
 
 /** How a finding counts. */
@@ -35,15 +36,15 @@ export function weightOf(finding: Finding, profile: Profile, acknowledged: reado
   }
 }
 
-/** What the scans so far add up to. */
+/** The result of all scans so far. */
 export type Assessment = {
   readonly count: number;
-  /** `yellow`: no new conversations; `detected`: one more scan like this confirms; `confirmed`: a violation. */
+  /** `yellow`: no new conversations; `detected`: one more such scan confirms a violation; `confirmed`: a violation. */
   readonly level: 'clean' | 'yellow' | 'detected' | 'confirmed';
   readonly counted: readonly Finding[];
   readonly yellow: readonly Finding[];
   readonly notes: readonly Finding[];
-  /** Detectors that could not read what they should. */
+  /** Detectors that could not read what they need. */
   readonly blind: readonly DetectorId[];
 };
 
@@ -79,7 +80,7 @@ export function assessScan(
   };
 }
 
-/** What ends a server, as the log and the marker have it: metadata only. */
+/** The reason why a server ends, as recorded in the log and in the marker: only metadata. */
 export type Violation = {
   readonly code: string;
   readonly detector: string;
@@ -88,7 +89,7 @@ export type Violation = {
   readonly name: string;
 };
 
-/** Violations that need no second scan. */
+/** Codes of violations that need no second scan. */
 export const immediateViolations = {
   kernelKill: 'L6_KERNEL_KILL',
   selfProbe: 'L6_PROBE_ESCAPED',

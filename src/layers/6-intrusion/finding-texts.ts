@@ -1,8 +1,8 @@
 /**
- * The list of sentences that detectors use: whatever is printed about a finding is one of these.
+ * The list of sentences that detectors use. Whatever is printed about a finding is one of them.
  *
- * The supervisor removes numbers: the pid is printed beside the sentence, and a count could carry text that a hostile
- * watchdog encodes in it. A sentence that is not in the list is replaced by a fixed one.
+ * The supervisor removes the numbers from a sentence: it prints the pid separately, and a hostile watchdog could encode
+ * text in a count. A sentence that is not in the list is replaced with a fixed one.
  *
  * Proof: test/unit/layers/6-finding-texts.test.ts
  * @module
@@ -38,7 +38,7 @@ const sentences: ReadonlySet<string> = new Set([
   'captures the loopback interface',
   'captures every interface',
   'receives a copy of every TCP packet through a raw socket',
-  'the model file was written while it was served',
+  'the model file was written to while it was being served',
   'another process opened the model file for writing',
   'mode, owner, links or times of the model file changed',
   'a kernel module receives a copy of every packet',
@@ -48,7 +48,7 @@ const sentences: ReadonlySet<string> = new Set([
   ]),
 ]);
 
-/** Replaces a sentence that is not in the list. @internal */
+/** The replacement for a sentence that is not in the list. @internal */
 export const unlistedText = 'was reported by the watchdog';
 
 /** Returns whether a detector's sentence is in the list. @internal */
@@ -56,7 +56,7 @@ export function isListed(what: string): boolean {
   return listedText(what) !== unlistedText;
 }
 
-/** Returns the sentence of the list that a detector's words match, without their numbers. */
+/** Returns the sentence in the list that matches a detector's sentence without its numbers. */
 export function listedText(what: string): string {
   if (sentences.has(what)) return what;
   const words = what

@@ -1,7 +1,7 @@
 /**
- * What a detector found, and how much it could see in this scan.
+ * The findings of a detector, and how much it could see in the scan.
  *
- * Promise: metadata only: ids, numbers and the name of an executable without control characters.
+ * Promise: a finding contains only metadata: ids, numbers, and the name of an executable without control characters.
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
  */
@@ -13,14 +13,14 @@ import { seen } from './scan-result.ts';
 export type Finding = {
   readonly detector: DetectorId;
   readonly relation: Relation;
-  /** The process found; 0 when it is unknown. */
+  /** The process that was found, or 0 if it is unknown. */
   readonly pid: number;
   readonly uid: number;
-  /** The name of its executable, cleaned. */
+  /** The name of its executable, without unsafe characters. */
   readonly name: string;
-  /** What was found, in words of `finding-texts.ts` and numbers. */
+  /** Description of what was found: a sentence from `finding-texts.ts`, with numbers. */
   readonly what: string;
-  /** Id of the known tool, by which an operator acknowledges it. */
+  /** Id of the known tool, which an operator uses to acknowledge it. */
   readonly tool?: string | undefined;
 };
 
@@ -43,7 +43,7 @@ export function cleanName(name: string): string {
 
 const rank: Readonly<Record<Visibility, number>> = { full: 0, 'self-reported': 1, 'not-available': 2, unreadable: 3 };
 
-/** Returns the worse of two visibilities with its reason. */
+/** Returns the worse of two visibilities, with its reason. */
 export function worseVisibility(
   a: { seen: Visibility; reason: string },
   b: { seen: Visibility; reason: string },
@@ -51,7 +51,7 @@ export function worseVisibility(
   return rank[b.seen] > rank[a.seen] ? b : a;
 }
 
-/** Nothing is hidden. */
+/** The visibility when nothing is hidden. */
 export const fullVisibility: { readonly seen: Visibility; readonly reason: string } = { seen: 'full', reason: '' };
 
 /** Makes a finding about one of the server's own processes. */
@@ -66,7 +66,7 @@ export function aboutTarget(detector: DetectorId, state: TargetState, what: stri
   };
 }
 
-/** Describes a finding for a terminal or a refusal. */
+/** Describes a finding for the terminal or an error message. */
 export function describeFinding({ name, pid, uid, what }: Finding): string {
   return `${name}${pid === 0 ? '' : ` (pid ${pid}, uid ${uid})`} ${what}`;
 }

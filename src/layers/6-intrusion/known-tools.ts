@@ -1,13 +1,13 @@
 /**
- * Debuggers, memory inspectors and traffic analyzers by the names in which they run.
+ * Recognizes debuggers, memory inspectors and traffic analyzers by the names under which they run.
  *
- * A tool is recognized by the file that is executed: by its name, or by the script, class or Windows program that it
- * runs if it is an interpreter. The name that a process gives itself is no evidence: a title may contain a client's
- * text (`proftpd: RETR /pub/charles`). Only if the file is hidden from this user, the kernel's name and the first
- * argument must agree. Names that other programs share (`burp` makes backups, `cdb` reads constant databases) are left
- * out.
+ * A tool is recognized by its executable: by the name of the file, or, if that is an interpreter, by the script, class
+ * or Windows program that it runs. The name that a process gives itself is not evidence, because a title may contain
+ * text from a client (`proftpd: RETR /pub/charles`). It is used only if the executable is hidden from this user, and
+ * then the kernel's name for the process and the first argument must agree. Names that other programs share (`burp`
+ * makes backups, `cdb` reads constant databases) are left out.
  *
- * Limits:  names are the weakest evidence, because anybody can rename a file. The other detectors see what a renamed
+ * Limits:  names are the weakest evidence, because anybody can rename a file. The other detectors detect what a renamed
  *          tool does.
  * Proof:   test/unit/layers/6-known-tools.test.ts, test/attacks/6-innocents.test.ts
  * @module
@@ -18,10 +18,10 @@ import type { Tool } from './tools/tool.ts';
 
 export const tools: readonly Tool[] = [...debuggers, ...tracers, ...memoryInspectors, ...trafficAnalyzers];
 
-/** What is known about a process. */
+/** The facts about a process from which its program is identified. */
 type Named = { readonly name: string; readonly argv: readonly string[]; readonly executable: string };
 
-/** Programs that run other programs named in their arguments. */
+/** Programs that run another program named in their arguments. */
 const interpreters: ReadonlySet<string> = new Set([
   'sh',
   'bash',
@@ -46,7 +46,7 @@ const interpreters: ReadonlySet<string> = new Set([
   'uv',
   'pipx',
 ]);
-/** Programs that run Windows programs; the program is an argument, or takes the place of `argv[0]`. */
+/** Programs that run Windows programs; the Windows program is an argument, or replaces `argv[0]`. */
 const emulators: ReadonlySet<string> = new Set([
   'wine',
   'wine64',
@@ -56,7 +56,7 @@ const emulators: ReadonlySet<string> = new Set([
   'box64',
   'box86',
 ]);
-/** Options of Java that take the next argument. */
+/** Java's options that consume the next argument. */
 const javaValues: ReadonlySet<string> = new Set([
   '-cp',
   '-classpath',
@@ -72,7 +72,7 @@ const javaValues: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Returns the last part of a Unix or Windows path in lower case, without `.exe`, ` (deleted)` and a trailing version.
+ * Returns the last part of a Unix or Windows path in lower case, without `.exe`, ` (deleted)` or a trailing version.
  * @internal
  */
 export function baseName(path: string): string {
@@ -102,8 +102,8 @@ type Names = {
 const kernelNameLength = 15;
 
 /**
- * Returns the name of a process whose file is hidden: the kernel's name, if the first argument, when there is one,
- * agrees.
+ * Returns the name of a process whose executable is hidden: the kernel's name for it, unless there is a first argument
+ * that does not agree.
  */
 function agreedName({ name, argv }: Named): string[] {
   const [first] = argv;
@@ -137,7 +137,7 @@ function namesOf(process: Named): Names {
         plain.push(baseName(word.slice(word.indexOf('=') + 1)));
       } else if (!word.startsWith('-')) {
         classes.push(word.toLowerCase());
-        // The first argument is the class that a launcher starts: `ghidra.GhidraLauncher ghidra.GhidraRun`.
+        // The first argument of a launcher is the class that it starts: `ghidra.GhidraLauncher ghidra.GhidraRun`.
         break;
       }
     }
@@ -150,7 +150,7 @@ function namesOf(process: Named): Names {
         scripts.push((argv[i + 1] ?? '').toLowerCase().split('.')[0] ?? '');
         break;
       }
-      if (word === '-c' || word === '-e') break; // a program in the argument itself
+      if (word === '-c' || word === '-e') break; // the argument itself is a program
       if (word.startsWith('-')) continue;
       scripts.push(scriptName(word));
       if (emulated || /\.(exe|dll)$/i.test(word) || word.startsWith('/')) plain.push(baseName(word));
@@ -208,7 +208,7 @@ export function nameTool(process: Named): Tool | undefined {
   );
 }
 
-/** Returns the known tool whose name a process gave itself: that is logged, and has no other effect. */
+/** Returns the known tool whose name a process gave itself. This is only logged, and has no other effect. */
 export function claimedTool(process: Named): Tool | undefined {
   const tool =
     byName.get(process.name.toLowerCase()) ??

@@ -1,29 +1,30 @@
 /**
- * Whether the whole machine paused or one process was stopped. If all processes are late by the same time, the machine
- * paused; a process that is late alone was stopped. Pure.
+ * Decides whether the whole machine paused or one process was stopped. If all processes are late by the same amount,
+ * the machine paused; if only one is late, it was stopped. Pure functions.
  *
- * Promise: in either case running turns are cut, and new requests are refused until a scan that began later is clean.
+ * Promise: in either case running turns are aborted, and new requests are refused until a scan that began later is
+ *          clean.
  * Proof:   test/unit/layers/6-pause-verdict.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
 
-/** How much shorter the lateness of the others may be than that of the supervisor. */
+/** How much less late than the supervisor the other processes may be. */
 const toleranceMs = 1500;
-/** How long the reports of the others are waited for. */
+/** How long to wait for the reports of the other processes. */
 const patienceMs = 3000;
 
-/** What a pause was, or `waiting` while that is unknown. */
+/** The cause of a pause, or `waiting` while it is unknown. */
 type PauseVerdict = 'waiting' | 'pause' | 'alone';
 
-/** One time in which the supervisor did not run. */
+/** One period in which the supervisor did not run. */
 export class Pause {
   readonly lateMs: number;
-  /** When the supervisor continued. */
+  /** The time when the supervisor continued. */
   readonly at: number;
   readonly #others: readonly string[];
   #settled: PauseVerdict = 'waiting';
 
-  /** @param others - processes that must be late as well if the machine paused */
+  /** @param others - processes that must also be late if the machine paused */
   constructor(lateMs: number, at: number, others: readonly string[], suspended: boolean) {
     this.lateMs = lateMs;
     this.at = at;
@@ -32,8 +33,8 @@ export class Pause {
   }
 
   /**
-   * Returns what it was, by what the others reported so far. @param late - by process: how late it was, and when it
-   * reported that
+   * Returns the cause, according to the reports so far. @param late - by process: how late it was, and when it reported
+   * that
    */
   verdict(late: ReadonlyMap<string, { readonly ms: number; readonly at: number }>, now: number): PauseVerdict {
     if (this.#settled !== 'waiting') return this.#settled;

@@ -1,7 +1,7 @@
 /**
- * What one scan read, as plain data, from which the detectors judge.
+ * The result of one scan, as plain data for the detectors.
  *
- * Promise: a value that could not be read says why; it is never taken for a clean one.
+ * Promise: a value that could not be read has a reason instead, and is never mistaken for a clean value.
  * @module
  */
 import type { PacketTap, SocketRow } from '../../linux/procfs/net-tables.ts';
@@ -11,41 +11,44 @@ import type { TaskStatus } from '../../linux/procfs/task-status.ts';
 /** Roles of the processes that are watched. @internal */
 export type WatchedRole = 'supervisor' | 'gateway' | 'engine' | 'watchdog';
 
-/** One process of the server, as the supervisor declared it. */
+/** One of the server's processes, as the supervisor declared it. */
 export type Target = {
   readonly role: WatchedRole;
   readonly pid: number;
   /** Whether its final seccomp filter must be in force by now. */
   readonly sealed: boolean;
-  /** `own`: an empty network namespace of its own; `shared`: the one of the supervisor. */
+  /** `own`: its own, empty network namespace; `shared`: the supervisor's namespace. */
   readonly namespace: 'own' | 'shared';
-  /** Inodes of the sockets that it was started with. */
+  /** Inodes of the sockets it was started with. */
   readonly sockets: readonly number[];
-  /** Sockets that the role itself reports, where no other process may look. */
+  /** Inodes of its sockets as the role itself reports them, for use where no other process may read them. */
   readonly reported?: readonly number[] | undefined;
 };
 
 /** What the supervisor declared about the server. */
 export type Watched = {
   readonly targets: readonly Target[];
-  /** Port of the server on 127.0.0.1. */
+  /** The server's port on 127.0.0.1. */
   readonly port: number;
-  /** Inode of its listening socket. */
+  /** Inode of the listening socket. */
   readonly listener: number;
   /**
-   * Processes in whose network namespaces the sockets of the server are, and captures of its traffic would be: the
-   * supervisor, and process 1 for a service with an empty network and a listener in the machine's.
+   * Processes whose network namespaces contain the server's sockets and would contain captures of its traffic: the
+   * supervisor, and also process 1 if a service has an empty network and its listener is in the machine's network.
    */
   readonly networks: readonly number[];
-  /** Path of the additional Unix socket; empty for none. */
+  /** Path of the additional Unix socket; empty if there is none. */
   readonly unixPath: string;
-  /** Folders and files that may be mapped as code; empty when they are unknown. */
+  /** Folders and files that may be mapped as code; empty if they are unknown. */
   readonly code: readonly string[];
-  /** Immutable memory that may be mapped as code, as `device:inode`: any process can choose its name. */
+  /** Immutable memory that may be mapped as code, as `device:inode`, since any process can choose a memfd's name. */
   readonly memory: readonly string[];
 };
 
-/** A value, or why there is none: the kernel refused, the process has ended, or it was not due in this scan. */
+/**
+ * A value, or the reason why there is none. `denied`: the kernel refused; `gone`: the process has ended; `not-due`: the
+ * value was not due to be read in this scan.
+ */
 export type Seen<T> = { readonly value: T } | { readonly missing: 'denied' | 'gone' | 'failed' | 'not-due' };
 
 /** One thread of a watched process. */
@@ -56,11 +59,11 @@ export type TargetState = {
   readonly target: Target;
   readonly status: Seen<TaskStatus>;
   readonly threads: Seen<readonly ThreadState[]>;
-  /** Inodes of the sockets that it holds descriptors of. */
+  /** Inodes of the sockets for which it holds descriptors. */
   readonly sockets: Seen<readonly number[]>;
-  /** How many sockets its own network namespace has; `not-due` if it shares the supervisor's. */
+  /** Number of sockets in its own network namespace; `not-due` if it shares the supervisor's. */
   readonly namespaceSockets: Seen<number>;
-  /** Those of them that a table lists; read only if there are any. */
+  /** Rows of these sockets in the kernel's tables, which are read only if there are any sockets. */
   readonly namespaceRows: readonly SocketRow[];
   readonly mappings: Seen<readonly Mapping[]>;
   /** Whether its cgroup is frozen. */
@@ -71,61 +74,61 @@ export type TargetState = {
 export type ProcessState = {
   readonly pid: number;
   readonly parent: number;
-  /** Its real user: a set-user-ID program belongs to the user who started it. */
+  /** Its real user id; a set-user-ID program belongs to the user who started it. */
   readonly uid: number;
   /**
-   * Whether it may inspect processes of other users (root, or CAP_SYS_PTRACE outside a user namespace of its own).
+   * Whether it may inspect other users' processes: it is root's, or has CAP_SYS_PTRACE outside its own user namespace.
    */
   readonly privileged: boolean;
-  /** The kernel's name of it (`comm`), at most 15 bytes. */
+  /** The kernel's name for it (`comm`), at most 15 bytes. */
   readonly name: string;
   readonly argv: readonly string[];
   /** Path of its executable; empty if it is hidden from this user. */
   readonly executable: string;
   /**
-   * Pids of the server whose memory it has open, known from the kernel and not from a path; `missing` if its
-   * descriptors are hidden from this user.
+   * Pids of the server's processes whose memory it has open, determined by kernel data and not by a path; `missing` if
+   * its descriptors are hidden from this user.
    */
   readonly opened: Seen<readonly number[]>;
-  /** Inodes of packet sockets that it holds; read only to find the owner of one. */
+  /** Inodes of the packet sockets that it holds; read only to find the owner of one. */
   readonly captures: readonly number[];
 };
 
-/** How many processes a scan had no time for, and for how long the first of them has waited. */
+/** Number of processes that a scan had no time to read, and how long the first of them has been waiting. */
 export type Overdue = { readonly processes: number; readonly oldestMs: number };
 
 /**
- * Clocks in milliseconds: `monotonic` stops while the machine sleeps, `boot` does not; `runnable`: how long the process
- * itself ran or waited for a CPU.
+ * Clocks in milliseconds. `monotonic` stops while the machine sleeps; `boot` does not. `runnable` is the time for which
+ * the process itself ran or waited for a CPU.
  */
 export type Clocks = { readonly monotonic: number; readonly boot: number; readonly runnable: number };
 
 /** One scan. */
 export type Snapshot = {
   readonly clocks: Clocks;
-  /** The clocks of the scan before; `undefined` for the first. */
+  /** The clocks of the previous scan; `undefined` in the first scan. */
   readonly before: Clocks | undefined;
   readonly intervalMs: number;
   readonly watched: Watched;
   readonly targets: readonly TargetState[];
   readonly processes: Seen<readonly ProcessState[]>;
-  /** Whether processes of other users are listed (`hidepid` hides them). */
+  /** Whether other users' processes are listed; `hidepid` would hide them. */
   readonly othersListed: boolean;
   readonly overdue: Overdue;
-  /** The user of the supervisor. */
+  /** The supervisor's user id. */
   readonly ownUid: number;
-  /** Sockets of watched processes, and every packet and raw socket. */
+  /** Rows of the watched processes' sockets, and of every packet and raw socket. */
   readonly rows: Seen<readonly SocketRow[]>;
-  /** Whether the tables that list the sockets of watched processes could be read; captures have other tables. */
+  /** Whether the tables with the watched processes' sockets could be read. Captures are listed in other tables. */
   readonly tablesRead: boolean;
-  /** What receives copies of packets in the network namespaces of the server. */
+  /** Receivers of copies of packets in the server's network namespaces. */
   readonly taps: Seen<readonly PacketTap[]>;
   /**
-   * Files (device and inode as `maps` shows them) that watched processes mapped in an earlier scan, when the files were
-   * at a declared path.
+   * Files that watched processes had mapped in an earlier scan, when the files were at a declared path. They are
+   * identified by device and inode, as in `maps`.
    */
   readonly knownCode: ReadonlySet<string>;
-  /** Whether the kernel could be asked about Unix sockets; their table contains text of other users and is not read. */
+  /** Whether the kernel could be asked about Unix sockets. Their table is not read: it has text from other users. */
   readonly unixKnown: boolean;
 };
 

@@ -12,22 +12,22 @@ import { weightOf } from './escalation.ts';
 import type { Detection } from './finding.ts';
 import { describeFinding } from './finding.ts';
 
-/** What the supervisor knows for this report. */
+/** The facts from which the report is made. */
 type WatchdogFacts = {
   readonly assessment: Assessment;
   readonly detections: readonly Detection[];
-  /** Scans so far, and how long the last one took. */
+  /** Number of scans so far, and how long the last one took. */
   readonly scans: number;
   readonly scanMs: number;
   readonly intervalMs: number;
   readonly profile: Profile;
-  /** Ids of tools that the operator acknowledged for this run. */
+  /** Ids of the tools that the operator acknowledged for this run. */
   readonly acknowledged: readonly string[];
   /** What the watchdog's jail and final filter reported. */
   readonly enforced: readonly Enforcement[];
 };
 
-/** Findings that the line of the scan names. */
+/** Maximum number of findings named in the line for the scan. */
 const maxNamed = 3;
 
 function scanCheck({ assessment, scans, scanMs, intervalMs, profile }: WatchdogFacts): Check {
@@ -39,7 +39,7 @@ function scanCheck({ assessment, scans, scanMs, intervalMs, profile }: WatchdogF
     evidence:
       scans === 0
         ? 'no scan yet'
-        : `scan ${scans}, every ${intervalMs} ms, profile ${profile}, level ${level}, the last one took ${scanMs} ms` +
+        : `scan ${scans}, every ${intervalMs} ms, profile ${profile}, level ${level}, last scan took ${scanMs} ms` +
           (found.length === 0 ? '' : `: ${found.join('; ')}`),
     at: Date.now(),
   };
@@ -57,7 +57,7 @@ function detectorCheck({ detector, seen, reason, findings }: Detection, facts: W
   };
 }
 
-/** The watchdog's own jail: a required feature that it did not report counts as missing. @internal */
+/** Checks the watchdog's own jail. A required feature that it did not report counts as missing. @internal */
 export function watchdogJailCheck(enforced: readonly Enforcement[]): Check {
   const faults = requiredOf('watchdog').flatMap((feature) => {
     const entry = enforced.find((one) => one.feature === feature);
@@ -72,13 +72,13 @@ export function watchdogJailCheck(enforced: readonly Enforcement[]): Check {
     status: faults.length === 0 ? 'enforced' : 'degraded',
     evidence:
       faults.length === 0
-        ? `a process in its own jail: ${full} of ${enforced.length} features in force, among them every required one`
+        ? `a process in its own jail: ${full} of ${enforced.length} features in force, including every required one`
         : faults.join('; '),
     at: Date.now(),
   };
 }
 
-/** Makes the report of layer 6. What only root could see is off, and does not degrade the layer. */
+/** Returns the report of layer 6. Checks that only root could make are off, and do not degrade the layer. */
 export function intrusionReport(facts: WatchdogFacts): LayerReport {
   const checks = [
     scanCheck(facts),

@@ -350,7 +350,7 @@ test('L6-13 a module of the kernel that gets every packet, or those of the loopb
 test('what a scan had no time for is said, and spoils the sight when it lasts', () => {
   const late = (oldestMs: number) => detectMemory(snapshot({ overdue: { processes: 7, oldestMs } }));
   assert.deepEqual([late(10_000).seen, late(31_000).seen], ['full', 'unreadable']);
-  assert.match(late(10_000).reason, /^7 processes wait for their turn, the first of them for 10 s$/);
+  assert.match(late(10_000).reason, /^7 processes are waiting to be read, the first of them for 10 s$/);
 });
 
 test('a process that only calls itself a tool is shown and not acted on, whoever owns it', () => {

@@ -1,5 +1,5 @@
 /**
- * The detectors of the watchdog in one list.
+ * All detectors of the watchdog in one list.
  * @module
  */
 import { detectCapture } from './packet-capture.ts';
@@ -12,7 +12,7 @@ import type { Snapshot } from '../scan-result.ts';
 import { detectSockets } from './undeclared-sockets.ts';
 import { detectJail, detectStopped, detectTracer } from './ptrace.ts';
 
-/** The gap of the watchdog itself. */
+/** Finds a gap in the clock of the watchdog itself. */
 function detectClock(snapshot: Snapshot): Detection {
   const self = snapshot.watched.targets.find((target) => target.role === 'watchdog');
   return detectGap(snapshot.before, snapshot.clocks, snapshot.intervalMs, {
@@ -22,7 +22,7 @@ function detectClock(snapshot: Snapshot): Detection {
   });
 }
 
-/** In the order of the report. */
+/** The detectors, in the order of the report. */
 const detectors: readonly ((snapshot: Snapshot) => Detection)[] = [
   detectTracer,
   detectStopped,

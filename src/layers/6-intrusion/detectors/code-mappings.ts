@@ -1,12 +1,12 @@
 /**
- * Code in the server's processes that was not mapped from a declared file.
+ * Detects code in the server's processes that was not mapped from a declared file.
  *
- * A file is identified by what is mapped, not by what is at its path now. A file that was replaced on the disk (by an
- * upgrade, or when the same packages are installed again) is the same code as before, and is told apart from code that
- * was never declared.
+ * A file is identified by what is mapped, not by what is at its path now. If a file was replaced on the disk (by an
+ * upgrade, or because the same packages were installed again), the mapped code is still the same as before, and is told
+ * apart from code that was never declared.
  *
- * Limits:  code that V8 generates has no file and is not judged here. An ordinary user cannot read the maps of these
- *          non-dumpable processes, and then this detector says so. Layer 3 decides which files are right.
+ * Limits:  code that V8 generates has no file and is not examined here. An ordinary user cannot read the maps of these
+ *          non-dumpable processes; this detector then reports that. Layer 3 decides which files are right.
  * Source:  proc_pid_maps(5)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -17,8 +17,8 @@ import type { Mapping } from '../../../linux/procfs/maps.ts';
 import type { Snapshot, Watched } from '../scan-result.ts';
 
 /**
- * Returns whether a mapped file is declared: immutable memory by its device and inode, a file by its path. A deleted
- * file has no path.
+ * Returns whether a mapped file is declared. Immutable memory is compared by device and inode, a file by its path; a
+ * deleted file has no path.
  */
 export function isDeclaredCode(
   { path, device, inode }: Mapping,
@@ -31,12 +31,12 @@ export function isDeclaredCode(
   );
 }
 
-/** Returns what identifies a mapped file, whatever happens to its path. */
+/** Returns a key that identifies a mapped file, whatever happens to its path. */
 export function mappingKey(mapping: Mapping): string {
   return `${mapping.device} ${mapping.inode}`;
 }
 
-/** Finds executable mappings of files that are not declared. */
+/** Finds executable mappings of undeclared files. */
 export function detectMappings(snapshot: Snapshot): Detection {
   const { code } = snapshot.watched;
   if (code.length === 0)

@@ -1,10 +1,11 @@
 /**
- * Other processes of the machine: those that have the server's memory open, known tools, and unexpected children.
+ * Detects other processes on the machine: those that have the server's memory open, known tools, and unexpected
+ * children.
  *
  * Promise: a process of another unprivileged user with the name of a tool is a `stranger` (L6-10), and so is a process
  *          that only calls itself a tool. A descriptor is identified by inode and mount, not by its path.
- * Limits:  an open descriptor of memory is seen only while it is open. A file can be renamed; the other detectors see
- *          the effect of what the names miss.
+ * Limits:  a descriptor of the server's memory is detected only while it is open. A tool can be renamed; the other
+ *          detectors detect its effects.
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/unit/layers/6-known-tools.test.ts
  * @module
  */
@@ -30,7 +31,7 @@ function about(
   };
 }
 
-/** The longest that a process may wait for its turn before the visibility suffers. */
+/** The longest time that a process may wait to be read before the visibility is reported as reduced. */
 const longestWaitMs = 30_000;
 
 function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
@@ -41,7 +42,7 @@ function listSight(snapshot: Snapshot): { seen: Detection['seen']; reason: strin
   if (processes === 0) return fullVisibility;
   return {
     seen: oldestMs > longestWaitMs ? 'unreadable' : 'full',
-    reason: `${processes} processes wait for their turn, the first of them for ${Math.round(oldestMs / 1000)} s`,
+    reason: `${processes} processes are waiting to be read, the first of them for ${Math.round(oldestMs / 1000)} s`,
   };
 }
 
@@ -50,14 +51,15 @@ function able(process: ProcessState, snapshot: Snapshot): boolean {
   return process.privileged || process.uid === 0 || process.uid === snapshot.ownUid;
 }
 
-/** Finds processes that have `/proc/PID/mem` of the server open. */
+/** Finds processes that have `/proc/PID/mem` of one of the server's processes open. */
 export function detectMemory(snapshot: Snapshot): Detection {
   const roles = new Map<number, string>(snapshot.targets.map((state) => [state.target.pid, state.target.role]));
   const findings: Finding[] = [];
   let sight = listSight(snapshot);
   for (const process of seen(snapshot.processes) ?? []) {
     const opened = seen(process.opened);
-    // The kernel says whose memory it is. A process that has it open can read it, even if it has lost its rights since.
+    // Whose memory it is comes from the kernel. A process that has it open can read it, even if it has since lost the
+    // right to open it.
     for (const pid of opened ?? [])
       findings.push(
         about('memory', 'effect', process, `has the memory of the ${roles.get(pid) ?? 'server'} (pid ${pid}) open`),
@@ -101,7 +103,7 @@ export function detectTools(snapshot: Snapshot): Detection {
   return { detector: 'tools', ...listSight(snapshot), findings };
 }
 
-/** Finds children of the roles, which start none. The supervisor's own children are declared. */
+/** Finds children of the roles, which must not have any. The supervisor's own children are declared. */
 export function detectChildren(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   const roles = new Map(

@@ -1,9 +1,10 @@
 /**
- * Node's inspector in one of the server's processes: open, or one signal away from being opened.
+ * Detects Node's inspector in one of the server's processes: open, or one signal away from being opened.
  *
- * Promise: a listening socket beside the declared one, and a handler for SIGUSR1, are found in any of them (L6-06).
- * Limits:  listening sockets are found by descriptors. Where those are hidden from this user, only the handler is
- *          checked; the confined roles cannot make a socket at all.
+ * Promise: in each of these processes, a listening socket other than the declared one is found, and so is a handler for
+ *          SIGUSR1 (L6-06).
+ * Limits:  listening sockets are found through descriptors. Where descriptors are hidden from this user, only the
+ *          handler is checked; the confined roles cannot create a socket at all.
  * Source:  https://nodejs.org/api/cli.html#--disable-sigusr1
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -17,7 +18,7 @@ import { socketsHeldBy } from './undeclared-sockets.ts';
 
 const sigusr1 = 1n << 9n;
 
-/** Finds inspectors that are open or can be opened by a signal. */
+/** Finds inspectors that are open or that a signal can open. */
 export function detectInspector(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   let sight = fullVisibility;

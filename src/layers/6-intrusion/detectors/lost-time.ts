@@ -1,12 +1,13 @@
 /**
- * Time in which a process did not run: stopped by a signal, in a frozen cgroup, or with a blocked event loop.
+ * Detects that a process did not run for some time: it was stopped by a signal, was in a frozen cgroup, or had a
+ * blocked event loop.
  *
- * A suspended machine is told apart: CLOCK_MONOTONIC stops with it, CLOCK_BOOTTIME does not (L6-23). So is a busy
- * machine: the kernel counts how long a process waited for a CPU, and a stopped process does not wait. A machine that
- * paused as a whole (a virtual machine, a frozen cgroup) is told apart by `pause-verdict.ts`: all processes are late by
- * the same time.
+ * A suspended machine is told apart from this, because CLOCK_MONOTONIC stops during suspension and CLOCK_BOOTTIME does
+ * not (L6-23). So is a busy machine: the kernel counts how long a process waited for a CPU, and a stopped process does
+ * not wait. If everything paused (a virtual machine, a frozen cgroup), all processes are late by the same amount, which
+ * `pause-verdict.ts` recognizes.
  *
- * Limits:  a process that waits for seconds for a slow disk looks like a stopped one.
+ * Limits:  a process that waits several seconds for a slow disk looks like a stopped one.
  * Source:  clock_gettime(2)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -15,14 +16,14 @@ import type { Detection } from '../finding.ts';
 import { fullVisibility } from '../finding.ts';
 import type { Clocks } from '../scan-result.ts';
 
-/** Lateness in milliseconds that a busy machine explains. */
+/** Lateness that is attributed to a busy machine, in milliseconds. */
 export const slackMs = 4000;
-/** Difference of the two clocks, in milliseconds, from which on the machine was suspended. */
+/** If the two clocks differ by at least this number of milliseconds, the machine was suspended. */
 const suspensionMs = 500;
 
 /**
- * Measures what happened between two readings of the clocks that should be `intervalMs` apart. `heldUpMs`: the part of
- * the lateness in which the process waited for a CPU.
+ * Measures the gap between two readings of the clocks that should be `intervalMs` apart. `heldUpMs`: the part of the
+ * lateness during which the process waited for a CPU.
  */
 export function measureGap(
   before: Clocks,
@@ -36,7 +37,7 @@ export function measureGap(
   return { lateMs, heldUpMs, suspended, stopped: lateMs - heldUpMs > slackMs && !suspended };
 }
 
-/** Finds a gap between this scan and the one before it. */
+/** Finds a gap between this scan and the previous one. */
 export function detectGap(
   before: Clocks | undefined,
   now: Clocks,

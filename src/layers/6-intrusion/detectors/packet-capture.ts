@@ -1,12 +1,12 @@
 /**
- * Captures of loopback traffic by any process: packet sockets, raw TCP sockets, and other receivers of packets.
+ * Detects captures of loopback traffic by any process: packet sockets, raw TCP sockets, and other receivers of packets.
  *
- * Counted are packet sockets for Internet packets (all protocols, IPv4 or IPv6) on the loopback interface or on all
- * interfaces, and raw sockets for TCP, which receive a copy of every TCP packet. A packet socket with another protocol
- * (Wi-Fi keys, LLDP, ARP) or on another interface (DHCP) does not see this traffic (L6-22). In the kernel's list of
- * receivers, one that is neither its own nor a packet socket's counts too.
+ * Packet sockets count if they receive Internet packets (all protocols, IPv4 or IPv6) on the loopback interface or on
+ * all interfaces. Raw sockets for TCP count because they receive a copy of every TCP packet. A packet socket for
+ * another protocol (Wi-Fi keys, LLDP, ARP) or on another interface (DHCP) does not see this traffic (L6-22). In the
+ * kernel's list of packet receivers, an entry counts if it belongs neither to the kernel itself nor to a packet socket.
  *
- * Limits:  eBPF, and captures inside the kernel's own receivers, are not seen (L6-14).
+ * Limits:  eBPF, and captures inside the kernel's own receivers, are not detected (L6-14).
  * Source:  packet(7), raw(7), net/packet/af_packet.c, net/core/net-procfs.c
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-capture.test.ts
  * @module
@@ -18,9 +18,9 @@ import { cleanName, fullVisibility } from '../finding.ts';
 import type { Snapshot } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
-/** Ethernet types of a receiver that sees the packets of the server. */
+/** Ethernet types of receivers that see the server's packets. */
 const internet: ReadonlySet<number> = new Set([allProtocols, 0x0800, 0x86dd]);
-/** The kernel's own receivers of Internet packets, and those of packet sockets, which have a table of their own. */
+/** The kernel's own receivers of Internet packets, and those of packet sockets, which are listed in another table. */
 const knownReaders: ReadonlySet<string> = new Set([
   'ip_rcv',
   'ipv6_rcv',
@@ -39,7 +39,7 @@ export function capturesLoopback(row: SocketRow): boolean {
   return (row.table === 'raw' || row.table === 'raw6') && row.protocol === tcp;
 }
 
-/** Returns whether a receiver of packets sees the traffic of the loopback interface and is not a socket. */
+/** Returns whether a receiver of packets is not a socket and sees the traffic of the loopback interface. */
 function taps(tap: PacketTap): boolean {
   return (
     internet.has(tap.protocol) &&

@@ -1,9 +1,9 @@
 /**
- * Debuggers by their effect: a thread that is traced or stopped, or a process without its jail.
+ * Detects debuggers by their effects: a thread that is traced or stopped, or a process without its jail.
  *
  * Promise: neither the name of the debugger (L6-01) nor the thread that it attached to (L6-05) matters.
- * Limits:  an inspection that begins and ends between two scans is not seen (L6-03), nor is reading `/proc/PID/mem`,
- *          which sets no tracer (L6-02): both are prevented by uid and `PR_SET_DUMPABLE 0`, not detected.
+ * Limits:  an inspection that begins and ends between two scans is not detected (L6-03), nor is reading
+ *          `/proc/PID/mem`, which sets no tracer (L6-02). User ids and `PR_SET_DUMPABLE 0` prevent both.
  * Source:  ptrace(2), proc_pid_status(5), cgroups(7)
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-debugger.test.ts
  * @module
@@ -18,7 +18,7 @@ function find(snapshot: Snapshot, pid: number): ProcessState | undefined {
   return seen(snapshot.processes)?.find((process) => process.pid === pid);
 }
 
-/** How much is visible: `status` of a process is readable by every user, so a failure is a fault. */
+/** Returns how much is visible. Every user may read a process's `status`, so a failure to read it is a fault. */
 function statusSight(snapshot: Snapshot): { seen: Detection['seen']; reason: string } {
   let sight = fullVisibility;
   for (const state of snapshot.targets) {
@@ -66,7 +66,7 @@ export function detectStopped(snapshot: Snapshot): Detection {
   return { detector: 'stopped', ...statusSight(snapshot), findings };
 }
 
-/** Finds roles that run without their filter. */
+/** Finds roles that are running without their filter. */
 export function detectJail(snapshot: Snapshot): Detection {
   const findings: Finding[] = [];
   for (const state of snapshot.targets) {

@@ -1,11 +1,12 @@
 /**
- * Sockets of the server's processes beside the declared ones, of every family and in every state (L6-12).
+ * Detects undeclared sockets of the server's processes, of every family and in every state (L6-12).
  *
- * Declared are the sockets that a process was started with, and for the gateway the connections that its listener
- * accepted. The listener must still listen: an inherited listener can be turned into a connection.
+ * The declared sockets are those that a process was started with, and for the gateway also the connections that its
+ * listener accepted. The listener must still be listening, because an inherited listener can be turned into a
+ * connection.
  *
- * Limits:  an ordinary user may not see the descriptors of these non-dumpable processes. Then the detector says so, and
- *          the seccomp filter, which makes no sockets, is what protects.
+ * Limits:  an ordinary user may not read the descriptors of these non-dumpable processes. The detector then reports
+ *          that, and the protection is the seccomp filter, which allows no new sockets.
  * Source:  proc_pid_net(5)
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-watchdog.test.ts
  * @module
@@ -17,7 +18,7 @@ import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { Snapshot, TargetState, Watched } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
-/** Returns the sockets that a process holds, by its descriptors or its own report; `undefined` if there is neither. */
+/** Returns the sockets that a process holds, from its descriptors or its own report; `undefined` without either. */
 export function socketsHeldBy(
   state: TargetState,
 ): { readonly inodes: ReadonlySet<number>; readonly selfReported: boolean } | undefined {
@@ -30,14 +31,14 @@ export function socketsHeldBy(
 }
 
 /**
- * The first byte of 127.0.0.0/8, which comes last in the kernel's hexadecimal form. The gateway itself decides which
- * peers it answers.
+ * Matches an address in 127.0.0.0/8, whose first byte comes last in the kernel's hexadecimal form. The gateway itself
+ * decides which peers it answers.
  */
 const loopbackPeer = /^[0-9A-F]{6}7F:/;
 
 /**
- * Makes the row of a TCP socket that no table lists: it neither listens nor is connected, so it carries no data. The
- * gateway holds a connection that its client reset until it writes to it again.
+ * Returns a row for a TCP socket that no table lists. Such a socket neither listens nor is connected, so it carries no
+ * data. If a client resets its connection, the gateway holds such a socket until it next writes to it.
  */
 export function deadConnection(inode: number): SocketRow {
   return { table: 'tcp', inode, uid: 0, state: closed, local: '', remote: '', protocol: 0, interface: 0 };
@@ -54,7 +55,7 @@ export function isServedConnection(row: SocketRow, watched: Watched): boolean {
 /** NETLINK_SOCK_DIAG. */
 const sockDiag = 4;
 
-/** Returns whether a declared socket still is what it was declared as. */
+/** Returns whether a declared socket is still what it was declared to be. */
 function unchanged(row: SocketRow, watched: Watched): boolean {
   if (row.table === 'unix') return true;
   if (row.table === 'netlink') return row.protocol === sockDiag;
@@ -83,7 +84,7 @@ export function detectSockets(snapshot: Snapshot): Detection {
         if ('missing' in state.namespaceSockets && state.namespaceSockets.missing !== 'gone')
           sight = worseVisibility(sight, {
             seen: 'unreadable',
-            reason: `the count of sockets of the ${role} cannot be read`,
+            reason: `the number of sockets of the ${role} cannot be read`,
           });
       } else if (own > 0) {
         const tables = [...new Set(state.namespaceRows.map((row) => row.table))].join(', ');
@@ -120,7 +121,7 @@ export function detectSockets(snapshot: Snapshot): Detection {
             ),
           );
       } else if (row === undefined) {
-        // If the kernel cannot be asked, it may be a connection to the Unix listener.
+        // If the kernel cannot be asked, the socket may be a connection to the Unix listener.
         if (role === 'gateway' && watched.unixPath !== '' && !snapshot.unixKnown)
           sight = worseVisibility(sight, {
             seen: 'unreadable',

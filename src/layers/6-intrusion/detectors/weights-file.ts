@@ -1,8 +1,8 @@
 /**
- * The model file after it was loaded: written to, or its times changed.
+ * Detects that the model file was written to, or that its times changed, after it was loaded.
  *
- * Limits:  it is examined through the descriptor that the engine has too, so a file put in its place does not matter. A
- *          change of only its mode, owner or links is noted, not counted.
+ * Limits:  the file is examined through the descriptor that the engine also has, so a file put in its place does not
+ *          matter. A change of only its mode, owner or links is noted, but does not count as a detection.
  * Source:  inode(7)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
@@ -10,7 +10,7 @@
 import type { Detection, Finding } from '../finding.ts';
 import { fullVisibility } from '../finding.ts';
 
-/** Attributes of a file that change when it is written; `leased`: no process has it open for writing. */
+/** Attributes of a file that change when it is written to. `leased`: no process has it open for writing. */
 export type FileStamp = {
   readonly size: bigint;
   readonly modifiedNs: bigint;
@@ -25,7 +25,7 @@ const unseen: Detection = {
   findings: [],
 };
 
-/** Compares a file with what it was when it was loaded. @internal */
+/** Compares a file with its state when it was loaded. @internal */
 export function detectWeights(
   loaded: FileStamp,
   now: FileStamp | undefined,
@@ -44,7 +44,7 @@ export function detectWeights(
     return {
       detector: 'weights',
       ...fullVisibility,
-      findings: [finding('effect', 'the model file was written while it was served')],
+      findings: [finding('effect', 'the model file was written to while it was being served')],
     };
   if (loaded.leased && !now.leased)
     return {
@@ -61,7 +61,7 @@ export function detectWeights(
   return { detector: 'weights', ...fullVisibility, findings: [] };
 }
 
-/** Compares all files of a model. */
+/** Compares all files of a model with their state when they were loaded. */
 export function detectAllWeights(
   loaded: readonly (FileStamp | undefined)[],
   now: readonly (FileStamp | undefined)[],

@@ -1,7 +1,7 @@
 /**
- * Debuggers, disassemblers that debug, and tracers, by the names in which they run.
+ * Debuggers, disassemblers that can debug, and tracers, with the names under which they run.
  *
- * Source: the process lists of the tools; test/vectors/proc holds them as they were seen
+ * Source: process lists recorded while the tools ran, kept in test/vectors/proc
  * Proof:  test/unit/layers/6-known-tools.test.ts
  * @module
  */

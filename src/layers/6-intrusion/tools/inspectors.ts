@@ -1,7 +1,7 @@
 /**
- * Memory inspectors and traffic analyzers, by the names in which they run.
+ * Memory inspectors and traffic analyzers, with the names under which they run.
  *
- * Source: the process lists of the tools; test/vectors/proc holds them as they were seen
+ * Source: process lists recorded while the tools ran, kept in test/vectors/proc
  * Proof:  test/unit/layers/6-known-tools.test.ts
  * @module
  */

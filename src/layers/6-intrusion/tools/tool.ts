@@ -1,23 +1,23 @@
 /**
- * How a known tool is recognized.
+ * The type of a known tool: the names by which it is recognized.
  * @module
  */
 
 export type Tool = {
-  /** Stable id, also the word by which an operator acknowledges it. */
+  /** Stable id, with which an operator also acknowledges the tool. */
   readonly id: string;
   readonly title: string;
   readonly kind: 'debugger' | 'memory inspector' | 'traffic analyzer' | 'tracer';
-  /** Names of executables, lower case, without `.exe` and version. */
+  /** Names of executables, in lower case, without `.exe` or a version. */
   readonly names: readonly string[];
-  /** Beginnings of names, for files that carry a version or an edition. */
+  /** Prefixes of names, for files whose name includes a version or an edition. */
   readonly starts?: readonly string[];
-  /** Scripts and modules that an interpreter runs, without extension. */
+  /** Scripts and modules that an interpreter runs, without their extension. */
   readonly scripts?: readonly string[];
-  /** Java archives, without extension and version. */
+  /** Java archives, without extension or version. */
   readonly archives?: readonly string[];
-  /** Java classes and packages (beginnings). */
+  /** Java classes, or the packages with which their names begin. */
   readonly classes?: readonly string[];
-  /** Runs on Windows only: on Linux the names mean it under an emulator, and other programs by themselves. */
+  /** The tool runs only on Windows. On Linux, the names mean this tool only if they run under an emulator. */
   readonly windows?: true;
 };
