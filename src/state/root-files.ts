@@ -42,7 +42,7 @@ function unreadable(path: string, code: string, errno: string): KwyreError {
   return new KwyreError(
     code,
     `cannot read ${path} (${errno})`,
-    `as root: chmod 755 ${dirname(path)}; chmod 644 ${path}; the file holds nothing secret`,
+    `as root: chmod 755 ${dirname(path)}; chmod 644 ${path}; the file contains no secrets`,
   );
 }
 

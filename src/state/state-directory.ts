@@ -142,7 +142,7 @@ export function readPrivate(path: string): string | undefined {
         ? new KwyreError(
             'L1_STATE_UNSAFE',
             `other users can read or change ${path}`,
-            `chmod 600 ${path}, then make new tokens: they may have been read`,
+            `chmod 600 ${path}, then create new tokens: the old ones may have been read`,
           )
         : new KwyreError(
             'L1_STATE_UNSAFE',

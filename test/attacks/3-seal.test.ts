@@ -190,7 +190,7 @@ test('L3-14: the whole folder seal/ removed: refused by whoever saw the seal; a 
     for (const where of [operator.path, state.path]) {
       const { code, output } = await start(where);
       assert.equal(code, 13, output);
-      assert.match(output, /was signed as number 1, and its signature is missing/);
+      assert.match(output, /was signed as number 1, but its signature is missing/);
       assert.match(output, /next: restore seal\/; .*deps seal --reason/);
     }
     assert.equal(deps(['verify']).code, 13);

@@ -77,7 +77,7 @@ export function prepareInstallation(
   if (remembered === undefined) return prepareTree(input);
   throw new KwyreError(
     'L3_SEAL_ABSENT',
-    `the installation in ${input.root} was signed as number ${remembered.sequence}, and its signature is missing`,
+    `the installation in ${input.root} was signed as number ${remembered.sequence}, but its signature is missing`,
     'restore seal/; or review ./kwyre deps plan and sign again: ./kwyre deps seal --reason "..."; ' +
       'or, to run without a signature, delete sealed.json from the state folder',
   );

@@ -127,7 +127,7 @@ export function rightsChecks(evidence: TreeEvidence, at: number): Check[] {
           {
             id: 'hard-links',
             status: 'degraded' as const,
-            evidence: `${evidence.hardLinks} files have hard links elsewhere, which can change them`,
+            evidence: `${evidence.hardLinks} files can also be changed through hard links elsewhere`,
             at,
           },
         ]

@@ -102,7 +102,7 @@ function planRecord(machine: MachineState, request: InstallRequest): Installed {
 function accountStep({ account, tools }: MachineState, { uid }: Installed): Step {
   return {
     id: 'account',
-    what: 'a system user without shell, home or password',
+    what: 'a system user without a shell, home folder or password',
     actions: account.state === 'fit' ? [] : [run(...makeAccount(tools.useradd, tools.nologin, uid))],
     undo: [run(tools.userdel, accountName)],
   };

@@ -139,7 +139,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       here.readDevices('1') !== '' &&
       !onlyLoopback(here.readDevices('1'))
     )
-      return { observed: 'an empty network namespace from the service manager: loopback alone', status: 'full' };
+      return { observed: 'an empty network namespace from the service manager, with only loopback', status: 'full' };
     if (here.uid !== 0)
       return {
         observed: 'the network of the machine',
@@ -150,7 +150,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
     enterEmptyNetwork();
     return observedIf(
       here.readNetwork() !== before && onlyLoopback(here.readDevices('self')),
-      'an empty network namespace: loopback alone',
+      'an empty network namespace, with only loopback',
     );
   });
   apply('own-user', 'a user of its own', () => {
@@ -159,7 +159,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       return {
         observed: `uid ${here.uid}, the user who started it`,
         status: 'none',
-        reason: 'changing the user needs root; sudo ./kwyre isolate install gives the server a user of its own',
+        reason: 'changing the user requires root; sudo ./kwyre isolate install gives the server a user of its own',
       };
     dropBoundingSet(kept);
     if (here.become === undefined)

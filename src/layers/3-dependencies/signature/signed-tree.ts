@@ -71,7 +71,7 @@ function refuseOlder(
     );
   }
   if (root !== '' && sequence === runtime.sequence && root !== runtime.root)
-    throw signatureFault('MANIFEST_ROLLBACK', `another signature with number ${runtime.sequence} was seen before`);
+    throw signatureFault('MANIFEST_ROLLBACK', `a different signature with number ${runtime.sequence} was seen before`);
 }
 
 /**
