@@ -1,5 +1,5 @@
 /**
- * The six layers and what they promise, as data. `./test/run threat-model` writes the tables of `docs/THREAT-MODEL.md`
+ * The six layers and their promises, as data. `./test/run threat-model` generates the tables of `docs/THREAT-MODEL.md`
  * from this list, from `test/threat-model/attack-table.ts` and from the ids in the titles of the tests.
  * Proof:   test/unit/layers/threat-model.test.ts
  * @module
@@ -21,7 +21,7 @@ export type Claim = {
   readonly limit: string;
 };
 
-/** One layer, its promise and the claims that it keeps. */
+/** One layer, with its promise and its claims. */
 type LayerEntry = {
   readonly number: Layer;
   readonly name: string;
@@ -37,21 +37,21 @@ function claim(id: string, keptIn: string, promise: string, limit: string): Clai
 }
 
 /**
- * Claims that no single layer keeps.
+ * Claims that all layers keep together.
  * @internal
  */
 export const sharedClaims: readonly Claim[] = [
   claim(
     'C1',
     'policy/role-policy.ts',
-    'Each layer stands alone: with any one of them removed, the attacks on the other five still fail.',
-    'All six trust the same kernel, and one supervisor starts them.',
+    'Each layer works independently: if any one of them is removed, the attacks on the other five still fail.',
+    'All six rely on the same kernel, and one supervisor starts them.',
   ),
   claim(
     'C2',
     'policy/roles.ts',
     'No hostile request and no compromised process can send data away, change weights or leave a conversation.',
-    'Until it is killed, a compromised process can lie in its answers and mix up the conversations it holds.',
+    'Until it is killed, a compromised process can falsify its answers and mix up the conversations it holds.',
   ),
 ];
 
@@ -63,26 +63,26 @@ export const layers: readonly LayerEntry[] = [
   {
     number: 1,
     name: layerNames[1],
-    promise: 'The server answers on 127.0.0.1 only, and only to programs that hold a token.',
+    promise: 'The server answers only on 127.0.0.1, and only programs that hold a token.',
     status: 'layers/1-loopback/status.ts',
     claims: [
       claim(
         'C3',
         'layers/1-loopback/listener.ts',
-        'The server listens on 127.0.0.1 only. No flag, variable or inherited socket changes that.',
-        '`[::1]` on the port is reserved without listening; for an installed server a firewall rule refuses it.',
+        'The server listens only on 127.0.0.1. No flag, variable or inherited socket changes that.',
+        '`[::1]` on the port is reserved without listening; for an installed server, a firewall rule blocks it.',
       ),
       claim(
         'C4',
         'layers/1-loopback/request-guard.ts',
         'No other machine, web page or program without a token is answered, whatever the headers say.',
-        'If root forges 127.0.0.1 as source (SNAT), a packet looks local; the guard and the token still apply.',
+        'If root rewrites the source to 127.0.0.1 (SNAT), a packet looks local; the guard and token still apply.',
       ),
       claim(
         'C5',
         'layers/1-loopback/status.ts',
         'Anyone can check it: `ss -ltn` and `./kwyre status` show one listener on 127.0.0.1.',
-        'A local program that holds a token can pass answers on.',
+        'A local program that holds a token can pass on the answers.',
       ),
     ],
   },
@@ -95,25 +95,25 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C6',
         'layers/2-isolation/jail/seccomp-filters.ts',
-        'The kernel blocks outbound traffic of every serving process, whichever code runs in it.',
-        'For an ordinary user there is no network namespace; seccomp and Landlock are the wall.',
+        'The kernel blocks all outbound traffic of every serving process, whatever code runs in it.',
+        'An ordinary user gets no network namespace; there, only seccomp and Landlock block the traffic.',
       ),
       claim(
         'C7',
         'layers/2-isolation/install/firewall.ts',
-        'Firewall rules (nftables or iptables) block all outbound traffic of the installed server, by user.',
+        'Firewall rules (nftables or iptables) block all outbound traffic of the installed server by its user id.',
         '`nft flush ruleset` by root removes the rules until the server starts again.',
       ),
       claim(
         'C8',
         'layers/2-isolation/install/other-platforms.ts',
         "On Windows a firewall rule blocks outbound traffic of the server's executable.",
-        'The command is generated and tested as text; we have never run it.',
+        'Tests check only the text of the generated command; we have never run it.',
       ),
       claim(
         'C9',
         'layers/2-isolation/install/system-user.ts',
-        'The installed server runs as a user without shell, home folder or outbound network.',
+        'The installed server runs as a user without a shell, a home folder or outbound network access.',
         'A server that runs from a checkout has no user of its own.',
       ),
     ],
@@ -128,12 +128,12 @@ export const layers: readonly LayerEntry[] = [
         'C10',
         'layers/3-dependencies/tree-verifier.ts',
         'Every start hashes every installed file and compares it with the published or signed list.',
-        'The launcher, the shell and the tools it calls run before anything is verified.',
+        'The launcher, the shell and the tools that the launcher calls run before anything is verified.',
       ),
       claim(
         'C11',
         'layers/3-dependencies/published-digests.ts',
-        'A package of another version is refused, newer or older.',
+        'A package of any other version is refused, whether newer or older.',
         "Kwyre's own files have no published digests; they are covered once they are signed (`deps seal`).",
       ),
       claim(
@@ -146,7 +146,7 @@ export const layers: readonly LayerEntry[] = [
         'C13',
         'layers/3-dependencies/signature/signed-tree.ts',
         'An unexpected file or package is refused, and so is a missing, replaced or older manifest.',
-        'A state folder that never saw a signature accepts the first one.',
+        'A state folder that has never seen a signature accepts the first one.',
       ),
     ],
   },
@@ -160,7 +160,7 @@ export const layers: readonly LayerEntry[] = [
         'C14',
         'layers/4-model/model-verifier.ts',
         'Every start hashes every byte of every model file and compares it with the approval.',
-        'The comparison is worth no more than the program that makes it (check `program`).',
+        'The comparison can be trusted no more than the program that makes it (check `program`).',
       ),
       claim(
         'C15',
@@ -173,14 +173,14 @@ export const layers: readonly LayerEntry[] = [
   {
     number: 5,
     name: layerNames[5],
-    promise: 'Conversations exist in memory only, are encrypted between turns and are overwritten when they end.',
+    promise: 'Conversations exist only in memory, are encrypted between turns and are overwritten when they end.',
     status: 'layers/5-memory/status.ts',
     claims: [
       claim(
         'C16',
         'layers/2-isolation/jail/confine.ts',
-        'No conversation reaches a file: no serving process can grow one.',
-        'A hibernation image or VM snapshot taken during a turn holds what memory held.',
+        'No conversation reaches a file, because no serving process can make a file grow.',
+        'A hibernation image or VM snapshot taken during a turn contains what was in memory.',
       ),
       claim(
         'C17',
@@ -192,7 +192,7 @@ export const layers: readonly LayerEntry[] = [
         'C18',
         'layers/5-memory/vault.ts',
         'An idle conversation is wiped after one hour, or sooner (`--idle`, memory pressure).',
-        'A turn is not idle, however long it takes.',
+        'A conversation is not idle during a turn, however long the turn takes.',
       ),
       claim(
         'C19',
@@ -204,7 +204,7 @@ export const layers: readonly LayerEntry[] = [
         'C20',
         'layers/5-memory/memory-scrub.ts',
         'Conversations are wiped when they are closed, and all of them before the server exits.',
-        'If the supervisor itself is killed, the kernel takes the memory back and nothing overwrites it first.',
+        'If the supervisor itself is killed, the kernel reclaims the memory, and nothing overwrites it first.',
       ),
     ],
   },
@@ -217,8 +217,8 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C21',
         'layers/6-intrusion/confirmation-counter.ts',
-        'The watchdog scans every 5 s or faster. Two detections in a row confirm a violation, so does a recurring one.',
-        'What begins and ends between two scans is prevented by other means or not seen.',
+        'The watchdog scans at least every 5 s. Two detections in a row, or a recurring one, confirm a violation.',
+        'Access that begins and ends between two scans is either prevented by other means or not seen.',
       ),
       claim(
         'C22',
@@ -229,19 +229,19 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C23',
         'layers/6-intrusion/known-tools.ts',
-        'Debuggers, memory readers and captures are detected by effect, known tools by their executable.',
+        'Debuggers, memory readers and captures are detected by their effects, known tools by their executables.',
         'eBPF, perf events and other pid namespaces are not seen.',
       ),
       claim(
         'C24',
         'supervisor/intrusion/alarm.ts',
         'A confirmed violation wipes all conversations at once.',
-        'An engine that does not end is killed after 150 ms; then the kernel clears what llama.cpp allocated.',
+        'An engine that does not end by itself is killed after 150 ms; the kernel then clears the memory of llama.cpp.',
       ),
       claim(
         'C25',
         'state/event-log.ts',
-        'The violation is logged as metadata only.',
+        'Only metadata of the violation is logged.',
         'A compromised process can choose at most 964 bits an hour of what is written (see below).',
       ),
       claim(
