@@ -28,7 +28,7 @@ test('L5-01 a server that keeps every text and overwrites none: breached, 15', (
     stdout,
   );
   assert.ok(
-    proofs.some((proof) => proof.attempt.startsWith('the keys') && proof.verdict === 'held'),
+    proofs.some((proof) => proof.attempt === 'root reads the keys of conversations' && proof.verdict === 'held'),
     'the keys are another matter',
   );
 });

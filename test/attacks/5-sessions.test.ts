@@ -216,7 +216,10 @@ for (const [how, args] of [
         { headers, signal: abort.signal },
       );
       await running.body!.getReader().read();
-      const seen = still(engine, () => look(engine));
+      const seen: Record<string, number> = {};
+      // One after another: on a busy machine a search takes long, and the engine is held still for all of it.
+      for (const [name, windows] of Object.entries(needles))
+        seen[name] = still(engine, () => countRuns(engine, windows));
       // Embeddings stand there for the first moments of a step only: long prompts, one after another, and several
       // looks.
       const long = [{ role: 'user', content: `${messages[0]!.content} `.repeat(24) }];
