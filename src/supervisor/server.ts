@@ -49,7 +49,7 @@ import { ServerStatus } from './status.ts';
 const graceMs = 800;
 /** The longest wait for children that were killed. A child may hang in the kernel and never end. */
 const endMs = 2000;
-/** The longest time that recording a violation is delayed until the roles that hold conversations have ended. */
+/** The longest time to delay the recording of a violation while the roles that hold conversations end. */
 const recordMs = 1000;
 const violationExit = 16;
 

@@ -106,7 +106,7 @@ export class SocketCache {
     return sockets;
   }
 
-  /** Removes all processes but these. */
+  /** Removes all processes except these. */
   keep(pids: ReadonlySet<number>): void {
     for (const pid of this.#last.keys()) if (!pids.has(pid)) this.#last.delete(pid);
   }

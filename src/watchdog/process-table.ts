@@ -88,7 +88,7 @@ export class ProcessTable {
   readonly #ownUid: number;
   readonly #clock: () => number;
   readonly #entries = new Map<number, Entry>();
-  /** Processes that are listed but not yet read, and the time since when. */
+  /** Processes that are listed but not yet read, with the time since which each has been waiting. */
   #waiting = new Map<number, number>();
   readonly #ownUserMap: string;
   #mark = 0;
@@ -162,7 +162,7 @@ export class ProcessTable {
         continue;
       }
       entry.mark = this.#mark;
-      // It looks like a child of a watched process, but may be a child of an ended process with the same pid.
+      // An apparent child of a watched process may be a child of an ended process with the same pid: read it again.
       if (entry.hot || order.ownPids.has(entry.parent)) due.push({ pid, since: -Infinity });
       else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs)
         due.push({ pid, since: Math.min(nowMs, entry.nextLook) });

@@ -31,7 +31,7 @@ export type ScanSources = {
   readonly pause: (ms: number) => Promise<void>;
   /** Asks the kernel about one Unix socket; `undefined` if there is no diagnostic socket. */
   readonly askUnix: ((inode: number) => UnixSocket | undefined) | undefined;
-  /** Returns the kernel's name of the protocol of a socket, by its path in `/proc/PID/fd`. */
+  /** Returns the kernel's name for the protocol of a socket, given the socket's path in `/proc/PID/fd`. */
   readonly protocolName: (path: string) => string | undefined;
 };
 

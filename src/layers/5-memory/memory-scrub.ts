@@ -57,7 +57,7 @@ export function overwriteWorkingMemory(fd: number): number {
           'L5_NOT_OVERWRITTEN',
           `the working set of an ended engine could not be overwritten (${fault})`,
           'the kernel clears these pages before it reuses them. A difference means faulty memory (see the kernel ' +
-            'log), EFBIG a limit on file sizes that was set on the running server',
+            'log); EFBIG means that a limit on file sizes was set on the running server',
         );
       sum += length;
     }

@@ -87,7 +87,7 @@ function keyCheck({ arena, reason, sessions }: EngineMemory): Check {
     status: arenaStatus[arena],
     evidence:
       arena === 'secret'
-        ? `memfd_secret: no other process can read the keys, not even root's (room for ${sessions})`
+        ? `memfd_secret: no other process can read the keys, not even root's (room for ${sessions} conversations)`
         : reason,
     at: Date.now(),
   };
@@ -99,7 +99,7 @@ function sealingCheck({ kv, tried }: EngineMemory): Check {
     status: tried.sealing ? kvVerdicts[kv].status : 'off',
     evidence: tried.sealing
       ? `${kvVerdicts[kv].evidence}; tested at the start: a conversation was encrypted and decrypted, ` +
-        'one changed bit was detected, and the wipe overwrote it'
+        'one changed bit was detected, and a wipe overwrote the conversation'
       : 'the test at the start failed: a conversation could not be encrypted, decrypted or wiped as promised',
     at: Date.now(),
   };
@@ -151,7 +151,7 @@ function swapCheck({ workingLockedBytes, workingBytes }: EngineMemory, swaps: st
   };
 }
 
-/** Makes the report of layer 5. */
+/** Returns the report of layer 5. */
 export function memoryReport(facts: MemoryFacts): LayerReport {
   const { engine, swaps } = facts;
   const checks =

@@ -15,7 +15,7 @@ export function nextCount(count: number, detected: boolean): number {
   return Math.min(scanWeights.confirmed, Math.max(0, count + (detected ? scanWeights.detection : scanWeights.clean)));
 }
 
-/** Returns whether a count is a violation. */
+/** Returns whether a count confirms a violation. */
 export function isConfirmed(count: number): boolean {
   return count >= scanWeights.confirmed;
 }

@@ -54,7 +54,7 @@ export function worseVisibility(
 /** The visibility when nothing is hidden. */
 export const fullVisibility: { readonly seen: Visibility; readonly reason: string } = { seen: 'full', reason: '' };
 
-/** Makes a finding about one of the server's own processes. */
+/** Returns a finding about one of the server's own processes. */
 export function aboutTarget(detector: DetectorId, state: TargetState, what: string): Finding {
   return {
     detector,

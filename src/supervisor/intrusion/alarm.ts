@@ -7,7 +7,8 @@
  *
  * Promise: nothing is served before the first scan, and the start fails if that scan finds a running tool. A violation
  *          is emitted in the tick in which it becomes certain, before anything is logged or printed.
- * Limits:  a supervisor that is itself stopped cannot act until it continues; only then is its own gap assessed.
+ * Limits:  a supervisor that is itself stopped cannot act until it continues. Only then is the gap in its clock
+ *          assessed.
  * Proof:   test/attacks/6-serve.test.ts, test/attacks/6-debugger.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
@@ -31,14 +32,14 @@ import type { ScanReport, WatchdogOptions } from './watchdog-process.ts';
 import { maxStartMs, WatchdogProcess } from './watchdog-process.ts';
 import type { WeightsMonitor } from './weights-monitor.ts';
 
-/** What the alarm is made from. */
+/** Options of the alarm. */
 type AlarmOptions = WatchdogOptions &
   AssessorOptions & {
     /** Watches the model's files; absent in tests. */
     readonly weights?: WeightsMonitor;
   };
 
-/** What an alarm emits. */
+/** Events of the alarm. */
 type AlarmEvents = {
   /** A violation is certain: everything must end. `words` describes the violation on the terminal. */
   violation: [violation: Violation, words: string | undefined];
@@ -97,8 +98,8 @@ export class Alarm extends EventEmitter<AlarmEvents> {
       this.#watchdogViolated(immediateViolations.wireBreach, error.code);
     });
     this.#watchdog.on('ended', ({ signal }) => {
-      // If the watchdog failed to start, `firstScan` rejects. Its end is a violation only if it had been ready, or if
-      // the kernel killed it.
+      // If the watchdog fails to start, `firstScan` rejects. The end of the watchdog is a violation only if it had been
+      // ready, or if the kernel killed it.
       if (this.#watchdog.isReady || signal === 'SIGSYS')
         this.#watchdogViolated(
           signal === 'SIGSYS' ? immediateViolations.kernelKill : immediateViolations.watchdogDead,
@@ -240,7 +241,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     const now = this.assessment;
     for (const finding of change.findings) this.emit('finding', finding, now);
     if (change.isNewLevel) this.emit('level', now);
-    // On a busy machine the first scan may find nothing but lateness; then a later, punctual scan decides.
+    // On a busy machine, the first scan may find nothing but lateness. In that case, wait for a scan that is on time.
     if (now.counted.length === 0 || now.counted.some(({ detector }) => !isLateness(detector)))
       this.#firstScan.resolve(now);
     const pause = began === undefined || now.counted.length > 0 ? undefined : this.#pauses.resume(began, nowMs);

@@ -26,7 +26,7 @@ function announcement(finding: Finding, assessment: Assessment, intervalMs: numb
     return [
       words,
       'new conversations are refused until it is gone',
-      `next: end it; or start again with --acknowledge-tool ${finding.tool ?? ''}`,
+      `next: end that program, or start again with --acknowledge-tool ${finding.tool ?? ''}`,
     ].join('\n  ');
   return undefined;
 }

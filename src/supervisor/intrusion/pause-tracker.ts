@@ -26,7 +26,7 @@ export class PauseTracker {
   #isNoticed = false;
   /** The gap in the supervisor's own clock, until its cause is known. */
   #ownGap: Detection | undefined;
-  /** How late each process was, and when it reported it. */
+  /** How late each process was, and when it reported that. */
   readonly #lateness = new Map<string, { readonly ms: number; readonly at: number }>();
   #starvedAt = -Infinity;
 
@@ -39,12 +39,12 @@ export class PauseTracker {
     return this.#pause !== undefined;
   }
 
-  /** Returns whether the supervisor recently had no CPU time, so that a role hearing nothing means a busy machine. */
+  /** Returns whether the supervisor recently had no CPU time, in which case a role may have heard nothing from it. */
   starved(nowMs: number): boolean {
     return nowMs - this.#starvedAt < starvedForMs;
   }
 
-  /** Records a report of one of the server's processes that it was late by `ms`. */
+  /** Records that one of the server's processes reported being late by `ms`. */
   reportLateness(process: string, ms: number, nowMs: number): void {
     this.#lateness.set(process, { ms, at: nowMs });
   }

@@ -16,7 +16,7 @@ export type AssessorOptions = {
   readonly acknowledged: readonly string[];
 };
 
-/** What one scan changed. */
+/** The changes that one scan caused. */
 type Change = {
   readonly violation: Violation | undefined;
   /** Findings that the previous scan did not have. */
@@ -24,7 +24,7 @@ type Change = {
   readonly isNewLevel: boolean;
 };
 
-/** Number of past findings that are remembered, so that one pid cannot flood the log. */
+/** Maximum number of past findings that are remembered, so that one pid cannot flood the log. */
 const maxKnown = 256;
 
 export class ScanAssessor {

@@ -25,7 +25,7 @@ import { RoleProcess } from '../roles/role-process.ts';
 
 /** The longest time without a report, in milliseconds: two scans of the longest interval. */
 const maxSilenceMs = 10_000;
-/** The longest time until the first scan. A start takes long on a busy machine, which is not an intrusion. */
+/** The longest time until the first scan. A slow start on a busy machine is not an intrusion. */
 export const maxStartMs = 120_000;
 /** The longest time without a report from a watchdog that has no CPU time. */
 const maxStarvedMs = 60_000;

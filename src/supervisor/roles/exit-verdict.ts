@@ -93,5 +93,5 @@ export class ExitVerdict {
 
 /** Describes the exit code of a role that served; the number is included only if roles use it. */
 function describeExit(code: number | null): string {
-  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an exit code that no role has';
+  return code !== null && roleExits.includes(code) ? `exit ${code}` : 'an unexpected exit code';
 }

@@ -57,7 +57,7 @@ const roleScopes: readonly [ProbeScope, ...ProbeScope[]] = [
 /** Each lock on its own, in the jail of the gateway, which has an inherited socket. */
 const lockScopes: readonly ProbeScope[] = (Object.keys(locks) as Lock[]).map((alone) => ({ role: 'gateway', alone }));
 
-/** Describes the escape attempts of a probe that succeeded. */
+/** Describes the attempts with which a probe escaped. */
 export function describeEscape({ scope, out, answers }: ProbeResult): string {
   const jail = scope.alone === undefined ? `the jail of the ${scope.role}` : `${scope.alone} alone`;
   const ways = out.map(

@@ -34,7 +34,7 @@ export type OpenModel = {
   readonly checks: readonly Check[];
 };
 
-/** Which model to open, and how. */
+/** The model to open, and how to open it. */
 type ModelRequest = {
   /** A name, a path, or `undefined` for the embedded guide. */
   readonly wanted: string | undefined;
@@ -77,7 +77,7 @@ function approvesFile(record: ModelRecord, file: string, state: string): boolean
 }
 
 /**
- * Returns what was approved under a name or path.
+ * Returns the approved model for a name or path.
  * @throws `L4_MODEL_UNAPPROVED` and what `approveRecord` throws
  * @internal
  */

@@ -21,6 +21,6 @@ export function assertOwnProgram({ tree, natives }: Handover): void {
     throw new KwyreError(
       'L2_PROCESS_VISIBLE',
       'the supervisor cannot hide its memory from other programs of its user',
-      'start it outside of restrictive containers',
+      'start it outside restrictive containers',
     );
 }

@@ -22,7 +22,7 @@ import type { OpenModel } from './model-resolver.ts';
 import { openApprovedModel } from './model-resolver.ts';
 import type { Handover } from './reexec.ts';
 
-/** The listener, the socket that reserves [::1], and a process in whose network namespace the listener is. */
+/** The listener, the socket that reserves [::1], and the pid of a process in the listener's network namespace. */
 type Loopback = ReturnType<typeof openLoopback>;
 
 export type ServerResources = Loopback & {

@@ -58,7 +58,7 @@ export function detectMemory(snapshot: Snapshot): Detection {
   let sight = listSight(snapshot);
   for (const process of seen(snapshot.processes) ?? []) {
     const opened = seen(process.opened);
-    // Whose memory it is comes from the kernel. A process that has it open can read it, even if it has since lost the
+    // The kernel states whose memory this is. A process that has it open can read it, even if it has since lost the
     // right to open it.
     for (const pid of opened ?? [])
       findings.push(

@@ -18,7 +18,7 @@ import { fullVisibility, aboutTarget, worseVisibility } from '../finding.ts';
 import type { Snapshot, TargetState, Watched } from '../scan-result.ts';
 import { seen } from '../scan-result.ts';
 
-/** Returns the sockets that a process holds, from its descriptors or its own report; `undefined` without either. */
+/** Returns the sockets that a process holds, from its descriptors or its report; `undefined` if neither is known. */
 export function socketsHeldBy(
   state: TargetState,
 ): { readonly inodes: ReadonlySet<number>; readonly selfReported: boolean } | undefined {
