@@ -2,7 +2,7 @@
  * Buffers that can be overwritten after use. They are outside Node's shared pool, and those for plaintext are in the
  * working set.
  *
- * Limits: overwriting a buffer does not overwrite copies of it.
+ * Limits: overwriting a buffer does not overwrite its copies.
  * Proof:  test/unit/base/bytes.test.ts
  * @module
  */

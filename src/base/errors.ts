@@ -5,7 +5,7 @@
  * @module
  */
 
-/** A layer's number, which is the same in folders, error codes, exit codes and status. */
+/** A layer's number, which is the same in folders, error codes, exit codes and the status. */
 export type Layer = 1 | 2 | 3 | 4 | 5 | 6;
 
 /** An expected failure, such as `L4_DIGEST_MISMATCH` or `WIRE_FRAME_LENGTH`. */

@@ -1,5 +1,5 @@
 /**
- * The requested protections and those in force, as reported by `/kwyre/status` and by refused starts.
+ * The requested protections and those in force, as reported by `/kwyre/status` and in errors that refuse a start.
  *
  * Source: docs/adr/0006-verdicts.md
  * @module

@@ -1,6 +1,6 @@
 /**
- * kwyre: engine [jailed]. It handles untrusted text and runs native code, so it has the fewest rights: no network, no
- * file paths, only a model descriptor and two channels.
+ * kwyre: engine [jailed]. It handles untrusted text and runs native code, so it has the fewest rights: a model
+ * descriptor and two channels, but no network and no access to paths.
  *
  * Startup sequence: receive the configuration, check the model's header, load, warm up, install the final filter,
  * report ready, serve. No client byte is read before the filter is installed. The process ends when a channel closes or

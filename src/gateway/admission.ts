@@ -1,6 +1,6 @@
 /**
- * Decides whether to admit a request by checking the guard, the route and the token, in that order. No other code sees
- * a request before that.
+ * Decides whether to admit a request. The request guard, the route and the token are checked in that order, before any
+ * other code sees the request.
  *
  * Promise: default deny. Without a token, a request gets a 401 whether or not its path exists.
  * Proof:   test/attacks/1-paths.test.ts, test/attacks/1-tokens.test.ts

@@ -75,7 +75,7 @@ export class Connections<T extends Connection> {
       if (entry.holder === holder && !notified.has(connection)) connection.destroy();
   }
 
-  /** Among holders with an idle connection, takes the one with most connections and returns its longest-idle one. */
+  /** Returns the longest-idle connection of the holder with most connections among the holders with an idle one. */
   #nextEviction(): T | undefined {
     const longestIdle = new Map<string, { connection: T; lastUse: number }>();
     for (const [connection, { holder, busy, lastUse }] of this.#entries) {

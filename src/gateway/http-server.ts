@@ -1,7 +1,7 @@
 /**
  * An HTTP server on an inherited listening socket. It enforces limits and leaves no copies of bodies in memory.
  *
- * Promise: unless both ends of a TCP connection are 127.0.0.1, it is closed without sending a byte. Received bytes are
+ * Promise: a TCP connection is closed without sending a byte unless both of its ends are 127.0.0.1. Received bytes are
  *          overwritten once the HTTP parser has consumed them. A request that the parser rejects gets an error response
  *          with the gateway's fixed headers.
  * Limits:  headers, including the token, become JavaScript strings. Bodies never do.
@@ -64,7 +64,7 @@ export function listenHttp(listener: HttpListener, onRequest: RequestListener): 
     keepAliveTimeout: limits.keepAliveMs,
     connectionsCheckingInterval: 500,
     insecureHTTPParser: false,
-    // The guard itself responds to a missing Host, with the fixed headers.
+    // The guard responds to a missing Host itself, so that the response has the fixed headers.
     requireHostHeader: false,
     noDelay: true,
   });
@@ -101,7 +101,7 @@ function acceptConnections(server: Server, listener: HttpListener, responses: Re
     socket.once('end', () => {
       const response = responses.get(socket);
       if (response === undefined || response.writableEnded) return;
-      // A client that closes its side in the middle of a response is no longer interested in it.
+      // A client that closes its side in the middle of a response has abandoned it.
       if (response.headersSent) socket.destroy();
       else probeHalfOpen(response);
     });

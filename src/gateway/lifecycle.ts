@@ -31,7 +31,7 @@ import { RequestHandler } from './request-handler.ts';
 import { StatusProxy } from './status.ts';
 import { loadPage } from './status-page.ts';
 
-/** The process's capabilities. `main.ts` supplies the real functions. */
+/** The functions through which the process acts. `main.ts` supplies the real ones. */
 type Powers = {
   readonly pid: number;
   /** Irrevocably installs the final seccomp filter. @returns what is enforced */

@@ -9,7 +9,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { wipeBytes } from '../base/bytes.ts';
 import type { Fault } from './faults.ts';
 
-/** The content security policy of every response except the status page's. Such a response can load and run nothing. */
+/** The content security policy of every response except the status page. It lets a response load and run nothing. */
 const closedPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 /** Headers of every response. There are no `Access-Control-*` headers, so no other origin may read a response. */

@@ -25,7 +25,7 @@ import { RequestQuota } from './request-quota.ts';
 /** The gateway's end of the data edge. */
 type DataEdge = {
   send(type: number, payload: Uint8Array | undefined, stream: number): void;
-  /** Returns whether more bytes are queued than the kernel accepts. */
+  /** Returns whether bytes are queued that the kernel does not accept yet. */
   isFull(): boolean;
 };
 
@@ -92,7 +92,7 @@ export class Relay {
   };
 
   /**
-   * Opens a request at the engine and forwards its body as it arrives.
+   * Opens a request on the data edge and forwards its body as it arrives.
    * @param reserved - whether the request has a reserved slot and so does not count against the quota
    */
   forward(request: IncomingMessage, response: ServerResponse, open: RequestOpen, reserved: boolean): void {

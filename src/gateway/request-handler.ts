@@ -1,5 +1,5 @@
 /**
- * Handles each HTTP request. If it is admitted, it is answered here or forwarded to the engine.
+ * Handles each HTTP request. An admitted request is answered here or forwarded to the engine.
  *
  * Promise: a request with a body reaches the engine only while the intake is open, and only if its declared length is
  *          within the limit.

@@ -1,5 +1,5 @@
 /**
- * The static status page: read once at startup, before the final filter, and served from memory.
+ * The static status page. It is read once at startup, before the final filter is installed, and served from memory.
  *
  * Promise: its content security policy permits only its own script and requests to its own server.
  * Proof:   test/attacks/1-browser.test.ts

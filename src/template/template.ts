@@ -159,7 +159,7 @@ export class Template {
           : mergeSystemMessages(messages, render.budget);
       return piecesOf(this.#run(merged, this.#capabilities, options, render), render.budget);
     } catch (error) {
-      // The client can act on the rejection of its own messages.
+      // Prefer the rejection of the client's own messages, because the client can act on it.
       throw rejection ?? error;
     }
   }
@@ -252,7 +252,10 @@ function includesText(pieces: readonly PromptPiece[], text: Str): boolean {
   );
 }
 
-/** Merges each system message into the next user message, or the previous one, without creating consecutive ones. */
+/**
+ * Merges each system message into the next user message, or else the previous one. This creates no consecutive user
+ * messages.
+ */
 function mergeSystemMessages(messages: readonly RopeMessage[], budget: Budget): RopeMessage[] {
   const merged: RopeMessage[] = [];
   let pending: Str[] = [];

@@ -145,7 +145,7 @@ export const controlSchemas = {
     }),
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
-  /** `epoch` numbers the lists of targets, so that a scan of an outdated list can be recognised. */
+  /** `epoch` is the number of this list of targets, so that a scan of an outdated list can be recognised. */
   watch: object({
     epoch: number(0),
     targets: array(watchTarget, 16),

@@ -54,7 +54,7 @@ type Exposure = {
 const momentBits = Math.log2(3600);
 const pidBits = 22;
 const detectorBits = Math.log2(detectorIds.length);
-/** A count as logged: a power of two up to 2^20. */
+/** A logged count, which is a power of two up to 2^20. */
 const countBits = Math.log2(21);
 const bits = (lines: number, each: number): number => Math.ceil(lines * (each + momentBits));
 

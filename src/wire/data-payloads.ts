@@ -75,7 +75,7 @@ export function parseRequestOpen(payload: Buffer): RequestOpen {
   };
 }
 
-/** Media types of a response, by their number on the wire. */
+/** The number on the wire of each media type of a response. */
 export const mediaTypes = { json: 1, eventStream: 2 } as const;
 export type MediaType = (typeof mediaTypes)[keyof typeof mediaTypes];
 

@@ -13,7 +13,7 @@
 import { wipeBytes, plaintextBytes } from '../base/bytes.ts';
 import { KwyreError } from '../base/errors.ts';
 
-/** Incremented with every change to a message. Processes with different versions do not communicate. @internal */
+/** Incremented with every change to a message. Processes refuse frames with a different version. @internal */
 export const wireVersion = 2;
 /** @internal */
 export const headerBytes = 12;
@@ -30,7 +30,7 @@ export type Frame = {
 };
 
 /**
- * Encodes one frame into a new buffer. The sender overwrites it after writing it.
+ * Encodes one frame into a new buffer. The caller overwrites the buffer after sending it.
  * @throws `WIRE_FRAME_LENGTH` if the payload exceeds {@link maxPayloadBytes}.
  */
 export function encodeFrame(type: number, stream: number, payload: Uint8Array): Buffer {
@@ -60,7 +60,7 @@ function frameLength(bytes: Buffer, at: number): number {
  * A frame within one chunk is passed on without copying. Only a frame that is split across chunks is copied.
  */
 export class FrameDecoder {
-  /** The first bytes of a frame that has not arrived completely. */
+  /** The first bytes of a frame that has not completely arrived. */
   readonly #partial = plaintextBytes(headerBytes + maxPayloadBytes);
   #filled = 0;
   readonly #onFrame: (frame: Frame) => void;

@@ -2,12 +2,12 @@
  * A role exits if it receives no ping for five seconds. The supervisor sends one every second. Stopping the supervisor
  * (with a debugger or SIGSTOP) disables the watchdog's response, so it must not leave conversations in memory.
  *
- * The timeout starts when a ping was sent, by CLOCK_MONOTONIC, which all processes share. A ping that waited in the
- * channel while the role was stopped therefore does not extend the role's life. A role that was itself stopped and
- * finds no recent ping cancels its running turns at once, accepts no new ones, and exits unless a new ping arrives. So
- * if the whole machine is suspended (a frozen cgroup, a paused virtual machine), the server continues afterwards
- * without its running turns, and stopping the roles one after another exposes nothing. CLOCK_MONOTONIC does not advance
- * during a system suspend.
+ * The timeout is measured from the time at which the ping was sent, by CLOCK_MONOTONIC, which all processes share. A
+ * ping that waited in the channel while the role was stopped therefore does not extend the role's life. A role that was
+ * itself stopped and finds no recent ping cancels its running turns at once, accepts no new ones, and exits unless a
+ * new ping arrives. So if all processes are suspended together (a frozen cgroup, a paused virtual machine), the server
+ * continues afterwards without its running turns. Stopping the roles one after another exposes nothing. CLOCK_MONOTONIC
+ * does not advance during a system suspend.
  *
  * Proof: test/unit/wire/lifeline.test.ts, test/attacks/6-serve.test.ts, test/attacks/6-pause.test.ts
  * @module
@@ -42,7 +42,7 @@ export class Lifeline {
   /** When the last ping was sent. */
   #lastPingAt = 0;
   #lastCheckAt = 0;
-  /** When a role that was stopped gives up waiting for a ping. It gets no second grace period without a new ping. */
+  /** When a role that was stopped exits if no ping arrives. It gets no second grace period before a new ping. */
   #graceEnds: number | undefined;
   #stopped = false;
 

@@ -1,5 +1,5 @@
 /**
- * `/v1/conversations`, `/v1/responses/{id}` and `/kwyre/sessions`: access to stored conversations that needs no turn of
+ * `/v1/conversations`, `/v1/responses/{id}` and `/kwyre/sessions`: operations on stored conversations that do not run
  * the model.
  *
  * Promise: the id of another token's conversation and an unknown id get the same response. Only the operator can list

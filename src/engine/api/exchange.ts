@@ -1,7 +1,7 @@
 /**
  * One request from its first frame to the last frame of its response.
  *
- * Promise: the body is one buffer, which is overwritten when the exchange ends at the latest.
+ * Promise: the body is one buffer, which is overwritten no later than the end of the exchange.
  * Proof:   test/e2e/engine.test.ts
  * @module
  */

@@ -137,7 +137,7 @@ export class Field {
     }
   }
 
-  /** Yields the members of an object that `names` lists, each with its value in `names`; skips nulls and the rest. */
+  /** Yields the object's members whose names are in `names`, each with the value from `names`. Nulls are skipped. */
   *knownMembers<T>(names: readonly (readonly [name: string, value: T])[]): Generator<readonly [Field, T]> {
     for (const [key, node] of this.#tree.pairs(this.#node)) {
       if (this.#tree.isNull(node)) continue;
@@ -146,7 +146,7 @@ export class Field {
     }
   }
 
-  /** Yields the members of an object whose names are numbers, such as token ids; any other name is `undefined`. */
+  /** Yields all members of an object whose keys should be numbers, such as token ids; other keys are `undefined`. */
   *numberedMembers(): Generator<readonly [number | undefined, Field]> {
     for (const [key, node] of this.#tree.pairs(this.#node))
       yield [this.#tree.digits(key), new Field(this.#tree, node, this.path)];

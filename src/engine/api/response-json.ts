@@ -1,6 +1,6 @@
 /**
- * The JSON of responses: completions, chunks of a stream, items, models and errors. responses.ts writes the JSON of
- * `/v1/responses`.
+ * Writes the JSON of responses: completions, chunks of a stream, items, models and errors. The JSON of `/v1/responses`
+ * is written by responses.ts.
  *
  * Promise: content is escaped from bytes to JSON bytes and never becomes a string. Everything else consists of
  *          constants, numbers, names and random ids. Each function appends to a {@link ByteWriter}, which the caller

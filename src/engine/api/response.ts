@@ -26,7 +26,7 @@ export class Response {
   #ended = false;
   #closed = false;
 
-  /** The id of the conversation for the response's head. */
+  /** The conversation id to be sent in the response's head. */
   session: string | undefined;
 
   /** @param onClose - called once, after the last frame or when the client has disconnected */

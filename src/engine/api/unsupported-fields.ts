@@ -1,8 +1,8 @@
 /**
  * Fields that would change the completion but are not supported.
  *
- * Promise: such a field is refused by name unless its value has no effect. Ignoring it would answer a different request
- *          from the one that was sent.
+ * Promise: such a field is refused by name unless its value has no effect. If it were ignored, the response would be to
+ *          a different request from the one that was sent.
  * Source:  https://platform.openai.com/docs/api-reference/chat/create,
  *          https://platform.openai.com/docs/api-reference/responses
  * Proof:   test/unit/engine/chat-request.test.ts, test/e2e/responses.test.ts
@@ -33,7 +33,7 @@ export const unsupportedChatFields: readonly (readonly [name: string, noEffect: 
   ['top_logprobs', (field) => field.isZero],
   ['audio', never],
   ['web_search_options', never],
-  // Constraints on the output, and templates, which other servers accept.
+  // Output constraints and templates that other servers accept.
   ['grammar', never],
   ['json_schema', never],
   ['guided_json', never],

@@ -47,7 +47,7 @@ export class ByteWriter {
     return this.ascii(quoted);
   }
 
-  /** Appends bytes as they are. */
+  /** Appends bytes unchanged. */
   bytes(bytes: Uint8Array): this {
     this.#reserve(bytes.length);
     this.#bytes.set(bytes, this.#length);

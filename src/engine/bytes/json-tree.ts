@@ -17,8 +17,8 @@ export const jsonKinds = { null: 1, false: 2, true: 3, number: 4, string: 5, esc
 export type JsonNode = number;
 
 /**
- * Number of slots per node: its kind, the offset of its first byte, the offset after its last byte (for a string, both
- * exclude the quotes), and the index of the node after its descendants.
+ * Number of slots per node. They hold its kind, the offset of its first byte, the offset after its last byte (for a
+ * string, without the quotes), and the index of the node after its descendants.
  */
 export const tapeSlots = 4;
 
@@ -121,7 +121,7 @@ export class JsonTree {
     }
   }
 
-  /** Returns a number's value, or `undefined` if the node is not a number, is not finite or has more than 64 bytes. */
+  /** Returns a number's value, or `undefined` if the node is not a finite number of at most 64 bytes. */
   number(node: JsonNode): number | undefined {
     const from = this.start(node);
     const to = this.end(node);

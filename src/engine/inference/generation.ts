@@ -24,7 +24,7 @@ export type Sink = {
   flush?(): void;
   finish(reason: FinishReason, usage: Usage): void;
   fail(error: RequestError): void;
-  /** Whether the client reads too slowly, so that decoding should pause. */
+  /** Returns whether the client is reading too slowly, so that decoding should pause. */
   congested(): boolean;
 };
 
@@ -58,7 +58,7 @@ export type KvBinding = {
   detach(end: GenerationEnd): ParkedState | undefined;
 };
 
-/** What to generate. @internal */
+/** A request for a generation. @internal */
 export type Task = {
   /** The prompt's tokens; the generation takes ownership of them and overwrites them. */
   readonly prompt: PromptTokens;
@@ -134,7 +134,7 @@ export class Generation {
     return this.over || this.cancelled;
   }
 
-  /** The slot that already holds its conversation's state. */
+  /** The slot that already holds the conversation's state, if any. */
   get residentSlot(): number | undefined {
     return this.#binding?.residentSlot();
   }

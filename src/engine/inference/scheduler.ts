@@ -1,5 +1,5 @@
 /**
- * Continuous batching: each step decodes one token of every running completion and pieces of waiting prompts.
+ * Continuous batching: each step decodes one token from every running completion, plus pieces of waiting prompts.
  *
  * Promise: a cancelled generation costs at most the running step, which is aborted if it contains nothing else. Prompts
  *          are split so that a step with running completions stays short. A slow client does not delay other clients.
@@ -17,7 +17,7 @@ import { StepTiming } from './step-timing.ts';
 export const queueLimit = 64;
 const longestPauseMs = 60_000;
 
-/** Time and the event loop. */
+/** Access to time and the event loop. */
 type Clock = {
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -34,14 +34,14 @@ export class Scheduler {
   readonly #waiting: Generation[] = [];
   readonly #active: Generation[] = [];
   readonly #free: number[];
-  /** States of conversations that stay in their slots between turns, by slot. */
+  /** Conversation states that stay in their slots between turns, by slot. */
   readonly #parked = new Map<number, ParkedState>();
   /** Formerly parked slots to clear before the next step. */
   readonly #released: number[] = [];
   #running = false;
   /** Number of tokens in the batch that belong to running completions. */
   #completionTokens = 0;
-  /** Tokens in the longest step since llama.cpp's buffers were overwritten: up to this many ids may remain in them. */
+  /** Size of the longest step since llama.cpp's buffers were overwritten: the most token ids that may remain there. */
   #staleTokens = 0;
   /** Called when something changes while the loop is paused or overwriting. */
   #onChange: (() => void) | undefined;
@@ -203,7 +203,7 @@ export class Scheduler {
       }
       return;
     }
-    // After an abort, each generation in the batch is finished, or joined too late and loses an unrepeatable step.
+    // An aborted step cannot be repeated. Any generation that was not finished joined too late and fails.
     for (const generation of this.#active)
       generation.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
   }

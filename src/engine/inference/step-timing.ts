@@ -1,6 +1,6 @@
 /**
- * Predicts the duration of a step from earlier steps. The prediction determines how many prompt tokens fit into a short
- * step, and whether a step is short enough to run on the main thread.
+ * Predicts the duration of a step from earlier steps, to determine how many prompt tokens fit into a short step and
+ * whether a step is short enough to run on the main thread.
  * @module
  */
 
@@ -17,7 +17,7 @@ const briefMs = 60;
 export class StepTiming {
   /** Milliseconds per prompt token, smoothed; 0 before the first measurement. */
   #promptTokenMs = 0;
-  /** Milliseconds per token of the last step without a prompt; 0 before the first one. */
+  /** Milliseconds per token in the last step without prompt tokens; 0 before the first such step. */
   #completionTokenMs = 0;
 
   /** Records a step of `tokens` tokens, of which `completionTokens` belong to running completions. */

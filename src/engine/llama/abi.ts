@@ -1,5 +1,5 @@
 /**
- * The C structs that llama.cpp takes and returns by value, and its enums.
+ * The C structs that llama.cpp accepts and returns by value, and its enums.
  *
  * Limits: valid for one version. library.ts compares the version, sizes and default values before it uses them.
  * Source: `include/llama.h` of llama.cpp v0.5.0

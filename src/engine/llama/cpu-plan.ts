@@ -5,8 +5,8 @@
  *
  * With AVX-512, llama.cpp's flash attention works in vectors of 64 elements. The rest of a head is computed element by
  * element in emulated 16-bit floats, which takes most of a step in a model with small heads and few parameters. Without
- * flash attention, attention is a matrix product that needs memory for all scores. For a large model that is too much
- * memory, and nothing would be gained.
+ * flash attention, attention is a matrix product that needs memory for all scores. A large model would need too much
+ * memory and would gain nothing.
  *
  * Source: measured; see docs/BENCHMARKS.md and docs/adr/0016-attention-of-small-heads.md
  * Proof:  test/unit/engine/cpu-plan.test.ts
@@ -20,7 +20,7 @@ const tinyParameters = 50_000_000;
 /** Number of elements in an AVX-512 vector. */
 const vectorElements = 64;
 
-/** Returns the default thread count: 1 for a tiny model, else one per core, minus one if there are at least four. */
+/** Returns the default thread count: 1 for a tiny model, otherwise one per core, leaving one core free from four on. */
 export function threadPlan(cores: number, parameters: number): number {
   if (parameters < tinyParameters) return 1;
   return Math.max(1, cores >= 4 ? cores - 1 : cores);

@@ -73,7 +73,7 @@ function checkAbi(calls: Calls): void {
 /** Size of `struct ggml_threadpool_params` and offset of its `poll`, in bytes. */
 const threadPoolParams = { size: 528, poll: 520 } as const;
 
-/** Returns a CPU variant's own score for this processor; 0 if the variant cannot run. */
+/** Returns the score that a CPU variant reports for this processor; 0 if the variant cannot run on it. */
 function scoreOf(path: string): number {
   let library: ReturnType<typeof ffi.load>;
   try {

@@ -1,5 +1,5 @@
 /**
- * The reason llama.cpp could not load a model, as an error with a next step.
+ * Explains why llama.cpp could not load a model, with an error that includes a next step.
  *
  * Limits: the reason is recognised by llama.cpp's log lines, which differ between versions. Any other failure is
  *         reported as `ENGINE_MODEL_REFUSED`.
@@ -9,7 +9,7 @@
  */
 import { KwyreError } from '../../base/errors.ts';
 
-/** Maps what llama.cpp logged while loading the model `name` to an error. */
+/** Returns the error that corresponds to llama.cpp's log from loading the model `name`. */
 export function loadError(name: string, log: string): KwyreError {
   if (/unknown model architecture/.test(log))
     return new KwyreError(

@@ -79,7 +79,7 @@ export class LlamaModel {
   /**
    * Loads a model and creates a context for all sequences.
    * @param paths - `/proc/self/fd/N` of each of the model's files
-   * @param name - for error messages
+   * @param name - the model's name, for error messages
    * @throws `ENGINE_MODEL_REFUSED`, `ENGINE_MODEL_INCOMPLETE`, `ENGINE_ARCHITECTURE_UNKNOWN`,
    * `ENGINE_TOKENIZER_UNKNOWN`, `ENGINE_MEMORY`
    */

@@ -6,7 +6,7 @@
  * @module
  */
 
-/** The name of a user-defined token, and the offset within the name at which a text that contains it is split. */
+/** The name of a user-defined token, and the offset in it at which the name is split when it occurs in a text. */
 export type Marker = { readonly name: Buffer; readonly cut: number };
 
 /** A part of a prompt: text, or a special token from a template piece. */
@@ -21,8 +21,8 @@ export type PromptPart =
     };
 
 /**
- * Text from the end of the previous section up to `end`, then an optional token. `continues`: this section starts where
- * a text was split.
+ * A section of a prompt: the text from the end of the previous section up to `end`, then `token`, if any. `continues`
+ * means that the section starts where a text was split.
  */
 export type PromptSection = { readonly end: number; readonly token: number | undefined; readonly continues: boolean };
 
@@ -32,7 +32,7 @@ export const isContinuationByte = (byte: number): boolean => (byte & 0xc0) === 0
 /**
  * Writes the text of all parts into `text` and returns its sections.
  * @param text - must have room for every part's bytes
- * @param longestRun - maximum length in bytes of a run of only spaces or only other bytes; longer runs are split
+ * @param longestRun - maximum length in bytes of a run that is all spaces or has none; longer runs are split
  */
 export function layOutSections(text: Buffer, parts: readonly PromptPart[], longestRun: number): PromptSection[] {
   const sections: PromptSection[] = [];

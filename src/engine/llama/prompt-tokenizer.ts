@@ -5,9 +5,9 @@
  *          user-defined tokens, their names in a message stay text. Text between two special tokens is tokenised as a
  *          whole, so a harmless conversation gets the same tokens as its rendered text. Splitting a name inserts no
  *          token.
- * Limits:  markers that are plain text (such as `[INST]` in some models) cannot be told from text that imitates them.
- *          With byte-pair encoding, runs of only spaces or only other bytes are split after 16 KiB, because llama.cpp's
- *          patterns recurse over a run and some would overflow the stack.
+ * Limits:  markers that are plain text (such as `[INST]` in some models) cannot be distinguished from text that
+ *          imitates them. With byte-pair encoding, a run that is all spaces or has none is split every 16 KiB, because
+ *          llama.cpp's patterns recurse over a run and some would overflow the stack.
  * Proof:   test/unit/engine/prompt-tokenizer.test.ts, test/e2e/openai.test.ts
  * @module
  */
@@ -19,10 +19,10 @@ import type { LlamaModel } from './model.ts';
 import type { Marker, PromptPart, PromptSection } from './prompt-sections.ts';
 import { isContinuationByte, layOutSections } from './prompt-sections.ts';
 
-/** A tokenised prompt. The code that holds it must overwrite it. */
+/** A tokenised prompt. Its owner must overwrite it after use. */
 export type PromptTokens = { readonly tokens: Int32Array; readonly length: number };
 
-/** Above the average for real text. A prompt with more bytes per context token is refused without tokenising it. */
+/** More than real text has on average. A prompt with more bytes per token of context is refused untokenised. */
 const bytesPerToken = 128;
 /** Texts of at least this size are tokenised on another thread. */
 const offThreadBytes = 16 * 1024;
@@ -31,7 +31,7 @@ const longestRun = 16 * 1024;
 /** Number of cached template pieces. They repeat from turn to turn. */
 const cachedPieces = 128;
 
-/** Bytes that can stand in for the text before a split. The first that remains a separate token is used. */
+/** Bytes that can stand in for the text before a split. The first one that remains a separate token is used. */
 const standIns = [0x0a, 0x09, 0x01, 0x7c, 0x61];
 
 /** A single character is plain text and cannot be split. */
@@ -101,7 +101,7 @@ export class PromptTokenizer {
     return parts;
   }
 
-  /** Finds where to split a name so that its two halves, tokenised as plain text, have the fewest tokens. */
+  /** Finds the place to split a name so that its two halves, tokenised as plain text, have the fewest tokens. */
   #markerOf(name: string): Marker {
     const cached = this.#markers.get(name);
     if (cached !== undefined) return cached;
@@ -126,7 +126,8 @@ export class PromptTokenizer {
   }
 
   /**
-   * Before a prompt is rendered, refuses it if it cannot fit. @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED`
+   * Refuses a prompt that is too large to fit, before it is rendered.
+   * @throws RequestError `REQUEST_CONTEXT_LENGTH_EXCEEDED`
    */
   checkSize(bytes: number): void {
     const limit = this.#llama.contextTokens;
@@ -214,7 +215,7 @@ export class PromptTokenizer {
     return await this.#tokenizeText(text.subarray(from, end), room);
   }
 
-  /** Returns a stand-in's tokens; none if it is a user-defined token, because a space is inserted after those. */
+  /** Returns a stand-in's tokens, or none if one is user-defined, because a space is inserted after such a token. */
   #standInTokens(byte: number): readonly number[] {
     const cached = this.#standIns.get(byte);
     if (cached !== undefined) return cached;

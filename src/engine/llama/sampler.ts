@@ -13,7 +13,7 @@ import type { Sampling } from '../types.ts';
 import type { Calls, Pointer } from './bindings.ts';
 import { addressOf } from './bindings.ts';
 
-/** Below this, dividing logits by the temperature overflows a float. Greedy sampling is used, with the same result. */
+/** Below this, logits divided by the temperature overflow a float. Greedy sampling is used, with the same result. */
 const lowestTemperature = 1e-3;
 
 /** `sizeof(llama_logit_bias)`. */

@@ -28,7 +28,7 @@ import { SessionStore } from './session-store.ts';
 /** Initial size of the plaintext buffer in bytes. It grows when a state needs more. */
 const firstBufferBytes = 8 << 20;
 
-/** Maps the inherited working set and makes all plaintext be allocated in it. @throws `L5_WORKING_SET` */
+/** Maps the inherited working set and makes it the memory for all plaintext. @throws `L5_WORKING_SET` */
 export function openWorkingSet(): WorkingSet {
   let bytes = 0;
   try {
@@ -66,7 +66,7 @@ type SessionMemoryOptions = {
   readonly llama: LlamaModel;
   readonly scheduler: Scheduler;
   readonly working: WorkingSet;
-  /** The largest request body in bytes. */
+  /** Maximum size of a request body in bytes. */
   readonly bodyBytes: number;
   /** Milliseconds, monotonic. */
   readonly now: () => number;

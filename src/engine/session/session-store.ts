@@ -1,5 +1,5 @@
 /**
- * The API's view of conversations: looks them up for their owner, opens them for a turn and seals them again after it.
+ * Stores conversations for the API: finds them for their owner, opens them for a turn and seals them again afterwards.
  *
  * Promise: opened text stays in the plaintext buffer only until it is parsed, and is then overwritten. However the
  *          engine exits, it overwrites every key first, then every sealed part.
@@ -61,7 +61,7 @@ export class SessionStore {
     return this.#now();
   }
 
-  /** Returns the milliseconds until the next conversation expires; negative if overdue, `undefined` without any. */
+  /** Returns the milliseconds until the next conversation expires (negative if overdue), or `undefined` without any. */
   dueInMs(turnMs: number): number | undefined {
     const due = this.vault.nextDue(turnMs);
     return due === undefined ? undefined : due - this.now;

@@ -18,7 +18,7 @@ import { sessionTooLarge, unknownSession } from './session-errors.ts';
 import type { SessionStore } from './session-store.ts';
 import type { Transcript } from './transcript.ts';
 
-/** How a turn changes the conversation besides its KV state. */
+/** The changes that a turn makes to the conversation, apart from its KV state. */
 type Update = {
   /** Adds the completion. @returns `false` if there is no room for it */
   commit(session: Session, completion: Buffer): boolean;
@@ -26,7 +26,7 @@ type Update = {
   dispose(): void;
 };
 
-/** A turn of a conversation with an id. */
+/** A request for a turn of a conversation that has an id. */
 type TurnRequest = {
   /** The conversation's id of 32 hexadecimal digits, or `new`. */
   readonly session: string;
@@ -75,7 +75,7 @@ export class Turn implements KvBinding {
     this.#isNew = isNew;
   }
 
-  /** Begins a turn of a conversation with an id. @throws RequestError `SESSION_*` */
+  /** Begins a turn of a conversation that has an id. @throws RequestError `SESSION_*` */
   static inSession(
     sessions: SessionStore,
     holder: TokenOwner,

@@ -3,7 +3,7 @@
  * with a table that is built once.
  *
  * Promise: no character of a message becomes a string. The render overwrites the mapped bytes when it ends.
- * Limits:  message text is mapped code point by code point, without the context rule for the Greek final sigma.
+ * Limits:  message text is mapped code point by code point, without the contextual rule for the Greek final sigma.
  * Proof:   test/unit/template/rope.test.ts
  * @module
  */

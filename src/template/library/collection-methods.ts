@@ -1,7 +1,7 @@
 /**
  * The list and dict methods that templates may call.
  *
- * Limits: `append` and `pop`, which the sandbox of transformers forbids, work as in Python.
+ * Limits: `append` and `pop`, which transformers' sandbox forbids, work as in Python.
  * Source: https://docs.python.org/3/library/stdtypes.html#sequence-types-list-tuple-range
  * Proof:  test/unit/template/evaluator.test.ts
  * @module

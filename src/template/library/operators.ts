@@ -1,7 +1,7 @@
 /**
  * The operators of chat templates: comparison, concatenation, arithmetic and slicing, as in Python.
  *
- * Trust:  the render's budget bounds a result before it is created.
+ * Trust:  a result is charged to the render's budget before it is created.
  * Limits: integers beyond 2^53 are refused.
  * Source: https://docs.python.org/3/reference/expressions.html
  * Proof:  test/unit/template/evaluator.test.ts

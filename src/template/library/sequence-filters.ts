@@ -148,7 +148,7 @@ export function uniqueFilter(value: Value, args: Arguments, render: Render): Lis
   return generator(found);
 }
 
-/** `min` and `max`; undefined for an empty sequence. */
+/** `min` and `max`, which return undefined for an empty sequence. */
 export function extremumFilter(direction: -1 | 1): Filter {
   return (value, args, render) => {
     const [exact, path] = bindParameters(args, ['case_sensitive', 'attribute']);
@@ -183,7 +183,7 @@ export function joinFilter(value: Value, args: Arguments, render: Render): Str {
   );
 }
 
-/** `first` and `last`. `first` partly consumes a generator; `last` refuses one. */
+/** `first` and `last`. `first` partly consumes a generator; `last` does not accept one. */
 export function endFilter(place: 0 | -1): Filter {
   return (value, args, render) => {
     bindParameters(args, []);

@@ -1,7 +1,8 @@
 /**
  * String operations on bytes: strip, split, replace, count, slice, join, compare.
  *
- * Promise: results are slices of the operands. Whitespace and line breaks are Python's; positions count code points.
+ * Promise: results are slices of the operands. Whitespace and line breaks are defined as in Python, and positions count
+ *          code points.
  * Source:  https://docs.python.org/3/library/stdtypes.html#string-methods
  * Proof:   test/unit/template/rope.test.ts
  * @module
@@ -39,7 +40,7 @@ const isSpace = (code: number): boolean =>
 const isBreak = (code: number): boolean =>
   (code >= 10 && code <= 13) || (code >= 0x1c && code <= 0x1e) || code === 0x85 || code === 0x2028 || code === 0x2029;
 
-/** Returns a test for the characters that `strip` removes, which are those in `chars`, or whitespace. */
+/** Returns a predicate for the characters that `strip` removes: those in `chars`, or whitespace if it is null. */
 function stripSet(chars: Str | null, budget: Budget): (code: number) => boolean {
   if (chars === null) return isSpace;
   budget.walk(chars.length);

@@ -13,7 +13,7 @@ import { KwyreError } from '../../base/errors.ts';
 
 /** The error for a render that cannot continue. Its message consists of constants. */
 export class TemplateError extends KwyreError {
-  /** The request field that caused it, if any. */
+  /** The request field that caused the error, if any. */
   readonly parameter: string | null;
 
   constructor(
@@ -42,7 +42,7 @@ export function nestedTooDeep(): TemplateError {
 /** Returns elapsed milliseconds. */
 export type Clock = () => number;
 
-/** Number of steps between two readings of the clock. They take a few milliseconds. */
+/** Number of steps between two readings of the clock. This many steps take a few milliseconds. */
 const stepsPerClockRead = 4096;
 
 /** Limit on values that a template can keep, in units of about 64 bytes: a few hundred MiB. */
@@ -68,7 +68,7 @@ export class Budget {
     this.#deadline = clock() + ms;
   }
 
-  /** Remaining steps. */
+  /** Number of remaining steps. */
   get remaining(): number {
     return this.#steps;
   }

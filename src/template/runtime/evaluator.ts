@@ -4,8 +4,8 @@
  * Promise: the template sees only the values in `value.ts`, cannot create code from strings, and stops with
  *          `TEMPLATE_LIMIT` before a stall is noticeable.
  * Trust:   the template comes with the model and may be hostile. Conversation text remains slices of bytes (`rope.ts`).
- * Limits:  scopes work as in Jinja. A variable set in a loop body ends with that iteration, and a macro sees the scope
- *          in which it was defined.
+ * Limits:  scopes work as in Jinja. A variable set in a loop body lasts until the end of that iteration, and a macro
+ *          sees the scope in which it was defined.
  * Source:  https://jinja.palletsprojects.com/en/stable/templates/
  * Proof:   test/unit/template/evaluator.test.ts, test/unit/template/template.test.ts
  * @module
@@ -23,7 +23,7 @@ import { Callable, Dict, isTruthy, iterate, List } from './value.ts';
 /** How a block ended; `break` and `continue` apply to the loop around it. */
 type Exit = 'end' | 'break' | 'continue';
 
-/** One run of one template. */
+/** A single run of a template. */
 export class Evaluator {
   readonly #render: Render;
   readonly #expressions: ExpressionEvaluator;

@@ -11,7 +11,7 @@ import { wipeBytes, plaintextBytes } from '../../base/bytes.ts';
 import type { Budget } from './budget.ts';
 import { search } from '../library/byte-search.ts';
 
-/** A non-empty slice of bytes with one origin. */
+/** A non-empty slice of bytes with a single origin. */
 export type Segment = {
   readonly bytes: Buffer;
   readonly from: number;

@@ -57,7 +57,7 @@ export class TokenStream {
     return this.next();
   }
 
-  /** Parses one nesting level. @throws `TEMPLATE_INVALID` if it is nested too deeply */
+  /** Parses one level of nesting. @throws `TEMPLATE_INVALID` if it is nested too deeply */
   nested<T>(parse: () => T): T {
     if (++this.#depth > maxNesting) throw invalid('it is nested too deeply');
     const result = parse();
