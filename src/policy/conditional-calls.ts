@@ -30,13 +30,13 @@ export const startConditions = [
     call: 'sendto',
     action: 'kill',
     when: { argument: 3, mask: 0x20000000, is: 0x20000000 },
-    reason: 'MSG_FASTOPEN connects without connect',
+    reason: 'MSG_FASTOPEN opens a connection without a call to connect',
   },
   {
     call: 'sendmsg',
     action: 'kill',
     when: { argument: 2, mask: 0x20000000, is: 0x20000000 },
-    reason: 'MSG_FASTOPEN connects without connect',
+    reason: 'MSG_FASTOPEN opens a connection without a call to connect',
   },
 ] as const satisfies readonly ConditionalRow[];
 
@@ -136,7 +136,7 @@ export const conditions = [
       { argument: 2, is: 3 },
     ],
     reason: 'SO_TYPE: the type of a socket',
-    others: 'none; SO_PEERPIDFD, a handle on the peer, is another option',
+    others: 'none; SO_PEERPIDFD, which returns a handle on the peer, is a different option',
   },
   {
     call: 'getsockopt',

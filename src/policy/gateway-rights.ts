@@ -39,7 +39,7 @@ export const gateway = {
   execute: systemExecute,
   answered: [
     ...answered,
-    ['listen', 0, 'Node calls it on inherited sockets that already listen; returns 0 unexecuted'],
+    ['listen', 0, 'Node calls it on inherited sockets that already listen; it returns 0 without being executed'],
   ],
   forbidden: [],
   conditions: [...connections, ...conditions],

@@ -3,7 +3,7 @@
  * @module
  */
 
-/** What the filter does with a system call. */
+/** The filter's action for a system call. */
 type Action = 'allow' | 'kill' | { readonly errno: number };
 
 /** A system call and the reason for its row. */

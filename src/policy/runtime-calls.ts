@@ -84,6 +84,6 @@ export const runtimeCalls = [
   ['getgid', 'process', effects.none],
   ['getegid', 'process', effects.none],
   ['getcpu', 'threads', effects.none],
-  ['getsockname', 'the kind of a descriptor', effects.peers],
+  ['getsockname', 'the type of a descriptor', effects.peers],
   ['getpeername', 'the peer of a connection', effects.peers],
 ] as const satisfies readonly AllowedRow[];

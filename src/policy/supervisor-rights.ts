@@ -7,7 +7,10 @@
 import type { ConditionalRow, Row } from './role-policy.ts';
 import { forbidden } from './forbidden-calls.ts';
 
-/** Calls forbidden to roles, which the supervisor needs to create socket pairs and start children in empty networks. */
+/**
+ * Calls that are forbidden to every role but that the supervisor needs, because it creates socket pairs and starts
+ * children in empty networks.
+ */
 const supervisorNeeds: ReadonlySet<string> = new Set(['socket', 'socketpair', 'unshare', 'fork', 'vfork']);
 
 /** Calls permanently refused with EPERM. For some of them, the roles' own filters kill the process instead. */

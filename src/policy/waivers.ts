@@ -10,11 +10,11 @@ import { strictFeatures } from './shared-rights.ts';
  * might try.
  */
 export const neverWaived: readonly Row[] = [
-  ['seccomp-start', 'the seccomp filter is the one barrier that every machine has'],
-  ['seccomp-seal', 'the seccomp filter is the one barrier that every machine has'],
+  ['seccomp-start', 'the seccomp filter is the only barrier that every machine has'],
+  ['seccomp-seal', 'the seccomp filter is the only barrier that every machine has'],
   ['no-new-privs', 'the kernel requires it for a seccomp filter, and without it execve can regain privileges'],
-  ['not-dumpable', 'any program of the same user could read conversations'],
-  ['seccomp', 'the seccomp filter is the one barrier that every machine has'],
+  ['not-dumpable', 'without it, any program of the same user could read conversations'],
+  ['seccomp', 'the seccomp filter is the only barrier that every machine has'],
   ['bind', 'the address is fixed at 127.0.0.1'],
   ['model', 'Kwyre serves only approved models: ./kwyre model add'],
 ];
