@@ -28,7 +28,7 @@ export const faults = {
   ambiguousToken: {
     status: 401,
     code: 'invalid_api_key',
-    message: 'Send the token once, as Authorization: Bearer or as x-api-key.',
+    message: 'Send the token only once, as Authorization: Bearer or as x-api-key.',
   },
   tooManyAttempts: {
     status: 429,
@@ -82,15 +82,15 @@ export const faults = {
     status: 503,
     code: 'machine_paused',
     message:
-      'The machine was suspended while this request was being answered, so the answer was cancelled. Send it again.',
+      'The machine was suspended while this request was being answered, so the response was cancelled. Send it again.',
     retryAfterSeconds: 5,
   },
   engineLost: {
     status: 503,
     code: 'engine_restarting',
-    message: 'The engine exited while it worked on this request, and is restarting. Send it again.',
+    message: 'The engine exited while working on this request and is restarting. Send it again.',
     retryAfterSeconds: 2,
   },
   engineFailed: { status: 500, code: 'engine_error', message: 'The engine could not finish this request.' },
-  statusUnavailable: { status: 503, code: 'status_unavailable', message: 'The supervisor did not answer in time.' },
+  statusUnavailable: { status: 503, code: 'status_unavailable', message: 'The supervisor did not respond in time.' },
 } as const satisfies Record<string, Fault>;
