@@ -1,8 +1,9 @@
 /**
- * `kwyre chat`: a conversation in the terminal, kept only in the memory of this process: there is no history file.
- * The server keeps its encrypted state for a while (`--continue`); when a turn reuses it, the chat says for how long.
+ * `kwyre chat`: a conversation in the terminal. It is kept only in the memory of this process, and there is no history
+ * file. The server keeps its encrypted state for a while (`--continue`). When a turn reuses that state, the chat prints
+ * when it will be wiped.
  *
- * Ctrl-C stops the current answer; without one, it ends the chat.
+ * Ctrl-C stops the current answer. If there is none, it ends the chat.
  * @module
  */
 import type { IncomingMessage } from 'node:http';
@@ -27,7 +28,7 @@ export async function chat(args: readonly string[]): Promise<number> {
     console.log(
       'The guide is a small demonstration model that knows only Kwyre; its mistakes sound as fluent as the rest.',
     );
-  console.log('Ctrl-C stops an answer; Ctrl-C again ends the chat. Nothing is written to a disk.\n');
+  console.log('Ctrl-C stops an answer; Ctrl-C again ends the chat. Nothing is written to disk.\n');
 
   const turns: Turn[] = [];
   let generation: AbortController | undefined;
@@ -63,7 +64,7 @@ export async function chat(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** Prints one answer. @returns its text, also if it was stopped; `undefined` if the request failed */
+/** Prints one answer. @returns its text, even if it was stopped; `undefined` if the request failed */
 async function requestAnswer(server: Server, turns: readonly Turn[], signal: AbortSignal): Promise<string | undefined> {
   let answer = '';
   const plain = new PlainTextStream();
@@ -102,8 +103,8 @@ async function requestAnswer(server: Server, turns: readonly Turn[], signal: Abo
 }
 
 /**
- * The text pieces of a streamed answer, and how many prompt tokens were reused. @throws the server's error in the
- * stream
+ * Yields the pieces of text of a streamed answer and the number of prompt tokens that were reused. @throws an error
+ * that the server sends in the stream
  */
 async function* deltas(response: IncomingMessage): AsyncGenerator<{ readonly text: string; readonly cached: number }> {
   let rest = '';

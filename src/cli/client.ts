@@ -1,11 +1,11 @@
 /**
- * The HTTP client of the commands: finds the running server of this user, verifies it, and sends requests to it.
+ * The HTTP client of the commands. It finds this user's running server, verifies it, and sends requests to it.
  *
- * Promise: nothing is sent before two checks. The kernel's tables show that the process of the presence file still
- *          runs, holds the lock of the state folder and owns the listening socket. The server then proves, on the
- *          connection that is used, that it knows the token. A program that takes over the port gets neither token nor
- *          text.
- * Limits:  a program of the same user that takes over the state folder can pose as the server (ADR 0028).
+ * Promise: nothing is sent before two checks have passed. The kernel's tables must show that the process in the
+ *          presence file is still running, holds the lock of the state folder and owns the listening socket. The server
+ *          must then prove, on the connection that will be used, that it knows the token. A program that takes over the
+ *          port gets neither token nor text.
+ * Limits:  a program of the same user that takes over the state folder can impersonate the server (ADR 0028).
  * Proof:   test/attacks/1-server.test.ts, test/unit/cli/client.test.ts
  * @module
  */
@@ -27,14 +27,14 @@ import { checkServer } from '../state/server-witness.ts';
 /** A running server and its token. */
 export type Server = { readonly presence: Presence; readonly token: string };
 
-/** What a request needs of a server. */
+/** The part of a server that a request needs. */
 type Address = { readonly presence: Pick<Presence, 'port'>; readonly token: string };
 
 const start = 'start one with ./kwyre serve (or npm start)';
 const notRunning = (directory: string) =>
   new KwyreError('SERVER_ABSENT', `no server is running with the state folder ${directory}`, start);
 
-/** The error for a connection that broke. */
+/** Returns the error for a lost connection. */
 function connectionLost(error: unknown): KwyreError {
   return new KwyreError(
     'SERVER_GONE',
@@ -43,12 +43,12 @@ function connectionLost(error: unknown): KwyreError {
   );
 }
 
-/** The state folder of a command: from `--state`, else the default. */
+/** Returns a command's state folder: the one from `--state`, or else the default. */
 export function stateDirectory(flag: string | undefined): string {
   return flag ?? defaultStateDirectory(process.env);
 }
 
-/** The folder with the presence file: the user's state folder, else their access folder of the installed server. */
+/** Returns the folder with the presence file: the user's state folder, or else the installed server's access folder. */
 export function serverDirectory(flag: string | undefined): string {
   const own = stateDirectory(flag);
   const access = accessFolder(process.getuid?.() ?? 0);
@@ -56,7 +56,8 @@ export function serverDirectory(flag: string | undefined): string {
 }
 
 /**
- * Finds the server of a state folder and verifies it by the kernel's tables. Removes the token of a server that ended.
+ * Finds the server of a state folder and verifies it with the kernel's tables. Removes the token of a server that has
+ * ended.
  * @throws `SERVER_ABSENT`, `SERVER_FOREIGN`, `SERVER_STARTING`
  */
 export function findServer(directory: string): Server {
@@ -106,16 +107,16 @@ export function findServer(directory: string): Server {
   return { presence, token };
 }
 
-/** Removes the token of a server that ended, if the folder can be written. */
+/** Removes the token of a server that has ended, if the folder can be written. */
 function removeStaleToken(directory: string): void {
   try {
     removeToken(directory);
   } catch {
-    // A folder that cannot be written; the next start replaces the token.
+    // The folder cannot be written. The next start replaces the token.
   }
 }
 
-/** Waits for the connection of a request; the request is not sent before `end` is called. */
+/** Waits for the connection of a request. The request itself is not sent before `end` is called. */
 async function connectionOf(call: ClientRequest): Promise<unknown> {
   return await new Promise((resolve, reject) => {
     call.once('error', reject);
@@ -169,7 +170,8 @@ async function proveConnection(
 }
 
 /**
- * Verifies that the server answers and knows the token; sends nothing else. @throws `SERVER_FOREIGN`, `SERVER_GONE`
+ * Verifies that the server responds and knows the token, and sends nothing else. @throws `SERVER_FOREIGN`,
+ * `SERVER_GONE`
  */
 export async function proveServer(server: Address): Promise<void> {
   const agent = new Agent({ keepAlive: false });
@@ -177,7 +179,7 @@ export async function proveServer(server: Address): Promise<void> {
 }
 
 /**
- * Sends one request on a connection whose other end has proved that it is the server.
+ * Sends one request on a connection after its other end has proved that it is the server.
  * @returns the response, whose body the caller reads
  * @throws `SERVER_FOREIGN`, `SERVER_GONE`
  */
@@ -227,7 +229,7 @@ async function sendProved(
   return await responded;
 }
 
-/** Turns errors of a connection into a `KwyreError`; an abort stays an abort. */
+/** Turns connection errors into a `KwyreError`, but leaves an abort as it is. */
 async function reportingErrors<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
     return await result;
@@ -237,7 +239,7 @@ async function reportingErrors<T>(result: Promise<T>, signal: AbortSignal | unde
   }
 }
 
-/** Next steps, by the server's error code. */
+/** Remedies by the server's error code. */
 const remedies: Readonly<Record<string, string>> = {
   invalid_api_key: 'the server was restarted: run the command again',
   server_busy: 'try again in a moment',
@@ -247,7 +249,7 @@ const remedies: Readonly<Record<string, string>> = {
   session_not_found: './kwyre wipe lists the conversations',
 };
 
-/** The server sends no longer answer. */
+/** The maximum size of a response; the server never sends more. */
 const maxAnswerBytes = 64 << 20;
 
 /**
@@ -263,7 +265,7 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
       if (bytes > maxAnswerBytes)
         throw new KwyreError(
           'SERVER_ANSWER',
-          'the answer of the server exceeds 64 MiB',
+          'the response of the server exceeds 64 MiB',
           'check with ./kwyre status that the server is Kwyre',
         );
       chunks.push(chunk);

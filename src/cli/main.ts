@@ -1,7 +1,7 @@
 /**
- * The command table. `serve` replaces this process by the supervisor; every other command runs here.
+ * The command table. `serve` replaces this process with the supervisor; every other command runs in this process.
  *
- * Promise: a command that loads packages verifies the installation first, as the server does, and then loads only
+ * Promise: a command that loads packages first verifies the installation, as the server does, and then loads only
  *          verified bytes. The other commands load only Node and Kwyre's own files.
  * Proof:   test/attacks/3-commands.test.ts
  * @module
@@ -26,14 +26,14 @@ import { wipe } from './wipe.ts';
 type Command = {
   readonly usage: string;
   readonly what: string;
-  /** Its actions and flags, one a line. */
+  /** Its actions and flags, one per line. */
   readonly more?: string;
   readonly run: (args: readonly string[]) => Promise<number> | number;
 };
 
 /** Verifies the installation; this process then loads only verified bytes. @throws `L3_*` (exit 13) */
 async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
-  // The command parses its flags after it is loaded; the state folder is needed before.
+  // The state folder is needed here, before the command is loaded and parses its flags.
   const at = args.findIndex((word) => word === '--state' || word.startsWith('--state='));
   const given = args[at]?.startsWith('--state=') === true ? args[at].slice('--state='.length) : args[at + 1];
   const tree = verifyOwnTree(root, (at < 0 ? undefined : given) ?? defaultStateDirectory(process.env));

@@ -1,5 +1,5 @@
 /**
- * Questions on a terminal: yes or no, and a passphrase that is not echoed.
+ * Asks questions on a terminal: yes-or-no questions, and passphrases, which are not echoed.
  *
  * Proof: test/e2e/prompts.test.ts
  * @module
@@ -11,8 +11,8 @@ const maxBytes = 1024;
 const keys = { interrupt: 3, end: 4, backspace: 8, newline: 10, enter: 13, erase: 127 } as const;
 
 /**
- * Reads the next line of standard input. Text that was pasted after it is kept for the next question.
- * @param raw - whether the terminal passes on each key, without echo; otherwise it edits the line
+ * Reads the next line of standard input. Any text after it, such as pasted lines, is kept for the next question.
+ * @param raw - whether the terminal passes on each key without echoing it, instead of editing the line itself
  * @returns `undefined` at the end of the input (Ctrl-D, a closed terminal)
  * @throws `USAGE_INTERRUPTED` on Ctrl-C in raw mode
  */
@@ -61,7 +61,7 @@ async function readLine(raw: boolean): Promise<Buffer | undefined> {
   }
 }
 
-/** Asks a question; any answer but y or yes means no. */
+/** Asks a question. Any answer other than y or yes means no. */
 export async function confirm(question: string): Promise<boolean> {
   process.stderr.write(`${question} [y/N] `);
   const answer = await readLine(false);
@@ -69,7 +69,7 @@ export async function confirm(question: string): Promise<boolean> {
   return /^y(es)?$/i.test((answer ?? Buffer.alloc(0)).toString('latin1').trim());
 }
 
-/** Reads a line without echo. @throws `USAGE_PASSPHRASE` if there is no terminal, or it is closed */
+/** Reads a line without echoing it. @throws `USAGE_PASSPHRASE` if there is no terminal or it is closed */
 async function readHidden(question: string): Promise<Buffer> {
   const input = process.stdin;
   if (!input.isTTY)
@@ -78,7 +78,7 @@ async function readHidden(question: string): Promise<Buffer> {
       'a passphrase is needed, but there is no terminal to ask for it',
       'name a file that contains it with --passphrase-file FILE',
     );
-  input.setRawMode(true); // before the question: what is typed as soon as it appears must not be echoed
+  input.setRawMode(true); // before the question, so that nothing typed as soon as it appears is echoed
   process.stderr.write(question);
   try {
     const typed = await readLine(true);
@@ -95,7 +95,7 @@ async function readHidden(question: string): Promise<Buffer> {
   }
 }
 
-/** The passphrase of an existing key, from a file or the terminal. @throws `USAGE_FILE`, `USAGE_PASSPHRASE` */
+/** Reads the passphrase of an existing key from a file or the terminal. @throws `USAGE_FILE`, `USAGE_PASSPHRASE` */
 export async function askPassphrase(file: string | undefined): Promise<Buffer> {
   if (file === undefined) return await readHidden('passphrase of the operator key: ');
   let text: Buffer;
@@ -111,7 +111,7 @@ export async function askPassphrase(file: string | undefined): Promise<Buffer> {
   return text.subarray(0, text.at(-1) === 10 ? -1 : text.length);
 }
 
-/** A new passphrase, typed twice. @throws `USAGE_PASSPHRASE` */
+/** Reads a new passphrase from a file, or from the terminal, where it is typed twice. @throws `USAGE_PASSPHRASE` */
 export async function askNewPassphrase(file: string | undefined): Promise<Buffer> {
   const first =
     file === undefined

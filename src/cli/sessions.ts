@@ -1,5 +1,5 @@
 /**
- * How many conversations the server keeps, and for how long: numbers for `kwyre status` and `kwyre chat`.
+ * The number of conversations that the server keeps, and how long it keeps them, for `kwyre status` and `kwyre chat`.
  *
  * Proof: test/unit/cli/sessions.test.ts
  * @module
@@ -12,8 +12,8 @@ import { readJson, send } from './client.ts';
 type Entry = { readonly id: string; readonly left_s: number };
 
 /**
- * Conversations with an id, those of clients that send their history again, and when the last of them is wiped by
- * itself.
+ * The number of conversations with an id, the number of those recognised by their history, and the seconds until the
+ * last of them expires.
  */
 export type Conversations = { readonly kept: number; readonly continued: number; readonly longest_left_s: number };
 
@@ -28,7 +28,7 @@ export function countEntries(data: readonly Entry[]): Conversations {
   };
 }
 
-/** A duration: seconds below two minutes, else whole minutes. */
+/** Formats a duration: in seconds below two minutes, in whole minutes otherwise. */
 export function describeSeconds(seconds: number): string {
   return seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`;
 }
@@ -41,7 +41,7 @@ export function describeConversations({ kept, continued, longest_left_s: left }:
   );
 }
 
-/** The conversations of this token, the most recently used last; `undefined` if the server does not list them. */
+/** Lists this token's conversations, the most recently used last; `undefined` if the server does not list them. */
 export async function listEntries(server: Server): Promise<readonly Entry[] | undefined> {
   try {
     return ((await readJson(await send(server, 'GET', '/kwyre/sessions'))) as { data: readonly Entry[] }).data;
@@ -51,7 +51,7 @@ export async function listEntries(server: Server): Promise<readonly Entry[] | un
   }
 }
 
-/** How long the conversation that was last recognised by its history is kept, in seconds. */
+/** Returns the seconds until the conversation that was last recognised by its history expires. */
 export async function secondsLeft(server: Server): Promise<number | undefined> {
   return (await listEntries(server))?.findLast(isContinued)?.left_s;
 }

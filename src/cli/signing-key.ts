@@ -1,5 +1,6 @@
 /**
- * The key that signs models and installations: from a PEM file, or the operator's key in the state folder.
+ * The key that signs models and installations. It comes from a PEM file, or it is the operator's key in the state
+ * folder.
  *
  * Promise: a passphrase is overwritten once the key is unlocked.
  * Proof:   test/attacks/4-model.test.ts, test/e2e/prompts.test.ts
@@ -13,7 +14,7 @@ import type { Fault } from '../oms/verification-error.ts';
 import { readOperatorKey, writeOperatorKey } from '../state/model-records.ts';
 import { askNewPassphrase, askPassphrase } from './prompt.ts';
 
-/** The text of a PEM file that the user named. @throws `USAGE_FILE` */
+/** Reads a PEM file that the user named. @throws `USAGE_FILE` */
 export function readPem(path: string): string {
   try {
     return readFileSync(path, 'utf8');
@@ -37,8 +38,8 @@ function withPassphrase<T>(passphrase: Buffer, unlock: (passphrase: Buffer) => T
 
 /**
  * Reads a private key from a PEM file.
- * @param passphraseFile - left out, the key must not be encrypted
- * @throws `USAGE_FILE`, and what `fault` makes of a key that cannot be used
+ * @param passphraseFile - if omitted, the key must not be encrypted
+ * @throws `USAGE_FILE`, and the error that `fault` returns for a key that cannot be used
  */
 export async function readSigningKey(
   path: string,
@@ -51,7 +52,7 @@ export async function readSigningKey(
 }
 
 /**
- * Unlocks the operator's key with a passphrase, from a file or typed.
+ * Unlocks the operator's key with a passphrase, which is read from a file or typed.
  * @returns `undefined` if the state folder has no such key
  */
 export async function unlockOperatorKey(
@@ -64,7 +65,7 @@ export async function unlockOperatorKey(
   return withPassphrase(await askPassphrase(passphraseFile), (passphrase) => unwrapKey(wrapped, passphrase, fault));
 }
 
-/** Makes the operator's key and stores it, encrypted with a new passphrase. */
+/** Creates the operator's key and stores it, encrypted with a new passphrase. */
 export async function createOperatorKey(state: string, passphraseFile: string | undefined): Promise<KeyObject> {
   const { privateKey } = makeSigningKey();
   const passphrase = await askNewPassphrase(passphraseFile);

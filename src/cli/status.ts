@@ -1,5 +1,5 @@
 /**
- * `kwyre status`: the six layers of the running server, as it reports them, and how many conversations it keeps.
+ * `kwyre status`: shows the six layers as the running server reports them, and how many conversations it keeps.
  * @module
  */
 import { parseArgs } from 'node:util';
@@ -20,20 +20,20 @@ export type StatusAnswer = {
   readonly conversations?: Conversations;
 };
 
-/** Marks of the states, readable without colour. */
+/** The mark of each status, readable without colour. */
 export const marks: Readonly<Record<LayerReport['status'], string>> = {
   enforced: '[ok]',
   degraded: '[--]',
   off: '[  ]',
 };
 
-/** All six layers in one line. */
+/** Formats all six layers in one line. */
 export function oneLine(layers: readonly LayerReport[]): string {
   return layers.map((layer) => `${layer.layer} ${layer.name.split(' ').at(-1) ?? ''} ${layer.status}`).join(' | ');
 }
 
 /**
- * The layers as text: a line for each, followed by its checks.
+ * Formats the layers as text: one line for each, followed by its checks.
  * @param all - whether to list enforced checks too
  */
 function render(answer: StatusAnswer, all: boolean): string {
@@ -48,7 +48,7 @@ function render(answer: StatusAnswer, all: boolean): string {
   return plainText(lines.join('\n'));
 }
 
-/** Checks that an answer is a status. @throws `SERVER_ANSWER` @internal */
+/** Checks that a response is a status. @throws `SERVER_ANSWER` @internal */
 export function parseStatusAnswer(value: unknown): StatusAnswer {
   const answer = value as { layers?: unknown; model?: { name?: unknown } } | null;
   const isLayer = (layer: unknown): boolean =>
@@ -61,14 +61,14 @@ export function parseStatusAnswer(value: unknown): StatusAnswer {
   if (!Array.isArray(answer?.layers) || typeof answer.model?.name !== 'string' || !answer.layers.every(isLayer)) {
     throw new KwyreError(
       'SERVER_ANSWER',
-      'the answer of the server is not a status',
+      'the response of the server is not a status',
       'compare the version of the server with ./kwyre --version',
     );
   }
   return value as StatusAnswer;
 }
 
-/** A line about events that could not be written; empty if there are none. */
+/** Returns a line about events that could not be written; empty if there are none. */
 function describeLosses(events: StatusAnswer['events']): string {
   return events === undefined || events.lost === 0
     ? ''

@@ -1,9 +1,9 @@
 /**
- * Removes control sequences from text of a model or a server before it reaches a terminal.
+ * Removes control sequences from the text of a model or a server before it reaches a terminal.
  *
- * Promise: no escape, control or bidirectional control character reaches the terminal, except newline and tab; also if
- *          a sequence is split between two pieces. A string sequence without an end hides at most 4,096 characters.
- * Source:  ECMA-48; the strings of OSC, DCS, SOS, PM and APC end with BEL or ST
+ * Promise: no escape, control or bidirectional control character except newline and tab reaches the terminal, even if a
+ *          sequence is split between two pieces. An unterminated string sequence hides at most 4,096 characters.
+ * Source:  ECMA-48; OSC, DCS, SOS, PM and APC strings end with BEL or ST
  * Proof:   test/unit/cli/terminal.test.ts
  * @module
  */
@@ -32,7 +32,7 @@ export class PlainTextStream {
     return out;
   }
 
-  /** Consumes one character. @returns whether it is to be printed */
+  /** Consumes one character. @returns whether to print it */
   #step(character: string, code: number): boolean {
     switch (this.#state) {
       case 'text':
@@ -67,7 +67,7 @@ export class PlainTextStream {
   }
 }
 
-/** Removes control sequences from a whole text. */
+/** Removes control sequences from a complete text. */
 export function plainText(text: string): string {
   return new PlainTextStream().push(text);
 }

@@ -1,8 +1,8 @@
 /**
- * `kwyre token`: prints the user's token of the running server, or manages one token per application.
+ * `kwyre token`: prints the user's own token for the running server, or manages named tokens, one for each application.
  *
- * A named token is shown once, when it is created; the state folder stores its digest. A running server applies changes
- * within a second.
+ * A named token is shown only once, when it is created; the state folder stores only its digest. A running server
+ * applies changes within a second.
  *
  * Proof: test/attacks/1-tokens.test.ts
  * @module

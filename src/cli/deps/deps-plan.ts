@@ -1,5 +1,6 @@
 /**
- * `kwyre deps plan`: packages, own files and changes since the last signature; as text, digest list or CycloneDX.
+ * `kwyre deps plan`: prints the packages, Kwyre's own files and the changes since the last signature, as text, as a
+ * list of digests or as CycloneDX.
  *
  * Proof: test/attacks/3-tree.test.ts
  * @module
@@ -13,7 +14,7 @@ import type { Flags } from './deps-flags.ts';
 import { usage } from './deps-flags.ts';
 import { changesSince, hashInstallation, publishedDifferences, signedBefore } from './installed-files.ts';
 
-/** Names of files that contain machine code. */
+/** Matches the names of files that contain machine code. */
 const native = /\.(node|so|dylib|dll)(\.[\d.]+)?$|\/bin\/node$/;
 
 /** Prints what `kwyre deps seal` would sign. @returns 13 if packages differ from the published ones, else 0 */
@@ -74,7 +75,7 @@ export function plan(order: TreeInput, values: Flags): number {
   return 13;
 }
 
-/** The packages as a CycloneDX 1.6 bill of materials. */
+/** Returns the packages as a CycloneDX 1.6 bill of materials. */
 function cyclonedx(packages: readonly PackageDigests[]): unknown {
   return {
     bomFormat: 'CycloneDX',

@@ -1,8 +1,8 @@
 /**
- * `kwyre deps seal`: signs every file that runs with the operator's key.
+ * `kwyre deps seal`: signs every file that runs, with the operator's key.
  *
- * Promise: only an installation that matches the published packages, and whose program is made from its sources, is
- *          signed.
+ * Promise: an installation is signed only if it matches the published packages and its program is made from its
+ *          sources.
  * Proof:   test/attacks/3-seal.test.ts, test/e2e/prompts.test.ts
  * @module
  */
@@ -40,7 +40,7 @@ import { createOperatorKey, readSigningKey, unlockOperatorKey } from '../signing
 import type { Flags } from './deps-flags.ts';
 import { changesSince, hashInstallation, publishedDifferences, readable, signedBefore } from './installed-files.ts';
 
-/** The key that signs: from `--key`, or the operator's, which is made if there is none. */
+/** Returns the key that signs: the one from `--key`, or the operator's key, which is created if there is none. */
 async function findKey(values: Flags): Promise<KeyObject> {
   const file = values['passphrase-file'];
   if (values.key !== undefined) return await readSigningKey(values.key, file, signatureFault);
@@ -51,7 +51,7 @@ async function findKey(values: Flags): Promise<KeyObject> {
   return await createOperatorKey(state, file);
 }
 
-/** Warns if the signature that will be replaced was made by another key than the last one this state folder saw. */
+/** Warns if the signature that will be replaced is by a different key from the last one that this state folder saw. */
 function warnOfOtherKey(stored: StoredSignatures | undefined, remembered: { readonly key: string } | undefined): void {
   const by =
     stored === undefined
@@ -64,7 +64,7 @@ function warnOfOtherKey(stored: StoredSignatures | undefined, remembered: { read
   );
 }
 
-/** Signs the installation; `--reason` is kept in the log. @throws `USAGE_DEPS_*`, `L3_FILES_DIFFER` */
+/** Signs the installation and records the `--reason` in the log. @throws `USAGE_DEPS_*`, `L3_FILES_DIFFER` */
 export async function signInstallation(order: TreeInput, values: Flags): Promise<number> {
   const reason = (values.reason ?? '').replace(/[\p{C}]/gu, ' ').trim();
   if (reason === '')

@@ -1,5 +1,5 @@
 /**
- * The files of this installation: with their digests, as published, and as signed before.
+ * The files of this installation: their digests, and how they differ from the published and the last signed ones.
  * @module
  */
 import * as fs from 'node:fs';
@@ -23,7 +23,8 @@ import type { StoredSignatures } from '../../state/tree-signatures.ts';
 
 /**
  * Hashes every file that a signature covers.
- * @param installed - whether only root may be able to write them, because the trust file is in `/etc/kwyre`
+ * @param installed - whether files that users other than root can write are refused, because the trust file is in
+ * `/etc/kwyre`
  */
 export function hashInstallation(
   order: TreeInput,
@@ -48,7 +49,7 @@ export function hashInstallation(
   return { files, signing };
 }
 
-/** How the installed packages differ from the published ones. */
+/** Returns the differences between the installed packages and the published ones. */
 export function publishedDifferences(order: TreeInput): readonly Difference[] {
   try {
     verifyTree(order);
@@ -59,10 +60,10 @@ export function publishedDifferences(order: TreeInput): readonly Difference[] {
   }
 }
 
-/** What the last signature covers. */
+/** The content of the last signature. */
 type SignedBefore = { readonly runtime: RuntimeStatement; readonly files: readonly SignedFile[] };
 
-/** Returns `undefined` for a damaged signature: signing again repairs it, so it must not stop there. */
+/** Returns `undefined` for a damaged signature, because it must be possible to replace it by signing again. */
 export function readable<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -72,7 +73,7 @@ export function readable<T>(read: () => T): T | undefined {
   }
 }
 
-/** Reads the last signature without verifying it: it only serves to list changes. */
+/** Reads the last signature without verifying it, because it is used only to list changes. */
 export function signedBefore(stored: StoredSignatures | undefined): SignedBefore | undefined {
   const { tree, runtime } = stored ?? {};
   if (tree === undefined || runtime === undefined) return undefined;
@@ -82,7 +83,7 @@ export function signedBefore(stored: StoredSignatures | undefined): SignedBefore
   }));
 }
 
-/** The files that were added, changed or removed since the last signature, one a line. */
+/** Returns one line for each file that was added, changed or removed since the last signature. */
 export function changesSince(before: SignedBefore | undefined, files: readonly FileToSign[]): string[] {
   if (before === undefined) return [];
   const old = new Map(before.files.map((file) => [file.name, file.digest]));

@@ -1,5 +1,5 @@
 /**
- * What a machine can enforce, judged from its facts. Pure.
+ * Determines from a machine's facts what the machine can enforce. Pure.
  *
  * Proof: test/unit/cli/checks.test.ts
  * @module
@@ -12,21 +12,21 @@ import type { Finding, HostFacts } from './types.ts';
 function ptraceScope({ ptraceScope: setting }: HostFacts): Finding {
   const scope = setting?.trim();
   const restricted: Readonly<Record<string, string>> = {
-    '1': 'a program may debug only its own children',
-    '2': 'only root may debug',
+    '1': 'a program can debug only its own children',
+    '2': 'only root can debug',
     '3': 'debugging is disabled',
   };
   const reason = scope === undefined ? undefined : restricted[scope];
   return {
     id: 'ptrace-scope',
     layer: 6,
-    title: 'who may attach a debugger',
+    title: 'who can attach a debugger',
     status: reason === undefined ? 'less' : 'full',
     reason:
       reason ??
       (scope === undefined
-        ? 'this kernel has no Yama; the processes of Kwyre refuse debuggers of the same user by themselves'
-        : 'any program of the same user; the processes of Kwyre refuse them by themselves'),
+        ? 'this kernel has no Yama; the processes of Kwyre themselves refuse debuggers of the same user'
+        : 'any program of the same user; the processes of Kwyre themselves refuse them'),
     remedy: reason === undefined ? 'sudo sysctl kernel.yama.ptrace_scope=1, if the kernel has Yama' : '',
   };
 }
@@ -40,13 +40,13 @@ function processList({ hidesProcesses, uid }: HostFacts): Finding {
     reason: hidesProcesses
       ? '/proc hides the processes of other users (hidepid)'
       : uid === 0
-        ? 'processes of every user are visible, with their descriptors and executables'
-        : 'processes of every user are visible; descriptors of other users are visible only to root',
+        ? 'the processes of all users are visible, with their descriptors and executables'
+        : 'the processes of all users are visible; only root can see the descriptors of other users',
     remedy: hidesProcesses ? 'mount /proc without hidepid, or start the server as root' : '',
   };
 }
 
-/** Every finding about a machine. */
+/** Returns every finding about a machine. */
 export function examine(facts: HostFacts): Finding[] {
   const { platform, architecture, release, wsl } = facts;
   const supported = platform === 'linux' && (architecture === 'x64' || architecture === 'arm64');
@@ -73,7 +73,7 @@ export function examine(facts: HostFacts): Finding[] {
   ];
 }
 
-/** 0 if a server can start with every required feature, 1 if something required is missing. */
+/** Returns 0 if a server can start with every required feature, 1 if a required feature is missing. */
 export function exitCodeOf(findings: readonly Finding[]): number {
   return findings.some((finding) => finding.status === 'none') ? 1 : 0;
 }

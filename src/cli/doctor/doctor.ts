@@ -19,7 +19,7 @@ import { plainText } from '../terminal.ts';
 
 const marks = { full: '[ok]', less: '[--]', none: '[  ]' } as const;
 
-/** The findings as text, by layer. @internal */
+/** Formats the findings as text, by layer. @internal */
 export function renderFindings(findings: readonly Finding[]): string {
   const layers = [...new Set(findings.map((finding) => finding.layer))].sort((a, b) => a - b);
   const blocks = layers.map((layer) => {
@@ -45,8 +45,8 @@ export function renderFindings(findings: readonly Finding[]): string {
 }
 
 /**
- * Why the installed packages are not the published ones; `undefined` if they are. This process then loads verified
- * bytes only.
+ * Returns why the installed packages differ from the published ones; `undefined` if they do not. In that case, this
+ * process then loads only verified bytes.
  */
 async function treeFault(): Promise<string | undefined> {
   try {
@@ -67,7 +67,7 @@ export async function doctor(args: readonly string[]): Promise<number> {
   } catch {
     throw new KwyreError('USAGE_FLAG_UNKNOWN', 'doctor takes only --json', './kwyre doctor');
   }
-  // Native code that is not the published one is never loaded.
+  // Native code that differs from the published packages is never loaded.
   const fault = await treeFault();
   const kernel = fault === undefined ? await (await import('./kernel-facts.ts')).askKernel(root) : undefined;
   const findings = examine(readHost(root, fault, kernel));

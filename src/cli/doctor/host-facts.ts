@@ -1,5 +1,5 @@
 /**
- * Reads the facts of the machine for `kwyre doctor`. Changes nothing and needs no server.
+ * Reads the facts about the machine for `kwyre doctor`. Changes nothing and needs no server.
  * @module
  */
 import * as fs from 'node:fs';
@@ -29,7 +29,7 @@ function list(path: string): string[] {
   }
 }
 
-/** `init_on_free`, from the kernel's command line or else its build configuration. */
+/** Reads `init_on_free` from the kernel's command line, or else from its build configuration. */
 function clearsFreedMemory(): boolean | undefined {
   const [, setting] = /(?:^|\s)init_on_free=(\S+)/.exec(readText('/proc/cmdline') ?? '') ?? [];
   if (setting !== undefined) return ['1', 'y', 'on'].includes(setting.toLowerCase());
@@ -42,7 +42,7 @@ function clearsFreedMemory(): boolean | undefined {
   return /^CONFIG_INIT_ON_FREE_DEFAULT_ON=y$/m.test(config);
 }
 
-/** The version that the lock file pins for a package. */
+/** Returns the version to which the lock file pins a package. */
 function pinned(root: string, path: string): string | undefined {
   const text = readText(join(root, 'package-lock.json'));
   if (text === undefined) return undefined;
@@ -50,7 +50,7 @@ function pinned(root: string, path: string): string | undefined {
     ?.version;
 }
 
-/** Compares the guide model without native code. */
+/** Compares the guide model with the published one, without native code. */
 function guideByDigest(root: string): ModelState {
   const opened = openRegular(fs, join(guideModel(root).root, guideFile.name));
   if (opened === undefined) return { name: guideName, fault: 'its file is missing' };
@@ -69,7 +69,8 @@ function guideByDigest(root: string): ModelState {
 
 /**
  * Reads everything that `examine` judges.
- * @param kernel - facts from native code; `undefined` if it was not loaded, because it is not the published one
+ * @param kernel - facts from native code; `undefined` if it was not loaded because it differs from the published
+ * packages
  */
 export function readHost(root: string, treeFault: string | undefined, kernel: KernelFacts | undefined): HostFacts {
   const platform = `${process.platform}-${process.arch}`;

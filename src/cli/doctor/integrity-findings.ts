@@ -56,7 +56,7 @@ function packages({ treeFault: fault }: HostFacts): Finding {
   };
 }
 
-/** Findings about whether the files are the published and approved ones. */
+/** Returns the findings about whether the files are the published and approved ones. */
 export function integrityFindings(facts: HostFacts): Finding[] {
   return [
     leases(facts),

@@ -31,14 +31,14 @@ function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
       status: required ? 'none' : 'less',
       reason: required ? `${observed}, or it is disabled` : observed,
       remedy: required
-        ? `${reason}; it must be listed in the kernel option lsm=; or start without it: --accept-weaker=${feature}`
+        ? `${reason}; the kernel option lsm= must list it; or start without it: --accept-weaker=${feature}`
         : reason,
     };
   });
 }
 
 function seccomp({ seccompActions: actions }: HostFacts): Finding {
-  const common = { id: 'seccomp', layer: 2, title: 'seccomp: only the system calls of the policy' } as const;
+  const common = { id: 'seccomp', layer: 2, title: 'seccomp: only system calls that the policy allows' } as const;
   if (actions === undefined)
     return {
       ...common,
@@ -58,7 +58,7 @@ function seccomp({ seccompActions: actions }: HostFacts): Finding {
   return {
     ...common,
     status: 'full',
-    reason: 'a forbidden system call kills the process; any other call outside the policy fails',
+    reason: 'a forbidden system call kills the process; any other call that the policy does not allow fails',
     remedy: '',
   };
 }
@@ -67,7 +67,7 @@ function noNewPrivs({ noNewPrivs: present }: HostFacts): Finding {
   return {
     id: 'no-new-privs',
     layer: 2,
-    title: 'no program regains privileges',
+    title: 'no program can regain privileges',
     status: present ? 'full' : 'none',
     reason: present ? 'the kernel has no_new_privs' : 'the kernel does not report no_new_privs',
     remedy: present ? '' : 'use Linux 4.10 or later; a server cannot start without it',
@@ -85,8 +85,8 @@ function network({ uid, namespaces, installed }: HostFacts): Finding {
       ? 'root can create one'
       : installed
         ? 'systemd creates one for the installed server'
-        : 'an ordinary user could create one only by giving a debugger of the same user access; seccomp blocks ' +
-          'sockets instead',
+        : 'an ordinary user could create one only by giving debuggers of the same user access; seccomp ' +
+          'blocks sockets instead',
     remedy: own || installed ? '' : 'sudo ./kwyre isolate install',
   };
 }
@@ -111,7 +111,7 @@ function firewall({ installed, firewall: kind }: HostFacts): Finding {
   };
 }
 
-/** Findings about what confines the processes of a server. */
+/** Returns the findings about what confines the processes of a server. */
 export function jailFindings(facts: HostFacts): Finding[] {
   return [seccomp(facts), noNewPrivs(facts), ...landlock(facts), network(facts), firewall(facts)];
 }

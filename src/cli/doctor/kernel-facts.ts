@@ -1,5 +1,6 @@
 /**
- * Facts for `kwyre doctor` that need native code. Imported only after every installed file was compared.
+ * The facts for `kwyre doctor` that need native code. This module is imported only after every installed file was
+ * compared.
  * @module
  */
 import * as fs from 'node:fs';
@@ -34,7 +35,7 @@ async function guideState(root: string): Promise<ModelState> {
   }
 }
 
-/** Queries the kernel, and verifies the guide model as a start does. */
+/** Queries the kernel, and verifies the guide model as the server does when it starts. */
 export async function askKernel(root: string): Promise<KernelFacts> {
   return { landlockAbi: landlockAbi(), secretMemoryFault: secretMemoryFault(), models: [await guideState(root)] };
 }

@@ -10,7 +10,7 @@ function secretMemory({ secretMemoryFault: fault }: HostFacts): Finding {
   return {
     id: 'secret-memory',
     layer: 5,
-    title: 'memory for the keys that no other process can read (memfd_secret)',
+    title: 'memory for keys that no other process can read (memfd_secret)',
     status: fault === undefined ? 'full' : 'less',
     reason: fault ?? 'available',
     remedy:
@@ -19,7 +19,7 @@ function secretMemory({ secretMemoryFault: fault }: HostFacts): Finding {
 }
 
 function swap({ swaps }: HostFacts): Finding {
-  const common = { id: 'swap', layer: 5, title: 'memory is not swapped to a disk' } as const;
+  const common = { id: 'swap', layer: 5, title: 'memory is not swapped to disk' } as const;
   if (swaps === undefined)
     return {
       ...common,
@@ -52,24 +52,24 @@ function freedMemory({ clearsFreedMemory: clears }: HostFacts): Finding {
     status: 'less',
     reason: `${
       clears === undefined
-        ? 'the kernel does not say whether init_on_free is on'
+        ? 'the kernel does not report whether init_on_free is on'
         : 'init_on_free is off: the kernel clears a page only before it is used again'
     }; Kwyre overwrites the text of running turns itself, but not the KV cache`,
-    remedy: 'set the kernel option init_on_free=1, which costs a few per cent of speed',
+    remedy: 'set the kernel option init_on_free=1, which reduces speed by a few per cent',
   };
 }
 
 /**
- * A core limit of 0 stops dumps to files. A program that the kernel pipes dumps to gets them despite the limit, unless
- * the process is not dumpable.
+ * A core limit of 0 prevents dumps to files. If the kernel pipes dumps to a program, that program gets them despite the
+ * limit, unless the process is not dumpable.
  */
 function coreDumps({ corePattern: pattern }: HostFacts): Finding {
-  const common = { id: 'core-pattern', layer: 5, title: 'no core dump of a crash' } as const;
+  const common = { id: 'core-pattern', layer: 5, title: 'a crash writes no core dump' } as const;
   if (pattern === undefined)
     return {
       ...common,
       status: 'less',
-      reason: 'the kernel does not say where core dumps go; jailed roles make none',
+      reason: 'the kernel does not report where core dumps go; jailed roles make none',
       remedy: 'make /proc/sys/kernel/core_pattern readable',
     };
   const program = /^\|(\S+)/.exec(pattern)?.[1];
@@ -90,7 +90,7 @@ function coreDumps({ corePattern: pattern }: HostFacts): Finding {
   };
 }
 
-/** Findings about where text in memory could be read or written. */
+/** Returns the findings about where text in memory could be read, or written to disk. */
 export function memoryFindings(facts: HostFacts): Finding[] {
   return [secretMemory(facts), swap(facts), freedMemory(facts), coreDumps(facts)];
 }

@@ -1,13 +1,13 @@
 /**
- * What `kwyre doctor` reads from a machine, and what it reports.
+ * The facts that `kwyre doctor` reads from a machine, and the findings that it reports.
  * @module
  */
 import type { Layer } from '../../base/errors.ts';
 
-/** Whether a model's file is the approved one; `fault` says why not. */
+/** Whether a model's file is the approved one. If not, `fault` is the reason. */
 export type ModelState = { readonly name: string; readonly fault: string | undefined };
 
-/** Facts that only native code can find out. */
+/** Facts that only native code can determine. */
 export type KernelFacts = {
   /** 0 if the kernel has no Landlock. */
   readonly landlockAbi: number;
@@ -15,10 +15,10 @@ export type KernelFacts = {
   readonly models: readonly ModelState[];
 };
 
-/** What a finding says if native code was not loaded. */
+/** The text of a finding if native code was not loaded. */
 export const notLoaded = 'not checked: native code that differs from the published packages is not loaded';
 
-/** The facts of a machine; `undefined` where one could not be read. */
+/** The facts about a machine. One that could not be read is `undefined`. */
 export type HostFacts = {
   readonly platform: string;
   readonly architecture: string;
@@ -30,7 +30,7 @@ export type HostFacts = {
   /** `/proc/sys/kernel/seccomp/actions_avail`. */
   readonly seccompActions: string | undefined;
   readonly noNewPrivs: boolean;
-  /** Why `memfd_secret` is not available, or `undefined`. */
+  /** The reason why `memfd_secret` is not available; `undefined` if it is. */
   readonly secretMemoryFault: string | undefined;
   readonly namespaces: readonly string[];
   readonly firewall: 'nftables' | 'iptables' | undefined;
@@ -48,7 +48,7 @@ export type HostFacts = {
   readonly node: { readonly running: string; readonly pinned: string | undefined; readonly ownBinary: boolean };
   /** The engine's package for this machine. */
   readonly engine: { readonly name: string; readonly present: boolean };
-  /** How the installed tree differs from the published packages, or `undefined`. */
+  /** How the installed tree differs from the published packages; `undefined` if it does not. */
   readonly treeFault: string | undefined;
   readonly models: readonly ModelState[];
 };
@@ -57,11 +57,11 @@ export type Finding = {
   readonly id: string;
   /** The layer that depends on it; 0 if all do. */
   readonly layer: Layer | 0;
-  /** `full`: available. `less`: a weaker protection takes its place. `none`: missing, and a start needs it. */
+  /** `full`: available. `less`: a weaker protection is used instead. `none`: missing, but required to start. */
   readonly status: 'full' | 'less' | 'none';
   readonly title: string;
-  /** What was found. */
+  /** The observed fact. */
   readonly reason: string;
-  /** What would improve it; empty if nothing needs to be done. */
+  /** How to improve it; empty if nothing needs to be done. */
   readonly remedy: string;
 };

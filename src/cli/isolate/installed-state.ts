@@ -1,5 +1,5 @@
 /**
- * `kwyre isolate status`: checks each part of an installation as it is now, instead of trusting the record.
+ * `kwyre isolate status`: checks the present state of each part of an installation instead of relying on the record.
  *
  * Proof: test/attacks/2-isolate.test.ts
  * @module
@@ -41,7 +41,7 @@ function checkRules(record: Installed, asRoot: boolean): Observed {
     return bad(
       rules === 'absent'
         ? 'the rules are not loaded: sudo systemctl start kwyre-firewall.service, or install again'
-        : 'rules under the names of Kwyre were not made by it',
+        : 'there are rules with the names of Kwyre that it did not make',
     );
   const where =
     record.firewall.kind === 'nft' ? 'nftables, table inet kwyre' : 'iptables and ip6tables, chain KWYRE-ISOLATE';
@@ -91,7 +91,7 @@ function checkPort(record: Installed): Observed {
     : bad(`127.0.0.1:${record.port} belongs to another user (uid ${owner})`);
 }
 
-/** Tries every way out as the dedicated user. `blocked` is true if none worked. */
+/** Tries every way out to the network as the dedicated user. `blocked` is true if none worked. */
 export function tryEgress(
   root: string,
   identity: { readonly uid: number; readonly gid: number },
@@ -108,7 +108,7 @@ export function tryEgress(
     : { blocked: false, evidence: `as uid ${uid} these connections got out: ${judged.out.join(', ')}` };
 }
 
-/** The checks of `kwyre isolate status`. @throws `L2_ISOLATE_*` */
+/** Makes the checks of `kwyre isolate status`. @throws `L2_ISOLATE_*` */
 export function observeInstallation(root: string): readonly Check[] {
   const at = Date.now();
   const record = readInstalled();

@@ -1,5 +1,5 @@
 /**
- * Actions and flags of `kwyre isolate`, and how it prints.
+ * The actions, flags and output of `kwyre isolate`.
  * @module
  */
 import { parseArgs } from 'node:util';
@@ -56,7 +56,7 @@ export function parseFlags(args: readonly string[]): { readonly verb: Verb; read
   return { verb, flags: { json, remove, port: port === undefined ? undefined : Number(port), owner } };
 }
 
-/** Prints a value for programs (`--json`) or a text for people. */
+/** Prints a value for programs (`--json`), or a text for human readers. */
 export function print(flags: Flags, value: unknown, human: string): void {
   console.log(flags.json ? JSON.stringify(value, undefined, 2) : plainText(human));
 }

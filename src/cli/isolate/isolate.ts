@@ -1,9 +1,9 @@
 /**
  * `kwyre isolate`: installs the server under a dedicated user behind firewall rules, shows its state, and removes it.
  *
- * `plan` prints every command and file and changes nothing; `install` performs exactly that plan; `remove` removes what
- * the record of the installation names. On Windows it manages a rule of the Windows firewall; on macOS it says why it
- * is not available.
+ * `plan` prints every command and file and changes nothing. `install` performs exactly that plan. `remove` removes what
+ * the record of the installation lists. On Windows, the command manages a rule of the Windows firewall. On macOS, it
+ * reports why it is not available.
  *
  * Proof: test/attacks/2-isolate.test.ts
  * @module
@@ -65,7 +65,8 @@ function assertRoot(verb: Verb): void {
 }
 
 /**
- * The user who will use the server: by name, else the login user (which the kernel keeps across sudo), else the caller.
+ * Returns the owner of the server: the user with the given name, or else the login user (which the kernel keeps across
+ * sudo), or else the caller.
  * @throws `USAGE_ISOLATE_OWNER`
  */
 function findOwner(name: string | undefined): { readonly uid: number; readonly gid: number; readonly name: string } {
@@ -112,7 +113,7 @@ function plan(flags: Flags): number {
   const notes = [
     ...(process.getuid?.() === 0
       ? []
-      : ['only root can read the present rules and passwords; the plan assumes that there are none']),
+      : ['only root can read the existing rules and passwords; the plan assumes that there are none']),
     ...(facts.booted
       ? []
       : ['systemd is not running: the units are enabled for the next boot, and nothing is started now']),
@@ -167,7 +168,7 @@ function install(flags: Flags): number {
   return 0;
 }
 
-/** Checks the installation, tries to get past the rules, and completes the record. @throws `L2_ISOLATE_FAILED` */
+/** Checks the installation, tries to bypass the rules, and completes the record. @throws `L2_ISOLATE_FAILED` */
 function verifyInstalled(installed: Installed): Installed {
   const failed = (what: string) => new KwyreError('L2_ISOLATE_FAILED', what);
   const { account, rules } = readMachineState(root, installed.person);

@@ -1,5 +1,5 @@
 /**
- * The machine that `kwyre isolate` works on, as it is now: record, accounts, tools, firewall rules, files and units.
+ * Reads the present state of the machine for `kwyre isolate`: record, accounts, tools, firewall rules, files and units.
  *
  * Proof: test/attacks/2-isolate.test.ts
  * @module
@@ -21,13 +21,13 @@ import { findProgram, runCommand } from '../../linux/command.ts';
 import { readRegularText, readRootText } from '../../state/root-files.ts';
 import { hasAccess } from './person-access.ts';
 
-/** The recorded installation; `undefined` if there is none. @throws `L2_ISOLATE_RECORD` */
+/** Reads the record of the installation; `undefined` if there is none. @throws `L2_ISOLATE_RECORD` */
 export function readInstalled(): Installed | undefined {
   const text = readRootText(recordPath, 'L2_ISOLATE_RECORD');
   return text === undefined ? undefined : parseInstalled(text);
 }
 
-/** The account files; `shadow` only for root, who alone may read it. */
+/** Reads the account files; `shadow` only as root, because no other user can read it. */
 export function readAccounts(): AccountFiles {
   const shadow = process.getuid?.() === 0 ? readFileSync('/etc/shadow', 'latin1') : undefined;
   return { passwd: readFileSync('/etc/passwd', 'utf8'), group: readFileSync('/etc/group', 'utf8'), shadow };
@@ -48,7 +48,7 @@ function findTools(): Tools {
   return found as Tools;
 }
 
-/** nftables if installed, else iptables with ip6tables. @throws `L2_ISOLATE_TOOLS` */
+/** Returns nftables if it is installed, or else iptables with ip6tables. @throws `L2_ISOLATE_TOOLS` */
 function findFirewall(): Firewall {
   const nft = findProgram('nft');
   if (nft !== undefined) return { kind: 'nft', nft };
@@ -67,13 +67,13 @@ function findFirewall(): Firewall {
   );
 }
 
-/** The output of each command; `undefined` if one of them fails. */
+/** Returns the output of each command; `undefined` if one of them fails. */
 function outputsOf(commands: readonly Command[]): string[] | undefined {
   const ran = commands.map((command) => runCommand(command.argv));
   return ran.every((each) => each.ok) ? ran.map((each) => each.stdout) : undefined;
 }
 
-/** Whether the rules under Kwyre's names exist, and who made them. @throws `L2_ISOLATE_FIREWALL` */
+/** Returns whether rules with Kwyre's names exist, and whether Kwyre made them. @throws `L2_ISOLATE_FIREWALL` */
 export function readRules(firewall: Firewall): Ownership {
   const answers = outputsOf(ownershipQuestions(firewall));
   if (answers === undefined)
@@ -85,14 +85,14 @@ export function readRules(firewall: Firewall): Ownership {
   return judgeOwnership(firewall, answers);
 }
 
-/** The rules as the kernel lists them now, for the record. */
+/** Returns the rules as the kernel lists them now, for the record. */
 export function readShownRules(firewall: Firewall, uid: number, port: number): Installed['witness'] {
   const { witness } = planRules(firewall, { uid, port });
   const shown = outputsOf(witness) ?? [];
   return witness.map((command, index) => ({ command, shown: shown[index] ?? '' }));
 }
 
-/** Whether the kernel lists the same rules as when they were recorded. */
+/** Returns whether the kernel still lists the rules as they were recorded. */
 export function rulesMatchRecord(record: Installed): boolean {
   const now = outputsOf(record.witness.map((entry) => entry.command));
   return (

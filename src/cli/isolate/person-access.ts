@@ -1,6 +1,6 @@
 /**
- * The token with which the person who installed the server uses it: the token itself for the person, its digest for the
- * server.
+ * The token with which the owner uses the installed server. The owner gets the token itself, the server only its
+ * digest.
  *
  * Proof: test/attacks/2-isolate.test.ts
  * @module
@@ -12,7 +12,7 @@ import { digestToken, makeToken } from '../../state/token-store.ts';
 
 const tokensPath = `${places.state}/tokens.json`;
 
-/** The named tokens of the installed server; none if the file is missing or damaged. */
+/** Reads the named tokens of the installed server; empty if the file is missing or damaged. */
 function readTokens(): { readonly name: string; readonly digest: string }[] {
   try {
     const value: unknown = JSON.parse(readRegularText(tokensPath) ?? '[]');
@@ -23,17 +23,17 @@ function readTokens(): { readonly name: string; readonly digest: string }[] {
       typeof (entry as { digest?: unknown }).digest === 'string';
     return Array.isArray(value) ? value.filter(isToken) : [];
   } catch {
-    return []; // the server refuses a damaged file too, so every token in it is void
+    return []; // the server also refuses a damaged file, so every token in it is void
   }
 }
 
-/** Whether the person has a token that the server accepts. */
+/** Returns whether the owner has a token that the server accepts. */
 export function hasAccess(uid: number): boolean {
   const token = readRegularText(`${accessFolder(uid)}/token`)?.trim();
   return token !== undefined && readTokens().some((entry) => entry.digest === digestToken(token));
 }
 
-/** Makes a new token for the person, as texts of the files that it is written to. */
+/** Makes a new token for the owner. Returns the texts of the files to which it is written. */
 export function makeAccess(person: { readonly uid: number }, port: number): Access {
   const token = makeToken();
   const now = new Date().toISOString();

@@ -1,15 +1,15 @@
 /**
- * The steps of a plan as text for people and as data for programs; secrets are left out of both.
+ * Formats the steps of a plan as text for human readers and as data for programs. Both omit secrets.
  * @module
  */
 import type { Action, Step } from '../../layers/2-isolation/install/install-steps.ts';
 
-/** A word as a shell needs it. */
+/** Quotes a word for a shell if necessary. */
 function quoteWord(word: string): string {
   return /^[A-Za-z0-9_./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** One action; a command is quoted so that it can be pasted into a shell. */
+/** Formats one action. A command is quoted so that it can be pasted into a shell. */
 export function describeAction(action: Action): string {
   if (action.do === 'run')
     return `  $ ${action.argv.map(quoteWord).join(' ')}${action.mayFail === true ? '   (may fail)' : ''}`;
@@ -18,7 +18,7 @@ export function describeAction(action: Action): string {
     `  write ${action.path} (mode ${action.mode.toString(8)}, ` +
     `${action.owner === undefined ? 'root' : `uid ${action.owner.uid}`})`;
   return action.secret === true
-    ? `${head}: a secret that is created then, not shown`
+    ? `${head}: a secret that is created during the installation and not shown`
     : `${head}\n${action.text
         .trimEnd()
         .split('\n')
@@ -32,7 +32,7 @@ export function describeSteps(steps: readonly Step[]): string {
     .join('\n\n');
 }
 
-/** The steps for `--json`, without secrets. */
+/** Returns the steps for `--json`, without secrets. */
 export function exportSteps(steps: readonly Step[]): unknown {
   const safe = (action: Action) =>
     action.do === 'write' && action.secret === true ? { ...action, text: null } : action;

@@ -1,7 +1,7 @@
 /**
  * Performs the steps of a plan in order, and undoes them in reverse if one fails.
  *
- * Promise: only the planned commands run; a failed installation leaves what was there before.
+ * Promise: only the planned commands run; a failed installation restores the previous state.
  * Proof:   test/attacks/2-isolate.test.ts
  * @module
  */
@@ -14,7 +14,7 @@ import { readRegularText, replaceRootFile } from '../../state/root-files.ts';
 /** Restores what one action changed. */
 type Undo = () => void;
 
-/** Performs one action, and adds to `undo` what restores a file that it replaced. */
+/** Performs one action. If it writes a file, adds to `undo` a function that restores the previous one. */
 function act(action: Action, undo: Undo[]): void {
   switch (action.do) {
     case 'run': {
@@ -43,10 +43,10 @@ function act(action: Action, undo: Undo[]): void {
   }
 }
 
-/** A step, and how many of its actions were performed. */
+/** A step and the number of its actions that were performed. */
 type Progress = { readonly step: Step; readonly writes: Undo[]; completed: number };
 
-/** Undoes a step; adds to `failures` what could not be undone, and goes on with the rest. */
+/** Undoes a step. Adds to `failures` what could not be undone, and continues with the rest. */
 function undoStep({ step, writes, completed }: Progress, failures: string[]): void {
   if (completed === 0) return;
   const attempt = (what: Undo) => {

@@ -1,7 +1,8 @@
 /**
- * `kwyre isolate` on Windows: one outbound block rule in the Windows firewall for this Node.
+ * `kwyre isolate` on Windows: manages one rule of the Windows firewall that blocks outbound traffic of this Node
+ * executable.
  *
- * Limits: written from Microsoft's documentation and never run by the authors; the output says so.
+ * Limits: the rule is based on Microsoft's documentation, and the authors have never run it; the output says so.
  * @module
  */
 import { win32 } from 'node:path';
@@ -13,7 +14,7 @@ import type { Flags, Verb } from './isolate-flags.ts';
 import { print } from './isolate-flags.ts';
 import { describeAction } from './plan-text.ts';
 
-/** Plans, adds, shows or removes the rule. @returns the exit code */
+/** Prints the plan for the rule, or adds, shows or removes the rule. @returns the exit code */
 export function manageWindowsRule(verb: Verb, flags: Flags): number {
   const where = {
     systemRoot: process.env['SystemRoot'] ?? 'C:\\Windows',
@@ -44,7 +45,7 @@ export function manageWindowsRule(verb: Verb, flags: Flags): number {
     ran.ok && verb !== 'status' ? `${verb} done` : (windowsAnswers[ran.code ?? 1] ?? `PowerShell failed (${ran.why})`);
   print(
     flags,
-    { action: verb, ok: ran.ok, what, note: 'never run by its authors' },
+    { action: verb, ok: ran.ok, what, note: 'the authors have never run this rule' },
     `${ran.ok ? marks.enforced : marks.off} ${what}\n       the authors have never run this rule; check it ` +
       'with Get-NetFirewallRule -Name kwyre-isolate-outbound',
   );

@@ -1,5 +1,5 @@
 /**
- * The approved models: `kwyre model list` and `kwyre model verify`.
+ * Lists and verifies the approved models: `kwyre model list` and `kwyre model verify`.
  *
  * Proof: test/attacks/4-model.test.ts
  * @module
@@ -17,13 +17,13 @@ import { listModelRecords, readModelRecord, readModelTrust } from '../../state/m
 import type { Flags } from './model-flags.ts';
 import { countFiles, fault, print, progress, usage } from './model-flags.ts';
 
-/** The trust file in force, and whether it belongs to the calling user. */
+/** Reads the trust file in force, and returns whether it belongs to the calling user. */
 export function readTrust(state: string): { trust: ModelTrust; sameOwner: boolean } {
   const found = readModelTrust(state);
   return { trust: found.text === undefined ? emptyTrust : parseTrust(found.text, fault), sameOwner: found.sameOwner };
 }
 
-/** Loads the record of one model or of all, the guide first. Each function throws if its record is not approved. */
+/** Returns a loader for one model or for all, the guide first. A loader throws if its record is not approved. */
 function findModels(only: string | undefined, state: string): (() => ApprovedModel)[] {
   const { trust: known, sameOwner } = readTrust(state);
   const load = (name: string) => () => {
@@ -72,7 +72,7 @@ export function list(values: Flags, state: string): number {
   return 0;
 }
 
-/** Hashes the files of one model or of all. @returns 14 if one of them differs, else 0 */
+/** Hashes the files of one model or of all. @returns 14 if any of them differs, otherwise 0 */
 export async function verify(only: string | undefined, values: Flags, state: string): Promise<number> {
   const verified: Record<string, unknown>[] = [];
   const refused: Record<string, unknown>[] = [];

@@ -1,10 +1,10 @@
 /**
- * Inspects a model before it is approved: its files, the header of its weights, what is unusual, and who signed it
- * upstream.
+ * Inspects a model before it is approved: its files, the header of its weights, anything unusual, and its maker's
+ * signature.
  *
- * Promise: nothing of the model is run except its chat template, by Kwyre's own evaluator and within its limits
- *          (template-trial.ts). The strict parser reads the GGUF header first; JSON files must be JSON. Every pattern
- *          below takes linear time.
+ * Promise: no part of the model is run except its chat template, by Kwyre's own evaluator and within its limits
+ *          (template-trial.ts). The strict parser reads the GGUF header first, and JSON files must be valid. Every
+ *          pattern below takes linear time.
  * Proof:   test/attacks/4-content.test.ts, test/attacks/4-model.test.ts
  * @module
  */
@@ -22,7 +22,7 @@ import { tryTemplate } from './template-trial.ts';
 import { describeUpstream, excludedFiles, rights } from './upstream-signature.ts';
 import type { Maker } from './upstream-signature.ts';
 
-/** A model on the disk. */
+/** A model on disk. */
 export type InspectedModel = {
   readonly root: string;
   /** Relative names of the files that would be approved. */
@@ -32,14 +32,14 @@ export type InspectedModel = {
   readonly bytes: number;
   readonly facts: GgufFacts;
   readonly templateDigest: string | undefined;
-  /** Findings that the operator should know before approving. */
+  /** Findings that the operator should know before approving the model. */
   readonly unusual: readonly string[];
   readonly upstream: string;
 };
 
 const splitPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
-/** All parts of a split file, in order; a file that is not split is the only part. @throws `L4_SPLIT_INCOMPLETE` */
+/** Returns all parts of a split file in order, or just the file if it is not split. @throws `L4_SPLIT_INCOMPLETE` */
 function partsOf(name: string, present: (name: string) => boolean): string[] {
   const match = splitPattern.exec(name);
   if (match === null) return [name];
@@ -59,7 +59,8 @@ function partsOf(name: string, present: (name: string) => boolean): string[] {
 }
 
 /**
- * Inspects the model at `path`, a file or a folder. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`, `L4_FILES_DIFFER`
+ * Inspects the model at `path`, which is a file or a folder. @throws `L4_MODEL_KIND`, `L4_MODEL_AMBIGUOUS`,
+ * `L4_FILES_DIFFER`
  */
 export async function inspectModel(
   path: string,
@@ -116,7 +117,7 @@ export async function inspectModel(
   );
 }
 
-/** Files that other programs would run as code. */
+/** Returns a finding for each file that other programs would run as code. */
 function unusualFiles(names: readonly string[]): string[] {
   return names
     .filter((name) => /\.(py|pyc|pkl|pickle|pt|pth|bin|ckpt|so|dll|sh|js|exe)$/i.test(name))
@@ -126,7 +127,7 @@ function unusualFiles(names: readonly string[]): string[] {
 const jsonLimit = 64 << 20;
 
 /**
- * Files that other programs read as settings must be valid JSON in UTF-8. Kwyre uses nothing from them.
+ * Checks that the files that other programs read as settings are valid JSON in UTF-8. Kwyre itself does not use them.
  * @throws `L4_MODEL_JSON` naming the file
  */
 function checkJson(root: string, names: readonly string[]): void {
@@ -150,7 +151,7 @@ function checkJson(root: string, names: readonly string[]): void {
   }
 }
 
-/** Reads the headers and puts everything together. */
+/** Reads the headers and assembles the result. */
 async function finish(
   root: string,
   files: readonly string[],
@@ -209,7 +210,7 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
   }
 }
 
-/** Things in a chat template that ordinary ones do not contain. @internal */
+/** Returns a finding for everything in a chat template that ordinary templates do not contain. @internal */
 export function unusualTemplate(template: string | undefined): string[] {
   if (template === undefined) return ['there is no chat template: the model cannot be served'];
   const signs: [RegExp, string][] = [

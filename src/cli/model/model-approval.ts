@@ -1,8 +1,8 @@
 /**
- * `kwyre model add`: shows a model, asks, and approves it by signing its manifest.
+ * `kwyre model add`: shows a model, asks for confirmation, and approves the model by signing its manifest.
  *
- * Without an operator key, a new key signs this approval and is then discarded, so that nothing can sign with it again.
- * The operator key (made by `./kwyre deps seal`) or a key from `--key FILE` signs instead if there is one.
+ * A key from `--key FILE` signs, or else the operator key (created by `./kwyre deps seal`). If there is neither, a new
+ * key signs this approval and is then discarded, so that nothing can be signed with it again.
  *
  * Proof: test/attacks/4-model.test.ts, test/attacks/4-content.test.ts
  * @module
@@ -30,7 +30,7 @@ import { countFiles, fault, methodOf, print, progress } from './model-flags.ts';
 import { chooseKey } from './model-signing.ts';
 import { excludedFiles, rights } from './upstream-signature.ts';
 
-/** The model for people, one fact a line. */
+/** Describes the model for human readers, one fact per line. */
 function describe(model: InspectedModel, name: string): string {
   const { facts } = model;
   const size = (bytes: number) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
@@ -54,13 +54,13 @@ function describe(model: InspectedModel, name: string): string {
   return lines.join('\n').replace(/[^\n\x20-\x7e]/g, '?');
 }
 
-/** Its facts for `--json`. */
+/** Returns the model's facts for `--json`. */
 function factsOf({ facts }: InspectedModel) {
   const { architecture, parameters, quantisation, tokenizer, vocabulary, contextTokens } = facts;
   return { architecture, parameters, quantisation, tokenizer, vocabulary, context: contextTokens };
 }
 
-/** Approves the model at a path. @returns the exit code: 1 if the user said no */
+/** Approves the model at a path. @returns the exit code: 1 if the user declines */
 export async function add(path: string, values: Flags, state: string): Promise<number> {
   const maker = {
     key: values['upstream-key'],

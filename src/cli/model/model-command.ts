@@ -51,7 +51,7 @@ function required(subject: string | undefined): string {
   return subject;
 }
 
-/** Lets a key approve any model. */
+/** Trusts a key to approve any model. */
 async function trust(path: string, values: Flags, state: string): Promise<number> {
   const key = parsePublicKey(readPem(path), fault);
   const id = keyIdOf(key);

@@ -1,5 +1,5 @@
 /**
- * Flags of `kwyre model`, and how it prints.
+ * The flags and output of `kwyre model`.
  *
  * Proof: test/unit/cli/help.test.ts
  * @module
@@ -10,7 +10,7 @@ import { faultsOf } from '../../oms/verification-error.ts';
 import type { Method } from '../../oms/statement.ts';
 import { defaultShardBytes } from '../../oms/statement.ts';
 
-/** Errors about signatures and manifests of models. */
+/** Creates errors about signatures and manifests of models. */
 export const fault = faultsOf(4, './kwyre help model');
 
 const text = { type: 'string' } as const;
@@ -51,12 +51,12 @@ export function usage(): KwyreError {
   );
 }
 
-/** Prints a value for programs (`--json`) or a text for people. */
+/** Prints a value for programs (`--json`), or a text for human readers. */
 export function print(values: Flags, machine: unknown, human: string): void {
   console.log(values.json === true ? JSON.stringify(machine) : human);
 }
 
-/** How to hash: as `--method` says, else in shards if the model is larger than 4 GiB. */
+/** Returns how to hash: as `--method` requests, or else in shards if the model is larger than 4 GiB. */
 export function methodOf(values: Flags, bytes: number): Method {
   if (values.method !== undefined && values.method !== 'files' && values.method !== 'shards') throw usage();
   const shards = values.method === undefined ? bytes > 4 * 2 ** 30 : values.method === 'shards';
@@ -75,5 +75,5 @@ export function progress(totalBytes: number): ((done: number) => void) | undefin
   };
 }
 
-/** A number of files, in words. */
+/** Formats a number of files. */
 export const countFiles = (files: number): string => (files === 1 ? '1 file' : `${files} files`);

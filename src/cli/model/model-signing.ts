@@ -1,5 +1,6 @@
 /**
- * `kwyre model sign`: writes a signature that every OpenSSF Model Signing verifier accepts; and the choice of the key.
+ * `kwyre model sign`: writes a signature that every OpenSSF Model Signing verifier accepts. Also chooses the signing
+ * key.
  *
  * Proof: test/attacks/4-model.test.ts
  * @module
@@ -18,7 +19,7 @@ import type { Flags } from './model-flags.ts';
 import { countFiles, fault, methodOf, print } from './model-flags.ts';
 import { excludedFiles, rights } from './upstream-signature.ts';
 
-/** The key that signs, and where it comes from: `once` is made now and not stored. */
+/** Returns the key that signs, and its origin. A key of kind `once` is made now and not stored. */
 export async function chooseKey(
   values: Flags,
   state: string,
@@ -29,7 +30,7 @@ export async function chooseKey(
   return key === undefined ? { key: makeSigningKey().privateKey, kind: 'once' } : { key, kind: 'operator' };
 }
 
-/** Signs a folder or a file for others. @throws `USAGE_MODEL_KEY` without a key that is stored */
+/** Signs a folder or a file for other verifiers. @throws `USAGE_MODEL_KEY` if there is no stored key */
 export async function sign(path: string, values: Flags, state: string): Promise<number> {
   const full = resolve(path);
   const folder = fs.lstatSync(full).isDirectory();

@@ -1,8 +1,8 @@
 /**
- * Renders short conversations with a model's chat template before it is approved, within the limits of the engine: a
- * template that cannot be served is refused now, not at the first request.
+ * Renders short conversations with a model's chat template before the model is approved, within the limits of the
+ * engine. A template that cannot be used is thus refused now, not at the first request.
  *
- * Trust: the template may be hostile. Kwyre's own evaluator interprets it, and it sees only the text below.
+ * Trust: the template may be hostile. Kwyre's own evaluator runs it, and it sees only the text below.
  * Proof: test/unit/cli/template-trial.test.ts, test/attacks/4-content.test.ts
  * @module
  */

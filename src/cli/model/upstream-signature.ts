@@ -1,9 +1,9 @@
 /**
- * The maker's signature, a file next to the model: by a key, by a certificate, or keyless. Shown before the operator
- * approves.
+ * Verifies the maker's signature, a file next to the model, and describes it before the operator approves. It is made
+ * with a key, with a certificate, or keyless.
  *
- * Promise: "verified" covers the signature and every file. A bad signature is refused (exit 14); so is a missing one,
- *          or one of another kind, if the operator named the maker.
+ * Promise: "verified" covers the signature and every file. An invalid signature is refused (exit 14). If the operator
+ *          named the maker, so is a missing signature, or one of another kind.
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
@@ -20,7 +20,7 @@ import { defaultExclusions, parseStatement } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/manifest-verifier.ts';
 import { verifyKeyless } from './sigstore.ts';
 
-/** Who must have signed the model, as the operator named them. */
+/** The required signer of the model, as named by the operator. */
 export type Maker = {
   readonly key?: string | undefined;
   readonly root?: string | undefined;
@@ -30,7 +30,7 @@ export type Maker = {
 
 /** Models may belong to any user. */
 export const rights = { owners: undefined, refuseGroupWritable: false, refuseLinks: false };
-/** Files in a model's folder that no manifest covers. */
+/** The files in a model's folder that no manifest covers. */
 export const excludedFiles: ReadonlySet<string> = new Set([...defaultExclusions, ...signatureNames]);
 
 /** @throws `USAGE_FILE` */
@@ -42,7 +42,7 @@ function readFile(path: string): Buffer {
   }
 }
 
-/** Verifies the signature and describes who made it. */
+/** Verifies the signature and describes the signer. */
 async function describeSigner(bytes: Buffer, maker: Maker, fault: Fault): Promise<string> {
   const bundle = parseBundle(bytes, fault);
   if (bundle.material.method === 'sigstore') {

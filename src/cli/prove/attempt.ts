@@ -1,12 +1,12 @@
 /**
- * The result of one attempt of `kwyre prove`, its text, and the exit code. Pure.
+ * The results of the attempts of `kwyre prove`, their text, and the exit code. Pure.
  *
- * Promise: an attempt is `held` only if it was made and refused. One that could not be made is never `held`.
+ * Promise: an attempt counts as `held` only if it was made and refused, never if it could not be made.
  * Proof:   test/unit/cli/attempt.test.ts, test/e2e/prove.test.ts
  * @module
  */
 
-/** Layers that have attempts. */
+/** The layers on which attempts are made. */
 export const provenLayers = [1, 2, 5] as const;
 export type ProvenLayer = (typeof provenLayers)[number];
 
@@ -15,7 +15,7 @@ export type Verdict = 'held' | 'breached' | 'not-proved';
 
 export type Proof = {
   readonly layer: ProvenLayer;
-  /** Ids of the threat model; empty for a control. */
+  /** Attack ids of the threat model; empty for a control. */
   readonly ids: string;
   readonly attempt: string;
   /** Where it was made: a role, or `server`. */
@@ -25,7 +25,7 @@ export type Proof = {
   readonly verdict: Verdict;
 };
 
-/** 10+N for the lowest layer N that was breached; 1 if an attempt could not be made; 0 if all were held. */
+/** Returns 10+N for the lowest breached layer N, 1 if an attempt could not be made, and 0 if all were held. */
 export function exitCodeOf(proofs: readonly Proof[]): number {
   const breached = proofs.filter((proof) => proof.verdict === 'breached').map((proof) => proof.layer);
   if (breached.length > 0) return 10 + Math.min(...breached);
@@ -40,7 +40,7 @@ const marks: Readonly<Record<Verdict, string>> = {
 
 const worstFirst: readonly Verdict[] = ['breached', 'not-proved', 'held'];
 
-/** The results of one attempt, in all the places where it was made, as two lines. */
+/** Formats the results of one attempt, in all the places where it was made, as two lines. */
 export function proofLines(group: readonly Proof[]): string {
   const [first] = group;
   if (first === undefined) return '';
@@ -53,7 +53,7 @@ export function proofLines(group: readonly Proof[]): string {
   return `${marks[verdict]}  ${title}\n            expected: ${first.expected}; got: ${results}`;
 }
 
-/** Groups the proofs of the same attempt, in the order of their first. */
+/** Groups the proofs of the same attempt, in the order in which the attempts first appear. */
 export function groupProofs(proofs: readonly Proof[]): Proof[][] {
   const groups = new Map<string, Proof[]>();
   for (const proof of proofs) {
@@ -63,7 +63,7 @@ export function groupProofs(proofs: readonly Proof[]): Proof[][] {
   return [...groups.values()];
 }
 
-/** The last line of the output. */
+/** Returns the last line of the output. */
 export function summaryLine(proofs: readonly Proof[]): string {
   const count = (verdict: Verdict): number => proofs.filter((proof) => proof.verdict === verdict).length;
   const parts = [`the defences held against ${count('held')} of ${proofs.length} attempts`];

@@ -1,6 +1,6 @@
 /**
- * The attempts of `kwyre prove` on layer 2: attacker code in the jail of each role, in a jail with only one mechanism,
- * and under the filter that kills; and the running roles of the second server.
+ * The attempts of `kwyre prove` on layer 2. They run attacker code in the jail of each role, in a jail with only one
+ * mechanism, and under the filter that kills. They also check the running roles of the second server.
  *
  * Proof: test/e2e/prove.test.ts
  * @module
@@ -37,7 +37,7 @@ import { groupProofs } from './attempt.ts';
 
 const jailedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly Role[];
 const attemptsById: Readonly<Record<string, Attempt>> = { ...egressAttempts, ...localAttempts };
-/** Readable by every user: a role runs as another user than the one who started it. */
+/** Readable by every user, because a role runs as a different user from the one who started it. */
 const readable = 0o444;
 
 function readText(path: string): string | undefined {
@@ -48,7 +48,7 @@ function readText(path: string): string | undefined {
   }
 }
 
-/** What a probe may load: only what this command has verified. @throws `L3_FILES_DIFFER` */
+/** Returns what a probe can load, which is only what this command has verified. @throws `L3_FILES_DIFFER` */
 function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
   const binding = bindingName(`${process.platform}-${process.arch}`);
   return {
@@ -59,7 +59,7 @@ function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
   };
 }
 
-/** The jail that a server of this user would have. */
+/** Returns the jail that a role would have in a server started by this user. */
 function jailFor(root: string, sources: string): JailInput {
   const readable = [sources, join(root, 'node_modules'), join(root, 'page'), join(root, 'package.json')];
   const identity =
@@ -69,15 +69,15 @@ function jailFor(root: string, sources: string): JailInput {
   return { readable, accepted: [], ...identity, ...taskLimit(identity, false, availableParallelism(), 0) };
 }
 
-/** Addresses for the probe to reach. */
+/** Returns the addresses that the probe tries to reach. */
 function targetsOf(server: TargetServer | undefined): ProbeTargets {
   const table = (name: string): string => readText(`/proc/self/net/${name}`) ?? '';
   const closed = closedPort([table('tcp'), table('tcp6'), table('udp')]);
-  // Without a second server it is a closed port: even a refused connection got out of the jail.
+  // Without a second server, this is a closed port. Even a connection that is refused there has got out of the jail.
   return { machine: machineAddress(table('fib_trie')), closedPort: closed, servedPort: server?.port ?? closed };
 }
 
-/** Judges the probe of one role: one proof for every attempt. @internal */
+/** Judges the results of the probe of one role. @returns one proof per attempt @internal */
 export function judgeRole(role: Role, attempts: readonly string[], probed: ProbeOutcome): Proof[] {
   const { missing } = judgeAnswers(attempts, probed.answers);
   return attempts.map((name): Proof => {
@@ -93,7 +93,7 @@ export function judgeRole(role: Role, attempts: readonly string[], probed: Probe
   });
 }
 
-/** A forbidden call in a jail whose filter still kills must end the process. */
+/** Proves that a forbidden call ends the process in a jail whose filter kills. */
 async function proveKill(programs: ProbePrograms, role: Role, jail: JailInput, targets: ProbeTargets): Promise<Proof> {
   const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...targets });
   const got =
@@ -114,8 +114,8 @@ async function proveKill(programs: ProbePrograms, role: Role, jail: JailInput, t
 }
 
 /**
- * Tries every way out of a jail with one mechanism only. @returns `undefined` if this machine or user does not have it,
- * which is no breach
+ * Tries every way out of a jail that has only one mechanism. @returns `undefined` if this machine or user does not have
+ * that mechanism, which is not a breach
  */
 async function proveAlone(
   programs: ProbePrograms,
@@ -144,7 +144,7 @@ async function proveAlone(
   return { ...common, got: `not tried: ${result.reason}`, verdict: 'not-proved' };
 }
 
-/** The running roles of a supervisor, by their process titles. */
+/** Finds the running roles of a supervisor by their process titles. */
 export function runningRoles(supervisor: number): Map<Role, number> {
   const found = new Map<Role, number>();
   for (const name of readdirSync('/proc')) {
@@ -181,7 +181,7 @@ function proveRunning(server: TargetServer | undefined): Proof[] {
 }
 
 /**
- * Makes every attempt on layer 2. Without a second server, only its running roles are not proved.
+ * Makes every attempt on layer 2. Without a second server, all of them except those on its running roles can be made.
  * @param tell - called with the results of each attempt
  */
 export async function proveJail(

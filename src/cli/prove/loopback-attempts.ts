@@ -1,5 +1,6 @@
 /**
- * The HTTP requests of `kwyre prove` on layer 1: foreign names and origins, no token, wrong tokens, odd targets. Pure.
+ * The HTTP requests of `kwyre prove` on layer 1: foreign names and origins, missing and wrong tokens, malformed
+ * targets. Pure.
  *
  * Source: docs/THREAT-MODEL.md, layer 1
  * Proof:  test/unit/cli/attempt.test.ts, test/e2e/prove.test.ts
@@ -20,7 +21,7 @@ type Request = {
 
 /** One attempt; each of its requests must be answered with one of the expected status codes. */
 export type Attempt = {
-  /** Ids of the threat model. */
+  /** Attack ids of the threat model. */
   readonly ids: string;
   readonly attempt: string;
   readonly expected: readonly number[];
@@ -30,7 +31,7 @@ export type Attempt = {
 const chat = '{"model":"guide","messages":[{"role":"user","content":"x"}]}';
 const json = ['Content-Type: application/json', `Content-Length: ${chat.length}`];
 
-/** The bytes of a request as text; by default an honest one. */
+/** Returns the bytes of a request as text; by default, of a valid one. */
 export function requestText(
   server: TargetServer,
   {
@@ -54,7 +55,7 @@ export function requestText(
   ].join('\r\n');
 }
 
-/** Every attempt by HTTP. Each request has the right token, except where the token itself is attacked. */
+/** Returns every attempt by HTTP. Each request has the right token unless the attempt is about the token. */
 export function httpAttempts({ port, token }: TargetServer): readonly Attempt[] {
   const own = `127.0.0.1:${port}`;
   const asHost = (names: readonly string[]): Request[] => names.map((name) => ({ host: `${name}:${port}` }));
@@ -100,7 +101,7 @@ export function httpAttempts({ port, token }: TargetServer): readonly Attempt[] 
     { ids: 'L1-08', attempt: 'the host name 0.0.0.0', expected: [403], requests: asHost(['0.0.0.0', '[::]']) },
     {
       ids: 'L1-09 L1-10',
-      attempt: 'a page of another origin, or of a null origin',
+      attempt: 'a page from another origin, or from a null origin',
       expected: [403],
       requests: ['https://evil.example', 'null', `http://127.0.0.1:${port + 1}`].map((origin) => ({
         headers: [`Origin: ${origin}`],
@@ -108,7 +109,7 @@ export function httpAttempts({ port, token }: TargetServer): readonly Attempt[] 
     },
     {
       ids: 'L1-11',
-      attempt: 'a form of another site that starts a generation',
+      attempt: 'a form on another site that starts a generation',
       expected: [403, 415],
       requests: [
         {
@@ -127,7 +128,7 @@ export function httpAttempts({ port, token }: TargetServer): readonly Attempt[] 
     },
     {
       ids: 'L1-12',
-      attempt: 'a CORS preflight of another origin',
+      attempt: 'a CORS preflight from another origin',
       expected: [403, 405],
       requests: [
         { method: 'OPTIONS', headers: ['Origin: https://evil.example', 'Access-Control-Request-Method: POST'] },
@@ -150,7 +151,7 @@ export function httpAttempts({ port, token }: TargetServer): readonly Attempt[] 
     },
     {
       ids: 'L1-18',
-      attempt: 'a program of this machine without the token or with a wrong one',
+      attempt: 'a program on this machine without the token or with a wrong one',
       expected: [401, 429],
       requests: [
         { token: null },

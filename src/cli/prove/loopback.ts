@@ -1,9 +1,9 @@
 /**
- * The attempts of `kwyre prove` on layer 1: HTTP requests that must be refused, other addresses than 127.0.0.1, and the
- * kernel's table of listeners.
+ * The attempts of `kwyre prove` on layer 1: HTTP requests that must be refused, connections to addresses other than
+ * 127.0.0.1, and the kernel's table of listeners.
  *
- * Promise: only the second server is contacted. Its token goes only to 127.0.0.1, and only to see that an honest
- *          request is answered: without that, a refusal would prove nothing.
+ * Promise: only the second server is contacted. Its token is sent only to 127.0.0.1. As a control, a valid request must
+ *          be answered, because otherwise a refusal would prove nothing.
  * Proof:   test/e2e/prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
@@ -17,16 +17,16 @@ import type { Exchange } from './raw-http.ts';
 import { exchange } from './raw-http.ts';
 import type { TargetServer } from './target-server.ts';
 
-/** An answer in a few words. */
+/** Describes a response in a few words. */
 const describe = (answer: Exchange): string =>
   answer.failed ?? (answer.status === 0 ? 'no answer' : String(answer.status));
 
-/** Judges the answers to one attempt: it is held if every one is an expected refusal. @internal */
+/** Judges the responses to one attempt, which is held if every response is an expected refusal. @internal */
 export function judgeExchanges({ ids, attempt, expected }: Attempt, answers: readonly Exchange[]): Proof {
   const got = [...new Set(answers.map(describe))].join(', ');
   const readable = answers.some((answer) => /^access-control-allow-origin:/im.test(answer.head));
   const through = answers.some((answer) => answer.status > 0 && answer.status < 400);
-  // A connection that is closed without an answer is refused; one that could not be made proves nothing.
+  // A connection that is closed without a response counts as refused. One that could not be made proves nothing.
   const refused = answers.every(
     (answer) => answer.failed === undefined && (answer.status === 0 || expected.includes(answer.status)),
   );
@@ -50,7 +50,7 @@ function readTable(name: string): string {
   }
 }
 
-/** Every other address of this machine must refuse connections to the server's port. */
+/** Proves that every other address of this machine refuses connections to the server's port. */
 async function otherAddresses({ port }: TargetServer): Promise<Proof> {
   const addresses = [
     ...localAddresses(readTable('fib_trie'))
@@ -82,7 +82,7 @@ async function otherAddresses({ port }: TargetServer): Promise<Proof> {
   };
 }
 
-/** The kernel must list one listener, on 127.0.0.1. */
+/** Proves that the kernel lists only one listener, on 127.0.0.1. */
 function kernelTable({ port }: TargetServer): Proof {
   const listeners = listenersOn(port, [readTable('tcp'), readTable('tcp6')]);
   const only = listeners.length === 1 && listeners[0]?.local === loopbackHex(port);
@@ -109,7 +109,7 @@ export async function proveLoopback(server: TargetServer, tell: (proofs: readonl
   add({
     layer: 1,
     ids: '',
-    attempt: 'an honest request is answered (control)',
+    attempt: 'a valid request is answered (control)',
     where: 'server',
     expected: '200',
     got: describe(honest),
@@ -127,7 +127,7 @@ export async function proveLoopback(server: TargetServer, tell: (proofs: readonl
   return proofs;
 }
 
-/** The attempts as not proved, for a second server that did not start. */
+/** Returns all attempts as not proved, for a second server that did not start. */
 export function unprovenLoopback(reason: string): Proof[] {
   return httpAttempts({ port: 0, token: '', pid: 0 }).map(({ ids, attempt, expected }) => ({
     layer: 1,

@@ -1,8 +1,8 @@
 /**
  * Searches the whole memory of a running process for many needles in one pass.
  *
- * The algorithm is Wu and Manber's: a table over pairs of bytes says how far the window can move. Pages that are
- * neither in memory nor swapped out are skipped with the help of the page map.
+ * The algorithm is Wu and Manber's: a table indexed by pairs of bytes tells how far the window can move. Pages that are
+ * neither in memory nor swapped out, according to the page map, are skipped.
  *
  * Source: proc(5), pagemap(5), process_vm_readv(2); Wu and Manber, "A fast algorithm for multi-pattern searching"
  *         (1994)
@@ -13,10 +13,10 @@ import { LinuxError } from '../../linux/ffi.ts';
 import { parseMaps } from '../../linux/procfs/maps.ts';
 import { addressOf, callByName } from '../../linux/syscalls.ts';
 
-/** An encoding of a text in memory. */
+/** A form in which a needle can appear in memory. */
 type Form = 'utf8' | 'utf16le' | 'base64' | 'json-escaped' | 'raw';
 
-/** What to search for: text (in every form) or bytes (as they are, for example a run of token ids). @internal */
+/** Something to search for: text (in every form), or bytes (as they are, for example a run of token ids). @internal */
 export type Needle = string | { readonly name: string; readonly bytes: Buffer };
 
 type Hit = {
@@ -31,19 +31,19 @@ export type Scan = {
   readonly hits: readonly Hit[];
   readonly counts: Readonly<Record<Form, number>>;
   readonly total: number;
-  /** How many needles were found at least once. */
+  /** Number of needles that were found at least once. */
   readonly found: number;
   readonly bytes: number;
   /** Names of regions that the kernel refused to read (`memfd_secret`, device memory). */
   readonly unreadable: readonly string[];
-  /** Bytes in them. */
+  /** Number of bytes that the kernel refused to read. */
   readonly unreadableBytes: number;
   readonly ms: number;
 };
 
 type Pattern = { readonly needle: number; readonly form: Form; readonly bytes: Buffer };
 
-/** Every form of every needle. */
+/** Returns every form of every needle. */
 export function patternsOf(needles: readonly Needle[]): Pattern[] {
   const patterns: Pattern[] = [];
   needles.forEach((needle, index) => {
@@ -56,7 +56,7 @@ export function patternsOf(needles: readonly Needle[]): Pattern[] {
       { needle: index, form: 'utf8', bytes: utf8 },
       { needle: index, form: 'utf16le', bytes: Buffer.from(needle, 'utf16le') },
     );
-    // At each of the three alignments, without the characters that depend on the bytes around it.
+    // Base64 at each of the three alignments, without the characters that depend on the bytes around the needle.
     for (let shift = 0; shift < 3; shift += 1) {
       const text = Buffer.concat([Buffer.alloc(shift), utf8]).toString('base64');
       const from = Math.ceil((shift * 8) / 6);
@@ -79,7 +79,7 @@ export class Searcher {
   readonly #window: number;
   readonly #shift: Uint8Array;
   readonly #candidates = new Map<number, Pattern[]>();
-  /** Length of the longest pattern: chunks must overlap by one byte less. */
+  /** Length of the longest pattern. Chunks must overlap by one byte less. */
   readonly longest: number;
 
   constructor(patterns: readonly Pattern[]) {
@@ -128,7 +128,7 @@ export type Region = { readonly from: bigint; readonly to: bigint; readonly name
 /** Pages that the kernel maps into every process. */
 const kernelRegions: ReadonlySet<string> = new Set(['[vsyscall]', '[vvar]', '[vvar_vclock]']);
 
-/** Readable regions of a process. */
+/** Returns the readable regions of a process. */
 export function regionsOf(pid: number): Region[] {
   return parseMaps(readFileSync(`/proc/${pid}/maps`, 'latin1'))
     .filter(({ rights, path }) => rights.startsWith('r') && !kernelRegions.has(path))
@@ -136,7 +136,8 @@ export function regionsOf(pid: number): Region[] {
 }
 
 /**
- * Reads memory by address, without a descriptor: an open `/proc/PID/mem` would alarm the watchdog. @throws LinuxError
+ * Reads memory by address, without a descriptor, because the watchdog would detect an open `/proc/PID/mem`. @throws
+ * LinuxError
  */
 export function readMemory(pid: number, into: Buffer, length: number, address: bigint): number {
   const vector = (at: bigint) => new BigUint64Array([at, BigInt(length)]);
@@ -147,7 +148,7 @@ export function readMemory(pid: number, into: Buffer, length: number, address: b
 const page = 4096;
 const chunkBytes = 4 << 20;
 
-/** The runs of pages of a region that are in memory or swapped out, as offsets in bytes. @internal */
+/** Returns the runs of pages in a region that are in memory or swapped out, as offsets in bytes. @internal */
 export function presentRuns(pagemap: number, region: Region): { at: number; length: number }[] {
   const pages = Number(region.to - region.from) / page;
   const runs: { at: number; length: number }[] = [];
@@ -166,7 +167,7 @@ export function presentRuns(pagemap: number, region: Region): { at: number; leng
   return runs;
 }
 
-/** How many times the patterns occur. */
+/** Counts the occurrences of the patterns. */
 export function countCopies(bytes: Buffer, searcher: Searcher): number {
   let copies = 0;
   searcher.search(bytes, bytes.length, bytes.length, () => {
@@ -176,7 +177,8 @@ export function countCopies(bytes: Buffer, searcher: Searcher): number {
 }
 
 /**
- * Reads memory; returns 0 if the kernel refuses the page. @throws LinuxError if the process is gone or may not be read
+ * Reads memory, and returns 0 if the kernel refuses the page. @throws LinuxError if the process has ended or reading it
+ * is not permitted
  */
 function tryReadMemory(pid: number, into: Buffer, length: number, address: bigint): number {
   try {
@@ -188,8 +190,8 @@ function tryReadMemory(pid: number, into: Buffer, length: number, address: bigin
 }
 
 /**
- * Searches a process; the caller must have the right to attach to it. A present page that the kernel refuses to read
- * counts as unreadable; one that was freed meanwhile does not.
+ * Searches a process. The caller must be permitted to attach to it. A page that is present but that the kernel refuses
+ * to read counts as unreadable; one that was freed meanwhile does not.
  * @throws LinuxError, and errors of `/proc`
  */
 export function scanProcess(pid: number, needles: readonly Needle[], { maxHits = 10_000 } = {}): Scan {
@@ -256,7 +258,7 @@ export function scanProcess(pid: number, needles: readonly Needle[], { maxHits =
   };
 }
 
-/** One line for a report. @internal */
+/** Describes a scan in one line. @internal */
 export function describeScan(scan: Scan): string {
   const forms = Object.entries(scan.counts).map(([form, count]) => `${form} ${count}`);
   const size = `${(scan.bytes / 1e6).toFixed(0)} MB (${forms.join(', ')}; ${scan.ms.toFixed(0)} ms)`;

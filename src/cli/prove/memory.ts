@@ -1,11 +1,11 @@
 /**
- * The attempts of `kwyre prove` on layer 5: holds a conversation of unique words, then searches for them in the memory
- * of every process of the second server, in its files and in its output.
+ * The attempts of `kwyre prove` on layer 5. They hold a conversation that contains unique words, then search for these
+ * words in the memory of every process of the second server, in its files and in its output.
  *
- * Promise: a control first shows that the search finds a text that is present. A search that could not be made never
- *          counts as nothing found.
- * Limits:  reads memory with `process_vm_readv`, which opens no descriptor that the watchdog could see (L6-03) and
- *          which only root can use on processes that are not dumpable. Only the project's tests search for runs of
+ * Promise: a control first shows that the search finds text that is present. A search that could not be made never
+ *          counts as "nothing found".
+ * Limits:  the memory is read with `process_vm_readv`, which opens no descriptor that the watchdog could see (L6-03).
+ *          Only root can use this call on processes that are not dumpable. Only the project's tests search for runs of
  *          token ids.
  * Proof:   test/e2e/prove.test.ts, test/attacks/5-prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
@@ -25,7 +25,7 @@ import { countCopies, patternsOf, readMemory, regionsOf, scanProcess, Searcher }
 const places = ['supervisor', 'gateway', 'engine', 'watchdog'] as const;
 type Place = (typeof places)[number];
 
-/** What the second server leaves outside its memory; `output` returns `undefined` if it printed too much to keep. */
+/** What the second server leaves outside memory; `output` returns `undefined` if it printed too much to keep. */
 type Traces = { readonly folder: string; readonly output: () => Buffer | undefined };
 
 const settleMs = 500;
@@ -56,7 +56,7 @@ const attempts = {
   },
 } as const;
 type Attempt = keyof typeof attempts;
-/** What each user can try; an ordinary user is shown what only root could try. */
+/** The attempts that are listed for each kind of user. For an ordinary user, this includes what only root can try. */
 const listed = {
   root: ['control', 'between', 'keys', 'after', 'files'],
   ordinary: ['peer', 'between', 'keys', 'after', 'files'],
@@ -74,13 +74,13 @@ const untried = (attempt: Attempt, where: string, why: string): Proof =>
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : 'no reason given';
 
-/** A word that exists nowhere else. */
+/** Returns a word that exists nowhere else. */
 const uniqueWord = (): string => `canary${randomBytes(9).toString('hex')}tail`;
 
 /** The result of searching one process. */
 type Found = Pick<Scan, 'total' | 'bytes' | 'unreadableBytes'>;
 
-/** Searches one process. @returns the reason if that was not possible */
+/** Searches one process. @returns the result, or the reason why it could not be searched */
 function search(pid: number | undefined, needles: readonly string[]): Found | string {
   if (pid === undefined) return 'the process was not found';
   try {
@@ -90,7 +90,7 @@ function search(pid: number | undefined, needles: readonly string[]): Found | st
   }
 }
 
-/** Judges a search of one process; pure. @internal */
+/** Judges the search of one process. Pure. @internal */
 export function judgeSearch(attempt: 'between' | 'after', where: string, found: Found | string): Proof {
   if (typeof found === 'string') return untried(attempt, where, found);
   if (found.total > 0) return proof(attempt, where, `${found.total} copies`, 'breached');
@@ -101,7 +101,7 @@ export function judgeSearch(attempt: 'between' | 'after', where: string, found: 
 }
 
 /**
- * Makes one turn with the words in every field that carries text.
+ * Makes one turn that contains the words in every field that carries text.
  * @returns a piece of the answer, if it is long enough to be unique
  */
 async function makeTurn(
@@ -127,7 +127,7 @@ async function request(server: TargetServer, method: string, path: string, body?
   return await readJson(await send({ presence: server, token: server.token }, method, path, body));
 }
 
-/** Begins a request and searches for its text while the server waits for the rest of it. */
+/** Begins a request, and searches for its text while the server waits for the rest of the request. */
 async function proveControl(server: TargetServer, pids: ReadonlyMap<Place, number>): Promise<Proof> {
   const word = uniqueWord();
   const end = await beginRequest(
@@ -152,7 +152,7 @@ function proveKeys(engine: number | undefined): Proof {
   try {
     readMemory(engine, Buffer.alloc(32), 32, region.from);
   } catch (error) {
-    // Any other error is not about the memory.
+    // Any other error says nothing about access to the memory.
     return codeOf(error) === 'EFAULT'
       ? proof('keys', 'engine', 'refused (EFAULT)', 'held')
       : untried('keys', 'engine', codeOf(error));
@@ -174,7 +174,7 @@ function proveFiles({ folder, output }: Traces, needles: readonly string[]): Pro
     : proof('files', 'server', 'nothing found', 'held');
 }
 
-/** An ordinary user cannot search: trying to read is the attempt. */
+/** For an ordinary user, who cannot search memory, the attempt is to read any of it. */
 function provePeer(place: Place, pid: number | undefined): Proof {
   if (pid === undefined) return untried('peer', place, 'the process was not found');
   try {
@@ -182,13 +182,13 @@ function provePeer(place: Place, pid: number | undefined): Proof {
   } catch (error) {
     const code = codeOf(error);
     if (code === 'EPERM') return proof('peer', place, 'refused (EPERM)', 'held');
-    // Nothing is mapped at that address: the kernel allowed the access, which is the breach.
+    // EFAULT: nothing is mapped at that address, but the kernel allowed the access, which is the breach.
     if (code !== 'EFAULT') return untried('peer', place, code);
   }
   return proof('peer', place, 'allowed', 'breached');
 }
 
-/** Makes the attempts in turn. Those that are not shown when it returns or throws were not made. */
+/** Makes the attempts one after another. Any that it has not shown when it returns or throws were not made. */
 async function attack(
   server: TargetServer,
   traces: Traces,
@@ -204,7 +204,7 @@ async function attack(
   const needles = [uniqueWord(), uniqueWord(), uniqueWord()];
   const piece = await makeTurn(server, needles);
   if (piece !== undefined) needles.push(piece);
-  // Another request overwrites the last one in buffers that all requests share.
+  // Another request overwrites the previous one in the buffers that all requests share.
   await request(server, 'GET', '/v1/models');
   await sleep(settleMs);
   if (root) {
@@ -219,7 +219,7 @@ async function attack(
 
 /**
  * Makes every attempt on layer 5. Only root can search memory; for other users those attempts are not proved.
- * @param why - why there is no second server
+ * @param why - the reason why there is no second server
  * @param tell - called with each result
  */
 export async function proveMemory(

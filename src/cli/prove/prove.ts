@@ -1,8 +1,9 @@
 /**
- * `kwyre prove`: attacks a second server of this installation, as an attacker would, and shows what was stopped.
+ * `kwyre prove`: attacks a second server of this installation as an attacker would, and shows which attempts were
+ * stopped.
  *
  * Promise: an attempt that could not be made prints NOT PROVED and makes the exit code non-zero. The second server is
- *          always stopped, also by Ctrl-C. No packet leaves this machine.
+ *          always stopped, even after Ctrl-C. No packet leaves this machine.
  * Proof:   test/e2e/prove.test.ts
  * @module
  */
@@ -21,7 +22,7 @@ import { proveLoopback, unprovenLoopback } from './loopback.ts';
 import type { Proof, ProvenLayer } from './attempt.ts';
 import { exitCodeOf, proofLines, provenLayers, summaryLine } from './attempt.ts';
 
-/** Exit codes after a signal, 128 + its number, as shells expect. */
+/** Exit codes after a signal: 128 plus its number, as shells expect. */
 const interrupted = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 function parseFlags(args: readonly string[]): { json: boolean; layers: readonly ProvenLayer[] } {
@@ -79,7 +80,8 @@ async function attack(
 /** Runs `kwyre prove`. */
 export async function prove(args: readonly string[], tree: VerifiedTree): Promise<number> {
   const { json, layers } = parseFlags(args);
-  // A debugger that merely runs on this machine must not stop it; one that attaches to it still does.
+  // A debugger that is only running on this machine must not stop the server. One that attaches to the server still
+  // does.
   const target = new TargetProcess(
     root,
     tools.flatMap(({ id }) => ['--acknowledge-tool', id]),

@@ -1,18 +1,18 @@
 /**
- * One HTTP exchange as plain bytes, as an attacker's program would send it, without a client library.
+ * Makes one HTTP exchange in plain bytes without a client library, as an attacker's program would.
  *
  * Proof: test/e2e/prove.test.ts
  * @module
  */
 import { connect } from 'node:net';
 
-/** `status` 0: the connection was closed without an answer. `failed`: why there was none at all. */
+/** `status` is 0 if there was no response. `failed` is the reason, unless the server just closed the connection. */
 export type Exchange = { readonly status: number; readonly head: string; readonly failed: string | undefined };
 
 const timeoutMs = 5000;
 const maxBytes = 64 * 1024;
 
-/** Sends `text` to an address and reads until the head of the answer is complete. */
+/** Sends `text` to an address and reads until the head of the response is complete. */
 export function exchange(host: string, port: number, text: string): Promise<Exchange> {
   return new Promise((resolve) => {
     let received = '';
@@ -44,7 +44,7 @@ export function exchange(host: string, port: number, text: string): Promise<Exch
 }
 
 /**
- * Begins a chat completion that is never completed, so that the server buffers `body`.
+ * Begins a chat completion request that is never completed, so that the server buffers `body`.
  * @returns a function that closes the connection
  */
 export async function beginRequest(

@@ -1,5 +1,6 @@
 /**
- * The second server that `kwyre prove` attacks: its own port, a temporary state folder, the embedded guide model.
+ * The second server that `kwyre prove` attacks. It has its own port, a temporary state folder and the embedded guide
+ * model.
  *
  * Promise: it ends when the command ends.
  *
@@ -22,7 +23,7 @@ const maxOutputBytes = 1 << 20;
 /** A second server that accepts requests. */
 export type TargetServer = { readonly port: number; readonly token: string; readonly pid: number };
 
-/** Its process. */
+/** The process of the second server. */
 export class TargetProcess {
   readonly #folder = mkdtempSync(join(tmpdir(), 'kwyre-prove-'));
   readonly #child: ChildProcess;
@@ -58,7 +59,7 @@ export class TargetProcess {
     });
   }
 
-  /** Waits until it serves. @returns `undefined` if it ended or took too long; `failure` then says why */
+  /** Waits until it serves. @returns `undefined` if it ended or took too long; `failure` is then the reason */
   async ready(): Promise<TargetServer | undefined> {
     const until = performance.now() + startTimeoutMs;
     while (!this.#ended && performance.now() < until) {
@@ -75,7 +76,7 @@ export class TargetProcess {
     return this.#folder;
   }
 
-  /** Everything that it printed; `undefined` if it was more than 1 MiB. */
+  /** Everything that the server printed; `undefined` if that was more than 1 MiB. */
   get output(): Buffer | undefined {
     return this.#outputBytes > maxOutputBytes ? undefined : Buffer.concat(this.#output);
   }
@@ -90,7 +91,7 @@ export class TargetProcess {
     return this.#ended;
   }
 
-  /** The first line that it wrote to standard error. */
+  /** The first line that the server wrote to standard error. */
   get failure(): string {
     const [first = ''] = this.#errors.trim().split('\n');
     return first
@@ -99,7 +100,7 @@ export class TargetProcess {
       .slice(0, 400);
   }
 
-  /** Stops it with SIGTERM, then SIGKILL after 5 s, and removes its folder. */
+  /** Stops the server with SIGTERM, or after 5 s with SIGKILL, and removes its folder. */
   async stop(): Promise<void> {
     if (!this.#ended) this.#child.kill('SIGTERM');
     const timer = setTimeout(() => {
@@ -110,7 +111,7 @@ export class TargetProcess {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Kills it and its roles, and removes its folder; for the exit path. */
+  /** Kills the server with SIGKILL, so that its roles end too, and removes its folder. Used when this process exits. */
   kill(): void {
     this.#child.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
