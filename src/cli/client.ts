@@ -76,7 +76,7 @@ export function findServer(directory: string): Server {
     const server = record === undefined ? undefined : parseInstalled(record).uid;
     if (owner === undefined || server === undefined) throw notRunning(directory);
     if (owner !== server && owner !== 0)
-      throw foreign(owner === uid ? 'another program of yours' : `another user (uid ${owner})`);
+      throw foreign(owner === uid ? 'another of your programs' : `another user (uid ${owner})`);
   } else {
     const check = checkServer(directory, presence, uid);
     if (check.kind === 'dead') {

@@ -9,7 +9,9 @@ import { strictFeatures } from '../../policy/shared-rights.ts';
 import type { Finding, HostFacts } from './types.ts';
 import { notLoaded } from './types.ts';
 
-/** Judges as a start does: it is refused without a required feature; one that is only preferred is reported. */
+/**
+ * Judges features as a start does: a missing required feature prevents it, a missing preferred one is only reported.
+ */
 function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
   if (abi === undefined)
     return [

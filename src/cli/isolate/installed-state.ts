@@ -125,7 +125,7 @@ export function observeInstallation(root: string): readonly Check[] {
   const observed: Record<string, Observed> = {
     installed: record.complete
       ? good(`for uid ${record.person.uid}, whose token is in ${accessFolder(record.person.uid)}`)
-      : bad('an installation was not completed: sudo ./kwyre isolate install, or remove'),
+      : bad('an installation was not completed: run sudo ./kwyre isolate install again, or remove'),
     account: checkAccount(record),
     rules: checkRules(record, asRoot),
     boot: checkFiles(record, root),

@@ -43,7 +43,7 @@ function findTools(): Tools {
     throw new KwyreError(
       'L2_ISOLATE_TOOLS',
       `programs are missing: ${missing.join(', ')}`,
-      'isolate needs a Linux with systemd and the shadow utilities; inside WSL2, enable systemd in /etc/wsl.conf',
+      'isolate needs Linux with systemd and the shadow utilities; inside WSL2, enable systemd in /etc/wsl.conf',
     );
   return found as Tools;
 }

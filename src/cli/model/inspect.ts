@@ -195,7 +195,7 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
         throw new KwyreError(
           'L4_MODEL_KIND',
           `${path} is not a regular file that you may read (links are not followed)`,
-          'give the path of the file itself, and make it readable for you',
+          'give the path of the file itself, and make sure that you can read it',
         );
       open.push(opened.fd);
       const readAt = (offset: number, length: number): Buffer => {

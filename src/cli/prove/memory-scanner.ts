@@ -1,8 +1,8 @@
 /**
  * Searches the whole memory of a running process for many needles in one pass.
  *
- * The algorithm is Wu and Manber's: a table indexed by pairs of bytes tells how far the window can move. Pages that are
- * neither in memory nor swapped out, according to the page map, are skipped.
+ * The algorithm is Wu and Manber's: a table indexed by pairs of bytes holds the distance by which the window can move.
+ * Pages that are neither in memory nor swapped out, according to the page map, are skipped.
  *
  * Source: proc(5), pagemap(5), process_vm_readv(2); Wu and Manber, "A fast algorithm for multi-pattern searching"
  *         (1994)
