@@ -192,7 +192,7 @@ const rows: readonly (readonly [id: string, what: string, words: RegExp, change:
   [
     'L4-10',
     'the manifest with a byte changed',
-    /the signature is invalid|the signature file: sig is not base64/,
+    /the signature is invalid|the signature file: sig is not base64|the record of the model: bundle is not base64/,
     () => rewrite(record, flip(-40)),
   ],
   [
