@@ -50,7 +50,7 @@ export const sharedClaims: readonly Claim[] = [
   claim(
     'C2',
     'policy/roles.ts',
-    'No hostile request and no compromised process can send data away, change weights or leave a conversation.',
+    'No hostile request and no compromised process can send data away, change weights or leave a conversation behind.',
     'Until it is killed, a compromised process can falsify its answers and mix up the conversations it holds.',
   ),
 ];
@@ -81,7 +81,7 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C5',
         'layers/1-loopback/status.ts',
-        'Anyone can check it: `ss -ltn` and `./kwyre status` show one listener on 127.0.0.1.',
+        'Anyone can check this: `ss -ltn` and `./kwyre status` show one listener on 127.0.0.1.',
         'A local program that holds a token can pass on the answers.',
       ),
     ],
@@ -139,7 +139,7 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C12',
         'layers/3-dependencies/load-hook.ts',
-        'A changed file is refused. What runs are the bytes that were hashed, even if the file changes later.',
+        'A changed file is refused. The bytes that run are those that were hashed, even if the file changes later.',
         'WebAssembly and injected machine code are not stopped by this layer; the jail confines them.',
       ),
       claim(
@@ -165,7 +165,7 @@ export const layers: readonly LayerEntry[] = [
       claim(
         'C15',
         'layers/4-model/immutable-weights.ts',
-        'Substitution, tampering and silent corruption are refused; loaded weights cannot change.',
+        'Substitution, tampering and silent corruption are refused; loaded weights cannot be changed.',
         "With `--weights file` and another user's file, a change is detected, not prevented.",
       ),
     ],
@@ -242,7 +242,7 @@ export const layers: readonly LayerEntry[] = [
         'C25',
         'state/event-log.ts',
         'Only metadata of the violation is logged.',
-        'A compromised process can choose at most 964 bits an hour of what is written (see below).',
+        'Of what is written, a compromised process can choose at most 964 bits an hour (see below).',
       ),
       claim(
         'C26',
