@@ -63,7 +63,7 @@ export const layers: readonly LayerEntry[] = [
   {
     number: 1,
     name: layerNames[1],
-    promise: 'The server answers only on 127.0.0.1, and only programs that hold a token.',
+    promise: 'The server answers only on 127.0.0.1, and answers only programs that hold a token.',
     status: 'layers/1-loopback/status.ts',
     claims: [
       claim(
