@@ -8,7 +8,7 @@
  */
 
 /**
- * Returns a zero-filled buffer outside the shared pool of `Buffer.from` and `allocUnsafe`.
+ * Returns a zero-filled buffer that is not part of the shared pool used by `Buffer.from` and `allocUnsafe`.
  *
  * It is created over an explicit `ArrayBuffer`. Otherwise V8 keeps typed arrays of up to 64 bytes in its heap and
  * copies them out once native code takes their address, which leaves the first copy behind.

@@ -19,7 +19,7 @@ export type Config = {
   readonly state: string | undefined;
   /** Context size of a conversation in tokens; 0 for the default. */
   readonly contextTokens: number;
-  /** Number of conversations decoded together. */
+  /** Maximum number of conversations that are decoded together. */
   readonly parallel: number;
   /** Number of engine threads; 0 to choose it by core count and model size. */
   readonly threads: number;
@@ -27,13 +27,13 @@ export type Config = {
   readonly kv: 'sealed' | 'drop' | 'keep';
   /** Seconds after which an idle conversation is wiped; at most one hour. */
   readonly idleSeconds: number;
-  /** The same for conversations of clients that resend their history; 0 wipes these conversations after each turn. */
+  /** Like `idleSeconds`, for conversations of clients that resend their history; 0 wipes them after each turn. */
   readonly continueSeconds: number;
   /** Where the weights are held: in an immutable memfd, in the file, or wherever they fit. */
   readonly weights: 'memfd' | 'file' | 'auto';
   /** Milliseconds between two watchdog scans; at most five seconds. */
   readonly scanMs: number;
-  /** Whether the operator has reviewed the violation that stopped the server since the machine booted. */
+  /** Whether the operator has reviewed the violation that stopped an earlier server during this boot. */
   readonly acknowledgeViolation: boolean;
   /** Ids of tools that may run alongside the server. */
   readonly acknowledgedTools: readonly string[];

@@ -31,9 +31,11 @@ export const relations = ['effect', 'able', 'stranger'] as const;
 export type Relation = (typeof relations)[number];
 
 /**
- * How much a detector could see. `full`: everything. `self-reported`: only what the watched process reported about
- * itself. `not-available`: less, because this user has no access to it, which is not a fault. `unreadable`: less,
- * because something that should be readable is not, which degrades the layer.
+ * How much a detector could see.
+ *
+ * `full`: everything. `self-reported`: only what the watched process reported about itself. `not-available`: not
+ * everything, because this user lacks access to the rest, which is not a fault. `unreadable`: not everything, because
+ * something that should be readable is not, which degrades the layer.
  */
 export const visibilities = ['full', 'self-reported', 'not-available', 'unreadable'] as const;
 export type Visibility = (typeof visibilities)[number];

@@ -91,7 +91,7 @@ const escapeLetters = new Uint8Array(256);
 escapeLetters.fill(0x75, 0, 0x20);
 for (const letter of '"\\bfnrt') escapeLetters[shortEscapes[letter.charCodeAt(0)] ?? 0] = letter.charCodeAt(0);
 
-/** Returns the length of the bytes after escaping. */
+/** Returns the length that the bytes have after escaping. */
 export function escapedJsonLength(bytes: Uint8Array): number {
   let length = bytes.length;
   for (let i = 0; i < bytes.length; i += 1) {

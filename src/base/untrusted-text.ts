@@ -20,7 +20,7 @@ export function printable(text: string, maxLength: number): string {
 }
 
 /**
- * Escapes unprintable characters as `\\uXXXX`, which is harmless on a terminal and keeps its value in JSON. @internal
+ * Escapes unprintable characters as `\\uXXXX`. The escapes are harmless on a terminal and equivalent in JSON. @internal
  */
 export function visible(text: string): string {
   return text.replace(/[^\P{C}\n\t]|[\u2028\u2029]/gu, (character) =>

@@ -22,7 +22,7 @@ export type Enforcement = {
   readonly reason: string;
 };
 
-/** The result of a request for a protection. */
+/** The result of requesting a protection. */
 export type Outcome = Pick<Enforcement, 'observed' | 'status'> & Partial<Pick<Enforcement, 'reason'>>;
 
 /** `enforced` only if every check of the layer passed in this run. */

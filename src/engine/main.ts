@@ -32,9 +32,9 @@ import { createSessionStore, openWorkingSet } from './session/session-memory.ts'
 import type { SessionStore } from './session/session-store.ts';
 
 const exitCodes = { stopped: 0, failed: 1, breach: 70 } as const;
-/** Maximum size of a request body in bytes. */
+/** Maximum request body size, in bytes. */
 const bodyBytes = 32 << 20;
-/** Interval at which idle conversations are wiped. */
+/** Interval between checks for idle conversations to wipe, in milliseconds. */
 const reapMs = 1000;
 
 process.title = 'kwyre: engine [jailed]';

@@ -21,7 +21,7 @@ import { matchRoute, placeholder, routes } from './routes.ts';
 export type Sender = { readonly principal: Buffer; readonly isOperator: boolean };
 
 type Decision =
-  /** `closes`: whether the connection is closed too. */
+  /** `closes`: whether the connection must be closed as well. */
   | { readonly kind: 'refused'; readonly fault: Fault; readonly closes: boolean }
   | { readonly kind: 'admitted'; readonly match: Match; readonly sender: Sender };
 
@@ -33,7 +33,7 @@ type AdmissionOptions = {
   readonly tokens: readonly TokenDigest[];
   /** Receives the number of wrong tokens since the previous report. */
   readonly onFailedLogins: (count: number) => void;
-  /** Milliseconds, monotonic. */
+  /** Returns the monotonic time in milliseconds. */
   readonly now: () => number;
 };
 
@@ -53,7 +53,7 @@ export class Admission {
     this.#failedLogins = new FailedLogins(options.now());
   }
 
-  /** Decides on a request. A wrong token counts as a failed login. */
+  /** Decides whether to admit a request. A wrong token counts as a failed login. */
   decide(received: Received): Decision {
     const verdict = this.#judge(received);
     if (verdict.kind !== 'unknown-token') return verdict;

@@ -60,7 +60,7 @@ export class Connections<T extends Connection> {
     entry.busy = true;
   }
 
-  /** Marks the connection idle after its request has been answered. */
+  /** Marks the connection as idle after its request has been answered. */
   markIdle(connection: T): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
@@ -75,7 +75,10 @@ export class Connections<T extends Connection> {
       if (entry.holder === holder && !notified.has(connection)) connection.destroy();
   }
 
-  /** Returns the longest-idle connection of the holder with most connections among the holders with an idle one. */
+  /**
+   * Returns the connection to evict, if any. Among the holders that have an idle connection, the one with the most
+   * connections loses the connection that has been idle longest.
+   */
   #nextEviction(): T | undefined {
     const longestIdle = new Map<string, { connection: T; lastUse: number }>();
     for (const [connection, { holder, busy, lastUse }] of this.#entries) {

@@ -24,16 +24,16 @@ const { createServer } = process.getBuiltinModule('node:http');
 /** Limits on clients. @internal */
 export const limits = {
   headerBytes: maxHeaderBytes,
-  /** Time from the opening of a connection, or the end of its previous request, to the end of the headers. */
+  /** Time limit for receiving all headers, from the opening of the connection or the end of its previous request. */
   headerTimeoutMs: 10_000,
-  /** Time to the end of the body. */
+  /** Time limit for receiving the whole request, including its body. */
   requestTimeoutMs: 60_000,
   keepAliveMs: 15_000,
   connections: 256,
   requestsPerConnection: 1000,
 } as const;
 
-/** Number of file descriptors that a gateway needs in addition to its connections. */
+/** Number of file descriptors that a gateway needs in addition to those of its connections. */
 const reservedDescriptors = 40;
 
 /** Returns the connection limit for a process that may open `openFiles` descriptors. */

@@ -9,7 +9,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { wipeBytes } from '../base/bytes.ts';
 import type { Fault } from './faults.ts';
 
-/** The content security policy of every response except the status page. It lets a response load and run nothing. */
+/** The content security policy of every response except the status page: it may not load or run anything. */
 const closedPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 /** Headers of every response. There are no `Access-Control-*` headers, so no other origin may read a response. */
@@ -53,7 +53,7 @@ export function sendWhole(
 export const lingerLimits = { bytes: 1 << 20, ms: 1000 } as const;
 
 /**
- * Refuses a request. Its body is overwritten and discarded, and a long body is cut off.
+ * Refuses a request. Its body is overwritten and discarded; reading a long body stops at the limits.
  * @param close - whether to close the connection too, as after anything that no legitimate client sends
  */
 export function sendFault(request: IncomingMessage, response: ServerResponse, fault: Fault, close: boolean): void {

@@ -30,8 +30,8 @@ type DataEdge = {
 };
 
 /**
- * Limits on the number of requests at the engine and on their declared bytes, the additional room for the operator, and
- * the time for which a client may stop reading its response.
+ * Limits on the number of requests that are open at the engine and on their declared bytes, the additional capacity for
+ * the operator, and the time for which a client may stop reading its response.
  * @internal
  */
 export const relayLimits = {
@@ -49,7 +49,7 @@ export class Relay {
   readonly #paused = new Set<IncomingMessage>();
   readonly #quota = new RequestQuota<RelayedRequest>(relayLimits);
   #lastId = 0;
-  /** Why no more requests are forwarded; `undefined` while they are. */
+  /** The reason why requests are no longer forwarded; `undefined` while they still are. */
   #closedBy: Fault | undefined;
 
   constructor(edge: DataEdge, now: () => number) {
@@ -201,7 +201,7 @@ export class Relay {
     for (const relayed of this.#open.values()) if (relayed.isStalled(relayLimits.stallMs)) relayed.response.destroy();
   }
 
-  /** Cancels every open request: sends the client an error and tells the engine. */
+  /** Cancels every open request, sending an error to its client and a cancellation to the engine. */
   cancelAll(fault: Fault): void {
     for (const relayed of [...this.#open.values()]) this.#cancel(relayed, fault);
   }

@@ -113,7 +113,10 @@ export class RelayedRequest implements QuotaEntry {
     this.response.end();
   }
 
-  /** Ends with an error: as the response if none has begun, as the last event of a stream, or else with a reset. */
+  /**
+   * Ends the request with an error. The error is the whole response if none has begun, or else the last event of a
+   * stream. Any other response is cut off by closing the connection.
+   */
   fail(fault: Fault): void {
     const { request, response } = this;
     if (!response.headersSent) sendFault(request, response, fault, true);

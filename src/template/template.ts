@@ -253,8 +253,8 @@ function includesText(pieces: readonly PromptPiece[], text: Str): boolean {
 }
 
 /**
- * Merges each system message into the next user message, or else the previous one. This creates no consecutive user
- * messages.
+ * Merges each system message into the next user message, or into the previous one if there is no next one. This creates
+ * no consecutive user messages.
  */
 function mergeSystemMessages(messages: readonly RopeMessage[], budget: Budget): RopeMessage[] {
   const merged: RopeMessage[] = [];

@@ -108,7 +108,7 @@ export const controlSchemas = {
     kv: kvPostures,
     /** A session that has been idle for this long is wiped. */
     idleSeconds: number(1, 3600),
-    /** The same for clients that resend their history; with 0, the session is wiped when its request ends. */
+    /** Like `idleSeconds`, for clients that resend their history; 0 wipes the session when its request ends. */
     continueSeconds: number(0, 3600),
     /** Limit on the sealed bytes of all sessions together; 0 means a share of free memory. */
     sealedBytes: number(0),
@@ -145,7 +145,7 @@ export const controlSchemas = {
     }),
   }),
   configureWatchdog: object({ intervalMs: number(250, 5000), ownUid: number(0) }),
-  /** `epoch` is the number of this list of targets, so that a scan of an outdated list can be recognised. */
+  /** `epoch` numbers the lists of targets, so that a scan of an outdated list can be recognised. */
   watch: object({
     epoch: number(0),
     targets: array(watchTarget, 16),

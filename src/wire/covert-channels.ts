@@ -1,6 +1,6 @@
 /**
  * The covert channel budget: every way in which data chosen by a jailed process reaches the disk, a terminal or the
- * kernel log while conversations exist, and the maximum number of bits it carries per hour.
+ * kernel log while conversations exist, and the maximum number of bits that each way carries per hour.
  *
  * Startup messages carry no conversation data, because the gateway does not listen until the engine is ready, so no
  * client byte has arrived yet. After startup, such a message is a breach.
@@ -50,11 +50,11 @@ type Exposure = {
   readonly why: string;
 };
 
-/** A time within an hour, in whole seconds. */
+/** Number of bits in a time within an hour, in whole seconds. */
 const momentBits = Math.log2(3600);
 const pidBits = 22;
 const detectorBits = Math.log2(detectorIds.length);
-/** A logged count, which is a power of two up to 2^20. */
+/** Number of bits in a logged count, which is a power of two up to 2^20. */
 const countBits = Math.log2(21);
 const bits = (lines: number, each: number): number => Math.ceil(lines * (each + momentBits));
 

@@ -81,7 +81,7 @@ export type MediaType = (typeof mediaTypes)[keyof typeof mediaTypes];
 
 /**
  * The message of `session_not_found`. The gateway's response to a malformed id is the same as the engine's response to
- * an unknown id or another token's.
+ * an unknown id or another token's id.
  */
 export const sessionNotFoundMessage = 'there is no such conversation';
 

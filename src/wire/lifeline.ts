@@ -1,6 +1,6 @@
 /**
- * A role exits if it receives no ping for five seconds. The supervisor sends one every second. Stopping the supervisor
- * (with a debugger or SIGSTOP) disables the watchdog's response, so it must not leave conversations in memory.
+ * A role exits if it receives no ping for five seconds. The supervisor sends one every second. While the supervisor is
+ * stopped (by a debugger or SIGSTOP), it cannot react to the watchdog, so conversations must not stay in memory.
  *
  * The timeout is measured from the time at which the ping was sent, by CLOCK_MONOTONIC, which all processes share. A
  * ping that waited in the channel while the role was stopped therefore does not extend the role's life. A role that was
@@ -39,10 +39,10 @@ type LifelinePowers = {
 export class Lifeline {
   readonly #powers: LifelinePowers;
   #timer: NodeJS.Timeout | undefined;
-  /** When the last ping was sent. */
+  /** Time at which the last ping was sent. */
   #lastPingAt = 0;
   #lastCheckAt = 0;
-  /** When a role that was stopped exits if no ping arrives. It gets no second grace period before a new ping. */
+  /** Time at which a role that was stopped exits unless a ping arrives. It is not postponed before a new ping. */
   #graceEnds: number | undefined;
   #stopped = false;
 
@@ -62,7 +62,7 @@ export class Lifeline {
     }, pingIntervalMs);
   }
 
-  /** Exits, or cancels turns, if the last ping is too old. Called once a second. */
+  /** Exits, or cancels turns, if the last ping is too old. Called once per second. */
   check(): void {
     const now = this.#powers.now();
     const lateMs = now - this.#lastCheckAt - pingIntervalMs;

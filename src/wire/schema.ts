@@ -18,7 +18,7 @@ export type Shape =
   | { readonly kind: 'whole'; readonly min: number; readonly max: number }
   /** A finite number within the bounds. */
   | { readonly kind: 'number'; readonly min: number; readonly max: number }
-  /** A string that is not changed; for orders from the supervisor. */
+  /** A string that is passed on unchanged; used for orders from the supervisor. */
   | { readonly kind: 'string'; readonly maxLength: number }
   /** A string that is sanitised and truncated for display. */
   | { readonly kind: 'text'; readonly maxLength: number }

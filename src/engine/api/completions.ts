@@ -34,7 +34,7 @@ export type CompletionsOptions = {
   readonly model: { readonly name: string; readonly createdSeconds: number };
   /** The time limit of a turn in milliseconds. */
   readonly turnMs: number;
-  /** Milliseconds, monotonic. */
+  /** Returns the monotonic time in milliseconds. */
   readonly now: () => number;
   readonly unixSeconds: () => number;
   /** Returns `count` random hexadecimal digits. */
@@ -96,7 +96,7 @@ export class Completions {
     }
   }
 
-  /** Begins a turn of the conversation named by the header, or of the one that matches the history. */
+  /** Begins a turn of the conversation named by the header or, without a header, of the one matching the history. */
   #chatTurn(exchange: Exchange, { messages }: ChatRequest): Turn | undefined {
     const { sessions } = this.#options;
     const { session } = exchange.open;
@@ -136,7 +136,7 @@ export class Completions {
     }
   }
 
-  /** Begins the turn of a response. `stored` is the same turn if the client can continue after it. */
+  /** Begins the turn for a response. `stored` is the same turn, or `undefined` if the response is not stored. */
   #responseTurn(
     exchange: Exchange,
     { store, previous, conversation, instructions, input }: ResponseRequest,

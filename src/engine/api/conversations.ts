@@ -3,7 +3,7 @@
  * the model.
  *
  * Promise: the id of another token's conversation and an unknown id get the same response. Only the operator can list
- *          and wipe conversations of other tokens, and sees their ids, times and sizes but no text.
+ *          and wipe other tokens' conversations, and sees their ids, times and sizes but no text.
  * Limits:  text only. `metadata` is not stored. All items are listed at once, in order.
  * Source:  https://platform.openai.com/docs/api-reference/conversations
  * Proof:   test/e2e/sessions.test.ts, test/attacks/5-sessions.test.ts

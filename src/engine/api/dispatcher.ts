@@ -22,11 +22,11 @@ import { Response } from './response.ts';
 type DispatcherOptions = CompletionsOptions & {
   /** Returns the data edge; called only after frames have arrived. */
   readonly channel: () => Channel;
-  /** Maximum size of a body in bytes. */
+  /** Maximum request body size, in bytes. */
   readonly bodyBytes: number;
 };
 
-/** Limits on the number of open requests and on the sum of their declared bodies: twice the gateway's limits. */
+/** Limits on the number of open requests and on their total declared body size: twice the gateway's limits. */
 const exchangeLimits = { count: 256, bodyBytes: 256 << 20 } as const;
 
 export class Dispatcher {
@@ -77,7 +77,7 @@ export class Dispatcher {
     },
   };
 
-  /** Drops every open request. No response continues, and all text is overwritten within a step. */
+  /** Drops every open request. No more response bytes are sent, and all text is overwritten within one step. */
   abortAll(): void {
     for (const exchange of [...this.#exchanges.values()]) exchange.response.close();
   }

@@ -146,7 +146,7 @@ export class Field {
     }
   }
 
-  /** Yields all members of an object whose keys should be numbers, such as token ids; other keys are `undefined`. */
+  /** Yields all members of an object whose keys should be numbers, such as token ids; other keys yield `undefined`. */
   *numberedMembers(): Generator<readonly [number | undefined, Field]> {
     for (const [key, node] of this.#tree.pairs(this.#node))
       yield [this.#tree.digits(key), new Field(this.#tree, node, this.path)];

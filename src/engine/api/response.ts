@@ -46,7 +46,7 @@ export class Response {
     return this.#ended || this.#closed;
   }
 
-  /** Whether more bytes are waiting than the credit allows to be sent. */
+  /** Whether the bytes that are waiting use up the credit. */
   get congested(): boolean {
     return this.#credit <= this.out.length - this.#sent;
   }
@@ -108,7 +108,7 @@ export class Response {
     this.#onClose();
   }
 
-  /** Ends the response with an error, which is the body, or the last event if a stream has begun. */
+  /** Ends the response with an error: as the whole body, or as the last event if a stream has begun. */
   fail(error: RequestError): void {
     if (this.ended) return;
     if (this.#begun) writeErrorEvent(this.out, error);

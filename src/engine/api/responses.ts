@@ -2,8 +2,8 @@
  * The schema of `POST /v1/responses` (text only), and the JSON of a response.
  *
  * A stored response is a turn of a conversation in the vault. Its id consists of the conversation's id and the turn's
- * number. Continuing after the last response continues that conversation. Continuing after an earlier response creates
- * a new conversation with the items up to that turn.
+ * number. A request that continues from the last response extends that conversation. A request that continues from an
+ * earlier response creates a new conversation with the items up to that turn.
  * Promise: as in chat-request.ts, texts stay bytes and an error names the field, never its value. `store` keeps a
  *          response only in memory, sealed.
  * Limits:  streaming events, tools, images and background responses are not supported and are refused by name.
@@ -29,9 +29,9 @@ export type ResponseRequest = {
   readonly instructions: readonly Message[];
   readonly input: readonly Message[];
   readonly store: boolean;
-  /** The response after which this one continues. */
+  /** Id of the response that this one continues from. */
   readonly previous: ResponseId | undefined;
-  /** The id of the conversation that this response is a turn of, 32 hexadecimal digits. */
+  /** Id of the conversation that this response belongs to: 32 hexadecimal digits. */
   readonly conversation: string | undefined;
   readonly maxTokens: number | null;
   readonly sampling: Sampling;

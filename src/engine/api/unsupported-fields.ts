@@ -1,8 +1,8 @@
 /**
  * Fields that would change the completion but are not supported.
  *
- * Promise: such a field is refused by name unless its value has no effect. If it were ignored, the response would be to
- *          a different request from the one that was sent.
+ * Promise: such a field is refused by name unless its value has no effect. If it were ignored, the client would get the
+ *          response to a different request.
  * Source:  https://platform.openai.com/docs/api-reference/chat/create,
  *          https://platform.openai.com/docs/api-reference/responses
  * Proof:   test/unit/engine/chat-request.test.ts, test/e2e/responses.test.ts

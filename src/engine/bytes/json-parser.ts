@@ -221,7 +221,7 @@ class Parser {
     this.#refuseDuplicates(keys);
   }
 
-  /** Refuses duplicate keys by sorting. Unlike hashing, sorting cannot be made slow by a choice of keys. */
+  /** Sorts the keys and refuses duplicates. Unlike hashing, sorting cannot be slowed down by the choice of keys. */
   #refuseDuplicates(keys: JsonNode[]): void {
     if (keys.length < 2) return;
     keys.sort((a, b) => this.#compareKeys(a, b));

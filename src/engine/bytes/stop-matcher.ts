@@ -62,7 +62,7 @@ export class StopMatcher {
     return this.#stopped;
   }
 
-  /** Processes bytes. @returns the bytes that are in no stop string; none after a stop */
+  /** Processes bytes. @returns the bytes that cannot be part of a stop string; none once stopped */
   push(bytes: Uint8Array): StopResult {
     this.#out.clear();
     if (this.#stopped) return { emit: this.#out.view(), stopped: true };

@@ -42,7 +42,7 @@ export type GenerationEnd = {
   readonly slot: number;
   /** The tokens whose KV state the slot holds, as a view that is valid only during the call. */
   readonly tokens: Int32Array;
-  /** Whether the slot's state is known; `false` if a step was lost. */
+  /** Whether the slot's state is known; `false` if a step did not complete. */
   readonly intact: boolean;
   /** The text, as a view that is valid only during the call; `undefined` if the generation failed or was cancelled. */
   readonly completion: Buffer | undefined;
@@ -96,7 +96,7 @@ export class Generation {
   #finished = false;
   /** Number of prompt tokens that needed no decoding. */
   #cached = 0;
-  /** Whether a step with tokens of this generation is running or was lost. */
+  /** Whether a step with this generation's tokens is running or was not completed. */
   #unsettled = false;
   #detached = false;
   readonly #sampler: Sampler;
@@ -124,7 +124,7 @@ export class Generation {
     this.sink = sink;
   }
 
-  /** Number of prompt tokens that are not decoded yet. */
+  /** Number of prompt tokens that have not been decoded yet. */
   get promptLeft(): number {
     return Math.max(0, this.promptTokens - this.position);
   }
@@ -139,7 +139,7 @@ export class Generation {
     return this.#binding?.residentSlot();
   }
 
-  /** Takes a slot and loads the state of earlier turns into it. */
+  /** Assigns a slot to this generation and loads the state of earlier turns into the slot. */
   attach(slot: number): void {
     this.slot = slot;
     this.#cached = this.#binding?.attach(slot, this.#tokens.subarray(0, this.promptTokens)) ?? 0;
@@ -158,7 +158,7 @@ export class Generation {
     });
   }
 
-  /** Records that the step with this generation's tokens is done. */
+  /** Records that the step with this generation's tokens has completed. */
   settle(): void {
     this.#unsettled = false;
   }

@@ -19,7 +19,7 @@ const longestPauseMs = 60_000;
 
 /** Access to time and the event loop. */
 type Clock = {
-  /** Milliseconds, monotonic. */
+  /** Returns the monotonic time in milliseconds. */
   readonly now: () => number;
   /** Calls `wake` once after `ms` milliseconds. @returns a function that cancels it */
   readonly after: (ms: number, wake: () => void) => () => void;
@@ -41,7 +41,7 @@ export class Scheduler {
   #running = false;
   /** Number of tokens in the batch that belong to running completions. */
   #completionTokens = 0;
-  /** Size of the longest step since llama.cpp's buffers were overwritten: the most token ids that may remain there. */
+  /** Size of the largest step since llama.cpp's buffers were overwritten. They hold at most this many token ids. */
   #staleTokens = 0;
   /** Called when something changes while the loop is paused or overwriting. */
   #onChange: (() => void) | undefined;
@@ -203,7 +203,7 @@ export class Scheduler {
       }
       return;
     }
-    // An aborted step cannot be repeated. Any generation that was not finished joined too late and fails.
+    // The step cannot be repeated, so every generation that has not finished fails.
     for (const generation of this.#active)
       generation.fail(new RequestError('ENGINE_DECODE_FAILED', 'the engine could not decode this step', null, 500));
   }
@@ -225,8 +225,8 @@ export class Scheduler {
   }
 
   /**
-   * Overwrites what llama.cpp still holds of ended generations. The KV cache is erased. Token ids and everything
-   * computed from them are overwritten by a step of the same size over token 0. A new generation aborts this.
+   * Overwrites the data of ended generations in llama.cpp. The KV cache is erased. Token ids and everything
+   * computed from them are overwritten by a step of the same size over token 0. A new generation aborts that step.
    */
   async #overwrite(): Promise<void> {
     const { batch } = this.#llama;

@@ -90,7 +90,7 @@ export const structSizes = {
   samplerChainParams: { type: samplerChainParams, size: 1 },
 } as const;
 
-/** The default values, except those that depend on the machine. A library with other fields has other defaults. */
+/** The default values, except those that depend on the machine. They reveal a library with different fields. */
 export const expectedDefaults = {
   modelParams: {
     devices: null,

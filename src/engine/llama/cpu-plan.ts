@@ -20,7 +20,7 @@ const tinyParameters = 50_000_000;
 /** Number of elements in an AVX-512 vector. */
 const vectorElements = 64;
 
-/** Returns the default thread count: 1 for a tiny model, otherwise one per core, leaving one core free from four on. */
+/** Returns the default thread count: 1 for a tiny model, otherwise one per core, minus one on four or more cores. */
 export function threadPlan(cores: number, parameters: number): number {
   if (parameters < tinyParameters) return 1;
   return Math.max(1, cores >= 4 ? cores - 1 : cores);

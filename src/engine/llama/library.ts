@@ -26,7 +26,7 @@ export function libraryFiles(paths: ReadonlyMap<string, string>): LibraryFiles {
   };
 }
 
-/** Returns the address of a libc function, to be passed to native code. */
+/** Returns the address of a libc function, for use as a callback in native code. */
 const functionOf = (name: string): Pointer => libc.symbol(name) as Pointer;
 
 /** llama.cpp, loaded and checked. */

@@ -23,7 +23,7 @@ import type { Library } from './library.ts';
 import { libraryFiles, openLibrary } from './library.ts';
 import type { ContextShape } from './model.ts';
 
-/** The default context size in tokens. A larger context takes more memory from the start. */
+/** The default context size in tokens. A larger context uses more memory as soon as the engine starts. */
 const defaultContextTokens = 4096;
 const batchTokens = 512;
 

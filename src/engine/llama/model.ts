@@ -19,7 +19,7 @@ import type { Library } from './library.ts';
 import { loadError } from './load-error.ts';
 import { Sampler } from './sampler.ts';
 
-/** The size of a context and the settings it computes with. */
+/** The size of a context and its computation settings. */
 export type ContextShape = {
   /** Maximum number of tokens in one sequence. */
   readonly contextTokens: number;
@@ -119,7 +119,7 @@ export class LlamaModel {
     return new LlamaModel(library, model, context, shape);
   }
 
-  /** Decodes the batch on this thread, then overwrites it. For steps too short to be worth another thread. */
+  /** Decodes the batch on this thread, then overwrites it. For steps too short to be worth dispatching. */
   decodeHere(): StepResult {
     this.#abortFlag[0] = 0x30;
     try {

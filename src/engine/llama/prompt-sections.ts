@@ -32,7 +32,7 @@ export const isContinuationByte = (byte: number): boolean => (byte & 0xc0) === 0
 /**
  * Writes the text of all parts into `text` and returns its sections.
  * @param text - must have room for every part's bytes
- * @param longestRun - maximum length in bytes of a run that is all spaces or has none; longer runs are split
+ * @param longestRun - maximum length in bytes of a run of only white space or only other text; longer runs are split
  */
 export function layOutSections(text: Buffer, parts: readonly PromptPart[], longestRun: number): PromptSection[] {
   const sections: PromptSection[] = [];

@@ -6,8 +6,8 @@
  *          whole, so a harmless conversation gets the same tokens as its rendered text. Splitting a name inserts no
  *          token.
  * Limits:  markers that are plain text (such as `[INST]` in some models) cannot be distinguished from text that
- *          imitates them. With byte-pair encoding, a run that is all spaces or has none is split every 16 KiB, because
- *          llama.cpp's patterns recurse over a run and some would overflow the stack.
+ *          imitates them. With byte-pair encoding, a run of only white space or only other text is split every 16 KiB,
+ *          because llama.cpp's patterns recurse over a run and some would overflow the stack.
  * Proof:   test/unit/engine/prompt-tokenizer.test.ts, test/e2e/openai.test.ts
  * @module
  */
@@ -22,7 +22,10 @@ import { isContinuationByte, layOutSections } from './prompt-sections.ts';
 /** A tokenised prompt. Its owner must overwrite it after use. */
 export type PromptTokens = { readonly tokens: Int32Array; readonly length: number };
 
-/** More than real text has on average. A prompt with more bytes per token of context is refused untokenised. */
+/**
+ * Maximum prompt size in bytes, per token of context. Real text has fewer bytes per token on average. A larger prompt
+ * is refused without being tokenised.
+ */
 const bytesPerToken = 128;
 /** Texts of at least this size are tokenised on another thread. */
 const offThreadBytes = 16 * 1024;
@@ -215,7 +218,7 @@ export class PromptTokenizer {
     return await this.#tokenizeText(text.subarray(from, end), room);
   }
 
-  /** Returns a stand-in's tokens, or none if one is user-defined, because a space is inserted after such a token. */
+  /** Returns a stand-in's tokens, or none if one is user-defined: a space would be inserted after such a token. */
   #standInTokens(byte: number): readonly number[] {
     const cached = this.#standIns.get(byte);
     if (cached !== undefined) return cached;

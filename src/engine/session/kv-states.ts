@@ -27,7 +27,7 @@ type KvStatesOptions = {
   readonly vault: Vault;
   readonly buffer: PlaintextBuffer;
   readonly posture: KvPosture;
-  /** Milliseconds, monotonic. */
+  /** Returns the monotonic time in milliseconds. */
   readonly now: () => number;
 };
 
@@ -113,7 +113,7 @@ export class KvStates {
     this.#scheduler.release(parked.slot);
   }
 
-  /** Overwrites the tokens of all parked states. Their slots are freed when the process ends. */
+  /** Overwrites the tokens of all parked states. It does not free their slots, because the process is about to exit. */
   wipe(): void {
     for (const { tokens } of this.#parked.values()) tokens.fill(0);
   }

@@ -1,9 +1,9 @@
 /**
- * The part of the working set in which sealed text and KV states are opened and from which they are sealed.
+ * A buffer in the working set. Sealed text and KV states are opened into it and sealed from it.
  *
  * Promise: the buffer is excluded from core dumps and from child processes, locked against swap as far as the limit
  *          allows, and overwritten after every use. Its pages stay mapped, because faulting in fresh ones takes thirty
- *          times as long as the copy.
+ *          times as long as copying the data.
  * Proof:   test/attacks/5-sessions.test.ts
  * @module
  */

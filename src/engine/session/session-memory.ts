@@ -66,9 +66,9 @@ type SessionMemoryOptions = {
   readonly llama: LlamaModel;
   readonly scheduler: Scheduler;
   readonly working: WorkingSet;
-  /** Maximum size of a request body in bytes. */
+  /** Maximum request body size, in bytes. */
   readonly bodyBytes: number;
-  /** Milliseconds, monotonic. */
+  /** Returns the monotonic time in milliseconds. */
   readonly now: () => number;
   readonly unixSeconds: () => number;
 };

@@ -28,7 +28,7 @@ type SessionStoreOptions = {
   readonly fingerprinter: Fingerprinter;
   readonly buffer: PlaintextBuffer;
   readonly states: KvStates;
-  /** Milliseconds, monotonic. */
+  /** Returns the monotonic time in milliseconds. */
   readonly now: () => number;
   readonly unixSeconds: () => number;
   /** Returns `count` random hexadecimal digits. */
@@ -56,12 +56,12 @@ export class SessionStore {
     this.#randomHex = randomHex;
   }
 
-  /** Milliseconds on the monotonic clock. */
+  /** The monotonic time in milliseconds. */
   get now(): number {
     return this.#now();
   }
 
-  /** Returns the milliseconds until the next conversation expires (negative if overdue), or `undefined` without any. */
+  /** Returns the time until the next conversation expires (negative if overdue); `undefined` if there are none. */
   dueInMs(turnMs: number): number | undefined {
     const due = this.vault.nextDue(turnMs);
     return due === undefined ? undefined : due - this.now;

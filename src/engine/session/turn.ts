@@ -33,7 +33,7 @@ type TurnRequest = {
   readonly messages: readonly Message[];
   /** Messages that precede the conversation in this turn only; they are not stored. */
   readonly preface?: readonly Message[];
-  /** Number of the turn after which this one continues. */
+  /** Number of the turn that this one continues from. */
   readonly after?: number | undefined;
   /** Bytes that the conversation's quota must still have free for the completion. */
   readonly reserveBytes: number;
@@ -82,7 +82,7 @@ export class Turn implements KvBinding {
     { session: id, messages, preface = [], after, reserveBytes }: TurnRequest,
   ): Turn {
     const source = id === 'new' ? undefined : sessions.find(id, holder.principal);
-    // Continuing after an earlier turn creates a new conversation with the items up to that turn.
+    // A turn that continues from an earlier turn gets a new conversation with the items up to that earlier turn.
     const branches = source !== undefined && after !== undefined && after < source.turns;
     const isNew = source === undefined || branches;
     const session = isNew ? sessions.create(holder, 'kept') : source;

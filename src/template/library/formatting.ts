@@ -25,7 +25,7 @@ export type ItemLayout = {
   readonly item: string;
 };
 
-/** Formats a float like Python: the shortest digits, with an exponent for values of at least 1e16 or below 1e-4. */
+/** Formats a float like Python: the fewest digits, with an exponent for values of at least 1e16 or below 1e-4. */
 function printFloat(value: number): string {
   const [digits = '', power = '0'] = value.toExponential().split('e');
   const exponent = Number(power);

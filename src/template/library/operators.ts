@@ -140,7 +140,7 @@ function floorDivide(a: number, b: number): { readonly quotient: number; readonl
   return { quotient: exact - quotient > 0.5 ? quotient + 1 : quotient, remainder };
 }
 
-/** Python's arithmetic. */
+/** Applies an arithmetic operator to numbers, as in Python. */
 function arithmetic(operator: string, left: Value, right: Value): Value {
   const a = toNumber(left);
   const b = toNumber(right);

@@ -17,7 +17,7 @@ function buildTable(): Uint8Array {
   return result;
 }
 
-/** Returns Python's `str.isprintable` for one code point. */
+/** Returns what Python's `str.isprintable` returns for one code point. */
 export function isPrintable(code: number): boolean {
   if (code < 0x7f) return code >= 0x20;
   table ??= buildTable();

@@ -1,11 +1,11 @@
 /**
  * Limits the cost of a render: steps, processor time, the length of a text, and the number of values.
  *
- * Promise: code spends steps before it touches bytes, binds arguments or copies values, so work is proportional to
- *          steps. One step covers at most 64 bytes scanned by native code, or 16 bytes processed one by one. The time
- *          limit covers the cases in which these costs are underestimated.
- * Trust:   the clock is an argument. The engine passes its own thread's processor time, so a busy machine does not
- *          leave less time for a render.
+ * Promise: steps are charged before bytes are touched, arguments are bound or values are copied, so the work done is
+ *          proportional to the steps charged. One step covers at most 64 bytes scanned by native code, or 16 bytes
+ *          processed one by one. The time limit covers the cases in which these costs are underestimated.
+ * Trust:   the clock is an argument. The engine passes its own thread's processor time, so a render does not
+ *          get less time on a busy machine.
  * Proof:   test/unit/template/costs.test.ts
  * @module
  */

@@ -1,7 +1,8 @@
 /**
  * Evaluates the expressions of a chat template.
  *
- * Promise: an expression reads only variables, entries and items, and filters, tests and methods from closed tables.
+ * Promise: an expression can read only variables, entries and items, and can use only the filters, tests and methods in
+ *          closed tables.
  * Trust:   the template comes with the model and may be hostile. Steps and depth are bounded.
  * Source:  https://jinja.palletsprojects.com/en/stable/templates/#expressions
  * Proof:   test/unit/template/evaluator.test.ts

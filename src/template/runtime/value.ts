@@ -1,5 +1,5 @@
 /**
- * The values of a chat template. There are no others, so a template cannot reach a host object, prototype or function.
+ * All values that a chat template can use. A template cannot reach a host object, prototype or function.
  *
  * Promise: attributes are looked up in maps, which contain only what was put into them.
  * Source:  https://docs.python.org/3/library/stdtypes.html
@@ -22,7 +22,7 @@ export class Float {
 
 /**
  * The kind of Python sequence. A dict view cannot be indexed. A generator, which `map` and `select` return, can be
- * iterated only once, is true even if it is empty, and has no length.
+ * iterated only once, is truthy even if it is empty, and has no length.
  */
 type ListKind = 'list' | 'tuple' | 'range' | 'view' | 'generator';
 
@@ -92,7 +92,7 @@ export function isTruthy(value: Value): boolean {
   return value instanceof Rope || value instanceof Callable || Boolean(value);
 }
 
-/** Returns a number or boolean as a number, or `undefined` for anything else. */
+/** Converts a number or boolean to a number. @returns `undefined` for anything else */
 export function toNumber(value: Value): number | undefined {
   if (value instanceof Float) return value.value;
   if (typeof value === 'boolean') return value ? 1 : 0;
@@ -120,7 +120,7 @@ export function equals(a: Value, b: Value, render: Render, depth = 0): boolean {
   return true;
 }
 
-/** Returns a value as a dict key, which is a plain string or an integer. @throws `TEMPLATE_UNSUPPORTED` */
+/** Converts a value to a dict key, which is a plain string or an integer. @throws `TEMPLATE_UNSUPPORTED` */
 export function toKey(value: Value): string | number {
   if (typeof value === 'string' || typeof value === 'number') return value;
   if (value instanceof Float && Number.isSafeInteger(value.value)) return value.value;

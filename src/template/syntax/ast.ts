@@ -67,7 +67,7 @@ export type Parameter = { readonly name: string; readonly fallback: Expression |
 export type Macro = {
   readonly parameters: readonly Parameter[];
   readonly body: Body;
-  /** Which of `varargs`, `kwargs` and `caller` the body reads. Arguments that would go to the others are refused. */
+  /** Which of `varargs`, `kwargs` and `caller` the body reads. Arguments for the others are refused. */
   readonly reads: ReadonlySet<string>;
 };
 

@@ -14,7 +14,7 @@ import { invalid, tokenize } from './lexer.ts';
 import type { Body, FilterCall, Macro, Expression, Parameter, Statement, Target } from './ast.ts';
 import { TokenStream } from './token-stream.ts';
 
-/** Parses statements up to a tag named in `ends` and makes that name the current token; without `ends`, to the end. */
+/** Parses up to a tag named in `ends`, whose name becomes the current token; to the end if `ends` is empty. */
 function parseBody(tokens: TokenStream, ends: readonly string[]): Body {
   return tokens.nested(() => {
     const body: Statement[] = [];
