@@ -2,7 +2,7 @@
  * Before the first third-party module is imported, verifies the installation that this process runs from. Afterwards
  * the process can load nothing else.
  *
- * Promise: neither this file nor any module that it imports at load time reads a third-party module.
+ * Promise: neither this file nor any module that it imports at load time loads a third-party module.
  * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts, test/attacks/3-commands.test.ts
  * @module
  */
@@ -17,8 +17,8 @@ import { DifferenceError } from '../oms/verification-error.ts';
 import { readSignatures, rememberedSignature, rememberSignature } from '../state/tree-signatures.ts';
 
 /**
- * Prepares the comparison of the installation at `root`. Once it is verified, the state folder remembers its signature.
- * @param state - the state folder; without one, no signature is remembered or compared with a remembered one
+ * Prepares to verify the installation at `root`. Once it is verified, its signature is recorded in the state folder.
+ * @param state - the state folder; without one, the signature is neither recorded nor compared with a recorded one
  * @throws `L3_*` (exit 13)
  */
 export function prepareOwnTree(root: string, state?: string): PreparedTree {
@@ -50,7 +50,7 @@ export function verifyOwnTree(root: string, state?: string): VerifiedTree {
   return prepareOwnTree(root, state).compare();
 }
 
-/** Refuses mapped native code that is not on the list. @throws `L3_FILES_DIFFER` */
+/** Refuses to continue if native code that is not on the list is mapped. @throws `L3_FILES_DIFFER` */
 export function assertMapped(list: VerifiedFiles, own: ReadonlySet<string>): void {
   const faults = mappedFaults(list, fs, fs.readFileSync('/proc/self/maps', 'latin1'), own);
   if (faults.length > 0) throw new DifferenceError(3, 'the loaded native code', faults, digestsRemedy);

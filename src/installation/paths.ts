@@ -1,5 +1,6 @@
 /**
- * The folders of this installation, derived from the location of this file in `src/` (as written) or `dist/` (as run).
+ * The folders of this installation, derived from the location of this file: in `src/` (the sources) or `dist/` (the
+ * stripped copy that runs).
  * @module
  */
 import { extname, join } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * Clocks that distinguish a busy or suspended machine from a stopped process: CLOCK_MONOTONIC, and the time for which a
+ * Clocks that distinguish a busy or suspended machine from a stopped process: CLOCK_MONOTONIC, and the time that a
  * process was runnable.
  *
  * Source: clock_gettime(2), Documentation/scheduler/sched-stats.rst (`/proc/PID/schedstat`)
@@ -26,7 +26,7 @@ export function runnableMs(schedstat: string): number {
   return match === null ? 0 : (Number(match[1]) + Number(match[2])) / nsPerMs;
 }
 
-/** Returns the same for the main thread of a process; 0 if it has ended. */
+/** Returns the same for a process's main thread; 0 if the process has ended. */
 export function runnableOf(pid: number | 'self'): number {
   try {
     return runnableMs(readFileSync(`/proc/${pid}/schedstat`, 'latin1'));

@@ -1,7 +1,7 @@
 /**
  * Runs one system program to completion: by absolute path, without a shell, with an empty environment and a time limit.
  *
- * Trust:   argv comes from plans made of constants, numbers and paths of this installation.
+ * Trust:   argv comes from plans that consist of constants, numbers and this installation's paths.
  * Limits:  for commands that a user runs (`kwyre isolate`, `kwyre doctor`); no serving process loads this file.
  * Proof:   test/architecture.test.ts
  * @module

@@ -1,7 +1,8 @@
 /**
  * The foreign-function interface: the only file that imports koffi.
  *
- * Native functions are declared only in `linux/` and `engine/llama/`; other folders call what those export.
+ * Native functions are declared only in `linux/` and `engine/llama/`; other folders call the functions that these two
+ * export.
  *
  * Trust: `libc` is the C library that Node is linked with; other libraries are opened by their full path.
  * Proof: test/architecture.test.ts

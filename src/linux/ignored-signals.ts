@@ -4,7 +4,7 @@
  * Node resets every inherited disposition before it runs JavaScript, so the launcher passes the kernel's mask in an
  * environment variable.
  *
- * Limits: until this process runs its first line of JavaScript, such a signal still ends it.
+ * Limits: until this process runs its first line of JavaScript, such a signal still terminates it.
  * Source: signal(7), proc_pid_status(5)
  * Proof:  test/unit/linux/ignored-signals.test.ts, test/e2e/lifecycle.test.ts
  * @module
@@ -13,7 +13,7 @@
 /** The variable in which the launcher passes `SigIgn` of `/proc/PID/status`, in hexadecimal. */
 export const ignoredVariable = 'KWYRE_IGNORED_SIGNALS';
 
-/** Signals that a user or a service manager sends, with their numbers on x86-64 and arm64. */
+/** Signals that a user or a service manager may send, with their numbers on x86-64 and arm64. */
 const numbers = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGUSR2: 12, SIGALRM: 14, SIGTERM: 15, SIGTSTP: 20 } as const;
 type IgnorableSignal = keyof typeof numbers;
 

@@ -1,6 +1,6 @@
 /**
- * Landlock: limits this process to a set of paths, and denies it TCP ports as well as signals and abstract sockets to
- * processes outside its domain.
+ * Landlock: restricts this process to a set of paths, and denies it TCP ports, and signals and abstract-socket
+ * connections to processes outside its domain.
  *
  * Promise: after `restrictSelf` and execve, no thread opens a path outside the plan.
  * Limits:  it restricts only the calling thread, so execve must follow. It does not cover UDP, Multipath TCP or
@@ -17,15 +17,15 @@ import { addressOf, callByName } from './syscalls.ts';
 const fileRights = { execute: 1n << 0n, readFile: 1n << 2n, readDirectory: 1n << 3n } as const;
 
 /**
- * The access rights that a ruleset handles, as bits from the uapi header; the ABI version tells which ones a kernel
- * knows.
+ * The access rights that a ruleset handles, as bits from the uapi header; the ABI version determines which of them a
+ * kernel supports.
  */
 export type Handled = { readonly files: bigint; readonly network: bigint; readonly scopes: bigint };
 
 /** The paths to which a process keeps access. */
 export type PathPlan = { readonly read: readonly string[]; readonly execute: readonly string[] };
 
-/** Returns the Landlock ABI version of this kernel, 0 without Landlock. */
+/** Returns this kernel's Landlock ABI version; 0 without Landlock. */
 export function landlockAbi(): number {
   try {
     return callByName('landlock_create_ruleset', 0, 0, 1);

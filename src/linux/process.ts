@@ -1,5 +1,5 @@
 /**
- * Privileges, limits, identity and namespace of this process: what a role gives up, irrevocably, before it starts.
+ * This process's privileges, limits, identity and network namespace: restricts them irrevocably before a role starts.
  *
  * Source: prctl(2), prlimit(2), capabilities(7), setresuid(2), unshare(2), fcntl(2)
  * @module
@@ -73,7 +73,7 @@ export function isDumpable(): boolean {
 }
 
 /**
- * Requests SIGKILL when the parent exits; returns `false` if it has already exited. A change of user clears the
+ * Requests SIGKILL when the parent exits; returns `false` if it has already exited. Changing the user clears the
  * request, so call this afterwards.
  */
 export function dieWithParent(parent: number): boolean {
@@ -81,7 +81,7 @@ export function dieWithParent(parent: number): boolean {
   return getppid() === parent;
 }
 
-/** Resource numbers of prlimit. */
+/** Resource numbers for prlimit. */
 export const resources = { fileSize: 1, core: 4, tasks: 6, openFiles: 7 } as const;
 
 /** Sets the soft and the hard limit; returns whether both are in force. */
@@ -128,13 +128,13 @@ export function dropBoundingSet(keep: readonly number[] = []): void {
   for (let capability = 0; capability < 64; capability += 1) {
     if (keep.includes(capability)) continue;
     if (prctl(options.capabilityBoundDrop, capability, 0, 0, 0) < 0) {
-      if (new LinuxError('prctl', lastErrno()).code === 'EINVAL') return; // the kernel knows no higher capability
+      if (new LinuxError('prctl', lastErrno()).code === 'EINVAL') return; // the kernel has no higher capability
       throw new LinuxError('prctl', lastErrno());
     }
   }
 }
 
-/** Keeps the permitted capabilities across the next change of user; execve clears the setting. */
+/** Keeps the permitted capabilities when the user is next changed; execve clears the setting. */
 export function keepCapabilitiesOnce(): void {
   checked('prctl', prctl(options.setKeepCapabilities, 1, 0, 0, 0));
 }

@@ -1,9 +1,9 @@
 /**
  * seccomp: assembles rules into a BPF filter over the system calls of this process.
  *
- * Promise: calls of another architecture and x32 calls kill the process with SIGSYS, as do `kill` rules. A call that no
- *          rule names gets the default action. A condition compares the low 32 bits of one argument, which hold every
- *          flag and address family.
+ * Promise: calls made for another architecture and x32 calls kill the process with SIGSYS, as do `kill` rules. A call
+ *          that no rule names gets the default action. A condition compares the low 32 bits of one argument, which hold
+ *          every flag and address family.
  * Limits:  a filter cannot dereference pointers.
  * Source:  seccomp(2), https://docs.kernel.org/userspace-api/seccomp_filter.html
  * Proof:   test/attacks/2-jail.test.ts

@@ -1,12 +1,12 @@
 /**
- * System call numbers of arm64, in the kernel's order.
+ * arm64 system call numbers, in the kernel's order.
  *
- * Limits: never run on hardware, because no arm64 machine was available.
+ * Limits: never tested on hardware, because no arm64 machine was available.
  * Source: include/uapi/asm-generic/unistd.h
  * @module
  */
 
-/** Number by name. */
+/** System call numbers by name. */
 export const arm64Calls: Readonly<Record<string, number>> = {
   io_setup: 0,
   io_submit: 2,

@@ -1,11 +1,11 @@
 /**
- * System call numbers of x86-64, in the kernel's order.
+ * x86-64 system call numbers, in the kernel's order.
  *
  * Source: arch/x86/entry/syscalls/syscall_64.tbl
  * @module
  */
 
-/** Number by name. */
+/** System call numbers by name. */
 export const x64Calls: Readonly<Record<string, number>> = {
   read: 0,
   write: 1,

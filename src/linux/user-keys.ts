@@ -1,9 +1,10 @@
 /**
  * Claims a uid for one server in the kernel's table of users that own keys. All pid, mount and network namespaces share
- * the table. An entry exists as long as the process that created the key; a second claim in that time is detected.
+ * the table. An entry exists for as long as the process that created the key; a second claim during that time is
+ * detected.
  *
  * Trust:  `/proc/key-users` contains only numbers, all written by the kernel.
- * Limits: in a container whose filter refuses keys there is no table; each user namespace has its own.
+ * Limits: in a container whose filter refuses keys, uids cannot be claimed. Each user namespace has its own table.
  * Source: keyrings(7), keyctl(2), add_key(2)
  * Proof:  test/attacks/2-users.test.ts
  * @module
@@ -62,7 +63,7 @@ export function claimUser(uid: number): 'claimed' | 'taken' | 'unavailable' {
 const PRIO_USER = 2;
 const ESRCH = 3;
 
-/** Returns whether any process in this pid namespace runs as that user; the kernel itself searches. */
+/** Returns whether any process in this pid namespace runs as that user; the kernel itself does the search. */
 export function hasProcesses(uid: number): boolean {
   try {
     callByName('getpriority', PRIO_USER, uid);

@@ -1,8 +1,8 @@
 /**
  * Sigstore bundles with one DSSE envelope: the container of a signature.
  *
- * Promise: accepts exactly one of three methods, one signature, one media type and one payload type; anything else is
- *          refused before any cryptography.
+ * Promise: accepts exactly one of three methods, one signature, one media type and one payload type. Anything else is
+ *          refused before any cryptographic operation.
  * Source:  OpenSSF Model Signing v1.0; https://github.com/secure-systems-lab/dsse
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
@@ -17,7 +17,7 @@ export const payloadType = 'application/vnd.in-toto+json';
 const maxBundleBytes = 64 << 20;
 const maxCertificates = 8;
 
-/** The bundle's material for its verification. A key inside the bundle is never trusted by itself. */
+/** The bundle's verification material. A key in the bundle is never trusted on its own. */
 type Material =
   | { readonly method: 'key'; readonly hint: string | undefined }
   | { readonly method: 'certificate'; readonly certificates: readonly Buffer[] }
@@ -86,7 +86,7 @@ function rawBytes(value: unknown, shape: Shape): Buffer {
   return shape.base64(shape.object(value, 'certificate', ['rawBytes'])['rawBytes'], 'rawBytes');
 }
 
-/** Returns the signed bytes: payload type and payload, each with its length (DSSE's pre-authentication encoding). */
+/** Returns the signed bytes: payload type and payload, each after its length (DSSE's pre-authentication encoding). */
 export function preAuthEncoding(payload: Buffer): Buffer {
   return Buffer.concat([
     Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `, 'latin1'),

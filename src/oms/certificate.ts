@@ -1,8 +1,8 @@
 /**
  * Verifies a certificate chain up to a trusted root, and verifies that the leaf may sign.
  *
- * Promise: every certificate is issued and signed by the next one, every issuer is a certificate authority, every
- *          certificate is valid now, and the leaf has the usage digitalSignature or codeSigning.
+ * Promise: every certificate is issued and signed by the next certificate in the chain, every issuer is a certificate
+ *          authority, every certificate is valid now, and the leaf has the usage digitalSignature or codeSigning.
  * Limits:  revocation lists and name constraints are not supported, so use a root that the operator controls.
  * Source:  RFC 5280
  * Proof:   test/unit/oms/vectors.test.ts
@@ -78,7 +78,7 @@ function issued(certificate: X509Certificate, issuer: X509Certificate): boolean 
 }
 
 /**
- * Verifies the chain from the leaf, which comes first, to one of the roots.
+ * Verifies a chain, in which the leaf comes first, up to one of the roots.
  * @throws `*_CERTIFICATE_INVALID` for a bad chain, `*_SIGNER_UNTRUSTED` for a chain that leads to no trusted root
  */
 export function verifyChain(

@@ -1,14 +1,15 @@
 /**
  * File names in a signed tree: which ones are allowed, how they are sorted, and which ones collide.
  *
- * Promise: a name is relative, valid UTF-8, without control characters and without `.` or `..`. Two names that differ
- *          only in letter case or Unicode normalization are refused, because some file systems treat them as one.
+ * Promise: a name is relative, valid UTF-8, and contains neither control characters nor the parts `.` or `..`. Two
+ *          names that differ only in letter case or Unicode normalization are refused, because some file systems treat
+ *          them as one.
  * Source:  OpenSSF Model Signing v1.0, section on resource names
  * @module
  */
 import { isUtf8 } from 'node:buffer';
 
-/** Compares names by Unicode code point, the order of their UTF-8 bytes (JavaScript compares UTF-16 units). */
+/** Compares names by Unicode code point, which is also their UTF-8 byte order (JavaScript compares UTF-16 units). */
 export function compareNames(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 }

@@ -1,5 +1,5 @@
 /**
- * Hashes many files on several cores, including this thread's.
+ * Hashes many files on several threads, including this one.
  *
  * A thread takes about 30 ms to start, so small trees are hashed only on this thread.
  * Proof: test/unit/oms/hash-pool.test.ts
@@ -14,10 +14,10 @@ import { collectResults, makeQueue, workQueue } from './hash-queue.ts';
 const worthBytes = 64 << 20;
 const patienceMs = 120_000;
 
-/** Hashing in progress. `finish` takes part, waits for the other threads, and returns the results in job order. */
+/** Hashing in progress. `finish` runs jobs too, waits for the other threads, and returns the results in job order. */
 type Hashing = { readonly finish: () => Result[] };
 
-/** Starts hashing on other threads. Put the largest jobs first. */
+/** Starts hashing on other threads. Jobs should be sorted with the largest first. */
 export function startHashing(disk: Disk, jobs: readonly Job[], totalBytes: number, threads: number): Hashing {
   const queue = makeQueue(jobs);
   const count = totalBytes < worthBytes ? 0 : Math.min(threads - 1, jobs.length - 1, 7);

@@ -7,7 +7,7 @@
 import type { Disk } from './tree-reader.ts';
 import { Hasher, openRegular } from './tree-reader.ts';
 
-/** A file to hash, whose bytes are also copied to the descriptor `into` if given, or a range of an open file. */
+/** A file to hash (its bytes are also copied to the descriptor `into` if given), or a range of an open file. */
 export type Job =
   | { readonly path: string; readonly into?: number | undefined }
   | { readonly fd: number; readonly start: number; readonly end: number };

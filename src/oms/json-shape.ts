@@ -36,7 +36,7 @@ export class Shape {
     }
   }
 
-  /** Returns an object with all `required` fields and no others but `optional` ones (any others if `open`). */
+  /** Returns an object with all `required` fields and no others except `optional` ones (any others if `open`). */
   object(
     value: unknown,
     at: string,
@@ -66,7 +66,7 @@ export class Shape {
     return typeof value === 'string' && pattern.test(value) ? value : this.#refuse(at, 'has the wrong form');
   }
 
-  /** Returns exactly this value. */
+  /** Returns the value if it is exactly the expected one. */
   same<const T extends string | boolean>(value: unknown, at: string, expected: T): T {
     return value === expected ? expected : this.#refuse(at, `is not ${String(expected)}`);
   }

@@ -1,7 +1,7 @@
 /**
  * Compares a folder with a signed statement: it must contain every signed file, unchanged, and nothing else.
  *
- * Promise: collects all differences, by kind, instead of stopping at the first one.
+ * Promise: collects every difference, with its kind, instead of stopping at the first one.
  * Proof:   test/unit/oms/manifest-verifier.test.ts
  * @module
  */
@@ -150,7 +150,7 @@ function startThreads(comparison: Comparison): (present: ReadonlySet<SignedFile>
   return (present) => {
     const results = hashing.finish();
     const changed = ordered.map((signed, index) => {
-      if (!present.has(signed)) return undefined; // already reported, with its reason
+      if (!present.has(signed)) return undefined; // already reported, with the reason
       const result = results[index];
       return result === undefined ? vanished(signed) : differenceOf(signed, { ...result, shards: [] });
     });

@@ -3,7 +3,7 @@
  * operator's PEM file.
  *
  * Promise: the private key is never written unencrypted.
- * Limits:  a passphrase that can be guessed does not protect the key.
+ * Limits:  a guessable passphrase does not protect the key.
  * @module
  */
 import {

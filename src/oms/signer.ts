@@ -1,5 +1,5 @@
 /**
- * Hashes a folder, or some files of it, and signs a statement that lists them.
+ * Hashes a folder or some of its files, and signs a statement that lists them.
  * @module
  */
 import type { KeyObject } from 'node:crypto';

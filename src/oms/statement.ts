@@ -1,9 +1,9 @@
 /**
  * The signed statement: an in-toto statement that lists every file, or every shard of every file, with its digest.
  *
- * Promise: names are sorted and unique, even when case-folded and normalized. Digests are SHA-256, shards cover their
- *          file without gaps, and the root digest is recomputed. `ignore_paths` may contain only paths that the caller
- *          allows, so a signer cannot exclude the weights.
+ * Promise: names are sorted, and unique even after case folding and normalization. Digests are SHA-256, shards cover
+ *          their file without gaps, and the root digest is recomputed. `ignore_paths` may contain only paths that the
+ *          caller allows, so a signer cannot exclude the weights.
  * Source:  OpenSSF Model Signing v1.0; https://in-toto.io/Statement/v1
  * Proof:   test/unit/oms/statement.test.ts, test/unit/oms/vectors.test.ts
  * @module
@@ -35,7 +35,7 @@ export type SignedFile = {
   /** `undefined` if the file is signed in shards. */
   readonly digest: string | undefined;
   readonly shards: readonly Shard[];
-  /** Known for shards, or if the signer recorded it. */
+  /** Known if the file is signed in shards or if the signer recorded it. */
   readonly size: number | undefined;
   /** Whether the signer recorded the file as executable; `undefined` if the signer did not record this. */
   readonly executable: boolean | undefined;
@@ -57,7 +57,7 @@ export type Statement = {
   readonly files: readonly SignedFile[];
 };
 
-/** The rules for what the verifier accepts. */
+/** Rules that determine what the verifier accepts. */
 type StatementRules = {
   /** Entries that `ignore_paths` may contain, besides the default exclusions. */
   readonly allowedIgnores: readonly string[];

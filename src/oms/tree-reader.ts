@@ -1,8 +1,8 @@
 /**
  * Reads files for verification: lists a tree and hashes the bytes behind one descriptor.
  *
- * Promise: symbolic links are never followed (`O_NOFOLLOW`), only regular files are read, names are read as bytes, and
- *          owners and modes are checked. A digest covers the bytes of one open descriptor, each read once.
+ * Promise: symbolic links are never followed (`O_NOFOLLOW`), and only regular files are read. Names are read as bytes,
+ *          and owners and modes are checked. A digest covers the bytes of one open descriptor, each read once.
  * Trust:   the file system is passed as an argument; nothing is cached between calls.
  * Limits:  a parent of the root may be a symbolic link, because the caller chooses the root.
  * Proof:   test/unit/oms/manifest-verifier.test.ts
@@ -23,7 +23,7 @@ const makeHash = createHash;
 /** The functions of `node:fs` that verification uses. */
 export type Disk = Pick<typeof fs, 'openSync' | 'closeSync' | 'fstatSync' | 'lstatSync' | 'readSync' | 'readdirSync'>;
 
-/** Access rights that a tree may have. */
+/** Rules for owners and modes in a tree. */
 export type Rights = {
   /** Users that may own a file; `undefined` for any. */
   readonly owners: ReadonlySet<number> | undefined;
@@ -162,7 +162,7 @@ export function walkTree(disk: Disk, root: string, excluded: ReadonlySet<string>
   return { files, folders, faults, rights: rightsFound };
 }
 
-/** Errors from opening links, devices, and missing or unreadable files. */
+/** Errors returned when opening links, devices, or missing or unreadable files. */
 const refusedOpens: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 function kindOf(facts: fs.Stats): string {

@@ -18,10 +18,10 @@ export type Difference = {
   readonly found?: string;
 };
 
-/** Creates an error of one layer, with the layer's remedy unless another one is given. */
+/** Creates an error for one layer, with the layer's remedy unless another one is given. */
 export type Fault = (noun: string, message: string, remedy?: string) => KwyreError;
 
-/** Returns the error constructor of a layer with its default remedy. */
+/** Returns a function that creates a layer's errors, with a default remedy. */
 export function faultsOf(layer: 3 | 4, remedy: string): Fault {
   return (noun, message, other) => new KwyreError(`L${layer}_${noun}`, message, other ?? remedy);
 }

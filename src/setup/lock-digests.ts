@@ -1,9 +1,10 @@
 /**
- * Writes the committed digests of the third-party tree: `npm run lock:digests`, after each change of package-lock.json.
+ * Writes the committed digests of the third-party tree: `npm run lock:digests`, after each change to package-lock.json.
  *
  * Fetches every tarball that npm may install here (through npm itself), compares its sha512 with the lockfile's, and
- * lists its files. `--check` only compares the committed list with the lockfile and with the tarballs, which come from
- * npm's cache or are fetched. A tarball that is not in the cache and cannot be fetched is reported as not checked.
+ * lists its files. `--check` writes nothing: it compares the committed list with the lockfile and with the tarballs,
+ * which come from npm's cache or are fetched. A tarball that is not in the cache and cannot be fetched is reported as
+ * not checked.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -90,7 +91,7 @@ function digestPackage(path: string, entry: Locked): PackageDigests {
   if (integrity !== entry.integrity) throw new Error(`the tarball of ${id} is not the one in package-lock.json`);
   const files = readTarball(tarball);
   const commands = commandsOf(files);
-  // npm renames .gitignore to .npmignore when it installs a package, so that a copy can be published.
+  // npm renames .gitignore to .npmignore when it installs a package, so that a copy of the package can be published.
   const renamed = (name: string) =>
     name.endsWith('.gitignore') && !files.some((file) => file.name === name.replace(/gitignore$/, 'npmignore'))
       ? name.replace(/gitignore$/, 'npmignore')

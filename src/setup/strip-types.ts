@@ -14,10 +14,10 @@ const root = join(import.meta.dirname, '..', '..');
 const target = join(root, 'dist');
 const fresh = `${target}.${String(process.pid)}`;
 const old = `${fresh}.old`;
-/** Maximum number of tries when another process writes `dist/` at the same time. */
+/** Maximum number of tries if another process writes `dist/` at the same time. */
 const maxTries = 5;
 
-/** Removes the folders of runs that were killed; a folder is named after the process that fills it. */
+/** Removes folders left behind by runs that were killed; each folder is named after the process that fills it. */
 function removeLeftovers(): void {
   for (const name of fs.readdirSync(root)) {
     const pid = /^dist\.(\d+)(?:\.old)?$/.exec(name)?.[1];

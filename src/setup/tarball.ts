@@ -1,10 +1,10 @@
 /**
- * Files of an npm tarball, in memory, as npm unpacks them: without the first folder, and only plain files.
+ * Reads an npm tarball's files into memory as npm unpacks them: without the top folder, and only plain files.
  * @module
  */
 import { gunzipSync } from 'node:zlib';
 
-/** One file of a package. */
+/** One file in a package. */
 export type TarFile = { readonly name: string; readonly executable: boolean; readonly bytes: Buffer };
 
 function text(block: Buffer, start: number, length: number): string {

@@ -1,7 +1,7 @@
 /**
  * Writes the digest of the embedded guide model into the source: `npm run guide:digest`, after each training run.
  *
- * With `--check` it only compares the source and the file; the exit code is 1 if they differ.
+ * With `--check`, it only compares the source with the file and exits with code 1 if they differ.
  * @module
  */
 import { createHash } from 'node:crypto';

@@ -2,7 +2,7 @@
  * The event log: JSON lines of codes, counts, ids and times. Its type has no field for conversation text.
  *
  * Promise: writing an event never throws. Events that cannot be written are counted and reported: in `/kwyre/status`,
- *          once on the terminal, and in a line of the log as soon as it can be written again. A line is written either
+ *          once on the terminal, and in a line of the log as soon as it is writable again. A line is written either
  *          completely or not at all.
  * Proof:   test/unit/state/event-log.test.ts, test/attacks/x-disk.test.ts
  * @module
@@ -22,7 +22,7 @@ export type Event = {
   readonly name?: string;
 };
 
-/** Number of events of this run that were lost, and the error code of the last one. */
+/** Number of events lost in this run, and the error code of the last loss. */
 type Losses = { readonly lost: number; readonly reason: string };
 
 /** Name of the file in the state folder. */
@@ -36,7 +36,7 @@ export class EventLog {
   #unreported = 0;
   #reason = '';
 
-  /** @param onLost - called with the error code whenever the log starts to fail */
+  /** @param onLost - called with the error code whenever writing the log starts to fail */
   constructor(directory: string, onLost: (reason: string) => void) {
     this.#path = join(directory, eventsFile);
     this.#onLost = onLost;
@@ -49,8 +49,8 @@ export class EventLog {
 
   /** Appends one event, or counts it as lost. */
   write(event: Event): void {
-    // Whole seconds, so that a jailed process, which can choose when an event is written, cannot encode data in the
-    // time.
+    // Whole seconds, so that a jailed process, which can choose when an event is written, cannot encode data in
+    // timestamps.
     const at = `${new Date().toISOString().slice(0, 19)}Z`;
     const events: readonly Event[] =
       this.#unreported === 0 ? [event] : [{ code: 'EVENTS_LOST', count: this.#unreported }, event];

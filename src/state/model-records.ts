@@ -1,5 +1,5 @@
 /**
- * Files about added models: one record for each model, one file of trusted keys, and the operator's signing key.
+ * Files for added models: one record for each model, one file of trusted keys, and the operator's signing key.
  *
  * If `/etc/kwyre/trust.json` exists (owned by root, writable by nobody else), it is the only trust file: the user who
  * runs the server cannot change it.
@@ -20,7 +20,7 @@ function folder(state: string): string {
 }
 
 /**
- * Returns the text of a model's record; `undefined` if no such model was added. The caller must have checked the name.
+ * Returns the text of a model's record; `undefined` if no such model was added. The caller must check the name first.
  */
 export function readModelRecord(state: string, name: string): string | undefined {
   return readPrivate(join(folder(state), `${name}.json`));
@@ -53,7 +53,7 @@ export function readModelTrust(state: string): { readonly text: string | undefin
     : { text, sameOwner: process.getuid?.() === 0 };
 }
 
-/** Replaces the trust file in force. @throws `L4_TRUST_UNWRITABLE` */
+/** Replaces the trust file that is in force. @throws `L4_TRUST_UNWRITABLE` */
 export function writeModelTrust(state: string, text: string): void {
   if (rootFacts(systemTrust, unreadableCode) === undefined) {
     writePrivate(join(openState(state), 'trust.json'), text, { durable: true });
@@ -66,7 +66,7 @@ export function writeModelTrust(state: string, text: string): void {
   }
 }
 
-/** Returns the operator's wrapped key; `undefined` if none was made. */
+/** Returns the operator's encrypted key; `undefined` if none was created. */
 export function readOperatorKey(state: string): string | undefined {
   return readPrivate(join(openState(state), 'operator.key'));
 }

@@ -1,5 +1,5 @@
 /**
- * The presence file, which tells the user's commands where the server of a state folder runs.
+ * The presence file, from which the user's commands learn where the server that uses a state folder is running.
  *
  * Proof: test/unit/state/server-witness.test.ts
  * @module
@@ -11,18 +11,21 @@ import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
 export type Witness = {
   /** Boot id of the kernel. */
   readonly boot: string;
-  /** Its pid namespace. */
+  /** The server's pid namespace. */
   readonly pids: string;
   /** Start time in ticks after boot; unique together with the pid. */
   readonly started: number;
-  /** Inodes of its lock file and of its listening socket. */
+  /** Inodes of the server's lock file and listening socket. */
   readonly lock: number;
   readonly listener: number;
-  /** `device:inode` of its executable. */
+  /** `device:inode` of the server's executable. */
   readonly executable: string;
 };
 
-/** How a command reaches a running server. An installed server has no witness if the user may not see its processes. */
+/**
+ * How a command reaches a running server. An installed server's file has no witness if the user cannot see its
+ * processes.
+ */
 export type Presence = {
   readonly pid: number;
   readonly port: number;

@@ -1,12 +1,12 @@
 /**
  * Reads, replaces and appends to files that other users must not influence: state, signatures, trust files, records.
  *
- * Promise: a symbolic link as the last part of a path is never followed, a FIFO or device is never read and never
- *          blocks the caller, and a read has a limit. A file is replaced in one step by a new file whose temporary name
- *          nobody can predict: readers see either the old text or the new one, and a failed write leaves the old one
- *          and no temporary file.
- * Limits:  folders above the file are followed; callers check them with `path-writers.ts` where another user could
- *          write them. A process that is killed while it writes leaves its temporary file.
+ * Promise: a symbolic link as the last part of a path is never followed. A FIFO or device is never read and never
+ *          blocks the caller. Reads are limited in size. A file is replaced in one step by a new file with an
+ *          unpredictable temporary name, so readers see either the old text or the new text. A failed write leaves the
+ *          old text in place and no temporary file behind.
+ * Limits:  symbolic links above the file are followed; callers check them with `path-writers.ts` where another user
+ *          could write them. A process that is killed while writing leaves its temporary file behind.
  * Source:  open(2), rename(2)
  * Proof:   test/unit/state/private-file.test.ts
  * @module
@@ -29,7 +29,7 @@ import {
 
 /** The conditions that a file must meet to be read. */
 type ReadRule = {
-  /** The only user who may own it; any user if omitted. */
+  /** The only user who may own the file; any user if omitted. */
   readonly owner?: number;
   /** Mode bits that must not be set. */
   readonly forbiddenMode?: number;
@@ -40,7 +40,7 @@ type ReadRule = {
 type SafeRead =
   | { readonly state: 'read'; readonly bytes: Buffer }
   | { readonly state: 'absent' }
-  /** It is not a regular file, or its owner, mode or size breaks the rule. */
+  /** The file is not a regular file, or its owner, mode or size breaks the rule. */
   | { readonly state: 'unsafe'; readonly why: 'kind' | 'owner' | 'mode' | 'size' }
   /** The kernel returned this error code. */
   | { readonly state: 'failed'; readonly code: string };
@@ -89,7 +89,7 @@ export function readSafely(path: string, rule: ReadRule): SafeRead {
 
 type NewFile = {
   readonly mode: number;
-  /** The owner; the user who writes it if omitted. */
+  /** The file's owner; the calling user if omitted. */
   readonly owner?: { readonly uid: number; readonly gid: number };
   /** Whether the content must be on disk before the name points to it, for content that cannot be recreated. */
   readonly durable?: boolean;

@@ -1,7 +1,7 @@
 /**
  * Files owned by root that every user may read, and files that root reads and writes in other users' folders.
  *
- * Promise: what `readRootText` returns can only have been written by root, because no other user can write the file or
+ * Promise: only root can have written the text that `readRootText` returns, because no other user can write the file or
  *          a folder above it.
  * Proof:   test/attacks/2-isolate.test.ts, test/attacks/3-system.test.ts
  * @module
@@ -18,14 +18,14 @@ const maxTextBytes = 1 << 20;
 /** The largest trust file that its parser accepts. */
 const maxTrustBytes = 4 << 20;
 
-/** Returns the text of a regular file of any owner; `undefined` if it is absent, unreadable or over 1 MiB. */
+/** Returns the text of a regular file with any owner; `undefined` if it is absent, unreadable or over 1 MiB. */
 export function readRegularText(path: string): string | undefined {
   const read = readSafely(path, { maxBytes: maxTextBytes });
   return read.state === 'read' ? read.bytes.toString('utf8') : undefined;
 }
 
 /**
- * Returns the `lstat` of a file owned by root; `undefined` only if it does not exist. An error never counts as absent.
+ * Returns the `lstat` of a file owned by root; `undefined` only if it does not exist. An error never counts as absence.
  * @throws an error with the given code
  */
 export function rootFacts(path: string, code: string): Stats | undefined {

@@ -1,9 +1,9 @@
 /**
  * Checks, using only the kernel's tables, that the process named in a presence file is the server that wrote it.
  *
- * Promise: no text that another user can choose is parsed, only numbers in fixed columns of `/proc/locks`,
+ * Promise: parses no text that another user can choose, only numbers in fixed columns of `/proc/locks`,
  *          `/proc/PID/stat` and `/proc/net/tcp`. A fact that cannot be checked never counts as true.
- * Limits:  a program of the same user can take over the state folder with its lock, and write what it likes there.
+ * Limits:  another of the user's programs can take over the state folder and its lock, and write anything there.
  * Source:  proc_locks(5), proc_pid_stat(5), proc_pid_net(5)
  * Proof:   test/unit/state/server-witness.test.ts, test/attacks/1-server.test.ts
  * @module
@@ -18,7 +18,7 @@ import { readBootId } from './violation-marker.ts';
 /** Name of the lock in the state folder, which a server holds for as long as it runs. */
 export const lockName = 'lock';
 
-/** The result of a check. Only `verified` is to be trusted; `dead` is certain. */
+/** The result of a check. Trust a server only if it is `verified`. `dead` is certain. */
 type ServerCheck =
   | { readonly kind: 'verified' }
   | { readonly kind: 'dead' }
@@ -28,7 +28,10 @@ type ServerCheck =
   | { readonly kind: 'starting'; readonly pid: number }
   | { readonly kind: 'foreign' | 'unknown'; readonly reason: string };
 
-/** Returns the pids that hold an exclusive lock on a file, from the text of `/proc/locks`. @internal */
+/**
+ * Returns the pids of the processes that hold an exclusive lock on a file, from the text of `/proc/locks`.
+ * @internal
+ */
 export function lockHolders(locks: string, inode: number): number[] {
   return locks.split('\n').flatMap((line) => {
     const [, pid, file] = /^\d+: (?:FLOCK|POSIX) +ADVISORY +WRITE +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];
@@ -62,7 +65,7 @@ export function makeWitness(directory: string, listener: number): Witness {
 }
 
 /**
- * Checks that the process is still the one that wrote the witness.
+ * Checks that the process is still the server that wrote the witness.
  * @returns the difference; `undefined` if there is none
  */
 function findDifference(pid: number, witness: Witness, uid: number): string | undefined {
@@ -70,12 +73,12 @@ function findDifference(pid: number, witness: Witness, uid: number): string | un
   try {
     started = parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.started;
   } catch {
-    return undefined; // hidepid: only the lock shows that it runs
+    return undefined; // hidepid: only the lock shows that it is running
   }
   if (started !== witness.started) return `process ${pid} was started at another time`;
   const executable = executableOf(pid);
   // The `/proc` files of a process that is not dumpable belong to root, although its folder does not. As with the
-  // server itself, no other program of the user can inspect such a process.
+  // server itself, none of the user's other programs can inspect such a process.
   if (executable === undefined)
     return uid === 0 || lstatSync(`/proc/${pid}/stat`).uid === uid
       ? `the executable of process ${pid} cannot be seen`
@@ -84,7 +87,7 @@ function findDifference(pid: number, witness: Witness, uid: number): string | un
 }
 
 /**
- * Checks the server of a presence file.
+ * Checks the server that a presence file describes.
  * @param uid - the calling user, who must own the server
  */
 export function checkServer(directory: string, presence: Presence, uid: number): ServerCheck {

@@ -1,8 +1,8 @@
 /**
  * The state folder: token, named tokens, event log, and the location of a running server. Never a conversation.
  *
- * Promise: the folder has mode 0700 and its files 0600, and the caller owns them. A symbolic link, another owner, or a
- *          parent folder in which another user could replace it is refused.
+ * Promise: the folder has mode 0700 and its files 0600, and the caller owns them. The folder is refused if it is a
+ *          symbolic link or has another owner, or if another user could replace it in a parent folder.
  * Proof:   test/unit/state/private-file.test.ts
  * @module
  */
@@ -15,7 +15,7 @@ import { makeFolders } from '../linux/files/make-folders.ts';
 import { describeGrant, mendingOf, sortWriters, writersOf } from '../linux/files/path-writers.ts';
 import { readSafely, replaceAtomically } from './private-file.ts';
 
-/** The largest file in the folder is a model's record, whose parser has the same limit. */
+/** The largest file in the folder is a model record, whose parser has the same limit. */
 const maxPrivateBytes = 96 << 20;
 
 /** Returns the default folder: `$XDG_STATE_HOME/kwyre`, or else `~/.local/state/kwyre`. */
@@ -26,7 +26,7 @@ export function defaultStateDirectory(env: NodeJS.ProcessEnv): string {
     : join(env['HOME'] ?? '/', '.local', 'state', 'kwyre');
 }
 
-/** Remedies by the kernel's error code. */
+/** Remedies, keyed by the kernel's error code. */
 const remedies: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free some space there',
   EDQUOT: 'the disk quota of this user is used up: free some space there',

@@ -1,8 +1,8 @@
 /**
- * API tokens of 256 random bits: one for the user who runs the server, new at each start, and one per named
+ * API tokens of 256 random bits: one for the user who runs the server, generated at each start, and one per named
  * application.
  *
- * Promise: named tokens are stored only as digests; the token itself is shown once.
+ * Promise: named tokens are stored only as digests; each token itself is shown only once.
  * Proof:   test/attacks/1-tokens.test.ts
  * @module
  */
@@ -33,7 +33,7 @@ export function makeToken(): string {
 /** Files of the user's token: the token, and a header line for `curl -H @FILE`, which keeps the token out of `ps`. */
 export const tokenFiles = { token: 'token', header: 'authorization' } as const;
 
-/** Writes the user's token for this start. */
+/** Writes the user's token for this run of the server. */
 export function writeToken(directory: string, token: string): void {
   writePrivate(join(directory, tokenFiles.token), `${token}\n`);
   writePrivate(join(directory, tokenFiles.header), `Authorization: Bearer ${token}\n`);
@@ -44,7 +44,7 @@ export function readToken(directory: string): string | undefined {
   return readPrivate(join(directory, tokenFiles.token))?.trim();
 }
 
-/** Removes the user's token, which is valid for only one start. */
+/** Removes the user's token, which is valid only until the server exits. */
 export function removeToken(directory: string): void {
   for (const file of Object.values(tokenFiles)) removePrivate(join(directory, file));
 }
@@ -85,7 +85,7 @@ export function writeNamedTokens(directory: string, tokens: readonly NamedToken[
   writePrivate(join(directory, namedTokensFile), `${JSON.stringify(tokens, undefined, 2)}\n`);
 }
 
-/** Returns a text that changes whenever the named tokens may have changed. */
+/** Returns a string that changes whenever the named tokens may have changed. */
 export function namedTokensStamp(directory: string): string {
   try {
     const facts = lstatSync(join(directory, namedTokensFile), { bigint: true });

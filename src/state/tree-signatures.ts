@@ -1,12 +1,11 @@
 /**
- * The signatures of an installation: two signed manifests in `seal/`, and the trust file beside them or in
- * `/etc/kwyre`.
+ * An installation's signatures: two signed manifests in `seal/`, and the trust file beside them or in `/etc/kwyre`.
  *
  * When `/etc/kwyre/seal.json` names this installation, it is the only trust file: the start then fails if `seal/` is
- * gone. Otherwise the state folder remembers the sequence number, key and root digest of the last signature that it
- * saw, so that a signature that is missing, rolled back or made by another key is noticed.
+ * gone. Otherwise the state folder records the sequence number, key and root digest of the last signature seen, so that
+ * a signature that is missing, rolled back or made with another key is detected.
  *
- * Limits:  if one user owns both the installation and the state folder, that user can remove or replace all of it.
+ * Limits:  if one user owns both the installation and the state folder, that user can remove or replace both.
  * Proof:   test/attacks/3-seal.test.ts, test/attacks/3-system.test.ts, test/unit/state/private-file.test.ts
  * @module
  */
@@ -49,7 +48,7 @@ function readManifest(path: string): Buffer | undefined {
   );
 }
 
-/** Returns root's trust file if it is for this installation. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE` */
+/** Returns root's trust file if it names this installation. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE` */
 function readSystemTrust(root: string): string | undefined {
   const text = readRootText(systemTrust, 'L3_TRUST_UNSAFE', 'L3_TRUST_UNREADABLE');
   return text?.includes(`"installation": ${JSON.stringify(root)}`) === true ? text : undefined;
@@ -93,7 +92,7 @@ type NewSignatures = {
   readonly trust: string;
   /** One line for the log. */
   readonly line: string;
-  /** Whether the trust file goes to `/etc/kwyre`. */
+  /** Whether the trust file is written to `/etc/kwyre`. */
   readonly installed: boolean;
 };
 
@@ -120,7 +119,7 @@ export function writeSignatures(root: string, signatures: NewSignatures): void {
 /** File in the state folder: the last signature of each installation. */
 const memoryName = 'sealed.json';
 
-/** The remembered signature; `key` and `root` are empty if an older version remembered only the number. */
+/** The recorded signature; `key` and `root` are empty if an older version recorded only the number. */
 type RememberedSignature = { readonly sequence: number; readonly key: string; readonly root: string };
 
 function readMemory(state: string): Readonly<Record<string, unknown>> {
@@ -142,7 +141,7 @@ function damaged(path: string): KwyreError {
   );
 }
 
-/** Returns the last signature of an installation that this state folder saw, if any. @throws `L3_SEAL_MEMORY` */
+/** Returns an installation's last signature recorded in this state folder, if any. @throws `L3_SEAL_MEMORY` */
 export function rememberedSignature(state: string, root: string): RememberedSignature | undefined {
   const all = readMemory(state);
   const found = Object.hasOwn(all, root) ? all[root] : undefined;
@@ -154,7 +153,7 @@ export function rememberedSignature(state: string, root: string): RememberedSign
   return { sequence, key, root: digest };
 }
 
-/** Remembers a signature. */
+/** Records a signature in the state folder. */
 export function rememberSignature(state: string, root: string, signature: RememberedSignature): void {
   writePrivate(join(openState(state), memoryName), `${JSON.stringify({ ...readMemory(state), [root]: signature })}\n`);
 }

@@ -1,9 +1,9 @@
 /**
- * The marker showing that a violation ended the server in this boot. While it exists, the server does not start.
+ * The marker showing that a violation shut the server down in this boot. While it exists, the server does not start.
  *
  * It is written to the state folder. If that cannot be written (full, read-only, removed), the marker goes to a folder
- * in memory that lasts until the next boot, under a name derived from the path of the state folder. A start looks in
- * all of these folders.
+ * in memory that lasts until the next boot, under a name derived from the path of the state folder. When the server
+ * starts, it looks in all of these folders.
  *
  * Promise: it contains only metadata. A reboot or the operator's explicit acknowledgement clears it. Writing it never
  *          throws.
@@ -37,7 +37,7 @@ export function readBootId(): string {
 
 /**
  * Returns the paths where the marker of a state folder may be, in order of preference. The folders do not depend on how
- * the server was started, because another login session or a service manager may start the next one.
+ * the server was started, because it may next be started by another login session or by a service manager.
  * @param directory - the state folder, which must exist
  */
 export function markerPaths(
@@ -72,7 +72,7 @@ export function markViolation(
   });
 }
 
-/** Returns whether this user owns the file; others can put files into shared folders. */
+/** Returns whether this user owns the file; other users can put files into shared folders. */
 function isOwn(path: string): boolean {
   try {
     return lstatSync(path).uid === process.getuid?.();
@@ -121,7 +121,7 @@ export function clearViolation([first, ...others]: readonly [string, ...string[]
 }
 
 /**
- * Refuses a start after a violation in this boot, unless it is acknowledged. Removes the marker of an earlier boot.
+ * Refuses to start after a violation in this boot, unless it is acknowledged. Removes a marker from an earlier boot.
  * @throws `L6_VIOLATION_STANDS`
  */
 export function assertNoViolation(paths: readonly [string, ...string[]], bootId: string, acknowledged: boolean): void {

@@ -29,17 +29,19 @@ export function credentialOf(rawHeaders: readonly string[]): Credential {
   return carried.length === 1 && shape.test(token) ? { kind: 'token', token } : { kind: 'malformed' };
 }
 
-/** Names of the headers: the client's challenge in the request, and the server's proof in the response. */
+/** Header names: the request carries the client's challenge, and the response carries the server's proof. */
 export const proofHeaders = { challenge: 'kwyre-challenge', proof: 'kwyre-proof' } as const;
 
-/** The challenge that a client sends before its token: the opaque id of the token's holder, and a fresh nonce. */
+/**
+ * Returns the challenge that a client sends before its token: the opaque id of the token's holder and a fresh nonce.
+ */
 export function challengeFor(principal: string, nonce: string): string {
   return `${principal}-${nonce}`;
 }
 
 /**
- * The proof for a challenge. Computing it requires the token or its digest. It covers the port, so a proof from another
- * port does not verify.
+ * Returns the proof for a challenge. Computing it requires the token or its digest. The proof covers the port, so a
+ * proof made for another port does not verify.
  * @param digest - SHA-256 of the token
  * @param nonce - 64 hexadecimal digits from the client
  * @returns HMAC-SHA256 in hex

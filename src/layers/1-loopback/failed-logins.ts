@@ -16,7 +16,7 @@ export class FailedLogins {
   #points: number = failedLoginLimits.burst;
   #at: number;
   #overrun = 0;
-  /** Number of wrong tokens since the start. */
+  /** Number of wrong tokens since the server started. */
   failures = 0;
 
   constructor(nowMs: number) {
@@ -35,7 +35,7 @@ export class FailedLogins {
     this.#points = Math.min(failedLoginLimits.burst, this.#points + earned);
     if (this.#points >= 1) {
       this.#points -= 1;
-      // After a quiet period the wait starts small again.
+      // After a quiet period, waits start short again.
       if (this.#points >= failedLoginLimits.burst / 2) this.#overrun = 0;
       return 0;
     }

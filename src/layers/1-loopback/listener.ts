@@ -34,7 +34,7 @@ export const backlog = 128;
 
 declare const verified: unique symbol;
 
-/** A listening TCP socket that the kernel confirmed to be on 127.0.0.1; only `verifyLoopback` makes one. */
+/** A listening TCP socket that the kernel confirmed to be on 127.0.0.1; only `verifyLoopback` creates one. */
 type LoopbackListener = { readonly fd: number; readonly port: number; readonly [verified]: true };
 
 /** The reservation of [::1]:port. `reason` is empty if it is bound, and otherwise explains why it is not. */
@@ -118,7 +118,7 @@ export function verifyLoopback(fd: number): LoopbackListener {
 export function bindLoopback(port: number): LoopbackListener {
   const fd = makeSocket(families.inet);
   return closeOnError(fd, () => {
-    // Allows a port in TIME_WAIT after a restart, but not one with a listener.
+    // Allows binding a port that is in TIME_WAIT after a restart, but not one that has a listener.
     setSocketOption(fd, socketOptions.reuseAddress, 1);
     try {
       bindSocket(fd, inetAddress(literal, port));
@@ -189,8 +189,8 @@ type SocketActivation = { readonly fds: string | undefined; readonly pid: string
 const firstActivated = 3;
 
 /**
- * Adopts the socket from socket activation, after the same verification. There must be exactly one, and it must be for
- * this process.
+ * Adopts the socket passed by socket activation, after the same verification. There must be exactly one socket, and it
+ * must be meant for this process.
  * @returns `undefined` without socket activation
  * @throws `L1_SOCKET_FOREIGN`
  * @internal
@@ -218,13 +218,13 @@ type OpenedListener = {
 };
 
 /**
- * Pid of the service manager. An installed service has an empty network, so its listener is in the network of the
- * service manager.
+ * Pid of the service manager. An installed service has an empty network namespace, so its listener is in the service
+ * manager's.
  */
 const serviceManager = 1;
 
 /**
- * Adopts or binds the listener, and reserves [::1] on its port if this process's network allows it.
+ * Adopts or binds the listener, and reserves [::1] on its port if this process's network namespace allows it.
  * @throws `L1_PORT_TAKEN`, `L1_PORT_FORBIDDEN`, `L1_SOCKET_FOREIGN`
  */
 export function openLoopback(activation: SocketActivation, pid: number, port: number): OpenedListener {

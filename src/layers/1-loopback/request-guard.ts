@@ -1,5 +1,5 @@
 /**
- * Checks every request before routing and authentication. Pure functions of what the client sent.
+ * Checks every request before routing and authentication. Pure functions of the client's request.
  *
  * Promise: a request passes only if its Host is 127.0.0.1 or localhost with the bound port and, if it comes from a
  *          browser, its origin is this server. Every route is behind these checks. Forwarding headers are never read.
@@ -43,7 +43,7 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
   return values;
 }
 
-/** The accepted `Host` values, in lower case. @internal */
+/** Returns the accepted `Host` values, in lower case. @internal */
 export function allowedHosts(port: number, unix: boolean): ReadonlySet<string> {
   const hosts = [`${loopback}:${port}`, `localhost:${port}`];
   // Clients omit the default port 80, and a Unix socket has no port.

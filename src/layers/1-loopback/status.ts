@@ -16,7 +16,7 @@ type LoopbackFacts = {
   /** `/proc/net/tcp` and `tcp6` in the network namespace of the listener, at most {@link maxTableBytes} of each. */
   readonly tcp: string;
   readonly tcp6: string;
-  /** Whether the kernel shows this server's reservation of [::1]:port; `reason` explains why there is none. */
+  /** Whether the kernel shows this server's reservation of [::1]:port; if not, `reason` explains why. */
   readonly ipv6: { readonly held: boolean; readonly reason: string };
   /** Number of routes that refused requests without a valid token when the gateway tested them; 0 before the test. */
   readonly closedRoutes: number;

@@ -1,7 +1,7 @@
 /**
  * The optional Unix socket: mode 0600, in a folder of mode 0700 that belongs to this user.
  *
- * Promise: replaces only a stale socket of this user, and removes only the socket that it made.
+ * Promise: replaces only a stale socket that this user owns, and removes only the socket that it made.
  * Proof:   test/attacks/1-bind.test.ts
  * @module
  */
@@ -76,7 +76,7 @@ export function bindUnix(path: string): UnixListener {
       path: full,
       remove() {
         const now = lstatSync(full, { bigint: true, throwIfNoEntry: false });
-        // Some file systems reuse inode numbers at once.
+        // Some file systems reuse inode numbers immediately, so the inode number is not enough.
         if (now?.ino === made.ino && now.dev === made.dev && now.ctimeNs === made.ctimeNs) unlinkSync(full);
       },
     };
@@ -116,7 +116,7 @@ function checkFolder(folder: string): void {
   }
 }
 
-/** Removes a socket that a crash left behind, and leaves anything else in place. @throws `L1_SOCKET_TAKEN` */
+/** Removes a socket left behind by a crash; leaves anything else in place. @throws `L1_SOCKET_TAKEN` */
 function removeDead(path: string): void {
   const facts = lstatSync(path, { throwIfNoEntry: false });
   if (facts === undefined) return;

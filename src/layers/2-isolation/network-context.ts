@@ -2,8 +2,8 @@
  * The network that the server runs in, judged by its interfaces (L2-15: containers with host networking, WSL2 with
  * mirrored networking). Pure.
  *
- * Promise: reports the interfaces by name. A process in a container cannot tell host networking from a machine's own
- *          network, so the interfaces decide.
+ * Promise: reports the interfaces by name. From inside, a container with host networking looks the same as a machine,
+ *          so the verdict depends on the interfaces.
  * Proof:   test/unit/layers/2-network-context.test.ts, test/attacks/2-requests.test.ts
  * @module
  */
@@ -20,14 +20,14 @@ export function onlyLoopback(devices: string): boolean {
   return names.length === 1 && names[0] === 'lo';
 }
 
-/** WSL2 has this interface in mirrored mode, in which Windows and Linux share their loopback. */
+/** The interface that WSL2 has in mirrored mode, in which Windows and Linux share their loopback. */
 const mirrored = 'loopback0';
 
 /**
  * Returns the status check for the supervisor's network.
  * @param devices - text of `net/dev`
  * @param release - kernel release
- * @param apart - whether gateway and engine have network namespaces of their own
+ * @param apart - whether gateway and engine each have their own network namespace
  * @param at - time of the check
  */
 export function networkCheck(devices: string, release: string, apart: boolean, at: number): Check {

@@ -2,7 +2,8 @@
  * The report on layer 2: every jail feature of each role, the operator's waivers, the self-probe, and the supervisor's
  * own filter.
  *
- * Promise: a required feature that is waived, missing or unreported degrades the layer; a preferred one is only shown.
+ * Promise: a required feature that is waived, missing or unreported degrades the layer; a preferred feature is only
+ *          shown.
  * Proof:   test/unit/layers/layer-status.test.ts, test/attacks/2-waivers.test.ts
  * @module
  */
@@ -30,7 +31,7 @@ type IsolationFacts = {
   readonly release: string;
   /** The restrictions on the supervisor itself; empty before its filter is installed. */
   readonly confined: string;
-  /** Whether the supervisor runs as the system user of an installation, which owns nothing but its state. */
+  /** Whether the supervisor runs as an installation's system user, which owns nothing but its state. */
   readonly installed: boolean;
 };
 
@@ -103,7 +104,7 @@ function isDecisive({ id, status }: Check): boolean {
   const [role = '', feature = ''] = id.split('.');
   if (role === waivedPrefix || feature === 'self-probe' || feature === 'living') return true;
   if (role === 'network') return false; // shown beside the features that isolate the roles
-  if (feature === 'alone') return status !== 'off'; // the feature itself reports a lock that this kernel lacks
+  if (feature === 'alone') return status !== 'off'; // the feature's own check reports a missing mechanism
   return requiredOf(role as Role).some((required) => required === feature);
 }
 
@@ -123,9 +124,9 @@ export function isolationReport(facts: IsolationFacts): LayerReport {
 const ownFilters = 2;
 
 /**
- * Checks what the kernel reports on the threads of a running role: no_new_privs, and filters beyond the inherited ones.
+ * Checks what the kernel reports about a running role's threads: no_new_privs, and filters beyond the inherited ones.
  * @param threads - `status` of each thread; empty when the process has ended
- * @param inherited - number of filters that the role inherited when it was started
+ * @param inherited - number of filters that the role inherited at its start
  */
 export function livingCheck(role: Role, threads: readonly string[], inherited: number): Check {
   const id = `${role}.living`;

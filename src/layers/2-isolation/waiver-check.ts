@@ -28,7 +28,7 @@ export function checkWaivers(accepted: readonly string[]): void {
   }
 }
 
-/** Returns the next step when a required feature is missing, with the waiver if there is one. */
+/** Returns the remedy for a missing required feature, with the waiver if the feature can be waived. */
 export function remedyFor(feature: string): string {
   const start = 'run on Linux 5.13 or later, outside restrictive containers';
   return waivable.some((one) => one === feature)

@@ -2,9 +2,9 @@
  * Disables every way to run code that bypasses the load hook; no role uses any of them.
  *
  * Promise: a role runs no code from strings, caches, other threads, a debugger or hooks added later, and compiles only
- *          the verified file as CommonJS. V8 blocks code from strings (`--disallow-code-generation-from-strings`),
+ *          verified files as CommonJS. V8 blocks code from strings (`--disallow-code-generation-from-strings`),
  *          `native-code.ts` handles addons, and this file does the rest.
- * Limits:  stops JavaScript that was not meant to run. Machine code in a role is left to the jail (layer 2).
+ * Limits:  stops only JavaScript that was not meant to run. Machine code in a role is confined by the jail (layer 2).
  * Proof:   test/attacks/3-doors.test.ts
  * @module
  */

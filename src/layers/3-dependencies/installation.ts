@@ -1,7 +1,9 @@
 /**
- * The installation that a process runs from: gathers what to verify, and verifies it as signed or as published.
+ * The installation that a process runs from: gathers what to verify, and verifies it against its signature or the
+ * published digests.
  *
- * Imports only node: built-ins, because it runs before the first third-party module (koffi, in `linux/ffi.ts`).
+ * Imports only node: built-ins, because it runs before the first third-party module is loaded (koffi, in
+ * `linux/ffi.ts`).
  * Proof: test/unit/layers/3-tree-verifier.test.ts
  * @module
  */

@@ -5,8 +5,8 @@
  * Promise: an ES module, CommonJS module or JSON file of the verified tree runs from the bytes whose digest matched,
  *          even if the file changes after verification. A module outside the list is refused before it is read, as are
  *          data:, http: and other URLs.
- * Limits:  the hook covers one thread; no role starts a thread that uses modules of the tree. `native-code.ts` loads
- *          native code, and `mappedFaults` checks what the kernel mapped.
+ * Limits:  the hook covers one thread; no role starts a thread that uses modules from the tree. Native code is loaded
+ *          by `native-code.ts`, and `mappedFaults` checks the files that the kernel mapped.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-loads.test.ts, test/attacks/3-native.test.ts
  * @module
  */
@@ -89,7 +89,7 @@ export function installLoadHook(list: VerifiedFiles, disk: Pick<typeof fs, 'read
 
 /**
  * Maps device numbers from `stat` to those in `/proc/PID/maps`. On some file systems they differ; Node's own file shows
- * how.
+ * the difference.
  */
 function shownDevices(
   list: VerifiedFiles,

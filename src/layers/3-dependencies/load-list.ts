@@ -1,5 +1,5 @@
 /**
- * The load list: digests of what a child process may load, in a sealed memfd from the supervisor.
+ * The load list: digests of the files that a child process may load, in a sealed memfd from the supervisor.
  *
  * Promise: the list comes from the supervisor's verification in this run, and the memfd seals prevent changes. Imports
  *          only node: built-ins, because it is read before anything else loads.
@@ -24,7 +24,7 @@ const loadable = /\.(?:js|cjs|mjs|json|ts|node)$/;
 
 /** The code that a child process may load. */
 type LoadList = VerifiedFiles & {
-  /** Descriptors of native code, by name in the tree; a role inherits the ones that it needs. */
+  /** Descriptors of native code, by name in the tree; a role inherits only those that it needs. */
   readonly natives: ReadonlyMap<string, number>;
   /** Whether Node runs from a file that its user can read, so that the process starts dumpable. */
   readonly visible: boolean;

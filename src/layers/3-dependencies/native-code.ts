@@ -1,11 +1,11 @@
 /**
- * Loads native code from memory with exactly the bytes that were hashed, never from a path.
+ * Loads native code from memory, from exactly the bytes that were hashed, never from a path.
  *
- * Promise: a process that inherited sealed memfds maps no other file of the tree as code, even if the files change. The
- *          first process of a start has no memfds yet, because making one requires native code. It loads an unnamed
+ * Promise: a process that inherited sealed memfds maps no other file from the tree as code, even if the files change.
+ *          The first process to start has no memfds yet, because creating one requires native code. It loads an unnamed
  *          copy of the bytes that it compared, and compares the copy again before using it.
- * Limits:  a process that may inspect the first process (any process of root, or one of the same user until the first
- *          process hides) can write to its copy. The library's constructor runs before the second comparison.
+ * Limits:  a process that may inspect the first process (root's processes, or the same user's until the first process
+ *          becomes non-dumpable) can write to its copy. The library's constructor runs before the second comparison.
  * Proof:   test/attacks/3-native.test.ts
  * @module
  */
@@ -27,7 +27,7 @@ function refuse(difference: Difference): never {
   throw new DifferenceError(3, 'native code about to load', [difference], digestsRemedy);
 }
 
-/** Returns the path of a platform's foreign function interface, relative to the root. */
+/** Returns the path of the foreign function interface for a platform, relative to the root. */
 export function bindingName(platform: string): string {
   return `node_modules/@koromix/koffi-${platform}/${platform.replace('-', '_')}/koffi.node`;
 }
@@ -56,7 +56,7 @@ export function nativeNames(
   ];
 }
 
-/** Returns the identity of a file, which is the same whether it comes from `/proc/PID/maps` or `fstat`. */
+/** Returns the identity of a file, which is the same whether computed from `/proc/PID/maps` or `fstat`. */
 export function identityOf({ dev, ino }: Pick<fs.Stats, 'dev' | 'ino'>): string {
   return `${dev}:${ino}`;
 }
@@ -76,7 +76,7 @@ function nameOf(list: Pick<VerifiedFiles, 'root'>, path: string): string {
   return path.startsWith(`${list.root}/`) ? path.slice(list.root.length + 1) : path;
 }
 
-/** From now on, loads every addon from its memfd, whatever its path contains, and refuses all others. */
+/** From now on, loads every addon from its memfd, whatever its file contains, and refuses addons without a memfd. */
 export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives: ReadonlyMap<string, number>): void {
   const verifiedOpen: Open = (module, path, flags) => {
     const name = nameOf(list, path);
@@ -91,7 +91,7 @@ export function loadAddonsFromMemory(list: Pick<VerifiedFiles, 'root'>, natives:
 type LoadedAddons = { readonly own: ReadonlySet<string>; readonly refusal: DifferenceError | undefined };
 
 const unnamed = 0o20000000 | constants.O_DIRECTORY; // O_TMPFILE
-/** Folders for unnamed files. On a `noexec` mount, mapping as code fails, and the next folder is tried. */
+/** Folders for unnamed files. On a `noexec` mount, mapping a file as code fails, and the next folder is tried. */
 const folders = ['/dev/shm', '/run', '/tmp', '/var/tmp'] as const;
 
 /** Returns an unnamed file with these bytes; `undefined` if the folder does not support it. */
@@ -151,7 +151,7 @@ export function readVerifiedFile(list: VerifiedFiles, name: string): Buffer {
 export function loadAddonsFromCopy(list: VerifiedFiles): LoadedAddons {
   const opened: { own: Set<string>; refusal: DifferenceError | undefined } = { own: new Set(), refusal: undefined };
   const verifiedOpen: Open = (module, path, flags) => {
-    // A caller may treat a refusal as a missing file and try another one, so the next one is refused too.
+    // A caller may treat a refusal as a missing file and try another file, so every later file is refused too.
     if (opened.refusal !== undefined) throw opened.refusal;
     const name = nameOf(list, path);
     const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);

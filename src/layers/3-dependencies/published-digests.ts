@@ -12,7 +12,7 @@ import { faultsOf } from '../../oms/verification-error.ts';
 import { compareNames, nameFault } from '../../oms/file-names.ts';
 import type { SignedFile } from '../../oms/statement.ts';
 
-/** A package of the lockfile and its files. */
+/** A package in the lockfile, with its files. */
 export type PackageDigests = {
   /** Its folder relative to the installation, such as `node_modules/koffi`. */
   readonly path: string;
@@ -24,7 +24,7 @@ export type PackageDigests = {
   readonly files: readonly SignedFile[];
 };
 
-/** The next step after a difference from the published digests. */
+/** The remedy for files that differ from the published digests. */
 export const digestsRemedy =
   'reinstall the published packages: npm ci --omit=dev --ignore-scripts --no-bin-links; ' +
   'after an intended change of packages: npm run lock:digests';

@@ -1,5 +1,5 @@
 /**
- * Checks this process itself: its flags, its environment, and the files that are mapped as code.
+ * Checks this process itself: its flags, its environment, and the files mapped as code.
  *
  * Promise: no flag or variable loads foreign code, and nothing is mapped executable except the verified Node, verified
  *          files, and system libraries that belong to root and that only root can write.
@@ -45,7 +45,9 @@ export function environmentFaults(
   return faults;
 }
 
-/** Files mapped executable in `/proc/PID/maps`, each once; paths as the kernel shows them (`escaped-path.ts`). */
+/**
+ * Returns the files mapped executable in `/proc/PID/maps`, each once; paths in the kernel's form (`escaped-path.ts`).
+ */
 export function executableMappings(maps: string): Mapping[] {
   return codeMappings(maps).filter(({ path }) => path.startsWith('/'));
 }
@@ -61,8 +63,8 @@ export type RuntimeEvidence = {
 /**
  * Returns the files mapped as code that are neither verified nor system libraries that only root can write.
  * @param uid - uid of this process
- * @param verified - paths and `device:inode` of verified files; on some file systems maps and stat show different
- * devices
+ * @param verified - paths and `device:inode` of verified files; on some file systems, maps and stat show different
+ * device numbers
  */
 export function mappingFaults(
   disk: WritersDisk,

@@ -1,5 +1,5 @@
 /**
- * The report on layer 3: the comparison of the installed tree, and the memory from which the program runs.
+ * The report on layer 3: the verification of the installed tree, and whether the program runs from memory.
  *
  * Proof: test/attacks/3-tree.test.ts, test/attacks/6-window.test.ts
  * @module

@@ -1,8 +1,8 @@
 /**
  * The stripped sources: `dist/` contains every file of `src/` without its types, and nothing else.
  *
- * Promise: digests of the sources, never their times, decide whether `dist/` is current. Before signing, every byte of
- *          it is generated again and compared.
+ * Promise: digests of the sources, never their modification times, decide whether `dist/` is current. Before signing,
+ *          all of `dist/` is generated again and compared.
  * Proof:   test/unit/layers/3-stripped-sources.test.ts, test/attacks/3-launcher.test.ts
  * @module
  */
@@ -25,7 +25,7 @@ export const sourceList = 'sources.sha256';
 
 const lockfile = 'package-lock.json';
 
-/** Changes relative `.ts` specifiers to `.js`, which keeps all source positions. */
+/** Changes relative `.ts` specifiers to `.js`, which does not shift any source position. */
 function retarget(code: string): string {
   return code.replaceAll(/(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g, '$1$2$3.js$2');
 }

@@ -2,7 +2,7 @@
  * Determines which users can change the program: the launcher, the folders above it, and every verified file.
  *
  * Promise: if a user other than root and the current one can change it, the start is refused. A layer that relies on
- *          this program is enforced only if nobody but root can change it.
+ *          this program is reported as enforced only if nobody but root can change the program.
  * Trust:   `linux/files/path-writers.ts` decides for each path.
  * Proof:   test/unit/layers/3-tree-access.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
  * @module
@@ -26,7 +26,7 @@ export const signedEntries = [
   'src',
 ] as const;
 
-/** The folder of the signature, and of the trust file unless root keeps that in `/etc/kwyre`. */
+/** The folder of the signature and, unless root keeps it in `/etc/kwyre`, of the trust file. */
 const signatureFolder = 'seal';
 
 /** The functions of `node:fs` that are used. */
@@ -54,7 +54,7 @@ export function pathGrants({ disk, root }: AccessInput): Grant[] {
 /** One of Kwyre's own files or folders; `name` is relative to the root. */
 export type OwnEntry = { readonly name: string; readonly facts: fs.Stats };
 
-/** Lists Kwyre's own files and folders; does not enter links or `node_modules`, which are refused elsewhere. */
+/** Lists Kwyre's own files and folders; does not descend into links or `node_modules`, which are refused elsewhere. */
 export function listOwnFiles({ disk, root }: AccessInput): OwnEntry[] {
   const entries: OwnEntry[] = [];
   const visit = (folder: string): void => {
@@ -71,7 +71,9 @@ export function listOwnFiles({ disk, root }: AccessInput): OwnEntry[] {
   return entries;
 }
 
-/** Returns own entries that are neither plain files nor folders, such as links, whose targets are not examined. */
+/**
+ * Returns Kwyre's own entries that are neither plain files nor folders, such as links, whose targets are not examined.
+ */
 export function irregularOwnFiles({ disk, root }: AccessInput, entries: readonly OwnEntry[]): string[] {
   const folders = ownFolders.filter(
     (name) => disk.lstatSync(`${root}/${name}`, { throwIfNoEntry: false })?.isDirectory() === false,
@@ -127,7 +129,7 @@ export function refuseOtherWriters(input: AccessInput, { others }: Writers): voi
   );
 }
 
-/** Returns one command for all files of the tree with a wrong owner, and one for each other path. */
+/** Returns one command for all files in the tree with a wrong owner, and one command for each other path. */
 function fixFor({ root, uid }: AccessInput, grants: readonly Grant[]): string {
   const inside = (grant: Grant): boolean =>
     grant.by === 'owner' && (grant.path === root || grant.path.startsWith(`${root}/`));
@@ -144,7 +146,7 @@ function fixFor({ root, uid }: AccessInput, grants: readonly Grant[]): string {
   return `as root: ${commands}${instead}`;
 }
 
-/** Returns how write permissions affect a verification by this program. */
+/** Returns how write permissions affect verifications made by this program. */
 export function judgeAccess(input: AccessInput, writers: Writers): Access {
   const foreign = writers.others[0] ?? writers.groups[0];
   if (foreign !== undefined)

@@ -1,5 +1,5 @@
 /**
- * The status checks that follow from a verified tree.
+ * The status checks for a verified tree.
  *
  * Proof: test/unit/layers/3-tree-access.test.ts, test/attacks/3-system.test.ts
  * @module

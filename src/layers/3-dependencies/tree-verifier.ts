@@ -35,7 +35,7 @@ import { unsignedTreeChecks } from './tree-checks.ts';
 import type { PreparedTree, TreeInput, VerifiedTree } from './types.ts';
 
 /**
- * Files that are not code: npm's record of its installation, and the digest of the lockfile that the launcher keeps.
+ * Files that are not code: npm's record of the installed packages, and the lockfile digest that the launcher keeps.
  */
 const unlistedFiles = ['.package-lock.json', '.kwyre-lock.sha256'] as const;
 
@@ -82,7 +82,7 @@ export function prepareTree(input: TreeInput): PreparedTree {
     );
   const files = packages.flatMap((entry) => entry.files);
   const digests = new Map(files.map((file) => [file.name, file.digest ?? '']));
-  // First, because a fault of this process may explain all others.
+  // Checked first, because a fault in this process may explain all the others.
   const inProcess = processFaults(input);
   return {
     files: digests,
@@ -151,7 +151,7 @@ export function identitiesOf(input: Pick<TreeInput, 'disk' | 'root'>, names: Ite
   return found;
 }
 
-/** Returns the faults of this process: a Node other than the listed one, and unsafe variables or flags. */
+/** Returns this process's faults: a Node binary other than the listed one, and unsafe variables or flags. */
 export function processFaults(input: TreeInput): Difference[] {
   const { environment, flags, compileCache } = input.running;
   return [...nodeFaults(input), ...environmentFaults(environment, flags, compileCache)];
@@ -173,7 +173,7 @@ function strayFaults({ disk, root }: TreeInput, own: readonly OwnEntry[]): Diffe
   return faults;
 }
 
-/** Checks that this process runs the Node that was hashed. */
+/** Checks that this process runs the Node binary that was hashed. */
 function nodeFaults(input: TreeInput): Difference[] {
   const { disk, root, running } = input;
   const name = nodePath(running.platform);

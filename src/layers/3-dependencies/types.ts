@@ -38,12 +38,12 @@ export type TreeInput = {
   readonly now: () => number;
 };
 
-/** The last signature that a state folder saw for an installation. */
+/** An installation's last signature, as recorded in a state folder. */
 export type SeenSignature = {
   readonly sequence: number;
   /** Key id; empty if an older version stored only the number. */
   readonly key: string;
-  /** Root digest; empty in the same case. */
+  /** Root digest; also empty in that case. */
   readonly root: string;
 };
 
@@ -58,7 +58,7 @@ export type VerifiedFiles = {
 
 /** A tree verified in this run. */
 export type VerifiedTree = VerifiedFiles & {
-  /** The verified signature, which the state folder is to remember; `undefined` without one. */
+  /** The verified signature, to be recorded in the state folder; `undefined` if the tree is unsigned. */
   readonly signature: SeenSignature | undefined;
   /** Which users can change the verified files and the verifier. */
   readonly access: Access;

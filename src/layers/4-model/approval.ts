@@ -2,8 +2,8 @@
  * The operator's approval of a model: a record with the signed manifest, and the trusted keys.
  *
  * Promise: the signature covers the name, the files, which of them the engine maps, and whether the folder may contain
- *          others. The approved root digest is stored with the trusted keys, so an older manifest with the same name is
- *          refused.
+ *          other files. The approved root digest is stored with the trusted keys, so an older manifest with the same
+ *          name is refused.
  * Trust:   the trust file is the root of trust; the record is trusted only if its signature is valid.
  * Proof:   test/unit/layers/4-approval.test.ts
  * @module
@@ -20,7 +20,7 @@ import type { ApprovedModel } from './model-verifier.ts';
 /** Names that a model may have; the name is also the name of the record file. */
 export const modelNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Names of the signature file in a model's folder. */
+/** Names of signature files in a model's folder. */
 export const signatureNames = ['model.sig'] as const;
 
 /** An added model: its location and the signed manifest. */

@@ -1,11 +1,11 @@
 /**
  * Validates the header of a GGUF file before native code parses it.
  *
- * Promise: every count, length, type, shape and offset is checked against the file size. If the absence or value of a
- *          key would abort llama.cpp, the file is refused with an error code.
+ * Promise: every count, length, type, shape and offset is checked against the file size. If a missing key or its value
+ *          would make llama.cpp abort, the file is refused with an error code.
  * Trust:   the file is untrusted.
  * Limits:  the weights themselves are checked only by their digest (approval.ts). Requirements specific to one
- *          architecture are left to llama.cpp, which refuses the model or aborts the engine before it has read any
+ *          architecture are left to llama.cpp, which refuses the model or aborts before the engine has read any
  *          conversation.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3)
  * Proof:   test/unit/layers/4-gguf-header.test.ts
@@ -33,12 +33,12 @@ export type GgufFacts = {
   readonly tokenizer: string;
   /** The chat template; empty if there is none. */
   readonly template: string;
-  /** Text of the BOS and EOS tokens, for the template; empty if the file names none. */
+  /** Text of the BOS and EOS tokens, for the template; empty if the file does not define them. */
   readonly bos: string;
   readonly eos: string;
-  /** Bytes that one token takes in the KV cache with 16-bit values; 0 if the header does not determine it. */
+  /** Bytes per token in a KV cache with 16-bit values; 0 if the header does not determine it. */
   readonly cacheBytesPerToken: number;
-  /** Number of elements in a head's key and value. */
+  /** Number of elements in an attention head's key and value. */
   readonly headSizes: readonly [key: number, value: number];
 };
 
@@ -48,7 +48,7 @@ const mostParts = 128;
 const expertLimit = 512;
 const ropeScalings = ['', 'none', 'linear', 'yarn', 'longrope'];
 
-/** Checks keys whose absence or value would abort llama.cpp instead of failing the load. */
+/** Checks keys whose absence or value would make llama.cpp abort instead of reporting a load error. */
 function checkArchitecture(
   metadata: Metadata,
   architecture: string,
@@ -100,7 +100,7 @@ function checkExperts(metadata: Metadata, key: (name: string) => string, layers:
   if (!sound) refuse('KEY', 'its expert counts are inconsistent');
 }
 
-/** Tokenizers that do not decode tokens of type `byte` from their names. */
+/** Tokenizers that do not derive the value of `byte` tokens from their names. */
 const namelessBytes: ReadonlySet<string> = new Set(['gpt2', 'rwkv', 'none']);
 const byteKind = 6;
 const byteName = /^<0x[0-9A-Fa-f]{2}>$/;
@@ -114,7 +114,7 @@ function checkFallback(names: ReadonlySet<string>): void {
   }
 }
 
-/** Checks the vocabulary; returns its size and a reader of single tokens. */
+/** Checks the vocabulary; returns its size and a function that reads single tokens. */
 function checkVocabulary(
   metadata: Metadata,
   tokenizer: string,
@@ -169,7 +169,7 @@ function openPart({ readAt, size }: PartReader): Opened {
   return { cursor, metadata, tensors };
 }
 
-/** Returns the alignment. With one below 32, llama.cpp would read mapped weights unaligned. */
+/** Returns the alignment. With an alignment below 32, llama.cpp would read mapped weights unaligned. */
 function alignmentOf(metadata: Metadata): number {
   const alignment = metadata.whole('general.alignment', 32, limits.alignment, 32);
   if ((alignment & (alignment - 1)) !== 0) refuse('ALIGNMENT', 'its alignment is not a power of two');
@@ -193,7 +193,7 @@ function checkSplit(metadata: Metadata, index: number, count: number): void {
 }
 
 /**
- * Parses and validates the headers of a model in one or more files, in order; the first file's metadata is used.
+ * Parses and validates the headers of a model stored in one or more files, in order; the first file's metadata is used.
  * @throws `L4_GGUF_*`
  */
 export function parseParts(parts: readonly PartReader[]): GgufFacts {

@@ -1,8 +1,8 @@
 /**
  * Metadata of a GGUF file: bounds-checked reading, and access by key and type.
  *
- * Promise: no read goes beyond the file or the header limit, and no count or length allocates more memory than the file
- *          can fill.
+ * Promise: no read goes beyond the file or the header limit, and no count or length causes more memory to be allocated
+ *          than the file can fill.
  * Trust:   the file is untrusted.
  * Source:  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3)
  * Proof:   test/unit/layers/4-gguf-header.test.ts
@@ -28,7 +28,7 @@ export const limits = {
   alignment: 65_536,
 } as const;
 
-/** Value types of GGUF. */
+/** GGUF value types. */
 export const valueTypes = {
   uint8: 0,
   int8: 1,
@@ -119,7 +119,7 @@ export class Cursor {
     return this.#window.readUInt32LE(at);
   }
 
-  /** Reads a 64-bit count or length, and refuses one above `max`. */
+  /** Reads a 64-bit count or length, and refuses a value above `max`. */
   count(what: string, max: number): number {
     const at = this.#advance(8);
     // Above 2^53 the sum is rounded, but every limit is lower.
@@ -133,7 +133,7 @@ export class Cursor {
   }
 }
 
-/** An array, which stays in the file: its length, its offset and the type of its elements. */
+/** An array, which is not loaded from the file: its length, its offset and the type of its elements. */
 type ArrayFacts = { readonly length: number; readonly first: number; readonly itemType: number };
 type Value = number | string | boolean | ArrayFacts;
 

@@ -1,5 +1,5 @@
 /**
- * The digest of the embedded guide model, a constant in this program. Updated by `npm run guide:digest`.
+ * The digest of the embedded guide model, as a constant in this program. Updated by `npm run guide:digest`.
  * @module
  */
 import { join } from 'node:path';

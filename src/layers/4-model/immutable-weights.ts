@@ -1,9 +1,9 @@
 /**
- * Keeps verified weights unchanged while they are served: in a sealed memfd, or as an open file.
+ * Holds verified weights while they are served, in a sealed memfd or as an open file, and prevents or detects changes.
  *
  * Promise: in `memfd` mode the hashed bytes are the sealed bytes, copied in one pass, and no process can write them
  *          afterwards. In `file` mode a read lease shows that no process has the file open for writing, and the file's
- *          times are compared after hashing. If there is no lease, the status reports it.
+ *          timestamps are compared after hashing. If there is no lease, the status reports it.
  * Trust:   this process is not dumpable, so no other process of the same user can reach the memfd before it is sealed.
  * Limits:  `file` mode detects a change but cannot prevent root from making one.
  * Proof:   test/unit/layers/4-immutable-weights.test.ts
@@ -25,7 +25,7 @@ export type WeightsMode = 'memfd' | 'file';
 /** The functions of `node:fs` that loading uses. */
 export type WeightsDisk = Disk & Pick<typeof fs, 'write' | 'ftruncateSync'>;
 
-/** Weights behind one descriptor, and their hash. */
+/** Weights open on one descriptor, and their hash. */
 export type Weights = {
   readonly fd: number;
   readonly mode: WeightsMode;
@@ -56,7 +56,7 @@ function writeAll(disk: WeightsDisk, fd: number, bytes: Buffer, length: number, 
   });
 }
 
-/** Hashes a stream of chunks, as a whole or in shards. */
+/** Hashes a stream of chunks, either into one digest or into one digest per shard. */
 class Digester {
   readonly #shardBytes: number | undefined;
   readonly #shards: Shard[] = [];
@@ -123,11 +123,11 @@ export async function loadSealed(
       if (length === 0) break;
       const kept = Math.max(0, Math.min(length, size - at));
       const written = kept === 0 ? Promise.resolve() : writeAll(disk, memory, buffer, kept, at);
-      written.catch(() => undefined); // awaited below; until then, not an unhandled rejection
+      written.catch(() => undefined); // awaited below; prevents an unhandled rejection until then
       writes[slot] = written;
       digester.update(buffer.subarray(0, length));
       progress?.(digester.size);
-      if (digester.size > size + chunkBytes) break; // enough to refuse a file that grows
+      if (digester.size > size + chunkBytes) break; // enough data to refuse the growing file
     }
     await Promise.all(writes);
     sealMemfd(memory);

@@ -1,5 +1,5 @@
 /**
- * Compares every byte of a model with what was approved, before native code reads it.
+ * Compares every byte of a model with the approved digests before native code reads it.
  *
  * Promise: no model is used without approval, and no path skips the check. The result contains the verified descriptor;
  *          the engine gets only that descriptor, and no path.
@@ -33,9 +33,9 @@ export type ApprovedModel = {
   readonly excluded: ReadonlySet<string>;
   /** The approver, in words. */
   readonly signer: string;
-  /** `owner` if the user who runs the server could also replace the approval. */
+  /** `owner` if the user who runs the server can also replace the approval. */
   readonly trust: 'constant' | 'separate' | 'owner';
-  /** The next step if the model is refused. */
+  /** The remedy if the model is refused. */
   readonly remedy: string;
 };
 

@@ -1,6 +1,6 @@
 /**
- * The report on layer 4: the verification of the weights, the users who can change a file that is served, and the
- * program that compared them.
+ * The report on layer 4: the verification of the weights, the users who can change the served files, and the program
+ * that compared the weights.
  *
  * Proof: test/attacks/4-mutations.test.ts, test/attacks/3-seal.test.ts
  * @module
@@ -25,7 +25,7 @@ export function pathChecks(paths: readonly string[], uid: number): Check[] {
 /**
  * Returns the report on layer 4.
  * @param verified - checks of the verified model
- * @param program - the check of the program that compared the model
+ * @param program - the check on the program that verified the model
  */
 export function modelReport(verified: readonly Check[], program: Check): LayerReport {
   return layerReport(4, [...verified, program]);

@@ -2,7 +2,7 @@
  * POSIX access control lists: which other users and groups may write a file.
  *
  * Uses Node's own foreign-function interface instead of koffi, because this runs before the installation is verified.
- * Callers need it only for files with a group-writable mode, because the group bits of the mode show the list's mask.
+ * Callers need it only for files with a group-writable mode, because the mode's group bits show the list's mask.
  * Source: acl(5), include/uapi/linux/posix_acl_xattr.h
  * Proof:  test/unit/linux/path-writers.test.ts
  * @module
@@ -22,8 +22,7 @@ const entryBytes = 8;
 const largestBytes = 64 << 10;
 
 /**
- * Parses a list of version 2 (little-endian 16-bit tag, 16-bit rights, 32-bit id). Returns `undefined` for any other
- * form.
+ * Parses a version 2 list (little-endian 16-bit tag, 16-bit rights, 32-bit id). Returns `undefined` for any other form.
  * @internal
  */
 export function parseAccessList(bytes: Buffer): AccessList | undefined {
@@ -61,7 +60,7 @@ export function readAccessList(path: string): AccessList | undefined {
   try {
     getAttribute ??= load();
   } catch {
-    return undefined; // a Node without this interface: only the mode counts
+    return undefined; // this Node lacks the interface: only the mode counts
   }
   const value = Buffer.alloc(largestBytes);
   const length = Number(getAttribute(path, attribute, value, BigInt(value.length)));

@@ -34,7 +34,7 @@ export function takeReadLease(fd: number): Lease {
   return error.errno === EAGAIN ? 'writer' : { refused: error.code };
 }
 
-/** Returns whether the lease is in force, which it is not while a writer waits. */
+/** Returns whether the lease is in force; it is not while a writer is waiting. */
 export function leaseHolds(fd: number): boolean {
   return cFcntl(fd, getLease, 0) === readLease;
 }

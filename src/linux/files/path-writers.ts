@@ -1,7 +1,8 @@
 /**
- * Determines who can write a path. Used for the launcher, Node, the program, packages, models, trust files and state.
+ * Determines which users can write a path. Used for the launcher, Node, the program, packages, models, trust files and
+ * state.
  *
- * Promise: it finds every user other than root who can change what the path resolves to. It considers the owner, group,
+ * Promise: finds every user other than root who can change what the path resolves to. It considers the owner, group,
  *          other and access-list permissions of the file, of every folder above it, and of each symbolic link on the
  *          way and its target, as well as the users who serve FUSE file systems. In a sticky folder, only the owners of
  *          the folder and of the entry can replace the entry.
@@ -30,7 +31,7 @@ export type Grant = {
   readonly id: number;
 };
 
-/** Grants sorted by holder, relative to one user. */
+/** Grants sorted by holder, from the point of view of one user. */
 export type Writers = {
   /** Held by that user, unless it is root. */
   readonly own: readonly Grant[];
@@ -50,7 +51,7 @@ type Facts = Pick<fs.Stats, 'uid' | 'gid' | 'mode' | 'isSymbolicLink'>;
 
 /**
  * Returns the grants on one file or folder.
- * @param above - whether it is a folder of which only one existing entry matters
+ * @param above - whether this is a folder in which only one existing entry matters
  */
 export function grantsOf(
   path: string,
@@ -116,7 +117,7 @@ export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] 
   return [...grants, ...servedGrants(disk, ends)];
 }
 
-/** FUSE: whatever owners and modes such a file system shows, the user who serves it decides what is read. */
+/** Returns grants on FUSE file systems, whose content the serving user decides, whatever owners and modes they show. */
 function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<string>): Grant[] {
   let table: string;
   try {
@@ -165,7 +166,7 @@ function readMembers(disk: Pick<typeof fs, 'readFileSync'>): ReadonlyMap<number,
   return members;
 }
 
-/** Sorts grants by their holder, relative to the user `uid`. */
+/** Sorts grants by holder, from the point of view of the user `uid`. */
 export function sortWriters(grants: readonly Grant[], uid: number, disk: Pick<typeof fs, 'readFileSync'>): Writers {
   const own: Grant[] = [];
   const groups: Grant[] = [];

@@ -1,9 +1,9 @@
 /**
  * Memory by address: secret (memfd_secret), private or shared mappings, locked, resized and released.
  *
- * Promise: private memory is excluded from core dumps and from forks.
- * Limits:  unmapping does not overwrite memory. The caller, who knows what it held, must do that. A view must not
- *          outlive `unmapMemory` or `growMemory`.
+ * Promise: private memory is excluded from core dumps and not inherited by forked processes.
+ * Limits:  unmapping does not overwrite memory. The caller, which knows what the memory held, must do that. A view must
+ *          not outlive `unmapMemory` or `growMemory`.
  * Source:  memfd_secret(2), mmap(2), mremap(2), mprotect(2), mlock(2), madvise(2)
  * Proof:   test/unit/layers/5-key-arena.test.ts
  * @module
@@ -48,7 +48,7 @@ const mapFlags = { shared: 1, private: 2, anonymous: 0x20 } as const;
 const advices = { remove: 9, dontFork: 10, huge: 14, dontDump: 16 } as const;
 const mayMove = 1;
 const closeOnExec = 0o2000000;
-/** Minimum size for which huge pages of 2 MiB are requested, because page faults cost more than copies. */
+/** Minimum size for which 2 MiB huge pages are requested, because page faults cost more than copies. */
 const hugeFrom = 4 << 20;
 
 /** Size of a page in bytes. */
@@ -75,8 +75,8 @@ export function makeSecretMemory(bytes: number): number {
 }
 
 /**
- * Maps secret memory. A page leaves the kernel's direct map when it is first touched, so that only pages in use are
- * hidden. Mapping it with PROT_NONE first keeps the kernel from populating all of it at once.
+ * Maps secret memory. A page leaves the kernel's direct map when it is first touched, so only pages in use are removed
+ * from it. Mapping it with PROT_NONE first keeps the kernel from populating all of it at once.
  * @throws LinuxError if RLIMIT_MEMLOCK is too small
  */
 export function mapSecretMemory(fd: number, bytes: number): Address {
@@ -98,7 +98,7 @@ export function mapMemory(bytes: number): Address {
   return address;
 }
 
-/** Maps memory that another process maps too; a page is allocated when it is first touched. @throws LinuxError */
+/** Maps memory that another process also maps; a page is allocated when it is first touched. @throws LinuxError */
 export function mapSharedMemory(fd: number, bytes: number): Address {
   const address = mapped('mmap', cMmap(null, bytes, protections.readWrite, mapFlags.shared, fd, 0));
   checked('madvise', cMadvise(address, bytes, advices.dontDump));

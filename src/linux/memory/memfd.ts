@@ -1,6 +1,6 @@
 /**
- * Memory behind a file descriptor, made immutable by file seals: afterwards no process, not even this one, can change
- * it.
+ * Memory behind a file descriptor, made immutable by file seals: once it is sealed, no process can change it, not even
+ * this one.
  *
  * Source: memfd_create(2), fcntl(2) "File Sealing"
  * Proof:  test/unit/linux/memfd.test.ts
@@ -60,7 +60,7 @@ export function sealedBytes(name: string, bytes: Uint8Array, mode?: number): num
 }
 
 /**
- * Executable but not readable: the kernel then hides the process from its own user from the first instruction on.
+ * Executable but not readable: from its first instruction, the kernel then hides the process from its own user.
  */
 const runOnly = 0o111;
 

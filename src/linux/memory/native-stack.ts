@@ -1,13 +1,13 @@
 /**
- * Overwrites the local variables that finished native calls left on the stack.
+ * Overwrites local variables that completed native calls left on the stack.
  *
  * A cipher keeps expanded keys and blocks of plaintext in local variables. Which of them it overwrites depends on the
  * instruction set that it uses.
  *
  * Promise: {@link stackBytes} below the frame of a native call are zero afterwards, except for the {@link frameBytes}
  *          next to the frame, which the overwriting call itself uses.
- * Limits:  only this thread, on which all keys are used; registers keep their content until they are reused.
- * Source:  getcontext(3), sysdeps/unix/sysv/linux/{x86_64,aarch64} of glibc: where `ucontext_t` has the stack pointer
+ * Limits:  covers only this thread, on which all keys are used; registers keep their content until they are reused.
+ * Source:  getcontext(3), glibc's sysdeps/unix/sysv/linux/{x86_64,aarch64}: offset of the stack pointer in `ucontext_t`
  * Proof:   test/unit/linux/native-stack.test.ts, test/attacks/5-derive.test.ts
  * @module
  */
@@ -30,7 +30,7 @@ const contextBytes = 2 * pageBytes; // 4560 on arm64, 968 on x86-64
 const context = mapMemory(contextBytes);
 const view = viewMemory(context, contextBytes);
 
-/** Returns the stack pointer that a native call from here has. @internal */
+/** Returns the stack pointer of a native call made from here. @internal */
 export function stackPointer(): Address {
   checked('getcontext', getContext(context));
   return view.readBigUInt64LE(pointerAt);
@@ -38,8 +38,8 @@ export function stackPointer(): Address {
 
 const usual = stackPointer();
 /**
- * Native calls from JavaScript start at the same stack address, apart from their arguments. Calls made in a callback
- * may start lower.
+ * Native calls from JavaScript start at the same stack address, except for the space their arguments take. Calls made
+ * in a callback may start lower.
  */
 const farthest = 16n << 20n;
 

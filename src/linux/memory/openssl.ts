@@ -1,10 +1,10 @@
 /**
- * The OpenSSL of the Node binary, called with addresses: AES-256-GCM, HMAC-SHA-256 and overwriting of memory outside
- * the JavaScript heap.
+ * The Node binary's OpenSSL, called with addresses: AES-256-GCM and HMAC-SHA-256 on memory outside the JavaScript heap,
+ * and overwriting that memory.
  *
  * Promise: keys are read in place. After every use, even a failed one, the context, which holds the expanded key, is
  *          freed (OpenSSL cleanses it), and the native stack is overwritten.
- * Limits:  no secrets are generated here, because the state of OpenSSL's generator lies on the heap; `random.ts` calls
+ * Limits:  no secrets are generated here, because the state of OpenSSL's generator is on the heap; `random.ts` calls
  *          the kernel instead. Uses functions that are stable since OpenSSL 1.1; the import fails if Node lacks one.
  * Source:  EVP_EncryptInit(3), HMAC(3), RAND_bytes(3)
  * Proof:   test/unit/layers/5-session-cipher.test.ts, test/attacks/5-derive.test.ts
@@ -74,7 +74,7 @@ const randCleanse = libc.func('void OPENSSL_cleanse(void *address, size_t count)
 const gcm = { setTag: 0x11, getTag: 0x10 } as const;
 const largest = 1 << 30;
 
-/** Size of a key for AES-256-GCM and for HMAC-SHA-256, in bytes. */
+/** Size of an AES-256-GCM or HMAC-SHA-256 key, in bytes. */
 export const keyBytes = 32;
 /** Size of an AES-GCM nonce, in bytes. */
 export const nonceBytes = 12;

@@ -2,9 +2,9 @@
  * Random bytes that the kernel writes directly to their destination.
  *
  * Promise: this process holds no generator state, so its memory reveals neither past nor future random bytes. OpenSSL's
- *          generator, which `node:crypto` uses, keeps its state on the heap. Since glibc 2.41, `getrandom()` keeps a
- *          state in a page of its own, so this file makes the system call itself.
- * Source:  getrandom(2), vgetrandom in Documentation/arch of the kernel; ADR 0021
+ *          generator, which `node:crypto` uses, keeps its state on the heap. Since glibc 2.41, `getrandom()` keeps
+ *          generator state in a separate page, so this file makes the system call itself.
+ * Source:  getrandom(2), vgetrandom in the kernel's Documentation/arch; ADR 0021
  * Proof:   test/unit/linux/random.test.ts, test/attacks/5-derive.test.ts
  * @module
  */

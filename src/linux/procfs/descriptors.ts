@@ -1,7 +1,7 @@
 /**
  * Open descriptors of a process: the links in `/proc/PID/fd` and the files in `/proc/PID/fdinfo`.
  *
- * Trust:  the path in a link may have been chosen by another process.
+ * Trust:  another process may have chosen the path in a link.
  * Source: proc_pid_fd(5), proc_pid_fdinfo(5)
  * Proof:  test/unit/linux/descriptors.test.ts, test/unit/watchdog/memory-descriptors.test.ts
  * @module
@@ -25,14 +25,14 @@ export function socketInodes(pid: number): number[] {
     try {
       return socketInode(readlinkSync(`/proc/${pid}/fd/${name}`)) ?? [];
     } catch {
-      return []; // closed in the meantime, like the descriptor of this listing
+      return []; // closed in the meantime, like the descriptor used for this listing
     }
   });
 }
 
 /**
- * Returns the process or thread whose memory a descriptor link names (`ID/mem` or `ID/task/TID/mem`), and that last
- * part of the path; `undefined` for any other link. Any user can create a folder of that name, so
+ * Returns the process or thread whose memory a descriptor link names (`ID/mem` or `ID/task/TID/mem`), and that part of
+ * the path; `undefined` for any other link. Any user can create a folder of that name, so
  * `watchdog/memory-descriptors.ts` examines what is behind the link.
  */
 export function memoryNamed(link: string): { readonly id: number; readonly tail: string } | undefined {
@@ -43,7 +43,7 @@ export function memoryNamed(link: string): { readonly id: number; readonly tail:
     : { id: Number(match[1]), tail: match[0].startsWith('/') ? match[0] : `/${match[0]}` };
 }
 
-/** The fields of `fdinfo` that every descriptor has; the file system of the file is not involved. */
+/** The fields of `fdinfo` that every descriptor has; the file's file system does not influence them. */
 type Descriptor = {
   /** Whether it was opened with `O_PATH`, which requires no permission and allows no reading. */
   readonly pathOnly: boolean;

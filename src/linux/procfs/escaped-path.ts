@@ -1,5 +1,5 @@
 /**
- * Paths in the form of `/proc/PID/maps`: bytes, with a line feed as `\012`.
+ * Paths as `/proc/PID/maps` shows them: bytes, with a line feed as `\012`.
  *
  * Files of `/proc` are read as Latin-1, one character per byte, so that columns are exact and no byte is lost. Paths in
  * them are compared in that form.

@@ -17,7 +17,7 @@ export function openFilesOf(limits: string): OpenFiles {
   return { soft: count(soft), hard: count(hard) };
 }
 
-/** The lowest limit with which a server works: its roles keep descriptors numbered up to 200. */
+/** The lowest limit under which a server works: its roles use descriptor numbers up to 200. */
 const fewestOpenFiles = 256;
 
 /** Fails early if the server would run out of descriptors. @throws `LIMIT_OPEN_FILES` */

@@ -1,7 +1,7 @@
 /**
  * `/proc/PID/maps`: the memory regions of a process.
  *
- * Trust:  another process may have chosen a path; the kernel escapes line feeds in it (`escaped-path.ts`).
+ * Trust:  another process may have chosen a path, but the kernel escapes line feeds in it (`escaped-path.ts`).
  * Source: proc_pid_maps(5)
  * Proof:  test/unit/linux/maps.test.ts
  * @module
@@ -26,7 +26,7 @@ function makeDevice(major: number, minor: number): number {
   return (minor & 0xff) + (major & 0xfff) * 0x100 + (minor >>> 8) * 0x100000;
 }
 
-// `s`: the kernel escapes line feeds in a path, but no other line terminator of JavaScript.
+// Flag `s`: the kernel escapes line feeds in a path, but not the other characters that JavaScript treats as line ends.
 const form = /^([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][ps]) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$/s;
 
 function parseLine(line: string): MemoryRegion | undefined {
@@ -43,7 +43,7 @@ function parseLine(line: string): MemoryRegion | undefined {
   };
 }
 
-/** Returns every region; lines of another form are skipped. */
+/** Returns every region; lines of any other form are skipped. */
 export function parseMaps(text: string): MemoryRegion[] {
   return text.split('\n').flatMap((line) => parseLine(line) ?? []);
 }

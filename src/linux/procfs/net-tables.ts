@@ -1,10 +1,12 @@
 /**
  * The socket tables of a network namespace (`/proc/PID/net/*`): pure parsers.
  *
- * Trust:  every table holds numbers except `unix`, whose paths are untrusted. An abstract name may contain line feeds
- *         and forge whole rows, so no verdict relies on that table; `sock-diag.ts` queries a single socket instead.
+ * Trust:  all tables contain only numbers, except `unix`, whose paths are untrusted. An abstract name may contain line
+ *         feeds and forge whole rows, so no verdict relies on that table; `sock-diag.ts` queries a single socket
+ *         instead.
  * Limits: no table lists a socket that is neither bound nor connected, a vsock or XDP socket, or the outer socket of
- *         Multipath TCP. `parseSocketCount` counts them; the links in `/proc/PID/fd` show which process holds one.
+ *         Multipath TCP. `parseSocketCount` includes them, and the links in `/proc/PID/fd` show which process holds
+ *         one.
  * Source: proc_net(5), net/packet/af_packet.c, net/netlink/af_netlink.c
  * Proof:  test/unit/linux/net-tables.test.ts
  * @module
@@ -31,7 +33,7 @@ export type SocketTable = (typeof socketTables)[number];
 /** One socket. */
 export type SocketRow = {
   readonly table: SocketTable;
-  /** 0 if no descriptor refers to the socket any more (TIME_WAIT). */
+  /** 0 if no descriptor refers to the socket any longer (TIME_WAIT). */
   readonly inode: number;
   readonly uid: number;
   /** The kernel's state number (1 established, 10 listening), 0 if the table has none. */
@@ -138,7 +140,7 @@ export function loopbackListener(port: number, tcp: string): SocketRow | undefin
 
 /**
  * Returns the number of sockets of any family in a network namespace, from its `sockstat`. This includes sockets that
- * no table lists, but not the kernel's own. `undefined` if the text has another form.
+ * no table lists, but not the kernel's own sockets. Returns `undefined` for any other form.
  */
 export function parseSocketCount(text: string): number | undefined {
   const match = /^sockets: used (\d+)$/m.exec(text);
@@ -155,7 +157,7 @@ export type PacketTap = {
   readonly reader: string;
 };
 
-/** Returns every row of `ptype`. Only root sees interface names, which contain no spaces and no line feeds. */
+/** Returns every row of `ptype`. Only root sees interface names; they contain no spaces or line feeds. */
 export function parseTaps(text: string): PacketTap[] {
   const taps: PacketTap[] = [];
   for (const line of text.split('\n').slice(1)) {

@@ -1,7 +1,7 @@
 /**
  * Finds the process that holds a TCP port on this machine, for error messages that the user can act on.
  *
- * Limits: an ordinary user sees only the descriptors of their own processes; otherwise only the uid is known.
+ * Limits: ordinary users see only their own processes' descriptors; for other processes, only the uid is known.
  * Source: proc(5), /proc/net/tcp
  * Proof:  test/unit/linux/port-holder.test.ts
  * @module

@@ -2,8 +2,8 @@
  * Reads files, folders and links below `/proc` for the watchdog and returns failures as values.
  *
  * Promise: opens files read-only. A failed read is reported as a failure, never as an empty result. At most 4 KiB are
- *          read from files that another process controls. No path is opened over which another user could have mounted
- *          a file system.
+ *          read from files that another process controls. No path is opened if another user could have mounted a file
+ *          system over it.
  * Source:  proc(5)
  * Proof:   test/unit/watchdog/process-table.test.ts, test/unit/watchdog/memory-descriptors.test.ts
  * @module
@@ -17,8 +17,8 @@ export type ProcResult<T> = { readonly value: T } | { readonly missing: 'denied'
 /** Read access to `/proc`. */
 export type ProcReader = {
   /**
-   * Returns a whole file as Latin-1 text. For files with short lines: if the first read returns less than half a page,
-   * it counts as the whole file.
+   * Returns a whole file as Latin-1 text. Use it for files with short lines: if the first read returns less than half a
+   * page, that counts as the whole file.
    */
   readonly read: (path: string) => ProcResult<string>;
   /** The same for files with lines of any length; with `most`, at most the first `most` bytes. */
@@ -28,11 +28,11 @@ export type ProcReader = {
   readonly list: (path: string) => ProcResult<string[]>;
   readonly link: (path: string) => ProcResult<string>;
   /**
-   * Returns the number of descriptors of a process, from the size of `/proc/PID/fd`; 0 before Linux 6.2, which does not
-   * count them.
+   * Returns the number of descriptors that a process has open, from the size of `/proc/PID/fd`; 0 before Linux 6.2,
+   * which does not count them.
    */
   readonly count: (path: string) => ProcResult<number>;
-  /** Returns the inode of a file of `/proc` itself. */
+  /** Returns the inode of a file in `/proc` itself. */
   readonly inode: (path: string) => ProcResult<number>;
   /** Returns the id of the mount that a file is on, from `fdinfo` of a descriptor. */
   readonly mount: (path: string) => ProcResult<number>;

@@ -18,7 +18,7 @@ export type TaskStatus = {
   /** Bit mask of the signals with a handler. */
   readonly caughtSignals: bigint;
   readonly noNewPrivs: boolean;
-  /** 0 none, 1 strict, 2 filter. */
+  /** Seccomp mode: 0 none, 1 strict, 2 filter. */
   readonly seccomp: number;
   /** Size of the descriptor table: every descriptor number is lower. */
   readonly slots: number;
@@ -54,7 +54,7 @@ export function parseStatus(text: string): TaskStatus | undefined {
   };
 }
 
-/** Returns state and tracer of one thread: the fields that every scan reads for every thread of the server. */
+/** Returns one thread's state and tracer: the fields that every scan reads for each of the server's threads. */
 export function parseThread(text: string): { readonly state: string; readonly tracer: number } | undefined {
   const [state, tracer] = [statusField(text, 'State'), statusField(text, 'TracerPid')];
   return state === '' || tracer === '' ? undefined : { state: state.charAt(0), tracer: Number(tracer) };

@@ -1,5 +1,5 @@
 /**
- * An address of this machine and an unused port, read from the kernel's tables without creating a socket.
+ * Finds an address of this machine and an unused port in the kernel's tables, without creating a socket.
  *
  * Source: /proc/net/fib_trie, /proc/net/tcp
  * Proof:  test/unit/linux/unused-address.test.ts

@@ -1,5 +1,5 @@
 /**
- * An inherited connected socket as a byte stream that overwrites its buffers.
+ * Wraps an inherited connected socket in a byte stream that overwrites its buffers.
  *
  * Promise: received bytes are kept in one fixed buffer that is overwritten after each callback; sent bytes are
  *          overwritten as soon as the kernel has accepted them.

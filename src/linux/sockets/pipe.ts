@@ -1,5 +1,5 @@
 /**
- * A pipe without a Node handle, for the output of a child.
+ * A pipe without a Node handle, for a child process's output.
  *
  * Node's own pipes to children are Unix sockets, which the watchdog would report as undeclared.
  * Source: pipe(2)

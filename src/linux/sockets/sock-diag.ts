@@ -45,7 +45,7 @@ export function makeDiagSocket(): number {
 export type UnixSocket = {
   readonly inode: number;
   readonly state: number;
-  /** Its name as Latin-1; an abstract name starts with a NUL. */
+  /** The socket's name in Latin-1; an abstract name starts with a NUL. */
   readonly name: string;
 };
 
@@ -56,10 +56,10 @@ function encodeRequest(inode: number): Buffer {
   bytes.writeUInt16LE(byFamily, 4);
   bytes.writeUInt16LE(requestFlag, 6);
   bytes[headerBytes] = unixFamily;
-  bytes.writeUInt32LE(unknown, headerBytes + 4); // in any state
+  bytes.writeUInt32LE(unknown, headerBytes + 4); // any state
   bytes.writeUInt32LE(inode, headerBytes + 8);
   bytes.writeUInt32LE(showName, headerBytes + 12);
-  bytes.writeUInt32LE(unknown, headerBytes + 16); // with any cookie
+  bytes.writeUInt32LE(unknown, headerBytes + 16); // any cookie
   bytes.writeUInt32LE(unknown, headerBytes + 20);
   return bytes;
 }

@@ -1,5 +1,5 @@
 /**
- * Sockets without a Node handle: plain descriptors, which are not polled until the process that uses them receives
+ * Sockets without a Node handle: plain descriptors, which nothing polls until the process that will use them receives
  * them.
  *
  * Trust:  addresses are constants in the callers; names are not resolved.
@@ -58,7 +58,7 @@ const closeOnExec = 0o2000000;
 const nonBlocking = 0o4000;
 const socketLevel = 1;
 
-/** Options of `SOL_SOCKET` that are set or read. */
+/** The `SOL_SOCKET` options that Kwyre sets or reads. */
 export const socketOptions = { reuseAddress: 2, type: 3, reusePort: 15, acceptsConnections: 30, protocol: 38 } as const;
 
 /** An address as `getsockname` returns it. */
@@ -80,7 +80,7 @@ export function makeSocketPair(): [number, number] {
   return [pair[0] ?? -1, pair[1] ?? -1];
 }
 
-/** Returns the `sockaddr_in` of an address and port. */
+/** Returns the `sockaddr_in` for an address and port. */
 export function inetAddress(address: readonly [number, number, number, number], port: number): Buffer {
   const bytes = Buffer.alloc(16);
   bytes.writeUInt16LE(families.inet, 0);
@@ -89,7 +89,7 @@ export function inetAddress(address: readonly [number, number, number, number], 
   return bytes;
 }
 
-/** Returns the `sockaddr_in6` of `::1` and a port. */
+/** Returns the `sockaddr_in6` for `::1` and a port. */
 export function inet6Loopback(port: number): Buffer {
   const bytes = Buffer.alloc(28);
   bytes.writeUInt16LE(families.inet6, 0);
@@ -98,10 +98,10 @@ export function inet6Loopback(port: number): Buffer {
   return bytes;
 }
 
-/** The longest path that `sockaddr_un` holds, in bytes. */
+/** Maximum length of a path in `sockaddr_un`, in bytes. */
 export const maxUnixPathBytes = 107;
 
-/** Returns the `sockaddr_un` of a path in the file system. */
+/** Returns the `sockaddr_un` for a path in the file system. */
 export function unixAddress(path: string): Buffer {
   const name = Buffer.from(path, 'utf8');
   const bytes = Buffer.alloc(2 + name.length + 1);
@@ -151,14 +151,14 @@ export function socketName(fd: number): SocketName {
   return { family: family === families.unix ? 'unix' : 'other' };
 }
 
-/** Returns an integer option of `SOL_SOCKET`. @throws LinuxError */
+/** Returns an integer `SOL_SOCKET` option. @throws LinuxError */
 export function socketOption(fd: number, name: number): number {
   const value = new Int32Array(1);
   checked('getsockopt', cGetSockOpt(fd, socketLevel, name, value, new Uint32Array([4])));
   return value[0] ?? 0;
 }
 
-/** Sets an integer option of `SOL_SOCKET`. @throws LinuxError */
+/** Sets an integer `SOL_SOCKET` option. @throws LinuxError */
 export function setSocketOption(fd: number, name: number, value: number): void {
   checked('setsockopt', cSetSockOpt(fd, socketLevel, name, new Int32Array([value]), 4));
 }

@@ -4,8 +4,8 @@
  * Promise: the user can send nothing, even on loopback, except the listener's replies. The inherited listener never
  *          opens a connection, no matter which user owns it. No other program answers on [::1]. Loading the rules again
  *          replaces only these rules.
- * Limits:  a socket belongs to the user who made it. A listener that systemd made belongs to root, hence the second
- *          rule. Other tables can block more, but never allow more. Root can remove the rules.
+ * Limits:  a socket belongs to the user who made it. A listener that systemd made belongs to root, hence the rule that
+ *          applies to any owner. Other tables can block more, but never allow more. Root can remove the rules.
  * Source:  nft(8), iptables-extensions(8), Linux: net/netfilter/nft_meta.c, xt_owner.c
  * Proof:   test/unit/layers/2-firewall.test.ts, test/attacks/2-isolate.test.ts
  * @module
@@ -15,7 +15,7 @@ import { bug } from '../../../base/errors.ts';
 /** A program, by its absolute path, and its arguments. It runs without a shell. */
 export type Command = {
   readonly argv: readonly string[];
-  /** A failure is ignored, because it means that there was nothing to do. */
+  /** Failures are ignored, because they mean that there was nothing to do. */
   readonly mayFail?: true;
 };
 
@@ -38,7 +38,7 @@ export type RuleSet = {
   readonly files: readonly { readonly path: string; readonly text: string }[];
   readonly load: readonly Command[];
   readonly unload: readonly Command[];
-  /** Commands whose output is recorded after loading; the status compares it later. */
+  /** Commands whose output is recorded after loading, so that later status reports can compare it. */
   readonly witness: readonly Command[];
 };
 
@@ -157,13 +157,13 @@ export function planRules(firewall: Firewall, guarded: RuleSubject): RuleSet {
   };
 }
 
-/** Returns the commands whose output `judgeOwnership` needs. */
+/** Returns the commands whose output `judgeOwnership` evaluates. */
 export function ownershipQuestions(firewall: Firewall): readonly Command[] {
   if (firewall.kind === 'nft') return [{ argv: [firewall.nft, '--json', 'list', 'ruleset'] }];
   return [firewall.iptables, firewall.ip6tables].map((tool) => ({ argv: [tool, '-w', '10', '-S'] }));
 }
 
-/** Judges from the output of `ownershipQuestions` whether the names are free, Kwyre's or another program's. */
+/** Determines, from the output of `ownershipQuestions`, whether the names are unused, Kwyre's or another program's. */
 export function judgeOwnership(firewall: Firewall, answers: readonly string[]): Ownership {
   const judged = answers.map((answer) => (firewall.kind === 'nft' ? judgeNft(answer) : judgeLegacy(answer)));
   if (judged.includes('foreign')) return 'foreign';

@@ -1,7 +1,8 @@
 /**
- * The state of a machine before an installation, and the check that refuses to touch what another program made.
+ * The state of a machine before an installation, and the check that refuses to touch anything that another program
+ * made.
  *
- * Promise: refuses everything that has one of Kwyre's names but is not in the record.
+ * Promise: refuses anything that uses one of Kwyre's names but is not in the record.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -30,9 +31,9 @@ export type MachineState = {
   readonly rules: Ownership;
   /** Whether the loaded rules match the record. */
   readonly rulesAsRecorded: boolean;
-  /** Contents of those of Kwyre's files that exist; empty for a symbolic link. */
+  /** Contents of Kwyre's files, as far as they exist; empty for a symbolic link. */
   readonly files: ReadonlyMap<string, string>;
-  /** Those of Kwyre's folders that exist. */
+  /** Kwyre's folders, as far as they exist. */
   readonly folders: ReadonlySet<string>;
   readonly packaged: Readonly<Record<UnitName, string>>;
   /** The folder of this program. */

@@ -10,7 +10,7 @@ import type { Command, Firewall } from './firewall.ts';
 
 export const recordFolder = '/etc/kwyre';
 export const recordPath = `${recordFolder}/isolation.json`;
-/** The folders of the program, of its state, and of the access files of the user who installed it. */
+/** The folders of the program, its state, and the access files of the user who installed it. */
 export const places = { program: '/opt/kwyre', state: '/var/lib/kwyre', access: '/var/lib/kwyre-access' } as const;
 
 /** One installation. */

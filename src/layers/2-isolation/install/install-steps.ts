@@ -1,8 +1,8 @@
 /**
- * The steps of `kwyre isolate install` as data: what each one runs and writes, and how to undo it.
+ * The steps of `kwyre isolate install` as data: what each step runs and writes, and how to undo it.
  *
- * Promise: the plan contains only the missing steps, so a second installation does nothing. The firewall rules come
- *          before the server.
+ * Promise: the plan contains only the missing steps, so a second installation does nothing. The firewall rules are
+ *          loaded before the server starts.
  * Proof:   test/unit/layers/2-install-steps.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */
@@ -71,7 +71,7 @@ export const runCommand = (command: Command): Action => ({ do: 'run', ...command
 /** Returns the same action with failures ignored. */
 export const tolerant = (action: Action): Action => (action.do === 'run' ? { ...action, mayFail: true } : action);
 
-/** Returns the action that writes a file, or none if the file already has these contents. */
+/** Returns the action that writes a file, or an empty list if the file already has these contents. */
 function planFile(machine: MachineState, path: string, text: string): Action[] {
   return machine.files.get(path) === text ? [] : [{ do: 'write', path, mode: 0o644, text }];
 }

@@ -1,9 +1,9 @@
 /**
- * Layer 2 outside Linux: the Windows firewall rule, and why macOS has none.
+ * Layer 2 on platforms other than Linux: the Windows firewall rule, and why macOS has no equivalent.
  *
  * Promise: PowerShell runs by absolute path with `-File` and separate arguments, so that no path is parsed as code.
- * Limits:  never run on Windows so far (C8): tests cover only the commands. The rule names one executable, so a copy
- *          under another name is not covered (L2-13). It does not filter loopback.
+ * Limits:  not yet run on Windows (C8): tests cover only the commands. The rule names one executable, so it does not
+ *          apply to a copy under another name (L2-13). It does not filter loopback.
  * Proof:   test/unit/layers/2-other-platforms.test.ts
  * @module
  */

@@ -44,7 +44,7 @@ export function planRemove(machine: MachineState): readonly Step[] {
     ...units.map((name) => remove(`${unitFolder}/${name}`)),
     ...(booted && units.length > 0 ? [run(tools.systemctl, 'daemon-reload')] : []),
   );
-  // Before the rules: userdel fails while a process of the user is alive.
+  // Before the rules are removed: userdel fails while the user still has a running process.
   if (machine.account.state === 'fit')
     add('account', 'the user; fails while one of its processes runs', run(tools.userdel, accountName));
   const rules = planRules(record.firewall, { uid: record.uid, port: record.port });

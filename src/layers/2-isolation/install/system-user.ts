@@ -26,7 +26,7 @@ function rows(text: string): string[][] {
     .map((line) => line.split(':'));
 }
 
-/** Judges the account from its entries. */
+/** Returns the state of the account, from its entries. */
 export function judgeAccount(files: AccountFiles): Account {
   const entries = rows(files.passwd).filter(([name]) => name === accountName);
   const groups = rows(files.group);

@@ -1,7 +1,8 @@
 /**
  * The systemd units of the installed server: the files of `packaging/systemd/` with this machine's port and tools.
  *
- * Promise: replaces only the port and the commands that load the rules; refuses a file with unexpected content.
+ * Promise: replaces only the port and the commands that load the firewall rules; refuses a file with unexpected
+ *          content.
  * Proof:   test/unit/layers/2-systemd-units.test.ts, test/attacks/2-isolate.test.ts
  * @module
  */

@@ -4,7 +4,7 @@
  * Promise: each restriction is read back or tested after it is applied; where that is impossible, the report says that
  *          the kernel accepted the rule. If a required feature is not fully enforced, the start fails unless the
  *          operator waived that feature by name.
- * Limits:  Landlock and the namespace apply only to the calling thread, so execve must follow.
+ * Limits:  Landlock and the network namespace apply only to the calling thread, so execve must follow.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
  */
@@ -41,18 +41,18 @@ type ConfinementInput = {
   readonly role: Role;
   readonly supervisor: number;
   readonly uid: number;
-  /** The user to change to; `undefined` keeps the current one. */
+  /** The user to switch to; `undefined` keeps the current one. */
   readonly become: Identity | undefined;
   /** Read-only paths of this installation: code, libraries, the model. */
   readonly readable: readonly string[];
-  /** The Node binary; `undefined` when it runs from memory. */
+  /** Path of the Node binary; `undefined` if Node runs from memory. */
   readonly executable: string | undefined;
   readonly pid: number;
   /** Features that the operator waived by name. */
   readonly accepted: readonly string[];
-  /** Whether the current user is the system user of an installation. */
+  /** Whether the current user is an installation's system user. */
   readonly installed: boolean;
-  /** Maximum number of threads of the user; `undefined` if other programs run as the same user. */
+  /** Maximum number of threads for the user; `undefined` if other programs run as the same user. */
   readonly tasks: number | undefined;
   /** The current hard limit on open files. */
   readonly openFiles: number;
@@ -72,9 +72,9 @@ export type JailInput = {
   readonly uid?: number;
   readonly gid?: number;
   readonly accepted: readonly string[];
-  /** Maximum number of threads of the user, if no other program runs as this user. */
+  /** Maximum number of threads for the user, if no other program runs as this user. */
   readonly tasks?: number;
-  /** Whether the user is the system user of an installation, to which the firewall rules apply. */
+  /** Whether the user is an installation's system user, to which the firewall rules apply. */
   readonly installed?: boolean;
 };
 
@@ -195,7 +195,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
           reason: 'a user of its own could not read the folder of the program',
         };
   });
-  // After the user change: if the limit is already exceeded, the kernel fails the next execve.
+  // Set after switching the user: if that user already exceeds the limit, the kernel fails the next execve.
   apply('process-limit', 'a bounded number of threads', () => {
     if (here.tasks === undefined)
       return {
@@ -214,7 +214,7 @@ export function confineSelf(here: ConfinementInput): Enforcement[] {
       ['CapEff', 'CapPrm', 'CapInh', 'CapAmb'].every(
         (name) => BigInt(`0x${statusField(here.readStatus(), name)}`) === mask,
       );
-    // The installed service starts without capabilities, and its unit filters capset.
+    // The installed service starts without capabilities, and its systemd unit blocks capset.
     if (!exact()) dropCapabilities(kept);
     return observedIf(exact(), kept.length === 0 ? 'no capability' : `capabilities ${kept.join(' and ')} and no other`);
   });

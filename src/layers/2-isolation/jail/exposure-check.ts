@@ -1,9 +1,10 @@
 /**
- * In the first lines of a process, before it opens anything secret, checks that no other process can read its memory.
+ * Checks, in the first lines of a process and before it opens anything secret, that no other process can read its
+ * memory.
  *
- * A process whose user cannot read its executable is non-dumpable from its first instruction. With `PR_SET_DUMPABLE`
- * alone, there is a window in which another program of the user can open the process's memory and keep it open.
- * `/proc/self` of a non-dumpable process belongs to root, so the difference is visible without native code.
+ * A process whose user cannot read its executable is non-dumpable from its first instruction. With only
+ * `PR_SET_DUMPABLE`, there is a window in which another of the user's programs can open the process's memory and keep
+ * it open. `/proc/self` of a non-dumpable process belongs to root, so the difference is visible without native code.
  *
  * Limits:  for uid 0 both cases look the same; `isDumpable` distinguishes them once native code is loaded.
  * Source:  proc(5), prctl(2) PR_SET_DUMPABLE, execve(2)
@@ -28,7 +29,7 @@ export function assertUntraced(disk: OwnDisk): void {
     );
 }
 
-/** Refuses a kernel setting under which unreadable programs are dumpable. @throws `L2_SUID_DUMPABLE` */
+/** Refuses to start under a kernel setting that makes unreadable programs dumpable. @throws `L2_SUID_DUMPABLE` */
 export function assertDumpSetting(disk: OwnDisk): void {
   let text: string;
   try {
@@ -45,7 +46,7 @@ export function assertDumpSetting(disk: OwnDisk): void {
 }
 
 /**
- * Refuses an ordinary user's process if another program of that user can open its memory.
+ * Refuses to start as an ordinary user if another of that user's programs can open this process's memory.
  * @throws `L2_PROCESS_VISIBLE`
  */
 export function assertHidden(disk: OwnDisk, uid: number): void {

@@ -2,7 +2,7 @@
  * The final filter: before a role reads its first byte from outside, it applies the allowlist of its policy to every
  * thread and becomes non-dumpable.
  *
- * Promise: afterwards a call outside the policy fails, and a forbidden one kills the process. Everything reported was
+ * Promise: afterwards a call outside the policy fails, and a forbidden call kills the process. Everything reported was
  *          read back or tested with a harmless call.
  * Proof:   test/attacks/2-jail.test.ts
  * @module
@@ -22,7 +22,7 @@ import { finalFilter } from './seccomp-filters.ts';
 
 const getSeccomp = 21;
 
-/** Returns whether the filter is active: PR_GET_SECCOMP works on every kernel with seccomp, and no policy allows it. */
+/** Returns whether the filter is active: every kernel with seccomp supports PR_GET_SECCOMP, but no policy allows it. */
 function isFiltered(): boolean {
   try {
     callByName('prctl', getSeccomp, 0, 0, 0, 0);
@@ -43,7 +43,7 @@ export function applyFinalFilter(role: Role): Enforcement[] {
   const before = filters();
   const undumpable = setUndumpable();
   const filter = finalFilter(policy);
-  // Read before the filter blocks open; the supervisor reads the count of every thread (self-probe.ts).
+  // Counted before the filter blocks open; the supervisor reads each thread's count later (self-probe.ts).
   installFilter(filter);
   const filtered = isFiltered();
   const entries: Enforcement[] = [

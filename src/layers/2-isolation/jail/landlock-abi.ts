@@ -2,8 +2,8 @@
  * What each Landlock ABI supports, feature by feature. Pure, so that `kwyre doctor` can use it before native code
  * loads.
  *
- * Promise: the start and `kwyre doctor` use the same function. A feature that the kernel lacks is not requested; it is
- *          reported as `none`, with the Linux version that introduced it.
+ * Promise: server startup and `kwyre doctor` use the same function. A feature that the kernel lacks is not requested;
+ *          it is reported as `none`, with the Linux version that introduced it.
  * Source:  https://docs.kernel.org/userspace-api/landlock.html
  * Proof:   test/unit/layers/2-landlock-rules.test.ts
  * @module

@@ -15,7 +15,7 @@ import { bindSocket, closeDescriptor, families, inetAddress, makeSocket } from '
 import type { LandlockFeature } from '../../../policy/role-policy.ts';
 import { accessBits, landlockSupport } from './landlock-abi.ts';
 
-/** Actions that Landlock must refuse, and that do no harm if it does not. */
+/** Actions that Landlock must refuse, and that are harmless if it does not. */
 const tests: Readonly<
   Partial<Record<LandlockFeature, readonly [words: string, code: string, act: (supervisor: number) => void]>>
 > = {

@@ -1,23 +1,24 @@
 /**
- * The user that roles run as when root starts an uninstalled server, and the thread limit for a user with no other
- * processes.
+ * The user that roles run as if root starts a server that is not installed, and the thread limit for a user with no
+ * other processes.
  *
  * Promise: a transient uid is random, and no visible process has it. It is claimed with a kernel key, visible in all
  *          pid namespaces, so that concurrent servers get different uids.
- * Limits:  where a container blocks kernel keys, there is no claim; the chance of a collision is then 1 in 137 million.
+ * Limits:  in a container that blocks kernel keys, uids are not claimed; the chance of a collision is then 1 in 137
+ *          million.
  * Proof:   test/attacks/2-users.test.ts, test/attacks/2-threads.test.ts
  * @module
  */
 
 /**
  * Unallocated uids: above the ranges of directory services (SSSD and FreeIPA end at 2,000,200,000) and containers
- * (systemd ends at 1,879,048,191), below systemd's foreign images (from 2,147,352,576) and the limit of a signed 32-bit
- * number.
+ * (systemd ends at 1,879,048,191), below systemd's range for foreign images (from 2,147,352,576) and the limit of a
+ * signed 32-bit number.
  * @internal
  */
 export const transientIds = { first: 2_010_000_000, end: 2_147_352_576 } as const;
 
-/** Functions for picking a uid: a random number in [first, end), whether a process has it, and a claim on it. */
+/** Functions for picking a uid: drawing one in [first, end), checking whether a process has it, and claiming it. */
 type UserIdSource = {
   readonly draw: (first: number, end: number) => number;
   readonly inUse: (uid: number) => boolean;
@@ -27,9 +28,9 @@ type UserIdSource = {
 const maxDraws = 64;
 
 /**
- * Picks a uid for the life of this process. The watchdog's uid differs from that of the roles, so that no role can
- * signal it.
- * @returns `undefined` if every uid drawn is taken
+ * Picks a uid for the lifetime of this process. The watchdog's uid differs from the other roles' uid, so that they
+ * cannot signal it.
+ * @returns `undefined` if every uid that was drawn is in use
  */
 export function pickUserId({ draw, inUse, claim }: UserIdSource): number | undefined {
   for (let tries = 0; tries < maxDraws; tries += 1) {
@@ -61,9 +62,9 @@ export function canRead(who: Identity, path: string, stat: (path: string) => Pat
 }
 
 /**
- * Chooses the transient uid or, if it cannot read the paths, the owner of the program's folder unless that is root.
+ * Chooses the transient uid or, if that uid cannot read the paths, the program folder's owner unless that is root.
  * @param paths - paths that the roles must be able to read
- * @returns `undefined` if neither can read the paths; the roles then run as root without capabilities and report so
+ * @returns `undefined` if neither can read the paths; the roles then run as root without capabilities and report it
  */
 export function chooseIdentity(
   drawn: number | undefined,

@@ -10,7 +10,7 @@ import type { Policy } from '../../../policy/role-policy.ts';
 import { forbidden, forbiddenAfterStart } from '../../../policy/forbidden-calls.ts';
 import { startConditions } from '../../../policy/conditional-calls.ts';
 
-/** The first rules of both filters: calls that return an error without being executed, and calls that kill. */
+/** Returns the first rules of both filters: calls that fail without being executed, and calls that kill the process. */
 function firstRules(policy: Policy): Rule[] {
   return [
     ...policy.answered.map(([call, errno]) => ({ call, action: { errno } })),
@@ -18,7 +18,7 @@ function firstRules(policy: Policy): Rule[] {
   ];
 }
 
-/** The filter that applies from the start of a role: no forbidden call, no ring. */
+/** Returns the filter that applies as soon as a role starts: it blocks forbidden calls and io_uring. */
 export function startFilter(policy: Policy): Filter {
   return {
     rules: [...firstRules(policy), ...startConditions.map(({ call, action, when }) => ({ call, action, when }))],
@@ -26,7 +26,7 @@ export function startFilter(policy: Policy): Filter {
   };
 }
 
-/** The filter of a serving role: every call outside its policy fails. */
+/** Returns the final filter: every call outside the role's policy fails. */
 export function finalFilter(policy: Policy): Filter {
   return {
     rules: [

@@ -8,8 +8,8 @@
  * Limits:  files are not confined, because the watchdog would inherit a Landlock domain and could not inspect processes
  *          outside it. So the supervisor can open whatever its user can. If root started it, that includes
  *          `/proc/PID/mem` of its roles, because it keeps CAP_SYS_PTRACE for the watchdog. `./kwyre isolate install`
- *          closes both gaps with a user that owns no file and has no capability. The supervisor can still start
- *          programs, and it shares the engine's working memory.
+ *          closes both gaps by running the server as a user that owns no file and has no capability. The supervisor can
+ *          still start programs, and it shares the engine's working memory.
  * Proof:   test/attacks/2-supervisor.test.ts
  * @module
  */
@@ -26,13 +26,13 @@ import {
   refusedToSupervisor,
 } from '../../../policy/supervisor-rights.ts';
 
-/** Disables io_uring for this process, its next images and its children. @throws `L2_FEATURE_MISSING` */
+/** Disables io_uring for this process, the programs it executes and its children. @throws `L2_FEATURE_MISSING` */
 export function disableIoUring(): void {
   if (!setNoNewPrivs()) throw noNewPrivsMissing();
   installFilter({ rules: [{ call: 'io_uring_setup', action: { errno: errnos.ENOSYS } }], otherwise: 'allow' });
 }
 
-/** Disables core dumps and drops unneeded capabilities from root's bounding set, for the supervisor's next image. */
+/** Disables core dumps and, as root, drops unneeded capabilities from the bounding set before the next execve. */
 export function limitPrivileges(): void {
   setLimit(resources.core, 0);
   if (process.getuid?.() !== 0) return;
@@ -55,7 +55,7 @@ function describeCapabilities(status: string): string {
     : 'every capability of its user';
 }
 
-/** Calls tested with descriptor -1 once the filter is active; unfiltered they return EBADF or EAFNOSUPPORT. */
+/** Calls tested with descriptor -1 once the filter is active; without the filter they return EBADF or EAFNOSUPPORT. */
 const tested = [
   'connect',
   'bind',

@@ -1,5 +1,5 @@
 /**
- * Attempts to get a packet out of a role's jail, by system call, without a resolver or library.
+ * Attempts to get a packet out of a role's jail with plain system calls, without a resolver or library.
  *
  * Promise: every target is an address of this machine, so a packet that escapes arrives here and nowhere else.
  * Trust:   `run` is attacker code. `src/probe/main.ts` calls it inside a jail; every other process reads only the
@@ -18,10 +18,10 @@ type AttemptTargets = ProbeTargets & { readonly inherited: number };
 
 /** One thing that a compromised role would try. */
 export type Attempt = {
-  /** Ids in the threat model, separated by spaces; empty if it lists none. */
+  /** Ids in the threat model, separated by spaces; empty if the threat model does not list this attempt. */
   readonly ids: string;
   readonly title: string;
-  /** Roles whose work requires this ability: for them it is not an escape. */
+  /** Roles whose work requires this ability; for them, success is not an escape. */
   readonly allowedFor?: readonly Role[];
   /** Makes the attempt; throws if it fails. */
   readonly run: (targets: AttemptTargets) => unknown;
@@ -47,7 +47,7 @@ export function resultOf(act: () => unknown): number {
 
 /**
  * Makes a socket non-blocking, because a pending connection counts as an escape. If this call is refused, the attempt
- * still continues.
+ * continues anyway.
  */
 function makeNonBlocking(fd: number): void {
   resultOf(() => call('fcntl', fd, setFlags, nonBlocking));

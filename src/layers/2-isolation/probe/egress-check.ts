@@ -1,13 +1,13 @@
 /**
  * Tests only the firewall rules: a short program connects as the dedicated user, without any other protection.
  *
- * Limits:  it connects only to loopback, so no packet can leave the machine. The rules treat loopback like any other
- *          destination.
+ * Limits:  the program connects only to loopback, so no packet can leave the machine. The rules treat loopback like any
+ *          other destination.
  * Proof:   test/attacks/2-isolate.test.ts
  * @module
  */
 
-/** Errors which show that the kernel blocked the packet; a refused connection shows that it arrived. */
+/** Errors that show that the kernel blocked the packet; a refused connection shows that it arrived. */
 const blocked = new Set(['EPERM', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 
 /** Tries a closed loopback port with each protocol and prints one JSON object. */
@@ -30,7 +30,7 @@ const udp = (type, host) => new Promise((done) => {
   console.log(JSON.stringify(answers));
 })();`;
 
-/** Returns the attempts that escaped, and all results in words; `undefined` if the output is not a report. */
+/** Returns the attempts that escaped, and all results in words; `undefined` if the output is malformed. */
 export function judgeEgress(printed: string): { readonly out: readonly string[]; readonly seen: string } | undefined {
   let answers: unknown;
   try {

@@ -21,12 +21,12 @@ function createFile(path: string): void {
   unlinkSync(path);
 }
 
-/** A child, if one is made, exits at once. */
+/** Tries to create a child process; if that succeeds, the child exits at once. */
 function duplicate(make: () => number): void {
   if (make() === 0) call('exit_group', 0);
 }
 
-/** The watchdog must read /proc of every process. */
+/** The watchdog's work requires reading every process's /proc files. */
 const reader: readonly Role[] = ['watchdog'];
 
 /** Every attempt besides egress, by the id that a probe request names. */

@@ -19,9 +19,9 @@ export type ProbeTargets = {
 export type ProbeRequest = ProbeTargets & {
   /** Ids of attempts. */
   readonly attempts: readonly string[];
-  /** Features that the jail leaves out, so that one mechanism is tested alone. */
+  /** Features that the jail leaves out, so that one mechanism can be tested alone. */
   readonly without: readonly string[];
-  /** True keeps the filter's kill action; false replaces it with an error, so that the probe can report. */
+  /** Whether the filter keeps its kill action; if not, it returns an error instead, so that the probe can report. */
   readonly deadly: boolean;
 };
 

@@ -2,8 +2,8 @@
  * Runs a throwaway process in a role's own jail and reports what it could do. It uses the real jail stage and the real
  * policy, with kill replaced by an error. To test one mechanism alone, it leaves out the others.
  *
- * Promise: makes no socket in this process and opens no listener; a probe lives for seconds and dies with its parent.
- * Limits:  shows what the kernel refuses a process like the role, not what it refuses the running role itself.
+ * Promise: creates no socket in this process and opens no listener; a probe lives for seconds and dies with its parent.
+ * Limits:  shows what the kernel denies a process confined like the role, not what it denies the running role itself.
  * Proof:   test/attacks/2-probe.test.ts, test/attacks/2-locks.test.ts
  * @module
  */
@@ -33,7 +33,7 @@ export type ProbePrograms = {
     | undefined;
 };
 
-/** Returns the programs of the running copy: `.ts` in development, `.js` when installed. */
+/** Returns the programs for the running copy: `.ts` in development, `.js` when installed. */
 export function probePrograms(
   folder: string,
   filename: string,
@@ -53,7 +53,7 @@ export type ProbeOutcome = {
   readonly complete: boolean;
   readonly signal: string | null;
   readonly code: number | null;
-  /** Other output, which explains why it could not run. */
+  /** Other output, which explains why the probe could not run. */
   readonly output: string;
 };
 
@@ -103,7 +103,7 @@ export function readReport(
   };
 }
 
-/** Runs one probe until it exits. If the probe fails, that is an outcome; nothing is thrown. */
+/** Runs one probe until it exits. A failure of the probe is returned as an outcome, not thrown. */
 export async function runProbe(
   programs: ProbePrograms,
   role: Role,
@@ -169,14 +169,14 @@ export type ProbeResult = ProbeVerdict & {
   readonly scope: ProbeScope;
   readonly status: 'blocked' | 'escaped' | 'failed' | 'absent';
   readonly answers: ReadonlyMap<string, number>;
-  /** Why it failed, or why the mechanism is absent. */
+  /** Why the probe failed, or why the mechanism is absent. */
   readonly reason: string;
   /** How to fix that; empty if unknown. */
   readonly remedy: string;
   readonly tookMs: number;
 };
 
-/** Why a mechanism cannot be tested alone here, according to the jail stage's report. */
+/** Returns why a mechanism cannot be tested alone here, according to the jail stage's report. */
 function absence(alone: Lock | undefined, enforced: readonly Enforcement[]): string | undefined {
   const deciding = alone === undefined ? undefined : featureBehind[alone];
   if (deciding === undefined) return undefined;

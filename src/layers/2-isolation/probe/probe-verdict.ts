@@ -2,7 +2,7 @@
  * Classifies a probe's answers as blocked or escaped. Pure.
  *
  * Promise: an attempt counts as blocked if the error is one that a filter, Landlock or an empty network returns. A
- *          refused connection or a time-out means that a packet arrived; any other answer counts as an escape too.
+ *          refused connection or a timeout means that a packet got out; any other answer also counts as an escape.
  * Proof:   test/unit/layers/2-probe-verdict.test.ts
  * @module
  */
@@ -22,8 +22,8 @@ type LockFeature = (typeof locks)[Lock][number];
 const every = Object.keys(egressAttempts) as EgressAttempt[];
 
 /**
- * The attempts that each mechanism blocks without the others: Landlock covers only TCP, and a network namespace does
- * not cover Unix sockets on a path.
+ * The attempts that each mechanism blocks on its own: Landlock covers only TCP, and a network namespace does not cover
+ * Unix sockets bound to a path.
  */
 export const blockedAlone: Readonly<Record<Lock, readonly EgressAttempt[]>> = {
   seccomp: every,
@@ -38,7 +38,7 @@ export const featureBehind: Readonly<Record<Lock, LockFeature | undefined>> = {
   'network-namespace': 'network-namespace',
 };
 
-/** Returns the attempts that must be blocked: all of them by a whole jail, fewer by one mechanism alone. */
+/** Returns the attempts that must be blocked: all attempts for a whole jail, fewer for one mechanism alone. */
 export function attemptsFor(alone: Lock | undefined): readonly EgressAttempt[] {
   return alone === undefined ? every : blockedAlone[alone];
 }

@@ -1,5 +1,6 @@
 /**
- * The signed statement of what a list of files cannot contain: sequence number, reason, lockfile, system libraries.
+ * The signed statement of facts that a list of files cannot contain: sequence number, reason, lockfile, system
+ * libraries.
  *
  * Proof: test/unit/layers/3-signed-tree.test.ts
  * @module

@@ -2,9 +2,9 @@
  * Verifies a signed installation: a signed list of every file that runs, and a signed runtime statement.
  *
  * Promise: one signature covers Kwyre's own code, the page, packages, native libraries and Node. If it is missing,
- *          damaged, rolled back or made by a different key than the last one, the start is refused (exit 13).
- * Trust:   the trust file (public key, last sequence number, root digest), which root keeps in `/etc/kwyre` when
- *          installed.
+ *          damaged, rolled back or made with a different key than the last signature, the start is refused (exit 13).
+ * Trust:   the trust file (public key, last sequence number, root digest); for an installed server, root keeps it in
+ *          `/etc/kwyre`.
  * Limits:  changed system libraries are reported, not refused.
  * Proof:   test/unit/layers/3-signed-tree.test.ts, test/attacks/3-seal.test.ts
  * @module
@@ -43,8 +43,8 @@ export function unsignedEntries({ disk, root }: Pick<TreeInput, 'disk' | 'root'>
 }
 
 /**
- * Refuses a signature that is older than the last one seen or made by a different key. In an installation, root's trust
- * file determines the key.
+ * Refuses a signature that is older than the last one seen or was made with a different key. In an installation, root's
+ * trust file determines the key.
  * @throws `L3_MANIFEST_ROLLBACK`, `L3_SEAL_KEY`
  */
 function refuseOlder(
@@ -76,7 +76,7 @@ function refuseOlder(
 
 /**
  * Verifies the signatures. The result's `compare` compares the files.
- * @param remembered - the last signature that the state folder remembers
+ * @param remembered - the last signature recorded in the state folder
  * @throws `L3_*`
  */
 export function prepareSignedTree(

@@ -1,7 +1,7 @@
 /**
- * The system libraries of a signed installation, compared with their digests at signing time.
+ * Compares the system libraries of a signed installation with their digests at signing time.
  *
- * Limits: a changed library degrades the layer but does not prevent the start, because root updates libraries.
+ * Limits: a changed library degrades the layer but does not prevent the start, because root may have updated it.
  * Proof:  test/unit/layers/3-signed-tree.test.ts, test/attacks/3-system.test.ts
  * @module
  */
@@ -22,7 +22,7 @@ export function digestLibrary(input: Pick<TreeInput, 'disk'>, path: string): str
   }
 }
 
-/** Returns a check if a mapped system library has changed or was added since signing. */
+/** Returns a check if a mapped system library was changed or added after signing. */
 export function libraryChecks(
   input: Pick<TreeInput, 'disk'>,
   signed: readonly SystemLibrary[],

@@ -1,5 +1,5 @@
 /**
- * The trust file of a signed installation: the public key, and the number and root digest of the last signature.
+ * The trust file of a signed installation: the public key, and the last signature's sequence number and root digest.
  *
  * Proof: test/unit/layers/3-signed-tree.test.ts, test/attacks/3-seal.test.ts
  * @module
@@ -7,14 +7,14 @@
 import { Shape } from '../../../oms/json-shape.ts';
 import { faultsOf } from '../../../oms/verification-error.ts';
 
-/** The next step after a signature fault. */
+/** The remedy for a signature fault. */
 export const signatureRemedy =
   'if you changed the installation, review it with ./kwyre deps plan and sign it with ' +
   './kwyre deps seal --reason "..."; if not, install again';
 /** Returns an error of layer 3 about the signature, with `signatureRemedy` unless another remedy is given. */
 export const signatureFault = faultsOf(3, signatureRemedy);
 
-/** The key that may sign, and the number and root digest of its last signature. */
+/** The key that may sign, and the sequence number and root digest of its last signature. */
 export type TrustFile = { readonly key: string; readonly sequence: number; readonly root: string };
 
 const digest = /^[0-9a-f]{64}$/;
