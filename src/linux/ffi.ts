@@ -4,7 +4,7 @@
  * Native functions are declared only in `linux/` and `engine/llama/`; other folders call the functions that these two
  * export.
  *
- * Trust: `libc` is the C library that Node is linked with; other libraries are opened by their full path.
+ * Trust: `libc` is the C library that Node is linked against; other libraries are opened by their full path.
  * Proof: test/architecture.test.ts
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * This process's privileges, limits, identity and network namespace: restricts them irrevocably before a role starts.
+ * Irrevocably restricts this process's privileges, limits, identity and network namespace before a role starts.
  *
  * Source: prctl(2), prlimit(2), capabilities(7), setresuid(2), unshare(2), fcntl(2)
  * @module

@@ -50,7 +50,7 @@ class Results {
     Atomics.notify(this.#states, at / 4);
   }
 
-  /** Returns the result of a job, waiting for it at most `timeoutMs`. */
+  /** Returns the result of a job, waiting at most `timeoutMs` milliseconds for it. */
   wait(index: number, timeoutMs: number): Result {
     const at = headBytes + index * slotBytes;
     if (Atomics.load(this.#states, at / 4) === states.waiting)
@@ -96,7 +96,7 @@ function hashPath(
 
 /**
  * Returns the results of all jobs, in their order.
- * @param timeoutMs - how long to wait for each job of another thread before it counts as failed
+ * @param timeoutMs - how long to wait for each job on another thread before it counts as failed
  */
 export function collectResults(queue: Queue, timeoutMs: number): Result[] {
   const results = new Results(queue);

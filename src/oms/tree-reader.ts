@@ -20,7 +20,7 @@ import type { Shard } from './statement.ts';
 const digestOf = hash;
 const makeHash = createHash;
 
-/** The functions of `node:fs` that verification uses. */
+/** The `node:fs` functions that verification uses. */
 export type Disk = Pick<typeof fs, 'openSync' | 'closeSync' | 'fstatSync' | 'lstatSync' | 'readSync' | 'readdirSync'>;
 
 /** Rules for owners and modes in a tree. */

@@ -1,5 +1,6 @@
 /**
- * The marker showing that a violation shut the server down in this boot. While it exists, the server does not start.
+ * The marker showing that a violation shut the server down during this boot. While it exists, the server does not
+ * start.
  *
  * It is written to the state folder. If that cannot be written (full, read-only, removed), the marker goes to a folder
  * in memory that lasts until the next boot, under a name derived from the path of the state folder. When the server
@@ -121,7 +122,8 @@ export function clearViolation([first, ...others]: readonly [string, ...string[]
 }
 
 /**
- * Refuses to start after a violation in this boot, unless it is acknowledged. Removes a marker from an earlier boot.
+ * Refuses to start after a violation during this boot, unless it is acknowledged. Removes a marker from an earlier
+ * boot.
  * @throws `L6_VIOLATION_STANDS`
  */
 export function assertNoViolation(paths: readonly [string, ...string[]], bootId: string, acknowledged: boolean): void {

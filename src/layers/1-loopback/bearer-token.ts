@@ -17,7 +17,8 @@ type Credential =
 const shape = /^[A-Za-z0-9._~+/=-]{1,256}$/;
 
 /**
- * Reads the token from `Authorization: Bearer` or `x-api-key`. Both headers at once, or either one twice, is malformed.
+ * Reads the token from `Authorization: Bearer` or `x-api-key`. Sending both headers, or either one twice, counts as
+ * malformed.
  */
 export function credentialOf(rawHeaders: readonly string[]): Credential {
   const carried = [

@@ -25,7 +25,7 @@ type LoopbackFacts = {
 /** Maximum number of bytes read from a socket table. The kernel lists listening sockets first. */
 export const maxTableBytes = 1 << 20;
 
-/** Returns whether a table was truncated among its listening sockets, so that more may exist. @internal */
+/** Returns whether a table was truncated within its listening sockets, so there may be more of them. @internal */
 export function isCutAmongListeners(table: string): boolean {
   const wholeLines = table.slice(0, table.lastIndexOf('\n'));
   return table.length >= maxTableBytes && parseSockets('tcp', wholeLines).at(-1)?.state === listening;

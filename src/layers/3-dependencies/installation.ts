@@ -1,5 +1,5 @@
 /**
- * The installation that a process runs from: gathers what to verify, and verifies it against its signature or the
+ * Gathers the facts about the installation that a process runs from, and verifies it against its signature or the
  * published digests.
  *
  * Imports only node: built-ins, because it runs before the first third-party module is loaded (koffi, in
@@ -18,7 +18,7 @@ import { prepareSignedTree } from './signature/signed-tree.ts';
 import type { PreparedTree, SeenSignature, TreeInput, VerifiedTree } from './types.ts';
 import { prepareTree } from './tree-verifier.ts';
 
-/** The functions of `node:fs` that are used. */
+/** The `node:fs` functions that are used here. */
 type InstallationDisk = Disk & Pick<typeof fs, 'statSync' | 'readFileSync' | 'readlinkSync'>;
 
 /** The verifying process. */

@@ -4,8 +4,8 @@
  * Promise: a process that inherited sealed memfds maps no other file from the tree as code, even if the files change.
  *          The first process to start has no memfds yet, because creating one requires native code. It loads an unnamed
  *          copy of the bytes that it compared, and compares the copy again before using it.
- * Limits:  a process that may inspect the first process (root's processes, or the same user's until the first process
- *          becomes non-dumpable) can write to its copy. The library's constructor runs before the second comparison.
+ * Limits:  a root process can write to the first process's copy, and so can a process of the same user until the first
+ *          process becomes non-dumpable. The library's constructor runs before the second comparison.
  * Proof:   test/attacks/3-native.test.ts
  * @module
  */

@@ -13,7 +13,7 @@ import type { Difference } from '../../oms/verification-error.ts';
 import { printable } from '../../oms/verification-error.ts';
 import { compareNames } from '../../oms/file-names.ts';
 
-/** The functions of `node:fs` that are used. */
+/** The `node:fs` functions that are used here. */
 type SourceDisk = Pick<typeof fs, 'readFileSync' | 'readdirSync'>;
 
 /**

@@ -1,7 +1,7 @@
 /**
  * Determines which users can change the program: the launcher, the folders above it, and every verified file.
  *
- * Promise: if a user other than root and the current one can change it, the start is refused. A layer that relies on
+ * Promise: if a user other than root and the current one can change it, Kwyre refuses to start. A layer that relies on
  *          this program is reported as enforced only if nobody but root can change the program.
  * Trust:   `linux/files/path-writers.ts` decides for each path.
  * Proof:   test/unit/layers/3-tree-access.test.ts, test/attacks/3-system.test.ts, test/attacks/3-tree.test.ts
@@ -29,7 +29,7 @@ export const signedEntries = [
 /** The folder of the signature and, unless root keeps it in `/etc/kwyre`, of the trust file. */
 const signatureFolder = 'seal';
 
-/** The functions of `node:fs` that are used. */
+/** The `node:fs` functions that are used here. */
 type AccessDisk = WritersDisk & Pick<typeof fs, 'readdirSync'>;
 
 /** Which users can change the program. */

@@ -2,10 +2,10 @@
  * Verifies the installed third-party tree against the published digests, before any third-party byte runs as code.
  *
  * Promise: hashes every file at every start. If a file is changed, added, missing, linked, renamed or owned by another
- *          user, the start is refused and the file is named (exit 13). No variable, flag or file skips this. Imports
+ *          user, Kwyre refuses to start and names the file (exit 13). No variable, flag or file skips this. Imports
  *          only node: built-ins.
  * Trust:   without a signature, the owner of the checkout controls the list of digests; the status reports this as
- *          detect-only. If users other than root and the current one can write a file, the start is refused
+ *          detect-only. If users other than root and the current one can write a file, Kwyre refuses to start
  *          (`tree-access.ts`).
  * Limits:  the owner's processes can change a file after verification; the load hook compares each file again.
  * Proof:   test/unit/layers/3-tree-verifier.test.ts, test/attacks/3-tree.test.ts

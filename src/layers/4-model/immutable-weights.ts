@@ -22,7 +22,7 @@ import { makeMemfd, sealMemfd } from '../../linux/memory/memfd.ts';
 /** How weights are kept while they are served. */
 export type WeightsMode = 'memfd' | 'file';
 
-/** The functions of `node:fs` that loading uses. */
+/** The `node:fs` functions that loading uses. */
 export type WeightsDisk = Disk & Pick<typeof fs, 'write' | 'ftruncateSync'>;
 
 /** Weights open on one descriptor, and their hash. */

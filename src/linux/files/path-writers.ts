@@ -19,7 +19,7 @@ import type { AccessList } from './acl.ts';
 import { readAccessList } from './acl.ts';
 import { parseMounts } from '../procfs/mountinfo.ts';
 
-/** The functions of `node:fs` that are used. */
+/** The `node:fs` functions that are used here. */
 export type WritersDisk = Pick<typeof fs, 'lstatSync' | 'readlinkSync' | 'readFileSync'>;
 
 /** Write access that a user other than root has. */
@@ -117,7 +117,10 @@ export function writersOf(disk: WritersDisk, paths: readonly string[]): Grant[] 
   return [...grants, ...servedGrants(disk, ends)];
 }
 
-/** Returns grants on FUSE file systems, whose content the serving user decides, whatever owners and modes they show. */
+/**
+ * Returns the grants on FUSE file systems: the user who serves one controls its content, whatever owners and modes it
+ * shows.
+ */
 function servedGrants(disk: Pick<typeof fs, 'readFileSync'>, paths: Iterable<string>): Grant[] {
   let table: string;
   try {

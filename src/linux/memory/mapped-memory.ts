@@ -75,8 +75,8 @@ export function makeSecretMemory(bytes: number): number {
 }
 
 /**
- * Maps secret memory. A page leaves the kernel's direct map when it is first touched, so only pages in use are removed
- * from it. Mapping it with PROT_NONE first keeps the kernel from populating all of it at once.
+ * Maps secret memory. A page leaves the kernel's direct map only when it is first touched. Mapping the memory with
+ * PROT_NONE first keeps the kernel from populating all of it at once.
  * @throws LinuxError if RLIMIT_MEMLOCK is too small
  */
 export function mapSecretMemory(fd: number, bytes: number): Address {

@@ -12,7 +12,7 @@ export type Mount = {
   readonly id: number;
   /** `major:minor` */
   readonly device: string;
-  /** The folder within the file system that is mounted. */
+  /** The folder of the file system that this mount shows as its root. */
   readonly root: string;
   readonly point: string;
   /** Type of the file system, such as `fuse.sshfs`. */

@@ -36,7 +36,7 @@ const showName = 1;
 const nameAttribute = 0;
 const unknown = 0xffffffff;
 
-/** Creates a netlink socket that reports on sockets of this network namespace. @throws LinuxError */
+/** Creates a netlink socket that reports on sockets in this network namespace. @throws LinuxError */
 export function makeDiagSocket(): number {
   return checked('socket', cSocket(netlink, raw | closeOnExec | nonBlocking, sockDiag));
 }

@@ -15,7 +15,7 @@ import { statusField } from '../../../linux/procfs/task-status.ts';
 import type * as fs from 'node:fs';
 import { KwyreError } from '../../../base/errors.ts';
 
-/** The functions of `node:fs` that are used. */
+/** The `node:fs` functions that are used here. */
 type OwnDisk = Pick<typeof fs, 'readFileSync' | 'statSync'>;
 
 /** Refuses to start under a tracer, because the tracer would stay attached across execve. @throws `L6_TRACED` */

@@ -34,7 +34,7 @@ export const landlockFeatures: Readonly<Record<LandlockFeature, Part>> = {
 };
 const names = Object.keys(landlockFeatures) as LandlockFeature[];
 
-/** Returns how far an ABI supports each feature. */
+/** Returns the extent to which an ABI supports each feature. */
 export function landlockSupport(abi: number): readonly (Required<Outcome> & { readonly feature: LandlockFeature })[] {
   return names.map((feature) => {
     const { holds, abi: since, linux } = landlockFeatures[feature];

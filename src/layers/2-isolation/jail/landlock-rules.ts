@@ -84,7 +84,7 @@ export function applyLandlock(
     if (extent === undefined || extent.status !== 'full') return extent ?? { observed: 'unknown', status: 'none' };
     if (refused !== undefined) throw refused;
     const test = tests[feature];
-    // A supervisor outside this pid namespace appears as pid 0, which kill() would take for this process group.
+    // A supervisor outside this pid namespace appears as pid 0, which kill() would interpret as this process group.
     if (test === undefined || (feature === 'landlock-scopes' && supervisor === 0))
       return { ...extent, observed: `${extent.observed}; the kernel accepted the rule` };
     const [words, code, act] = test;

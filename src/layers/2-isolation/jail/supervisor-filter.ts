@@ -3,8 +3,8 @@
  *
  * Promise: afterwards neither the supervisor nor a program it starts can connect, listen, send to an address, receive a
  *          descriptor, share memory or queues, make a socket other than a probe's, debug a process, call
- *          process_vm_readv, enter a namespace other than an empty network, load kernel code or mount. A child may add
- *          a stricter filter.
+ *          process_vm_readv, enter a namespace other than an empty network namespace, load kernel code or mount. A
+ *          child may add a stricter filter.
  * Limits:  files are not confined, because the watchdog would inherit a Landlock domain and could not inspect processes
  *          outside it. So the supervisor can open whatever its user can. If root started it, that includes
  *          `/proc/PID/mem` of its roles, because it keeps CAP_SYS_PTRACE for the watchdog. `./kwyre isolate install`

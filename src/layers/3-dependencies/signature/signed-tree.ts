@@ -2,7 +2,7 @@
  * Verifies a signed installation: a signed list of every file that runs, and a signed runtime statement.
  *
  * Promise: one signature covers Kwyre's own code, the page, packages, native libraries and Node. If it is missing,
- *          damaged, rolled back or made with a different key than the last signature, the start is refused (exit 13).
+ *          damaged, rolled back or made with a different key than the last signature, Kwyre refuses to start (exit 13).
  * Trust:   the trust file (public key, last sequence number, root digest); for an installed server, root keeps it in
  *          `/etc/kwyre`.
  * Limits:  changed system libraries are reported, not refused.
