@@ -1,7 +1,7 @@
 /**
  * The first code that runs in every child, both before the jail stage and before the role. It installs the load hook,
- * with which the process runs only modules with a verified digest and loads native code from sealed memfds, and
- * disables other ways to run code. It exits if another process can already read its memory.
+ * which restricts the process to modules with a verified digest and to native code from sealed memfds, and it disables
+ * other ways to run code. It exits if another process can already read its memory.
  *
  * Run: `node jail/entry.js TARGET ARGUMENTS…`, with the load list on descriptor 7. It imports no third-party modules.
  * Proof: test/attacks/3-loads.test.ts, test/attacks/3-doors.test.ts, test/attacks/6-window.test.ts
@@ -26,7 +26,8 @@ try {
   loadAddonsFromMemory(list, list.natives);
   lockDownCodeLoading(list);
   const [target = ''] = process.argv.splice(2, 1);
-  // A jail stage run by root starts dumpable, which exposes it only to root; the role that it becomes must not.
+  // A jail stage run by root starts dumpable, which exposes it only to root; the role that it becomes must not be
+  // dumpable.
   const isStage = target === join(import.meta.dirname, `main${extname(import.meta.filename)}`);
   if (uid === 0 && !isStage && !list.visible && (await import('../linux/process.ts')).isDumpable())
     throw new KwyreError(

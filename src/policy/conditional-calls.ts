@@ -11,7 +11,7 @@ import { effects } from './role-policy.ts';
  */
 const threadFlags = 0x003d0f00;
 
-/** Rules on arguments that apply from the start of a role. */
+/** Rules on arguments that apply as soon as a role starts. */
 export const startConditions = [
   {
     call: 'clone',

@@ -1,10 +1,11 @@
 /**
- * System calls that no role may make. Some kill the role from its start, some only after it, and some return an error.
+ * System calls that no role may make. Some kill the role at any time, some only once it has started, and some return an
+ * error.
  * @module
  */
 import type { AnsweredRow, Row } from './role-policy.ts';
 
-/** From the start of a role, each of these calls kills it with SIGSYS, which the supervisor treats as a breach. */
+/** From the moment a role starts, any of these calls kills it with SIGSYS, which the supervisor treats as a breach. */
 export const forbidden = [
   ['socket', 'no role creates sockets; it inherits them'],
   ['socketpair', 'channels are inherited'],
@@ -58,7 +59,7 @@ export const forbidden = [
   ['vfork', 'no role has children'],
 ] as const satisfies readonly Row[];
 
-/** Calls for which the final filter kills a role. Until then, the role needs them to start. */
+/** Calls for which the final filter kills a role. Before that filter is installed, the role needs them to start. */
 export const forbiddenAfterStart = [
   ['execve', 'no role executes another program'],
   ['execveat', 'no role executes another program'],
@@ -68,7 +69,7 @@ export const forbiddenAfterStart = [
 
 const ENOSYS = 38;
 
-/** Calls that Node and libc try at every start, and for which they have a fallback. */
+/** Calls that Node and libc try whenever they start, and for which they have a fallback. */
 export const answered = [
   ['io_uring_setup', ENOSYS, 'a ring bypasses this filter'],
   ['clone3', ENOSYS, 'a filter cannot read its flags, which are behind a pointer; libc falls back to clone'],

@@ -1,6 +1,6 @@
 /**
  * Rights of the gateway: what every role needs to run (`runtime-calls.ts`), accepting connections on the inherited
- * listeners, and one socket option of connections. All other calls are refused.
+ * listeners, and setting one socket option on connections. All other calls are refused.
  * @module
  */
 import { conditions } from './conditional-calls.ts';

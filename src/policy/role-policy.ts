@@ -28,7 +28,7 @@ export type ConditionalRow = {
   readonly reason: string;
 } & ({ readonly action: 'allow'; readonly others: string } | { readonly action: Exclude<Action, 'allow'> });
 
-/** `required`: the start fails unless the feature is fully in force. `preferred`: less than that is only reported. */
+/** `required`: the start fails unless the feature is fully in force. `preferred`: anything less is only reported. */
 type Need = 'required' | 'preferred';
 
 /** Parts of Landlock, in the order in which kernels introduced them. */
@@ -55,7 +55,7 @@ export type Feature =
 export type Policy = {
   readonly features: Readonly<Record<Feature, Need>>;
   readonly limits: { readonly openFiles: number };
-  /** Memory that no other process can read; created before the file size limit is 0. */
+  /** Memory that no other process can read; created before the file size limit is set to 0. */
   readonly secretMemory?: readonly [bytes: number, reason: string];
   /** Features that do not apply to this role, each with the reason. */
   readonly without?: readonly (readonly [feature: LandlockFeature, reason: string])[];
@@ -64,7 +64,7 @@ export type Policy = {
   /** System paths that the role's image reads when it starts. */
   readonly read: readonly Row[];
   readonly execute: readonly Row[];
-  /** Calls that return without being executed, from the start of the role. These rules take precedence. */
+  /** Calls that, from the moment the role starts, return without being executed. These rules take precedence. */
   readonly answered: readonly AnsweredRow[];
   /** Calls forbidden to this role, in addition to those forbidden to every role. */
   readonly forbidden: readonly Row[];

@@ -10,7 +10,7 @@ import { watchdog } from './watchdog-rights.ts';
 export const roles = { gateway, engine, watchdog } as const satisfies Readonly<Record<string, Policy>>;
 export type Role = keyof typeof roles;
 
-/** Returns the features without which a role does not start. */
+/** Returns the features that a role requires to start. */
 export function requiredOf(role: Role): Feature[] {
   const { features, without = [] }: Policy = roles[role];
   return (Object.keys(features) as Feature[]).filter(

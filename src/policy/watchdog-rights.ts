@@ -1,5 +1,5 @@
 /**
- * Rights of the watchdog: it reads the whole machine's `/proc`, writes no files, and reports only to the supervisor.
+ * Rights of the watchdog: it reads all of the machine's `/proc`, writes no files, and reports only to the supervisor.
  *
  * It has no Landlock domain, because Landlock would hide other processes' descriptors and executables, even from root.
  * A compromised watchdog can only read. Its filter does not let it open anything for writing, create sockets, or

@@ -1,9 +1,9 @@
 /**
  * Entry point of the supervisor. Runs layer 3 first, using only node: built-ins, and then imports everything else.
  *
- * Promise: no third-party code runs before it has been verified, and nothing is served before the whole tree has been.
- *          From then on, every module is evaluated from the bytes whose digest was compared, and native code is loaded
- *          from immutable memory that holds such bytes.
+ * Promise: no third-party code runs before it has been verified, and nothing is served before the whole tree has been
+ *          verified. From then on, every module is evaluated from the bytes whose digest was compared, and native code
+ *          is loaded from immutable memory that holds such bytes.
  * Proof:   test/attacks/3-tree.test.ts, test/attacks/3-serve.test.ts, test/attacks/3-native.test.ts
  * @module
  */

@@ -2,7 +2,7 @@
  * The state folder of a running server: its lock, event log, violation marker, token files and presence file.
  *
  * Promise: a second server with the same folder does not start. A violation is logged, and a marker is written. If a
- *          file cannot be written, the terminal shows that; the server still ends, with the same exit code.
+ *          file cannot be written, the terminal shows that, and the server still ends with the same exit code.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
@@ -32,14 +32,14 @@ function takeLock(folder: string): boolean {
 export class ServerState {
   readonly folder: string;
   readonly log: EventLog;
-  /** Files that hold the token of the user who runs the server. */
+  /** Path of the file with the token of the user who runs the server. */
   readonly tokenPath: string;
   readonly headerPath: string;
   readonly #bootId: string;
   readonly #markers: readonly [string, ...string[]];
 
   /**
-   * Opens the state folder for the server of this process.
+   * Opens the state folder for the server in this process.
    * @throws `STATE_IN_USE`, `L6_VIOLATION_STANDS`, `L1_STATE_UNSAFE`, `STATE_*`
    */
   constructor({ state, acknowledgeViolation }: Pick<Config, 'state' | 'acknowledgeViolation'>, uid: number) {
@@ -50,7 +50,7 @@ export class ServerState {
         `a server already runs with the state folder ${this.folder}`,
         './kwyre status shows it; start a second one with --state DIR and --port',
       );
-    // Stale files of a server that was killed; clients must not find them.
+    // Stale files from a server that was killed; clients must not find them.
     removeToken(this.folder);
     removePresence(this.folder);
     this.#bootId = readBootId();
@@ -87,7 +87,7 @@ export class ServerState {
   }
 
   /**
-   * Logs a violation, writes the marker, and prints how to proceed. Called after every conversation was ended; never
+   * Logs a violation, writes the marker, and prints how to proceed. Called after every conversation has ended; never
    * throws.
    * @param words - description for the terminal; by default the detector and the process
    */

@@ -1,10 +1,10 @@
 /**
  * Runs a server from start to end. The supervisor parses no data from the network.
  *
- * Promise: every way out (SIGTERM, SIGINT, SIGHUP, SIGQUIT, an uncaught error, its own death) ends every child. If a
- *          role dies from SIGSYS or breaches the wire protocol, the server ends with exit code 16. If the engine
- *          crashes, a fresh pair is started, at most three times an hour. After a violation, the conversations are
- *          wiped before the violation is logged and its marker written.
+ * Promise: whenever the supervisor ends (by SIGTERM, SIGINT, SIGHUP, SIGQUIT, an uncaught error or its own death),
+ *          every child ends too. If a role dies from SIGSYS or breaches the wire protocol, the server ends with exit
+ *          code 16. If the engine crashes, a fresh pair is started, at most three times an hour. After a violation, the
+ *          conversations are wiped before the violation is logged and its marker written.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/6-serve.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
@@ -45,11 +45,11 @@ import { openResources } from './start/server-resources.ts';
 import { startText } from './start/start-text.ts';
 import { ServerStatus } from './status.ts';
 
-/** How long the roles may take to end when asked to. */
+/** How long the roles may take to exit when asked to. */
 const graceMs = 800;
-/** The longest wait for children that were killed. A child may hang in the kernel and never end. */
+/** The longest wait for killed children to end. A child may hang in the kernel and never end. */
 const endMs = 2000;
-/** The longest time to delay the recording of a violation while the roles that hold conversations end. */
+/** The longest delay before a violation is recorded, while the roles that hold conversations are ending. */
 const recordMs = 1000;
 const violationExit = 16;
 
@@ -131,7 +131,7 @@ class Server {
     this.#connect();
   }
 
-  /** Serves until the end; returns the exit code. @throws KwyreError when the start is refused */
+  /** Serves until the server shuts down; returns the exit code. @throws KwyreError if the server refuses to start */
   async run(): Promise<number> {
     process.on('exit', () => {
       this.#serving.pair?.kill();
@@ -206,7 +206,7 @@ class Server {
     );
   }
 
-  /** Shuts the server down. Every wait is bounded, and no failure here hides the reason why the server ends. */
+  /** Shuts the server down. Every wait is bounded, and no failure here hides the reason for the shutdown. */
   async #shutDown(failure: unknown): Promise<void> {
     const { state, unix } = this.#resources;
     const { violated } = this.#alarm;
@@ -270,7 +270,10 @@ class Server {
     void this.#alarm.watch(processes, this.#resources.watched());
   }
 
-  /** Returns what the gateway is told: whether new conversations may begin, and whether token and engine are ready. */
+  /**
+   * Returns the state sent to the gateway: whether new conversations may begin, and whether the token and the engine
+   * are ready.
+   */
   #intake(): { open: boolean; ready: boolean } {
     return { open: this.#isPublished && this.#alarm.open, ready: this.#isPublished && this.#serving.ready };
   }
@@ -281,8 +284,8 @@ class Server {
 }
 
 /**
- * Serves until the end; `main.ts` has already verified the tree. Returns the exit code.
- * @throws KwyreError when the start is refused
+ * Serves until the server shuts down; `main.ts` has already verified the tree. Returns the exit code.
+ * @throws KwyreError if the server refuses to start
  */
 export async function supervise(args: readonly string[], handover: Handover): Promise<number> {
   assertOwnProgram(handover);

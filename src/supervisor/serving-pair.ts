@@ -1,5 +1,5 @@
 /**
- * The current pair of roles, restarted after a crash, and what the supervisor remembers of previous pairs.
+ * The current pair of roles, which is restarted after a crash, and the facts kept about previous pairs.
  *
  * Proof: test/e2e/lifecycle.test.ts, test/attacks/5-remains.test.ts
  * @module
@@ -41,7 +41,10 @@ export class ServingPair extends EventEmitter<ServingPairEvents> {
     return this.#pair;
   }
 
-  /** What the engine reported when it became ready. While a new engine starts, this is the previous engine's report. */
+  /**
+   * The facts that the engine reported when it became ready. While a new engine starts, this is the previous engine's
+   * report.
+   */
   get facts(): EngineFacts | undefined {
     return this.#facts;
   }
@@ -88,7 +91,7 @@ export class ServingPair extends EventEmitter<ServingPairEvents> {
   }
 }
 
-/** Returns what the watchdog is told about a pair. @param sealed - whether its final filters must be in force */
+/** Returns the processes of a pair for the watch order. @param sealed - whether its final filters must be in force */
 export function processesOf(pair: RolePair, sealed: boolean): WatchedProcess[] {
   return (['gateway', 'engine'] as const).map((role) => ({
     role,

@@ -1,5 +1,5 @@
 /**
- * `GET /kwyre/status`: facts about the server, and the report of each layer, both as observed now.
+ * `GET /kwyre/status`: facts about the server and each layer's report, both as observed now.
  * @module
  */
 import { release } from 'node:os';
@@ -40,7 +40,7 @@ export class ServerStatus {
   /** Description of what confines the supervisor itself; empty before its filter is installed. */
   confined = '';
   readonly #sources: StatusSources;
-  /** The check of the program that compared the model, made when the server starts. */
+  /** The check of the program that verified the model; made once, when the server starts. */
   readonly #program: Check;
 
   constructor(sources: StatusSources) {

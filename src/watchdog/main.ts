@@ -2,7 +2,7 @@
  * kwyre: watchdog [watch]. Scans the server's processes and those that inspect them, and reports to the supervisor.
  *
  * It opens nothing for writing, creates no socket and sends no signal. It asks the kernel about Unix sockets through a
- * socket that it inherits. `watch-loop.ts` contains the control flow; this file, the sources that it reads.
+ * socket that it inherits. `watch-loop.ts` contains the control flow; this file provides the sources that it reads.
  * @module
  */
 import { uptime } from 'node:os';

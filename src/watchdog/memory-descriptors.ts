@@ -1,12 +1,12 @@
 /**
- * Detects descriptors with which another process has opened the memory of one of the server's processes. A path proves
+ * Detects open descriptors of another process that refer to the memory of one of the server's processes. A path proves
  * nothing: any user can create a folder `ENGINEPID` with a file `mem`, and a descriptor opened with O_PATH can read
  * nothing.
  *
- * Instead, `fdinfo` is read, in which the kernel states how the file was opened, on which mount, and its inode. No file
- * system is queried and no path below another process's root is followed, because a file system served by a user (FUSE)
- * might never answer. A user can make a mount table arbitrarily long, so it is read once per process, and at most 1 MiB
- * of it.
+ * Instead, this module reads `fdinfo`, where the kernel reports the file's open flags, mount and inode. No file system
+ * is queried and no path below another process's root is followed, because a file system served by a user (FUSE) might
+ * never answer. A user can make a mount table arbitrarily long, so it is read once per process, and at most 1 MiB of
+ * it.
  *
  * Limits: a second mount of proc is judged by the pid namespace of the process that has the file open. A mount beyond
  *         the part of the table that is read counts as unmounted.
@@ -33,7 +33,7 @@ export class MemoryDescriptors {
     this.#proc = proc;
   }
 
-  /** Must be called before each process: discards the mount table that was read. */
+  /** Discards the last mount table; must be called before each process. */
   begin(): void {
     this.#mounts = undefined;
   }
@@ -54,7 +54,7 @@ export class MemoryDescriptors {
     // On this process's own mount of /proc, the end of the path comes from the kernel.
     if (opened.mount === this.#mount) return named.id;
     const mount = this.#mountOf(folder, opened.mount);
-    if (mount === undefined) return this.#byInode(named.tail, opened.inode, ownPids); // a mount of another namespace
+    if (mount === undefined) return this.#byInode(named.tail, opened.inode, ownPids); // a mount in another namespace
     if (mount.kind !== 'proc') return undefined;
     const tail = mount.root === '/' ? named.tail : mount.root;
     if (mount.device === this.#device) return this.#byInode(tail, opened.inode, ownPids);

@@ -1,10 +1,10 @@
 /**
- * The open files of another process that matter here: memory of the server, and sockets.
+ * Finds the relevant open files of another process: the server's memory, and sockets.
  *
- * Each scan reads the link of every descriptor, because one descriptor can replace another without changing their
- * number. Threads may have their own descriptor tables: a table whose number of descriptors differs from the first
- * thread's is read in each scan, and the others in turn. A table that takes too long is read in parts. The next scan
- * continues where the last one stopped, or, if something was found, begins at that descriptor.
+ * Each scan reads the link of every descriptor, because one descriptor can replace another without changing the number
+ * of descriptors. Threads may have their own descriptor tables. A table whose number of descriptors differs from that
+ * of the first thread's table is read in each scan; the others are read in turn. A table that takes too long is read in
+ * parts. The next scan continues where the last one stopped, or, if something was found, begins at that descriptor.
  *
  * Limits:  in a process with many threads, or with more than 512 descriptors, a descriptor is seen only when its turn
  *          comes. At most 512 descriptors and 4 threads are read per scan, and fewer if the time runs out.
@@ -18,15 +18,15 @@ import { socketInode } from '../linux/procfs/descriptors.ts';
 import type { MemoryDescriptors } from './memory-descriptors.ts';
 
 const none: Seen<readonly number[]> = { value: [] };
-/** Maximum number of descriptors of one table read in one scan. */
+/** Maximum number of descriptors read from one table in one scan. */
 const mostAtOnce = 512;
 /** Maximum number of threads whose tables are read in turn in one scan. */
 const threadsInTurn = 4;
 /** Maximum number of threads whose descriptors are counted in one scan, or read if something was found before. */
 const mostThreads = 256;
-/** Number of descriptors of a table read even if the time is over, so that each scan makes progress. */
+/** Number of descriptors read from a table even when time is up, so that each scan makes progress. */
 const leastAtOnce = 64;
-/** Maximum number of tables whose position is remembered; beyond that, all begin anew. */
+/** Maximum number of tables whose position is remembered; beyond that, every table is read from its beginning. */
 const mostMarks = 512;
 
 /** Which process's descriptors are read, and how thoroughly. */
@@ -36,11 +36,11 @@ type Reading = {
   readonly folder: string;
   readonly threads: number;
   readonly ownPids: ReadonlySet<number>;
-  /** Whether to retry what was hidden the last time. */
+  /** Whether to retry a process whose descriptors were hidden last time. */
   readonly whole: boolean;
   /** Whether something was found in this process before, so that all of its threads are read. */
   readonly hot: boolean;
-  /** Returns whether the time for this process is over. */
+  /** Returns whether the time for this process is up. */
   readonly over: () => boolean;
 };
 
@@ -67,7 +67,7 @@ export class OpenFiles {
   }
 
   read(reading: Reading): void {
-    if (!reading.whole && !('value' in this.memories)) return; // it was hidden the last time
+    if (!reading.whole && !('value' in this.memories)) return; // it was hidden last time
     const memories = new Set<number>();
     const sockets: number[] = [];
     this.unfinished = false;

@@ -57,7 +57,7 @@ export function socketsOf(proc: ProcReader, pid: number): Seen<number[]> {
   return { value: inodes };
 }
 
-/** Returns which of these sockets of a process are TCP, according to the kernel's name for each socket's protocol. */
+/** Returns which of a process's given sockets are TCP, according to the kernel's name for each socket's protocol. */
 export function tcpAmong(
   proc: ProcReader,
   pid: number,

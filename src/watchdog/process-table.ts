@@ -6,11 +6,11 @@
  * changed, or every two minutes. A process with findings is read in every scan. A zombie can do nothing and is left
  * out. A process whose first thread has ended continues in its other threads, and is read through one of them.
  *
- * Any user can start any number of processes, so a scan stops when its time is over, and the next scan begins with the
+ * Any user can start any number of processes, so a scan stops when its time is up, and the next scan begins with the
  * processes that have waited longest. The number of waiting processes and the longest wait are reported.
  *
- * Limits:  a process that gets the pid of an ended one between two scans is seen within ten seconds; for descriptors
- *          see `open-files.ts`.
+ * Limits:  a process that is assigned the pid of an ended one between two scans is seen within ten seconds; for
+ *          descriptors see `open-files.ts`.
  * Proof:   test/unit/watchdog/process-table.test.ts, test/bench/isolation.ts
  * @module
  */
@@ -69,7 +69,7 @@ type TableOptions = {
   readonly everything: boolean;
 };
 
-/** The same options, and the maximum time in milliseconds that one process may take. */
+/** The options of a scan, and the maximum time in milliseconds that one process may take. */
 type Look = TableOptions & { readonly mostMs: number };
 
 /** Returns the pids among the names in `/proc`. */
@@ -162,7 +162,7 @@ export class ProcessTable {
         continue;
       }
       entry.mark = this.#mark;
-      // An apparent child of a watched process may be a child of an ended process with the same pid: read it again.
+      // The parent of an apparent child of the server may be an ended process with the same pid: read the child again.
       if (entry.hot || order.ownPids.has(entry.parent)) due.push({ pid, since: -Infinity });
       else if (order.everything || nowMs >= entry.nextLook || nowMs - entry.firstSeen < youngMs)
         due.push({ pid, since: Math.min(nowMs, entry.nextLook) });

@@ -42,7 +42,7 @@ const onDemand: readonly SocketTable[] = ['tcp6', 'udp', 'udp6', 'udplite', 'udp
 /** Maximum number of Unix sockets that the kernel is asked about in one scan. */
 const mostAsked = 256;
 const mappingsMs = 20_000;
-/** Waits, in milliseconds, when no table lists a socket: it may just be closing. */
+/** Delays in milliseconds before a socket that no table lists is looked up again, because it may just be closing. */
 const transientMs = [30, 60];
 
 export class Scanner {
@@ -146,7 +146,7 @@ export class Scanner {
     this.#processes.watchClosely(pids);
   }
 
-  /** Returns rows of the watched network namespaces; the watchdog's own `/proc/net` shows its own, empty one. */
+  /** Returns rows of the watched network namespaces; the watchdog's own `/proc/net` shows only its empty namespace. */
   #tables({ networks }: Watched, tables: readonly SocketTable[]): Seen<SocketRow[]> {
     const rows: SocketRow[] = [];
     for (const pid of networks) {

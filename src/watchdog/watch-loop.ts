@@ -36,7 +36,7 @@ function bounded(detections: readonly Detection[]): Detection[] {
   );
 }
 
-/** Sorts findings by effect before findings by name, so that many names cannot push an effect out of the message. */
+/** Sorts findings of effects before findings of names, so that many names cannot crowd an effect out of the message. */
 function byWeight(detection: Detection): Detection['findings'] {
   const rank = { effect: 0, able: 1, stranger: 2 } as const;
   return [...detection.findings].sort((a, b) => rank[a.relation] - rank[b.relation]);

@@ -82,7 +82,7 @@ export class FingerprintIndex<T> {
     this.#size += 1;
   }
 
-  /** Returns the values of a fingerprint, the most recently added last. */
+  /** Returns the values stored under a fingerprint, the most recently added last. */
   find(fingerprint: Fingerprint): T[] {
     return (this.#slots.get(slotOf(fingerprint)) ?? [])
       .filter((entry) => entry.fingerprint.equals(fingerprint))

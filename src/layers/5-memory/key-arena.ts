@@ -1,5 +1,5 @@
 /**
- * The keys of all conversations, in memory that no other process can read, not even root's.
+ * The keys of all conversations, in memory that no other process can read, not even one run by root.
  *
  * Promise: a key never leaves its slot: the kernel writes it there, and it is used there, by address, and overwritten
  *          there. This process never holds the data from which a key was derived. A slot is reused only with a fresh
@@ -28,7 +28,7 @@ export type KeySlot = number;
 
 export class KeyArena {
   readonly kind: ArenaKind;
-  /** The reason why the arena is not secret; empty if it is. */
+  /** Why the arena is not secret; empty if it is. */
   readonly reason: string;
   readonly #base: Address;
   readonly #capacity: number;

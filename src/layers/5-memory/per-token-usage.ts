@@ -3,7 +3,7 @@
  * evicted when the vault is full.
  *
  * Promise: a share is the total divided by the number of tokens that use or request some of it. A token within its
- *          share loses no conversation to a request of another token. The operator's token keeps its share.
+ *          share never loses a conversation to another token's request. The operator's token keeps its share.
  * Limits:  only idle conversations are evicted; a running turn is never interrupted for another token.
  * Source:  ADR 0022
  * Proof:   test/unit/layers/5-shares.test.ts, test/attacks/5-shares.test.ts

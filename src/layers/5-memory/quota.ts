@@ -1,5 +1,5 @@
 /**
- * Limits on the memory of conversations: for all of them, for those of one token, and for a single one.
+ * Limits on the memory used by conversations: in total, per token, and per conversation.
  *
  * Promise: when a quota is full, an idle conversation is evicted (`per-token-usage.ts` decides which), or the new one
  *          is refused. Conversations are never merged.
@@ -12,15 +12,15 @@ export type Quotas = {
   readonly sessions: number;
   /** Maximum number of conversations with an id, per token. */
   readonly sessionsPerToken: number;
-  /** Maximum number of conversations of clients that resend their history, per token. */
+  /** Maximum number of conversations without an id, whose clients resend their history, per token. */
   readonly continuedPerToken: number;
-  /** Maximum number of sealed bytes of all conversations. */
+  /** Maximum number of sealed bytes in all conversations together. */
   readonly sealedBytes: number;
   readonly bytesPerSession: number;
   readonly idleMs: number;
-  /** The same for conversations without an id; if 0, they are wiped when the request ends. */
+  /** Idle time of conversations without an id; if 0, they are wiped when the request ends. */
   readonly continueMs: number;
-  /** Maximum number of ids of wiped conversations that are still answered with 410, and for how long. */
+  /** Maximum number of remembered ids of wiped conversations, which are answered with 410 for `tombstoneMs`. */
   readonly tombstones: number;
   readonly tombstoneMs: number;
 };

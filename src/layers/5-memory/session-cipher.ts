@@ -2,9 +2,9 @@
  * Encrypts and decrypts one part of a conversation with AES-256-GCM, under the conversation's key and bound to its
  * owner.
  *
- * Promise: a nonce consists of the number of the seal under its key and the kind of part, so no nonce is used twice.
- *          The id of the conversation, its owner, the kind and the number are authenticated, so a sealed part does not
- *          decrypt anywhere else, and an older part cannot replace a newer one.
+ * Promise: a nonce consists of the kind of part and a counter of the seals made under the key, so no nonce is used
+ *          twice. The id of the conversation, its owner, the kind and the counter are authenticated, so a sealed part
+ *          does not decrypt anywhere else, and an older part cannot replace a newer one.
  * Proof:   test/unit/layers/5-session-cipher.test.ts
  * @module
  */
@@ -64,7 +64,7 @@ export class SessionCipher {
     into.sequence = sequence;
   }
 
-  /** Decrypts a part; returns `false` if it is not what was sealed. */
+  /** Decrypts a part; returns `false` if authentication fails. */
   open(key: Address, owner: Owner, part: SessionPart, sealed: SealedBuffer, to: Address): boolean {
     const { nonce, binding, tag } = this.#bind(owner, part, sealed.sequence);
     this.#view.set(sealed.tag, Number(layout.tag));

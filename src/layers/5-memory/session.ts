@@ -13,7 +13,7 @@ import type { SessionPart } from './session-cipher.ts';
 /** `kept`: its client knows its id; `continued`: it is found only by its fingerprint. */
 export type SessionKind = 'kept' | 'continued';
 
-/** Why a conversation is gone: its client or the operator ended it, its idle time passed, or it was evicted. */
+/** Why a conversation is gone: its client or the operator ended it, its idle time ran out, or it was evicted. */
 export type EndReason = 'ended' | 'idle' | 'pressure';
 
 export type Session = {
@@ -76,7 +76,7 @@ export type SessionFacts = {
   readonly state: 'idle' | 'active';
   readonly ageMs: number;
   readonly idleMs: number;
-  /** Time until it is wiped if it is not used. */
+  /** Milliseconds until the conversation is wiped if it is not used. */
   readonly leftMs: number;
   readonly bytes: number;
   readonly tokens: number;

@@ -1,8 +1,8 @@
 /**
- * The report of layer 5: core dumps, where the keys are, how a conversation is kept between its turns, and swap.
+ * Layer 5's report: core dumps, where the keys are, how a conversation is kept between its turns, and swap.
  *
- * Promise: whatever is weaker than the promise of the layer is reported as degraded, with the reason. Nothing untested
- *          is reported as enforced.
+ * Promise: whatever is weaker than the layer's promise is reported as degraded, with the reason. Nothing untested is
+ *          reported as enforced.
  * Proof:   test/unit/layers/layer-status.test.ts
  * @module
  */
@@ -11,10 +11,10 @@ import { layerReport } from '../../base/verdict.ts';
 import type { ArenaKind } from './key-arena.ts';
 import type { SelfTestResult } from './self-test.ts';
 
-/** What the engine reported about its memory when it became ready. @internal */
+/** The facts that the engine reported about its memory when it became ready. @internal */
 export type EngineMemory = {
   readonly arena: ArenaKind;
-  /** The reason why the arena is not secret; empty if it is. */
+  /** Why the arena is not secret; empty if it is. */
   readonly reason: string;
   /** Bytes of the working set: the total used, and how many of these are locked against swap. */
   readonly workingBytes: number;
@@ -22,12 +22,12 @@ export type EngineMemory = {
   readonly kv: 'sealed' | 'drop' | 'keep';
   readonly idleSeconds: number;
   readonly continueSeconds: number;
-  /** Maximum number of conversations that it keeps. */
+  /** Maximum number of conversations that the engine keeps. */
   readonly sessions: number;
   readonly tried: SelfTestResult;
 };
 
-/** What the supervisor observed for this report. */
+/** The facts that the supervisor observed for this report. */
 type MemoryFacts = {
   /** `undefined` while the engine starts. */
   readonly engine: EngineMemory | undefined;

@@ -1,5 +1,5 @@
 /**
- * Ids of conversations that were wiped without a request of their client, so that their owner, and only their owner,
+ * Ids of conversations that were wiped without a request from their client, so that their owner, and only their owner,
  * can learn why.
  *
  * Promise: when there are too many ids, the oldest one of the token with the most ids is evicted, so no token can push

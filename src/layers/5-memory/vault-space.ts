@@ -60,7 +60,7 @@ export class VaultSpace {
     return true;
   }
 
-  /** The same, but within the limit of one token, and evicting only that token's own conversations. */
+  /** Like {@link reserveBytes}, but within the token's own limit, and evicts only that token's conversations. */
   reserveOwnBytes(owner: TokenOwner, bytes: number, now: number): boolean {
     const limit = tokenByteLimit(this.#quotas.sealedBytes, owner.operator ? 1 : this.#usage.ownersWith(owner));
     if (limit === this.#quotas.sealedBytes || bytes <= 0) return true;

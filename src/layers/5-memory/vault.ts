@@ -62,7 +62,7 @@ export class Vault {
     return this.#sessions.size;
   }
 
-  /** Number of bytes that their sealed parts take. */
+  /** Number of bytes that the sealed parts of all conversations take. */
   get sealedBytes(): number {
     return this.#space.sealedBytes;
   }
@@ -266,7 +266,7 @@ export class Vault {
     return factsOf(session, this.#lifeOf(session), now);
   }
 
-  /** Returns the conversation with an id, whoever owns it; for the operator. */
+  /** Returns the conversation with an id, regardless of its owner; for the operator. */
   peek(id: string): Session | undefined {
     return this.#sessions.get(id);
   }

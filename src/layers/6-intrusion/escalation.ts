@@ -1,12 +1,12 @@
 /**
- * Decides what the supervisor does about a finding: log it, refuse new conversations, count it as a detection, or end
- * everything. Pure functions.
+ * Decides what the supervisor does about a finding: log it, refuse new conversations, count it as a detection, or shut
+ * the server down. Pure functions.
  *
  * The profiles differ only for known tools run by a user who could inspect the server. With `installed`, such a tool
  * counts as a detection. With `person`, it turns the level yellow: new conversations are refused until the tool is gone
  * or acknowledged. In both profiles, a finding that affects the server counts, and a stranger's tool is only logged.
  *
- * Promise: a kill by the kernel and an escaped self-probe are violations at once; anything else needs two scans.
+ * Promise: a kill by the kernel and an escaped self-probe are violations immediately; anything else needs two scans.
  * Proof:   test/unit/layers/6-escalation.test.ts
  * @module
  */
@@ -80,7 +80,7 @@ export function assessScan(
   };
 }
 
-/** The reason why a server ends, as recorded in the log and in the marker: only metadata. */
+/** Why the server shut down, as recorded in the log and in the marker. Contains only metadata. */
 export type Violation = {
   readonly code: string;
   readonly detector: string;
@@ -99,7 +99,7 @@ export const immediateViolations = {
   wireBreach: 'L6_WIRE_BREACH',
 } as const;
 
-/** Returns the violation of a confirmed assessment: its first counted finding. */
+/** Returns the violation for a confirmed assessment, which describes its first counted finding. */
 export function violationOf(standing: Assessment): Violation {
   const first = standing.counted[0];
   return {

@@ -1,5 +1,5 @@
 /**
- * The list of sentences that detectors use. Whatever is printed about a finding is one of them.
+ * The list of sentences that detectors use. Only these are ever printed about a finding.
  *
  * The supervisor removes the numbers from a sentence: it prints the pid separately, and a hostile watchdog could encode
  * text in a count. A sentence that is not in the list is replaced with a fixed one.

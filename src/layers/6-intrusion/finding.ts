@@ -1,5 +1,5 @@
 /**
- * The findings of a detector, and how much it could see in the scan.
+ * A detector's findings, and how much the detector could see in the scan.
  *
  * Promise: a finding contains only metadata: ids, numbers, and the name of an executable without control characters.
  * Proof:   test/unit/layers/6-all-detectors.test.ts

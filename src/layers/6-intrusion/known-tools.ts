@@ -7,7 +7,7 @@
  * then the kernel's name for the process and the first argument must agree. Names that other programs share (`burp`
  * makes backups, `cdb` reads constant databases) are left out.
  *
- * Limits:  names are the weakest evidence, because anybody can rename a file. The other detectors detect what a renamed
+ * Limits:  names are the weakest evidence, because anyone can rename a file. The other detectors detect what a renamed
  *          tool does.
  * Proof:   test/unit/layers/6-known-tools.test.ts, test/attacks/6-innocents.test.ts
  * @module

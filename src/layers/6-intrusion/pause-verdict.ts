@@ -8,9 +8,9 @@
  * @module
  */
 
-/** How much less late than the supervisor the other processes may be. */
+/** The other processes may be late by up to this many milliseconds less than the supervisor. */
 const toleranceMs = 1500;
-/** How long to wait for the reports of the other processes. */
+/** How long to wait for the other processes' reports, in milliseconds. */
 const patienceMs = 3000;
 
 /** The cause of a pause, or `waiting` while it is unknown. */

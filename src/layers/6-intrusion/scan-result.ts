@@ -1,7 +1,7 @@
 /**
  * The result of one scan, as plain data for the detectors.
  *
- * Promise: a value that could not be read has a reason instead, and is never mistaken for a clean value.
+ * Promise: for a value that could not be read, the result holds the reason, which is never mistaken for a clean value.
  * @module
  */
 import type { PacketTap, SocketRow } from '../../linux/procfs/net-tables.ts';
@@ -19,13 +19,13 @@ export type Target = {
   readonly sealed: boolean;
   /** `own`: its own, empty network namespace; `shared`: the supervisor's namespace. */
   readonly namespace: 'own' | 'shared';
-  /** Inodes of the sockets it was started with. */
+  /** Inodes of the sockets that the process had when it started. */
   readonly sockets: readonly number[];
   /** Inodes of its sockets as the role itself reports them, for use where no other process may read them. */
   readonly reported?: readonly number[] | undefined;
 };
 
-/** What the supervisor declared about the server. */
+/** The server's processes and resources, as declared by the supervisor. */
 export type Watched = {
   readonly targets: readonly Target[];
   /** The server's port on 127.0.0.1. */

@@ -1,5 +1,5 @@
 /**
- * The report of layer 6: the last scan, one check per detector, and the watchdog's own jail.
+ * Layer 6's report: the last scan, one check per detector, and the watchdog's own jail.
  *
  * Proof: test/unit/layers/layer-status.test.ts, test/attacks/6-watchdog.test.ts
  * @module
@@ -16,14 +16,14 @@ import { describeFinding } from './finding.ts';
 type WatchdogFacts = {
   readonly assessment: Assessment;
   readonly detections: readonly Detection[];
-  /** Number of scans so far, and how long the last one took. */
+  /** Number of scans so far, and the duration of the last one. */
   readonly scans: number;
   readonly scanMs: number;
   readonly intervalMs: number;
   readonly profile: Profile;
   /** Ids of the tools that the operator acknowledged for this run. */
   readonly acknowledged: readonly string[];
-  /** What the watchdog's jail and final filter reported. */
+  /** The enforcement that the watchdog's jail and final filter reported. */
   readonly enforced: readonly Enforcement[];
 };
 

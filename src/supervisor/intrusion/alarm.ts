@@ -1,14 +1,14 @@
 /**
  * Layer 6 in a running server: runs the watchdog, assesses its scans, and raises a violation.
  *
- * Like a confirmed detection, the watchdog's death, its silence and a breach of its wire protocol are violations. A
- * pause of the whole machine is not a violation: running turns are aborted, and new requests are refused until a scan
+ * The watchdog's death, its silence and a breach of its wire protocol are violations, just like a confirmed detection.
+ * A pause of the whole machine is not a violation: running turns are aborted, and new requests are refused until a scan
  * that began after the pause finds nothing.
  *
  * Promise: nothing is served before the first scan, and the start fails if that scan finds a running tool. A violation
  *          is emitted in the tick in which it becomes certain, before anything is logged or printed.
- * Limits:  a supervisor that is itself stopped cannot act until it continues. Only then is the gap in its clock
- *          assessed.
+ * Limits:  a supervisor that is itself stopped cannot act until it continues. The gap in its clock is assessed only
+ *          then.
  * Proof:   test/attacks/6-serve.test.ts, test/attacks/6-debugger.test.ts, test/attacks/6-pause.test.ts
  * @module
  */
@@ -41,9 +41,9 @@ type AlarmOptions = WatchdogOptions &
 
 /** Events of the alarm. */
 type AlarmEvents = {
-  /** A violation is certain: everything must end. `words` describes the violation on the terminal. */
+  /** A violation is certain, and every process must end. `words` describes the violation on the terminal. */
   violation: [violation: Violation, words: string | undefined];
-  /** The last scan made a finding that the scan before it did not. */
+  /** The last scan has a finding that the previous scan did not have. */
   finding: [finding: Finding, assessment: Assessment];
   /** The level of the assessment changed. */
   level: [Assessment];
@@ -59,7 +59,7 @@ type AlarmEvents = {
 const readClocks = (): Clocks => ({ monotonic: monotonicMs(), boot: uptime() * 1000, runnable: runnableOf('self') });
 
 export class Alarm extends EventEmitter<AlarmEvents> {
-  /** Settles when a violation is certain and everything has been told to end. */
+  /** Settles when a violation is certain and every process has been told to end. */
   readonly raised: Promise<Violation>;
   /** Settles with the assessment of the first scan. @throws `L6_WATCHDOG_FAILED`, or the error the watchdog reported */
   readonly firstScan: Promise<Assessment>;
@@ -146,7 +146,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     return this.#options.intervalMs;
   }
 
-  /** Handles a role's report that it was late. @param cut - whether the role aborted its turns */
+  /** Handles a role's report of its own lateness. @param cut - whether the role aborted its turns */
   late(role: Target['role'], ms: number, cut: boolean): void {
     const now = monotonicMs();
     this.#pauses.reportLateness(role, ms, now);
@@ -183,12 +183,12 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     this.#isAdmitted = true;
   }
 
-  /** The report of layer 6. */
+  /** Returns layer 6's report. */
   report(): LayerReport {
     return this.#assessor.report(this.#watchdog.enforced);
   }
 
-  /** Raises a violation that is certain. Listeners end everything before this returns. */
+  /** Raises a violation that is certain. The listeners end every process before this returns. */
   raise(violation: Violation, words?: string): void {
     this.#isViolated = true;
     this.emit('violation', violation, words);
@@ -232,7 +232,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
     this.#assess(weights === undefined ? verified : [...verified, weights], at);
   }
 
-  /** @param began - when the scan that made the detections began; `undefined` if no scan did, so that no pause ends */
+  /** @param began - when the scan that made the detections began; `undefined` if there was none, so no pause ends */
   #assess(reported: readonly Detection[], began: number | undefined): void {
     const nowMs = monotonicMs();
     const change = this.#assessor.assess(this.#pauses.explain(reported, nowMs));
@@ -250,7 +250,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
 
   #pause(): void {
     this.emit('paused');
-    // Request a scan now instead of waiting for the next one. Reports of earlier scans may still arrive, and count.
+    // Request a scan now instead of waiting for the next one. Reports of earlier scans may still arrive and count too.
     this.#order.send();
   }
 

@@ -31,7 +31,7 @@ function announcement(finding: Finding, assessment: Assessment, intervalMs: numb
   return undefined;
 }
 
-/** Logs and prints what an alarm emits from now on. Until the server is admitted, events are only logged. */
+/** Logs and prints the events that an alarm emits from now on. Until the server is admitted, events are only logged. */
 export function announce(alarm: Alarm, budget: EventBudget, log: Pick<EventLog, 'write'>): void {
   alarm.on('finding', (finding, assessment) => {
     if (!budget.finding(finding) || !alarm.admitted) return;

@@ -2,7 +2,8 @@
  * Limits how many log lines per hour a jailed process can cause. Each line consists of literals and a few numbers.
  *
  * Promise: a compromised role cannot write the text of a conversation to the disk; `wire/covert-channels.ts` bounds the
- *          bits that each channel carries. Events beyond the limit are only counted, and the next line has the count.
+ *          bits that each channel carries. Events beyond the limit are only counted, and the next line reports the
+ *          count.
  * Proof:   test/unit/supervisor/event-budget.test.ts, test/attacks/x-covert.test.ts
  * @module
  */

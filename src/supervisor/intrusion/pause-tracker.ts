@@ -1,5 +1,5 @@
 /**
- * Tracks the times when the supervisor did not run: what caused each one, and when the pause is over.
+ * Tracks the periods in which the supervisor did not run, the cause of each, and when the pause is over.
  *
  * Proof: test/unit/supervisor/pause-tracker.test.ts, test/attacks/6-pause.test.ts
  * @module
@@ -11,10 +11,10 @@ import type { Clocks } from '../../layers/6-intrusion/scan-result.ts';
 
 /** Interval between two readings of the clocks, in milliseconds. */
 export const tickMs = 1000;
-/** How long the supervisor counts as starved after it had no CPU time, in milliseconds. */
+/** How long after a lack of CPU time the supervisor still counts as starved, in milliseconds. */
 const starvedForMs = 15_000;
 
-/** Returns whether a detector finds only lateness, which a pause of the whole machine can explain. */
+/** Returns whether a detector reports only lateness, which a pause of the whole machine can explain. */
 export function isLateness(detector: Detection['detector']): boolean {
   return detector === 'clock';
 }
@@ -22,7 +22,7 @@ export function isLateness(detector: Detection['detector']): boolean {
 export class PauseTracker {
   #lastTick: Clocks;
   #pause: Pause | undefined;
-  /** Whether this process noticed the pause itself, rather than only being told by a role. */
+  /** Whether this process noticed the pause itself, rather than learning of it only from a role. */
   #isNoticed = false;
   /** The gap in the supervisor's own clock, until its cause is known. */
   #ownGap: Detection | undefined;
@@ -96,8 +96,8 @@ export class PauseTracker {
   }
 
   /**
-   * Removes findings of lateness that a pause of all processes explains, or might explain: whether there was such a
-   * pause becomes known only a moment later.
+   * Removes findings of lateness that a pause of all processes explains. Findings that such a pause might explain are
+   * removed too, because whether there was one becomes known only a moment later.
    */
   explain(detections: readonly Detection[], nowMs: number): readonly Detection[] {
     const verdict = this.#pause?.verdict(this.#lateness, nowMs);

@@ -34,7 +34,7 @@ export function identify(pid: number): Identity | undefined {
   try {
     name = readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, '');
   } catch {
-    // Hidden from this user, or a kernel thread.
+    // The executable is hidden from this user, or the process is a kernel thread.
   }
   return { uid: uid === undefined ? -1 : Number(uid), name: cleanName(name) };
 }

@@ -1,5 +1,5 @@
 /**
- * Turns the watchdog's scans into the current assessment, the changes in it, and the report of layer 6.
+ * Derives the current assessment, the changes in it and layer 6's report from the watchdog's scans.
  * @module
  */
 import type { Enforcement, LayerReport } from '../../base/verdict.ts';
@@ -53,7 +53,7 @@ export class ScanAssessor {
     return this.#scans;
   }
 
-  /** Counts a scan. @param scanMs - how long it took */
+  /** Counts a scan. @param scanMs - its duration in milliseconds */
   count(scanMs: number): void {
     this.#scans += 1;
     this.#scanMs = scanMs;
@@ -71,7 +71,7 @@ export class ScanAssessor {
     };
   }
 
-  /** The report of layer 6. @param enforced - what the watchdog's jail reported */
+  /** Returns layer 6's report. @param enforced - what the watchdog's jail reported */
   report(enforced: readonly Enforcement[]): LayerReport {
     return intrusionReport({
       ...this.#options,

@@ -1,6 +1,6 @@
 /**
- * The order to the watchdog: which processes belong to the server. Orders are numbered, so that a scan of processes
- * that have since been replaced can be told apart.
+ * The watch order, which tells the watchdog which processes belong to the server. Orders are numbered so that a scan of
+ * processes that have since been replaced can be recognized.
  *
  * Proof: test/unit/supervisor/watch-order.test.ts
  * @module
@@ -10,12 +10,12 @@ import type { Target, Watched } from '../../layers/6-intrusion/scan-result.ts';
 import { socketInodes } from '../../linux/procfs/descriptors.ts';
 import type { WatchdogProcess } from './watchdog-process.ts';
 
-/** A process of the server, with what its jail reported. */
+/** A process of the server, with the enforcement that its jail reported. */
 export type WatchedProcess = Omit<Target, 'namespace'> & { readonly enforced: readonly Enforcement[] };
 
 /**
- * Returns the kind of network namespace a role is in. Root gives each role its own; a namespace made by a service
- * manager also contains the supervisor. @internal
+ * Returns which kind of network namespace a role is in. If root starts the server, each role has its own. A namespace
+ * created by a service manager also contains the supervisor. @internal
  */
 export function namespaceOf(enforced: readonly Enforcement[], uid: number): Target['namespace'] {
   return uid === 0 && enforced.some((entry) => entry.feature === 'network-namespace' && entry.status === 'full')

@@ -1,5 +1,5 @@
 /**
- * The watchdog's process: starts it, emits its reports as events, and tracks how long it has been silent.
+ * Starts the watchdog process, emits its reports as events, and tracks how long it has been silent.
  *
  * Trust: the watchdog is jailed, and it reads text that other users wrote. The format of its reports is checked here,
  *        and `reported-finding.ts` replaces the text in them.
@@ -23,7 +23,7 @@ import { controlMessages } from '../../wire/messages.ts';
 import type { Ending, LoadDescriptors } from '../roles/role-process.ts';
 import { RoleProcess } from '../roles/role-process.ts';
 
-/** The longest time without a report, in milliseconds: two scans of the longest interval. */
+/** The longest time without a report, in milliseconds: two scans at the longest interval. */
 const maxSilenceMs = 10_000;
 /** The longest time until the first scan. A slow start on a busy machine is not an intrusion. */
 export const maxStartMs = 120_000;
@@ -32,22 +32,22 @@ const maxStarvedMs = 60_000;
 
 /** One scan. */
 export type ScanReport = {
-  /** The number of the watch order that the scan answers. */
+  /** Number of the watch order for which the scan was made. */
   readonly epoch: number;
-  /** When the scan began, by CLOCK_MONOTONIC in milliseconds. */
+  /** When the scan began: milliseconds of CLOCK_MONOTONIC. */
   readonly at: number;
-  /** How long the scan took. */
+  /** Duration of the scan in milliseconds. */
   readonly scanMs: number;
   readonly detections: readonly Detection[];
 };
 
 type WatchdogEvents = {
   scanned: [ScanReport];
-  /** Its event loop was late by `ms` milliseconds. */
+  /** The watchdog's event loop was late by `ms` milliseconds. */
   late: [ms: number];
-  /** It reported why it cannot start, or ended without a report before the first scan. */
+  /** The watchdog reported why it cannot start, or exited before the first scan without a report. */
   failed: [KwyreError];
-  /** It broke the protocol of its control edge. */
+  /** The watchdog breached the protocol of its control edge. */
   breach: [KwyreError];
   ended: [Ending];
 };
@@ -57,13 +57,13 @@ export type WatchdogOptions = {
   readonly jail: JailInput;
   readonly uid: number;
   readonly intervalMs: number;
-  /** What it may load; absent in tests, where it loads modules from their files. */
+  /** Descriptors of the code it may load; absent in tests, where it loads modules from their files. */
   readonly loads?: LoadDescriptors;
 };
 
 /**
- * Returns the socket with which the watchdog asks the kernel about Unix sockets. There is none if a service manager
- * forbids making one; then there is no Unix listener either.
+ * Returns the socket through which the watchdog queries the kernel about Unix sockets. If a service manager forbids
+ * creating it, returns an empty array; in that case there is no Unix listener either.
  */
 function diagSocket(): number[] {
   try {
@@ -75,13 +75,13 @@ function diagSocket(): number[] {
 }
 
 export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
-  /** Settles when it is ready, or has ended. */
+  /** Settles when the watchdog is ready or has exited. */
   readonly settled: Promise<undefined>;
   readonly #settled = Promise.withResolvers<undefined>();
   readonly #child: RoleProcess;
   #enforced: readonly Enforcement[] = [];
   #isReady = false;
-  /** When it last reported, and how long it had been runnable by then. */
+  /** The clocks at the watchdog's last report. */
   #lastReport: Clocks;
   #runnableThen = 0;
   readonly #clocks: () => Clocks;
@@ -123,17 +123,17 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
     return this.#child.pid;
   }
 
-  /** Inodes of the sockets it was started with. */
+  /** Inodes of the sockets that the process had when it started. */
   get sockets(): readonly number[] {
     return this.#child.sockets;
   }
 
-  /** What its jail and final filter reported. */
+  /** The enforcement that its jail and final filter reported. */
   get enforced(): readonly Enforcement[] {
     return this.#enforced;
   }
 
-  /** Whether it has been confined and ready. If it ends before that, the start failed; no watchdog was lost. */
+  /** Whether it has been confined and is ready. An exit before that is a failed start, not the loss of a watchdog. */
   get isReady(): boolean {
     return this.#isReady;
   }
@@ -143,7 +143,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
     return this.#child.ended;
   }
 
-  /** Tells it which processes belong to the server from now on; its scans then carry the number `epoch`. */
+  /** Sends the watchdog a new list of the server's processes. Scans made for that list have the number `epoch`. */
   watch(epoch: number, watched: Watched): void {
     this.#child.control.send(controlMessages.watch, encodeJson({ epoch, ...watched }));
   }
@@ -157,9 +157,7 @@ export class WatchdogProcess extends EventEmitter<WatchdogEvents> {
     return now.monotonic - this.#lastReport.monotonic > maxStartMs;
   }
 
-  /**
-   * Returns whether it has been silent for too long. A watchdog that had no CPU time is excused; a stopped one is not.
-   */
+  /** Returns whether it has been silent for too long. A lack of CPU time excuses silence; being stopped does not. */
   isSilent(now: Clocks): boolean {
     const silentMs = now.monotonic - this.#lastReport.monotonic;
     if (silentMs <= maxSilenceMs) return false;

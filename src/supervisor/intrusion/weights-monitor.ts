@@ -1,5 +1,6 @@
 /**
- * Detects whether a model file was written to since it was loaded, using the descriptors that the supervisor keeps.
+ * Detects whether a model file has been written to since it was loaded, using the descriptors that the supervisor
+ * keeps.
  *
  * Source: inode(7), F_GETLEASE in fcntl(2)
  * Proof:  test/unit/layers/6-all-detectors.test.ts, test/attacks/4-mutations.test.ts

@@ -1,20 +1,21 @@
 /**
  * Checks, by the supervisor's clock, that the engine still ends its idle conversations.
  *
- * The engine ends them on the thread that computes. It is pinged every second, and each answer also states how long it
- * is until the next conversation is due to end. If that time has passed and the engine has stopped answering, its
- * thread is stuck, and the engine is killed with its conversations.
+ * The engine ends them on its compute thread. It is pinged every second, and each answer also states how long it is
+ * until the next conversation is due to end. If that time has passed and the engine has stopped answering, its thread
+ * is stuck, and the engine is killed with its conversations.
  *
  * Promise: a conversation of a stuck engine ends at most `maxUnanswered` pings after it was due. An engine cannot put
  *          that off beyond `longestMs` after its last answer.
- * Limits:  pings are counted, not milliseconds, so that a pause of the whole machine costs one ping and not the engine.
- *          An engine that answers but keeps its conversations is hostile; layer 2 limits what it can do.
+ * Limits:  pings are counted, not milliseconds, so that a pause of the whole machine counts as one missed ping and does
+ *          not get the engine killed. An engine that answers but keeps its conversations is hostile; layer 2 limits
+ *          what it can do.
  * Proof:   test/unit/supervisor/engine-pulse.test.ts, test/attacks/5-ends.test.ts
  * @module
  */
 import type { EnginePong as Answer } from '../../wire/control-payloads.ts';
 
-/** Number of unanswered pings, once a conversation is due, after which the engine is stuck. @internal */
+/** Number of unanswered pings, once a conversation is due, after which the engine is considered stuck. @internal */
 export const maxUnanswered = 5;
 
 export class EnginePulse {
@@ -32,7 +33,7 @@ export class EnginePulse {
     this.#now = now;
   }
 
-  /** Records an answer of the engine. */
+  /** Records an answer from the engine. */
   answered({ dueMs }: Answer): void {
     this.#unanswered = 0;
     this.#due = this.#now() + Math.min(dueMs ?? this.#longestMs, this.#longestMs);

@@ -1,5 +1,5 @@
 /**
- * Decides what the end of a role leads to: a violation, a restart, or the end of the server.
+ * Decides what happens after a role has ended: a violation, a restart, or the end of the server.
  *
  * Promise: if a role dies from SIGSYS or breaches the wire protocol, the server ends with exit code 16. After a crash,
  *          a fresh pair is started, at most three times an hour. An exit code that no role uses is not printed, because
@@ -36,7 +36,7 @@ export class ExitVerdict {
   }
 
   /**
-   * Decides what the end of a pair leads to, records it and prints it.
+   * Decides what happens after a pair has ended, and records and prints the decision.
    * @param starved - whether the supervisor recently had no CPU time
    * @returns an exit code, or `undefined` if a fresh pair is to be started
    */

@@ -1,5 +1,5 @@
 /**
- * The reason why a pair of roles ended: an order to stop, a crash, or a breach.
+ * Why a pair of roles ended: an order to stop, a crash, or a breach.
  * @module
  */
 import { lifelineExit } from '../../wire/lifeline.ts';
@@ -25,7 +25,7 @@ export type Breach = {
 /** The reason for a breach when the roles ended because the supervisor was not running. */
 export const supervisorStopped = 'SUPERVISOR_STOPPED';
 
-/** Returns the breach that the end of a role indicates, or `undefined` if it indicates none. */
+/** Returns the breach indicated by the way a role ended, or `undefined` if there was none. */
 export function breachOf(role: ServingRole, pid: number, { code, signal }: Ending): Breach | undefined {
   if (signal === 'SIGSYS') return { kind: 'breach', role, pid, reason: signal };
   return code === lifelineExit ? { kind: 'breach', role, pid, reason: supervisorStopped } : undefined;

@@ -51,7 +51,7 @@ export class PairReadiness {
     (role === 'engine' ? this.#engine : this.#gateway).reject(error);
   }
 
-  /** Fails the start if a role ends before it is ready, unless the role's own last report has done so. */
+  /** Fails the start if a role ends before it is ready, unless the role's own last report has already done so. */
   watch(role: 'gateway' | 'engine', process: RoleProcess): void {
     void process.drained.then(({ code, signal }) => {
       const output = process.startOutput.trim();

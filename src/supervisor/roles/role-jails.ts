@@ -57,7 +57,7 @@ export class RoleJails {
     this.#watchdogId = pick();
   }
 
-  /** Returns the jail of a role, according to the files and permissions now. */
+  /** Returns the jail of a role, according to the current files and permissions. */
   of(role: Role): JailInput {
     const { accepted, threads } = this.#config;
     const picked = role === 'watchdog' ? this.#watchdogId : this.#servingId;

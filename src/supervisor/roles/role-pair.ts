@@ -1,11 +1,11 @@
 /**
- * A gateway and an engine that start and end together, joined by their data edge.
+ * A gateway and an engine that start and end together, connected by their data edge.
  *
  * When the engine ends, its conversations end with it. The gateway answers the requests in flight with an error and
- * then sends `drained`. The listening socket stays open in the supervisor, and the next pair uses it. What the engine
- * left in its working set is overwritten as soon as it has ended, before anything else starts.
+ * then sends `drained`. The listening socket stays open in the supervisor, and the next pair uses it. Whatever content
+ * the engine left in its working set is overwritten as soon as it has ended, before anything else starts.
  *
- * Promise: death by SIGSYS and a breach of the wire protocol are told apart from a crash, and never lead to a restart.
+ * Promise: death by SIGSYS or a wire protocol breach is distinguished from a crash, and never leads to a restart.
  * Proof:   test/e2e/lifecycle.test.ts, test/attacks/6-serve.test.ts, test/attacks/5-remains.test.ts
  * @module
  */
@@ -37,7 +37,7 @@ export type RolePairOptions = {
   readonly listenerFd: number;
   readonly unixListenerFd: number | undefined;
   readonly modelFds: readonly [number, ...number[]];
-  /** What the roles may load; the gateway receives only the first native file. */
+  /** Descriptors of the code that the roles may load; the gateway receives only the first native file. */
   readonly loads: LoadDescriptors;
   /** Size of the machine's memory in bytes; the working set is limited to twice this size. */
   readonly machineBytes: number;
@@ -57,7 +57,7 @@ type PairEvents = {
   wrongTokens: [pid: number, count: number];
   /** The engine's thread stopped answering while a conversation was due to end, so the engine was killed. */
   engineStuck: [pid: number];
-  /** After an order to wipe, the engine ended by itself or was killed. */
+  /** After an order to wipe, the engine exited on its own or was killed. */
   wiped: [by: 'engine' | 'kill', pid: number];
   /** After the engine ended, the content left in its working set was overwritten: `bytes` bytes. */
   overwritten: [bytes: number];
@@ -69,7 +69,7 @@ const syncStream = 1;
 const drainMs = 1000;
 /** How long an engine may take to overwrite keys and contents after a violation; the promise is 250 ms. */
 export const wipeMs = 150;
-/** How long to wait for a killed engine to end: a tracer that does not reap it keeps it a zombie. */
+/** How long to wait for a killed engine to end. It stays a zombie if a tracer does not reap it. */
 const reapMs = 500;
 
 export class RolePair extends EventEmitter<PairEvents> {
@@ -160,7 +160,8 @@ export class RolePair extends EventEmitter<PairEvents> {
 
   /**
    * Ends both roles after a violation. The gateway is killed at once. The engine is told to wipe, and is killed if it
-   * has not ended within {@link wipeMs}. Settles when both have ended, or if a tracer keeps the killed engine a zombie.
+   * has not ended within {@link wipeMs}. Settles when both have ended, or when a tracer keeps the killed engine from
+   * being reaped.
    */
   async wipe(): Promise<void> {
     if (this.#isWiping) return;
@@ -183,7 +184,7 @@ export class RolePair extends EventEmitter<PairEvents> {
     await Promise.race([this.gateway.ended, unreaped.promise]);
   }
 
-  /** Aborts every running turn, because the machine paused and its memory may have been read meanwhile. */
+  /** Aborts every running turn, because the machine paused and its memory may have been read in the meantime. */
   cutTurns(): void {
     for (const role of servingRoles) this[role].control.send(controlMessages.pause);
   }

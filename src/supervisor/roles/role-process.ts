@@ -29,10 +29,10 @@ import { printable } from '../../base/untrusted-text.ts';
 /** How a process ended. */
 export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
-/** The program that this process runs, whether it has a path or runs from memory. */
+/** Path of the program that this process runs; valid even if the program runs from memory. */
 export const ownProgram = '/proc/self/exe';
 
-/** Maximum number of characters kept of what a role prints while it starts. */
+/** Maximum number of characters kept of a role's output while it starts. */
 const maxOutput = 4096;
 
 /** Returns the path of another entry point of the running copy (`.ts` in development, `.js` when installed). */
@@ -40,7 +40,7 @@ function entryPath(relative: string): string {
   return join(programFolder, `${relative}${extension}`);
 }
 
-/** Descriptors of what a role may load: the load list, and the native code in immutable memory. */
+/** Descriptors of the code that a role may load: the load list, and the native code in immutable memory. */
 export type LoadDescriptors = { readonly fd: number; readonly natives: readonly number[] };
 
 /** Options for starting a role. */
@@ -54,11 +54,11 @@ type RoleProcessOptions = {
   /** This process's end of the control edge; the other end is `fds[0]`. */
   readonly controlFd: number;
   readonly table: DispatchTable;
-  /** The role broke the protocol of the control edge. */
+  /** Called when the role breaches the protocol of the control edge. */
   readonly onBreach: (error: KwyreError) => void;
-  /** What the role may load; absent in tests, where it loads modules from their files. */
+  /** Descriptors of the code it may load; absent in tests, where it loads modules from their files. */
   readonly loads?: LoadDescriptors;
-  /** The second and later files of a split model. They follow all other descriptors, and stay open in this process. */
+  /** Descriptors of a split model's second and later files, passed after all others. They stay open in this process. */
   readonly parts?: readonly number[];
 };
 
@@ -76,14 +76,14 @@ function loadStdio(next: number, loads: LoadDescriptors, parts: readonly number[
 export class RoleProcess {
   readonly role: Role;
   readonly pid: number;
-  /** Inodes of the sockets it was started with. It may hold no others, except connections that it accepted. */
+  /** Inodes of the sockets that the role had when it started. The only others it may hold are accepted connections. */
   readonly sockets: readonly number[];
   readonly control: Channel;
   /** Settles when the process has ended. */
   readonly ended: Promise<Ending>;
   /** Settles when the process has ended and everything it sent on its control edge has been read. */
   readonly drained: Promise<Ending>;
-  /** What the role printed before it was ready; if the start fails, this explains why. */
+  /** The role's output before it was ready; used to explain a failed start. */
   startOutput = '';
   #process: ChildProcess;
   #stream: Stream;

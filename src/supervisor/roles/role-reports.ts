@@ -65,7 +65,7 @@ function commonTable(handlers: CommonHandlers): DispatchTable {
 }
 
 export class EngineReports extends EventEmitter<EngineEvents> {
-  /** What its jail and final filter reported. */
+  /** The enforcement that the role's jail and final filter reported. */
   enforced: readonly Enforcement[] = [];
 
   readonly table: DispatchTable = {
@@ -94,7 +94,7 @@ export class EngineReports extends EventEmitter<EngineEvents> {
 }
 
 export class GatewayReports extends EventEmitter<GatewayEvents> {
-  /** What its jail and final filter reported. */
+  /** The enforcement that the role's jail and final filter reported. */
   enforced: readonly Enforcement[] = [];
 
   readonly table: DispatchTable = {

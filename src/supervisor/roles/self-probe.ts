@@ -1,6 +1,6 @@
 /**
  * The self-probe of layer 2. Before the server is ready, and every minute after that, a short-lived process in a role's
- * jail tries to get out. Each lock is also tested on its own, and the state of the running roles is read from the
+ * jail tries to escape. Each lock is also tested on its own, and the state of the running roles is read from the
  * kernel.
  *
  * Promise: if a probe escapes, the start fails; in a running server an escape is a violation that ends the server.
@@ -37,14 +37,17 @@ type SelfProbeOptions = {
   readonly now: () => number;
   /** Called when a probe escaped while the server was running. */
   readonly onEscape: (result: ProbeResult) => void;
-  /** Called when every lock was tested on its own. Only then may this process install a filter: probes inherit it. */
+  /**
+   * Called when every lock has been tested on its own. Until then this process must not install a filter, because
+   * probes would inherit it.
+   */
   readonly onLocksTried: () => void;
 };
 
 const intervalMs = 60_000;
 /**
- * Delay after the start until the other roles are tested, and then each lock on its own. Locks are tested only once,
- * since the kernel does not change during a run.
+ * Delay between the start and the tests of the other roles' jails, which are followed by a test of each lock on its
+ * own. Locks are tested only once, since the kernel does not change during a run.
  */
 const firstDelayMs = 1000;
 
@@ -57,7 +60,7 @@ const roleScopes: readonly [ProbeScope, ...ProbeScope[]] = [
 /** Each lock on its own, in the jail of the gateway, which has an inherited socket. */
 const lockScopes: readonly ProbeScope[] = (Object.keys(locks) as Lock[]).map((alone) => ({ role: 'gateway', alone }));
 
-/** Describes the attempts with which a probe escaped. */
+/** Describes the attempts by which a probe escaped. */
 export function describeEscape({ scope, out, answers }: ProbeResult): string {
   const jail = scope.alone === undefined ? `the jail of the ${scope.role}` : `${scope.alone} alone`;
   const ways = out.map(
@@ -111,7 +114,7 @@ export class SelfProbe {
     this.#abort.abort();
   }
 
-  /** Checks for the report of layer 2. */
+  /** Returns the checks for layer 2's report. */
   checks(): readonly Check[] {
     const { readThreads, inherited } = this.#options;
     return [

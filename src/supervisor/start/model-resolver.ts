@@ -1,5 +1,5 @@
 /**
- * Resolves the model that the operator named to a verified one: the embedded guide, or a model that was added.
+ * Resolves the operator's choice of model to a verified one: the embedded guide, or a model that was added.
  *
  * Promise: a path or name that was not approved is refused (exit code 14). No flag skips this check.
  * Proof:   test/unit/layers/4-model-resolver.test.ts
@@ -30,7 +30,7 @@ export type OpenModel = {
   readonly bytes: number;
   readonly createdSeconds: number;
   readonly verified: VerifiedModel;
-  /** Checks for the report of layer 4. */
+  /** Checks for layer 4's report. */
   readonly checks: readonly Check[];
 };
 
@@ -78,7 +78,7 @@ function approvesFile(record: ModelRecord, file: string, state: string): boolean
 
 /**
  * Returns the approved model for a name or path.
- * @throws `L4_MODEL_UNAPPROVED` and what `approveRecord` throws
+ * @throws `L4_MODEL_UNAPPROVED`, and the errors that `approveRecord` throws
  * @internal
  */
 export function findApproved(wanted: string | undefined, root: string, state: string): ApprovedModel {

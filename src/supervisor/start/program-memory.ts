@@ -4,7 +4,8 @@
  * It opens the foreign function interface as soon as that interface is verified, and hides itself. It then hashes Node
  * and every native library while copying them, so that the bytes that were hashed are the bytes that run later.
  *
- * Limits:  until the image has hidden itself, another program of the same user can inspect it and change what it does.
+ * Limits:  until the image has hidden itself, another program run by the same user can inspect it and change what it
+ *          does.
  * Proof:   test/attacks/3-native.test.ts, test/attacks/6-window.test.ts
  * @module
  */
@@ -24,7 +25,7 @@ export type FrozenProgram = {
 };
 
 const platform = `${process.platform}-${process.arch}`;
-/** Libraries are readable for any user, because the roles run as another user. */
+/** Any user can read the libraries, because the roles run as another user. */
 const readable = 0o444;
 
 type Memory = {

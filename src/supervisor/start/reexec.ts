@@ -1,11 +1,11 @@
 /**
- * The supervisor executes itself again, so that it runs in an image that has never created an io_uring ring and whose
- * memory is hidden from its own user from the first instruction on.
+ * Re-executes the supervisor, so that it runs in an image that has never created an io_uring instance and whose memory
+ * is hidden from its own user from the first instruction on.
  *
- * Node creates io_uring rings when it starts, and a process with a ring bypasses every later filter. So the first image
- * verifies the tree, gives up io_uring for all later images, and drops the root capabilities that the server does not
- * need. It passes what it verified to the second image in immutable memory. The second image also runs the verified
- * Node from immutable memory.
+ * Node creates io_uring instances when it starts, and a process that has one can bypass every filter installed later.
+ * So the first image verifies the tree, disables io_uring for all later images, and drops the root capabilities that
+ * the server does not need. It passes the verified data to the second image in immutable memory. The second image also
+ * runs the verified Node from immutable memory.
  *
  * Trust:   the user who starts the supervisor could just as well trace it; the descriptor only connects two images of
  *          one process.
@@ -24,7 +24,7 @@ const handoverDescriptor = 100;
 const socketDescriptor = 3;
 const name = 'kwyre-tree';
 
-/** What the first image verified. */
+/** The results of the first image's verification. */
 export type Handover = {
   readonly tree: VerifiedTree;
   readonly natives: ReadonlyMap<string, number>;
@@ -42,7 +42,7 @@ type Written = {
   readonly visible: boolean;
 };
 
-/** Returns what the first image verified, or `undefined` in the first image itself. */
+/** Returns the first image's results, or `undefined` in the first image itself. */
 export function takeHandover(): Handover | undefined {
   let link: string;
   try {
@@ -58,7 +58,7 @@ export function takeHandover(): Handover | undefined {
   return { tree: { ...tree, files: new Map(files) }, natives: new Map(natives), visible };
 }
 
-/** Gives up io_uring and starts the second image; does not return. @throws `L2_FEATURE_MISSING` */
+/** Disables io_uring and executes the second image; does not return. @throws `L2_FEATURE_MISSING` */
 export async function reexec({ tree, natives, node }: FrozenProgram): Promise<never> {
   // These import third-party code (the foreign function interface), which has already been verified.
   const [{ limitPrivileges, disableIoUring }, { sealedBytes }, { closeOnExec, duplicateTo, keepAcrossExec }] =

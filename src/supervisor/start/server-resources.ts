@@ -1,5 +1,6 @@
 /**
- * Opens what a server needs before it starts a process, in this order: state folder, model, sockets, jails.
+ * Opens everything that a server needs before it starts any process, in this order: state folder, model, sockets,
+ * jails.
  *
  * Proof: test/e2e/lifecycle.test.ts, test/unit/layers/4-model-resolver.test.ts
  * @module
@@ -35,7 +36,7 @@ export type ServerResources = Loopback & {
   readonly installed: boolean;
   readonly jails: RoleJails;
   readonly loads: LoadDescriptors;
-  /** Returns what the watchdog is told about the server, apart from its processes. */
+  /** Returns the facts about the server that the watchdog receives, other than the list of processes. */
   readonly watched: () => Omit<Watched, 'targets'>;
 };
 
@@ -45,7 +46,7 @@ export async function openResources(config: Config, { tree, natives, visible }: 
   const uid = process.getuid?.() ?? -1;
   const state = new ServerState(config, uid);
   // The model's file is held under a lease, and the kernel sends SIGIO when another process wants to write to it. The
-  // next scan assesses that. Without this listener the signal would end the process.
+  // next scan assesses that. Without this listener, the signal would terminate the process.
   process.on('SIGIO', () => undefined);
   const model = await openApprovedModel({ wanted: config.model, root, state: state.folder, weights: config.weights });
   const { listener, reservedIpv6, network } = openLoopback(

@@ -2,11 +2,12 @@
  * Detects code in the server's processes that was not mapped from a declared file.
  *
  * A file is identified by what is mapped, not by what is at its path now. If a file was replaced on the disk (by an
- * upgrade, or because the same packages were installed again), the mapped code is still the same as before, and is told
- * apart from code that was never declared.
+ * upgrade, or because the same packages were installed again), the mapped code is still the same as before, and is
+ * distinguished from code that was never declared.
  *
  * Limits:  code that V8 generates has no file and is not examined here. An ordinary user cannot read the maps of these
- *          non-dumpable processes; this detector then reports that. Layer 3 decides which files are right.
+ *          non-dumpable processes; this detector then reports that it cannot read them. Layer 3 decides which files are
+ *          right.
  * Source:  proc_pid_maps(5)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module

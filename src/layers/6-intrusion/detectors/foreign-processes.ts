@@ -3,7 +3,7 @@
  * children.
  *
  * Promise: a process of another unprivileged user with the name of a tool is a `stranger` (L6-10), and so is a process
- *          that only calls itself a tool. A descriptor is identified by inode and mount, not by its path.
+ *          that merely gives itself a tool's name. A descriptor is identified by inode and mount, not by its path.
  * Limits:  a descriptor of the server's memory is detected only while it is open. A tool can be renamed; the other
  *          detectors detect its effects.
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/unit/layers/6-known-tools.test.ts
@@ -58,7 +58,7 @@ export function detectMemory(snapshot: Snapshot): Detection {
   let sight = listSight(snapshot);
   for (const process of seen(snapshot.processes) ?? []) {
     const opened = seen(process.opened);
-    // The kernel states whose memory this is. A process that has it open can read it, even if it has since lost the
+    // The kernel reports whose memory this is. A process that has it open can read it, even if it has since lost the
     // right to open it.
     for (const pid of opened ?? [])
       findings.push(

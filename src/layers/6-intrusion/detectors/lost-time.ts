@@ -2,10 +2,10 @@
  * Detects that a process did not run for some time: it was stopped by a signal, was in a frozen cgroup, or had a
  * blocked event loop.
  *
- * A suspended machine is told apart from this, because CLOCK_MONOTONIC stops during suspension and CLOCK_BOOTTIME does
- * not (L6-23). So is a busy machine: the kernel counts how long a process waited for a CPU, and a stopped process does
- * not wait. If everything paused (a virtual machine, a frozen cgroup), all processes are late by the same amount, which
- * `pause-verdict.ts` recognizes.
+ * Suspension of the machine can be distinguished from this, because CLOCK_MONOTONIC stops during suspension and
+ * CLOCK_BOOTTIME does not (L6-23). A busy machine can be distinguished too: the kernel counts how long a process waited
+ * for a CPU, and a stopped process does not wait. If all processes were paused together (with their virtual machine or
+ * in a frozen cgroup), they are all late by the same amount, which `pause-verdict.ts` recognizes.
  *
  * Limits:  a process that waits several seconds for a slow disk looks like a stopped one.
  * Source:  clock_gettime(2)
@@ -16,7 +16,7 @@ import type { Detection } from '../finding.ts';
 import { fullVisibility } from '../finding.ts';
 import type { Clocks } from '../scan-result.ts';
 
-/** Lateness that is attributed to a busy machine, in milliseconds. */
+/** Maximum lateness that is attributed to a busy machine, in milliseconds. */
 export const slackMs = 4000;
 /** If the two clocks differ by at least this number of milliseconds, the machine was suspended. */
 const suspensionMs = 500;

@@ -5,8 +5,8 @@
  * listener accepted. The listener must still be listening, because an inherited listener can be turned into a
  * connection.
  *
- * Limits:  an ordinary user may not read the descriptors of these non-dumpable processes. The detector then reports
- *          that, and the protection is the seccomp filter, which allows no new sockets.
+ * Limits:  an ordinary user may not read the descriptors of these non-dumpable processes. In that case the detector
+ *          reports that it cannot see them, and protection comes from the seccomp filter, which allows no new sockets.
  * Source:  proc_pid_net(5)
  * Proof:   test/unit/layers/6-all-detectors.test.ts, test/attacks/6-watchdog.test.ts
  * @module

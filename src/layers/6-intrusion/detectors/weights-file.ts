@@ -2,7 +2,7 @@
  * Detects that the model file was written to, or that its times changed, after it was loaded.
  *
  * Limits:  the file is examined through the descriptor that the engine also has, so a file put in its place does not
- *          matter. A change of only its mode, owner or links is noted, but does not count as a detection.
+ *          matter. A change to only its mode, owner or links is noted, but does not count as a detection.
  * Source:  inode(7)
  * Proof:   test/unit/layers/6-all-detectors.test.ts
  * @module
