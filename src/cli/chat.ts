@@ -1,7 +1,7 @@
 /**
  * `kwyre chat`: a conversation in the terminal. It is kept only in the memory of this process, and there is no history
- * file. The server keeps its encrypted state for a while (`--continue`). When a turn reuses that state, the chat prints
- * when it will be wiped.
+ * file. The server keeps the conversation's encrypted state for a while (`--continue`). When a turn reuses that state,
+ * the chat prints when it will be wiped.
  *
  * Ctrl-C stops the current answer. If there is none, it ends the chat.
  * @module

@@ -27,7 +27,7 @@ import { checkServer } from '../state/server-witness.ts';
 /** A running server and its token. */
 export type Server = { readonly presence: Presence; readonly token: string };
 
-/** The part of a server that a request needs. */
+/** The details of a server that a request needs. */
 type Address = { readonly presence: Pick<Presence, 'port'>; readonly token: string };
 
 const start = 'start one with ./kwyre serve (or npm start)';
@@ -116,7 +116,7 @@ function removeStaleToken(directory: string): void {
   }
 }
 
-/** Waits for the connection of a request. The request itself is not sent before `end` is called. */
+/** Waits until a request has a connection. The request itself is not sent before `end` is called. */
 async function connectionOf(call: ClientRequest): Promise<unknown> {
   return await new Promise((resolve, reject) => {
     call.once('error', reject);

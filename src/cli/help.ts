@@ -1,5 +1,5 @@
 /**
- * The long help of the commands that have several actions: `./kwyre help model` and `./kwyre help deps`.
+ * The long help for commands with several actions: `./kwyre help model` and `./kwyre help deps`.
  *
  * Proof: test/unit/cli/help.test.ts
  * @module

@@ -1,7 +1,7 @@
 /**
  * `kwyre wipe`: lists the conversations of the running server, or wipes one or all of them.
  *
- * Promise: it uses the server's API like any client, and reads no conversation's text.
+ * Promise: it uses the server's API like any client, and never reads the text of a conversation.
  * @module
  */
 import { parseArgs } from 'node:util';

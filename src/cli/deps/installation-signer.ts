@@ -1,7 +1,7 @@
 /**
  * `kwyre deps seal`: signs every file that runs, with the operator's key.
  *
- * Promise: an installation is signed only if it matches the published packages and its program is made from its
+ * Promise: an installation is signed only if it matches the published packages and its program was built from its
  *          sources.
  * Proof:   test/attacks/3-seal.test.ts, test/e2e/prompts.test.ts
  * @module
@@ -40,7 +40,7 @@ import { createOperatorKey, readSigningKey, unlockOperatorKey } from '../signing
 import type { Flags } from './deps-flags.ts';
 import { changesSince, hashInstallation, publishedDifferences, readable, signedBefore } from './installed-files.ts';
 
-/** Returns the key that signs: the one from `--key`, or the operator's key, which is created if there is none. */
+/** Returns the signing key: the one from `--key`, or the operator's key, which is created if there is none. */
 async function findKey(values: Flags): Promise<KeyObject> {
   const file = values['passphrase-file'];
   if (values.key !== undefined) return await readSigningKey(values.key, file, signatureFault);
@@ -51,7 +51,10 @@ async function findKey(values: Flags): Promise<KeyObject> {
   return await createOperatorKey(state, file);
 }
 
-/** Warns if the signature that will be replaced is by a different key from the last one that this state folder saw. */
+/**
+ * Warns if the signature about to be replaced was made with a different key from the last one that this state folder
+ * saw.
+ */
 function warnOfOtherKey(stored: StoredSignatures | undefined, remembered: { readonly key: string } | undefined): void {
   const by =
     stored === undefined

@@ -1,5 +1,6 @@
 /**
- * The files of this installation: their digests, and how they differ from the published and the last signed ones.
+ * The files of this installation: their digests, and how they differ from the published files and from the files last
+ * signed.
  * @module
  */
 import * as fs from 'node:fs';

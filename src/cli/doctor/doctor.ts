@@ -45,8 +45,8 @@ export function renderFindings(findings: readonly Finding[]): string {
 }
 
 /**
- * Returns why the installed packages differ from the published ones; `undefined` if they do not. In that case, this
- * process then loads only verified bytes.
+ * Returns how the installed packages differ from the published ones. If they do not differ, returns `undefined`, and
+ * this process loads only verified bytes from then on.
  */
 async function treeFault(): Promise<string | undefined> {
   try {

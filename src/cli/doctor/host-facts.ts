@@ -68,7 +68,7 @@ function guideByDigest(root: string): ModelState {
 }
 
 /**
- * Reads everything that `examine` judges.
+ * Reads every fact that `examine` evaluates.
  * @param kernel - facts from native code; `undefined` if it was not loaded because it differs from the published
  * packages
  */

@@ -10,7 +10,8 @@ import type { Finding, HostFacts } from './types.ts';
 import { notLoaded } from './types.ts';
 
 /**
- * Judges features as a start does: a missing required feature prevents it, a missing preferred one is only reported.
+ * Evaluates features as the server does when it starts: a missing required feature prevents the start, a missing
+ * preferred one is only reported.
  */
 function landlock({ landlockAbi: abi }: HostFacts): Finding[] {
   if (abi === undefined)

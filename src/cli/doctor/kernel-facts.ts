@@ -1,6 +1,6 @@
 /**
- * The facts for `kwyre doctor` that need native code. This module is imported only after every installed file was
- * compared.
+ * The facts for `kwyre doctor` that need native code. This module is imported only after every installed file has been
+ * compared with the published one.
  * @module
  */
 import * as fs from 'node:fs';

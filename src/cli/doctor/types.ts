@@ -18,7 +18,7 @@ export type KernelFacts = {
 /** The text of a finding if native code was not loaded. */
 export const notLoaded = 'not checked: native code that differs from the published packages is not loaded';
 
-/** The facts about a machine. One that could not be read is `undefined`. */
+/** The facts about a machine. A fact that could not be read is `undefined`. */
 export type HostFacts = {
   readonly platform: string;
   readonly architecture: string;
@@ -30,7 +30,7 @@ export type HostFacts = {
   /** `/proc/sys/kernel/seccomp/actions_avail`. */
   readonly seccompActions: string | undefined;
   readonly noNewPrivs: boolean;
-  /** The reason why `memfd_secret` is not available; `undefined` if it is. */
+  /** Why `memfd_secret` is unavailable; `undefined` if it is available. */
   readonly secretMemoryFault: string | undefined;
   readonly namespaces: readonly string[];
   readonly firewall: 'nftables' | 'iptables' | undefined;

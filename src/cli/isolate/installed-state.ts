@@ -108,7 +108,7 @@ export function tryEgress(
     : { blocked: false, evidence: `as uid ${uid} these connections got out: ${judged.out.join(', ')}` };
 }
 
-/** Makes the checks of `kwyre isolate status`. @throws `L2_ISOLATE_*` */
+/** Performs the checks of `kwyre isolate status`. @throws `L2_ISOLATE_*` */
 export function observeInstallation(root: string): readonly Check[] {
   const at = Date.now();
   const record = readInstalled();

@@ -1,5 +1,5 @@
 /**
- * The token with which the owner uses the installed server. The owner gets the token itself, the server only its
+ * The token with which the owner uses the installed server. The owner gets the token itself; the server gets only its
  * digest.
  *
  * Proof: test/attacks/2-isolate.test.ts
@@ -33,7 +33,7 @@ export function hasAccess(uid: number): boolean {
   return token !== undefined && readTokens().some((entry) => entry.digest === digestToken(token));
 }
 
-/** Makes a new token for the owner. Returns the texts of the files to which it is written. */
+/** Creates a new token for the owner. Returns the contents of the files to write. */
 export function makeAccess(person: { readonly uid: number }, port: number): Access {
   const token = makeToken();
   const now = new Date().toISOString();

@@ -14,7 +14,7 @@ import { readRegularText, replaceRootFile } from '../../state/root-files.ts';
 /** Restores what one action changed. */
 type Undo = () => void;
 
-/** Performs one action. If it writes a file, adds to `undo` a function that restores the previous one. */
+/** Performs one action. If it writes a file, adds to `undo` a function that restores the previous file. */
 function act(action: Action, undo: Undo[]): void {
   switch (action.do) {
     case 'run': {

@@ -17,13 +17,16 @@ import { listModelRecords, readModelRecord, readModelTrust } from '../../state/m
 import type { Flags } from './model-flags.ts';
 import { countFiles, fault, print, progress, usage } from './model-flags.ts';
 
-/** Reads the trust file in force, and returns whether it belongs to the calling user. */
+/** Reads the trust file in force and determines whether it belongs to the calling user. */
 export function readTrust(state: string): { trust: ModelTrust; sameOwner: boolean } {
   const found = readModelTrust(state);
   return { trust: found.text === undefined ? emptyTrust : parseTrust(found.text, fault), sameOwner: found.sameOwner };
 }
 
-/** Returns a loader for one model or for all, the guide first. A loader throws if its record is not approved. */
+/**
+ * Returns a loader for the named model, or one for each model with the guide first. A loader throws if its record is
+ * not approved.
+ */
 function findModels(only: string | undefined, state: string): (() => ApprovedModel)[] {
   const { trust: known, sameOwner } = readTrust(state);
   const load = (name: string) => () => {
@@ -72,7 +75,7 @@ export function list(values: Flags, state: string): number {
   return 0;
 }
 
-/** Hashes the files of one model or of all. @returns 14 if any of them differs, otherwise 0 */
+/** Hashes the files of one model or of all models. @returns 14 if any of them differs, otherwise 0 */
 export async function verify(only: string | undefined, values: Flags, state: string): Promise<number> {
   const verified: Record<string, unknown>[] = [];
   const refused: Record<string, unknown>[] = [];

@@ -32,7 +32,7 @@ export type InspectedModel = {
   readonly bytes: number;
   readonly facts: GgufFacts;
   readonly templateDigest: string | undefined;
-  /** Findings that the operator should know before approving the model. */
+  /** Findings that the operator should know about before approving the model. */
   readonly unusual: readonly string[];
   readonly upstream: string;
 };
@@ -210,7 +210,7 @@ function readHeaders(root: string, names: readonly string[]): GgufFacts {
   }
 }
 
-/** Returns a finding for everything in a chat template that ordinary templates do not contain. @internal */
+/** Returns a finding for anything in a chat template that ordinary templates do not contain. @internal */
 export function unusualTemplate(template: string | undefined): string[] {
   if (template === undefined) return ['there is no chat template: the model cannot be served'];
   const signs: [RegExp, string][] = [

@@ -1,8 +1,9 @@
 /**
  * `kwyre model add`: shows a model, asks for confirmation, and approves the model by signing its manifest.
  *
- * A key from `--key FILE` signs, or else the operator key (created by `./kwyre deps seal`). If there is neither, a new
- * key signs this approval and is then discarded, so that nothing can be signed with it again.
+ * The approval is signed with the key from `--key FILE`, or else with the operator key (created by `./kwyre deps
+ * seal`). If there is neither, a new key signs the approval and is then discarded, so that nothing else can be signed
+ * with it.
  *
  * Proof: test/attacks/4-model.test.ts, test/attacks/4-content.test.ts
  * @module

@@ -10,7 +10,7 @@ import { faultsOf } from '../../oms/verification-error.ts';
 import type { Method } from '../../oms/statement.ts';
 import { defaultShardBytes } from '../../oms/statement.ts';
 
-/** Creates errors about signatures and manifests of models. */
+/** Creates errors about model signatures and manifests. */
 export const fault = faultsOf(4, './kwyre help model');
 
 const text = { type: 'string' } as const;
@@ -56,7 +56,7 @@ export function print(values: Flags, machine: unknown, human: string): void {
   console.log(values.json === true ? JSON.stringify(machine) : human);
 }
 
-/** Returns how to hash: as `--method` requests, or else in shards if the model is larger than 4 GiB. */
+/** Returns the hashing method: the one from `--method`, or else shards if the model is larger than 4 GiB. */
 export function methodOf(values: Flags, bytes: number): Method {
   if (values.method !== undefined && values.method !== 'files' && values.method !== 'shards') throw usage();
   const shards = values.method === undefined ? bytes > 4 * 2 ** 30 : values.method === 'shards';

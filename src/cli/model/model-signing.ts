@@ -1,6 +1,6 @@
 /**
- * `kwyre model sign`: writes a signature that every OpenSSF Model Signing verifier accepts. Also chooses the signing
- * key.
+ * `kwyre model sign`: writes a signature that every OpenSSF Model Signing verifier accepts. This module also chooses
+ * the signing key.
  *
  * Proof: test/attacks/4-model.test.ts
  * @module
@@ -19,7 +19,7 @@ import type { Flags } from './model-flags.ts';
 import { countFiles, fault, methodOf, print } from './model-flags.ts';
 import { excludedFiles, rights } from './upstream-signature.ts';
 
-/** Returns the key that signs, and its origin. A key of kind `once` is made now and not stored. */
+/** Returns the signing key and its origin. A key of kind `once` is generated now and not stored. */
 export async function chooseKey(
   values: Flags,
   state: string,

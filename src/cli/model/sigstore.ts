@@ -3,8 +3,8 @@
  *
  * Promise: nothing is fetched. The Sigstore packages are loaded from verified bytes (`main.ts`), and only by this
  *          command, never by a process that serves. The identity is exactly the one in the certificate.
- * Trust:   Sigstore's public-good instance, as pinned in `trusted-root.json`. Keys that it creates later require a
- *          newer file.
+ * Trust:   Sigstore's public-good instance, as pinned in `trusted-root.json`. Keys that Sigstore creates later require
+ *          a newer file.
  * Limits:  the output names the signer; the user must judge whether that is the maker, or name the maker with
  *          --upstream-identity.
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
@@ -24,13 +24,13 @@ type KeylessSigner = { readonly identity: string; readonly issuer: string };
 
 type Identity = NonNullable<Signer['identity']>;
 
-/** Object identifiers of the extensions that contain the issuer, the newer one first. */
+/** Object identifiers of the extensions that contain the issuer, newest first. */
 const issuerExtensions = ['1.3.6.1.4.1.57264.1.8', '1.3.6.1.4.1.57264.1.1'];
 
 /**
- * Returns the identity and the issuer if they are plain addresses and the certificate contains exactly these and no
- * others. The library returns the first of several names and drops the eighth bit of every character, so both are
- * checked against the certificate.
+ * Returns the identity and the issuer if they are plain addresses and exactly the ones that the certificate contains.
+ * The library returns the first of several names and drops the eighth bit of every character, so both are checked
+ * against the certificate.
  */
 function exactSigner(certificate: Buffer, identity: Identity | undefined): KeylessSigner | undefined {
   const name = identity?.subjectAlternativeName ?? '';
@@ -49,7 +49,7 @@ function exactSigner(certificate: Buffer, identity: Identity | undefined): Keyle
 
 /**
  * Verifies the certificate, transparency log entry, time and signature of a bundle.
- * @throws `L4_SIGNATURE_INVALID` for bad evidence, `L4_SIGNER_UNTRUSTED` if the signer is not the wanted one
+ * @throws `L4_SIGNATURE_INVALID` for bad evidence, `L4_SIGNER_UNTRUSTED` if the signer is not the expected one
  */
 export async function verifyKeyless(
   bytes: Buffer,

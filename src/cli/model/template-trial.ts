@@ -1,6 +1,6 @@
 /**
- * Renders short conversations with a model's chat template before the model is approved, within the limits of the
- * engine. A template that cannot be used is thus refused now, not at the first request.
+ * Renders short conversations with a model's chat template before the model is approved, within the limits that the
+ * engine applies. A template that cannot be used is thus refused now, not at the first request.
  *
  * Trust: the template may be hostile. Kwyre's own evaluator runs it, and it sees only the text below.
  * Proof: test/unit/cli/template-trial.test.ts, test/attacks/4-content.test.ts
@@ -24,7 +24,7 @@ const long: readonly Message[] = [
 
 /**
  * Renders the conversations.
- * @returns what is unusual about the template
+ * @returns findings about anything unusual in the template
  * @throws `L4_MODEL_TEMPLATE` if no conversation can be rendered, or one exceeds a limit
  */
 export function tryTemplate(source: string, specials: Specials): string[] {

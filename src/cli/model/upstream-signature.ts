@@ -1,9 +1,9 @@
 /**
- * Verifies the maker's signature, a file next to the model, and describes it before the operator approves. It is made
- * with a key, with a certificate, or keyless.
+ * Verifies the maker's signature, a file next to the model, and describes it before the operator approves the model.
+ * The signature is made with a key or a certificate, or it is keyless.
  *
  * Promise: "verified" covers the signature and every file. An invalid signature is refused (exit 14). If the operator
- *          named the maker, so is a missing signature, or one of another kind.
+ *          named the maker, so is a missing signature or a signature of another kind.
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
@@ -64,7 +64,7 @@ async function describeSigner(bytes: Buffer, maker: Maker, fault: Fault): Promis
 
 /**
  * Verifies the maker's signature, if there is one, and describes it.
- * @throws `L4_*` if it is invalid, or not by the maker that the operator named
+ * @throws `L4_*` if it is invalid, or was not made by the maker that the operator named
  */
 export async function describeUpstream(root: string, maker: Maker, fault: Fault): Promise<string> {
   const wantsKey = maker.key !== undefined || maker.root !== undefined;

@@ -15,10 +15,10 @@ export type Verdict = 'held' | 'breached' | 'not-proved';
 
 export type Proof = {
   readonly layer: ProvenLayer;
-  /** Attack ids of the threat model; empty for a control. */
+  /** Attack ids from the threat model; empty for a control. */
   readonly ids: string;
   readonly attempt: string;
-  /** Where it was made: a role, or `server`. */
+  /** Where the attempt was made: a role, or `server`. */
   readonly where: string;
   readonly expected: string;
   readonly got: string;

@@ -1,6 +1,6 @@
 /**
- * The attempts of `kwyre prove` on layer 2. They run attacker code in the jail of each role, in a jail with only one
- * mechanism, and under the filter that kills. They also check the running roles of the second server.
+ * The layer 2 attempts of `kwyre prove`. They run attacker code in the jail of each role, in a jail with only one
+ * mechanism, and under the filter that kills the process. They also check the running roles of the second server.
  *
  * Proof: test/e2e/prove.test.ts
  * @module
@@ -48,7 +48,7 @@ function readText(path: string): string | undefined {
   }
 }
 
-/** Returns what a probe can load, which is only what this command has verified. @throws `L3_FILES_DIFFER` */
+/** Returns the code that a probe can load: only code that this command has verified. @throws `L3_FILES_DIFFER` */
 function probeLoads(tree: VerifiedTree): ProbePrograms['loads'] {
   const binding = bindingName(`${process.platform}-${process.arch}`);
   return {
@@ -77,7 +77,7 @@ function targetsOf(server: TargetServer | undefined): ProbeTargets {
   return { machine: machineAddress(table('fib_trie')), closedPort: closed, servedPort: server?.port ?? closed };
 }
 
-/** Judges the results of the probe of one role. @returns one proof per attempt @internal */
+/** Turns the results of one role's probe into verdicts. @returns one proof per attempt @internal */
 export function judgeRole(role: Role, attempts: readonly string[], probed: ProbeOutcome): Proof[] {
   const { missing } = judgeAnswers(attempts, probed.answers);
   return attempts.map((name): Proof => {
@@ -93,7 +93,7 @@ export function judgeRole(role: Role, attempts: readonly string[], probed: Probe
   });
 }
 
-/** Proves that a forbidden call ends the process in a jail whose filter kills. */
+/** Proves that a forbidden call ends the process in a jail whose filter is set to kill. */
 async function proveKill(programs: ProbePrograms, role: Role, jail: JailInput, targets: ProbeTargets): Promise<Proof> {
   const probed = await runProbe(programs, role, jail, { attempts: ['udp'], without: [], deadly: true, ...targets });
   const got =

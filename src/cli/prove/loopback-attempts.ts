@@ -1,6 +1,6 @@
 /**
- * The HTTP requests of `kwyre prove` on layer 1: foreign names and origins, missing and wrong tokens, malformed
- * targets. Pure.
+ * The HTTP requests that `kwyre prove` sends to test layer 1: foreign names and origins, missing and wrong tokens,
+ * malformed targets. Pure.
  *
  * Source: docs/THREAT-MODEL.md, layer 1
  * Proof:  test/unit/cli/attempt.test.ts, test/e2e/prove.test.ts
@@ -12,7 +12,7 @@ type Request = {
   readonly method?: string;
   readonly target?: string;
   readonly version?: string;
-  /** `null`: no such header. */
+  /** `null` omits the header. */
   readonly host?: string | null;
   readonly token?: string | null;
   readonly headers?: readonly string[];
@@ -21,7 +21,7 @@ type Request = {
 
 /** One attempt; each of its requests must be answered with one of the expected status codes. */
 export type Attempt = {
-  /** Attack ids of the threat model. */
+  /** Attack ids from the threat model. */
   readonly ids: string;
   readonly attempt: string;
   readonly expected: readonly number[];
@@ -31,7 +31,7 @@ export type Attempt = {
 const chat = '{"model":"guide","messages":[{"role":"user","content":"x"}]}';
 const json = ['Content-Type: application/json', `Content-Length: ${chat.length}`];
 
-/** Returns the bytes of a request as text; by default, of a valid one. */
+/** Returns the bytes of a request as text; by default, those of a valid request. */
 export function requestText(
   server: TargetServer,
   {
@@ -55,7 +55,7 @@ export function requestText(
   ].join('\r\n');
 }
 
-/** Returns every attempt by HTTP. Each request has the right token unless the attempt is about the token. */
+/** Returns every HTTP attempt. Each request has the right token unless the attempt tests the token check. */
 export function httpAttempts({ port, token }: TargetServer): readonly Attempt[] {
   const own = `127.0.0.1:${port}`;
   const asHost = (names: readonly string[]): Request[] => names.map((name) => ({ host: `${name}:${port}` }));

@@ -1,5 +1,5 @@
 /**
- * The attempts of `kwyre prove` on layer 1: HTTP requests that must be refused, connections to addresses other than
+ * The layer 1 attempts of `kwyre prove`: HTTP requests that must be refused, connections to addresses other than
  * 127.0.0.1, and the kernel's table of listeners.
  *
  * Promise: only the second server is contacted. Its token is sent only to 127.0.0.1. As a control, a valid request must
@@ -21,7 +21,7 @@ import type { TargetServer } from './target-server.ts';
 const describe = (answer: Exchange): string =>
   answer.failed ?? (answer.status === 0 ? 'no answer' : String(answer.status));
 
-/** Judges the responses to one attempt, which is held if every response is an expected refusal. @internal */
+/** Turns the responses to one attempt into a verdict: held if every response is an expected refusal. @internal */
 export function judgeExchanges({ ids, attempt, expected }: Attempt, answers: readonly Exchange[]): Proof {
   const got = [...new Set(answers.map(describe))].join(', ');
   const readable = answers.some((answer) => /^access-control-allow-origin:/im.test(answer.head));

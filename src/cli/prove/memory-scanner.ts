@@ -97,7 +97,7 @@ export class Searcher {
     }
   }
 
-  /** Calls back for every match that begins before `limit`. */
+  /** Calls `onHit` for every match that begins before `limit`. */
   search(bytes: Buffer, length: number, limit: number, onHit: (pattern: Pattern, at: number) => void): void {
     const shift = this.#shift;
     const window = this.#window;

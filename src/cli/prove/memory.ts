@@ -1,5 +1,5 @@
 /**
- * The attempts of `kwyre prove` on layer 5. They hold a conversation that contains unique words, then search for these
+ * The layer 5 attempts of `kwyre prove`. They hold a conversation that contains unique words, then search for these
  * words in the memory of every process of the second server, in its files and in its output.
  *
  * Promise: a control first shows that the search finds text that is present. A search that could not be made never
@@ -25,7 +25,7 @@ import { countCopies, patternsOf, readMemory, regionsOf, scanProcess, Searcher }
 const places = ['supervisor', 'gateway', 'engine', 'watchdog'] as const;
 type Place = (typeof places)[number];
 
-/** What the second server leaves outside memory; `output` returns `undefined` if it printed too much to keep. */
+/** Traces that the second server leaves outside memory; `output` returns `undefined` if it printed too much to keep. */
 type Traces = { readonly folder: string; readonly output: () => Buffer | undefined };
 
 const settleMs = 500;
@@ -90,7 +90,7 @@ function search(pid: number | undefined, needles: readonly string[]): Found | st
   }
 }
 
-/** Judges the search of one process. Pure. @internal */
+/** Turns the result of searching one process into a verdict. Pure. @internal */
 export function judgeSearch(attempt: 'between' | 'after', where: string, found: Found | string): Proof {
   if (typeof found === 'string') return untried(attempt, where, found);
   if (found.total > 0) return proof(attempt, where, `${found.total} copies`, 'breached');
@@ -101,7 +101,7 @@ export function judgeSearch(attempt: 'between' | 'after', where: string, found: 
 }
 
 /**
- * Makes one turn that contains the words in every field that carries text.
+ * Runs one turn with the words in every field that carries text.
  * @returns a piece of the answer, if it is long enough to be unique
  */
 async function makeTurn(
@@ -152,7 +152,7 @@ function proveKeys(engine: number | undefined): Proof {
   try {
     readMemory(engine, Buffer.alloc(32), 32, region.from);
   } catch (error) {
-    // Any other error says nothing about access to the memory.
+    // Any other error does not show whether the memory can be accessed.
     return codeOf(error) === 'EFAULT'
       ? proof('keys', 'engine', 'refused (EFAULT)', 'held')
       : untried('keys', 'engine', codeOf(error));
@@ -188,7 +188,9 @@ function provePeer(place: Place, pid: number | undefined): Proof {
   return proof('peer', place, 'allowed', 'breached');
 }
 
-/** Makes the attempts one after another. Any that it has not shown when it returns or throws were not made. */
+/**
+ * Makes the attempts one after another. Any attempt that it has not reported when it returns or throws was not made.
+ */
 async function attack(
   server: TargetServer,
   traces: Traces,
@@ -219,7 +221,7 @@ async function attack(
 
 /**
  * Makes every attempt on layer 5. Only root can search memory; for other users those attempts are not proved.
- * @param why - the reason why there is no second server
+ * @param why - why there is no second server
  * @param tell - called with each result
  */
 export async function proveMemory(

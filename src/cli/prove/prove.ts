@@ -1,5 +1,5 @@
 /**
- * `kwyre prove`: attacks a second server of this installation as an attacker would, and shows which attempts were
+ * `kwyre prove`: attacks a second server from this installation as an attacker would, and shows which attempts were
  * stopped.
  *
  * Promise: an attempt that could not be made prints NOT PROVED and makes the exit code non-zero. The second server is
@@ -47,8 +47,8 @@ function parseFlags(args: readonly string[]): { json: boolean; layers: readonly 
 }
 
 /**
- * Makes every attempt of the given layers.
- * @param begin - called before the attempts of a layer
+ * Makes every attempt on the given layers.
+ * @param begin - called before the attempts on a layer
  * @param tell - called with each result
  */
 async function attack(
@@ -80,8 +80,8 @@ async function attack(
 /** Runs `kwyre prove`. */
 export async function prove(args: readonly string[], tree: VerifiedTree): Promise<number> {
   const { json, layers } = parseFlags(args);
-  // A debugger that is only running on this machine must not stop the server. One that attaches to the server still
-  // does.
+  // A debugger that is only running on this machine must not stop the server. A debugger that attaches to the server
+  // still stops it.
   const target = new TargetProcess(
     root,
     tools.flatMap(({ id }) => ['--acknowledge-tool', id]),

@@ -1,5 +1,5 @@
 /**
- * Makes one HTTP exchange in plain bytes without a client library, as an attacker's program would.
+ * Performs one HTTP exchange in raw bytes without a client library, as an attacker's program would.
  *
  * Proof: test/e2e/prove.test.ts
  * @module

@@ -59,7 +59,10 @@ export class TargetProcess {
     });
   }
 
-  /** Waits until it serves. @returns `undefined` if it ended or took too long; `failure` is then the reason */
+  /**
+   * Waits until the server accepts requests. @returns `undefined` if it ended or took too long; `failure` is then the
+   * reason
+   */
   async ready(): Promise<TargetServer | undefined> {
     const until = performance.now() + startTimeoutMs;
     while (!this.#ended && performance.now() < until) {
@@ -71,7 +74,7 @@ export class TargetProcess {
     return undefined;
   }
 
-  /** Its state folder. */
+  /** The server's state folder. */
   get folder(): string {
     return this.#folder;
   }
@@ -86,7 +89,7 @@ export class TargetProcess {
     if (this.#outputBytes <= maxOutputBytes) this.#output.push(chunk);
   }
 
-  /** Whether it has ended. */
+  /** Whether the server has ended. */
   get ended(): boolean {
     return this.#ended;
   }
