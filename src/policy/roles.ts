@@ -1,5 +1,5 @@
 /**
- * All roles and their rights in one table. Start here to read this folder.
+ * All roles and their rights in one table. Start reading this folder here.
  * @module
  */
 import { engine } from './engine-rights.ts';

@@ -8,8 +8,8 @@
  * never answer. A user can make a mount table arbitrarily long, so it is read once per process, and at most 1 MiB of
  * it.
  *
- * Limits: a second mount of proc is judged by the pid namespace of the process that has the file open. A mount beyond
- *         the part of the table that is read counts as unmounted.
+ * Limits: for a second mount of proc, the pid namespace of the process that has the file open is decisive. A mount
+ *         beyond the part of the table that is read counts as unmounted.
  * Source: proc_pid_fdinfo(5), proc_pid_mountinfo(5), proc_pid_fd(5)
  * Proof:  test/unit/watchdog/memory-descriptors.test.ts, test/attacks/6-innocents.test.ts
  * @module

@@ -1,10 +1,10 @@
 /**
- * Keeps the machine's processes between scans, and reads those that are new or suspicious in every scan.
+ * Remembers the machine's processes between scans, and in every scan reads those that are new or suspicious.
  *
  * During its first seconds, a process is read completely in every scan, because it may soon become another program.
  * Later it is read at least every five seconds (every ten once it has run for a minute), and completely if its name
- * changed, or every two minutes. A process with findings is read in every scan. A zombie can do nothing and is left
- * out. A process whose first thread has ended continues in its other threads, and is read through one of them.
+ * changed, or every two minutes. A process with findings is read in every scan. A zombie can do nothing and is skipped.
+ * A process whose first thread has ended continues in its other threads, and is read through one of them.
  *
  * Any user can start any number of processes, so a scan stops when its time is up, and the next scan begins with the
  * processes that have waited longest. The number of waiting processes and the longest wait are reported.
@@ -63,7 +63,7 @@ type Entry = {
 /** Options of one scan. */
 type TableOptions = {
   readonly intervalMs: number;
-  /** Pids and thread ids of the server's own processes, which are left out. */
+  /** Pids and thread ids of the server's own processes, which are skipped. */
   readonly ownPids: ReadonlySet<number>;
   /** Whether to read every descriptor now, to find the owner of a socket. */
   readonly everything: boolean;
@@ -272,7 +272,7 @@ export class ProcessTable {
     if (parsed !== undefined) {
       const [real = -1, effective, saved] = parsed.uids;
       entry.uid = real;
-      // Any user can start a set-user-ID program under any name, so it is judged by the user who started it (L6-10).
+      // Any user can start a set-user-ID program under any name, so what counts is the user who started it (L6-10).
       entry.privileged =
         real === 0 ||
         (real === effective &&

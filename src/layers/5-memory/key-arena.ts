@@ -20,7 +20,9 @@ import { randomMemory } from '../../linux/memory/random.ts';
 export const arenaKeys = 16_384;
 export const arenaBytes = arenaKeys * keyBytes;
 
-/** How the keys are hidden: from every other process, only from swap, or only as well as the rest of the process. */
+/**
+ * `secret`: hidden from every other process; `locked`: kept out of swap; `plain`: hidden no better than other memory.
+ */
 export type ArenaKind = 'secret' | 'locked' | 'plain';
 
 /** The slot of a key. */

@@ -1,5 +1,6 @@
 /**
- * Keeps all conversations between their turns: encrypted, counted, found only by their owner, and gone once wiped.
+ * Keeps all conversations between their turns: encrypted, counted against quotas, found only by their owner, and gone
+ * once wiped.
  *
  * Promise: an id is 128 random bits and bound to its owner. An unknown id and another owner's id get the same answer. A
  *          wipe destroys the key first, then overwrites the sealed parts, then frees the memory. A wiped conversation

@@ -44,7 +44,7 @@ export type Assessment = {
   readonly counted: readonly Finding[];
   readonly yellow: readonly Finding[];
   readonly notes: readonly Finding[];
-  /** Detectors that could not read what they need. */
+  /** Detectors that could not read the data they need. */
   readonly blind: readonly DetectorId[];
 };
 

@@ -6,7 +6,7 @@
  * that began after the pause finds nothing.
  *
  * Promise: nothing is served before the first scan, and the start fails if that scan finds a running tool. A violation
- *          is emitted in the tick in which it becomes certain, before anything is logged or printed.
+ *          is emitted in the same event-loop tick in which it becomes certain, before anything is logged or printed.
  * Limits:  a supervisor that is itself stopped cannot act until it continues. The gap in its clock is assessed only
  *          then.
  * Proof:   test/attacks/6-serve.test.ts, test/attacks/6-debugger.test.ts, test/attacks/6-pause.test.ts

@@ -5,8 +5,8 @@
  * until the next conversation is due to end. If that time has passed and the engine has stopped answering, its thread
  * is stuck, and the engine is killed with its conversations.
  *
- * Promise: a conversation of a stuck engine ends at most `maxUnanswered` pings after it was due. An engine cannot put
- *          that off beyond `longestMs` after its last answer.
+ * Promise: a conversation of a stuck engine ends at most `maxUnanswered` pings after it was due. An engine cannot
+ *          postpone that beyond `longestMs` after its last answer.
  * Limits:  pings are counted, not milliseconds, so that a pause of the whole machine counts as one missed ping and does
  *          not get the engine killed. An engine that answers but keeps its conversations is hostile; layer 2 limits
  *          what it can do.
