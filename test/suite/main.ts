@@ -23,8 +23,8 @@ import { slowFirst } from './slow.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' } } });
-/** Half of the files wait for something at any time; each needs up to a gigabyte. */
-const sensible = Math.max(2, Math.min(2 * availableParallelism(), Math.floor(totalmem() / 2 ** 30)));
+/** A third of the files wait for something at any time; each needs up to a gigabyte. */
+const sensible = Math.max(2, Math.min(Math.ceil(1.5 * availableParallelism()), Math.floor(totalmem() / 2 ** 30)));
 const jobs = values.jobs === undefined ? sensible : Number(values.jobs);
 if (!Number.isSafeInteger(jobs) || jobs < 1) throw new Error('--jobs takes a whole number from 1');
 

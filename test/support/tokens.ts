@@ -5,7 +5,14 @@
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { presentRuns, readMemory, regionsOf, scanProcess } from '../../src/cli/prove/memory-scanner.ts';
+import {
+  patternsOf,
+  presentRuns,
+  readMemory,
+  regionsOf,
+  scanProcess,
+  Searcher,
+} from '../../src/cli/prove/memory-scanner.ts';
 import type { Calls } from '../../src/engine/llama/bindings.ts';
 import { compileTemplate } from '../../src/template/template.ts';
 import { PromptTokenizer } from '../../src/engine/llama/prompt-tokenizer.ts';
@@ -102,6 +109,19 @@ export function countRuns(pid: number, runs: readonly Buffer[]): number {
           plain.map((bytes) => ({ name: 'run', bytes })),
         ).found;
   return found + zeros.length - left.size;
+}
+
+/** The same for memory that was copied, so that its process was held still for the copy only. */
+export function countRunsIn(memory: readonly Buffer[], runs: readonly Buffer[]): number {
+  const found = new Set(runs.filter((run) => run.includes(twoZeros) && memory.some((bytes) => bytes.includes(run))));
+  const plain = runs.filter((run) => !run.includes(twoZeros));
+  if (plain.length === 0) return found.size;
+  const searcher = new Searcher(patternsOf(plain.map((bytes) => ({ name: 'run', bytes }))));
+  for (const bytes of memory)
+    searcher.search(bytes, bytes.length, bytes.length, ({ needle }) => {
+      found.add(plain[needle]!);
+    });
+  return found.size;
 }
 
 /** Pieces of 64 bytes at even distances, without the plain ones. */
