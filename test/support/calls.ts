@@ -187,6 +187,9 @@ export function sealed(role: Role): Expected[] {
     one('F_SETFL of a standard stream', 'fcntl', [2, 4, 0x2 | 0x800 | 0x8000], 'made'),
     one('F_SETFL of another descriptor', 'fcntl', [listener, 4, 0x800], EPERM),
     one('F_SETFL with O_ASYNC', 'fcntl', [2, 4, 0x2000], EPERM),
+    ...[0, 9, 1026, 1030, 1031, 1033].map((command) =>
+      one(`fcntl ${command} of a standard stream`, 'fcntl', [2, command, 0], EPERM),
+    ),
     ...([0, 1, 2, 1024, 1026, 1030, 1031, 1033] as const).map((command) =>
       one(`fcntl ${command}`, 'fcntl', [nobody, command, 0], EPERM),
     ),
