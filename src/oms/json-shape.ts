@@ -78,7 +78,7 @@ export class Shape {
       : this.#refuse(at, 'is not an integer in range');
   }
 
-  /** Returns the bytes of canonical standard base64 with padding. */
+  /** Decodes padded standard base64; refuses any encoding that is not canonical. */
   base64(value: unknown, at: string): Buffer {
     if (typeof value !== 'string') return this.#refuse(at, 'is not base64');
     const bytes = Buffer.from(value, 'base64');

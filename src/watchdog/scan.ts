@@ -57,7 +57,7 @@ export class Scanner {
   /** Files mapped by a watched process that were at a declared path when the mapping was first seen. */
   #knownCode: ReadonlySet<string> = new Set();
   #explained = new Set<number>();
-  /** Rows of the server's sockets; read again if a socket is missing, and once in each turn. */
+  /** Rows of the server's sockets. All are read again every `turnMs`, and sooner if a socket is missing. */
   readonly #lastRows = new Map<number, SocketRow>();
   #rowsDue = -Infinity;
 

@@ -29,7 +29,7 @@ const rows: readonly (readonly [id: string, claim: string, outcome: string, unte
   ['L1-12', 'C4', '`GET` and preflights have no side effects, and the guard covers every route.'],
   ['L1-13', 'C4', 'WebSocket and h2c upgrades are refused.'],
   ['L1-14', 'C3', 'No flag, variable or inherited socket makes the server listen on another address.'],
-  ['L1-15', 'C3', 'No name is resolved to choose the address.'],
+  ['L1-15', 'C3', 'The listening address never depends on name resolution.'],
   ['L1-16', 'C5', 'The whole process tree has one listening socket.'],
   [
     'L1-17',

@@ -56,7 +56,10 @@ const attempts = {
   },
 } as const;
 type Attempt = keyof typeof attempts;
-/** The attempts that are listed for each kind of user. For an ordinary user, this includes what only root can try. */
+/**
+ * The attempts listed for each kind of user. An ordinary user's list also shows those that only root can make; they are
+ * reported as not tried.
+ */
 const listed = {
   root: ['control', 'between', 'keys', 'after', 'files'],
   ordinary: ['peer', 'between', 'keys', 'after', 'files'],
