@@ -6,13 +6,13 @@
 import { KwyreError } from '../base/errors.ts';
 
 /** Waits for `work` for at most `ms` milliseconds. */
-export async function within(work: Promise<unknown> | undefined, ms: number): Promise<void> {
+export async function within<T>(work: Promise<T> | undefined, ms: number): Promise<T | undefined> {
   const timeout = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => {
     timeout.resolve(undefined);
   }, ms);
   try {
-    await Promise.race([work, timeout.promise]);
+    return await Promise.race([work, timeout.promise]);
   } finally {
     clearTimeout(timer);
   }

@@ -17,15 +17,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
+import { stripSource } from '../../src/layers/3-dependencies/stripped-sources.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 /** Whether this file is itself part of a copy. */
 const isCopy = import.meta.filename.endsWith('.js');
 const folders = ['src', 'test/support', 'test/attacks/entries'];
 const parent = join(root, '.stripped');
-const specifier = /(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g;
 /** Copies that are kept: a run of the suite may still be using one that is not the newest. */
 const keptCopies = 8;
 const keptMs = 600_000;
@@ -71,7 +70,7 @@ function makeCopy(): string {
   for (const [name, text] of sources) {
     const path = join(fresh, name.replace(/\.ts$/, '.js'));
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, name.endsWith('.ts') ? stripTypeScriptTypes(text).replaceAll(specifier, '$1$2$3.js$2') : text);
+    writeFileSync(path, name.endsWith('.ts') ? stripSource(text) : text);
   }
   writeFileSync(join(fresh, 'package.json'), '{ "type": "module" }\n');
   for (const name of ['node_modules', 'page']) symlinkSync(join(root, name), join(fresh, name));

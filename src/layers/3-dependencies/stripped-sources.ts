@@ -25,9 +25,15 @@ export const sourceList = 'sources.sha256';
 
 const lockfile = 'package-lock.json';
 
-/** Changes relative `.ts` specifiers to `.js`, which does not shift any source position. */
-function retarget(code: string): string {
-  return code.replaceAll(/(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g, '$1$2$3.js$2');
+/**
+ * Strips the types of one source and changes relative `.ts` specifiers to `.js`; neither shifts a source position.
+ * @internal
+ */
+export function stripSource(code: string): string {
+  return stripTypeScriptTypes(code).replaceAll(
+    /(from\s+|import\s+|import\()(['"])(\.{1,2}\/[^'"\n]+)\.ts\2/g,
+    '$1$2$3.js$2',
+  );
 }
 
 /** Returns the contents of `dist/`, by file name. */
@@ -43,8 +49,7 @@ export function stripSources(disk: SourceDisk, root: string): Map<string, string
     lines.push(`${hash('sha256', bytes, 'hex')}  ${name}\n`);
     return bytes;
   };
-  for (const name of names)
-    files.set(name.replace(/\.ts$/, '.js'), retarget(stripTypeScriptTypes(note(`src/${name}`).toString('utf8'))));
+  for (const name of names) files.set(name.replace(/\.ts$/, '.js'), stripSource(note(`src/${name}`).toString('utf8')));
   note(lockfile);
   files.set(sourceList, lines.join(''));
   return files;

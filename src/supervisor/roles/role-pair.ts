@@ -168,20 +168,14 @@ export class RolePair extends EventEmitter<PairEvents> {
     this.#isWiping = true;
     this.gateway.kill();
     this.engine.stop();
-    const unreaped = Promise.withResolvers<undefined>();
-    const timers = [
-      setTimeout(() => {
-        this.engine.kill();
-      }, wipeMs),
-      setTimeout(() => {
-        unreaped.resolve(undefined);
-      }, wipeMs + reapMs),
-    ];
-    const ending = await Promise.race([this.engine.ended, unreaped.promise]);
-    for (const timer of timers) clearTimeout(timer);
+    const timer = setTimeout(() => {
+      this.engine.kill();
+    }, wipeMs);
+    const ending = await within(this.engine.ended, wipeMs + reapMs);
+    clearTimeout(timer);
     // An engine that exits with 0 has overwritten its keys and contents itself.
     this.emit('wiped', ending?.code === 0 ? 'engine' : 'kill', this.engine.pid);
-    await Promise.race([this.gateway.ended, unreaped.promise]);
+    await within(this.gateway.ended, reapMs);
   }
 
   /** Aborts every running turn, because the machine paused and its memory may have been read in the meantime. */
