@@ -260,3 +260,15 @@ test('no file over 300 lines, no line over 120 columns', () => {
   }
   assert.deepEqual(wrong, []);
 });
+
+test('the runner finds the marker of every test file that needs root or a process of its own', () => {
+  const folder = import.meta.dirname;
+  for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    if (file.startsWith('node_modules') || !file.endsWith('.test.ts')) continue;
+    const [head = ''] = readFileSync(join(folder, file), 'utf8').split('*/');
+    for (const marker of ['Needs root', 'Runs in a process of its own']) {
+      if (!head.replace(/\s+\*?\s*/g, ' ').includes(marker)) continue;
+      assert.ok(head.includes(marker), `${file}: "${marker}" is broken over two lines, and the runner does not see it`);
+    }
+  }
+});
