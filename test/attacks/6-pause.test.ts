@@ -64,17 +64,18 @@ test('a machine that pauses for eleven seconds: the running answer is cut, nothi
   assert.equal(kept.status, 200);
   const session = kept.headers.get('kwyre-session') ?? '';
   const { rest } = await openAnswer(server);
-  const all = Object.values(server.pids());
+  const { supervisor, watchdog, gateway, engine } = server.pids();
+  const all = [supervisor, watchdog, gateway, engine];
   signal(all, 'SIGSTOP');
   await sleep(11_000);
-  signal(all, 'SIGCONT');
+  signal(all.toReversed(), 'SIGCONT'); // the watchdog after the roles: a pause of the machine leaves none of them stopped
   const text = await rest;
   assert.doesNotMatch(text, /\[DONE\]/);
   assert.match(text, /"code":"machine_paused"/);
   await until('requests to be taken again', () =>
     /the machine was paused for 1[01] s; running answers were aborted/.test(server.output()),
   );
-  assert.deepEqual(Object.values(server.pids()).sort(), all.sort(), 'the same processes');
+  assert.deepEqual(Object.values(server.pids()).sort(), all.toSorted(), 'the same processes');
   let again = await call(server, '/v1/chat/completions', ask, { headers: { 'kwyre-session': session } });
   for (let i = 0; i < 20 && again.status === 503; i += 1) {
     await sleep(250); // the word to the gateway is on its way
@@ -107,4 +108,21 @@ test('L6-07 roles and supervisor are stopped by turns: the running answer is cut
   assert.doesNotMatch(await rest, /\[DONE\]/);
   signal([watchdog, supervisor], 'SIGCONT');
   assert.equal((await server.ended).code, 16);
+});
+
+test('L6-07 one role ends while the supervisor is stopped, and the other then loses its channel: no crash, but a violation', async (t) => {
+  for (const last of ['engine', 'gateway'] as const) {
+    using state = makeState();
+    const server = await serve(t, state.path);
+    const { supervisor, watchdog, gateway, engine } = server.pids();
+    const roles = { engine, gateway };
+    const first = roles[last === 'engine' ? 'gateway' : 'engine'];
+    signal([watchdog, supervisor, roles[last]], 'SIGSTOP');
+    await until('the role that runs to end', () => !alive(first!), 15_000);
+    signal([roles[last]], 'SIGCONT');
+    await until('the other role to end', () => !alive(roles[last]!), 15_000);
+    signal([watchdog, supervisor], 'SIGCONT');
+    assert.equal((await server.ended).code, 16, `the ${last} ended last`);
+    assert.match(events(server), /"L6_SUPERVISOR_STOPPED"/);
+  }
 });

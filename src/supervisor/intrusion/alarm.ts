@@ -130,7 +130,7 @@ export class Alarm extends EventEmitter<AlarmEvents> {
 
   /** Whether the supervisor recently had no CPU time. */
   get starved(): boolean {
-    return this.#pauses.starved(monotonicMs());
+    return this.#pauses.starved(readClocks());
   }
 
   get watchdogPid(): number {

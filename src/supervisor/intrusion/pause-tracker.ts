@@ -39,9 +39,12 @@ export class PauseTracker {
     return this.#pause !== undefined;
   }
 
-  /** Returns whether the supervisor recently had no CPU time, in which case a role may have heard nothing from it. */
-  starved(nowMs: number): boolean {
-    return nowMs - this.#starvedAt < starvedForMs;
+  /**
+   * Returns whether the supervisor recently had no CPU time, in which case a role may have heard nothing from it. A stop
+   * since the last tick counts, because the end of a role can be noticed before the tick that measures the stop.
+   */
+  starved(now: Clocks): boolean {
+    return !measureGap(this.#lastTick, now, tickMs).stopped && now.monotonic - this.#starvedAt < starvedForMs;
   }
 
   /** Records that one of the server's processes reported being late by `ms`. */

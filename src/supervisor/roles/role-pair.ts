@@ -23,14 +23,15 @@ import { encodeJson } from '../../wire/control-payloads.ts';
 import { controlMessages } from '../../wire/messages.ts';
 import { within } from '../shutdown-steps.ts';
 import { EnginePulse } from './engine-pulse.ts';
-import type { PairEnding, ServingRole } from './pair-ending.ts';
-import { breachOf } from './pair-ending.ts';
+import type { PairEnding, RoleEnding, ServingRole } from './pair-ending.ts';
+import { breachOfPair } from './pair-ending.ts';
 import { PairReadiness } from './pair-readiness.ts';
 import type { LoadDescriptors } from './role-process.ts';
 import { RoleProcess } from './role-process.ts';
 import { EngineReports, GatewayReports } from './role-reports.ts';
 
-const servingRoles = ['gateway', 'engine'] as const;
+/** The engine first: if both have ended, its end explains the gateway's. */
+const servingRoles = ['engine', 'gateway'] as const;
 
 /** Options for starting a pair; the descriptors in them stay open in this process for the next pair. */
 export type RolePairOptions = {
@@ -266,29 +267,22 @@ export class RolePair extends EventEmitter<PairEvents> {
   }
 
   async #awaitEnd(): Promise<PairEnding> {
-    const first = await Promise.race([
-      this.engine.ended.then((ending) => ({ role: 'engine' as const, ending })),
-      this.gateway.ended.then((ending) => ({ role: 'gateway' as const, ending })),
-    ]);
-    const breach = breachOf(first.role, this[first.role].pid, first.ending);
-    if (breach !== undefined) {
-      this.#breach ??= breach;
-    } else if (first.role === 'engine' && this.#breach === undefined && !this.#isStopping) {
+    const endings = servingRoles.map(async (role): Promise<RoleEnding> => {
+      const { pid, ended } = this[role];
+      return { role, pid, ending: await ended };
+    });
+    const first = await Promise.race(endings);
+    const mayDrain = this.#breach === undefined && breachOfPair([first]) === undefined && !this.#isStopping;
+    if (first.role === 'engine' && mayDrain)
       await within(Promise.race([this.#drained.promise, this.gateway.ended]), drainMs);
-    }
     if (this.#isWiping) await this.engine.ended;
     this.kill();
-    const endings = await Promise.all([this.engine.ended, this.gateway.ended]);
+    this.#breach ??= breachOfPair(await Promise.all(endings));
     this.engine.release();
     this.gateway.release();
     this.overwrite();
-    if (this.#breach === undefined && endings.some((ending) => ending.signal === 'SIGSYS')) {
-      const role = endings[0].signal === 'SIGSYS' ? 'engine' : 'gateway';
-      this.#breach = { kind: 'breach', role, pid: this[role].pid, reason: 'SIGSYS' };
-    }
     if (this.#breach !== undefined) return this.#breach;
-    return this.#isStopping
-      ? { kind: 'stopped' }
-      : { kind: 'crash', role: first.role, code: first.ending.code, signal: first.ending.signal };
+    const { role, ending } = first;
+    return this.#isStopping ? { kind: 'stopped' } : { kind: 'crash', role, code: ending.code, signal: ending.signal };
   }
 }

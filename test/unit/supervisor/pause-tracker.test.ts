@@ -19,7 +19,10 @@ function begin() {
     runnable += waited;
     return still.tick({ monotonic, boot, runnable }, others, whose);
   };
-  return { still, after, now: () => monotonic };
+  /** Whether the process counts as starved so many milliseconds after the last tick, if it waited for a processor for `waited`. */
+  const starvedAfter = (ms: number, { waited = 0 } = {}) =>
+    still.starved({ monotonic: monotonic + ms, boot: boot + ms, runnable: runnable + waited });
+  return { still, after, starvedAfter, now: () => monotonic };
 }
 
 test('L6-07 stopped alone: a pause until a clean scan, and a detection once the others did not say that they were late', () => {
@@ -57,12 +60,14 @@ test('a machine that paused as a whole, or was suspended: no detection', () => {
 });
 
 test('a busy machine: late for want of a processor is no pause, and is remembered for a while', () => {
-  const { still, after, now } = begin();
+  const { still, after, starvedAfter } = begin();
   assert.equal(after(29_000, { waited: 27_000 }), undefined);
-  assert.deepEqual([still.paused, still.starved(now())], [false, true]);
-  assert.equal(still.starved(now() + 15_000), false);
+  assert.deepEqual([still.paused, starvedAfter(0)], [false, true]);
+  assert.equal(starvedAfter(15_000, { waited: 14_000 }), false);
+  assert.equal(starvedAfter(9000, { waited: 8000 }), true);
+  assert.equal(starvedAfter(9000), false, 'a stop that no tick has measured yet');
   assert.equal(after(29_000, { waited: 9000 }), 'begun', 'a stop on a busy machine is a stop');
-  assert.equal(still.starved(now()), false);
+  assert.equal(starvedAfter(0), false);
 });
 
 test('a role that cut its turns by itself begins a pause, once, and says nothing by it', () => {
