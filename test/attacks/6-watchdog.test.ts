@@ -6,9 +6,10 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { descriptors } from '../../src/wire/messages.ts';
 import { alive, until } from '../support/server.ts';
 import type { Watched } from '../support/watchdog.ts';
 import { ordinaryUid, startWatched, use } from '../support/watchdog.ts';
@@ -52,6 +53,12 @@ test('L6-07 the supervisor is stopped for seven seconds: a detection when it goe
   process.kill(watched.supervisor, 'SIGCONT');
   // The scans of that time waited in the channel: each saw it stopped.
   assert.equal((await watched.next('violation')).detector, 'stopped');
+});
+
+test('the watchdog asks the kernel about Unix sockets, whose listed names a stranger can forge', async (t) => {
+  const watched = use(t, await startWatched());
+  // Without it, Node's own descriptors would take the number. The kernel lists such a socket only once it has been asked.
+  assert.match(readlinkSync(`/proc/${watched.watchdog}/fd/${descriptors.diag}`), /^socket:/);
 });
 
 test('the watchdog dies with its supervisor', async (t) => {

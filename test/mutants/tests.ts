@@ -41,6 +41,7 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
   descriptors: [
     inJail('comes through|secret memory'),
     ['test/attacks/2-live.test.ts', 'goes on serving'],
+    ['test/attacks/6-watchdog.test.ts', 'asks the kernel'],
     ['test/attacks/1-server.test.ts'],
   ],
   image: [inJail('the image of the role')],
