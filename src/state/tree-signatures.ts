@@ -48,6 +48,17 @@ function readManifest(path: string): Buffer | undefined {
   );
 }
 
+/**
+ * Returns the path of another installation that root's trust file names, as long as that one exists; `undefined` if it
+ * names none. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE`
+ */
+export function otherSystemInstallation(root: string): string | undefined {
+  const text = readRootText(systemTrust, 'L3_TRUST_UNSAFE', 'L3_TRUST_UNREADABLE');
+  const named = /^ {2}"installation": (".*"),$/m.exec(text ?? '')?.[1];
+  const other = named === undefined ? root : (JSON.parse(named) as string);
+  return other !== root && existsSync(other) ? other : undefined;
+}
+
 /** Returns root's trust file if it names this installation. @throws `L3_TRUST_UNSAFE`, `L3_TRUST_UNREADABLE` */
 function readSystemTrust(root: string): string | undefined {
   const text = readRootText(systemTrust, 'L3_TRUST_UNSAFE', 'L3_TRUST_UNREADABLE');

@@ -93,6 +93,21 @@ test('root seals with --system: the trust file is in /etc/kwyre, and layer 3 is 
   assert.match(verified.stdout, /^enforced\s+sealed-tree: /m, verified.stderr);
 });
 
+test("a second installation is not sealed with --system: the first one's trust file stays", () => {
+  const second = copyInstallation();
+  try {
+    const trust = machine.run('cat', '/etc/kwyre/seal.json');
+    const args = ['deps', 'seal', '--system', '--reason', 'test', '--yes', '--passphrase-file', passphrase];
+    const { status, stderr } = machine.try(join(second.path, 'kwyre'), ...args, '--state', operator.path);
+    assert.equal(status, 2, stderr);
+    assert.ok(stderr.includes(`signs the installation in ${copy.path}`), stderr);
+    assert.equal(machine.run('cat', '/etc/kwyre/seal.json'), trust);
+    assert.equal(start().code, 14);
+  } finally {
+    second[Symbol.dispose]();
+  }
+});
+
 test('the umask of who seals shuts nobody out; a trust file that cannot be read refuses, with what mends it', () => {
   machine.run('rm', '-r', '/etc/kwyre');
   fs.rmSync(at('seal'), { recursive: true });

@@ -6,7 +6,6 @@
  * Proof:   test/attacks/3-seal.test.ts, test/e2e/prompts.test.ts
  * @module
  */
-import { createHash, createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
@@ -28,6 +27,7 @@ import { parseStatement } from '../../oms/statement.ts';
 import { DifferenceError } from '../../oms/verification-error.ts';
 import { openState } from '../../state/state-directory.ts';
 import {
+  otherSystemInstallation,
   readSignatures,
   rememberedSignature,
   rememberSignature,
@@ -39,6 +39,8 @@ import { confirm } from '../prompt.ts';
 import { createOperatorKey, readSigningKey, unlockOperatorKey } from '../signing-key.ts';
 import type { Flags } from './deps-flags.ts';
 import { changesSince, hashInstallation, publishedDifferences, readable, signedBefore } from './installed-files.ts';
+
+const { createHash, createPublicKey } = process.getBuiltinModule('node:crypto');
 
 /** Returns the signing key: the one from `--key`, or the operator's key, which is created if there is none. */
 async function findKey(values: Flags): Promise<KeyObject> {
@@ -81,6 +83,13 @@ export async function signInstallation(order: TreeInput, values: Flags): Promise
       'USAGE_DEPS_ROOT',
       'only root can write the trust file in /etc/kwyre',
       'run the command as root, or leave out --system',
+    );
+  const other = values.system === true ? otherSystemInstallation(root) : undefined;
+  if (other !== undefined)
+    throw new KwyreError(
+      'USAGE_DEPS_OTHER',
+      `/etc/kwyre/seal.json signs the installation in ${other}, which would then not start any more`,
+      `leave out --system; or, if ${other} is no longer used, remove it first`,
     );
   const differences = publishedDifferences(order);
   if (differences.length > 0)
