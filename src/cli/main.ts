@@ -1,5 +1,6 @@
 /**
- * The command table. `serve` replaces this process with the supervisor; every other command runs in this process.
+ * The command table. `serve` replaces this process with the supervisor; every other command runs in this process. Each
+ * is imported only when it runs: loading all of them would double the time of the shortest.
  *
  * Promise: a command that loads packages first verifies the installation, as the server does, and then loads only
  *          verified bytes. The other commands load only Node and Kwyre's own files.
@@ -12,16 +13,10 @@ import { extension, programFolder, root } from '../installation/paths.ts';
 import { KwyreError } from '../base/errors.ts';
 import { guardConsole } from '../base/untrusted-text.ts';
 import { version } from '../base/version.ts';
-import { loadOnly, verifyOwnTree } from '../installation/own-tree.ts';
 import type { VerifiedTree } from '../layers/3-dependencies/types.ts';
 import { ignoreAgain } from '../linux/ignored-signals.ts';
 import { defaultStateDirectory } from '../state/state-directory.ts';
-import { chat } from './chat.ts';
-import { isolate } from './isolate/isolate.ts';
-import { status } from './status.ts';
-import { token } from './token.ts';
 import { depsUsage, modelUsage } from './help.ts';
-import { wipe } from './wipe.ts';
 
 type Command = {
   readonly usage: string;
@@ -33,6 +28,7 @@ type Command = {
 
 /** Verifies the installation; this process then loads only verified bytes. @throws `L3_*` (exit 13) */
 async function loadVerified(args: readonly string[]): Promise<VerifiedTree> {
+  const { loadOnly, verifyOwnTree } = await import('../installation/own-tree.ts');
   // The state folder is needed here, before the command is loaded and parses its flags.
   const at = args.findIndex((word) => word === '--state' || word.startsWith('--state='));
   const given = args[at]?.startsWith('--state=') === true ? args[at].slice('--state='.length) : args[at + 1];
@@ -60,13 +56,17 @@ const commands: Readonly<Record<string, Command>> = {
   chat: {
     usage: 'chat [--state DIR]',
     what: 'starts a conversation in this terminal; no history is written',
-    run: chat,
+    run: async (args) => (await import('./chat.ts')).chat(args),
   },
-  status: { usage: 'status [--json] [--state DIR]', what: 'shows the six layers of the running server', run: status },
+  status: {
+    usage: 'status [--json] [--state DIR]',
+    what: 'shows the six layers of the running server',
+    run: async (args) => (await import('./status.ts')).status(args),
+  },
   wipe: {
     usage: 'wipe [ID | --all] [--json] [--state DIR]',
     what: 'wipes conversations of the running server, or lists them',
-    run: wipe,
+    run: async (args) => (await import('./wipe.ts')).wipe(args),
   },
   model: {
     usage: 'model add PATH | list | verify [NAME] | sign PATH | trust KEY.pem | remove NAME',
@@ -86,7 +86,7 @@ const commands: Readonly<Record<string, Command>> = {
   isolate: {
     usage: 'isolate plan [--remove] | install [--port N] [--owner NAME] | status | remove [--json]',
     what: 'installs the server as a system service with its own user and firewall rules',
-    run: isolate,
+    run: async (args) => (await import('./isolate/isolate.ts')).isolate(args),
   },
   prove: {
     usage: 'prove [--json] [--layer 1|2|5]',
@@ -104,7 +104,7 @@ const commands: Readonly<Record<string, Command>> = {
   token: {
     usage: 'token [link | add NAME | list | revoke NAME] [--json] [--state DIR]',
     what: 'prints the API token or the link to the status page, or manages tokens of applications',
-    run: token,
+    run: async (args) => (await import('./token.ts')).token(args),
   },
 };
 
@@ -148,6 +148,11 @@ async function main(args: readonly string[]): Promise<number> {
 
 guardConsole(console);
 process.exitCode = 1;
+// A reader that has seen enough (`| head`) ends the command without a word, as in any other program.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 ignoreAgain(process);
 try {
   process.exitCode = await main(process.argv.slice(2));

@@ -18,10 +18,11 @@ import { loadAddonsFromMemory } from '../layers/3-dependencies/native-code.ts';
 import { ignoreAgain } from '../linux/ignored-signals.ts';
 import { assertOpenFiles } from '../linux/procfs/limits.ts';
 import { defaultStateDirectory } from '../state/state-directory.ts';
-import { freezeProgram } from './start/program-memory.ts';
 import { reexec, takeHandover } from './start/reexec.ts';
+import { printWithoutWaiting } from './terminal-output.ts';
 
 process.title = 'kwyre: supervisor [monitor]';
+printWithoutWaiting(console);
 guardConsole(console);
 process.exitCode = 1;
 ignoreAgain(process);
@@ -32,6 +33,7 @@ try {
   const handed = takeHandover();
   if (handed === undefined) {
     const state = parseServe(process.argv.slice(2)).state ?? defaultStateDirectory(process.env);
+    const { freezeProgram } = await import('./start/program-memory.ts');
     await reexec(await freezeProgram(root, state));
   } else {
     if (!handed.visible) assertHidden(fs, process.getuid?.() ?? -1);

@@ -21,6 +21,7 @@ import { immediateViolations } from '../layers/6-intrusion/escalation.ts';
 import { processAge } from '../linux/procfs/task-stat.ts';
 import { nodeFlags } from '../policy/node-flags.ts';
 import { makeWitness } from '../state/server-witness.ts';
+import { defaultStateDirectory } from '../state/state-directory.ts';
 import { encodeJson } from '../wire/control-payloads.ts';
 import { controlMessages } from '../wire/messages.ts';
 import { Alarm } from './intrusion/alarm.ts';
@@ -201,6 +202,7 @@ class Server {
         headerPath: state.headerPath,
         tokenPath: state.tokenPath,
         socketPath: unix?.path,
+        state: state.folder === defaultStateDirectory(process.env) ? undefined : state.folder,
         token: process.stdout.isTTY ? this.#tokens.personal : undefined,
       }),
     );

@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -49,6 +50,11 @@ function behind(line: string, args: readonly string[] = []) {
 test('signals that were ignored stay ignored (nohup), the others end it in order', async () => {
   const server = behind(`trap '' HUP INT QUIT;`);
   await until('the server', () => /\(ready in/.test(server.output()), 60_000);
+  for (const command of ['token link', 'chat', 'status'])
+    assert.ok(
+      server.output().includes(`./kwyre ${command} --state ${server.state}`),
+      'the next steps find this server',
+    );
   for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT'] as const) process.kill(server.pid, signal);
   await sleep(1500);
   assert.ok(alive(server.pid), server.output());
@@ -112,4 +118,51 @@ test('a state folder that the user may not enter is called that, by the server a
     chmodSync(closed, 0o700);
     rmSync(place, { recursive: true });
   }
+});
+
+test('a terminal that Ctrl-S stopped does not stop the server: what it has to say waits', async () => {
+  const state = mkdtempSync(join(tmpdir(), 'kwyre-stopped-'));
+  const command = ['exec', join(root, 'kwyre'), 'serve', '--port', '0', '--state', state].join(' ');
+  const child = spawn('script', ['-qec', command, '/dev/null'], {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], HOME: state, TERM: 'xterm' },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  endWithUs(child);
+  let said = '';
+  child.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
+  try {
+    await until('the server', () => said.includes('Ctrl-C (every'), 60_000);
+    const port = Number(/127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
+    const server = readFileSync(join(state, 'server.json'), 'utf8');
+    const { pid } = JSON.parse(server) as { pid: number };
+    const engine = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+      .trim()
+      .split(' ')
+      .map(Number)
+      .find((child) => readFileSync(`/proc/${child}/cmdline`, 'latin1').includes('kwyre: engine'));
+    child.stdin.write('\x13');
+    await sleep(300);
+    process.kill(engine!, 'SIGKILL');
+    await sleep(7000); // longer than the roles live without their supervisor
+    assert.doesNotMatch(said, /starting again/);
+    assert.equal((await fetch(`http://127.0.0.1:${port}/health`)).status, 200);
+    child.stdin.write('\x11');
+    await until('what waited', () => said.includes('starting again'));
+    child.stdin.write('\x03');
+    const [code] = (await once(child, 'close')) as [number];
+    assert.equal(code, 0, said);
+  } finally {
+    rmSync(state, { recursive: true, force: true });
+  }
+});
+
+test('a reader that has seen enough ends a command without a word', () => {
+  const { stdout, stderr } = spawnSync(
+    'sh',
+    ['-c', '"$0" deps plan --format sha256sum | head -n 1', join(root, 'kwyre')],
+    { cwd: '/', env: { PATH: process.env['PATH'], HOME: '/' }, encoding: 'utf8' },
+  );
+  assert.match(stdout, /^[0-9a-f]{64} {2}\S+\n$/);
+  assert.equal(stderr, '');
 });

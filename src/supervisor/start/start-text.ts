@@ -16,6 +16,8 @@ type StartFacts = {
   readonly headerPath: string;
   readonly tokenPath: string;
   readonly socketPath: string | undefined;
+  /** The state folder if it is not the default one, and otherwise `undefined`. */
+  readonly state: string | undefined;
   /** The token if the output is a terminal, and otherwise `undefined`. */
   readonly token: string | undefined;
 };
@@ -28,6 +30,7 @@ function quote(text: string): string {
 }
 
 export function startText(facts: StartFacts): string {
+  const state = facts.state === undefined ? '' : ` --state ${quote(facts.state)}`;
   const base = `http://127.0.0.1:${facts.port}`;
   const body = JSON.stringify({
     model: facts.model,
@@ -42,13 +45,15 @@ export function startText(facts: StartFacts): string {
     ),
     '',
     facts.token === undefined
-      ? `open    ./kwyre token link   (prints the link for the browser)`
+      ? `open    ./kwyre token link${state}   (prints the link for the browser)`
       : `open    ${base}/#${facts.token}`,
     `try     curl -N -H @${quote(facts.headerPath)} -H 'Content-Type: application/json' ` +
       `${base}/v1/chat/completions -d '${body}'`,
     `use     export OPENAI_BASE_URL=${base}/v1`,
     `        export OPENAI_API_KEY=$(cat ${quote(facts.tokenPath)})`,
     ...(facts.socketPath === undefined ? [] : [`socket  ${facts.socketPath}`]),
-    `chat    ./kwyre chat         status  ./kwyre status         stop  Ctrl-C (every conversation ends with it)`,
+    `chat    ./kwyre chat${state}`,
+    `status  ./kwyre status${state}`,
+    `stop    Ctrl-C (every conversation ends with it)`,
   ].join('\n');
 }
