@@ -20,6 +20,8 @@ function specifiers(file: string): { specifier: string; typeOnly: boolean; dynam
   );
   for (const dynamic of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g))
     found.push({ specifier: dynamic[1]!, typeOnly: false, dynamic: true });
+  for (const [, builtin] of text.matchAll(/\bprocess\.getBuiltinModule\('([^']+)'\)/g))
+    found.push({ specifier: builtin!, typeOnly: false, dynamic: false });
   return found;
 }
 
@@ -117,7 +119,8 @@ test('processes never import one another, and base has no authority', () => {
 
 /** Modules with authority, and the only files that may import them. */
 const doors: Readonly<Record<string, readonly RegExp[]>> = {
-  koffi: [/^linux\/ffi\.ts$/],
+  // Only its types; linux/ffi.ts loads its native code.
+  koffi: [],
   // Keyless signatures of model makers: one command, never a process that serves.
   '@sigstore/bundle': [/^cli\/model\/sigstore\.ts$/],
   '@sigstore/protobuf-specs': [/^cli\/model\/sigstore\.ts$/],
@@ -157,6 +160,21 @@ test('modules with authority are imported at their one door only', () => {
         assert.ok(door !== undefined, `${file} imports ${target}, which is not in the table`);
     }
   }
+});
+
+test('native code of a package is loaded in one place, and by no other way than the verified one', () => {
+  const loading = files.filter((file) => /\bprocess\.dlopen\(/.test(readFileSync(join(source, file), 'utf8')));
+  assert.deepEqual(loading, ['linux/ffi.ts']);
+});
+
+test('built-ins that load much more when they are imported are taken with getBuiltinModule', () => {
+  // An import evaluates every export, also the getters behind which Node keeps an HTTP client and Web Crypto: 2 to 40 ms.
+  const imported = files.filter((file) =>
+    /^import (?!type )[^;]*? from 'node:(?:crypto|http|inspector|worker_threads)';$/m.test(
+      readFileSync(join(source, file), 'utf8'),
+    ),
+  );
+  assert.deepEqual(imported, []);
 });
 
 test('the supervisor and the gateway import no parser of request bodies', () => {

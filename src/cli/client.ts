@@ -10,10 +10,8 @@
  * @module
  */
 import { loopbackListener } from '../linux/procfs/net-tables.ts';
-import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import type { ClientRequest, IncomingMessage } from 'node:http';
-import { Agent, request } from 'node:http';
+import type * as http from 'node:http';
 import { KwyreError } from '../base/errors.ts';
 import { challengeFor, proofHeaders, proofOf } from '../layers/1-loopback/bearer-token.ts';
 import { accessFolder, parseInstalled, recordPath } from '../layers/2-isolation/install/install-record.ts';
@@ -23,6 +21,9 @@ import type { Presence } from '../state/presence.ts';
 import { presencePath, readPresence } from '../state/presence.ts';
 import { digestToken, principalOf, readToken, removeToken } from '../state/token-store.ts';
 import { checkServer } from '../state/server-witness.ts';
+
+const { createHash, randomBytes } = process.getBuiltinModule('node:crypto');
+const { Agent, request } = process.getBuiltinModule('node:http');
 
 /** A running server and its token. */
 export type Server = { readonly presence: Presence; readonly token: string };
@@ -117,7 +118,7 @@ function removeStaleToken(directory: string): void {
 }
 
 /** Waits until a request has a connection. The request itself is not sent before `end` is called. */
-async function connectionOf(call: ClientRequest): Promise<unknown> {
+async function connectionOf(call: http.ClientRequest): Promise<unknown> {
   return await new Promise((resolve, reject) => {
     call.once('error', reject);
     call.once('socket', resolve);
@@ -125,7 +126,7 @@ async function connectionOf(call: ClientRequest): Promise<unknown> {
 }
 
 /** Waits for the head of the response. */
-async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
+async function responseTo(call: http.ClientRequest): Promise<http.IncomingMessage> {
   return await new Promise((resolve, reject) => {
     call.once('error', reject);
     call.once('response', resolve);
@@ -139,7 +140,7 @@ async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
  */
 async function proveConnection(
   { presence: { port }, token }: Address,
-  agent: Agent,
+  agent: http.Agent,
   signal: AbortSignal | undefined,
 ): Promise<unknown> {
   const digest = digestToken(token);
@@ -189,7 +190,7 @@ export async function send(
   path: string,
   body?: Buffer,
   signal?: AbortSignal,
-): Promise<IncomingMessage> {
+): Promise<http.IncomingMessage> {
   return await reportingErrors(sendProved(server, method, path, body, signal), signal);
 }
 
@@ -199,7 +200,7 @@ async function sendProved(
   path: string,
   body: Buffer | undefined,
   signal: AbortSignal | undefined,
-): Promise<IncomingMessage> {
+): Promise<http.IncomingMessage> {
   const {
     presence: { port },
     token,
@@ -256,7 +257,7 @@ const maxAnswerBytes = 64 << 20;
  * Reads the whole body of a response as JSON.
  * @throws the server's error as `SERVER_REFUSED`; `SERVER_GONE`, `SERVER_ANSWER`
  */
-export async function readJson(response: IncomingMessage): Promise<unknown> {
+export async function readJson(response: http.IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {

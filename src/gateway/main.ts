@@ -5,7 +5,6 @@
  * the program; this file supplies the functions it calls.
  * @module
  */
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { applyFinalFilter } from '../layers/2-isolation/jail/final-filter.ts';
 import { monotonicMs } from '../linux/clocks.ts';
@@ -13,6 +12,8 @@ import { openFilesOf } from '../linux/procfs/limits.ts';
 import { socketName, socketOption, socketOptions } from '../linux/sockets/socket.ts';
 import { descriptors } from '../wire/messages.ts';
 import { serve } from './lifecycle.ts';
+
+const { randomBytes } = process.getBuiltinModule('node:crypto');
 
 process.title = 'kwyre: gateway [net]';
 process.exitCode = 1;

@@ -8,7 +8,8 @@
  */
 import * as fs from 'node:fs';
 import { digestsRemedy } from '../layers/3-dependencies/published-digests.ts';
-import { installLoadHook, mappedFaults } from '../layers/3-dependencies/load-hook.ts';
+import { installLoadHook } from '../layers/3-dependencies/load-hook.ts';
+import { mappedFaults } from '../layers/3-dependencies/mapped-files.ts';
 import type { VerifiedFiles } from '../layers/3-dependencies/types.ts';
 import { describeInstallation, prepareInstallation } from '../layers/3-dependencies/installation.ts';
 import { loadAddonsFromCopy } from '../layers/3-dependencies/native-code.ts';

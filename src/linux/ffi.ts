@@ -1,5 +1,8 @@
 /**
- * The foreign-function interface: the only file that imports koffi.
+ * The foreign-function interface: the only file that loads koffi.
+ *
+ * It loads koffi's native code directly: the JavaScript of that package only finds and wraps it, and takes 9 ms of
+ * every start of a process.
  *
  * Native functions are declared only in `linux/` and `engine/llama/`; other folders call the functions that these two
  * export.
@@ -8,8 +11,14 @@
  * Proof: test/architecture.test.ts
  * @module
  */
-import koffi from 'koffi';
+import type nativeKoffi from 'koffi';
 import { constants } from 'node:os';
+import { join } from 'node:path';
+import { bindingName } from './ffi-binding.ts';
+
+const addon = { exports: {} as typeof nativeKoffi };
+process.dlopen(addon, join(import.meta.dirname, '..', '..', bindingName(`${process.platform}-${process.arch}`)));
+const koffi = addon.exports;
 
 // Native functions run on stacks that koffi allocates. Its default of 128 KiB for asynchronous calls is too small for
 // llama.cpp, whose tokenizers recurse over long words. Untouched pages cost nothing.

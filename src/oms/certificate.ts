@@ -8,16 +8,18 @@
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
  */
-import { X509Certificate } from 'node:crypto';
+import type * as crypto from 'node:crypto';
 import type { Fault } from './verification-error.ts';
+
+const { X509Certificate } = process.getBuiltinModule('node:crypto');
 
 const maxDepth = 8;
 const codeSigning = '1.3.6.1.5.5.7.3.3';
 
 /** The leaf and the trusted root of a chain. */
-type Chain = { readonly leaf: X509Certificate; readonly root: X509Certificate };
+type Chain = { readonly leaf: crypto.X509Certificate; readonly root: crypto.X509Certificate };
 
-function inValidity(certificate: X509Certificate, now: Date): boolean {
+function inValidity(certificate: crypto.X509Certificate, now: Date): boolean {
   return now >= certificate.validFromDate && now <= certificate.validToDate;
 }
 
@@ -68,12 +70,12 @@ function searchExtensions(der: Buffer, start: number): boolean {
   return false;
 }
 
-function maySign(certificate: X509Certificate): boolean {
+function maySign(certificate: crypto.X509Certificate): boolean {
   const usages = certificate.keyUsage as readonly string[] | undefined; // Node's name for the *extended* usages
   return usages?.includes(codeSigning) === true || hasDigitalSignature(certificate.raw);
 }
 
-function issued(certificate: X509Certificate, issuer: X509Certificate): boolean {
+function issued(certificate: crypto.X509Certificate, issuer: crypto.X509Certificate): boolean {
   return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
 
@@ -83,11 +85,11 @@ function issued(certificate: X509Certificate, issuer: X509Certificate): boolean 
  */
 export function verifyChain(
   certificates: readonly Buffer[],
-  roots: readonly X509Certificate[],
+  roots: readonly crypto.X509Certificate[],
   now: Date,
   fault: Fault,
 ): Chain {
-  let parsed: X509Certificate[];
+  let parsed: crypto.X509Certificate[];
   try {
     parsed = certificates.map((der) => new X509Certificate(der));
   } catch {

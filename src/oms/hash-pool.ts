@@ -6,10 +6,11 @@
  * @module
  */
 import { extname } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import type { Disk } from './tree-reader.ts';
 import type { Job, Result } from './hash-queue.ts';
 import { collectResults, makeQueue, workQueue } from './hash-queue.ts';
+
+const { Worker } = process.getBuiltinModule('node:worker_threads');
 
 const worthBytes = 64 << 20;
 const patienceMs = 120_000;

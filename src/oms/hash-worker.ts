@@ -3,8 +3,7 @@
  * @module
  */
 import * as fs from 'node:fs';
-import { workerData } from 'node:worker_threads';
 import type { Queue } from './hash-queue.ts';
 import { workQueue } from './hash-queue.ts';
 
-workQueue(workerData as Queue, fs);
+workQueue(process.getBuiltinModule('node:worker_threads').workerData as Queue, fs);

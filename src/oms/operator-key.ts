@@ -6,7 +6,11 @@
  * Limits:  a guessable passphrase does not protect the key.
  * @module
  */
-import {
+import type { KeyObject } from 'node:crypto';
+import type { Fault } from './verification-error.ts';
+import { Shape } from './json-shape.ts';
+
+const {
   argon2Sync,
   createCipheriv,
   createDecipheriv,
@@ -14,10 +18,7 @@ import {
   createPublicKey,
   generateKeyPairSync,
   randomBytes,
-} from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-import type { Fault } from './verification-error.ts';
-import { Shape } from './json-shape.ts';
+} = process.getBuiltinModule('node:crypto');
 
 /** Generates a P-256 key pair. */
 export function makeSigningKey(): { readonly privateKey: KeyObject; readonly publicKey: KeyObject } {

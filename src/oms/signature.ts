@@ -7,12 +7,13 @@
  * Proof:   test/unit/oms/vectors.test.ts
  * @module
  */
-import { createHash, createPublicKey, sign as ecdsaSign, verify as ecdsaVerify } from 'node:crypto';
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import type { Bundle } from './bundle.ts';
 import { formatBundle, preAuthEncoding } from './bundle.ts';
 import { verifyChain } from './certificate.ts';
 import type { Fault } from './verification-error.ts';
+
+const { createHash, createPublicKey, sign: ecdsaSign, verify: ecdsaVerify } = process.getBuiltinModule('node:crypto');
 
 /** Keys and roots that the caller trusts. @internal */
 export type Trust = { readonly keys: readonly KeyObject[]; readonly roots: readonly X509Certificate[] };

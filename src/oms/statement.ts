@@ -8,12 +8,13 @@
  * Proof:   test/unit/oms/statement.test.ts, test/unit/oms/vectors.test.ts
  * @module
  */
-import { createHash } from 'node:crypto';
 import type { Fault } from './verification-error.ts';
 import { printable } from './verification-error.ts';
 import { compareNames, findTwins, nameFault } from './file-names.ts';
 import type { Fields } from './json-shape.ts';
 import { Shape } from './json-shape.ts';
+
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 /** Type of an in-toto statement. */
 export const statementType = 'https://in-toto.io/Statement/v1';

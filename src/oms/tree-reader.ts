@@ -8,13 +8,14 @@
  * Proof:   test/unit/oms/manifest-verifier.test.ts
  * @module
  */
-import { createHash, hash } from 'node:crypto';
 import type * as fs from 'node:fs';
 import { constants, writeSync } from 'node:fs';
 import type { Difference } from './verification-error.ts';
 import { printable } from './verification-error.ts';
 import { readPart, twinKey } from './file-names.ts';
 import type { Shard } from './statement.ts';
+
+const { createHash, hash } = process.getBuiltinModule('node:crypto');
 
 // Bound at load time, before other code in this process could replace them.
 const digestOf = hash;

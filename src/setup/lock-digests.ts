@@ -8,7 +8,6 @@
  * @module
  */
 import { spawnSync } from 'node:child_process';
-import { createHash, hash } from 'node:crypto';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +16,8 @@ import { digestsFile, formatDigests, parseDigests } from '../layers/3-dependenci
 import { compareNames } from '../oms/file-names.ts';
 import type { TarFile } from './tarball.ts';
 import { readTarball } from './tarball.ts';
+
+const { createHash, hash } = process.getBuiltinModule('node:crypto');
 
 const root = join(import.meta.dirname, '..', '..');
 const folder = join(root, 'src', 'layers', '3-dependencies');

@@ -4,9 +4,10 @@
  * With `--check`, it only compares the source with the file and exits with code 1 if they differ.
  * @module
  */
-import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 const root = join(import.meta.dirname, '..', '..');
 const source = join(root, 'src', 'layers', '4-model', 'guide-digest.ts');

@@ -11,7 +11,6 @@
  * Proof:   test/unit/state/private-file.test.ts
  * @module
  */
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -26,6 +25,8 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+
+const { randomBytes } = process.getBuiltinModule('node:crypto');
 
 /** The conditions that a file must meet to be read. */
 type ReadRule = {

@@ -6,11 +6,12 @@
  * Proof:   test/attacks/1-tokens.test.ts
  * @module
  */
-import { createHash, randomBytes } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
+
+const { createHash, randomBytes } = process.getBuiltinModule('node:crypto');
 
 /** A token of one application. */
 export type NamedToken = { readonly name: string; readonly digest: string; readonly createdAt: string };

@@ -12,11 +12,12 @@
  * Proof:   test/unit/state/violation-marker.test.ts, test/attacks/x-disk.test.ts
  * @module
  */
-import { createHash } from 'node:crypto';
 import { lstatSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../base/errors.ts';
 import { readPrivate, removePrivate, writePrivate } from './state-directory.ts';
+
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 /** The content of the marker. */
 type Marker = {

@@ -9,7 +9,7 @@ import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { mappedFaults } from '../../src/layers/3-dependencies/load-hook.ts';
+import { mappedFaults } from '../../src/layers/3-dependencies/mapped-files.ts';
 import { identityOf, nativeNames } from '../../src/layers/3-dependencies/native-code.ts';
 import { executableMappings } from '../../src/layers/3-dependencies/runtime-check.ts';
 import { copyInstallation } from '../support/copy.ts';

@@ -136,6 +136,25 @@ test('a sealed copy serves, and says who sealed it', async () => {
   assert.equal((await server.stop()).code, 0);
 });
 
+test('L3-12: a module of a sealed server is changed while it serves: the next engine refuses it by name, and nothing of it ran', async () => {
+  const marker = join(operator.path, 'MARKER');
+  const name = 'dist/engine/session/turn.js';
+  const server = await startServer({ repository: copy.path });
+  const undo = rewrite(
+    name,
+    (text) => `process.getBuiltinModule('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n${text}`,
+  )();
+  try {
+    process.kill(server.pids()['engine']!, 'SIGKILL');
+    assert.equal((await server.ended).code, 13, server.output());
+    assert.ok(server.output().includes(`changed: ${name}`), server.output());
+    assert.ok(!fs.existsSync(marker), 'the payload ran');
+  } finally {
+    undo();
+    server.kill();
+  }
+});
+
 test('L3-07, L3-04: our own code, the page, the policy and the launcher are sealed', async () => {
   for (const name of [
     'dist/engine/main.js',

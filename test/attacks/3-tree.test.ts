@@ -239,12 +239,14 @@ test('L3-12: swapped between verification and load', () => {
   const swap = (name: string, content: string) =>
     `fs.rmSync('${at(name)}'); fs.writeFileSync('${at(name)}', ${JSON.stringify(content)});`;
   const keep = (name: string) => rewrite(name, (bytes) => bytes);
-  refuses(koffi, keep(koffi), { between: swap(koffi, esmPayload) });
+  // Kwyre loads no JavaScript of koffi; whoever did would load no other than the verified one.
+  const load = "await import('koffi');";
+  refuses(koffi, keep(koffi), { between: `${swap(koffi, esmPayload)} ${load}` });
   refuses('src/koffi/index.js', keep('node_modules/koffi/src/koffi/index.js'), {
-    between: swap('node_modules/koffi/src/koffi/index.js', esmPayload),
+    between: `${swap('node_modules/koffi/src/koffi/index.js', esmPayload)} ${load}`,
   });
   refuses('koffi-linux-x64/index.js', keep('node_modules/@koromix/koffi-linux-x64/index.js'), {
-    between: swap('node_modules/@koromix/koffi-linux-x64/index.js', payload),
+    between: `${swap('node_modules/@koromix/koffi-linux-x64/index.js', payload)} ${load}`,
   });
   refuses(native, keep(native), {
     between: `const bytes = fs.readFileSync('${at(native)}'); fs.rmSync('${at(native)}'); fs.writeFileSync('${at(native)}', Buffer.concat([bytes, Buffer.from('x')]));`,

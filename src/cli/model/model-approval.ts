@@ -8,7 +8,6 @@
  * Proof: test/attacks/4-model.test.ts, test/attacks/4-content.test.ts
  * @module
  */
-import { createPublicKey } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
@@ -30,6 +29,8 @@ import type { Flags } from './model-flags.ts';
 import { countFiles, fault, methodOf, print, progress } from './model-flags.ts';
 import { chooseKey } from './model-signing.ts';
 import { excludedFiles, rights } from './upstream-signature.ts';
+
+const { createPublicKey } = process.getBuiltinModule('node:crypto');
 
 /** Describes the model for human readers, one fact per line. */
 function describe(model: InspectedModel, name: string): string {

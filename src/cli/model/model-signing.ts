@@ -5,7 +5,6 @@
  * Proof: test/attacks/4-model.test.ts
  * @module
  */
-import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -18,6 +17,8 @@ import { readSigningKey, unlockOperatorKey } from '../signing-key.ts';
 import type { Flags } from './model-flags.ts';
 import { countFiles, fault, methodOf, print } from './model-flags.ts';
 import { excludedFiles, rights } from './upstream-signature.ts';
+
+const { createPublicKey } = process.getBuiltinModule('node:crypto');
 
 /** Returns the signing key and its origin. A key of kind `once` is generated now and not stored. */
 export async function chooseKey(

@@ -10,7 +10,6 @@
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
-import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { Signer } from '@sigstore/verify';
@@ -18,6 +17,8 @@ import { root } from '../../installation/paths.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { parseBundle } from '../../oms/bundle.ts';
 import type { Fault } from '../../oms/verification-error.ts';
+
+const { X509Certificate } = process.getBuiltinModule('node:crypto');
 
 /** The signer that the certificate names. */
 type KeylessSigner = { readonly identity: string; readonly issuer: string };

@@ -7,7 +7,6 @@
  * Proof:   test/attacks/4-keyless.test.ts, test/unit/cli/upstream-signature.test.ts
  * @module
  */
-import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { KwyreError } from '../../base/errors.ts';
@@ -19,6 +18,8 @@ import { parsePublicKey, verifySignature } from '../../oms/signature.ts';
 import { defaultExclusions, parseStatement } from '../../oms/statement.ts';
 import { compareTree } from '../../oms/manifest-verifier.ts';
 import { verifyKeyless } from './sigstore.ts';
+
+const { X509Certificate } = process.getBuiltinModule('node:crypto');
 
 /** The required signer of the model, as named by the operator. */
 export type Maker = {

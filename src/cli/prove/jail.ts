@@ -6,7 +6,6 @@
  * @module
  */
 import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
-import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +22,8 @@ import { egressAttempts } from '../../layers/2-isolation/probe/egress-attempts.t
 import { localAttempts, localAttemptsOf } from '../../layers/2-isolation/probe/local-attempts.ts';
 import type { ProbeTargets } from '../../layers/2-isolation/probe/probe-request.ts';
 import { encodeLoadList, loadListDescriptor, nativeDescriptors } from '../../layers/3-dependencies/load-list.ts';
-import { bindingName, readVerifiedFile } from '../../layers/3-dependencies/native-code.ts';
+import { readVerifiedFile } from '../../layers/3-dependencies/native-code.ts';
+import { bindingName } from '../../linux/ffi-binding.ts';
 import type { VerifiedTree } from '../../layers/3-dependencies/types.ts';
 import { closedPort, machineAddress } from '../../linux/procfs/unused-address.ts';
 import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
@@ -34,6 +34,8 @@ import type { Role } from '../../policy/roles.ts';
 import type { TargetServer } from './target-server.ts';
 import type { Proof } from './attempt.ts';
 import { groupProofs } from './attempt.ts';
+
+const { randomInt } = process.getBuiltinModule('node:crypto');
 
 const jailedRoles = ['gateway', 'engine', 'watchdog'] as const satisfies readonly Role[];
 const attemptsById: Readonly<Record<string, Attempt>> = { ...egressAttempts, ...localAttempts };

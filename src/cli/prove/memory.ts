@@ -10,7 +10,6 @@
  * Proof:   test/e2e/prove.test.ts, test/attacks/5-prove.test.ts, test/unit/cli/attempt.test.ts
  * @module
  */
-import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +20,8 @@ import type { Proof } from './attempt.ts';
 import { beginRequest } from './raw-http.ts';
 import type { Scan } from './memory-scanner.ts';
 import { countCopies, patternsOf, readMemory, regionsOf, scanProcess, Searcher } from './memory-scanner.ts';
+
+const { randomBytes } = process.getBuiltinModule('node:crypto');
 
 const places = ['supervisor', 'gateway', 'engine', 'watchdog'] as const;
 type Place = (typeof places)[number];

@@ -7,8 +7,9 @@
  * Proof:   test/unit/layers/1-bearer-token.test.ts, test/attacks/1-tokens.test.ts
  * @module
  */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { headerValues } from './request-guard.ts';
+
+const { createHash, createHmac, randomBytes, timingSafeEqual } = process.getBuiltinModule('node:crypto');
 
 /** The credentials of a request. */
 type Credential =

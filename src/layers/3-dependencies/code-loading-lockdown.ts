@@ -8,15 +8,16 @@
  * Proof:   test/attacks/3-doors.test.ts
  * @module
  */
-import { hash } from 'node:crypto';
-import inspector from 'node:inspector';
 import Module, { syncBuiltinESMExports } from 'node:module';
 import vm from 'node:vm';
-import threads from 'node:worker_threads';
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
 import type { VerifiedFiles } from './types.ts';
+
+const { hash } = process.getBuiltinModule('node:crypto');
+const inspector = process.getBuiltinModule('node:inspector');
+const threads = process.getBuiltinModule('node:worker_threads');
 
 const digestOf = hash;
 

@@ -9,13 +9,15 @@
  * Proof:   test/attacks/3-native.test.ts
  * @module
  */
-import { hash } from 'node:crypto';
 import type * as fs from 'node:fs';
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { bindingName } from '../../linux/ffi-binding.ts';
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, printable } from '../../oms/verification-error.ts';
 import { digestsRemedy } from './published-digests.ts';
 import type { VerifiedFiles } from './types.ts';
+
+const { hash } = process.getBuiltinModule('node:crypto');
 
 // Captured before other code could replace them.
 const digestOf = hash;
@@ -25,11 +27,6 @@ type Open = typeof process.dlopen;
 
 function refuse(difference: Difference): never {
   throw new DifferenceError(3, 'native code about to load', [difference], digestsRemedy);
-}
-
-/** Returns the path of the foreign function interface for a platform, relative to the root. */
-export function bindingName(platform: string): string {
-  return `node_modules/@koromix/koffi-${platform}/${platform.replace('-', '_')}/koffi.node`;
 }
 
 /** llama.cpp's libraries in dependency order, followed by its CPU variants. */

@@ -38,6 +38,15 @@ export function digestsFile(platform: string): string {
   return `tree.${platform}.digests`;
 }
 
+/**
+ * Returns the folders of packages that a platform never uses: Node's headers, and llama.cpp for the other processor.
+ * The launcher removes them when it installs, because hashing them would slow every start.
+ */
+export function unusedFolders(platform: string): readonly string[] {
+  const other = platform === 'linux-x64' ? 'linux-arm64' : 'linux-x64';
+  return [`node_modules/node-${platform}/include`, `node_modules/@node-llama-cpp/${other}`];
+}
+
 /** Formats a list. */
 export function formatDigests(packages: readonly PackageDigests[]): string {
   const lines = [...packages]

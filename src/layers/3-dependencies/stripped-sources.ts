@@ -6,12 +6,13 @@
  * Proof:   test/unit/layers/3-stripped-sources.test.ts, test/attacks/3-launcher.test.ts
  * @module
  */
-import { hash } from 'node:crypto';
 import type * as fs from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import type { Difference } from '../../oms/verification-error.ts';
 import { printable } from '../../oms/verification-error.ts';
 import { compareNames } from '../../oms/file-names.ts';
+
+const { hash } = process.getBuiltinModule('node:crypto');
 
 /** The `node:fs` functions that are used here. */
 type SourceDisk = Pick<typeof fs, 'readFileSync' | 'readdirSync'>;

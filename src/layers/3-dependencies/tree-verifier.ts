@@ -2,8 +2,8 @@
  * Verifies the installed third-party tree against the published digests, before any third-party byte runs as code.
  *
  * Promise: hashes every file at every start. If a file is changed, added, missing, linked, renamed or owned by another
- *          user, Kwyre refuses to start and names the file (exit 13). No variable, flag or file skips this. Imports
- *          only node: built-ins.
+ *          user, Kwyre refuses to start and names the file (exit 13). No variable, flag or file skips this. A folder
+ *          that is never used (`unusedFolders`) may be missing, but only as a whole. Imports only node: built-ins.
  * Trust:   without a signature, the owner of the checkout controls the list of digests; the status reports this as
  *          detect-only. If users other than root and the current one can write a file, Kwyre refuses to start
  *          (`tree-access.ts`).
@@ -18,7 +18,7 @@ import { rootDigest } from '../../oms/statement.ts';
 import type { Rights } from '../../oms/tree-reader.ts';
 import type { Difference } from '../../oms/verification-error.ts';
 import { DifferenceError, faultsOf } from '../../oms/verification-error.ts';
-import { compareLockfile, digestsRemedy, parseDigests } from './published-digests.ts';
+import { compareLockfile, digestsRemedy, parseDigests, unusedFolders } from './published-digests.ts';
 import { environmentFaults, mappingFaults } from './runtime-check.ts';
 import type { AccessInput, OwnEntry } from './tree-access.ts';
 import {
@@ -91,7 +91,11 @@ export function prepareTree(input: TreeInput): PreparedTree {
     sound: inProcess.length === 0,
     compare(copies = new Map()) {
       const prefix = 'node_modules/';
-      const inside = files.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
+      const removed = unusedFolders(running.platform).filter(
+        (folder) => disk.lstatSync(`${root}/${folder}`, { throwIfNoEntry: false }) === undefined,
+      );
+      const kept = files.filter(({ name }) => !removed.some((folder) => name.startsWith(`${folder}/`)));
+      const inside = kept.map((file): SignedFile => ({ ...file, name: file.name.slice(prefix.length) }));
       const copied = new Map([...copies].map(([name, fd]) => [name.slice(prefix.length), fd]));
       const { differences, evidence, rights } = compareTree({
         disk,

@@ -9,7 +9,6 @@
  * Proof:   test/unit/layers/4-immutable-weights.test.ts
  * @module
  */
-import { createHash } from 'node:crypto';
 import type * as fs from 'node:fs';
 import type { Fault } from '../../oms/verification-error.ts';
 import { printable } from '../../oms/verification-error.ts';
@@ -18,6 +17,8 @@ import { Hasher } from '../../oms/tree-reader.ts';
 import type { Shard } from '../../oms/statement.ts';
 import { leaseHolds, takeReadLease } from '../../linux/files/file-lease.ts';
 import { makeMemfd, sealMemfd } from '../../linux/memory/memfd.ts';
+
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 /** How weights are kept while they are served. */
 export type WeightsMode = 'memfd' | 'file';

@@ -8,12 +8,13 @@
  * Proof:   test/attacks/5-remains.test.ts
  * @module
  */
-import { randomFillSync } from 'node:crypto';
 import { readSync, writeSync } from 'node:fs';
 import { unpooledBytes } from '../../base/bytes.ts';
 import { KwyreError } from '../../base/errors.ts';
 import { contentOf, makeFixedMemory } from '../../linux/memory/memfd.ts';
 import { wholePages } from '../../linux/memory/mapped-memory.ts';
+
+const { randomFillSync } = process.getBuiltinModule('node:crypto');
 
 const blockBytes = 1 << 20;
 

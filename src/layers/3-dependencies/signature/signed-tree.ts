@@ -9,7 +9,6 @@
  * Proof:   test/unit/layers/3-signed-tree.test.ts, test/attacks/3-seal.test.ts
  * @module
  */
-import { createHash } from 'node:crypto';
 import type { Check } from '../../../base/verdict.ts';
 import { parseBundle } from '../../../oms/bundle.ts';
 import { compareTree } from '../../../oms/manifest-verifier.ts';
@@ -26,6 +25,8 @@ import { accessInput, identitiesOf, nodePath, processFaults, treeRights } from '
 import type { TrustFile } from './trust-file.ts';
 import { parseTrustFile, signatureFault, signatureRemedy } from './trust-file.ts';
 import type { PreparedTree, SeenSignature, TreeInput } from '../types.ts';
+
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 /** The stored signature: the trust file, and the two manifests if they exist. */
 export type SignatureFiles = {
