@@ -14,6 +14,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Server } from '../support/server.ts';
 import { root, startServer, tree } from '../support/server.ts';
+import { endTokens } from '../support/tokens.ts';
 import type { Order } from './run.ts';
 import { chatBody, figuresOf, median, streamHttp } from './run.ts';
 
@@ -22,6 +23,13 @@ const [otherPath, pairsText = '30'] = positionals;
 if (otherPath === undefined) throw new Error('name the folder of the other checkout');
 const pairs = Math.min(200, Math.max(2, Number(pairsText)));
 const goal = 0.97;
+/** Questions to each server of a pair, after one that warms up. Each answer has its full length. */
+const turns = 12;
+const banned = await endTokens();
+
+function geometricMean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+}
 
 /** Memory of all processes of a server, in KiB: each page counts once over those that share it. */
 function memoryOf(server: Server): number {
@@ -54,11 +62,11 @@ async function measurePair(round: number): Promise<{ mine: Sample; other: Sample
   // The supervisor tries its locks in the first seconds.
   await new Promise((done) => setTimeout(done, 6000));
   const speeds = { mine: [] as number[], other: [] as number[] };
-  for (let turn = 0; turn < 6; turn += 1) {
+  for (let turn = 0; turn <= turns; turn += 1) {
     for (const name of turn % 2 === 0 ? order : order.toReversed()) {
       const server = servers.get(name);
       if (server === undefined) continue;
-      const task: Order = { promptBytes: 40, tokens: 384, streams: 1, seed: 1000 * round + turn, banned: [] };
+      const task: Order = { promptBytes: 40, tokens: 384, streams: 1, seed: 1000 * round + turn, banned };
       const { generatedPerSecond } = figuresOf([await streamHttp(server.url, server.token, chatBody(task, task.seed))]);
       if (turn > 0) speeds[name].push(generatedPerSecond);
     }
@@ -66,7 +74,8 @@ async function measurePair(round: number): Promise<{ mine: Sample; other: Sample
   for (const name of order) {
     const server = servers.get(name);
     if (server === undefined) continue;
-    samples[name].tokensPerSecond = median(speeds[name]);
+    // Both answered the same questions, so the ratio of these means is the mean of the ratios of single answers.
+    samples[name].tokensPerSecond = geometricMean(speeds[name]);
     samples[name].memoryKib = memoryOf(server);
   }
   await Promise.all([...servers.values()].map(async (server) => await server.stop()));
