@@ -174,7 +174,7 @@ const protections: readonly Protection[] = [
   [
     'mapped code outside of the installation is judged',
     'native',
-    'layers/3-dependencies/load-hook.ts',
+    'layers/3-dependencies/mapped-files.ts',
     'if (!isSystemLibrary(disk, elsewhere)) faults.push',
     'if (false) faults.push',
   ],
