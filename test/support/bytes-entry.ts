@@ -13,7 +13,7 @@ import { RequestError } from '../../src/engine/types.ts';
 import { StopMatcher } from '../../src/engine/bytes/stop-matcher.ts';
 import { compileTemplate } from '../../src/template/template.ts';
 import { Utf8Holdback } from '../../src/engine/bytes/utf8.ts';
-import { writeCompletion, writeContentChunk, writeError } from '../../src/engine/api/response-json.ts';
+import { writeCompletion, ContentChunks, writeError } from '../../src/engine/api/response-json.ts';
 
 const templates = [
   "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}",
@@ -48,7 +48,7 @@ function answer(request: ChatRequest, prompt: Prompt, out: ByteWriter): void {
     for (let at = 0; at < piece.bytes.length; at += 5) {
       const { emit } = stop.push(holdback.push(piece.bytes.subarray(at, at + 5)));
       whole.bytes(emit);
-      writeContentChunk(out, head, emit, true);
+      new ContentChunks(head, true).write(out, emit);
     }
   }
   const usage = { promptTokens: 1, completionTokens: 1 };

@@ -10,7 +10,7 @@
  * Proof:   test/unit/engine/response-json.test.ts
  * @module
  */
-import type { ByteWriter } from '../bytes/byte-writer.ts';
+import { ByteWriter } from '../bytes/byte-writer.ts';
 import type { Item } from '../session/transcript.ts';
 import type { FinishReason, RequestError, Usage } from '../types.ts';
 
@@ -81,16 +81,27 @@ export function writeRoleChunk(out: ByteWriter, head: CompletionHead, includeUsa
   endChunk(out, null, includeUsage);
 }
 
-/** Writes a chunk of content. */
-export function writeContentChunk(
-  out: ByteWriter,
-  head: CompletionHead,
-  content: Uint8Array,
-  includeUsage: boolean,
-): void {
-  beginChunk(out, head);
-  out.ascii('"content":"').escaped(content).ascii('"');
-  endChunk(out, null, includeUsage);
+/** Writes chunks of content. What all chunks of a stream have in common is encoded once, not for each token. */
+export class ContentChunks {
+  readonly #before: Buffer;
+  readonly #after: Buffer;
+
+  constructor(head: CompletionHead, includeUsage: boolean) {
+    const chunk = new ByteWriter();
+    beginChunk(chunk, head);
+    chunk.ascii('"content":"');
+    const at = chunk.length;
+    chunk.ascii('"');
+    endChunk(chunk, null, includeUsage);
+    const bytes = Buffer.from(chunk.view());
+    this.#before = bytes.subarray(0, at);
+    this.#after = bytes.subarray(at);
+  }
+
+  /** Writes a chunk. */
+  write(out: ByteWriter, content: Uint8Array): void {
+    out.bytes(this.#before).escaped(content).bytes(this.#after);
+  }
 }
 
 /** Writes the chunk with the finish reason. */

@@ -10,7 +10,7 @@ import { ByteWriter } from '../bytes/byte-writer.ts';
 import type { Sink } from '../inference/generation.ts';
 import type { FinishReason, RequestError, Usage } from '../types.ts';
 import type { CompletionHead } from './response-json.ts';
-import { writeContentChunk, writeDone, writeFinishChunk, writeRoleChunk, writeUsageChunk } from './response-json.ts';
+import { ContentChunks, writeDone, writeFinishChunk, writeRoleChunk, writeUsageChunk } from './response-json.ts';
 import type { Response } from './response.ts';
 
 /** A sink that can be disposed even before its generation has ended. */
@@ -21,11 +21,13 @@ export class EventStreamSink implements ResponseSink {
   readonly #response: Response;
   readonly #head: CompletionHead;
   readonly #includeUsage: boolean;
+  readonly #chunks: ContentChunks;
 
   constructor(response: Response, head: CompletionHead, includeUsage: boolean) {
     this.#response = response;
     this.#head = head;
     this.#includeUsage = includeUsage;
+    this.#chunks = new ContentChunks(head, includeUsage);
   }
 
   #begin(): void {
@@ -37,7 +39,7 @@ export class EventStreamSink implements ResponseSink {
   content(bytes: Uint8Array): void {
     if (this.#response.ended) return;
     this.#begin();
-    writeContentChunk(this.#response.out, this.#head, bytes, this.#includeUsage);
+    this.#chunks.write(this.#response.out, bytes);
   }
 
   flush(): void {

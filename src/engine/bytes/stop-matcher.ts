@@ -63,7 +63,8 @@ export class StopMatcher {
   }
 
   /** Processes bytes. @returns the bytes that cannot be part of a stop string; none once stopped */
-  push(bytes: Uint8Array): StopResult {
+  push(bytes: Buffer): StopResult {
+    if (this.#patterns.length === 0) return { emit: bytes, stopped: false };
     this.#out.clear();
     if (this.#stopped) return { emit: this.#out.view(), stopped: true };
     let taken = bytes.length;

@@ -58,6 +58,9 @@ export class LlamaModel {
   /** The abort callback's data, the text "0" or "1". ggml reads it between the operations of a step. */
   readonly #abortFlag = unpooledBytes(8);
   #piece = plaintextBytes(1024);
+  #pieceAt = addressOf(this.#piece);
+  /** For each token: 0 before it was asked about, 1 if it ends a generation, 2 if not. */
+  readonly #ends: Uint8Array;
 
   private constructor(library: Library, model: Pointer, context: Pointer, shape: ContextShape) {
     const { calls } = library;
@@ -69,6 +72,7 @@ export class LlamaModel {
     this.parallel = shape.parallel;
     this.threads = shape.threads;
     this.vocabSize = calls.vocabSize(this.#vocab);
+    this.#ends = new Uint8Array(this.vocabSize);
     this.batch = new Batch(shape.batchTokens);
     this.#abortFlag.write('0');
     calls.setAbort(context, library.abortCallback, addressOf(this.#abortFlag));
@@ -181,7 +185,8 @@ export class LlamaModel {
 
   /** Whether a token ends a completion. */
   endsGeneration(token: number): boolean {
-    return this.#calls.isEndOfGeneration(this.#vocab, token);
+    this.#ends[token] ||= this.#calls.isEndOfGeneration(this.#vocab, token) ? 1 : 2;
+    return this.#ends[token] === 1;
   }
 
   /** The token that begins a prompt, or `undefined` if this model has none. */
@@ -244,11 +249,11 @@ export class LlamaModel {
 
   /** Returns the text of a token as a view that is valid until the next call. The caller overwrites it. */
   piece(token: number): Buffer {
-    const take = () =>
-      this.#calls.tokenToPiece(this.#vocab, token, addressOf(this.#piece), this.#piece.length, 0, false);
+    const take = () => this.#calls.tokenToPiece(this.#vocab, token, this.#pieceAt, this.#piece.length, 0, false);
     let length = take();
     if (length < 0) {
       this.#piece = plaintextBytes(-length);
+      this.#pieceAt = addressOf(this.#piece);
       length = take();
     }
     return this.#piece.subarray(0, Math.max(0, length));

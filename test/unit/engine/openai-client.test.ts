@@ -10,7 +10,7 @@ import { parseChatRequest } from '../../../src/engine/api/chat-request.ts';
 import { RequestError } from '../../../src/engine/types.ts';
 import {
   writeCompletion,
-  writeContentChunk,
+  ContentChunks,
   writeDone,
   writeError,
   writeErrorEvent,
@@ -50,7 +50,7 @@ test('a stream with usage', async () => {
   const stream = await client(
     (out) => {
       writeRoleChunk(out, head, true);
-      for (const word of words) writeContentChunk(out, head, Buffer.from(word), true);
+      for (const word of words) new ContentChunks(head, true).write(out, Buffer.from(word));
       writeFinishChunk(out, head, 'length', true);
       writeUsageChunk(out, head, usage);
       writeDone(out);
@@ -75,7 +75,7 @@ test("the client's stream helper assembles the same message", async () => {
   const runner = client(
     (out) => {
       writeRoleChunk(out, head, false);
-      for (const word of words) writeContentChunk(out, head, Buffer.from(word), false);
+      for (const word of words) new ContentChunks(head, false).write(out, Buffer.from(word));
       writeFinishChunk(out, head, 'stop', false);
       writeDone(out);
     },

@@ -6,7 +6,7 @@ import { RequestError } from '../../../src/engine/types.ts';
 import { Utf8Holdback } from '../../../src/engine/bytes/utf8.ts';
 import {
   writeCompletion,
-  writeContentChunk,
+  ContentChunks,
   writeDone,
   writeError,
   writeErrorEvent,
@@ -56,7 +56,7 @@ test('any bytes, made UTF-8, parse with JSON.parse to the same text', () => {
 test('every byte below 0x80 round-trips', () => {
   const out = new ByteWriter();
   const all = Buffer.from(Array.from({ length: 128 }, (_, i) => i));
-  writeContentChunk(out, head, all, false);
+  new ContentChunks(head, false).write(out, all);
   assert.equal((JSON.parse(events(out)[0]!) as Json)['choices']![0]!['delta']!['content'], all.toString('latin1'));
 });
 
@@ -84,7 +84,7 @@ test('a completion has the fields that clients read', () => {
 test('a stream is role, contents, finish, usage, done; usage is null before the last chunk', () => {
   const out = new ByteWriter();
   writeRoleChunk(out, head, true);
-  writeContentChunk(out, head, Buffer.from('a\nb'), true);
+  new ContentChunks(head, true).write(out, Buffer.from('a\nb'));
   writeFinishChunk(out, head, 'stop', true);
   writeUsageChunk(out, head, usage);
   writeDone(out);

@@ -3,11 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { StopMatcher } from '../../../src/engine/bytes/stop-matcher.ts';
 
-function run(
-  text: Uint8Array,
-  stops: readonly Uint8Array[],
-  cuts: readonly number[],
-): { text: Buffer; stopped: boolean } {
+function run(text: Buffer, stops: readonly Uint8Array[], cuts: readonly number[]): { text: Buffer; stopped: boolean } {
   const matcher = new StopMatcher(stops);
   const out: Buffer[] = [];
   for (let at = 0, i = 0; at < text.length; i += 1) {
@@ -74,7 +70,7 @@ test('a stop string of multi-byte characters leaves whole characters', () => {
   const bytes = Buffer.from('ok \u{1f600}\u{1f6d1} no');
   const shown: Buffer[] = [];
   for (const byte of bytes) {
-    const result = matcher.push(Uint8Array.of(byte));
+    const result = matcher.push(Buffer.of(byte));
     shown.push(Buffer.from(result.emit));
     if (result.stopped) break;
   }
