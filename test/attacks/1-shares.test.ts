@@ -106,6 +106,12 @@ test('L1-27 half-sent bodies of one token leave the person, other tokens and wip
       'server_busy',
       'more for the same token there is not',
     );
+    const wipe = requestText({ port: gateway.port, token: greedy }, { method: 'DELETE', target: '/kwyre/sessions' });
+    sockets.push(open(gateway, wipe));
+    await sleep(200);
+    const last = gateway.turns.at(-1)?.open;
+    assert.equal(last?.route, engineRoutes.sessionsDelete, 'but it may still wipe what it has');
+    assert.equal(last.principal.toString('hex'), principalOf(greedy));
     assert.equal((await rawRequest(gateway.port, chat(gateway, gateway.token))).status, 200, 'the person');
     for (let i = 0; i < 3; i += 1)
       assert.equal((await rawRequest(gateway.port, chat(gateway, modest))).status, 200, 'another token');

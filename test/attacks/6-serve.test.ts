@@ -61,7 +61,13 @@ async function violated(
     .split('\n')
     .map((line) => JSON.parse(line) as { detector?: string; code: string });
   assert.ok(logged.some((event) => event.detector === detector));
-  if (engine !== undefined) assert.equal(logged.find((event) => event.code.startsWith('ENGINE_'))?.code, engine);
+  if (engine === undefined) return;
+  const wiped = logged.findIndex((event) => event.code.startsWith('ENGINE_'));
+  assert.equal(logged[wiped]?.code, engine);
+  assert.ok(
+    wiped < logged.findIndex((event) => event.detector === detector && event.code !== 'L6_SEEN'),
+    'the conversations ended before the violation was written down',
+  );
 }
 
 // What the engine comes to: it overwrites its keys and contents when told to, unless somebody holds it.

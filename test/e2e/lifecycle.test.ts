@@ -9,6 +9,9 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { copyInstallation } from '../support/copy.ts';
+import { editCode } from '../support/find-code.ts';
 import { alive, call, launch, startServer, tree, until } from '../support/server.ts';
 import type { Server } from '../support/server.ts';
 
@@ -129,6 +132,43 @@ test('/health is 200 from the moment on when the very next chat is answered, and
       question({ max_tokens: 4 }),
     );
     assert.equal(answer.status, 200, 'the next request');
+  } finally {
+    child.kill('SIGTERM');
+    await ended;
+  }
+});
+
+test('/health is 503 until the token is written, and nothing is announced before it is 200', async () => {
+  using copy = copyInstallation(true);
+  const write = 'state.publishToken(this.#tokens.personal);';
+  editCode(
+    join(copy.path, 'src', 'supervisor', 'server.ts'),
+    write,
+    `await new Promise((resolve) => setTimeout(resolve, 2000)); ${write}`,
+  );
+  // The gateway reads what the supervisor says half a second late.
+  editCode(
+    join(copy.path, 'src', 'gateway', 'lifecycle.ts'),
+    'supervisor.receive(chunk);',
+    'const late = Buffer.from(chunk); setTimeout(() => { supervisor.receive(late); }, 500);',
+  );
+  const port = await freePort();
+  const { process: child, state, output, ended } = launch({ repository: copy.path, args: ['--port', String(port)] });
+  try {
+    const end = Date.now() + 60_000;
+    for (let starting = 0; ;) {
+      const announced = existsSync(join(state, 'server.json')) || /\(ready in/.test(output());
+      const status = (await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined))?.status;
+      if (status === 503) starting += 1;
+      if (status === 200) {
+        assert.ok(existsSync(join(state, 'token')), '/health said ok without a token');
+        assert.ok(starting > 10, `/health said only ${starting} times that the server starts`);
+        break;
+      }
+      assert.equal(announced, false, `it was announced, and /health said ${status}`);
+      assert.ok(Date.now() < end && child.exitCode === null, output());
+      await sleep(50);
+    }
   } finally {
     child.kill('SIGTERM');
     await ended;

@@ -42,13 +42,14 @@ function answer(request: ChatRequest, prompt: Prompt, out: ByteWriter): void {
   const holdback = new Utf8Holdback();
   const stop = new StopMatcher(request.stop);
   const whole = new ByteWriter();
-  alive.push(holdback, stop, whole);
+  const chunks = new ContentChunks(head, true);
+  alive.push(holdback, stop, whole, chunks);
   for (const piece of prompt.pieces) {
     if (piece.kind !== 'text') continue;
     for (let at = 0; at < piece.bytes.length; at += 5) {
       const { emit } = stop.push(holdback.push(piece.bytes.subarray(at, at + 5)));
       whole.bytes(emit);
-      new ContentChunks(head, true).write(out, emit);
+      chunks.write(out, emit);
     }
   }
   const usage = { promptTokens: 1, completionTokens: 1 };

@@ -81,26 +81,31 @@ export function writeRoleChunk(out: ByteWriter, head: CompletionHead, includeUsa
   endChunk(out, null, includeUsage);
 }
 
-/** Writes chunks of content. What all chunks of a stream have in common is encoded once, not for each token. */
+/**
+ * Writes chunks of content. What all chunks of a stream have in common is encoded once, not for each token. It contains
+ * the id of the response, so it is overwritten at the end.
+ */
 export class ContentChunks {
-  readonly #before: Buffer;
-  readonly #after: Buffer;
+  readonly #chunk = new ByteWriter();
+  /** Where the content goes. */
+  readonly #at: number;
 
   constructor(head: CompletionHead, includeUsage: boolean) {
-    const chunk = new ByteWriter();
-    beginChunk(chunk, head);
-    chunk.ascii('"content":"');
-    const at = chunk.length;
-    chunk.ascii('"');
-    endChunk(chunk, null, includeUsage);
-    const bytes = Buffer.from(chunk.view());
-    this.#before = bytes.subarray(0, at);
-    this.#after = bytes.subarray(at);
+    beginChunk(this.#chunk, head);
+    this.#chunk.ascii('"content":"');
+    this.#at = this.#chunk.length;
+    this.#chunk.ascii('"');
+    endChunk(this.#chunk, null, includeUsage);
   }
 
   /** Writes a chunk. */
   write(out: ByteWriter, content: Uint8Array): void {
-    out.bytes(this.#before).escaped(content).bytes(this.#after);
+    const chunk = this.#chunk.view();
+    out.bytes(chunk.subarray(0, this.#at)).escaped(content).bytes(chunk.subarray(this.#at));
+  }
+
+  [Symbol.dispose](): void {
+    this.#chunk[Symbol.dispose]();
   }
 }
 

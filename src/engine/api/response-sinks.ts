@@ -63,9 +63,9 @@ export class EventStreamSink implements ResponseSink {
     return this.#response.congested;
   }
 
-  /** Does nothing: this sink holds no text. */
+  /** Overwrites the id of the response. */
   [Symbol.dispose](): void {
-    return;
+    this.#chunks[Symbol.dispose]();
   }
 }
 

@@ -1,5 +1,9 @@
 /** Untrusted text is harmless on a terminal. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { guardConsole, printable, visible } from '../../../src/base/untrusted-text.ts';
 
@@ -38,4 +42,23 @@ test('everything that a process prints is escaped', () => {
   target.error(new Error(hostile));
   assert.equal(printed.length, 3);
   for (const parts of printed) assert.doesNotMatch(parts.join(), /[^\P{C}\n\t]|[\u2028\u2029]/u);
+});
+
+test('the server and the commands print nothing unescaped, such as the name of a folder that somebody chose', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kwyre-text-'));
+  try {
+    const name = join(folder, 'a\u001b]0;title\u0007');
+    writeFileSync(name, ''); // a file where a folder is needed: both say so, with its name
+    for (const command of ['serve', 'status']) {
+      const { stdout, stderr, status } = spawnSync(
+        join(import.meta.dirname, '..', '..', '..', 'kwyre'),
+        [command, '--state', join(name, 'state')],
+        { encoding: 'utf8', timeout: 60_000 },
+      );
+      assert.ok(status !== 0 && stderr.includes('a\\u001b]0;title\\u0007'), `${command}: ${stderr}`);
+      assert.doesNotMatch(stdout + stderr, /[^\P{C}\n\t]|[\u2028\u2029]/u, command);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
