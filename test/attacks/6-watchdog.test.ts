@@ -61,6 +61,13 @@ test('the watchdog asks the kernel about Unix sockets, whose listed names a stra
   assert.match(readlinkSync(`/proc/${watched.watchdog}/fd/${descriptors.diag}`), /^socket:/);
 });
 
+test('the limits of the watchdog: few descriptors, no file that grows, no core image', async (t) => {
+  const watched = use(t, await startWatched());
+  const limits = readFileSync(`/proc/${watched.watchdog}/limits`, 'latin1');
+  for (const limit of ['Max open files +64 +64 ', 'Max file size +0 +0 ', 'Max core file size +0 +0 '])
+    assert.match(limits, new RegExp(`^${limit}`, 'm'));
+});
+
 test('the watchdog dies with its supervisor', async (t) => {
   const watched = use(t, await startWatched());
   process.kill(watched.supervisor, 'SIGKILL');

@@ -33,10 +33,14 @@ export const testsOf: Readonly<Record<string, readonly Tests[]>> = {
     ['test/unit/layers/2-waiver-check.test.ts'],
     ['test/attacks/2-waivers.test.ts'],
   ],
-  limits: [inJail('its limits')],
+  limits: [inJail('its limits'), ['test/attacks/6-watchdog.test.ts', 'the limits of the watchdog']],
   tasks: [['test/attacks/2-threads.test.ts']],
   memory: [inJail('secret memory')],
-  without: [['test/attacks/6-watchdog.test.ts'], ['test/attacks/2-locks.test.ts', 'landlock alone']],
+  without: [
+    ['test/unit/layers/2-policy.test.ts'],
+    ['test/attacks/6-watchdog.test.ts'],
+    ['test/attacks/2-locks.test.ts', 'landlock alone'],
+  ],
   capabilities: [['test/unit/layers/2-policy.test.ts'], ['test/attacks/6-watchdog.test.ts']],
   descriptors: [
     inJail('comes through|secret memory'),

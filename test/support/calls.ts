@@ -254,6 +254,8 @@ export function inSupervisor(): Expected[] {
     one('SO_SNDBUF', 'setsockopt', [nobody, socketLevel, 7, 0, 0], 'made'),
     one('SO_RCVBUF', 'setsockopt', [nobody, socketLevel, 8, 0, 0], 'made'),
     one('TCP_NODELAY', 'setsockopt', [nobody, tcpLevel, 1, 0, 0], 'made'),
+    one('TCP_SYNCNT, the number of SO_SNDBUF', 'setsockopt', [nobody, tcpLevel, 7, 0, 0], EPERM),
+    one('TCP_LINGER2, the number of SO_RCVBUF', 'setsockopt', [nobody, tcpLevel, 8, 0, 0], EPERM),
     ...options.map(([title, level, name]) =>
       one(`setsockopt ${title}`, 'setsockopt', [nobody, level, name, 0, 0], EPERM),
     ),
