@@ -65,10 +65,11 @@ test('a machine that pauses for eleven seconds: the running answer is cut, nothi
   const session = kept.headers.get('kwyre-session') ?? '';
   const { rest } = await openAnswer(server);
   const { supervisor, watchdog, gateway, engine } = server.pids();
-  const all = [supervisor, watchdog, gateway, engine];
+  const all = [watchdog, supervisor, gateway, engine];
   signal(all, 'SIGSTOP');
   await sleep(11_000);
-  signal(all.toReversed(), 'SIGCONT'); // the watchdog after the roles: a pause of the machine leaves none of them stopped
+  // The watchdog stops first and continues last: in a pause of the machine it sees none of the others stopped.
+  signal(all.toReversed(), 'SIGCONT');
   const text = await rest;
   assert.doesNotMatch(text, /\[DONE\]/);
   assert.match(text, /"code":"machine_paused"/);
