@@ -63,7 +63,7 @@ test('strace on every thread', async (t) => {
 
 test('L6-03 an attach that ends before the second scan is one detection, and no violation', async (t) => {
   const watched = use(t, await startWatched({ intervalMs: 2000 }));
-  const strace = start(['strace', '-o', '/dev/null', '-p', String(watched.target)]);
+  const strace = use(t, start(['strace', '-o', '/dev/null', '-p', String(watched.target)]));
   await watched.next('finding', (one) => one.detector === 'tracer');
   await strace.stop();
   await watched.next('level', (one) => one.level === 'clean');

@@ -191,9 +191,13 @@ test('L6-04: a server that is traced from its start on is refused, whatever is a
 test('a debugger without relation to us: new conversations are refused until it is gone', async (t) => {
   using state = makeState();
   const server = await serve(t, state.path);
-  const gdb = start(['gdb', '-q', '-nx']);
+  const gdb = use(t, start(['gdb', '-q', '-nx']));
   await until('the warning', () => server.output().includes('new conversations are refused until it is gone'));
-  const refused = await call(server, '/v1/chat/completions', ask);
+  let refused = await call(server, '/v1/chat/completions', ask);
+  for (let tries = 0; tries < 20 && refused.status === 200; tries += 1) {
+    await sleep(100); // the word to the gateway is on its way
+    refused = await call(server, '/v1/chat/completions', ask);
+  }
   assert.equal(refused.status, 503);
   assert.equal(((await refused.json()) as { error: { code: string } }).error.code, 'intake_closed');
   assert.equal((await call(server, '/v1/models')).status, 200);
