@@ -30,9 +30,11 @@ const marker = join(marks, 'MARKER');
 fs.chmodSync(marks, 0o777);
 const payload = `import { createRequire } from 'node:module'; createRequire('/')('node:fs').writeFileSync(${JSON.stringify(marker)}, 'ran');\n`;
 
-/** The next engine, once this one has ended. */
-async function engineAfter(server: Server, engine: number): Promise<number> {
-  return await until('the next engine', () => {
+/** Ends the engine, and waits until the next one answers. */
+async function replaceEngine(server: Server): Promise<number> {
+  const engine = server.pids()['engine']!;
+  process.kill(engine, 'SIGKILL');
+  const next = await until('the next engine', () => {
     const pid = server.pids()['engine'];
     return pid !== undefined &&
       pid !== engine &&
@@ -40,24 +42,23 @@ async function engineAfter(server: Server, engine: number): Promise<number> {
       ? pid
       : undefined;
   });
+  await until('the word about it', () => server.output().includes('starting again'));
+  let status = 0;
+  for (let tries = 0; tries < 100 && status !== 200; tries += 1) {
+    status = (await call(server, '/v1/models').catch(() => undefined))?.status ?? 0;
+    if (status !== 200) await sleep(100);
+  }
+  assert.equal(status, 200, server.output());
+  return next;
 }
 
 test('L3-12: the JavaScript of koffi is changed after the verification: the next engine reads none of it', async () => {
   const server = await startServer({ repository: copy.path });
-  const engine = server.pids()['engine']!;
   const changed = ['index.js', 'src/koffi/index.js', 'package.json'].map((name) => at(`node_modules/koffi/${name}`));
   const kept = changed.map((path) => [path, fs.readFileSync(path)] as const);
   for (const path of changed) fs.writeFileSync(path, payload);
   try {
-    process.kill(engine, 'SIGKILL');
-    await engineAfter(server, engine);
-    await until('its answer', () => server.output().includes('starting again'));
-    let status = 0;
-    for (let tries = 0; tries < 100 && status !== 200; tries += 1) {
-      status = (await call(server, '/v1/models').catch(() => undefined))?.status ?? 0;
-      if (status !== 200) await sleep(100);
-    }
-    assert.equal(status, 200, server.output());
+    await replaceEngine(server);
     assert.ok(!fs.existsSync(marker), 'the payload ran');
     assert.equal((await server.stop()).code, 0, server.output());
   } finally {
@@ -68,22 +69,13 @@ test('L3-12: the JavaScript of koffi is changed after the verification: the next
 
 test('L3-12: koffi and every library of llama.cpp are replaced after the verification: the next engine runs the verified ones', async () => {
   const server = await startServer({ repository: copy.path });
-  const engine = server.pids()['engine']!;
   const kept = natives.map((name) => [at(name), fs.readFileSync(at(name))] as const);
   for (const [path] of kept) {
     fs.rmSync(path);
     fs.writeFileSync(path, payload);
   }
   try {
-    process.kill(engine, 'SIGKILL');
-    const next = await engineAfter(server, engine);
-    await until('its answer', () => server.output().includes('starting again'));
-    let status = 0;
-    for (let tries = 0; tries < 100 && status !== 200; tries += 1) {
-      status = (await call(server, '/v1/models').catch(() => undefined))?.status ?? 0;
-      if (status !== 200) await sleep(100);
-    }
-    assert.equal(status, 200, server.output());
+    const next = await replaceEngine(server);
     const maps = () => fs.readFileSync(`/proc/${next}/maps`, 'latin1');
     if (process.getuid?.() === 0) {
       const mapped = executableMappings(maps()).map(({ path }) => path);

@@ -21,13 +21,13 @@ export class EventStreamSink implements ResponseSink {
   readonly #response: Response;
   readonly #head: CompletionHead;
   readonly #includeUsage: boolean;
-  readonly #chunks: ContentChunks;
+  /** Made for the first content, because it holds the id of the response. */
+  #chunks: ContentChunks | undefined;
 
   constructor(response: Response, head: CompletionHead, includeUsage: boolean) {
     this.#response = response;
     this.#head = head;
     this.#includeUsage = includeUsage;
-    this.#chunks = new ContentChunks(head, includeUsage);
   }
 
   #begin(): void {
@@ -39,6 +39,7 @@ export class EventStreamSink implements ResponseSink {
   content(bytes: Uint8Array): void {
     if (this.#response.ended) return;
     this.#begin();
+    this.#chunks ??= new ContentChunks(this.#head, this.#includeUsage);
     this.#chunks.write(this.#response.out, bytes);
   }
 
@@ -65,7 +66,7 @@ export class EventStreamSink implements ResponseSink {
 
   /** Overwrites the id of the response. */
   [Symbol.dispose](): void {
-    this.#chunks[Symbol.dispose]();
+    this.#chunks?.[Symbol.dispose]();
   }
 }
 

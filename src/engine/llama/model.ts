@@ -59,8 +59,6 @@ export class LlamaModel {
   readonly #abortFlag = unpooledBytes(8);
   #piece = plaintextBytes(1024);
   #pieceAt = addressOf(this.#piece);
-  /** For each token: 0 before it was asked about, 1 if it ends a generation, 2 if not. */
-  readonly #ends: Uint8Array;
 
   private constructor(library: Library, model: Pointer, context: Pointer, shape: ContextShape) {
     const { calls } = library;
@@ -72,7 +70,6 @@ export class LlamaModel {
     this.parallel = shape.parallel;
     this.threads = shape.threads;
     this.vocabSize = calls.vocabSize(this.#vocab);
-    this.#ends = new Uint8Array(this.vocabSize);
     this.batch = new Batch(shape.batchTokens);
     this.#abortFlag.write('0');
     calls.setAbort(context, library.abortCallback, addressOf(this.#abortFlag));
@@ -183,10 +180,9 @@ export class LlamaModel {
     this.#calls.memoryClear(this.#memory, true);
   }
 
-  /** Whether a token ends a completion. */
+  /** Whether a token ends a completion. Not cached: the answers would list the tokens of ended conversations. */
   endsGeneration(token: number): boolean {
-    this.#ends[token] ||= this.#calls.isEndOfGeneration(this.#vocab, token) ? 1 : 2;
-    return this.#ends[token] === 1;
+    return this.#calls.isEndOfGeneration(this.#vocab, token);
   }
 
   /** The token that begins a prompt, or `undefined` if this model has none. */

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { unusedFolders } from '../../../src/layers/3-dependencies/published-digests.ts';
 import { nodeFlags, roleFlags } from '../../../src/policy/node-flags.ts';
 import {
   environmentFaults,
@@ -111,4 +112,20 @@ test("Node's flags: the launcher passes nodeFlags, the units start the launcher,
         /['"]--(disable|disallow|clear)-/.test(fs.readFileSync(join(root, 'src', name), 'utf8')),
     );
   assert.deepEqual(spelled.sort(), ['oms/hash-pool.ts', 'policy/node-flags.ts']);
+});
+
+test('the launcher removes what layer 3 lets be missing, and nothing else', () => {
+  const launcher = fs.readFileSync(join(import.meta.dirname, '..', '..', '..', 'kwyre'), 'utf8');
+  const removed = /\brm -rf "node_modules\/\$package\/include" "node_modules\/@node-llama-cpp\/\$other"/.exec(launcher);
+  assert.ok(removed !== null);
+  for (const [platform, other] of [
+    ['linux-x64', 'linux-arm64'],
+    ['linux-arm64', 'linux-x64'],
+  ] as const) {
+    assert.ok(launcher.includes(`package=node-${platform} other=${other} ;;`), platform);
+    assert.deepEqual(unusedFolders(platform), [
+      `node_modules/node-${platform}/include`,
+      `node_modules/@node-llama-cpp/${other}`,
+    ]);
+  }
 });
